@@ -1,0 +1,61 @@
+"""The errors that vacc-gen raises on purpose; anything else that escapes is a defect.
+
+    VaccGenError            message, hint; exit code 1
+    ├── StageError          a build stage failed                        exit 1
+    ├── CheckpointError     a weight folder cannot be used              exit 1
+    ├── UsageError          the command line asks for the impossible    exit 2
+    ├── UnreadableError     a file cannot be read or is not valid text  exit 2
+    └── MissingExtraError   a package of an extra is not installed      exit 2
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class VaccGenError(Exception):
+    """An error that the user can act on.
+
+    `message` says what is wrong in one sentence, `hint` what to do about it. The command line
+    prints both, without a traceback, and leaves with `exit_code`.
+    """
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class StageError(VaccGenError):
+    """A build stage ran and did not reach its goal."""
+
+
+class CheckpointError(VaccGenError):
+    """A weight folder is incomplete, damaged, or not of a supported architecture."""
+
+
+class UsageError(VaccGenError):
+    """The command line contradicts itself or names something that does not exist."""
+
+    exit_code: ClassVar[int] = 2
+
+
+class UnreadableError(VaccGenError):
+    """A file is missing, not readable, or not what its name says."""
+
+    exit_code: ClassVar[int] = 2
+
+
+class MissingExtraError(VaccGenError):
+    """A package that comes with an extra is needed and not installed."""
+
+    exit_code: ClassVar[int] = 2
+
+    def __init__(self, package: str, purpose: str, extra: str = "export") -> None:
+        super().__init__(
+            f"{purpose} needs {package}, which is not installed",
+            hint=f"pip install 'vacc-gen[{extra}]'",
+        )
+        self.package = package
