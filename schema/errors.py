@@ -1,16 +1,21 @@
 """The errors that vacc-gen raises on purpose; anything else that escapes is a defect.
 
-    VaccGenError            message, hint; exit code 1
-    ├── StageError          a build stage failed                        exit 1
-    ├── CheckpointError     a weight folder cannot be used              exit 1
-    ├── UsageError          the command line asks for the impossible    exit 2
-    ├── UnreadableError     a file cannot be read or is not valid text  exit 2
-    └── MissingExtraError   a package of an extra is not installed      exit 2
+VaccGenError            message, hint; exit code 1
+├── FindingsError       a file has errors, each with its place      exit 1
+├── StageError          a build stage failed                        exit 1
+├── CheckpointError     a weight folder cannot be used              exit 1
+├── UsageError          the command line asks for the impossible    exit 2
+├── UnreadableError     a file cannot be read or is not valid text  exit 2
+└── MissingExtraError   a package of an extra is not installed      exit 2
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from vacc_gen.schema.diagnostics import Diagnostic
 
 
 class VaccGenError(Exception):
@@ -59,3 +64,11 @@ class MissingExtraError(VaccGenError):
             hint=f"pip install 'vacc-gen[{extra}]'",
         )
         self.package = package
+
+
+class FindingsError(VaccGenError):
+    """A file was read and has errors; `diagnostics` names each with its place."""
+
+    def __init__(self, message: str, diagnostics: Sequence[Diagnostic]) -> None:
+        super().__init__(message)
+        self.diagnostics = tuple(diagnostics)

@@ -1,0 +1,31 @@
+"""What the model is compiled for: card, tensor parallelism, lengths."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from vacc_gen.schema.base import Strict
+
+LENGTH_STEP_TOKENS = 16
+"""The compiler takes sequence lengths that are multiples of 16 (vendor's LLM README)."""
+
+Length = Annotated[int, Field(ge=LENGTH_STEP_TOKENS, multiple_of=LENGTH_STEP_TOKENS)]
+
+
+class Target(Strict):
+    """Card, tensor parallelism and static lengths."""
+
+    card: str | None = Field(default=None, description="name of a card; see presets/cards")
+    tp: int = Field(default=4, ge=1, le=64, description="tensor parallelism, in dies")
+    prefill: Length = Field(default=1024, description="prompt length in tokens")
+    total: Length = Field(default=2048, description="prompt and answer together, in tokens")
+    throughput: bool = Field(
+        default=True, description="true: for throughput (`b2s: true`); false: for latency"
+    )
+    align_qkv: bool = Field(
+        default=False,
+        description="pad grouped-query heads so that they split over tp (`align_qkv`)",
+    )
+    workers: int = Field(default=4, ge=1, description="processes that the compiler may start")

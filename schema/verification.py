@@ -1,0 +1,28 @@
+"""How far a compiled model may be from the model that it was made of."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from vacc_gen.schema.base import Strict
+
+Tolerance = Annotated[float, Field(gt=0)]
+
+
+class Thresholds(Strict):
+    """Largest absolute difference of any logit, by precision."""
+
+    fp16: Tolerance = Field(default=0.05, description="fp16 graph against torch in fp32")
+    int8: Tolerance = Field(default=1.0, description="int8 graph against the fp16 graph")
+
+
+class Verification(Strict):
+    """What `build` compares at its end."""
+
+    decode_steps: int = Field(default=32, ge=32, description="decode steps that are compared")
+    text: str | None = Field(
+        default=None, description="text file to compare on; unset: the one that ships"
+    )
+    max_abs_diff: Thresholds = Field(default_factory=Thresholds)
