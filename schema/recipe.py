@@ -14,7 +14,7 @@ from vacc_gen.schema.precision import Precision, Quantization
 from vacc_gen.schema.target import Target
 from vacc_gen.schema.verification import Verification
 
-RECIPE_VERSION = 1
+RECIPE_VERSION = 2
 """The schema that this vacc-gen writes, and the newest that it reads."""
 
 RECIPE_FILE = "vacc.yaml"
@@ -23,7 +23,7 @@ RECIPE_FILE = "vacc.yaml"
 class Recipe(Strict):
     """Everything that vacc-gen needs to know to make, build and check one model."""
 
-    version: Literal[1] = Field(description="schema of this file")
+    version: Literal[2] = Field(description="schema of this file")
     model: Model
     precisions: tuple[Precision, ...] = Field(
         default=(Precision.FP16, Precision.INT8),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -21,8 +21,8 @@ class Target(Strict):
     tp: int = Field(default=4, ge=1, le=64, description="tensor parallelism, in dies")
     prefill: Length = Field(default=1024, description="prompt length in tokens")
     total: Length = Field(default=2048, description="prompt and answer together, in tokens")
-    throughput: bool = Field(
-        default=True, description="true: for throughput (`b2s: true`); false: for latency"
+    optimize_for: Literal["throughput", "latency"] = Field(
+        default="throughput", description="throughput compiles with `b2s: true`, latency without"
     )
     align_qkv: bool = Field(
         default=False,
