@@ -1,0 +1,163 @@
+"""From a recipe and its preset to what will be made. Pure: reads and writes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+from vacc_gen.schema.errors import CheckpointError
+from vacc_gen.schema.model import Geometry, geometry_from_config
+from vacc_gen.schema.precision import Precision
+from vacc_gen.schema.preset import ModelPreset
+from vacc_gen.schema.recipe import Recipe
+
+DEPLOY_PATH = "./vacc_deploy"
+"""`workspace.path` of every published config of a language model."""
+
+QUANTIZE_TYPE = {Precision.INT8: "w8a16_gptq", Precision.KV8: "w16kv8"}
+"""`frontend.quantize.type` by precision, as published for 28 and 3 models."""
+
+
+@dataclass(frozen=True)
+class CompileJob:
+    """One compile config and the model that comes of it."""
+
+    precision: Precision
+    name: str
+    """`<basename of checkpoint>-<fp16|int8>-tp<N>-<prefill>-<total>[-kv8]`."""
+    config_path: PurePosixPath
+    """Relative to the workspace, such as `build/hf_falcon_fp16.yaml`."""
+    config: dict[str, object]
+    """The compile config as plain values, in the order in which it is written."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that a workspace is made of, decided."""
+
+    recipe: Recipe
+    preset: ModelPreset
+    geometry: Geometry
+    jobs: tuple[CompileJob, ...]
+
+
+def make_plan(recipe: Recipe, preset: ModelPreset, model_config: Mapping[str, Any] | None) -> Plan:
+    """Decide what a workspace will hold.
+
+    `model_config` is the checkpoint's config.json where that is there; it wins over the preset.
+
+    Raises:
+        CheckpointError: `model_config` is of another architecture, or a size in it is unusable.
+    """
+    geometry = preset.geometry
+    if model_config is not None:
+        check_architecture(preset, model_config)
+        geometry = geometry_from_config(model_config)
+    precisions = tuple(dict.fromkeys(recipe.precisions))
+    return Plan(
+        recipe=recipe,
+        preset=preset,
+        geometry=geometry,
+        jobs=tuple(_compile_job(recipe, preset, precision) for precision in precisions),
+    )
+
+
+def check_architecture(preset: ModelPreset, model_config: Mapping[str, Any]) -> None:
+    """Refuse a config.json of another family than the preset's.
+
+    Raises:
+        CheckpointError: `model_type` is none of the preset's.
+    """
+    model_type = model_config.get("model_type")
+    if model_type not in preset.model_types:
+        raise CheckpointError(
+            f"config.json: model_type is {model_type!r}, which is no {preset.family} model "
+            f"({', '.join(preset.model_types)})",
+            hint="choose the preset of that model; `vacc-gen presets list` names them",
+        )
+
+
+def parameter_count(geometry: Geometry) -> int:
+    """Number of weights with the tied head counted once; norms and biases are left out."""
+    g = geometry
+    qkv = g.hidden_size * (g.attention_heads + 2 * g.kv_heads) * g.head_size
+    attention = qkv + g.attention_heads * g.head_size * g.hidden_size
+    mlp = 2 * g.hidden_size * g.ffn_hidden_size
+    return g.vocab_size * g.hidden_size + g.layers * (attention + mlp)
+
+
+def _compile_job(recipe: Recipe, preset: ModelPreset, precision: Precision) -> CompileJob:
+    name = _job_name(recipe, preset, precision)
+    config: dict[str, object] = {
+        "name": name,
+        "frontend": _frontend(recipe, precision),
+        "backend": {
+            "type": "tvm_vacc",
+            "dtype": _dtype(precision),
+            "merge_params": True,
+            # Published configs of language models say 0 for int8 as well: weights alone are int8.
+            "compile": {"data_type": 0, "gather_data_vccl_dsp_enable": True},
+        },
+    }
+    calibration = recipe.calibration
+    if calibration is not None and precision is Precision.INT8:
+        config["dataset"] = {
+            "type": "huggingface",
+            "name": calibration.set,
+            "path": calibration.path,
+            "nsamples": calibration.samples,
+            "seqlen": calibration.seqlen,
+        }
+    config["workspace"] = {"path": DEPLOY_PATH, "workers": recipe.target.workers}
+    return CompileJob(
+        precision=precision,
+        name=name,
+        config_path=PurePosixPath("build", f"hf_{preset.family}_{precision.value}.yaml"),
+        config=config,
+    )
+
+
+def _frontend(recipe: Recipe, precision: Precision) -> dict[str, object]:
+    target = recipe.target
+    model_kwargs: dict[str, object] = {
+        "tp": target.tp,
+        "b2s": target.optimize_for == "throughput",
+        "model_arch": "vacc",
+    }
+    if target.align_qkv:
+        model_kwargs["align_qkv"] = True
+    frontend: dict[str, object] = {
+        "checkpoint": recipe.model.checkpoint,
+        "type": "huggingface",
+        "shape": {"input_ids": [[target.prefill], [target.total]]},
+        "model_kwargs": model_kwargs,
+    }
+    if precision in QUANTIZE_TYPE:
+        frontend["quantize"] = _quantize(recipe, precision)
+    return frontend
+
+
+def _quantize(recipe: Recipe, precision: Precision) -> dict[str, object]:
+    quantize: dict[str, object] = {"type": QUANTIZE_TYPE[precision]}
+    if precision is Precision.INT8:
+        if recipe.quantization.device is not None:
+            quantize["device"] = recipe.quantization.device
+        if recipe.quantization.true_sequential is not None:
+            quantize["calib_args"] = {"true_sequential": recipe.quantization.true_sequential}
+    return quantize
+
+
+def _job_name(recipe: Recipe, preset: ModelPreset, precision: Precision) -> str:
+    basename = PurePosixPath(recipe.model.checkpoint).name
+    if basename in ("", ".."):  # "." and "../.." have no name of their own
+        basename = preset.name
+    target = recipe.target
+    name = f"{basename}-{_dtype(precision)}-tp{target.tp}-{target.prefill}-{target.total}"
+    return f"{name}-kv8" if precision is Precision.KV8 else name
+
+
+def _dtype(precision: Precision) -> str:
+    # The kv8 configs that are published say int8 in their names and in `backend.dtype`.
+    return "fp16" if precision is Precision.FP16 else "int8"

@@ -1,0 +1,99 @@
+"""What a preset says: a model, a card, a calibration set, an environment. Data is in presets/."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from vacc_gen.schema.base import Strict
+from vacc_gen.schema.environment import Requirement
+from vacc_gen.schema.model import Geometry
+from vacc_gen.schema.precision import Precision
+from vacc_gen.schema.target import Length
+
+
+class SourceFile(Strict):
+    """A file of code that must stand beside the weights for the compiler to read them."""
+
+    name: str = Field(min_length=1, description="file name in the weight folder")
+    generated: bool = Field(description="true: vacc-gen writes it; false: the user brings it")
+
+
+class Recommended(Strict):
+    """What a new recipe starts from."""
+
+    precisions: tuple[Precision, ...] = Field(min_length=1)
+    tp: int = Field(ge=1, description="tensor parallelism, in dies")
+    prefill: Length = Field(description="prompt length in tokens")
+    total: Length = Field(description="prompt and answer together, in tokens")
+
+
+class ModelPreset(Strict):
+    """A model that is known to work."""
+
+    name: str = Field(min_length=1, description="what `--model` takes")
+    summary: str = Field(min_length=1, description="one line for `presets list`")
+    huggingface_id: str | None = Field(
+        default=None, description="where scripts/download.sh takes the weights from; unset: nowhere"
+    )
+    family: str = Field(
+        min_length=1, pattern=r"^[a-z0-9_]+$", description="as in hf_<family>_fp16.yaml"
+    )
+    model_types: tuple[str, ...] = Field(
+        min_length=1, description="values of config.json's `model_type` that are this family"
+    )
+    geometry: Geometry
+    config: dict[str, Any] = Field(
+        description="the published config.json; config_vacc.json is made of it until the "
+        "checkpoint's own is there"
+    )
+    sources: tuple[SourceFile, ...] = Field(description="code that the weight folder needs")
+    recommended: Recommended
+    environment: str = Field(min_length=1, description="name of an environment preset")
+
+
+class Card(Strict):
+    """An accelerator card. Tensor parallelism counts dies, not cards."""
+
+    name: str = Field(min_length=1)
+    dies: int = Field(ge=1)
+    die_memory_bytes: int = Field(ge=1, description="memory of one die, in bytes")
+    source: str = Field(min_length=1, description="where these figures come from")
+
+
+class CalibrationSet(Strict):
+    """A set of texts that the vendor's GPTQ pass can calibrate on."""
+
+    name: str = Field(min_length=1, description="`dataset.name` in a compile config")
+    summary: str = Field(min_length=1)
+    huggingface_id: str = Field(min_length=1)
+    files: tuple[str, ...] = Field(min_length=1, description="files to fetch from there")
+    content: str = Field(min_length=1, description="shape of the data in those files")
+    samples: int = Field(ge=1, description="windows that the reference settings draw")
+    seqlen: int = Field(ge=1, description="length of a window in the reference settings, in tokens")
+    source: str = Field(min_length=1, description="where the settings come from")
+
+
+class Bound(Strict):
+    """A limit that we added to the vendor's pins, and why."""
+
+    requirement: Requirement
+    reason: str = Field(min_length=1)
+
+
+class EnvironmentPreset(Strict):
+    """A set of pins for the compiler's environment, resolved and tried.
+
+    The resolved packages, with hashes, stand beside it in `<name>.txt`; what was asked of the
+    resolver in `<name>.in`.
+    """
+
+    name: str = Field(min_length=1)
+    python: str = Field(pattern=r"^3\.\d+$")
+    platform: str = Field(min_length=1, description="what the lock was resolved for")
+    resolver: str = Field(min_length=1, description="what resolved the lock")
+    asked: tuple[Requirement, ...] = Field(description="the vendor's published pins")
+    asked_source: str = Field(min_length=1, description="where those are published")
+    bounds: tuple[Bound, ...] = Field(description="what we added")
+    tested: tuple[str, ...] = Field(description="what was run in this environment, and passed")
