@@ -1,0 +1,46 @@
+"""CPU of the light verbs, against a bare interpreter and against importing what they need.
+
+python benchmarks/startup.py [--runs N]
+"""
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+from processes import median_cpu_seconds, run
+
+BARE = "python -c pass"
+IMPORTS = "import pydantic, yaml"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=15)
+    runs = parser.parse_args().runs
+    tool = str(Path(sys.executable).with_name("vacc-gen"))
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        run([tool, "new", "--model", "falcon-7b-instruct", "--out", "workspace"], root)
+        new = [tool, "new", "--model", "falcon-7b-instruct", "--out", "again", "--force"]
+        seconds = median_cpu_seconds(
+            {
+                BARE: [sys.executable, "-c", "pass"],
+                IMPORTS: [sys.executable, "-c", IMPORTS],
+                "vacc-gen --help": [tool, "--help"],
+                "vacc-gen validate (one file)": [
+                    tool, "validate", "workspace/build/hf_falcon_int8.yaml",
+                ],
+                "vacc-gen new": new,
+            },
+            runs=runs,
+            cwd=root,
+        )  # fmt: skip
+    print(f"CPU, median of {runs} runs in turn, as a ratio")
+    print(f"{'':32}{'of ' + BARE:>18}{'of ' + IMPORTS:>26}")
+    for name, value in seconds.items():
+        print(f"{name:32}{value / seconds[BARE]:18.2f}{value / seconds[IMPORTS]:26.2f}")
+
+
+if __name__ == "__main__":
+    main()
