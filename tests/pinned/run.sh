@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Run the modeling tests and the TorchScript export in the compiler's own environment.
+#
+#   tests/pinned/run.sh [pytest argument...]
+#
+# Makes .venv-pinned from presets/environments/falcon-py310.txt (hash-pinned; about 5 GB, for
+# PyTorch 2.1.0 as the index has it brings CUDA), and keeps it until the lock changes.
+# Exits 2 where there is no Python 3.10, else with pytest's own status.
+set -euo pipefail
+
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+readonly lock=presets/environments/falcon-py310.txt
+readonly venv=.venv-pinned
+readonly stamp=$venv/lock.sha256
+
+if ! python=$(command -v python3.10); then
+  echo "error: there is no \`python3.10\` on the PATH" >&2
+  echo "hint: onnxruntime 1.13.1 has wheels up to Python 3.10 only; install one (for example" \
+    "with pyenv or uv) and put it on the PATH" >&2
+  exit 2
+fi
+
+if ! sha256sum --check --status "$stamp" 2>/dev/null; then
+  echo "making $venv from $lock"
+  rm -rf "$venv"
+  "$python" -m venv "$venv"
+  "$venv/bin/python" -m pip install --quiet --require-hashes -r "$lock"
+  "$venv/bin/python" -m pip install --quiet pytest # no part of the compiler's environment
+  sha256sum "$lock" >"$stamp"
+fi
+
+# The default selection of pyproject.toml leaves the `pinned` marker out; this is its home.
+exec "$venv/bin/python" -m pytest -m "not slow" \
+  tests/generator/templates/test_modeling_falcon_vacc.py tests/pinned "$@"
