@@ -121,11 +121,10 @@ def _compile_job(recipe: Recipe, preset: ModelPreset, precision: Precision) -> C
 
 def _frontend(recipe: Recipe, precision: Precision) -> dict[str, object]:
     target = recipe.target
-    model_kwargs: dict[str, object] = {
-        "tp": target.tp,
-        "b2s": target.optimize_for == "throughput",
-        "model_arch": "vacc",
-    }
+    model_kwargs: dict[str, object] = {"tp": target.tp}
+    if target.optimize_for == "throughput":
+        model_kwargs["b2s"] = True
+    model_kwargs["model_arch"] = "vacc"
     if target.align_qkv:
         model_kwargs["align_qkv"] = True
     frontend: dict[str, object] = {

@@ -1,0 +1,98 @@
+"""What is known good: models, cards, calibration sets and environments, one YAML file each.
+
+A preset is found by its file name, so adding one means adding a file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+import yaml
+
+from vacc_gen.schema.base import Strict
+from vacc_gen.schema.errors import UsageError
+from vacc_gen.schema.preset import CalibrationSet, Card, EnvironmentPreset, ModelPreset
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
+_Preset = TypeVar("_Preset", bound=Strict)
+_Loader: type[yaml.SafeLoader] | type[yaml.CSafeLoader] = getattr(
+    yaml, "CSafeLoader", yaml.SafeLoader
+)
+
+
+class Shelf(Generic[_Preset]):
+    """All presets of one kind. Reads a file only when its preset is asked for."""
+
+    def __init__(self, folder: str, preset_type: type[_Preset], noun: str) -> None:
+        self._folder = folder
+        self._preset_type = preset_type
+        self._noun = noun
+
+    @cache  # noqa: B019  # one shelf of each kind exists, for as long as the program
+    def names(self) -> tuple[str, ...]:
+        """Names in alphabetical order."""
+        entries = (entry.name for entry in _room(self._folder).iterdir())
+        return tuple(sorted(name[: -len(".yaml")] for name in entries if name.endswith(".yaml")))
+
+    def find(self, name: str) -> _Preset:
+        """Return the preset called `name`, in any mix of capitals.
+
+        Raises:
+            UsageError: there is none; the hint has the nearest names.
+        """
+        for known in self.names():
+            if known.casefold() == name.casefold():
+                return self._load(known)
+        near = nearest(name, self.names())
+        raise UsageError(
+            f"no {self._noun} is called {name!r}",
+            hint=f"did you mean {' or '.join(near)}?"
+            if near
+            else f"known: {', '.join(self.names())}",
+        )
+
+    def all(self) -> tuple[_Preset, ...]:
+        """Every preset, in the order of `names`."""
+        return tuple(self._load(name) for name in self.names())
+
+    @cache  # noqa: B019  # as above
+    def _load(self, name: str) -> _Preset:
+        values = yaml.load((_room(self._folder) / f"{name}.yaml").read_bytes(), Loader=_Loader)
+        return self._preset_type.model_validate_json(json.dumps(values))
+
+
+MODELS = Shelf("models", ModelPreset, "model")
+CARDS = Shelf("cards", Card, "card")
+CALIBRATION_SETS = Shelf("calibration", CalibrationSet, "calibration set")
+ENVIRONMENTS = Shelf("environments", EnvironmentPreset, "environment")
+
+
+def environment_lock(name: str) -> str:
+    """Return the resolved packages of an environment preset, one or more hashes each."""
+    return (_room("environments") / f"{name}.txt").read_text(encoding="utf-8")
+
+
+def environment_requirements(name: str) -> str:
+    """Return what was asked of the resolver for an environment preset."""
+    return (_room("environments") / f"{name}.in").read_text(encoding="utf-8")
+
+
+def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
+    """Return up to `count` of `known` that `name` may have been meant for, likeliest first."""
+    from difflib import get_close_matches
+
+    by_key = {candidate.casefold(): candidate for candidate in known}
+    key = name.casefold()
+    close = get_close_matches(key, by_key, n=count, cutoff=0.6)
+    inside = [candidate for candidate in sorted(by_key) if key and key in candidate]
+    return [by_key[candidate] for candidate in dict.fromkeys([*close, *inside])][:count]
+
+
+def _room(folder: str) -> Traversable:
+    return files(__name__) / folder
