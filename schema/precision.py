@@ -45,6 +45,10 @@ class Quantization(Strict):
         description="GPTQ quantizes the layers of a block one after the other "
         "(`frontend.quantize.calib_args.true_sequential`)",
     )
+    separate_pass: bool = Field(
+        default=False,
+        description="run `vamc quant` before `vamc compile`, as older versions of vamc want it",
+    )
 
 
 def widest_group(widths: Iterable[int], candidates: tuple[int, ...] = GROUP_SIZES) -> int | None:
