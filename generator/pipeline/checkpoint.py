@@ -1,0 +1,115 @@
+"""A checkpoint opened for export: checked against its architecture, read a few rows at a time.
+
+Values are read with `preadv` into one reused buffer: mapped pages would count as resident memory.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vacc_gen.schema.architecture import (
+    EMBEDDING,
+    HEAD,
+    Architecture,
+    architecture_from_config,
+)
+from vacc_gen.schema.errors import CheckpointError
+from vacc_gen.schema.weights import TensorEntry, WeightFolder, read_weight_folder
+
+if TYPE_CHECKING:
+    import torch
+
+CHUNK_BYTES = 8 << 20
+"""Read at once: larger chunks leave the processor's caches and are no faster."""
+
+SOURCE_DTYPES = ("BF16", "F16", "F32")
+"""What Falcon checkpoints are published in; anything else is already quantized."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A complete Falcon checkpoint. `tensors` holds every parameter of `architecture` by name."""
+
+    folder: WeightFolder
+    architecture: Architecture
+    tensors: dict[str, TensorEntry]
+
+    @property
+    def path(self) -> Path:
+        """The folder of the checkpoint."""
+        return self.folder.path
+
+    def chunks(self, name: str) -> Iterator[tuple[int, torch.Tensor]]:
+        """Yield (first row, rows) of a parameter, in order, in its stored dtype.
+
+        Each chunk is about `CHUNK_BYTES`, shape (rows, width); a vector is one row. A chunk is
+        valid until the next one is asked for.
+
+        Raises:
+            CheckpointError: the file ends early or cannot be read.
+        """
+        import torch
+
+        tensor = self.tensors[name]
+        dtype = {"BF16": torch.bfloat16, "F16": torch.float16, "F32": torch.float32}[tensor.dtype]
+        rows = tensor.shape[0] if len(tensor.shape) > 1 else 1
+        row_bytes = tensor.length_bytes // rows
+        rows_per_chunk = min(rows, max(1, CHUNK_BYTES // row_bytes))
+        buffer = memoryview(bytearray(rows_per_chunk * row_bytes))
+        with tensor.path.open("rb", buffering=0) as shard:
+            for first in range(0, rows, rows_per_chunk):
+                count = min(rows_per_chunk, rows - first)
+                part = buffer[: count * row_bytes]
+                _read_exactly(shard.fileno(), part, tensor.offset_bytes + first * row_bytes, tensor)
+                yield first, torch.frombuffer(part, dtype=dtype).view(count, -1)
+
+
+def open_checkpoint(path: Path) -> Checkpoint:
+    """Open the Falcon checkpoint in `path` and check that it is complete.
+
+    Raises:
+        CheckpointError: the folder cannot be used (see `read_weight_folder`), or a parameter is
+            missing, has another shape than the config says, or is not a plain float.
+    """
+    folder = read_weight_folder(path)
+    architecture = architecture_from_config(folder.config)
+    stored = dict(folder.tensors)
+    if architecture.tied_head and EMBEDDING not in stored and HEAD in stored:
+        stored[EMBEDDING] = stored[HEAD]  # some writers keep the other name of the shared tensor
+    expected = architecture.parameters()
+    missing = [name for name in expected if name not in stored]
+    if missing:
+        raise CheckpointError(
+            f"{path} lacks {len(missing)} of the {len(expected)} tensors that its config.json "
+            f"asks for, among them {', '.join(missing[:3])}",
+            "config.json and the shards must be of the same model and revision",
+        )
+    for name, shape in expected.items():
+        if stored[name].shape != shape:
+            raise CheckpointError(
+                f"{path}: {name} has shape {list(stored[name].shape)}, "
+                f"config.json asks for {list(shape)}"
+            )
+        if stored[name].dtype not in SOURCE_DTYPES:
+            raise CheckpointError(
+                f"{path}: {name} is stored as {stored[name].dtype}; "
+                f"supported are {', '.join(SOURCE_DTYPES)}",
+                "start from the original checkpoint rather than a quantized copy",
+            )
+    return Checkpoint(folder, architecture, {name: stored[name] for name in expected})
+
+
+def _read_exactly(file: int, part: memoryview, offset_bytes: int, tensor: TensorEntry) -> None:
+    done = 0
+    while done < len(part):
+        try:
+            count = os.preadv(file, [part[done:]], offset_bytes + done)
+        except OSError as error:
+            raise CheckpointError(f"{tensor.path} cannot be read: {error.strerror}") from error
+        if count == 0:
+            raise CheckpointError(f"{tensor.path} ends inside {tensor.name}: it was truncated")
+        done += count

@@ -1,0 +1,256 @@
+"""Export: a checkpoint to ONNX graphs that share one weights file.
+
+With lengths, `prefill.onnx` and `decode.onnx` (static, batch 1); without, one dynamic `model.onnx`.
+No moment holds the model: the graphs are emitted from the architecture, and the weights streamed.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vacc_gen.generator.pipeline.checkpoint import Checkpoint
+from vacc_gen.generator.pipeline.progress import Progress, SilentProgress
+from vacc_gen.generator.pipeline.quantize import Quantizer, RoundToNearest, group_size_for
+from vacc_gen.generator.pipeline.weight_file import (
+    WEIGHTS_FILE,
+    Dtype,
+    Layout,
+    plan_layout,
+    write_weights,
+)
+from vacc_gen.schema.errors import MissingExtraError, StageError, UsageError
+from vacc_gen.schema.precision import Quantization
+from vacc_gen.schema.target import LENGTH_STEP_TOKENS
+
+if TYPE_CHECKING:
+    from vacc_gen.generator.pipeline.positions import Axes
+
+PREFILL_GRAPH, DECODE_GRAPH, DYNAMIC_GRAPH = "prefill.onnx", "decode.onnx", "model.onnx"
+
+SIDE_FILES = (
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "tokenizer.model",
+    "vocab.json",
+    "merges.txt",
+)
+"""Copied beside the graphs where the checkpoint has them, so that the folder runs by itself."""
+
+GRAPH_ALLOWANCE_BYTES = 16 << 20
+"""Room asked for beyond the weights: graphs and tokenizer take a few MB."""
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """Static lengths in tokens: of the prompt, and of prompt and answer together."""
+
+    prefill: int
+    total: int
+
+    def __post_init__(self) -> None:
+        for name, tokens in (("prefill", self.prefill), ("total", self.total)):
+            if tokens < LENGTH_STEP_TOKENS or tokens % LENGTH_STEP_TOKENS:
+                raise UsageError(
+                    f"{name} length {tokens} is not a positive multiple of {LENGTH_STEP_TOKENS}"
+                )
+        if self.prefill > self.total:
+            raise UsageError(f"prefill length {self.prefill} is beyond the total, {self.total}")
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """What an export wrote. `overflowed` counts values that became infinite, by parameter."""
+
+    folder: Path
+    graphs: tuple[Path, ...]
+    weights: Path
+    weights_bytes: int
+    source_bytes: int
+    group_size: int | None
+    overflowed: dict[str, int] = field(default_factory=dict)
+
+
+def export_graphs(
+    checkpoint: Checkpoint,
+    out_dir: Path,
+    *,
+    dtype: Dtype,
+    lengths: Lengths | None = None,
+    quantization: Quantization | None = None,
+    quantizer: Quantizer | None = None,
+    metadata: Mapping[str, str] | None = None,
+    progress: Progress | None = None,
+    force: bool = False,
+) -> ExportResult:
+    """Write graphs, weights and the tokenizer's files of `checkpoint` into `out_dir`.
+
+    The folder appears complete or not at all. `quantization` and `quantizer` (round to nearest
+    unless another is given) count for int8 only. Each graph carries `metadata` in its
+    `metadata_props`, and with it the tool's version and the checkpoint's fingerprint. An `out_dir`
+    that is not empty is refused unless `force`, which replaces it whole.
+
+    Raises:
+        MissingExtraError: torch or onnx is not installed.
+        UsageError: `out_dir` is not empty.
+        CheckpointError: the checkpoint cannot be read, or no group size divides its widths.
+        StageError: there is not enough disk; nothing was written.
+    """
+    for package in ("torch", "onnx"):
+        if find_spec(package) is None:
+            raise MissingExtraError(package, "export")
+    quantization = quantization or Quantization()
+    progress = progress or SilentProgress()
+    layout = planned_layout(checkpoint, dtype, quantization)
+    _refuse_used_folder(out_dir, checkpoint.path, force)
+    refuse_full_disk(out_dir, required_bytes(checkpoint, dtype, quantization))
+    source_bytes = sum(tensor.length_bytes for tensor in checkpoint.tensors.values())
+    with _staged(out_dir) as folder:
+        for name in SIDE_FILES:
+            if (checkpoint.path / name).is_file():
+                shutil.copyfile(checkpoint.path / name, folder / name)
+        graphs = _write_graphs(
+            folder, checkpoint, layout, lengths, quantization.accuracy_level, metadata or {}
+        )
+        progress.start(f"weights to {dtype}", source_bytes)
+        overflowed = write_weights(
+            folder / WEIGHTS_FILE, layout, checkpoint, quantizer or RoundToNearest(), progress
+        )
+    return ExportResult(
+        folder=out_dir,
+        graphs=tuple(out_dir / name for name in graphs),
+        weights=out_dir / WEIGHTS_FILE,
+        weights_bytes=layout.total_bytes,
+        source_bytes=source_bytes,
+        group_size=layout.group_size,
+        overflowed=overflowed,
+    )
+
+
+def planned_layout(checkpoint: Checkpoint, dtype: Dtype, quantization: Quantization) -> Layout:
+    """The layout of weights.bin for `checkpoint`, without reading or writing any value."""
+    architecture = checkpoint.architecture
+    group_size = group_size_for(architecture, quantization.group_size) if dtype == "int8" else None
+    return plan_layout(architecture, dtype, group_size)
+
+
+def required_bytes(
+    checkpoint: Checkpoint, dtype: Dtype, quantization: Quantization | None = None
+) -> int:
+    """Bytes of disk that an export takes, known before anything is written."""
+    layout = planned_layout(checkpoint, dtype, quantization or Quantization())
+    return layout.total_bytes + GRAPH_ALLOWANCE_BYTES
+
+
+def refuse_full_disk(out_dir: Path, needed_bytes: int) -> None:
+    """Raise StageError unless the disk of `out_dir` (which may not exist yet) has room."""
+    parent = out_dir.absolute()
+    while not parent.exists():
+        parent = parent.parent
+    free_bytes = shutil.disk_usage(parent).free
+    if free_bytes < needed_bytes:
+        raise StageError(
+            f"the export needs {needed_bytes / 1e9:.2f} GB, {parent} has {free_bytes / 1e9:.2f} GB "
+            "free",
+            "free some space or choose another folder",
+        )
+
+
+def _write_graphs(
+    folder: Path,
+    checkpoint: Checkpoint,
+    layout: Layout,
+    lengths: Lengths | None,
+    accuracy_level: int,
+    metadata: Mapping[str, str],
+) -> list[str]:
+    from vacc_gen.generator.pipeline.falcon_graph import falcon_graph
+
+    tool_version = version("vacc-gen")
+    properties = {
+        "vacc_gen.version": tool_version,
+        "vacc_gen.checkpoint": checkpoint.folder.fingerprint(),
+        "vacc_gen.dtype": layout.dtype,
+        **metadata,
+    }
+    graphs = _axes(lengths)
+    for name, axes in graphs.items():
+        model = falcon_graph(
+            name.removesuffix(".onnx"),
+            checkpoint.architecture,
+            layout,
+            axes,
+            accuracy_level=accuracy_level,
+            metadata=properties,
+            producer_version=tool_version,
+        )
+        (folder / name).write_bytes(model.SerializeToString(deterministic=True))
+    return list(graphs)
+
+
+def _axes(lengths: Lengths | None) -> dict[str, Axes]:
+    from vacc_gen.generator.pipeline import falcon_graph
+
+    if lengths is None:
+        return {DYNAMIC_GRAPH: falcon_graph.DYNAMIC_AXES}
+    return {
+        PREFILL_GRAPH: falcon_graph.prefill_axes(lengths.prefill),
+        DECODE_GRAPH: falcon_graph.decode_axes(lengths.total),
+    }
+
+
+def _refuse_used_folder(out_dir: Path, checkpoint: Path, force: bool) -> None:
+    if checkpoint.resolve().is_relative_to(out_dir.resolve()):
+        raise UsageError(f"{out_dir} holds the checkpoint itself", "choose another folder")
+    if out_dir.exists() and not out_dir.is_dir():
+        raise UsageError(f"{out_dir} is a file, not a folder")
+    if not force and out_dir.is_dir() and any(out_dir.iterdir()):
+        raise UsageError(
+            f"{out_dir} is not empty", "choose another folder, or replace this one with --force"
+        )
+
+
+@contextmanager
+def _staged(out_dir: Path) -> Iterator[Path]:
+    """A new folder beside `out_dir` that becomes `out_dir` if the block ends well."""
+    out_dir = out_dir.absolute()
+    out_dir.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=f".{out_dir.name}.", dir=out_dir.parent))
+    try:
+        staging.chmod(0o777 & ~_umask())
+        yield staging
+        _replace_folder(staging, out_dir)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _replace_folder(staging: Path, out_dir: Path) -> None:
+    if not out_dir.exists():
+        staging.rename(out_dir)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{out_dir.name}.old.", dir=out_dir.parent))
+    out_dir.rename(old)  # onto an empty folder, which rename replaces
+    try:
+        staging.rename(out_dir)
+    except BaseException:
+        old.rename(out_dir)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _umask() -> int:
+    """The process's umask, which can only be read by setting it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,159 @@
+"""weights.bin: the one file that all graphs of an export take their weights from.
+
+The layout is planned from the architecture alone, so that its size is known before anything is
+written; values are then streamed from the checkpoint, a few rows at a time, keeping the
+[outputs, inputs] order in which they are stored.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from vacc_gen.schema.architecture import Architecture
+
+if TYPE_CHECKING:
+    import torch
+
+    from vacc_gen.generator.pipeline.checkpoint import Checkpoint
+    from vacc_gen.generator.pipeline.progress import Progress
+    from vacc_gen.generator.pipeline.quantize import Quantizer
+
+WEIGHTS_FILE = "weights.bin"
+
+ALIGNMENT_BYTES = 4096
+"""Every tensor begins on a page, so that ONNX Runtime can map it rather than read it."""
+
+Dtype = Literal["fp16", "fp32", "int8"]
+StorageDtype = Literal["fp16", "fp32", "uint8"]
+STORAGE_BYTES: dict[StorageDtype, int] = {"fp16": 2, "fp32": 4, "uint8": 1}
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """One tensor of weights.bin: `length_bytes` at `offset_bytes`."""
+
+    name: str
+    dtype: StorageDtype
+    shape: tuple[int, ...]
+    offset_bytes: int
+    length_bytes: int
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where every tensor of weights.bin lies. `group_size` is that of int8, else None.
+
+    A parameter that is quantized is stored as two tensors, `<name>.codes` (uint8) and
+    `<name>.scales` (fp32), every other under its own name.
+    """
+
+    dtype: Dtype
+    group_size: int | None
+    tensors: dict[str, StoredTensor]
+    total_bytes: int
+
+
+def plan_layout(architecture: Architecture, dtype: Dtype, group_size: int | None) -> Layout:
+    """Lay out weights.bin for a model. Norms are kept in fp32, matrices and biases in `dtype`.
+
+    With `dtype` int8, `group_size` must divide every width, and biases are fp32.
+    """
+    tensors: dict[str, StoredTensor] = {}
+    offset = 0
+
+    def place(name: str, storage: StorageDtype, shape: tuple[int, ...]) -> None:
+        nonlocal offset
+        length = STORAGE_BYTES[storage]
+        for size in shape:
+            length *= size
+        tensors[name] = StoredTensor(name, storage, shape, offset, length)
+        offset = -(-(offset + length) // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
+
+    for name, shape in architecture.parameters().items():
+        if dtype == "int8" and len(shape) == 2:
+            assert group_size is not None
+            place(f"{name}.codes", "uint8", shape)
+            place(f"{name}.scales", "fp32", (shape[0], shape[1] // group_size))
+        else:
+            place(
+                name,
+                "fp16" if dtype == "fp16" and not architecture.is_norm(name) else "fp32",
+                shape,
+            )
+    last = max(tensors.values(), key=lambda tensor: tensor.offset_bytes)
+    return Layout(dtype, group_size, tensors, last.offset_bytes + last.length_bytes)
+
+
+def write_weights(
+    path: Path, layout: Layout, checkpoint: Checkpoint, quantizer: Quantizer, progress: Progress
+) -> dict[str, int]:
+    """Stream the checkpoint into `path` and return how many values overflowed, by parameter.
+
+    A value overflows when it is finite in the checkpoint and infinite in fp16 (beyond 65504).
+    """
+    overflowed: dict[str, int] = {}
+    with path.open("wb", buffering=0) as file:
+        file.truncate(layout.total_bytes)
+        for name, source in checkpoint.tensors.items():
+            if name in layout.tensors:
+                count = _write_floats(file.fileno(), layout.tensors[name], checkpoint, progress)
+                if count:
+                    overflowed[name] = count
+            else:
+                _write_codes(file.fileno(), name, layout, checkpoint, quantizer)
+                progress.advance(source.length_bytes)
+    return overflowed
+
+
+def _write_floats(
+    file: int, stored: StoredTensor, checkpoint: Checkpoint, progress: Progress
+) -> int:
+    """Stream one parameter, cast to what is stored; return how many values overflowed."""
+    import torch
+
+    dtype = torch.float16 if stored.dtype == "fp16" else torch.float32
+    offset, overflowed = stored.offset_bytes, 0
+    cast = torch.empty(0, dtype=dtype)
+    for _, rows in checkpoint.chunks(stored.name):
+        if cast.numel() < rows.numel():
+            cast = torch.empty(rows.numel(), dtype=dtype)
+        part = cast[: rows.numel()]
+        part.copy_(rows.view(-1))
+        if dtype == torch.float16 and rows.dtype != torch.float16:
+            overflowed += _overflowed(part, rows.view(-1))
+        offset = _write_exactly(file, part, offset)
+        progress.advance(rows.nbytes)
+    return overflowed
+
+
+def _write_codes(
+    file: int, name: str, layout: Layout, checkpoint: Checkpoint, quantizer: Quantizer
+) -> None:
+    assert layout.group_size is not None
+    codes_offset = layout.tensors[f"{name}.codes"].offset_bytes
+    scales_offset = layout.tensors[f"{name}.scales"].offset_bytes
+    for _, codes, scales in quantizer.quantize(checkpoint, name, layout.group_size):
+        codes_offset = _write_exactly(file, codes, codes_offset)
+        scales_offset = _write_exactly(file, scales, scales_offset)
+
+
+def _overflowed(cast: torch.Tensor, source: torch.Tensor) -> int:
+    """Count finite values of `source` that are infinite in `cast`; one cheap pass where none is."""
+    import torch
+
+    low, high = torch.aminmax(cast)
+    if torch.isfinite(low) and torch.isfinite(high):
+        return 0
+    return int((torch.isinf(cast) & torch.isfinite(source)).sum())
+
+
+def _write_exactly(file: int, values: torch.Tensor, offset_bytes: int) -> int:
+    """Write contiguous `values` at `offset_bytes` and return the offset after them."""
+    rest = memoryview(values.view(-1).numpy()).cast("B")
+    while rest:
+        count = os.pwrite(file, rest, offset_bytes)
+        rest, offset_bytes = rest[count:], offset_bytes + count
+    return offset_bytes

@@ -1,0 +1,243 @@
+"""A weight folder, read without torch: config.json, the index, and the shards' headers.
+
+Nothing here touches a tensor's values except `WeightFolder.fingerprint`, which samples them.
+The shard format is safetensors: 8 bytes of little-endian header length, the header as JSON, then
+the tensors' bytes (https://huggingface.co/docs/safetensors).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vacc_gen.schema.errors import CheckpointError
+from vacc_gen.schema.model import FALCON_MODEL_TYPES
+
+MAX_HEADER_BYTES = 100_000_000
+"""What safetensors itself accepts; a longer header is damage or an attack."""
+
+CONFIG_FILE = "config.json"
+INDEX_FILE = "model.safetensors.index.json"
+PICKLE_PATTERNS = ("*.bin", "*.pt", "*.pth")
+
+ITEM_BYTES = {
+    "BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1,
+    "U16": 2, "I16": 2, "F16": 2, "BF16": 2,
+    "U32": 4, "I32": 4, "F32": 4,
+    "U64": 8, "I64": 8, "F64": 8,
+}  # fmt: skip
+"""Bytes of one element of each safetensors dtype."""
+
+FINGERPRINT_SAMPLE_BYTES = 4096
+"""Read from the middle of each tensor, so that a fine-tuned copy is told from its origin."""
+
+_DOWNLOAD_AGAIN = "download that file again"
+
+
+@dataclass(frozen=True)
+class TensorEntry:
+    """Where one tensor lies: `length_bytes` at `offset_bytes` from the start of `path`."""
+
+    name: str
+    path: Path
+    offset_bytes: int
+    length_bytes: int
+    dtype: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class WeightFolder:
+    """A readable Falcon checkpoint: its config and where each of its tensors lies."""
+
+    path: Path
+    config: Mapping[str, Any]
+    tensors: Mapping[str, TensorEntry]
+
+    @property
+    def tensor_bytes(self) -> int:
+        """Bytes of all tensors together."""
+        return sum(tensor.length_bytes for tensor in self.tensors.values())
+
+    def fingerprint(self) -> str:
+        """SHA-256 over the config, every tensor's name, dtype and shape, and a sample of each.
+
+        Cheap (a few KiB per tensor), so it identifies a checkpoint but does not attest to every
+        byte of it.
+        """
+        digest = hashlib.sha256(json.dumps(self.config, sort_keys=True).encode())
+        for name in sorted(self.tensors):
+            tensor = self.tensors[name]
+            digest.update(f"{name} {tensor.dtype} {tensor.shape}".encode())
+            length = min(tensor.length_bytes, FINGERPRINT_SAMPLE_BYTES)
+            with tensor.path.open("rb") as shard:
+                shard.seek(tensor.offset_bytes + (tensor.length_bytes - length) // 2)
+                digest.update(shard.read(length))
+        return digest.hexdigest()
+
+
+def read_weight_folder(path: Path) -> WeightFolder:
+    """Read the layout of the checkpoint in `path`.
+
+    Raises:
+        CheckpointError: no config.json, or one that is not a Falcon's; no safetensors; a shard
+            that is missing, truncated or damaged; an index that disagrees with its shards.
+    """
+    if not path.is_dir():
+        raise CheckpointError(
+            f"{path} is not a folder", "give the folder that holds config.json and the weights"
+        )
+    config = read_config(path)
+    _refuse_other_architectures(path, config)
+    index = path / INDEX_FILE
+    tensors = _read_indexed(path, index) if index.is_file() else _read_unindexed(path)
+    return WeightFolder(path=path, config=config, tensors=tensors)
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Read `config.json` of the folder `path`.
+
+    Raises:
+        CheckpointError: there is none, or it is not a JSON object.
+    """
+    file = path / CONFIG_FILE
+    if not file.is_file():
+        raise CheckpointError(
+            f"{path} has no config.json", "give the folder that holds config.json and the weights"
+        )
+    return _read_json_object(file)
+
+
+def read_shard(path: Path) -> dict[str, TensorEntry]:
+    """Read the header of one safetensors file and check it against the file's size.
+
+    Raises:
+        CheckpointError: the file is truncated or is not safetensors.
+    """
+    try:
+        size_bytes = path.stat().st_size
+        with path.open("rb") as shard:
+            header_bytes = int.from_bytes(shard.read(8), "little")
+            if size_bytes < 8 or header_bytes > min(MAX_HEADER_BYTES, size_bytes - 8):
+                raise CheckpointError(
+                    f"{path} is truncated or is not safetensors: a header of {header_bytes} bytes "
+                    f"in a file of {size_bytes}",
+                    _DOWNLOAD_AGAIN,
+                )
+            header = json.loads(shard.read(header_bytes))
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(
+            f"{path}: the safetensors header is not valid JSON ({error})", _DOWNLOAD_AGAIN
+        ) from error
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
+    if not isinstance(header, dict):
+        raise CheckpointError(f"{path}: the safetensors header is not a JSON object")
+    header.pop("__metadata__", None)
+    data_start = 8 + header_bytes
+    entries = {name: _entry(path, name, value, data_start) for name, value in header.items()}
+    promised_bytes = max((e.offset_bytes + e.length_bytes for e in entries.values()), default=0)
+    if promised_bytes > size_bytes:
+        raise CheckpointError(
+            f"{path} is truncated: its header promises {promised_bytes} bytes, it has {size_bytes}",
+            _DOWNLOAD_AGAIN,
+        )
+    return entries
+
+
+def _entry(path: Path, name: str, value: Any, data_start: int) -> TensorEntry:
+    """Check one tensor's record of a header; `data_start` is where the data begins."""
+    try:
+        dtype, shape = value["dtype"], tuple(value["shape"])
+        begin, end = value["data_offsets"]
+        whole = all(type(number) is int and number >= 0 for number in (*shape, begin, end))
+        length_bytes = math.prod(shape) * ITEM_BYTES[dtype] if whole else -1
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{path}: the header's record of {name} is damaged ({error!r})", _DOWNLOAD_AGAIN
+        ) from error
+    if end - begin != length_bytes:
+        raise CheckpointError(
+            f"{path}: {name} is {dtype} {list(shape)}, which does not fill bytes {begin} to {end}",
+            _DOWNLOAD_AGAIN,
+        )
+    return TensorEntry(name, path, data_start + begin, length_bytes, dtype, shape)
+
+
+def _read_indexed(path: Path, index: Path) -> dict[str, TensorEntry]:
+    weight_map = _read_json_object(index).get("weight_map")
+    if not isinstance(weight_map, dict) or not all(isinstance(f, str) for f in weight_map.values()):
+        raise CheckpointError(f"{index}: `weight_map` is missing or does not map names to files")
+    shards: dict[str, dict[str, TensorEntry]] = {}
+    for file in sorted(set(weight_map.values())):
+        if Path(file).name != file:
+            raise CheckpointError(f"{index} names {file!r}, which is not a file of that folder")
+        if not (path / file).is_file():
+            raise CheckpointError(f"{path} lacks {file}, which its index names", _DOWNLOAD_AGAIN)
+        shards[file] = read_shard(path / file)
+    absent = [name for name, file in weight_map.items() if name not in shards[file]]
+    if absent:
+        raise CheckpointError(
+            f"{index} names tensors that its shards do not hold: {_some(absent)}",
+            "download the index and its shards from the same revision",
+        )
+    return {name: shards[file][name] for name, file in weight_map.items()}
+
+
+def _read_unindexed(path: Path) -> dict[str, TensorEntry]:
+    files = sorted(path.glob("*.safetensors"))
+    if not files:
+        pickles = sorted(file.name for pattern in PICKLE_PATTERNS for file in path.glob(pattern))
+        if not pickles:
+            raise CheckpointError(f"{path} holds no weights: there is no *.safetensors file in it")
+        raise CheckpointError(
+            f"{path} holds its weights only as pickle ({_some(pickles)}), which can run code "
+            "when it is loaded",
+            'if you trust it, convert it once: python -c "from transformers import AutoModelFor'
+            f"CausalLM as M; M.from_pretrained('{path}', dtype='auto')"
+            ".save_pretrained('OUT', safe_serialization=True)\" and copy the tokenizer's files",
+        )
+    tensors: dict[str, TensorEntry] = {}
+    for file in files:
+        shard = read_shard(file)
+        twice = sorted(tensors.keys() & shard.keys())
+        if twice:
+            raise CheckpointError(
+                f"{path}: more than one file holds {_some(twice)}, and there is no {INDEX_FILE} "
+                "to tell which counts"
+            )
+        tensors.update(shard)
+    return tensors
+
+
+def _refuse_other_architectures(path: Path, config: Mapping[str, Any]) -> None:
+    model_type = config.get("model_type")
+    if model_type not in FALCON_MODEL_TYPES:
+        said = f"says model_type {model_type!r}" if model_type else "does not say its model_type"
+        raise CheckpointError(
+            f"{path / CONFIG_FILE} {said}: not a Falcon",
+            f"model_type must be one of {', '.join(FALCON_MODEL_TYPES)}",
+        )
+
+
+def _read_json_object(file: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(file.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{file} is not valid JSON: {error}") from error
+    except OSError as error:
+        raise CheckpointError(f"{file} cannot be read: {error.strerror}") from error
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{file} is not a JSON object")
+    return value
+
+
+def _some(names: list[str], shown: int = 3) -> str:
+    """The first few of `names`, and how many more there are."""
+    more = len(names) - shown
+    return ", ".join(names[:shown]) + (f" and {more} more" if more > 0 else "")
