@@ -19,6 +19,9 @@ DEPLOY_PATH = "./vacc_deploy"
 QUANTIZE_TYPE = {Precision.INT8: "w8a16_gptq", Precision.KV8: "w16kv8"}
 """`frontend.quantize.type` by precision, as published for 28 and 3 models."""
 
+LARGE_MODEL_PARAMETERS = 32_000_000_000
+"""Above it the compiler wants VACC_STACK_SIZE=256 (vendor's llm/README.md)."""
+
 
 @dataclass(frozen=True)
 class CompileJob:
@@ -86,6 +89,16 @@ def parameter_count(geometry: Geometry) -> int:
     attention = qkv + g.attention_heads * g.head_size * g.hidden_size
     mlp = 2 * g.hidden_size * g.ffn_hidden_size
     return g.vocab_size * g.hidden_size + g.layers * (attention + mlp)
+
+
+def needs_large_stack(plan: Plan) -> bool:
+    """Whether the compiler has to be given a larger stack for this model."""
+    return parameter_count(plan.geometry) > LARGE_MODEL_PARAMETERS
+
+
+def quantizes_first(plan: Plan, job: CompileJob) -> bool:
+    """Whether `vamc quant` runs before `vamc compile`; other precisions have no such pass."""
+    return plan.recipe.quantization.separate_pass and job.precision is Precision.INT8
 
 
 def _compile_job(recipe: Recipe, preset: ModelPreset, precision: Precision) -> CompileJob:
