@@ -27,9 +27,8 @@ from transformers.generation import GenerationMixin
 from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
 from transformers.modeling_utils import PreTrainedModel
 
-# Added to the score of a key that must not be seen. exp() of it is 0 in every dtype, and, unlike
-# the dtype's minimum, its sum with a score still is finite in fp16: a row without any visible key
-# gives a mean, not NaN.
+# Added to the score of a key that must not be seen: exp() of it is 0 in every dtype and, unlike
+# fp32's minimum, it and its sum with a score stay finite when a graph is converted to fp16.
 MASKED = -32768.0
 
 # What `RefinedWeb` and `RefinedWebModel` configs, from before Falcon was in transformers, say.
@@ -79,38 +78,48 @@ def rotate(x, cos, sin):
 
 
 def alibi_slopes(num_heads):
-    """Return the H slopes of ALiBi (Press et al. 2022, section 3), a geometric series."""
+    """Return the H slopes of ALiBi (Press et al. 2022, section 3) as Falcon has them: in bf16."""
     power = 2 ** math.floor(math.log2(num_heads))
     slopes = [2.0 ** (-8.0 * i / power) for i in range(1, power + 1)]
-    slopes += [2.0 ** (-4.0 * i / power) for i in range(1, 2 * (num_heads - power) + 1, 2)]
-    return slopes
+    slopes += [2.0 ** (-4.0 * i / power) for i in range(1, 2 * (num_heads - power), 2)]
+    parts = [math.frexp(slope) for slope in slopes]
+    return [math.ldexp(round(math.ldexp(part, 8)), exponent - 8) for part, exponent in parts]
+
+
+def round_to_bf16(x):
+    """Round non-negative fp32 x to bf16's 8 significant bits, staying in fp32.
+
+    A cast to bf16 and back would say the same, but not every ONNX runtime has it right:
+    ONNX Runtime 1.13 cuts the bits off instead.
+    """
+    unit = 2.0 ** (torch.floor(torch.log2(x.clamp(min=2.0**-14))) - 7)  # of the last bit
+    return torch.round(x / unit) * unit
 
 
 def alibi_bias(config, mask):
     """Return ALiBi's share of the scaled scores in fp32, (B, H, 1, T), from mask (B, T).
 
-    Falcon was trained with slopes, positions and products in bf16, so each is rounded to bf16
-    and held in fp32: transformers' values, without bf16 arithmetic in the graph.
+    Falcon was trained with slopes, positions and products in bf16; transformers keeps to that,
+    and so do these values.
     """
-
-    def rounded(x):
-        return x.to(torch.bfloat16).to(torch.float32)
-
-    slopes = torch.tensor(alibi_slopes(config.num_attention_heads), dtype=torch.float32)
-    slopes = rounded(slopes).to(mask.device)[:, None, None]  # (H, 1, 1)
+    slopes = alibi_slopes(config.num_attention_heads)
+    slopes = torch.tensor(slopes, dtype=torch.float32, device=mask.device)[:, None, None]
     positions = (mask.cumsum(dim=-1) - 1) * mask  # (B, T), counted from the first visible token
-    products = rounded(slopes * rounded(positions.float()[:, None, None, :]))
-    return products / math.sqrt(config.hidden_size // config.num_attention_heads)
+    positions = round_to_bf16(positions.float())[:, None, None, :]
+    bias = round_to_bf16(slopes * positions)
+    return bias / math.sqrt(config.hidden_size // config.num_attention_heads)
 
 
 def attention_bias(config, mask, num_new):
     """Return what is added to the scaled scores, fp32, (B, 1 or H, S, T), from mask (B, T).
 
-    Query s is key T - S + s: it sees what the mask shows up to and including itself.
+    Query s is key T - S + s. It sees itself, so that a pad token's row is no mean of everything
+    (or NaN), and what the mask shows before itself.
     """
     keys = torch.arange(mask.shape[1], device=mask.device)  # (T)
     queries = keys[mask.shape[1] - num_new :]  # (S)
-    visible = (keys <= queries[:, None]) & (mask != 0)[:, None, None, :]  # (B, 1, S, T)
+    before, itself = keys < queries[:, None], keys == queries[:, None]  # (S, T)
+    visible = before & (mask != 0)[:, None, None, :] | itself  # (B, 1, S, T)
     hidden = torch.full((), MASKED, dtype=torch.float32, device=mask.device)
     seen = alibi_bias(config, mask) if config.alibi else torch.zeros_like(hidden)
     return torch.where(visible, seen, hidden)
