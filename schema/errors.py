@@ -4,6 +4,8 @@ VaccGenError            message, hint; exit code 1
 ├── FindingsError       a file has errors, each with its place      exit 1
 ├── StageError          a build stage failed                        exit 1
 ├── CheckpointError     a weight folder cannot be used              exit 1
+├── CalibrationError    a calibration set cannot be used            exit 1
+├── FetchError          a file could not be fetched                 exit 1
 ├── UsageError          the command line asks for the impossible    exit 2
 ├── UnreadableError     a file cannot be read or is not valid text  exit 2
 └── MissingExtraError   a package of an extra is not installed      exit 2
@@ -39,6 +41,14 @@ class StageError(VaccGenError):
 
 class CheckpointError(VaccGenError):
     """A weight folder is incomplete, damaged, or not of a supported architecture."""
+
+
+class CalibrationError(VaccGenError):
+    """A calibration set is damaged, not what its name says, or too small for what is asked."""
+
+
+class FetchError(VaccGenError):
+    """A file could not be fetched, or is not the one that was published."""
 
 
 class UsageError(VaccGenError):
