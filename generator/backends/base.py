@@ -1,0 +1,110 @@
+"""What a build is made of: stages, the steps that a backend takes in them, and the backend itself.
+
+A backend is one file that says, for each stage and compile job, either which step to take or why
+there is none. Running, resuming, measuring and reporting are the runner's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Protocol
+
+from vacc_gen.generator.pipeline.progress import Progress
+from vacc_gen.generator.plan import CompileJob, Plan
+from vacc_gen.schema.precision import Precision
+from vacc_gen.schema.weights import WeightFolder
+
+
+class Stage(str, Enum):
+    """The stages of a build, in their order."""
+
+    PREFLIGHT = "preflight"
+    CALIBRATE = "calibrate"
+    EXPORT = "export"
+    QUANTIZE = "quantize"
+    COMPILE = "compile"
+    VERIFY = "verify"
+    REPORT = "report"
+
+
+BACKEND_STAGES = (Stage.CALIBRATE, Stage.EXPORT, Stage.QUANTIZE, Stage.COMPILE, Stage.VERIFY)
+"""Run once for each compile job, all jobs of a stage before the next stage."""
+
+
+@dataclass(frozen=True)
+class Build:
+    """What every step may know. Paths are absolute."""
+
+    root: Path
+    plan: Plan
+    jobs: tuple[CompileJob, ...]
+    """The selected ones, in the recipe's order."""
+    weights: WeightFolder
+
+    @property
+    def state_dir(self) -> Path:
+        """Where a build keeps what is no artifact: ledger, lock, logs, unfinished work."""
+        return self.root / ".vacc-gen"
+
+    def work_dir(self, job: CompileJob) -> Path:
+        """Where the stages of one job hand files to each other."""
+        return self.state_dir / "work" / job.name
+
+    def deploy_dir(self, job: CompileJob) -> Path:
+        """Where the embedded backend publishes what it compiled."""
+        return self.root / "deploy" / job.name
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a step made."""
+
+    files: tuple[Path, ...] = ()
+    details: Mapping[str, object] = field(default_factory=dict)
+    """Figures for report.json; plain JSON values."""
+    child_peak_rss_bytes: int = 0
+    """Peak resident memory of the largest child process; 0 where the step ran in this one."""
+    failure: str | None = None
+    """Why the step did not reach its goal although it ran to its end."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One stage of one job, ready to run.
+
+    It is run again when `inputs`, or a step that it builds on, has changed since it last ran.
+    """
+
+    inputs: Mapping[str, object]
+    run: Callable[[Progress], Outcome]
+    writes_bytes: int = 0
+    """Disk that it takes, so that preflight can refuse a build that will not fit."""
+    after: tuple[tuple[Stage, Precision], ...] = ()
+    """Steps of other jobs that it builds on; those of its own job count without being named."""
+
+
+@dataclass(frozen=True)
+class Skip:
+    """A stage that a job does not need."""
+
+    reason: str
+
+
+class Backend(Protocol):
+    """Something that compiles a workspace's jobs."""
+
+    name: str
+    """What `--backend` takes."""
+
+    def check(self, build: Build) -> tuple[str, ...]:
+        """Refuse what cannot end well, before anything heavy; return what is worth noting.
+
+        Raises:
+            VaccGenError: the build would fail, and this says why.
+        """
+
+    def step(self, stage: Stage, job: CompileJob, build: Build) -> Step | Skip:
+        """What this backend does for `job` in `stage` (one of `BACKEND_STAGES`)."""

@@ -1,0 +1,172 @@
+"""What earlier builds finished, so that a later one need not do it again.
+
+A step is reused when its key is the recorded one and its outputs are there, unharmed. The key is
+a hash over everything that the step's result depends on; see `step_key`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from vacc_gen.generator.backends.base import Stage
+
+LEDGER_FILE = "build.json"
+LEDGER_VERSION = 1
+_HASH_CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Output:
+    """A file that a step made; `path` is relative to the workspace where it lies inside."""
+
+    path: str
+    bytes: int
+    sha256: str
+    mtime_ns: int
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A finished step."""
+
+    key: str
+    seconds: float
+    peak_rss_bytes: int
+    outputs: tuple[Output, ...] = ()
+    details: Mapping[str, object] = field(default_factory=dict)
+
+
+class Ledger:
+    """The finished steps of one workspace, kept in one JSON file that is replaced as a whole."""
+
+    def __init__(self, root: Path, file: Path) -> None:
+        self._root = root
+        self._file = file
+        self._entries = _read(file)
+
+    def reusable(self, stage: Stage, job: str, key: str) -> Entry | None:
+        """The record of a step that need not run again."""
+        entry = self._entries.get(_slot(stage, job))
+        if entry is None or entry.key != key or not all(map(self._unharmed, entry.outputs)):
+            return None
+        return entry
+
+    def forget(self, stage: Stage, job: str) -> None:
+        """Drop a step that is about to run again."""
+        if self._entries.pop(_slot(stage, job), None) is not None:
+            self._write()
+
+    def record(self, stage: Stage, job: str, entry: Entry) -> None:
+        """Keep a finished step; on return it is on disk."""
+        self._entries[_slot(stage, job)] = entry
+        self._write()
+
+    def outputs(self, files: Iterable[Path]) -> tuple[Output, ...]:
+        """Describe `files`, hashing each unless it is a link of one already described."""
+        return tuple(self._describe(file) for file in files)
+
+    def _describe(self, file: Path) -> Output:
+        status = file.stat()
+        inside = file.is_relative_to(self._root)
+        path = (file.relative_to(self._root) if inside else file).as_posix()
+        digest = self._known_digest(file, status) or sha256_of(file)
+        return Output(path, status.st_size, digest, status.st_mtime_ns)
+
+    def _known_digest(self, file: Path, status: os.stat_result) -> str | None:
+        for entry in self._entries.values():
+            for output in entry.outputs:
+                if (output.bytes, output.mtime_ns) != (status.st_size, status.st_mtime_ns):
+                    continue
+                twin = self._root / output.path
+                if twin.is_file() and twin.samefile(file):
+                    return output.sha256
+        return None
+
+    def _unharmed(self, output: Output) -> bool:
+        """Size and time first; the content is read only where the time has changed."""
+        file = self._root / output.path
+        try:
+            status = file.stat()
+            if status.st_size != output.bytes:
+                return False
+            return status.st_mtime_ns == output.mtime_ns or sha256_of(file) == output.sha256
+        except OSError:
+            return False
+
+    def _write(self) -> None:
+        steps = {slot: asdict(entry) for slot, entry in sorted(self._entries.items())}
+        write_atomically(self._file, json.dumps({"version": LEDGER_VERSION, "steps": steps}))
+
+
+def step_key(stage: Stage, job: str, inputs: Mapping[str, object], upstream: Iterable[str]) -> str:
+    """Hash what a step's result depends on: its inputs, what it builds on, and this program."""
+    material = [stage.value, job, dict(inputs), list(upstream), _program()]
+    return hashlib.sha256(json.dumps(material, sort_keys=True).encode()).hexdigest()
+
+
+def sha256_of(file: Path) -> str:
+    """Hash a file's content."""
+    digest = hashlib.sha256()
+    with file.open("rb", buffering=0) as stream:
+        while chunk := stream.read(_HASH_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def write_atomically(file: Path, text: str) -> None:
+    """Write `text` beside `file`, then put it in its place."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    beside = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        beside.write_text(text, encoding="utf-8")
+        beside.replace(file)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def package_version(package: str) -> str | None:
+    """The installed version of a distribution, without importing it."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+@cache
+def _program() -> str:
+    """This program's identity: a digest of its sources, since versions change less often."""
+    digest = hashlib.sha256()
+    generator = Path(__file__).parent.parent
+    for room in ("pipeline", "backends", "templates"):
+        for source in sorted((generator / room).glob("*.py")):
+            digest.update(source.read_bytes())
+    return digest.hexdigest()
+
+
+def _slot(stage: Stage, job: str) -> str:
+    return f"{stage.value} {job}"
+
+
+def _read(file: Path) -> dict[str, Entry]:
+    """Read the ledger; an unusable one counts as empty, which costs time and nothing else."""
+    try:
+        content = json.loads(file.read_bytes())
+        if content["version"] != LEDGER_VERSION:
+            return {}
+        return {slot: _entry(value) for slot, value in content["steps"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def _entry(value: dict[str, object]) -> Entry:
+    outputs = value.pop("outputs")
+    if not isinstance(outputs, list):
+        raise TypeError("outputs")
+    return Entry(outputs=tuple(Output(**output) for output in outputs), **value)  # type: ignore[arg-type]

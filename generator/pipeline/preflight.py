@@ -1,0 +1,120 @@
+"""What can be known before anything heavy: that the build can end well."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from vacc_gen.generator.backends.base import Build
+from vacc_gen.generator.drift import State
+from vacc_gen.generator.plan import CompileJob
+from vacc_gen.generator.workspace import Workspace
+from vacc_gen.schema.errors import CheckpointError, StageError, UsageError
+from vacc_gen.schema.model import Geometry, geometry_from_config
+from vacc_gen.schema.precision import Precision
+from vacc_gen.schema.weights import WeightFolder, read_weight_folder
+
+TOKENIZER_FILE = "tokenizer.json"
+SHOWN_FILES = 3
+
+
+def select_jobs(
+    jobs: Sequence[CompileJob], precisions: Sequence[Precision]
+) -> tuple[CompileJob, ...]:
+    """Return the jobs of the wanted precisions, in the recipe's order; all where none is named.
+
+    Raises:
+        UsageError: the recipe has no job of that precision.
+    """
+    known = [job.precision for job in jobs]
+    for precision in precisions:
+        if precision not in known:
+            raise UsageError(
+                f"the recipe has no {precision.value} job",
+                f"it has {', '.join(one.value for one in known)}; add it to `precisions` in "
+                "vacc.yaml and run `vacc-gen generate`",
+            )
+    return tuple(job for job in jobs if not precisions or job.precision in precisions)
+
+
+def check_build(workspace: Workspace, jobs: tuple[CompileJob, ...]) -> Build:
+    """Check the workspace's files and its weight folder against the recipe.
+
+    Raises:
+        StageError: generated files are not what the recipe would generate; lengths are beyond
+            the model's.
+        CheckpointError: the weight folder is damaged, or is not the recipe's model.
+    """
+    _refuse_drift(workspace)
+    weights = read_weight_folder(workspace.checkpoint_path)
+    if not (weights.path / TOKENIZER_FILE).is_file():
+        raise CheckpointError(
+            f"{weights.path} has no {TOKENIZER_FILE}",
+            "download it from the repository that the weights are from",
+        )
+    geometry = geometry_from_config(weights.config)
+    _refuse_other_model(weights, geometry, workspace)
+    target = workspace.plan.recipe.target
+    if target.total > geometry.max_positions:
+        raise StageError(
+            f"target.total is {target.total} tokens, the model was made for "
+            f"{geometry.max_positions}",
+            f"set target.total in vacc.yaml to {geometry.max_positions} or less and run "
+            "`vacc-gen generate`",
+        )
+    return Build(workspace.root, workspace.plan, jobs, weights)
+
+
+def notes(workspace: Workspace) -> tuple[str, ...]:
+    """What is worth knowing of the workspace and no fault: files edited by hand count as such."""
+    states = workspace.states()
+    return tuple(f"{s.path} was edited by hand" for s in states if s.state is State.EDITED)
+
+
+def check_disk(folder: Path, writes_bytes: int) -> None:
+    """Refuse a build that will not fit.
+
+    Raises:
+        StageError: `folder`'s disk has less than `writes_bytes` free.
+    """
+    free_bytes = shutil.disk_usage(folder).free
+    if free_bytes < writes_bytes:
+        raise StageError(
+            f"not enough disk: this build writes {_gigabytes(writes_bytes)}, and "
+            f"{_gigabytes(free_bytes)} is free where {folder} lies",
+            "free some, or build one precision at a time with --precision",
+        )
+
+
+def _refuse_drift(workspace: Workspace) -> None:
+    stale = [
+        f"{state.path} ({state.state.value})"
+        for state in workspace.states()
+        if state.state not in (State.CURRENT, State.EDITED)
+    ]
+    if stale:
+        more = f" and {len(stale) - SHOWN_FILES} more" if len(stale) > SHOWN_FILES else ""
+        raise StageError(
+            f"generated files are not those of the recipe: {', '.join(stale[:SHOWN_FILES])}{more}",
+            "run `vacc-gen generate` (`--diff` shows what it would change)",
+        )
+
+
+def _refuse_other_model(weights: WeightFolder, geometry: Geometry, workspace: Workspace) -> None:
+    preset = workspace.plan.preset
+    differences = [
+        f"{name} is {found}, not {expected}"
+        for name, expected in preset.geometry.model_dump(exclude={"parameters"}).items()
+        if (found := getattr(geometry, name)) != expected
+    ]
+    if differences:
+        raise CheckpointError(
+            f"{weights.path} is no {preset.name}: {'; '.join(differences)}",
+            "set model.preset in vacc.yaml to the checkpoint's own; `vacc-gen presets list` "
+            "names them",
+        )
+
+
+def _gigabytes(count: int) -> str:
+    return f"{count / 1e9:.2f} GB"

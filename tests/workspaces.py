@@ -1,0 +1,45 @@
+"""Workspaces on the trained checkpoint, and an observer of builds, for the tests."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from vacc_gen.generator.backends.base import Stage
+from vacc_gen.generator.pipeline.progress import SilentProgress
+from vacc_gen.generator.pipeline.report import StageRecord, Status
+from vacc_gen.generator.workspace import Workspace, create
+from vacc_gen.schema.precision import Precision
+
+FALCON_TINY = Path(__file__).parent / "data" / "falcon-tiny"
+
+
+def make_workspace(root: Path, **parts: object) -> Workspace:
+    """A workspace for falcon-tiny, small in its lengths; `parts` are parts of the recipe."""
+    recipe = {
+        "version": 2,
+        "model": {"preset": "falcon-tiny", "checkpoint": str(FALCON_TINY)},
+        "target": {"prefill": 64, "total": 128, "tp": 1},
+        **parts,
+    }
+    return create(root, json.dumps(recipe))
+
+
+class Recorder(SilentProgress):
+    """An observer that keeps what it hears."""
+
+    def __init__(self) -> None:
+        self.records: list[StageRecord] = []
+        self.said: list[str] = []
+
+    def say(self, line: str) -> None:
+        self.said.append(line)
+
+    def stage_started(self, stage: Stage, precision: Precision | None) -> None:
+        self.said.append(f"{stage.value} started")
+
+    def stage_finished(self, record: StageRecord) -> None:
+        self.records.append(record)
+
+    def statuses(self, stage: Stage) -> list[Status]:
+        return [record.status for record in self.records if record.stage is stage]
