@@ -23,7 +23,7 @@ from vacc_gen.schema.errors import CalibrationError, UnreadableError
 
 MAX_ROW_BYTES = 16 << 20
 """A longer row is refused: no text is that long, and a gzip of zeros would not end."""
-RUNNING_TEXT_CHARS = 16 << 10
+RUNNING_TEXT_CHARS = 8 << 10
 """Plain text has no rows; it is cut at line ends into texts of about this length."""
 _BUFFER_BYTES = 1 << 18
 _GZIP_MAGIC = b"\x1f\x8b"
