@@ -1,0 +1,272 @@
+"""Runs a compiled folder on ONNX Runtime: prefill.onnx, then decode.onnx a token at a time.
+
+Legend of shapes:
+    P  prefill length     KV  heads of the cache    V  vocabulary
+    T  total length       D   head size             n  tokens so far
+
+The cache is kept in the order of the text from slot 0 on: prefill's first n slots are copied in,
+and of each step only the new slot is. Nothing is shifted; the mask says which slots count.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vacc_gen.schema.errors import MissingExtraError, UnreadableError, UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Logits = NDArray[np.float32]
+
+PREFILL_GRAPH, DECODE_GRAPH, WEIGHTS_FILE = "prefill.onnx", "decode.onnx", "weights.bin"
+MANIFEST_FILE = "manifest.json"
+
+_ERRORS_ONLY = 3
+"""ONNX Runtime's log severity: without it, library warnings would mix into our output."""
+
+
+class OnnxRuntimeModel:
+    """A compiled folder, loaded as far as it is used.
+
+    One text at a time: `prefill` begins a new one, `decode` goes on with it. Each graph's session
+    is opened at its first use; both map the same weights file.
+    """
+
+    def __init__(self, folder: Path, *, threads: int | None = None) -> None:
+        """Open `folder`; `threads` None leaves their number to ONNX Runtime.
+
+        Raises:
+            MissingExtraError: onnxruntime is not installed.
+            UnreadableError: the folder is not a complete compiled model.
+        """
+        if find_spec("onnxruntime") is None:
+            raise MissingExtraError("onnxruntime", "running a compiled model")
+        check_folder(folder)
+        self.folder = folder
+        self.position = 0
+        """Tokens of the current text that the cache holds."""
+        self._threads = threads
+
+    @cached_property
+    def prefill_tokens(self) -> int:
+        """The longest prompt, P."""
+        return _input_shape(self._prefill_session, "input_ids")[1]
+
+    @property
+    def total_tokens(self) -> int:
+        """The most tokens of prompt and answer together, T."""
+        return self._decoder.total_tokens
+
+    @cached_property
+    def end_tokens(self) -> frozenset[int]:
+        """Tokens that end a text; generation_config.json says which, or else config.json."""
+        for name in ("generation_config.json", "config.json"):
+            file = self.folder / name
+            ends = _read_json(file).get("eos_token_id") if file.is_file() else None
+            if ends is not None:
+                return frozenset([ends] if isinstance(ends, int) else ends)
+        return frozenset()
+
+    def prefill(self, token_ids: Sequence[int]) -> Logits:
+        """Begin a text with `token_ids` and return the logits after its last token, (V,) fp32.
+
+        Raises:
+            UsageError: the prompt is empty or longer than the model's prefill length.
+        """
+        import numpy as np
+
+        count, width = len(token_ids), self.prefill_tokens
+        if not 0 < count <= width:
+            raise UsageError(
+                f"the prompt has {count} tokens, this model takes 1 to {width}",
+                "shorten the prompt, or build with a longer prefill length" if count else None,
+            )
+        ids, mask = np.zeros((1, width), np.int64), np.zeros((1, width), np.int64)
+        ids[0, :count], mask[0, :count] = token_ids, 1
+        feeds = {"input_ids": ids, "attention_mask": mask}
+        feeds["position_ids"] = np.arange(width, dtype=np.int64)[None]
+        logits, *presents = self._prefill_session.run(None, feeds)
+        self._decoder.fill(presents, count)
+        self.position = count
+        return np.asarray(logits, np.float32).reshape(-1)
+
+    def decode(self, token_id: int) -> Logits:
+        """Append one token and return the logits after it, (V,) fp32.
+
+        Raises:
+            UsageError: no text was begun, or it fills the model's total length.
+        """
+        if self.position == 0:
+            raise UsageError("decode needs a text that prefill began")
+        if self.position >= self.total_tokens:
+            raise UsageError(f"the text fills the model's total length, {self.total_tokens} tokens")
+        logits = self._decoder.step(token_id, self.position)
+        self.position += 1
+        return logits
+
+    def generate(self, token_ids: Sequence[int], max_tokens: int) -> Iterator[int]:
+        """Continue `token_ids` greedily and yield each new token, at most `max_tokens` of them.
+
+        A token that ends the text ends the answer too and is not yielded.
+
+        Raises:
+            UsageError: the prompt is too long, or leaves no room for `max_tokens`.
+        """
+        if len(token_ids) + max_tokens > self.total_tokens:
+            raise UsageError(
+                f"{len(token_ids)} tokens of prompt and {max_tokens} of answer are more than this "
+                f"model's total length, {self.total_tokens}",
+                "ask for fewer tokens, or build with a longer total length",
+            )
+        logits = self.prefill(token_ids)
+        for produced in range(1, max_tokens + 1):
+            token = int(logits.argmax())
+            if token in self.end_tokens:
+                return
+            yield token
+            if produced < max_tokens:
+                logits = self.decode(token)
+
+    @cached_property
+    def _prefill_session(self) -> Any:
+        return _open_session(self.folder / PREFILL_GRAPH, self._threads)
+
+    @cached_property
+    def _decoder(self) -> _Decoder:
+        return _Decoder(_open_session(self.folder / DECODE_GRAPH, self._threads))
+
+
+class _Decoder:
+    """The decode session with the buffers that it reads and writes, bound once."""
+
+    def __init__(self, session: Any) -> None:
+        import numpy as np
+
+        self._session = session
+        self._binding = session.io_binding()
+        self.total_tokens = _input_shape(session, "attention_mask")[1]
+        self._ids = self._bind_input("input_ids", np.zeros((1, 1), np.int64))
+        self._mask = self._bind_input("attention_mask", np.zeros((1, self.total_tokens), np.int64))
+        self._positions = self._bind_input("position_ids", np.zeros((1, 1), np.int64))
+        outputs = {
+            output.name: self._bind_output(output.name, np.empty(output.shape, _dtype(output)))
+            for output in session.get_outputs()
+        }
+        self._logits = outputs["logits"]  # (1, 1, V)
+        self._slots = [
+            (
+                self._bind_input(past.name, np.zeros(past.shape, _dtype(past))),
+                outputs[past.name.replace("past_key_values", "present")],
+            )
+            for past in session.get_inputs()
+            if past.name.startswith("past_key_values.")
+        ]  # of each layer's keys and values: past (1, KV, T-1, D), present (1, KV, T, D)
+
+    def fill(self, presents: Sequence[Any], count: int) -> None:
+        """Take the first `count` slots of prefill's outputs, each (1, KV, P, D), as the past."""
+        kept = min(count, self.total_tokens - 1)  # a full text is never decoded from
+        for (past, _), present in zip(self._slots, presents, strict=True):
+            past[:, :, :kept] = present[:, :, :kept]
+
+    def step(self, token_id: int, position: int) -> Logits:
+        """Run one token that stands at `position`, and keep its keys and values."""
+        import numpy as np
+
+        self._ids[0, 0] = token_id
+        self._positions[0, 0] = position
+        self._mask[0, :position] = 1
+        self._mask[0, position:-1] = 0
+        self._mask[0, -1] = 1
+        self._session.run_with_iobinding(self._binding)
+        if position < self.total_tokens - 1:
+            for past, present in self._slots:
+                past[:, :, position] = present[:, :, -1]
+        return np.array(self._logits, np.float32).reshape(-1)
+
+    def _bind_input(self, name: str, array: Any) -> Any:
+        self._binding.bind_input(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
+        return array
+
+    def _bind_output(self, name: str, array: Any) -> Any:
+        self._binding.bind_output(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
+        return array
+
+
+def check_folder(folder: Path) -> None:
+    """Check that `folder` holds a compiled model, and all of what its manifest lists.
+
+    Sizes are compared, not contents: hashing the weights would take longer than loading them.
+
+    Raises:
+        UnreadableError: a file is missing or has another size than the manifest says.
+    """
+    for name in (PREFILL_GRAPH, DECODE_GRAPH, WEIGHTS_FILE):
+        if not (folder / name).is_file():
+            raise UnreadableError(
+                f"{folder} is not a compiled model: {name} is missing",
+                "make one with `vacc-gen build`, or `vacc-gen export` with --prefill and --total",
+            )
+    manifest = folder / MANIFEST_FILE
+    if not manifest.is_file():
+        return
+    artifacts = _read_json(manifest).get("artifacts", [])
+    try:
+        expected = {folder / artifact["path"]: artifact["bytes"] for artifact in artifacts}
+    except (TypeError, KeyError) as error:
+        raise UnreadableError(f"{manifest} is damaged ({error!r})", "build again") from error
+    for file, length_bytes in expected.items():
+        found = file.stat().st_size if file.is_file() else None
+        if found != length_bytes:
+            state = "missing" if found is None else f"{found} bytes long"
+            raise UnreadableError(
+                f"{file} is {state}, its manifest says {length_bytes} bytes", "build again"
+            )
+
+
+def _open_session(graph: Path, threads: int | None) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = _ERRORS_ONLY
+    options.intra_op_num_threads = threads or 0
+    if not _is_quantized(graph):
+        # Packed copies of float matrices double the memory and save no time: one row at a time is
+        # bound by reading the weights. int8 matrices must be packed to be fast at all.
+        options.add_session_config_entry("session.disable_prepacking", "1")
+    try:
+        return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # the runtime's exceptions share no public base
+        raise UnreadableError(
+            f"ONNX Runtime cannot load {graph}: {error}", "build again"
+        ) from error
+
+
+def _is_quantized(graph: Path) -> bool:
+    """Whether a graph multiplies by int8 matrices; graphs are small, their weights are beside."""
+    return b"MatMulNBits" in graph.read_bytes()
+
+
+def _input_shape(session: Any, name: str) -> list[int]:
+    return next(value.shape for value in session.get_inputs() if value.name == name)
+
+
+def _dtype(value: Any) -> str:
+    """The numpy dtype of a session's input or output."""
+    return {"tensor(float)": "float32", "tensor(float16)": "float16"}[value.type]
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_bytes())
+    except (OSError, ValueError) as error:
+        raise UnreadableError(f"{file} cannot be read: {error}") from error
+    if not isinstance(content, dict):
+        raise UnreadableError(f"{file} is not a JSON object")
+    return content
