@@ -22,6 +22,9 @@ QUANTIZE_TYPE = {Precision.INT8: "w8a16_gptq", Precision.KV8: "w16kv8"}
 LARGE_MODEL_PARAMETERS = 32_000_000_000
 """Above it the compiler wants VACC_STACK_SIZE=256 (vendor's llm/README.md)."""
 
+PLACEHOLDER = "/path/to/"
+"""How a path begins that is still to be filled in; published configs begin theirs so."""
+
 
 @dataclass(frozen=True)
 class CompileJob:
@@ -82,13 +85,30 @@ def check_architecture(preset: ModelPreset, model_config: Mapping[str, Any]) -> 
         )
 
 
+def geometry_difference(preset: Geometry, checkpoint: Geometry) -> str | None:
+    """Return the sizes in which a checkpoint differs from a preset, in words; None if in none."""
+    sizes = (name for name in Geometry.model_fields if name != "parameters")
+    differing = [
+        f"{name} is {getattr(checkpoint, name)}, the preset's {getattr(preset, name)}"
+        for name in sizes
+        if getattr(checkpoint, name) != getattr(preset, name)
+    ]
+    return "; ".join(differing) or None
+
+
 def parameter_count(geometry: Geometry) -> int:
-    """Number of weights with the tied head counted once; norms and biases are left out."""
+    """Number of weights with a tied head counted once; norms and biases are left out."""
     g = geometry
     qkv = g.hidden_size * (g.attention_heads + 2 * g.kv_heads) * g.head_size
     attention = qkv + g.attention_heads * g.head_size * g.hidden_size
-    mlp = 2 * g.hidden_size * g.ffn_hidden_size
-    return g.vocab_size * g.hidden_size + g.layers * (attention + mlp)
+    mlp = (3 if g.gated_mlp else 2) * g.hidden_size * g.ffn_hidden_size
+    embeddings = (1 if g.tied_embeddings else 2) * g.vocab_size * g.hidden_size
+    return embeddings + g.layers * (attention + mlp)
+
+
+def is_placeholder(path: str) -> bool:
+    """Whether a path of the recipe is still to be filled in."""
+    return path.startswith(PLACEHOLDER)
 
 
 def needs_large_stack(plan: Plan) -> bool:

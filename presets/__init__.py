@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable
 from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import yaml
 
@@ -46,24 +46,19 @@ class Shelf(Generic[_Preset]):
         Raises:
             UsageError: there is none; the hint has the nearest names.
         """
-        for known in self.names():
-            if known.casefold() == name.casefold():
-                return self._load(known)
-        near = nearest(name, self.names())
-        raise UsageError(
-            f"no {self._noun} is called {name!r}",
-            hint=f"did you mean {' or '.join(near)}?"
-            if near
-            else f"known: {', '.join(self.names())}",
-        )
+        return self._load(_known(name, self.names(), self._noun))
 
     def all(self) -> tuple[_Preset, ...]:
         """Every preset, in the order of `names`."""
         return tuple(self._load(name) for name in self.names())
 
+    def text(self, name: str) -> str:
+        """Return the YAML of the preset called exactly `name`."""
+        return (_room(self._folder) / f"{name}.yaml").read_text(encoding="utf-8")
+
     @cache  # noqa: B019  # as above
     def _load(self, name: str) -> _Preset:
-        values = yaml.load((_room(self._folder) / f"{name}.yaml").read_bytes(), Loader=_Loader)
+        values = yaml.load(self.text(name), Loader=_Loader)
         return self._preset_type.model_validate_json(json.dumps(values))
 
 
@@ -71,6 +66,23 @@ MODELS = Shelf("models", ModelPreset, "model")
 CARDS = Shelf("cards", Card, "card")
 CALIBRATION_SETS = Shelf("calibration", CalibrationSet, "calibration set")
 ENVIRONMENTS = Shelf("environments", EnvironmentPreset, "environment")
+SHELVES: dict[str, Shelf[Any]] = {
+    "models": MODELS,
+    "cards": CARDS,
+    "calibration": CALIBRATION_SETS,
+    "environments": ENVIRONMENTS,
+}
+
+
+def show(name: str) -> str:
+    """Return the YAML of the preset called `name`, of whatever kind.
+
+    Raises:
+        UsageError: there is none; the hint has the nearest names.
+    """
+    shelf_of = {known: shelf for shelf in SHELVES.values() for known in shelf.names()}
+    known = _known(name, shelf_of, "preset")
+    return shelf_of[known].text(known)
 
 
 def environment_lock(name: str) -> str:
@@ -92,6 +104,18 @@ def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
     close = get_close_matches(key, by_key, n=count, cutoff=0.6)
     inside = [candidate for candidate in sorted(by_key) if key and key in candidate]
     return [by_key[candidate] for candidate in dict.fromkeys([*close, *inside])][:count]
+
+
+def _known(name: str, names: Iterable[str], noun: str) -> str:
+    """Return the spelling of `name` in `names`."""
+    by_key = {known.casefold(): known for known in names}
+    if name.casefold() in by_key:
+        return by_key[name.casefold()]
+    near = nearest(name, by_key.values())
+    raise UsageError(
+        f"no {noun} is called {name!r}",
+        hint=f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names)}",
+    )
 
 
 def _room(folder: str) -> Traversable:

@@ -20,6 +20,16 @@ class SourceFile(Strict):
     generated: bool = Field(description="true: vacc-gen writes it; false: the user brings it")
 
 
+class GeometrySource(Strict):
+    """Where a preset's geometry comes from. A checkpoint's own config.json wins in any case."""
+
+    verified: bool = Field(
+        description="read from the published config.json, or equal to the defaults of the "
+        "transformers class that is documented to be this model"
+    )
+    source: str = Field(min_length=1)
+
+
 class Recommended(Strict):
     """What a new recipe starts from."""
 
@@ -38,15 +48,20 @@ class ModelPreset(Strict):
         default=None, description="where scripts/download.sh takes the weights from; unset: nowhere"
     )
     family: str = Field(
-        min_length=1, pattern=r"^[a-z0-9_]+$", description="as in hf_<family>_fp16.yaml"
+        min_length=1, pattern=r"^[a-z0-9_.]+$", description="as in hf_<family>_fp16.yaml"
+    )
+    listed_in: str | None = Field(
+        default=None, description="where the vendor lists the model as supported; unset: nowhere"
     )
     model_types: tuple[str, ...] = Field(
         min_length=1, description="values of config.json's `model_type` that are this family"
     )
     geometry: Geometry
-    config: dict[str, Any] = Field(
-        description="the published config.json; config_vacc.json is made of it until the "
-        "checkpoint's own is there"
+    geometry_source: GeometrySource
+    config: dict[str, Any] | None = Field(
+        default=None,
+        description="the published config.json, where we make config_vacc.json: it is made of "
+        "this one until the checkpoint's own is there",
     )
     sources: tuple[SourceFile, ...] = Field(description="code that the weight folder needs")
     recommended: Recommended
@@ -57,6 +72,7 @@ class Card(Strict):
     """An accelerator card. Tensor parallelism counts dies, not cards."""
 
     name: str = Field(min_length=1)
+    summary: str = Field(min_length=1)
     dies: int = Field(ge=1)
     die_memory_bytes: int = Field(ge=1, description="memory of one die, in bytes")
     source: str = Field(min_length=1, description="where these figures come from")
@@ -90,6 +106,7 @@ class EnvironmentPreset(Strict):
     """
 
     name: str = Field(min_length=1)
+    summary: str = Field(min_length=1)
     python: str = Field(pattern=r"^3\.\d+$")
     platform: str = Field(min_length=1, description="what the lock was resolved for")
     resolver: str = Field(min_length=1, description="what resolved the lock")

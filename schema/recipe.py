@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import Field
 
@@ -14,7 +14,7 @@ from vacc_gen.schema.precision import Precision, Quantization
 from vacc_gen.schema.target import Target
 from vacc_gen.schema.verification import Verification
 
-RECIPE_VERSION = 2
+RECIPE_VERSION: Final = 2
 """The schema that this vacc-gen writes, and the newest that it reads."""
 
 RECIPE_FILE = "vacc.yaml"

@@ -1,0 +1,222 @@
+"""What a user chose for a new workspace, and the recipe that it makes."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from vacc_gen import presets
+from vacc_gen.generator.plan import check_architecture, geometry_difference, is_placeholder
+from vacc_gen.generator.workspace import read_model_config
+from vacc_gen.schema.calibration import Calibration
+from vacc_gen.schema.environment import Environment
+from vacc_gen.schema.errors import CheckpointError, UsageError
+from vacc_gen.schema.model import Model, geometry_from_config
+from vacc_gen.schema.precision import Precision
+from vacc_gen.schema.preset import ModelPreset
+from vacc_gen.schema.recipe import RECIPE_VERSION, Recipe
+from vacc_gen.schema.target import LENGTH_STEP_TOKENS, Target
+
+
+@dataclass(frozen=True)
+class Choices:
+    """Answers to the questions of `new`; None where the preset is to decide.
+
+    Paths are as the user gave them: relative ones are relative to the current folder.
+    """
+
+    model: str | None = None
+    checkpoint: str | None = None
+    out: str | None = None
+    precisions: tuple[str, ...] = ()
+    prefill: int | None = None
+    total: int | None = None
+    tp: int | None = None
+    card: str | None = None
+    calibration: str | None = None
+    """`SET:PATH`."""
+    optimize_for: Literal["throughput", "latency"] | None = None
+    align_qkv: bool = False
+
+    def command(self) -> list[str]:
+        """Return the command line that says the same."""
+        command = ["vacc-gen", "new"]
+        for option, value in (
+            ("--model", self.model),
+            ("--checkpoint", self.checkpoint),
+            ("--out", self.out),
+            *(("--precision", precision) for precision in self.precisions),
+            ("--prefill", self.prefill),
+            ("--total", self.total),
+            ("--tp", self.tp),
+            ("--card", self.card),
+            ("--calibration", self.calibration),
+            ("--optimize-for", self.optimize_for),
+        ):
+            if value is not None:
+                command += [option, str(value)]
+        return [*command, "--align-qkv"] if self.align_qkv else command
+
+    def decide(self) -> tuple[Path, Recipe]:
+        """Return the folder to make and its recipe, with the preset's word where there is none.
+
+        Raises:
+            UsageError: a name is unknown, a length impossible, or too little was chosen.
+            CheckpointError: the weight folder does not fit the preset, or has no config.json.
+        """
+        for word in self.command():
+            if any(ord(character) < 32 for character in word):
+                raise UsageError(f"{word!r} holds a control character")
+        preset = self._preset()
+        root = Path(preset.name if self.out is None else self.out)
+        chosen = tuple(dict.fromkeys(_precision(name) for name in self.precisions))
+        precisions = chosen or preset.recommended.precisions
+        recipe = Recipe(
+            version=RECIPE_VERSION,
+            model=Model(
+                preset=preset.name,
+                checkpoint=f"/path/to/{_basename(preset)}"
+                if self.checkpoint is None
+                else _seen_from(root, self.checkpoint),
+            ),
+            precisions=precisions,
+            target=self._target(preset),
+            calibration=self._calibration(root, precisions),
+            environment=Environment(preset=preset.environment),
+        )
+        return root, recipe
+
+    def _preset(self) -> ModelPreset:
+        if self.model is None and self.checkpoint is None:
+            raise UsageError(
+                "which model? Neither --model nor --checkpoint was given",
+                hint="vacc-gen new --model falcon-7b-instruct; `vacc-gen presets list` names all",
+            )
+        preset = None if self.model is None else presets.MODELS.find(self.model)
+        if self.checkpoint is None:
+            assert preset is not None
+            return preset
+        folder = Path(self.checkpoint)
+        config = read_model_config(folder)
+        if config is None:
+            if preset is None or (folder.exists() and any(folder.iterdir())):
+                raise CheckpointError(
+                    f"{folder} has no config.json",
+                    hint="name the folder of a Hugging Face checkpoint",
+                )
+            return preset
+        if preset is None:
+            return _preset_of(folder, config)
+        check_architecture(preset, config)
+        difference = geometry_difference(preset.geometry, geometry_from_config(config))
+        if difference:
+            raise CheckpointError(
+                f"{folder} is no {preset.name}: {difference}",
+                hint="leave --model out to take the preset that fits",
+            )
+        return preset
+
+    def _target(self, preset: ModelPreset) -> Target:
+        recommended = preset.recommended
+        prefill = _length("--prefill", self.prefill, recommended.prefill)
+        total = _length("--total", self.total, recommended.total)
+        if prefill > total:
+            raise UsageError(
+                f"a prompt of {prefill} tokens does not fit a total of {total}",
+                hint=f"--total counts prompt and answer: {prefill} or more",
+            )
+        return Target(
+            card=None if self.card is None else presets.CARDS.find(self.card).name,
+            tp=recommended.tp if self.tp is None else self.tp,
+            prefill=prefill,
+            total=total,
+            optimize_for=self.optimize_for or "throughput",
+            align_qkv=self.align_qkv,
+        )
+
+    def _calibration(self, root: Path, precisions: Sequence[Precision]) -> Calibration | None:
+        if self.calibration is None:
+            return None
+        name, _, path = self.calibration.partition(":")
+        calibration_set = presets.CALIBRATION_SETS.find(name)
+        if not path:
+            raise UsageError(
+                f"--calibration {name} does not say where the set is",
+                hint=f"--calibration {calibration_set.name}:/path/to/{calibration_set.files[0]}",
+            )
+        if Precision.INT8 not in precisions:
+            raise UsageError("--calibration is for int8, which is not among the precisions")
+        return Calibration(
+            set=calibration_set.name,
+            path=_seen_from(root, path),
+            samples=calibration_set.samples,
+            seqlen=calibration_set.seqlen,
+        )
+
+
+def next_steps(root: Path, recipe: Recipe) -> list[str]:
+    """Return the commands that come after `new`, one a line."""
+    folder = shlex.quote(str(root))
+    preset = presets.MODELS.find(recipe.model.preset)
+    steps = []
+    if is_placeholder(recipe.model.checkpoint):
+        if preset.huggingface_id is not None:
+            steps.append(f"{folder}/scripts/download.sh DIR    # the weights, if you lack them")
+        steps.append(f"edit {folder}/vacc.yaml    # model.checkpoint: the weight folder")
+        steps.append(f"vacc-gen generate {folder}")
+    steps.append(f"vacc-gen validate {folder}")
+    steps.append(f"vacc-gen build {folder}")
+    return steps
+
+
+def _preset_of(folder: Path, config: dict[str, Any]) -> ModelPreset:
+    """Return the preset that a checkpoint fits, the one of the folder's name before others."""
+    geometry = geometry_from_config(config)
+    model_type = config.get("model_type")
+    fitting = [
+        preset
+        for preset in presets.MODELS.all()
+        if model_type in preset.model_types and not geometry_difference(preset.geometry, geometry)
+    ]
+    if not fitting:
+        raise CheckpointError(
+            f"{folder} fits no preset: model_type {model_type!r}, {geometry.layers} layers of "
+            f"width {geometry.hidden_size}",
+            hint="name the nearest with --model to see what differs; "
+            "`vacc-gen presets list` names them",
+        )
+    name = Path(os.path.abspath(folder)).name.casefold()  # noqa: PTH100 - a link's own name counts
+    return next((preset for preset in fitting if preset.name.casefold() == name), fitting[0])
+
+
+def _precision(name: str) -> Precision:
+    known = [precision.value for precision in Precision]
+    if name not in known:
+        raise UsageError(f"no precision is called {name!r}", hint=f"known: {', '.join(known)}")
+    return Precision(name)
+
+
+def _length(option: str, chosen: int | None, recommended: int) -> int:
+    if chosen is None:
+        return recommended
+    if chosen >= LENGTH_STEP_TOKENS and chosen % LENGTH_STEP_TOKENS == 0:
+        return chosen
+    below = chosen // LENGTH_STEP_TOKENS * LENGTH_STEP_TOKENS
+    near = [length for length in (below, below + LENGTH_STEP_TOKENS) if length > 0]
+    raise UsageError(
+        f"{option} {chosen} is not a multiple of {LENGTH_STEP_TOKENS}",
+        hint=f"nearest: {' and '.join(str(length) for length in near or [LENGTH_STEP_TOKENS])}",
+    )
+
+
+def _seen_from(root: Path, path: str) -> str:
+    """Return a path of the current folder as vacc.yaml in `root` must spell it."""
+    return path if Path(path).is_absolute() else os.path.relpath(path, root)
+
+
+def _basename(preset: ModelPreset) -> str:
+    return (preset.huggingface_id or preset.name).rsplit("/", 1)[-1]

@@ -1,0 +1,50 @@
+"""`vacc-gen generate`: the recipe changed, write again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def generate(
+    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="The workspace.")] = Path(),
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; exit 1 where a file is not current.")
+    ] = False,
+    diff: Annotated[
+        bool, typer.Option("--diff", help="As --check, and show what would change.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Write over files that were edited by hand.")
+    ] = False,
+) -> None:
+    """Bring the generated files up to date with vacc.yaml; hand-edited ones are kept."""
+    from vacc_gen.generator.drift import State, unified_diff
+    from vacc_gen.generator.workspace import load_workspace, update
+
+    workspace = load_workspace(folder)
+    if check or diff:
+        states = [state for state in workspace.states() if state.state is not State.CURRENT]
+        for state in states:
+            typer.echo(f"{folder / state.path}: {state.state.value}", err=diff)
+            if diff:
+                typer.echo(unified_diff(state), nl=False)
+        if states:
+            raise typer.Exit(1)
+        typer.echo("all files are current", err=True)
+        return
+
+    done = update(workspace, force=force)
+    for path in done.written:
+        typer.echo(f"wrote {folder / path}")
+    for path in done.removed:
+        typer.echo(f"removed {folder / path}")
+    for path in done.kept:
+        typer.echo(f"warning: kept {folder / path}, which was edited by hand", err=True)
+    if done.kept:
+        typer.echo("hint: --diff shows the edits, --force writes over them", err=True)
+    if not (done.written or done.removed):
+        typer.echo("nothing to write: all other files are current" if done.kept
+                   else "nothing to write: all files are current")  # fmt: skip

@@ -1,0 +1,76 @@
+"""`vacc-gen new`: a new workspace."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import typer
+
+
+def new(
+    model: Annotated[
+        str | None, typer.Option(help="A preset; `vacc-gen presets list` names them.")
+    ] = None,
+    checkpoint: Annotated[
+        str | None,
+        typer.Option(help="The weight folder. Without --model, its config.json tells the model."),
+    ] = None,
+    out: Annotated[
+        str | None, typer.Option(help="Folder to make. [default: the model's name]")
+    ] = None,
+    precision: Annotated[
+        list[str] | None,
+        typer.Option(help="fp16, int8 or kv8; may be given several times. [default: the preset's]"),
+    ] = None,
+    prefill: Annotated[
+        int | None, typer.Option(help="Prompt length in tokens, a multiple of 16.")
+    ] = None,
+    total: Annotated[
+        int | None, typer.Option(help="Prompt and answer in tokens, a multiple of 16.")
+    ] = None,
+    tp: Annotated[
+        int | None, typer.Option(min=1, max=64, help="Tensor parallelism, in dies.")
+    ] = None,
+    card: Annotated[
+        str | None, typer.Option(help="A card; `vacc-gen presets list` names them.")
+    ] = None,
+    calibration: Annotated[
+        str | None,
+        typer.Option(metavar="SET:PATH", help="What int8 is calibrated on: alpaca, c4 or ceval."),
+    ] = None,
+    optimize_for: Annotated[
+        Literal["throughput", "latency"] | None, typer.Option(help="[default: throughput]")
+    ] = None,
+    align_qkv: Annotated[
+        bool, typer.Option("--align-qkv", help="Pad grouped-query heads to split over tp.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Write over an existing workspace, hand edits included.")
+    ] = False,
+) -> None:
+    """Make a workspace: recipe, compile configs, modeling file, scripts, environment."""
+    from vacc_gen.generator.choices import Choices, next_steps
+    from vacc_gen.generator.emit.recipe_yaml import recipe_text
+    from vacc_gen.generator.workspace import create
+
+    choices = Choices(
+        model=model,
+        checkpoint=checkpoint,
+        out=out,
+        precisions=tuple(precision or ()),
+        prefill=prefill,
+        total=total,
+        tp=tp,
+        card=card,
+        calibration=calibration,
+        optimize_for=optimize_for,
+        align_qkv=align_qkv,
+    )
+    root, recipe = choices.decide()
+    workspace = create(root, recipe_text(recipe, choices.command()), force=force)
+
+    for path in ("vacc.yaml", *(str(file.path) for file in workspace.files())):
+        typer.echo(root / path)
+    typer.echo("\nnext:")
+    for step in next_steps(root, recipe):
+        typer.echo(f"  {step}")

@@ -1,0 +1,35 @@
+"""Templates, as text with values filled in."""
+
+from __future__ import annotations
+
+import shlex
+from functools import cache
+from importlib.resources import files
+
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+
+
+def template_text(name: str) -> str:
+    """Return a file of generator/templates as it is."""
+    return (files("vacc_gen.generator") / "templates" / name).read_text(encoding="utf-8")
+
+
+def render(name: str, **values: object) -> str:
+    """Return a template with `values` filled in; an unknown name in it is an error.
+
+    In templates of scripts, `{{ value | q }}` is `value` quoted for the shell.
+    """
+    return _environment().get_template(name).render(values)
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(  # no HTML here; shell values go through `q`
+        loader=FunctionLoader(template_text),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["q"] = lambda value: shlex.quote(str(value))
+    return environment
