@@ -7,6 +7,9 @@ from typing import Annotated
 
 import typer
 
+from vacc_gen.generator.cli.generate import generate
+from vacc_gen.generator.cli.new import new
+from vacc_gen.generator.cli.presets import presets_app
 from vacc_gen.schema.errors import FindingsError, VaccGenError
 
 app = typer.Typer(
@@ -33,6 +36,11 @@ def _root(
     ] = False,
 ) -> None:
     pass
+
+
+app.command()(new)
+app.command()(generate)
+app.add_typer(presets_app, name="presets")
 
 
 def report(error: VaccGenError) -> None:
