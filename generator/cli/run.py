@@ -1,0 +1,129 @@
+"""`vacc-gen run`: text out of a compiled model."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+DEFAULT_MAX_TOKENS = 64
+
+
+def run(
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="A built workspace, or one deploy/<name> folder.")
+    ],
+    prompt: Annotated[str, typer.Option(help="Text to continue.")],
+    max_tokens: Annotated[
+        int | None,
+        typer.Option(min=1, help=f"[default: {DEFAULT_MAX_TOKENS}, or as many as fit]"),
+    ] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="Which build of a workspace: fp16, int8, ... [default: any]")
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="[default: one for each processor core]")
+    ] = None,
+) -> None:
+    """Continue a text greedily with what `build` made. Text goes to stdout, figures to stderr."""
+    from vacc_gen.generator.backends.onnxruntime import OnnxRuntimeModel
+
+    compiled = compiled_folder(folder, precision)
+    model = OnnxRuntimeModel(compiled, threads=threads)
+    tokenizer = _tokenizer(compiled)
+    token_ids = tokenizer.encode(prompt).ids
+    if max_tokens is None:
+        max_tokens = max(1, min(DEFAULT_MAX_TOKENS, model.total_tokens - len(token_ids)))
+    clock = _Clock(model.generate(token_ids, max_tokens))
+    for text in streamed_text(tokenizer, clock):
+        typer.echo(text, nl=False)
+    typer.echo()
+    typer.echo(f"{compiled.name}: {len(token_ids)} tokens of prompt, {clock.summary()}", err=True)
+
+
+def compiled_folder(folder: Path, precision: str | None) -> Path:
+    """Find the compiled model in `folder`, which is one itself or is a workspace.
+
+    Raises:
+        UsageError: there is none, or none of that precision.
+    """
+    from vacc_gen.schema.errors import UsageError
+
+    if (folder / "decode.onnx").is_file():
+        found = [folder]
+    else:
+        found = sorted(graph.parent for graph in folder.glob("deploy/*/decode.onnx"))
+    if not found:
+        raise UsageError(
+            f"{folder} holds no compiled model", "`vacc-gen build` makes them, in deploy/"
+        )
+    if precision is None:
+        return found[0]
+    matching = [one for one in found if precision in one.name.replace("-", "_").split("_")]
+    if not matching:
+        names = ", ".join(one.name for one in found)
+        raise UsageError(f"{folder} holds no {precision} model", f"it holds {names}")
+    return matching[0]
+
+
+def streamed_text(tokenizer: Tokenizer, token_ids: Iterable[int]) -> Iterator[str]:
+    """Yield the text of a growing answer piece by piece, holding back unfinished characters."""
+    ids: list[int] = []
+    shown = text = ""
+    for token_id in token_ids:
+        ids.append(token_id)
+        text = tokenizer.decode(ids)
+        if text.startswith(shown) and not text.endswith("\N{REPLACEMENT CHARACTER}"):
+            yield text[len(shown) :]
+            shown = text
+    if text.startswith(shown):
+        yield text[len(shown) :]
+
+
+class _Clock:
+    """Passes tokens on, and notes when the first and the last of them came."""
+
+    def __init__(self, token_ids: Iterator[int]) -> None:
+        self._token_ids = token_ids
+        self._times = [time.monotonic()]
+
+    def __iter__(self) -> Iterator[int]:
+        for token_id in self._token_ids:
+            self._times.append(time.monotonic())
+            yield token_id
+
+    def summary(self) -> str:
+        started, *came = self._times
+        if not came:
+            return "no tokens: the model ended the text at once"
+        first = f"{len(came)} of answer, the first after {came[0] - started:.2f} s"
+        if len(came) < 2:
+            return first
+        rate = (len(came) - 1) / max(came[-1] - came[0], 1e-9)
+        return f"{first}, then {rate:.1f} tokens/s"
+
+
+def _tokenizer(folder: Path) -> Tokenizer:
+    from importlib.util import find_spec
+
+    from vacc_gen.schema.errors import MissingExtraError, UnreadableError
+
+    if find_spec("tokenizers") is None:
+        raise MissingExtraError("tokenizers", "run")
+    from tokenizers import Tokenizer
+
+    file = folder / "tokenizer.json"
+    if not file.is_file():
+        raise UnreadableError(
+            f"{folder} has no tokenizer.json", "copy the checkpoint's into it, or build again"
+        )
+    try:
+        return Tokenizer.from_file(str(file))
+    except Exception as error:  # the library raises plain Exception
+        raise UnreadableError(f"{file} is not a tokenizer: {error}") from error
