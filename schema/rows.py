@@ -13,7 +13,7 @@ import itertools
 import json
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path, PurePosixPath
@@ -38,7 +38,7 @@ class Row(NamedTuple):
 
     place: str
     number: int
-    value: object
+    value: Mapping[str, Any]
 
 
 class Format(str, Enum):
@@ -151,9 +151,12 @@ def _json_lines(stream: IO[bytes], place: str) -> Iterator[Row]:
         text = line.decode("utf-8-sig" if number == 1 else "utf-8")
         if not text.isspace():
             try:
-                yield Row(place, number, json.loads(text))
+                value = json.loads(text)
             except (ValueError, RecursionError) as error:
                 raise CalibrationError(f"{place}, line {number} is not JSON: {error}") from error
+            if not isinstance(value, dict):
+                raise CalibrationError(f"{place}, line {number} is not a JSON object")
+            yield Row(place, number, value)
 
 
 def _json_list(stream: IO[bytes], place: str) -> Iterator[Row]:
@@ -162,7 +165,7 @@ def _json_list(stream: IO[bytes], place: str) -> Iterator[Row]:
     scanner.take("[")
     if not scanner.take("]"):
         for number in itertools.count(1):
-            yield Row(place, number, scanner.value(number))
+            yield Row(place, number, scanner.object(number))
             if scanner.take("]"):
                 break
             if not scanner.take(","):
@@ -197,19 +200,21 @@ class _JsonScanner:
         self._position += found
         return found
 
-    def value(self, number: int) -> object:
-        """Decode the value that begins here, the row of that number."""
-        self.peek()
+    def object(self, number: int) -> dict[str, Any]:
+        """Decode the object that begins here, the row of that number."""
+        if self.peek() != "{":
+            raise CalibrationError(f"{self._place}, row {number} is not a JSON object")
         while True:
             try:
                 value, self._position = self._decode(self._text, self._position)
-                return value
             except (ValueError, RecursionError) as error:  # noqa: PERF203  # more may complete it
                 too_long = len(self._text) - self._position > MAX_ROW_BYTES
                 if too_long or isinstance(error, RecursionError) or not self._more():
                     raise CalibrationError(
                         f"{self._place}, row {number} is not JSON: {error}"
                     ) from error
+            else:
+                return cast(dict[str, Any], value)
 
     def _more(self) -> bool:
         characters = self._characters.read(_BUFFER_BYTES)

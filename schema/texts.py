@@ -170,7 +170,7 @@ def texts_of(
             text = _text_of(row.value, candidates)
             if text is None:
                 raise CalibrationError(
-                    f"{row.place}, row {row.number} has no text: it is {_describe(row.value)}",
+                    f"{row.place}, row {row.number} has no text: it has {_columns(row.value)}",
                     hint=f"each row of {source.set} has {known.columns}"
                     if known
                     else "each row has text, or instruction and output, or question",
@@ -244,15 +244,10 @@ def _check_file(file: Path, source: Source, known: PublishedSet | None) -> None:
         raise CalibrationError(f"{file.name} is not of the split {source.split}")
 
 
-def _text_of(value: object, candidates: Sequence[TextOf]) -> str | None:
-    if not isinstance(value, Mapping):
-        return None
-    texts = (text_of(value) for text_of in candidates)
+def _text_of(row: Mapping[str, object], candidates: Sequence[TextOf]) -> str | None:
+    texts = (text_of(row) for text_of in candidates)
     return next((text for text in texts if text is not None), None)
 
 
-def _describe(value: object) -> str:
-    if isinstance(value, Mapping):
-        keys = ", ".join(str(key) for key in list(value)[:6])
-        return f"an object with {keys}" if keys else "an empty object"
-    return f"a {type(value).__name__}" if value is not None else "null"
+def _columns(row: Mapping[str, object]) -> str:
+    return ", ".join(str(key) for key in list(row)[:6]) or "no columns"
