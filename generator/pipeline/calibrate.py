@@ -166,7 +166,14 @@ class _Part:
             CalibrationError: the texts do not fill them.
         """
         held = held_bytes(self.share * spec.seqlen)
-        texts = shuffled(lambda: self._texts(progress), spec.seed, self.purpose, held)
+        # A token is a byte at least: what is shorter than a window need not be drawn for one.
+        least_bytes = spec.seqlen if spec.packing == "one_text" else 0
+        texts = shuffled(
+            lambda: (text for text in self._texts(progress) if len(text) >= least_bytes),
+            spec.seed,
+            self.purpose,
+            held,
+        )
         tokens = self._tokens(texts, tokenizer)
         windows = (
             concatenated(tokens, spec.seqlen, tokenizer.end_of_text)
