@@ -1,0 +1,202 @@
+"""What a compiled model keeps in the memory of each die: weights and KV cache. An estimate.
+
+Legend, all counted for one die of `tp`:
+    L layers, D hidden size, H attention heads, K KV heads, S head size, F FFN width, V vocabulary
+    heads      H' = ceil(H / tp), K' = ceil(K / tp): a die holds whole heads
+    attention  D·(H' + 2·K')·S + H'·S·D
+    mlp        m·D·ceil(F / tp), m = 3 with a gate, else 2
+    embedding  e·D·ceil(V / tp), e = 1 where the head is tied, else 2
+    weights    w·L·(attention + mlp) + 2·embedding, w in bytes by precision
+    KV cache   2·L·K'·S·tokens·batch·b, b = 2, or 1 in kv8
+
+The compiler is closed: how it splits a tensor, and what it keeps beside these two (activations,
+buffers, code), is not published. docs/memory.md explains the formula.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vacc_gen.schema.model import Geometry
+from vacc_gen.schema.precision import GROUP_SIZES, Precision
+from vacc_gen.schema.preset import Card
+
+TP_CHOICES = (1, 2, 4, 8, 16, 32)
+"""Numbers of dies that are worth considering; published configs use 4 and 8."""
+
+SERVED_BATCH = 16
+"""Requests that `vastgenx serve` takes at once unless told otherwise (tools/vastgenx/README.md)."""
+
+FP16_BYTES = 2
+SCALE_BYTES = 2
+"""One fp16 scale for each group of int8 weights."""
+
+
+@dataclass(frozen=True)
+class HeadSplit:
+    """What tensor parallelism does to the heads."""
+
+    tp: int
+    attention_heads: int
+    kv_heads: int
+
+    @property
+    def attention_heads_per_die(self) -> int:
+        """Most heads that one die computes."""
+        return _ceil(self.attention_heads, self.tp)
+
+    @property
+    def kv_heads_per_die(self) -> int:
+        """Most KV heads that one die caches."""
+        return _ceil(self.kv_heads, self.tp)
+
+    @property
+    def attention_heads_divide(self) -> bool:
+        """Whether every die computes as many heads."""
+        return self.attention_heads % self.tp == 0
+
+    @property
+    def kv_heads_divide(self) -> bool:
+        """Whether every KV head lies on one die; else the compiler wants `align_qkv`."""
+        return self.kv_heads % self.tp == 0
+
+    def sentences(self) -> tuple[str, ...]:
+        """What becomes of the heads, in words."""
+        if self.attention_heads_divide:
+            attention = f"{_heads(self.attention_heads_per_die)} a die"
+        else:
+            attention = (
+                f"{_heads(self.attention_heads)} do not divide by tp {self.tp}: "
+                f"{self.attention_heads_per_die} on the fullest die"
+            )
+        if self.kv_heads_divide:
+            kv = f"{_heads(self.kv_heads_per_die, 'KV')} a die"
+        elif self.tp % self.kv_heads == 0:
+            kv = (
+                f"{_heads(self.kv_heads, 'KV')} on {self.tp} dies: each on "
+                f"{self.tp // self.kv_heads} of them, which may need align_qkv"
+            )
+        else:
+            kv = (
+                f"{_heads(self.kv_heads, 'KV')} do not divide by tp {self.tp}: "
+                f"{self.kv_heads_per_die} on the fullest die, which may need align_qkv"
+            )
+        return (attention, kv)
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """Memory of the fullest die, in bytes."""
+
+    precision: Precision
+    tp: int
+    weights_bytes: int
+    kv_cache_bytes: int
+
+    @property
+    def total_bytes(self) -> int:
+        """Weights and KV cache together."""
+        return self.weights_bytes + self.kv_cache_bytes
+
+    def left_bytes(self, card: Card) -> int:
+        """What is left of a die for everything else; negative where it does not fit."""
+        return card.die_memory_bytes - self.total_bytes
+
+
+@dataclass(frozen=True)
+class TargetPlan:
+    """A model on its target: what each die holds, and which other targets would do."""
+
+    card: Card | None
+    total_tokens: int
+    batch: int
+    heads: HeadSplit
+    footprints: tuple[Footprint, ...]
+    """One for each precision, in the recipe's order."""
+    fitting_tp: dict[Precision, tuple[int, ...]]
+    """Of `TP_CHOICES`, those with which the model fits the card; empty without a card."""
+
+
+def head_split(geometry: Geometry, tp: int) -> HeadSplit:
+    """Split the heads of a model over `tp` dies."""
+    return HeadSplit(tp, geometry.attention_heads, geometry.kv_heads)
+
+
+def footprint(
+    geometry: Geometry,
+    precision: Precision,
+    tp: int,
+    total_tokens: int,
+    batch: int = SERVED_BATCH,
+    group_size: int = GROUP_SIZES[0],
+) -> Footprint:
+    """Estimate the memory of the fullest die.
+
+    `total_tokens` is the length of prompt and answer, `batch` how many requests are served at
+    once, `group_size` how many int8 weights share a scale.
+    """
+    g = geometry
+    split = head_split(g, tp)
+    linear, embedding = _weights(g, split.attention_heads_per_die, split.kv_heads_per_die, dies=tp)
+    weight_bytes = float(FP16_BYTES)
+    if precision is Precision.INT8:
+        weight_bytes = 1 + SCALE_BYTES / group_size
+    cache_values = 2 * g.layers * split.kv_heads_per_die * g.head_size * total_tokens * batch
+    return Footprint(
+        precision=precision,
+        tp=tp,
+        weights_bytes=int(linear * weight_bytes) + embedding * FP16_BYTES,
+        kv_cache_bytes=cache_values * (1 if precision is Precision.KV8 else FP16_BYTES),
+    )
+
+
+def target_plan(
+    geometry: Geometry,
+    precisions: tuple[Precision, ...],
+    tp: int,
+    total_tokens: int,
+    card: Card | None = None,
+    batch: int = SERVED_BATCH,
+) -> TargetPlan:
+    """Plan a model for a target: see `TargetPlan`."""
+    fitting: dict[Precision, tuple[int, ...]] = {}
+    if card is not None:
+        for precision in precisions:
+            fitting[precision] = tuple(
+                choice
+                for choice in TP_CHOICES
+                if footprint(geometry, precision, choice, total_tokens, batch).left_bytes(card) >= 0
+            )
+    return TargetPlan(
+        card=card,
+        total_tokens=total_tokens,
+        batch=batch,
+        heads=head_split(geometry, tp),
+        footprints=tuple(
+            footprint(geometry, precision, tp, total_tokens, batch) for precision in precisions
+        ),
+        fitting_tp=fitting,
+    )
+
+
+def parameter_count(geometry: Geometry) -> int:
+    """Number of weights with a tied head counted once; norms and biases are left out."""
+    return sum(_weights(geometry, geometry.attention_heads, geometry.kv_heads, dies=1))
+
+
+def _weights(geometry: Geometry, heads: int, kv_heads: int, dies: int) -> tuple[int, int]:
+    """Count the weights of one die: in the linear layers, and in embedding and head."""
+    g = geometry
+    qkv = g.hidden_size * (heads + 2 * kv_heads) * g.head_size
+    attention = qkv + heads * g.head_size * g.hidden_size
+    mlp = (3 if g.gated_mlp else 2) * g.hidden_size * _ceil(g.ffn_hidden_size, dies)
+    matrices = 1 if g.tied_embeddings else 2
+    return g.layers * (attention + mlp), matrices * g.hidden_size * _ceil(g.vocab_size, dies)
+
+
+def _heads(count: int, kind: str = "attention") -> str:
+    return f"{count} {kind} head" if count == 1 else f"{count} {kind} heads"
+
+
+def _ceil(count: int, parts: int) -> int:
+    return -(-count // parts)
