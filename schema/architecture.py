@@ -13,7 +13,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from vacc_gen.schema.errors import CheckpointError
-from vacc_gen.schema.model import Geometry, geometry_from_config, is_new_decoder
+from vacc_gen.schema.model import (
+    FALCON_MODEL_TYPES,
+    Geometry,
+    geometry_from_config,
+    is_falcon,
+    is_new_decoder,
+)
 
 EMBEDDING = "transformer.word_embeddings.weight"
 HEAD = "lm_head.weight"
@@ -86,9 +92,19 @@ def architecture_from_config(config: Mapping[str, Any]) -> Architecture:
     """Read the architecture out of a Falcon `config.json`; defaults are FalconConfig's.
 
     Raises:
-        CheckpointError: a size is missing, or the config asks for what Falcon models do not have
-            (rope scaling, an unknown activation, heads that do not divide).
+        CheckpointError: it is another model's; a size is missing; or it asks for what Falcon
+            models do not have (rope scaling, an unknown activation, heads that do not divide).
     """
+    if not is_falcon(config):
+        said = (
+            f"says model_type {config['model_type']!r}"
+            if config.get("model_type")
+            else ("does not say its model_type")
+        )
+        raise CheckpointError(
+            f"config.json {said}: not a Falcon",
+            f"model_type must be one of {', '.join(FALCON_MODEL_TYPES)}",
+        )
     geometry = geometry_from_config(config)
     new_decoder = is_new_decoder(config)
     parallel = bool(config.get("parallel_attn", True))

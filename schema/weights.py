@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from vacc_gen.schema.errors import CheckpointError
-from vacc_gen.schema.model import FALCON_MODEL_TYPES
 
 MAX_HEADER_BYTES = 100_000_000
 """What safetensors itself accepts; a longer header is damage or an attack."""
@@ -53,7 +52,7 @@ class TensorEntry:
 
 @dataclass(frozen=True)
 class WeightFolder:
-    """A readable Falcon checkpoint: its config and where each of its tensors lies."""
+    """A readable checkpoint: its config and where each of its tensors lies."""
 
     path: Path
     config: Mapping[str, Any]
@@ -85,15 +84,10 @@ def read_weight_folder(path: Path) -> WeightFolder:
     """Read the layout of the checkpoint in `path`.
 
     Raises:
-        CheckpointError: no config.json, or one that is not a Falcon's; no safetensors; a shard
-            that is missing, truncated or damaged; an index that disagrees with its shards.
+        CheckpointError: no config.json; no safetensors; a shard that is missing, truncated or
+            damaged; an index that disagrees with its shards.
     """
-    if not path.is_dir():
-        raise CheckpointError(
-            f"{path} is not a folder", "give the folder that holds config.json and the weights"
-        )
     config = read_config(path)
-    _refuse_other_architectures(path, config)
     index = path / INDEX_FILE
     tensors = _read_indexed(path, index) if index.is_file() else _read_unindexed(path)
     return WeightFolder(path=path, config=config, tensors=tensors)
@@ -108,7 +102,8 @@ def read_config(path: Path) -> dict[str, Any]:
     file = path / CONFIG_FILE
     if not file.is_file():
         raise CheckpointError(
-            f"{path} has no config.json", "give the folder that holds config.json and the weights"
+            f"{path} has no config.json" if path.is_dir() else f"{path} is not a folder",
+            "give the folder that holds config.json and the weights",
         )
     return _read_json_object(file)
 
@@ -155,12 +150,12 @@ def _entry(path: Path, name: str, value: Any, data_start: int) -> TensorEntry:
     try:
         dtype, shape = value["dtype"], tuple(value["shape"])
         begin, end = value["data_offsets"]
-        whole = all(type(number) is int and number >= 0 for number in (*shape, begin, end))
-        length_bytes = math.prod(shape) * ITEM_BYTES[dtype] if whole else -1
+        item_bytes = ITEM_BYTES[dtype]
     except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(
-            f"{path}: the header's record of {name} is damaged ({error!r})", _DOWNLOAD_AGAIN
-        ) from error
+        raise _damaged(path, name) from error
+    if not all(type(number) is int and number >= 0 for number in (*shape, begin, end)):
+        raise _damaged(path, name)
+    length_bytes = math.prod(shape) * item_bytes
     if end - begin != length_bytes:
         raise CheckpointError(
             f"{path}: {name} is {dtype} {list(shape)}, which does not fill bytes {begin} to {end}",
@@ -169,13 +164,17 @@ def _entry(path: Path, name: str, value: Any, data_start: int) -> TensorEntry:
     return TensorEntry(name, path, data_start + begin, length_bytes, dtype, shape)
 
 
+def _damaged(path: Path, name: str) -> CheckpointError:
+    return CheckpointError(f"{path}: the header's record of {name!r} is damaged", _DOWNLOAD_AGAIN)
+
+
 def _read_indexed(path: Path, index: Path) -> dict[str, TensorEntry]:
     weight_map = _read_json_object(index).get("weight_map")
     if not isinstance(weight_map, dict) or not all(isinstance(f, str) for f in weight_map.values()):
         raise CheckpointError(f"{index}: `weight_map` is missing or does not map names to files")
     shards: dict[str, dict[str, TensorEntry]] = {}
     for file in sorted(set(weight_map.values())):
-        if Path(file).name != file:
+        if Path(file).name != file or not file:
             raise CheckpointError(f"{index} names {file!r}, which is not a file of that folder")
         if not (path / file).is_file():
             raise CheckpointError(f"{path} lacks {file}, which its index names", _DOWNLOAD_AGAIN)
@@ -213,16 +212,6 @@ def _read_unindexed(path: Path) -> dict[str, TensorEntry]:
             )
         tensors.update(shard)
     return tensors
-
-
-def _refuse_other_architectures(path: Path, config: Mapping[str, Any]) -> None:
-    model_type = config.get("model_type")
-    if model_type not in FALCON_MODEL_TYPES:
-        said = f"says model_type {model_type!r}" if model_type else "does not say its model_type"
-        raise CheckpointError(
-            f"{path / CONFIG_FILE} {said}: not a Falcon",
-            f"model_type must be one of {', '.join(FALCON_MODEL_TYPES)}",
-        )
 
 
 def _read_json_object(file: Path) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from vacc_gen.schema.architecture import (
     architecture_from_config,
 )
 from vacc_gen.schema.errors import CheckpointError
-from vacc_gen.schema.weights import TensorEntry, WeightFolder, read_weight_folder
+from vacc_gen.schema.weights import TensorEntry, WeightFolder, read_config, read_weight_folder
 
 if TYPE_CHECKING:
     import torch
@@ -72,11 +72,11 @@ def open_checkpoint(path: Path) -> Checkpoint:
     """Open the Falcon checkpoint in `path` and check that it is complete.
 
     Raises:
-        CheckpointError: the folder cannot be used (see `read_weight_folder`), or a parameter is
-            missing, has another shape than the config says, or is not a plain float.
+        CheckpointError: it is no Falcon, the folder cannot be used (see `read_weight_folder`), or
+            a parameter is missing, has another shape than the config says, or is no plain float.
     """
+    architecture = architecture_from_config(read_config(path))
     folder = read_weight_folder(path)
-    architecture = architecture_from_config(folder.config)
     stored = dict(folder.tensors)
     if architecture.tied_head and EMBEDDING not in stored and HEAD in stored:
         stored[EMBEDDING] = stored[HEAD]  # some writers keep the other name of the shared tensor

@@ -1,0 +1,86 @@
+"""Tiny Falcons of every variant with random weights, on disk and as transformers' own model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+VOCABULARY = 131
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "7b": {"num_attention_heads": 5, "num_kv_heads": 5, "hidden_size": 80},
+    "40b": {
+        "num_attention_heads": 6,
+        "num_kv_heads": 2,
+        "hidden_size": 96,
+        "new_decoder_architecture": True,
+        "activation": "gelu_new",
+    },
+    "11b": {
+        "num_attention_heads": 4,
+        "num_kv_heads": 2,
+        "hidden_size": 64,
+        "ffn_hidden_size": 192,
+        "new_decoder_architecture": True,
+        "num_ln_in_parallel_attn": 1,
+        "rope_theta": 500042.0,
+        "activation": "silu",
+    },
+    "rw": {
+        "num_attention_heads": 5,  # no power of two: ALiBi's slopes come from two series
+        "num_kv_heads": 5,
+        "hidden_size": 80,
+        "multi_query": False,
+        "parallel_attn": False,
+        "alibi": True,
+        "bias": True,
+    },
+}
+
+
+def make_falcon(variant: str, folder: Path, dtype: str = "float32", **changes: Any) -> Any:
+    """Write a random checkpoint of `variant` to `folder` and return the oracle that made it.
+
+    The oracle computes in fp32, with the stored (rounded) values.
+    """
+    import torch
+    import transformers
+
+    config = transformers.FalconConfig(
+        **{
+            "vocab_size": VOCABULARY,
+            "num_hidden_layers": 2,
+            "bos_token_id": 1,
+            "eos_token_id": 2,
+            **VARIANTS[variant],
+            **changes,
+        }
+    )
+    torch.manual_seed(len(variant))
+    # transformers' eager path adds ALiBi twice from 4.45 on; its sdpa path is right.
+    attention = "sdpa" if config.alibi else "eager"
+    model = transformers.AutoModelForCausalLM.from_config(config, attn_implementation=attention)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() == 1:
+                parameter.normal_(1.0, 0.1)
+            else:
+                parameter.normal_(0.0, parameter.shape[1] ** -0.5)
+    stored = getattr(torch, dtype)
+    model.to(stored).save_pretrained(folder, max_shard_size="100KB")
+    return model.float().eval()
+
+
+def logits_of(
+    model: Any, input_ids: Any, attention_mask: Any = None, position_ids: Any = None
+) -> Any:
+    """The oracle's logits as numpy, (B, S, V), from numpy inputs (B, S)."""
+    import torch
+
+    tensors = [
+        None if array is None else torch.from_numpy(array)
+        for array in (input_ids, attention_mask, position_ids)
+    ]
+    with torch.no_grad():
+        output = model(input_ids=tensors[0], attention_mask=tensors[1], position_ids=tensors[2])
+    return output.logits.numpy()
