@@ -241,13 +241,8 @@ def _below(parts: _Parts) -> VersionSet:
 
 def _above(parts: _Parts) -> VersionSet:
     """`>2` leaves out 2.post1 and 2+cpu, too."""
-    if parts.post is not None:
-        return VersionSet((_Interval(parts.after_locals(), _HIGHEST),))
-    above_release = _Interval(parts.after_posts(), _HIGHEST)
-    if parts.pre is None and parts.dev is None:
-        return VersionSet((above_release,))
-    up_to_final = _Interval(parts.after_locals(), parts.final().after_locals())
-    return VersionSet((up_to_final, above_release))
+    low = parts.after_posts() if parts == parts.final() else parts.after_locals()
+    return VersionSet((_Interval(low, _HIGHEST),))
 
 
 @dataclass(frozen=True)
