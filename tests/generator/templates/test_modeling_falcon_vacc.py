@@ -1,8 +1,7 @@
 """The modeling file says what transformers' Falcon says, for every variant."""
 
 import pytest
-
-torch = pytest.importorskip("torch")
+import torch
 
 SEEDS = range(3)
 PADDINGS = ["none", "left", "right"]
@@ -18,7 +17,7 @@ def assert_same(ours, theirs, visible):
 
 def last_visible(logits, mask):
     """Row by row, the logits (B, V) of the last position that mask (B, S) shows."""
-    return torch.stack([row[keep.nonzero().max()] for row, keep in zip(logits, mask)])
+    return torch.stack([row[keep.nonzero().max()] for row, keep in zip(logits, mask, strict=True)])
 
 
 @pytest.mark.parametrize("padding", PADDINGS)
@@ -114,7 +113,9 @@ def test_insert_slice_without_mask(make_pair, make_batch, variant):
     theirs, ours = make_pair(variant)
     ours.config.insert_slice = True
     input_ids, _, _ = make_batch(6)
-    torch.testing.assert_close(ours(input_ids).logits, theirs(input_ids).logits[:, -1:], **TOLERANCE)
+    torch.testing.assert_close(
+        ours(input_ids).logits, theirs(input_ids).logits[:, -1:], **TOLERANCE
+    )
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -163,9 +164,8 @@ def test_optional_outputs(make_pair, make_batch, variant):
     input_ids, mask, _ = make_batch(6)
     output = ours(input_ids, output_hidden_states=True, output_attentions=True)
     expected = theirs(input_ids, output_hidden_states=True).hidden_states
-    for hidden, reference in zip(output.hidden_states, expected):
+    for hidden, reference in zip(output.hidden_states, expected, strict=True):
         torch.testing.assert_close(hidden, reference, **TOLERANCE)
-    assert len(output.hidden_states) == len(expected)
     for weights in output.attentions:
         assert weights.shape == (3, ours.config.num_attention_heads, 6, 6)
         torch.testing.assert_close(weights.sum(-1), torch.ones_like(weights[..., 0]))
@@ -197,9 +197,7 @@ def test_labels_give_the_same_loss_and_gradients(make_pair, make_batch, variant,
     losses = []
     with torch.enable_grad():
         for model in (theirs, ours):
-            output = model(
-                input_ids, attention_mask=mask, position_ids=positions, labels=labels
-            )
+            output = model(input_ids, attention_mask=mask, position_ids=positions, labels=labels)
             assert output.logits.shape[1] == 8
             output.loss.backward()
             losses.append(output.loss.item())
