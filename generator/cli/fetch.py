@@ -1,0 +1,94 @@
+"""`vacc-gen fetch`: bring the checkpoint and the calibration set that the recipe names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from vacc_gen.generator.fetch import FetchedFile
+    from vacc_gen.generator.pipeline.progress import Progress
+    from vacc_gen.generator.workspace import Workspace
+
+
+def fetch(
+    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="The workspace.")] = Path(),
+    only: Annotated[
+        Literal["checkpoint", "calibration"] | None, typer.Option(help="Bring only this.")
+    ] = None,
+    revision: Annotated[
+        str, typer.Option(help="Branch, tag or commit of the checkpoint's repository.")
+    ] = "main",
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace files that are not the published ones.")
+    ] = False,
+) -> None:
+    """Bring the checkpoint and the calibration set to where vacc.yaml expects them.
+
+    Only safetensors, config and tokenizer files; each is checked against the hub's digest. What is
+    there is not fetched again, and what was interrupted goes on. HF_ENDPOINT names a mirror,
+    HF_TOKEN opens private repositories.
+    """
+    from vacc_gen.generator.cli.terminal import terminal_progress
+    from vacc_gen.generator.workspace import load_workspace
+
+    workspace = load_workspace(folder)
+    with terminal_progress() as progress:
+        if only != "calibration":
+            _report(_checkpoint(workspace, progress, revision, force))
+        if only == "calibration" or (only is None and workspace.plan.recipe.calibration):
+            _report(_calibration(workspace, progress, force))
+
+
+def _checkpoint(
+    workspace: Workspace, progress: Progress, revision: str, force: bool
+) -> list[FetchedFile]:
+    from vacc_gen.generator.plan import is_placeholder
+    from vacc_gen.generator.fetch import fetch_checkpoint
+    from vacc_gen.schema.errors import UsageError
+
+    recipe, preset = workspace.plan.recipe, workspace.plan.preset
+    if preset.huggingface_id is None:
+        raise UsageError(f"the preset {preset.name} names no repository to fetch from")
+    if is_placeholder(recipe.model.checkpoint):
+        raise UsageError(
+            f"vacc.yaml does not say yet where the weights go: {recipe.model.checkpoint}",
+            hint="set model.checkpoint to the folder that they shall be in",
+        )
+    return fetch_checkpoint(
+        preset.huggingface_id, workspace.checkpoint_path, progress, revision, force
+    )
+
+
+def _calibration(workspace: Workspace, progress: Progress, force: bool) -> list[FetchedFile]:
+    from vacc_gen.generator.plan import is_placeholder
+    from vacc_gen.generator.fetch import fetch_calibration_set
+    from vacc_gen.presets import CALIBRATION_SETS
+    from vacc_gen.schema.errors import UsageError
+
+    calibration = workspace.plan.recipe.calibration
+    if calibration is None:
+        raise UsageError(
+            "vacc.yaml names no calibration set", hint="add `calibration` with set and path"
+        )
+    files: list[FetchedFile] = []
+    for source in calibration.sources:
+        if source.set not in CALIBRATION_SETS.names():
+            progress.say(f"{source.set} is a set of your own: nothing to fetch")
+            continue
+        if is_placeholder(source.path):
+            raise UsageError(
+                f"vacc.yaml does not say yet where {source.set} goes: {source.path}",
+                hint="set calibration.path to the file or folder that it shall be in",
+            )
+        preset = CALIBRATION_SETS.find(source.set)
+        files += fetch_calibration_set(preset, source, workspace.root, progress, force)
+    return files
+
+
+def _report(files: list[FetchedFile]) -> None:
+    for file in files:
+        doubt = "" if file.verified else "  (the hub states no checksum)"
+        typer.echo(f"{file.state:8} {file.path}  {file.size_bytes / 1e6:.1f} MB{doubt}")
