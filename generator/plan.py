@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from vacc_gen.schema.errors import CheckpointError
+from vacc_gen.schema.footprint import parameter_count
 from vacc_gen.schema.model import Geometry, geometry_from_config
 from vacc_gen.schema.precision import Precision
 from vacc_gen.schema.preset import ModelPreset
@@ -32,7 +33,7 @@ class CompileJob:
 
     precision: Precision
     name: str
-    """`<basename of checkpoint>-<fp16|int8>-tp<N>-<prefill>-<total>[-kv8]`."""
+    """`<model.name or basename of checkpoint>-<fp16|int8>-tp<N>-<prefill>-<total>[-kv8]`."""
     config_path: PurePosixPath
     """Relative to the workspace, such as `build/hf_falcon_fp16.yaml`."""
     config: dict[str, object]
@@ -83,27 +84,6 @@ def check_architecture(preset: ModelPreset, model_config: Mapping[str, Any]) -> 
             f"({', '.join(preset.model_types)})",
             hint="choose the preset of that model; `vacc-gen presets list` names them",
         )
-
-
-def geometry_difference(preset: Geometry, checkpoint: Geometry) -> str | None:
-    """Return the sizes in which a checkpoint differs from a preset, in words; None if in none."""
-    sizes = (name for name in Geometry.model_fields if name != "parameters")
-    differing = [
-        f"{name} is {getattr(checkpoint, name)}, the preset's {getattr(preset, name)}"
-        for name in sizes
-        if getattr(checkpoint, name) != getattr(preset, name)
-    ]
-    return "; ".join(differing) or None
-
-
-def parameter_count(geometry: Geometry) -> int:
-    """Number of weights with a tied head counted once; norms and biases are left out."""
-    g = geometry
-    qkv = g.hidden_size * (g.attention_heads + 2 * g.kv_heads) * g.head_size
-    attention = qkv + g.attention_heads * g.head_size * g.hidden_size
-    mlp = (3 if g.gated_mlp else 2) * g.hidden_size * g.ffn_hidden_size
-    embeddings = (1 if g.tied_embeddings else 2) * g.vocab_size * g.hidden_size
-    return embeddings + g.layers * (attention + mlp)
 
 
 def is_placeholder(path: str) -> bool:
@@ -182,9 +162,11 @@ def _quantize(recipe: Recipe, precision: Precision) -> dict[str, object]:
 
 
 def _job_name(recipe: Recipe, preset: ModelPreset, precision: Precision) -> str:
-    basename = PurePosixPath(recipe.model.checkpoint).name
+    basename = recipe.model.name or PurePosixPath(recipe.model.checkpoint).name
     if basename in ("", ".."):  # "." and "../.." have no name of their own
         basename = preset.name
+    # It becomes a folder below `workspace.path`.
+    basename = "".join(mark if mark.isprintable() and mark != "\\" else "_" for mark in basename)
     target = recipe.target
     name = f"{basename}-{_dtype(precision)}-tp{target.tp}-{target.prefill}-{target.total}"
     return f"{name}-kv8" if precision is Precision.KV8 else name

@@ -61,6 +61,12 @@ class Model(Strict):
         "and safetensors shards; a placeholder such as /path/to/falcon-7b-instruct is fine until "
         "`build`",
     )
+    name: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        description="what compiled models are called, before precision, tp and lengths; unset: "
+        "the last part of `checkpoint`",
+    )
 
 
 def geometry_from_config(config: Mapping[str, Any]) -> Geometry:

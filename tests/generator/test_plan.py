@@ -4,10 +4,8 @@ import pytest
 
 from vacc_gen import presets
 from vacc_gen.generator.plan import (
-    geometry_difference,
     make_plan,
     needs_large_stack,
-    parameter_count,
     quantizes_first,
 )
 from vacc_gen.schema.errors import CheckpointError
@@ -42,6 +40,7 @@ def test_names_and_files_follow_the_published_pattern():
         ("..", "falcon-7b"),
         (".", "falcon-7b"),
         ("/", "falcon-7b"),
+        ("/odd\n\\name", "odd__name"),
     ],
 )
 def test_a_job_is_named_after_the_weight_folder(checkpoint, basename):
@@ -87,14 +86,6 @@ def test_a_checkpoint_of_another_architecture_is_refused():
         plan(model_config={"model_type": "llama"})
 
 
-def test_parameters_of_the_published_models():
-    assert parameter_count(plan("falcon-7b").geometry) == pytest.approx(6.92e9, rel=1e-3)
-    assert parameter_count(plan("falcon-40b").geometry) == pytest.approx(41.3e9, rel=1e-3)
+def test_models_above_32b_need_a_large_stack():
     assert needs_large_stack(plan("falcon-40b"))
     assert not needs_large_stack(plan("falcon-7b"))
-
-
-def test_a_difference_names_the_size_and_both_values():
-    seven, forty = plan("falcon-7b").geometry, plan("falcon-40b").geometry
-    assert geometry_difference(seven, seven) is None
-    assert "layers is 60, the preset's 32" in geometry_difference(seven, forty)
