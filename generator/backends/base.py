@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
@@ -43,6 +44,15 @@ class Build:
     jobs: tuple[CompileJob, ...]
     """The selected ones, in the recipe's order."""
     weights: WeightFolder
+    digest: Callable[[Path], str]
+    """SHA-256 of a file of the workspace, read again only where it is not known."""
+
+    @cached_property
+    def checkpoint_key(self) -> tuple[object, ...]:
+        """What changes when the checkpoint does: samples of its values, and its shards' times."""
+        shards = {tensor.path for tensor in self.weights.tensors.values()}
+        times = [(s.name, s.stat().st_size, s.stat().st_mtime_ns) for s in sorted(shards)]
+        return self.weights.fingerprint(), *times
 
     @property
     def state_dir(self) -> Path:
@@ -82,6 +92,8 @@ class Step:
     run: Callable[[Progress], Outcome]
     writes_bytes: int = 0
     """Disk that it takes, so that preflight can refuse a build that will not fit."""
+    moved_to: Path | None = None
+    """The folder that a later stage moves its files into, where there is such a stage."""
     after: tuple[tuple[Stage, Precision], ...] = ()
     """Steps of other jobs that it builds on; those of its own job count without being named."""
 

@@ -20,9 +20,9 @@ SHOWN_LOG_LINES = 15
 LARGE_STACK = {"VACC_STACK_SIZE": "256"}
 
 _SKIPPED = {
-    Stage.CALIBRATE: "vamc reads the calibration set itself",
-    Stage.EXPORT: "vamc reads the checkpoint itself",
-    Stage.VERIFY: "what vamc makes runs on the card alone; the embedded backend is verified here",
+    Stage.CALIBRATE: "vamc reads the set itself",
+    Stage.EXPORT: "vamc reads the checkpoint",
+    Stage.VERIFY: "what vamc makes needs the card",
 }
 
 
@@ -61,7 +61,7 @@ class Vamc:
             return Skip(_SKIPPED[stage])
         inputs = {
             "config": (build.root / job.config_path).read_text(encoding="utf-8"),
-            "checkpoint": build.weights.fingerprint(),
+            "checkpoint": build.checkpoint_key,
             "compiler": _identity(),
         }
         return Step(inputs, lambda progress: _run(verb, job, build, progress))

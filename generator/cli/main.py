@@ -7,9 +7,14 @@ from typing import Annotated
 
 import typer
 
+from vacc_gen.generator.cli.build import build
+from vacc_gen.generator.cli.explain import explain
+from vacc_gen.generator.cli.fetch import fetch
 from vacc_gen.generator.cli.generate import generate
 from vacc_gen.generator.cli.new import new
 from vacc_gen.generator.cli.presets import presets_app
+from vacc_gen.generator.cli.schema import schema
+from vacc_gen.generator.cli.validate import validate
 from vacc_gen.schema.errors import FindingsError, VaccGenError
 
 app = typer.Typer(
@@ -40,15 +45,20 @@ def _root(
 
 app.command()(new)
 app.command()(generate)
+app.command()(fetch)
+app.command()(validate)
+app.command()(explain)
+app.command()(schema)
+app.command()(build)
 app.add_typer(presets_app, name="presets")
 
 
 def report(error: VaccGenError) -> None:
     """Print an error the way every verb does: what is wrong, then on its own line what to do."""
     if isinstance(error, FindingsError):
-        from vacc_gen.schema.diagnostics import render_text
+        from vacc_gen.schema.render import excerpts
 
-        typer.echo(render_text(error.diagnostics, color=sys.stderr.isatty()), err=True)
+        typer.echo(excerpts(error.diagnostics, sys.stderr.isatty()), err=True)
     typer.echo(f"error: {error.message}", err=True)
     if error.hint:
         typer.echo(f"hint: {error.hint}", err=True)

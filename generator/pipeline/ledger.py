@@ -51,11 +51,22 @@ class Ledger:
         self._file = file
         self._entries = _read(file)
 
-    def reusable(self, stage: Stage, job: str, key: str) -> Entry | None:
-        """The record of a step that need not run again."""
+    def reusable(
+        self, stage: Stage, job: str, key: str, moved_to: Path | None = None
+    ) -> Entry | None:
+        """The record of a step that need not run again.
+
+        Its outputs may lie in `moved_to` instead, if a later step took them there.
+        """
         entry = self._entries.get(_slot(stage, job))
-        if entry is None or entry.key != key or not all(map(self._unharmed, entry.outputs)):
+        if entry is None or entry.key != key:
             return None
+        for output in entry.outputs:
+            places = [self._root / output.path]
+            if moved_to is not None:
+                places.append(moved_to / places[0].name)
+            if not any(_is_unharmed(place, output) for place in places):
+                return None
         return entry
 
     def forget(self, stage: Stage, job: str) -> None:
@@ -69,36 +80,24 @@ class Ledger:
         self._write()
 
     def outputs(self, files: Iterable[Path]) -> tuple[Output, ...]:
-        """Describe `files`, hashing each unless it is a link of one already described."""
+        """Describe `files`."""
         return tuple(self._describe(file) for file in files)
+
+    def digest(self, file: Path) -> str:
+        """Hash a file, unless it was hashed before and has not changed, but for its folder."""
+        status = file.stat()
+        seen = (file.name, status.st_size, status.st_mtime_ns)
+        for entry in self._entries.values():
+            for output in entry.outputs:
+                if (Path(output.path).name, output.bytes, output.mtime_ns) == seen:
+                    return output.sha256
+        return sha256_of(file)
 
     def _describe(self, file: Path) -> Output:
         status = file.stat()
         inside = file.is_relative_to(self._root)
         path = (file.relative_to(self._root) if inside else file).as_posix()
-        digest = self._known_digest(file, status) or sha256_of(file)
-        return Output(path, status.st_size, digest, status.st_mtime_ns)
-
-    def _known_digest(self, file: Path, status: os.stat_result) -> str | None:
-        for entry in self._entries.values():
-            for output in entry.outputs:
-                if (output.bytes, output.mtime_ns) != (status.st_size, status.st_mtime_ns):
-                    continue
-                twin = self._root / output.path
-                if twin.is_file() and twin.samefile(file):
-                    return output.sha256
-        return None
-
-    def _unharmed(self, output: Output) -> bool:
-        """Size and time first; the content is read only where the time has changed."""
-        file = self._root / output.path
-        try:
-            status = file.stat()
-            if status.st_size != output.bytes:
-                return False
-            return status.st_mtime_ns == output.mtime_ns or sha256_of(file) == output.sha256
-        except OSError:
-            return False
+        return Output(path, status.st_size, self.digest(file), status.st_mtime_ns)
 
     def _write(self) -> None:
         steps = {slot: asdict(entry) for slot, entry in sorted(self._entries.items())}
@@ -148,6 +147,17 @@ def _program() -> str:
         for source in sorted((generator / room).glob("*.py")):
             digest.update(source.read_bytes())
     return digest.hexdigest()
+
+
+def _is_unharmed(file: Path, output: Output) -> bool:
+    """Size and time first; the content is read only where the time has changed."""
+    try:
+        status = file.stat()
+        if status.st_size != output.bytes:
+            return False
+        return status.st_mtime_ns == output.mtime_ns or sha256_of(file) == output.sha256
+    except OSError:
+        return False
 
 
 def _slot(stage: Stage, job: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from vacc_gen.generator.backends.base import Build
@@ -38,7 +38,9 @@ def select_jobs(
     return tuple(job for job in jobs if not precisions or job.precision in precisions)
 
 
-def check_build(workspace: Workspace, jobs: tuple[CompileJob, ...]) -> Build:
+def check_build(
+    workspace: Workspace, jobs: tuple[CompileJob, ...], digest: Callable[[Path], str]
+) -> Build:
     """Check the workspace's files and its weight folder against the recipe.
 
     Raises:
@@ -63,7 +65,7 @@ def check_build(workspace: Workspace, jobs: tuple[CompileJob, ...]) -> Build:
             f"set target.total in vacc.yaml to {geometry.max_positions} or less and run "
             "`vacc-gen generate`",
         )
-    return Build(workspace.root, workspace.plan, jobs, weights)
+    return Build(workspace.root, workspace.plan, jobs, weights, digest)
 
 
 def notes(workspace: Workspace) -> tuple[str, ...]:

@@ -107,7 +107,7 @@ class _Run:
 
         def check() -> StageRecord:
             jobs = preflight.select_jobs(self._workspace.plan.jobs, self._options.precisions)
-            build = preflight.check_build(self._workspace, jobs)
+            build = preflight.check_build(self._workspace, jobs, self._ledger.digest)
             notes = [*preflight.notes(self._workspace), *self._backend.check(build)]
             planned.extend(self._plan(build))
             writes_bytes = sum(
@@ -116,8 +116,6 @@ class _Run:
                 if isinstance(one.step, Step) and self._reusable(one) is None
             )
             preflight.check_disk(self._workspace.root, writes_bytes)
-            for note in notes:
-                self._observer.say(note)
             details = {"notes": notes} if notes else {}
             return StageRecord(Stage.PREFLIGHT, None, Status.DONE, details=details)
 
@@ -201,9 +199,10 @@ class _Run:
         return self._backend.step(stage, job, build)
 
     def _reusable(self, planned: _Planned) -> Entry | None:
-        if self._options.force or planned.upstream & self._ran_keys:
+        step = planned.step
+        if self._options.force or planned.upstream & self._ran_keys or isinstance(step, Skip):
             return None
-        return self._ledger.reusable(planned.stage, planned.job.name, planned.key)
+        return self._ledger.reusable(planned.stage, planned.job.name, planned.key, step.moved_to)
 
     def _record(self, planned: _Planned, outcome: Outcome) -> StageRecord:
         return StageRecord(

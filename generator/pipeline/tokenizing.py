@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,10 @@ class Tokenizer:
         for piece in pieces(text.decode()):
             ids += self._tokenizer.encode(piece, add_special_tokens=False).ids
         return ids
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        """The text of `token_ids`, special tokens included."""
+        return str(self._tokenizer.decode(list(token_ids), skip_special_tokens=False))
 
     def _end_of_text(self, folder: Path) -> int:
         named = _read_object(folder / "tokenizer_config.json").get("eos_token")

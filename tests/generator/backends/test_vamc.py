@@ -172,7 +172,10 @@ def test_without_vamc_preflight_says_so(
 def test_a_weight_folder_that_is_not_prepared_is_noted(path: Path, workspace: Workspace) -> None:
     install(path, COMPILES)
     recorder = build(workspace)
-    assert any("run scripts/prepare.sh" in line for line in recorder.said)
+    (preflight,) = (r for r in recorder.records if r.stage is Stage.PREFLIGHT)
+    notes = preflight.details["notes"]
+    assert isinstance(notes, list)
+    assert "lacks config_vacc.json, modeling_falcon_vacc.py: run scripts/prepare.sh" in notes[0]
 
 
 @pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

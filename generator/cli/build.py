@@ -1,0 +1,55 @@
+"""`vacc-gen build`: from the recipe to compiled, verified models."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Literal, NoReturn, Optional
+
+import typer
+
+from vacc_gen.schema.precision import Precision
+
+StageName = Literal["preflight", "calibrate", "export", "quantize", "compile", "verify", "report"]
+
+
+def build(
+    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="The workspace.")] = Path(),
+    backend: Annotated[
+        Literal["auto", "onnxruntime", "vamc"],
+        typer.Option(help="auto: vamc where it is on the PATH, else onnxruntime."),
+    ] = "auto",
+    until: Annotated[StageName, typer.Option(help="The last stage to run.")] = "report",
+    precision: Annotated[
+        Optional[list[Precision]],  # noqa: UP045  # Typer on Python 3.10
+        typer.Option(help="Build this one alone; may be given several times."),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Run every stage again, whatever is finished.")
+    ] = False,
+) -> None:
+    """Export, quantize, compile and verify; what is finished is reused. Writes report.json."""
+    from rich.console import Console
+
+    from vacc_gen.generator.backends.base import Stage
+    from vacc_gen.generator.cli.display import build_display
+    from vacc_gen.generator.cli.summary import next_commands, print_summary
+    from vacc_gen.generator.pipeline.quiet import quiet_libraries
+    from vacc_gen.generator.pipeline.runner import BuildOptions, run_build
+    from vacc_gen.generator.pipeline.selection import select_backend
+    from vacc_gen.generator.workspace import load_workspace
+
+    signal.signal(signal.SIGTERM, _terminated)
+    quiet_libraries()
+    workspace = load_workspace(folder.absolute())
+    options = BuildOptions(Stage(until), tuple(precision or ()), force)
+    with build_display() as display:
+        records = run_build(workspace, select_backend(backend), options, display)
+    print_summary(Console(), folder, records, next_commands(folder, records))
+
+
+def _terminated(number: int, frame: FrameType | None) -> NoReturn:
+    """Unwind as on Ctrl-C, so that children end and nothing half-written stays."""
+    sys.exit(128 + number)

@@ -1,0 +1,153 @@
+"""The embedded backend: our own export, compiled and verified on ONNX Runtime."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from importlib.util import find_spec
+
+from vacc_gen.generator.backends.base import Build, Outcome, Skip, Stage, Step
+from vacc_gen.generator.pipeline.checkpoint import open_checkpoint
+from vacc_gen.generator.pipeline.export import (
+    SIDE_FILES,
+    Lengths,
+    export_graphs,
+    required_bytes,
+)
+from vacc_gen.generator.pipeline.ledger import package_version, sha256_of
+from vacc_gen.generator.pipeline.progress import Progress
+from vacc_gen.generator.pipeline.sample import modeling_file_of, sample_text, text_of
+from vacc_gen.generator.pipeline.staging import remove_leftovers
+from vacc_gen.generator.pipeline.weight_file import Dtype
+from vacc_gen.generator.plan import CompileJob
+from vacc_gen.schema.errors import MissingExtraError, StageError
+from vacc_gen.schema.precision import Precision
+
+PACKAGES = ("torch", "transformers", "tokenizers", "onnx", "onnxruntime")
+"""Of the extra `export`; the first that is missing is named."""
+
+DTYPES: dict[Precision, Dtype] = {Precision.FP16: "fp16", Precision.INT8: "int8"}
+"""What this backend makes."""
+
+
+class OnnxRuntimeBackend:
+    """Exports graphs, loads them, publishes them in deploy/, and measures how near they are."""
+
+    name = "onnxruntime"
+
+    def check(self, build: Build) -> tuple[str, ...]:
+        """Refuse what cannot end well.
+
+        Raises:
+            MissingExtraError: a package of the extra `export` is not installed.
+            StageError: a precision that this backend does not make; lengths without room for
+                the verification.
+            CheckpointError: the checkpoint is not complete, or no group size divides its widths.
+        """
+        for package in PACKAGES:
+            if find_spec(package) is None:
+                raise MissingExtraError(package, "building with ONNX Runtime")
+        for job in build.jobs:
+            if job.precision not in DTYPES:
+                raise StageError(
+                    f"the embedded backend does not make {job.precision.value} yet; "
+                    f"{job.config_path} is written for vamc, which does",
+                    "build with --backend vamc, or the others alone with --precision",
+                )
+            _disk_bytes(build, job)
+        sample_text(build)
+        return ()
+
+    def step(self, stage: Stage, job: CompileJob, build: Build) -> Step | Skip:
+        """fp16 is made by export and int8 by quantize, each straight from the checkpoint."""
+        is_fp16 = job.precision is Precision.FP16
+        if stage is Stage.CALIBRATE:
+            return Skip("fp16 needs none" if is_fp16 else "rounding to nearest needs no data")
+        if stage is Stage.EXPORT:
+            return _export(build, job) if is_fp16 else Skip("quantize reads the checkpoint")
+        if stage is Stage.QUANTIZE:
+            return Skip("fp16 is not quantized") if is_fp16 else _export(build, job)
+        return _compile(build, job) if stage is Stage.COMPILE else _verify(build, job)
+
+
+def _export(build: Build, job: CompileJob) -> Step:
+    recipe = build.plan.recipe
+    side_files = [build.weights.path / name for name in SIDE_FILES]
+    inputs: dict[str, object] = {
+        "checkpoint": build.checkpoint_key,
+        "side_files": [(file.name, sha256_of(file)) for file in side_files if file.is_file()],
+        "lengths": [recipe.target.prefill, recipe.target.total],
+        "onnx": package_version("onnx"),
+    }
+    if job.precision is not Precision.FP16:
+        inputs["quantization"] = [
+            recipe.quantization.group_size,
+            recipe.quantization.accuracy_level,
+        ]
+    return Step(
+        inputs,
+        lambda progress: _run_export(build, job, progress),
+        writes_bytes=_disk_bytes(build, job),
+        moved_to=build.deploy_dir(job),
+    )
+
+
+def _compile(build: Build, job: CompileJob) -> Step:
+    def run(progress: Progress) -> Outcome:
+        from vacc_gen.generator.pipeline.compile import compile_job
+
+        return compile_job(build, job, progress)
+
+    return Step({"onnxruntime": package_version("onnxruntime")}, run)
+
+
+def _verify(build: Build, job: CompileJob) -> Step:
+    """fp16 is compared with torch, int8 with fp16 where that is built too."""
+    fp16 = next((one for one in build.jobs if one.precision is Precision.FP16), None)
+    against = None if fp16 is job else fp16
+
+    def run(progress: Progress) -> Outcome:
+        from vacc_gen.generator.pipeline.verify import verify_job
+
+        return verify_job(build, job, against, progress)
+
+    recipe = build.plan.recipe
+    inputs = {
+        "verification": recipe.verification.model_dump(mode="json"),
+        "text": hashlib.sha256(text_of(recipe, build.root)).hexdigest(),
+        "modeling": sha256_of(modeling_file_of(build)),
+        "packages": [package_version(package) for package in PACKAGES],
+    }
+    after = ((Stage.VERIFY, against.precision),) if against else ()
+    return Step(inputs, run, after=after)
+
+
+def _disk_bytes(build: Build, job: CompileJob) -> int:
+    checkpoint = open_checkpoint(build.weights.path)
+    return required_bytes(checkpoint, DTYPES[job.precision], build.plan.recipe.quantization)
+
+
+def _run_export(build: Build, job: CompileJob, progress: Progress) -> Outcome:
+    recipe = build.plan.recipe
+    folder = build.work_dir(job)
+    remove_leftovers(folder)
+    result = export_graphs(
+        open_checkpoint(build.weights.path),
+        folder,
+        dtype=DTYPES[job.precision],
+        lengths=Lengths(recipe.target.prefill, recipe.target.total),
+        quantization=recipe.quantization,
+        metadata={
+            "vacc_gen.name": job.name,
+            "vacc_gen.recipe": json.dumps(recipe.model_dump(mode="json")),
+        },
+        progress=progress,
+        force=True,
+    )
+    details = {
+        "checkpoint_bytes": result.source_bytes,
+        "weights_bytes": result.weights_bytes,
+        "group_size": result.group_size,
+        "overflowed": result.overflowed,
+    }
+    return Outcome(tuple(sorted(folder.iterdir())), details)
