@@ -6,11 +6,8 @@ No moment holds the model: the graphs are emitted from the architecture, and the
 
 from __future__ import annotations
 
-import os
 import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -20,6 +17,7 @@ from typing import TYPE_CHECKING
 from vacc_gen.generator.pipeline.checkpoint import Checkpoint
 from vacc_gen.generator.pipeline.progress import Progress, SilentProgress
 from vacc_gen.generator.pipeline.quantize import Quantizer, RoundToNearest, group_size_for
+from vacc_gen.generator.pipeline.staging import staged_folder
 from vacc_gen.generator.pipeline.weight_file import (
     WEIGHTS_FILE,
     Dtype,
@@ -116,7 +114,7 @@ def export_graphs(
     _refuse_used_folder(out_dir, checkpoint.path, force)
     refuse_full_disk(out_dir, required_bytes(checkpoint, dtype, quantization))
     source_bytes = sum(tensor.length_bytes for tensor in checkpoint.tensors.values())
-    with _staged(out_dir) as folder:
+    with staged_folder(out_dir) as folder:
         for name in SIDE_FILES:
             if (checkpoint.path / name).is_file():
                 shutil.copyfile(checkpoint.path / name, folder / name)
@@ -219,38 +217,3 @@ def _refuse_used_folder(out_dir: Path, checkpoint: Path, force: bool) -> None:
         raise UsageError(
             f"{out_dir} is not empty", "choose another folder, or replace this one with --force"
         )
-
-
-@contextmanager
-def _staged(out_dir: Path) -> Iterator[Path]:
-    """A new folder beside `out_dir` that becomes `out_dir` if the block ends well."""
-    out_dir = out_dir.absolute()
-    out_dir.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{out_dir.name}.", dir=out_dir.parent))
-    try:
-        staging.chmod(0o777 & ~_umask())
-        yield staging
-        _replace_folder(staging, out_dir)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-
-
-def _replace_folder(staging: Path, out_dir: Path) -> None:
-    if not out_dir.exists():
-        staging.rename(out_dir)
-        return
-    old = Path(tempfile.mkdtemp(prefix=f".{out_dir.name}.old.", dir=out_dir.parent))
-    out_dir.rename(old)  # onto an empty folder, which rename replaces
-    try:
-        staging.rename(out_dir)
-    except BaseException:
-        old.rename(out_dir)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _umask() -> int:
-    """The process's umask, which can only be read by setting it."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
