@@ -1,0 +1,131 @@
+"""What `validate` knows beyond the files: models of the presets, and the options in pyproject.toml."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from vacc_gen.schema.check import Selection
+from vacc_gen.schema.errors import UsageError
+from vacc_gen.schema.sources import STDIN, parents
+
+
+class PresetModels:
+    """The geometry of the models in presets/, read without building their typed presets.
+
+    Typed presets need pydantic, which would cost `validate` more than all the rest of its work.
+    """
+
+    @cache  # noqa: B019  # one exists, for as long as the program
+    def geometry(self, model: str) -> Mapping[str, Any] | None:
+        """Return a model's sizes by its preset's name, in any mix of capitals."""
+        from importlib.util import find_spec
+
+        room = find_spec("vacc_gen.presets")
+        folders = room.submodule_search_locations if room else None
+        if not folders:
+            return None
+        wanted = f"{model}.yaml".casefold()
+        for file in (Path(folders[0]) / "models").iterdir():
+            if file.name.casefold() == wanted:
+                from vacc_gen.schema.document import load
+
+                values = load(file.read_bytes(), str(file)).values
+                sizes: Mapping[str, Any] | None = values.get("geometry")
+                return sizes
+        return None
+
+
+def wants_colour() -> bool:
+    """Whether findings are written in colour: on a terminal, unless NO_COLOR is set."""
+    return (
+        sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    )
+
+
+def selection_for(
+    paths: Sequence[str], select: Sequence[str], extend: Sequence[str], ignore: Sequence[str]
+) -> Selection:
+    """Return which rules run: the command line's words, and those of the nearest pyproject.toml.
+
+    `select` on the command line replaces the file's; `extend` and `ignore` add to the file's.
+
+    Raises:
+        UsageError: a code is unknown, or the table in pyproject.toml is not as it should be.
+    """
+    table, where = _table(next((path for path in paths if path != STDIN), "."))
+    chosen = Selection(
+        tuple(_codes(select) or table.get("select", ())),
+        (*table.get("extend-select", ()), *_codes(extend)),
+        (*table.get("ignore", ()), *_codes(ignore)),
+    )
+    _refuse_unknown(chosen, where)
+    return chosen
+
+
+def _codes(options: Sequence[str]) -> list[str]:
+    """Return codes that were given one by one or with commas."""
+    return [
+        code.strip().upper() for option in options for code in option.split(",") if code.strip()
+    ]
+
+
+def _refuse_unknown(selection: Selection, where: str | None) -> None:
+    named = {*selection.select, *selection.extend, *selection.ignore} - {"ALL"}
+    if not named:
+        return
+    from vacc_gen.schema.rules import all_rules
+    from vacc_gen.schema.suggestions import nearest
+
+    codes = [rule.code for rule in all_rules()]
+    for name in sorted(named):
+        if not any(code.startswith(name) for code in codes):
+            near = nearest(name, codes)
+            source = f" (from the command line or {where})" if where else ""
+            raise UsageError(
+                f"no rule is called {name}{source}", f"did you mean {near}?" if near else None
+            )
+
+
+_KEYS = ("select", "extend-select", "ignore")
+
+
+def _table(path: str) -> tuple[dict[str, list[str]], str | None]:
+    """Return `[tool.vacc-gen]` of the nearest pyproject.toml at or above a path, and its file."""
+    for folder in parents(path):
+        file = Path(folder) / "pyproject.toml"
+        try:
+            text = file.read_bytes() if file.is_file() else b""
+        except OSError:
+            continue
+        if b"tool.vacc-gen" in text:
+            return _parsed(text, str(file)), str(file)
+        if text:
+            break
+    return {}, None
+
+
+def _parsed(text: bytes, where: str) -> dict[str, list[str]]:
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+
+    try:
+        table = tomllib.loads(text.decode("utf-8")).get("tool", {}).get("vacc-gen", {})
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"cannot read {where}: {error}") from error
+    for key, value in table.items():
+        if key not in _KEYS:
+            from vacc_gen.schema.suggestions import nearest
+
+            near = nearest(key, _KEYS)
+            hint = f"did you mean `{near}`?" if near else f"known: {', '.join(_KEYS)}"
+            raise UsageError(f"unknown key `{key}` in [tool.vacc-gen] of {where}", hint)
+        if not isinstance(value, list) or not all(isinstance(code, str) for code in value):
+            raise UsageError(f"`{key}` in [tool.vacc-gen] of {where} is not a list of codes")
+    return {key: _codes(value) for key, value in table.items()}

@@ -1,0 +1,29 @@
+"""`vacc-gen explain`: what a finding means, why it matters, and how it looks when put right."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def explain(
+    code: Annotated[
+        str | None, typer.Argument(help="A code such as VG101; without one, all of them.")
+    ] = None,
+) -> None:
+    """Explain a finding of `validate`."""
+    from vacc_gen.schema.errors import UsageError
+    from vacc_gen.schema.rules import all_rules
+    from vacc_gen.schema.rules_page import as_table, as_page
+    from vacc_gen.schema.suggestions import nearest
+
+    rules = {rule.code: rule for rule in all_rules()}
+    if code is None:
+        typer.echo(as_table(rules.values()), nl=False)
+        return
+    rule = rules.get(code.upper())
+    if rule is None:
+        near = nearest(code.upper(), rules)
+        raise UsageError(f"no rule is called {code}", f"did you mean {near}?" if near else None)
+    typer.echo(as_page(rule), nl=False)

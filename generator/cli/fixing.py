@@ -1,0 +1,60 @@
+"""`validate --fix`: put right what can be put right, and check what came of it before writing."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import typer
+
+from vacc_gen.schema.check import CheckResult
+from vacc_gen.schema.repair import repaired
+from vacc_gen.schema.sources import shown
+
+
+def fix_all(result: CheckResult, *, unsafe: bool, only_show: bool) -> None:
+    """Apply the fixes of a check to its files, each file at once or not at all."""
+    by_path = {path: text for path, text in result.texts.items() if Path(path).is_file()}
+    for path, text in by_path.items():
+        fixes = [
+            found.fix
+            for found in result.diagnostics
+            if found.path == path and found.fix is not None and (found.fix.safe or unsafe)
+        ]
+        changed = repaired(text, path, fixes)
+        if changed is None:
+            continue
+        if only_show:
+            _show(path, text, changed)
+        else:
+            _write(path, changed)
+            typer.echo(f"fixed {shown(path)}", err=True)
+
+
+def _show(path: str, before: str, after: str) -> None:
+    from difflib import unified_diff
+
+    name = shown(path)
+    sys.stdout.writelines(
+        line if line.endswith("\n") else line + "\n"
+        for line in unified_diff(
+            before.splitlines(keepends=True), after.splitlines(keepends=True), name, name
+        )
+    )
+
+
+def _write(path: str, text: str) -> None:
+    """Put a file in another's place, with its permissions; through a link, in the link's target."""
+    target = Path(os.path.realpath(path))
+    beside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        with beside.open("x", encoding="utf-8", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.chmod(target.stat().st_mode & 0o7777)
+        os.replace(beside, target)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,24 @@
+"""`vacc-gen schema`: the JSON Schemas of recipes and compile YAMLs, for editors."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Annotated
+
+import typer
+
+
+class SchemaName(str, Enum):
+    """Which format."""
+
+    RECIPE = "recipe"
+    VAMC = "vamc"
+
+
+def schema(
+    name: Annotated[SchemaName, typer.Argument(help="recipe: vacc.yaml; vamc: the compile YAML.")],
+) -> None:
+    """Print a JSON Schema (2020-12) with descriptions."""
+    from vacc_gen.schema.structure import schema_text
+
+    typer.echo(schema_text(name.value), nl=False)

@@ -1,0 +1,224 @@
+"""Documents -> diagnostics."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from vacc_gen.schema import sources, structure
+from vacc_gen.schema.diagnostics import Diagnostic, Severity
+from vacc_gen.schema.document import Document, Problem, Span, load
+from vacc_gen.schema.errors import UnreadableError
+from vacc_gen.schema.rules import Rule, rules_of
+from vacc_gen.schema.subject import Finding, Known, KnowsNothing, Subject
+
+ALWAYS = ("VG001", "VG002", "VG004")
+"""What cannot be read cannot be checked: these codes are told whatever is selected."""
+
+_IGNORE = re.compile(r"#\s*vacc-gen:\s*ignore(?:\[([^\]]*)\])?")
+_SECTION = re.compile(r"^(frontend|backend|workspace)\s*:", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which rules run: codes or their beginnings (`VG1`), or ALL.
+
+    `select` replaces the rules that run by default, `extend` adds to them, `ignore` takes away.
+    """
+
+    select: tuple[str, ...] = ()
+    extend: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+
+    def has(self, code: str, default: bool) -> bool:
+        """Whether a rule with this code runs."""
+        if code in ALWAYS:
+            return True
+        if _named(code, self.ignore):
+            return False
+        chosen = _named(code, self.select) if self.select else default
+        return chosen or _named(code, self.extend)
+
+
+def _named(code: str, names: Iterable[str]) -> bool:
+    return any(name == "ALL" or code.startswith(name) for name in names)
+
+
+DEFAULT = Selection()
+
+
+@dataclass
+class CheckResult:
+    """What a check of files came to. `unreadable` pairs paths with what is wrong with them."""
+
+    checked: int = 0
+    diagnostics: list[Diagnostic] = field(default_factory=list)
+    unreadable: list[tuple[str, str]] = field(default_factory=list)
+    texts: dict[str, str] = field(default_factory=dict)  # of the files with findings, by path
+
+    @property
+    def lines(self) -> dict[str, list[str]]:
+        """The lines of the files with findings, by path."""
+        return {path: Document(text, path).lines for path, text in self.texts.items()}
+
+
+def kind_of(document: Document) -> str:
+    """Return what a document is: `recipe` or `vamc`."""
+    root = document.root
+    keys = root.value if root is not None and isinstance(root.value, dict) else {}
+    name = re.split(r"[\\/]", document.path)[-1]
+    if "frontend" in keys or "backend" in keys:
+        return "vamc"
+    return "recipe" if name == "vacc.yaml" or "version" in keys else "vamc"
+
+
+def is_ours(document: Document) -> bool:
+    """Whether a YAML that was found in a folder is a recipe or a compile config."""
+    name = re.split(r"[\\/]", document.path)[-1]
+    return name == "vacc.yaml" or len(set(_SECTION.findall(document.text))) > 1
+
+
+def check_text(
+    source: bytes | str,
+    path: str,
+    known: Known | None = None,
+    selection: Selection = DEFAULT,
+) -> list[Diagnostic]:
+    """Check one text, a recipe or a compile config. Never raises for a bad one.
+
+    Args:
+        source: the file's bytes or text.
+        path: how it is called in messages; a checkpoint in it is looked for beside this path.
+        known: what is known about models.
+        selection: which rules run.
+
+    Returns:
+        All findings, in the order of the text.
+    """
+    return check_document(load(source, path), known, selection)
+
+
+def check_document(
+    document: Document, known: Known | None = None, selection: Selection = DEFAULT
+) -> list[Diagnostic]:
+    """Check one document; its tree is repaired on the way, so use it for nothing else."""
+    return check_subject(Subject(document, kind_of(document), known or KnowsNothing()), selection)
+
+
+def check_subject(subject: Subject, selection: Selection = DEFAULT) -> list[Diagnostic]:
+    """Check what a subject holds; see `check_document`."""
+    document, beyond = subject.document, []
+    if not document.complete:
+        from vacc_gen.schema.recovery import recover
+
+        repaired = recover(document)
+        if repaired is not None:
+            beyond = [
+                replace(diagnostic, fix=None)
+                for diagnostic in check_text(repaired.text, document.path, subject.known, selection)
+                if diagnostic.line != repaired.line
+            ]
+            document.root = None
+    subject.add_problems(document.problems)
+    if document.root is None and document.complete:
+        subject.add_problems([Problem("no-content", Span(1, 1, 1, 1, 0, 0), {})])
+    scopes: list[Any] = ["text"]
+    if document.root is not None:
+        schema = structure.packaged_schema(subject.kind)
+        if not _of_another_version(subject, schema):
+            subject.add_problems(structure.check(document, schema))
+        if document.complete and isinstance(document.root.value, dict):
+            scopes.append(subject.kind)
+    diagnostics = [
+        as_diagnostic(rule, finding, document.path)
+        for scope in scopes
+        for rule in rules_of(scope)
+        if selection.has(rule.code, rule.default)
+        if not rule.problems or any(kind in subject.problems for kind in rule.problems)
+        for finding in rule.check(subject)
+    ]
+    return sorted(
+        {
+            (found.line, found.column, found.code, found.message): found
+            for found in [*_not_ignored(document, diagnostics), *beyond]
+        }.values(),
+        key=lambda found: (found.line, found.column, found.code),
+    )
+
+
+def check_paths(
+    paths: Sequence[str], known: Known | None = None, selection: Selection = DEFAULT
+) -> CheckResult:
+    """Check files, folders and `-` (the standard input).
+
+    In folders, compile configs, recipes and weight folders are found; YAML of other tools is left
+    alone. Files that are named are checked whatever they look like.
+    """
+    known = known or KnowsNothing()
+    found = sources.find(paths)
+    result = CheckResult(unreadable=found.unreadable)
+    for path in found.files:
+        try:
+            document = sources.read(path)
+        except UnreadableError as error:
+            result.unreadable.append((path, error.message.split(": ", 1)[-1]))
+            continue
+        if path in found.found and not is_ours(document):
+            continue
+        result.checked += 1
+        diagnostics = check_document(document, known, selection)
+        if diagnostics:
+            result.diagnostics += diagnostics
+            result.texts[document.path] = document.text
+    return result
+
+
+def _of_another_version(subject: Subject, schema: structure.Schema) -> bool:
+    """Whether a recipe is of another version of its format, which its schema does not describe."""
+    if subject.kind != "recipe":
+        return False
+    version = subject.get("version")
+    current = schema["properties"]["version"]["const"]
+    return isinstance(version, int) and version != current and not isinstance(version, bool)
+
+
+def as_diagnostic(rule: Rule, finding: Finding, path: str) -> Diagnostic:
+    """Return a rule's finding with code and path."""
+    span = finding.span
+    return Diagnostic(
+        rule.code,
+        finding.severity or rule.severity,
+        path,
+        span.line,
+        span.column,
+        span.end_line,
+        span.end_column,
+        finding.message,
+        finding.hint,
+        finding.fix,
+    )
+
+
+def _not_ignored(document: Document, diagnostics: list[Diagnostic]) -> list[Diagnostic]:
+    if "vacc-gen:" not in document.text:
+        return diagnostics
+    return [found for found in diagnostics if not _ignored(document, found)]
+
+
+def _ignored(document: Document, found: Diagnostic) -> bool:
+    """Whether the line of a finding has a comment that says to ignore it."""
+    if found.code in ALWAYS or found.line > len(document.lines):
+        return False
+    comment = _IGNORE.search(document.lines[found.line - 1])
+    if comment is None:
+        return False
+    names = [name.strip() for name in (comment.group(1) or "ALL").split(",") if name.strip()]
+    return _named(found.code, names)
+
+
+def worst(diagnostics: Iterable[Diagnostic]) -> Severity | None:
+    """Return the worst severity among findings, or None."""
+    found = {diagnostic.severity for diagnostic in diagnostics}
+    return next((severity for severity in Severity if severity in found), None)

@@ -1,0 +1,39 @@
+"""What a weight folder says about its model, read without any library for weights."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from vacc_gen.schema.errors import CheckpointError
+
+MAX_JSON_BYTES = 64 << 20
+"""Largest config or index that is read; an index of 100,000 tensors has about 10 MB."""
+
+
+def read_json(path: Path) -> Any:
+    """Return a JSON file's value, or None where there is no readable file or no JSON in it."""
+    try:
+        if not path.is_file() or path.stat().st_size > MAX_JSON_BYTES:
+            return None
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
+def geometry_of(folder: Path) -> Mapping[str, Any] | None:
+    """Return the sizes in a weight folder's config.json, as the fields of `schema.model.Geometry`.
+
+    None where there is no config.json, or it is of an architecture that we cannot read.
+    """
+    config = read_json(folder / "config.json")
+    if not isinstance(config, dict):
+        return None
+    from vacc_gen.schema.model import geometry_from_config  # pydantic: only where a folder is there
+
+    try:
+        return geometry_from_config(config).model_dump()
+    except CheckpointError:
+        return None

@@ -1,0 +1,34 @@
+"""The base of every part of a compile YAML: strict, closed, and null only where null is legal."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from pydantic import model_validator
+from pydantic_core import PydanticCustomError
+
+from vacc_gen.schema.base import Strict
+
+
+class VamcPart(Strict):
+    """A mapping of the compile YAML.
+
+    A field with the default None is one that may be left out. Writing `key: null` instead is an
+    error, except for the fields named in `NULLABLE`, where null means something to the compiler.
+    """
+
+    NULLABLE: ClassVar[frozenset[str]] = frozenset()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_null(cls, values: Any) -> Any:
+        if isinstance(values, dict):
+            for key, value in values.items():
+                if value is None and key not in cls.NULLABLE:
+                    raise PydanticCustomError("null", "`{key}` is null", {"key": key})
+        return values
+
+
+def also_written(*names: str) -> dict[str, Any]:
+    """Mark a field with names that people write by mistake, for suggestions."""
+    return {"x-aliases": list(names)}
