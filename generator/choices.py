@@ -3,23 +3,36 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from vacc_gen import presets
-from vacc_gen.generator.plan import check_architecture, geometry_difference, is_placeholder
+from vacc_gen.generator.plan import check_architecture, is_placeholder
+from vacc_gen.generator.recognition import describe, recognize, shape_difference
 from vacc_gen.generator.workspace import read_model_config
 from vacc_gen.schema.calibration import Calibration
 from vacc_gen.schema.environment import Environment
 from vacc_gen.schema.errors import CheckpointError, UsageError
-from vacc_gen.schema.model import Model, geometry_from_config
+from vacc_gen.schema.model import NAME_PATTERN, Model, geometry_from_config
 from vacc_gen.schema.precision import Precision
 from vacc_gen.schema.preset import ModelPreset
 from vacc_gen.schema.recipe import RECIPE_VERSION, Recipe
 from vacc_gen.schema.target import LENGTH_STEP_TOKENS, Target
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A workspace to make."""
+
+    root: Path
+    recipe: Recipe
+    preset: ModelPreset
+    notes: tuple[str, ...]
+    """What the user should know of how it was decided, a line each."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +44,7 @@ class Choices:
 
     model: str | None = None
     checkpoint: str | None = None
+    name: str | None = None
     out: str | None = None
     precisions: tuple[str, ...] = ()
     prefill: int | None = None
@@ -48,6 +62,7 @@ class Choices:
         for option, value in (
             ("--model", self.model),
             ("--checkpoint", self.checkpoint),
+            ("--name", self.name),
             ("--out", self.out),
             *(("--precision", precision) for precision in self.precisions),
             ("--prefill", self.prefill),
@@ -61,8 +76,8 @@ class Choices:
                 command += [option, str(value)]
         return [*command, "--align-qkv"] if self.align_qkv else command
 
-    def decide(self) -> tuple[Path, Recipe]:
-        """Return the folder to make and its recipe, with the preset's word where there is none.
+    def decide(self) -> Decision:
+        """Decide on a folder and a recipe, by the preset where nothing was chosen.
 
         Raises:
             UsageError: a name is unknown, a length impossible, or too little was chosen.
@@ -71,7 +86,12 @@ class Choices:
         for word in self.command():
             if any(ord(character) < 32 for character in word):
                 raise UsageError(f"{word!r} holds a control character")
-        preset = self._preset()
+        if self.name is not None and not re.fullmatch(NAME_PATTERN, self.name):
+            raise UsageError(
+                f"--name {self.name!r} is no name for a folder",
+                hint="letters, digits, `.`, `_` and `-`, beginning with a letter or digit",
+            )
+        preset, notes = self._preset()
         root = Path(preset.name if self.out is None else self.out)
         chosen = tuple(dict.fromkeys(_precision(name) for name in self.precisions))
         precisions = chosen or preset.recommended.precisions
@@ -82,15 +102,16 @@ class Choices:
                 checkpoint=f"/path/to/{_basename(preset)}"
                 if self.checkpoint is None
                 else _seen_from(root, self.checkpoint),
+                name=self.name,
             ),
             precisions=precisions,
             target=self._target(preset),
             calibration=self._calibration(root, precisions),
             environment=Environment(preset=preset.environment),
         )
-        return root, recipe
+        return Decision(root, recipe, preset, notes)
 
-    def _preset(self) -> ModelPreset:
+    def _preset(self) -> tuple[ModelPreset, tuple[str, ...]]:
         if self.model is None and self.checkpoint is None:
             raise UsageError(
                 "which model? Neither --model nor --checkpoint was given",
@@ -99,7 +120,7 @@ class Choices:
         preset = None if self.model is None else presets.MODELS.find(self.model)
         if self.checkpoint is None:
             assert preset is not None
-            return preset
+            return preset, ()
         folder = Path(self.checkpoint)
         config = read_model_config(folder)
         if config is None:
@@ -108,17 +129,23 @@ class Choices:
                     f"{folder} has no config.json",
                     hint="name the folder of a Hugging Face checkpoint",
                 )
-            return preset
+            return preset, ()
         if preset is None:
-            return _preset_of(folder, config)
+            found = recognize(folder, config)
+            alike = f" (as {' and '.join(found.equals)} would be)" if found.equals else ""
+            return found.preset, (f"{folder}: {found.seen}: {found.preset.name}{alike}",)
         check_architecture(preset, config)
-        difference = geometry_difference(preset.geometry, geometry_from_config(config))
-        if difference:
+        geometry = geometry_from_config(config)
+        difference = shape_difference(preset.geometry, geometry)
+        notes = (f"{folder}: {describe(config, geometry)}",)
+        if difference is None:
+            return preset, notes
+        if preset.geometry_source.verified:
             raise CheckpointError(
                 f"{folder} is no {preset.name}: {difference}",
                 hint="leave --model out to take the preset that fits",
             )
-        return preset
+        return preset, (*notes, f"the preset was not sure; config.json wins: {difference}")
 
     def _target(self, preset: ModelPreset) -> Target:
         recommended = preset.recommended
@@ -171,26 +198,6 @@ def next_steps(root: Path, recipe: Recipe) -> list[str]:
     steps.append(f"vacc-gen validate {folder}")
     steps.append(f"vacc-gen build {folder}")
     return steps
-
-
-def _preset_of(folder: Path, config: dict[str, Any]) -> ModelPreset:
-    """Return the preset that a checkpoint fits, the one of the folder's name before others."""
-    geometry = geometry_from_config(config)
-    model_type = config.get("model_type")
-    fitting = [
-        preset
-        for preset in presets.MODELS.all()
-        if model_type in preset.model_types and not geometry_difference(preset.geometry, geometry)
-    ]
-    if not fitting:
-        raise CheckpointError(
-            f"{folder} fits no preset: model_type {model_type!r}, {geometry.layers} layers of "
-            f"width {geometry.hidden_size}",
-            hint="name the nearest with --model to see what differs; "
-            "`vacc-gen presets list` names them",
-        )
-    name = Path(os.path.abspath(folder)).name.casefold()  # noqa: PTH100 - a link's own name counts
-    return next((preset for preset in fitting if preset.name.casefold() == name), fitting[0])
 
 
 def _precision(name: str) -> Precision:

@@ -8,7 +8,7 @@ import secrets
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from vacc_gen.generator.drift import FileState, State, compare
 from vacc_gen.generator.emit.emitted import EmittedFile
 from vacc_gen.generator.manifest import MANIFEST_PATH, Manifest, read_manifest, text_hash
 from vacc_gen.generator.plan import Plan, make_plan
-from vacc_gen.schema.errors import CheckpointError, UnreadableError, UsageError
+from vacc_gen.schema.errors import CheckpointError, FindingsError, UnreadableError, UsageError
 from vacc_gen.schema.recipe import RECIPE_FILE, Recipe
 
 
@@ -112,7 +112,7 @@ def create(root: Path, recipe_text: str, force: bool = False) -> Workspace:
             if (root / RECIPE_FILE).is_file()
             else "name another folder with --out",
         )
-    with _writing(root), _folder_beside(root) as partial:
+    with _writing(root), _folder_beside(root) as partial, _named(partial, root):
         (partial / RECIPE_FILE).write_text(recipe_text, encoding="utf-8")
         update(load_workspace(partial))
         _check(partial)
@@ -209,6 +209,20 @@ def _folder_beside(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
+def _named(partial: Path, root: Path) -> Iterator[None]:
+    """Let findings name the folder that was asked for, not the one that it was built in."""
+    try:
+        yield
+    except FindingsError as error:
+        findings = [
+            replace(finding, path=str(root / Path(finding.path).relative_to(partial)))
+            for finding in error.diagnostics
+        ]
+        message = error.message.replace(str(partial), str(root))
+        raise FindingsError(message, findings) from error
+
+
+@contextmanager
 def _writing(path: Path) -> Iterator[None]:
     """Turn a failure of the file system into an error that names it."""
     try:
@@ -223,11 +237,33 @@ def _is_empty_folder(path: Path) -> bool:
 
 
 def _check(root: Path) -> None:
-    """Validate what was made as anyone would."""
+    """Validate a workspace as anyone would."""
+    from vacc_gen.schema.check import check_paths
+    from vacc_gen.schema.diagnostics import has_errors
+
+    diagnostics = check_paths([str(root)], presets.KNOWN).diagnostics
+    if has_errors(diagnostics):
+        raise FindingsError("a workspace of these choices would not be valid", diagnostics)
 
 
 def _read_recipe(root: Path) -> Recipe:
-    path = root / RECIPE_FILE
-    import yaml
+    from vacc_gen.schema.check import check_text
+    from vacc_gen.schema.diagnostics import has_errors
+    from vacc_gen.schema.document import load
+    from vacc_gen.schema.migration import migrate
 
-    return Recipe.model_validate_json(json.dumps(yaml.safe_load(path.read_bytes())))
+    path = root / RECIPE_FILE
+    try:
+        source = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise UnreadableError(
+            f"no {RECIPE_FILE} in {root}",
+            hint="vacc-gen new --model falcon-7b-instruct makes a workspace",
+        ) from error
+    except OSError as error:
+        raise UnreadableError(f"cannot read {path}: {error.strerror}") from error
+    diagnostics = check_text(source, str(path), presets.KNOWN)
+    if has_errors(diagnostics):
+        raise FindingsError(f"{path} is not a valid recipe", diagnostics)
+    values = migrate(load(source, str(path)).values).values
+    return Recipe.model_validate_json(json.dumps(values))

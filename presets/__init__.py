@@ -6,7 +6,7 @@ A preset is found by its file name, so adding one means adding a file.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -72,6 +72,19 @@ SHELVES: dict[str, Shelf[Any]] = {
     "calibration": CALIBRATION_SETS,
     "environments": ENVIRONMENTS,
 }
+
+
+class _KnownModels:
+    """What the validator may know of models: `schema.subject.Known`."""
+
+    def geometry(self, model: str) -> Mapping[str, Any] | None:
+        """Return the sizes of the model called `model`, in any mix of capitals, or None."""
+        by_key = {name.casefold(): name for name in MODELS.names()}
+        name = by_key.get(model.casefold())
+        return None if name is None else MODELS.find(name).geometry.model_dump()
+
+
+KNOWN = _KnownModels()
 
 
 def show(name: str) -> str:

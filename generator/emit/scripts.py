@@ -19,31 +19,43 @@ SCRIPTS_FOLDER = PurePosixPath("scripts")
 
 
 def scripts(plan: Plan) -> tuple[EmittedFile, ...]:
-    """Return the scripts; download.sh only where the preset knows a source of the weights."""
-    names = ["prepare.sh", "compile.sh", "serve.sh"]
-    if plan.preset.huggingface_id is not None:
-        names.insert(0, "download.sh")
+    """Return the scripts that make sense for the model.
+
+    download.sh where the preset knows a source of the weights, prepare.sh where code must stand
+    beside them, export.py where that code is ours.
+    """
+    preset = plan.preset
+    names = {
+        "download.sh": preset.huggingface_id is not None,
+        "prepare.sh": bool(preset.sources),
+        "compile.sh": True,
+        "serve.sh": True,
+    }
     values = script_values(plan)
-    rendered = tuple(
+    emitted = [
         EmittedFile(SCRIPTS_FOLDER / name, render(f"{name}.jinja", **values), executable=True)
-        for name in names
-    )
-    export = EmittedFile(SCRIPTS_FOLDER / "export.py", template_text("export.py"), executable=True)
-    return (*rendered, export)
+        for name, wanted in names.items()
+        if wanted
+    ]
+    if values["is_ours"]:
+        text = template_text("export.py")
+        emitted.append(EmittedFile(SCRIPTS_FOLDER / "export.py", text, executable=True))
+    return tuple(emitted)
 
 
 def script_values(plan: Plan) -> dict[str, object]:
     """Return what the templates of the scripts may name."""
     checkpoint = plan.recipe.model.checkpoint
-    sources = plan.preset.sources
+    names = [source.name for source in plan.preset.sources]
+    is_ours = any(source.generated for source in plan.preset.sources)
     return {
         "repository": plan.preset.huggingface_id,
         "checkpoint": checkpoint,
         "checkpoint_is_absolute": checkpoint.startswith("/"),
         "checkpoint_is_placeholder": is_placeholder(checkpoint),
         "source_folder": SOURCE_FOLDER,
-        "placed_files": [*(source.name for source in sources if source.generated), CONFIG_FILE],
-        "brought_files": [source.name for source in sources if not source.generated],
+        "files": list(dict.fromkeys((*names, CONFIG_FILE))) if is_ours else names,
+        "is_ours": is_ours,
         "deploy_path": PurePosixPath(DEPLOY_PATH),
         "jobs": [
             {

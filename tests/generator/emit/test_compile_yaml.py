@@ -1,7 +1,6 @@
 import json
 from pathlib import Path
 
-import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,6 +8,8 @@ from hypothesis import strategies as st
 from vacc_gen import presets
 from vacc_gen.generator.emit.compile_yaml import compile_config_text
 from vacc_gen.generator.plan import make_plan
+from vacc_gen.schema.check import check_text
+from vacc_gen.schema.diagnostics import has_errors
 from vacc_gen.schema.precision import Precision
 from vacc_gen.schema.recipe import Recipe
 
@@ -107,3 +108,4 @@ def test_any_config_reads_back_as_it_was_planned(
         text = compile_config_text(job)
         assert yaml.safe_load(text) == job.config
         assert text == compile_config_text(job)
+        assert not has_errors(check_text(text, f"/nowhere/{job.config_path}", presets.KNOWN))

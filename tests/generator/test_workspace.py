@@ -1,0 +1,253 @@
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from vacc_gen.generator import workspace as workspace_module
+from vacc_gen.generator.drift import State, unified_diff
+from vacc_gen.generator.manifest import MANIFEST_PATH
+from vacc_gen.generator.workspace import create, load_workspace, update
+from vacc_gen.schema.errors import CheckpointError, FindingsError, UnreadableError, UsageError
+
+FALCON_TINY = Path(__file__).parents[1] / "data" / "falcon-tiny"
+
+
+def recipe(checkpoint="/path/to/falcon-7b", preset="falcon-7b", **parts):
+    model = {"preset": preset, "checkpoint": checkpoint}
+    return json.dumps({"version": 2, "model": model, **parts})
+
+
+def contents(root):
+    return {
+        str(path.relative_to(root)): (path.read_bytes(), path.stat().st_mode)
+        for path in sorted(root.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_the_same_recipe_makes_the_same_bytes(tmp_path):
+    for name in ("one", "two"):
+        create(tmp_path / name, recipe())
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+    assert {path.name for path in tmp_path.iterdir()} == {"one", "two"}
+
+
+def test_a_new_workspace_is_current(tmp_path):
+    made = create(tmp_path / "w", recipe())
+    assert {state.state for state in made.states()} == {State.CURRENT}
+    before = contents(tmp_path / "w")
+    done = update(made)
+    assert (done.written, done.removed, done.kept) == ((), (), ())
+    assert contents(tmp_path / "w") == before
+
+
+def test_the_manifest_names_every_file_but_itself_and_the_recipe(tmp_path):
+    create(tmp_path / "w", recipe())
+    manifest = json.loads((tmp_path / "w" / MANIFEST_PATH).read_text())
+    assert set(manifest["files"]) == set(contents(tmp_path / "w")) - {
+        "vacc.yaml",
+        str(MANIFEST_PATH),
+    }
+
+
+def test_a_checkpoint_is_found_from_the_recipe_and_its_config_used(tmp_path):
+    shutil.copytree(FALCON_TINY, tmp_path / "weights")
+    made = create(tmp_path / "w", recipe("../weights", "falcon-tiny"))
+    assert made.checkpoint_path == tmp_path / "weights"
+    vacc_config = json.loads((tmp_path / "w/source_code/config_vacc.json").read_text())
+    published = json.loads((FALCON_TINY / "config.json").read_text())
+    assert {key: vacc_config[key] for key in published} == published
+
+    (tmp_path / "weights" / "config.json").write_text(
+        json.dumps({**published, "num_hidden_layers": 2})
+    )
+    changed = load_workspace(tmp_path / "w")
+    assert changed.plan.geometry.layers == 2
+    drifted = [state for state in changed.states() if state.state is not State.CURRENT]
+    assert [(state.path, state.state) for state in drifted] == [
+        ("source_code/config_vacc.json", State.OUTDATED)
+    ]
+
+
+def test_a_changed_recipe_outdates_what_depends_on_it(tmp_path):
+    create(tmp_path / "w", recipe(precisions=["fp16", "kv8"]))
+    (tmp_path / "w/vacc.yaml").write_text(recipe(target={"tp": 2}, precisions=["fp16", "int8"]))
+    changed = load_workspace(tmp_path / "w")
+    states = {state.path: state.state for state in changed.states()}
+    assert states["build/hf_falcon_fp16.yaml"] is State.OUTDATED
+    assert states["build/hf_falcon_int8.yaml"] is State.MISSING
+    assert states["build/hf_falcon_kv8.yaml"] is State.LEFTOVER
+    assert states["env/requirements.lock"] is State.CURRENT
+
+    done = update(changed)
+    assert done.removed == ("build/hf_falcon_kv8.yaml",)
+    assert not (tmp_path / "w/build/hf_falcon_kv8.yaml").exists()
+    create(tmp_path / "fresh", (tmp_path / "w/vacc.yaml").read_text())
+    assert contents(tmp_path / "w") == contents(tmp_path / "fresh")
+
+
+def test_hand_edits_are_kept_and_seen_again_until_forced(tmp_path):
+    create(tmp_path / "w", recipe())
+    script = tmp_path / "w/scripts/serve.sh"
+    generated = script.read_text()
+    script.write_text(generated + "# mine\n")
+    for _ in range(2):
+        done = update(load_workspace(tmp_path / "w"))
+        assert done.kept == ("scripts/serve.sh",)
+        assert script.read_text() == generated + "# mine\n"
+
+    (tmp_path / "w/vacc.yaml").write_text(recipe(target={"tp": 2}))
+    done = update(load_workspace(tmp_path / "w"))
+    assert "build/hf_falcon_fp16.yaml" in done.written
+    assert done.kept == ("scripts/serve.sh",)
+
+    done = update(load_workspace(tmp_path / "w"), force=True)
+    assert done.written == ("scripts/serve.sh",)
+    assert "[0,1]" in script.read_text()
+    assert os.access(script, os.X_OK)
+
+
+def test_an_edited_file_that_is_no_longer_wanted_stays(tmp_path):
+    create(tmp_path / "w", recipe(precisions=["fp16", "kv8"]))
+    edited = tmp_path / "w/build/hf_falcon_kv8.yaml"
+    edited.write_text("mine\n")
+    (tmp_path / "w/vacc.yaml").write_text(recipe(precisions=["fp16"]))
+    for force in (False, True):
+        assert update(load_workspace(tmp_path / "w"), force).kept == ("build/hf_falcon_kv8.yaml",)
+        assert edited.read_text() == "mine\n"
+
+
+def test_without_a_manifest_every_difference_is_an_edit(tmp_path):
+    create(tmp_path / "w", recipe())
+    (tmp_path / "w" / MANIFEST_PATH).unlink()
+    (tmp_path / "w/vacc.yaml").write_text(recipe(target={"tp": 2}))
+    states = {state.path: state.state for state in load_workspace(tmp_path / "w").states()}
+    assert states["build/hf_falcon_fp16.yaml"] is State.EDITED
+    assert states["env/requirements.lock"] is State.CURRENT
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{}", '{"version": 9, "made_from": {}, "files": {}}', '{"version": 1, "files": 1}',
+     '{"version": 1, "made_from": {}, "files": {"../x": "1"}}'],
+)  # fmt: skip
+def test_a_damaged_manifest_is_named(tmp_path, text):
+    create(tmp_path / "w", recipe())
+    (tmp_path / "w" / MANIFEST_PATH).write_text(text)
+    with pytest.raises(UnreadableError, match=r"manifest\.json"):
+        load_workspace(tmp_path / "w").states()
+
+
+def test_a_diff_goes_from_what_is_there_to_what_should_be(tmp_path):
+    create(tmp_path / "w", recipe())
+    config = tmp_path / "w/build/hf_falcon_fp16.yaml"
+    config.write_text(config.read_text().replace("workers: 4\n", "workers: 3"))
+    (tmp_path / "w/README.md").unlink()
+    states = {state.path: state for state in load_workspace(tmp_path / "w").states()}
+    diff = unified_diff(states["build/hf_falcon_fp16.yaml"])
+    assert "-  workers: 3\n\\ No newline at end of file\n+  workers: 4\n" in diff
+    assert unified_diff(states["README.md"]).startswith("--- /dev/null\n+++ b/README.md\n")
+
+
+def test_an_occupied_folder_is_left_alone(tmp_path):
+    (tmp_path / "w").mkdir()
+    create(tmp_path / "w", recipe())  # empty is as good as absent
+    before = contents(tmp_path / "w")
+    with pytest.raises(UsageError, match="is not empty"):
+        create(tmp_path / "w", recipe(target={"tp": 2}))
+    assert contents(tmp_path / "w") == before
+
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.txt").write_text("precious")
+    for force in (False, True):
+        with pytest.raises(UsageError, match="is not empty"):
+            create(tmp_path / "other", recipe(), force)
+    (tmp_path / "file").write_text("precious")
+    with pytest.raises(UsageError):
+        create(tmp_path / "file", recipe(), force=True)
+    assert {path.name for path in tmp_path.iterdir()} == {"w", "other", "file"}
+
+
+def test_force_writes_over_a_workspace_and_touches_nothing_else(tmp_path):
+    create(tmp_path / "w", recipe())
+    (tmp_path / "w/scripts/serve.sh").write_text("mine")
+    (tmp_path / "w/vacc_deploy").mkdir()
+    (tmp_path / "w/vacc_deploy/mod.so").write_text("made in hours")
+    create(tmp_path / "w", recipe(target={"tp": 2}), force=True)
+    create(tmp_path / "fresh", recipe(target={"tp": 2}))
+    made = contents(tmp_path / "w")
+    assert made.pop("vacc_deploy/mod.so")[0] == b"made in hours"
+    assert made == contents(tmp_path / "fresh")
+
+
+@pytest.mark.parametrize("failure", [KeyboardInterrupt, OSError("disk full"), ValueError])
+def test_a_failure_leaves_nothing_behind(tmp_path, monkeypatch, failure):
+    def fail(*_):
+        raise failure
+
+    monkeypatch.setattr(workspace_module, "_check", fail)
+    with pytest.raises((KeyboardInterrupt, UsageError, ValueError)):
+        create(tmp_path / "a/b/w", recipe())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failure_in_an_update_leaves_every_file_whole(tmp_path, monkeypatch):
+    create(tmp_path / "w", recipe())
+    (tmp_path / "w/vacc.yaml").write_text(recipe(target={"tp": 2}))
+    before = contents(tmp_path / "w")
+    replace, calls = Path.replace, []
+
+    def fail_at_the_second(path, target):
+        calls.append(target)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", fail_at_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        update(load_workspace(tmp_path / "w"))
+    monkeypatch.undo()
+    after = contents(tmp_path / "w")
+    assert set(after) == set(before)
+    assert sum(after[path] != before[path] for path in before) == 1
+    update(load_workspace(tmp_path / "w"))
+    create(tmp_path / "fresh", recipe(target={"tp": 2}))
+    assert contents(tmp_path / "w") == contents(tmp_path / "fresh")
+
+
+def test_what_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="cannot write"):
+        create(tmp_path / "file" / "w", recipe())
+
+
+def test_a_folder_without_a_recipe(tmp_path):
+    with pytest.raises(UnreadableError, match=r"no vacc\.yaml") as error:
+        load_workspace(tmp_path)
+    assert "vacc-gen new" in error.value.hint
+
+
+def test_a_recipe_with_mistakes_has_its_findings_and_makes_nothing(tmp_path):
+    with pytest.raises(FindingsError) as error:
+        create(tmp_path / "w", recipe(target={"prefil": 64, "tp": "4"}))
+    assert len(error.value.diagnostics) == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("{", CheckpointError),
+        ("[]", CheckpointError),
+        ('{"model_type": "llama"}', CheckpointError),
+        ('{"model_type": "falcon"}', CheckpointError),
+    ],
+)
+def test_a_damaged_config_is_named(tmp_path, text, error):
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights/config.json").write_text(text)
+    with pytest.raises(error, match=r"config\.json"):
+        create(tmp_path / "w", recipe("../weights"))
+    assert not (tmp_path / "w").exists()
