@@ -61,7 +61,7 @@ def round_to_nearest(rows: torch.Tensor, group_size: int) -> tuple[torch.Tensor,
     low, high = torch.aminmax(groups, dim=-1)
     scales = torch.maximum(high, low.neg_()).div_(MAX_CODE)
     scales.masked_fill_(scales == 0, 1.0)
-    # Dividing (rather than multiplying by a reciprocal) keeps every error within scale / 2.
+    # Divided, not multiplied by a reciprocal: one rounding of fp32 before the one to a code.
     groups.div_(scales.unsqueeze(-1)).round_().add_(ZERO_CODE)
     return groups.to(torch.uint8).view(rows.shape), scales
 
