@@ -34,6 +34,9 @@ class Geometry(Strict):
     parameters: int | None = Field(default=None, ge=1, description="total, as published")
 
 
+NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]*"
+"""What may stand in `model.name`: it becomes part of a folder's name."""
+
 _NAMES = {
     "layers": ("num_hidden_layers", "n_layer", "num_layers"),
     "hidden_size": ("hidden_size", "n_embed"),
@@ -63,7 +66,7 @@ class Model(Strict):
     )
     name: str | None = Field(
         default=None,
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        pattern=f"^{NAME_PATTERN}$",
         description="what compiled models are called, before precision, tp and lengths; unset: "
         "the last part of `checkpoint`",
     )

@@ -15,6 +15,10 @@ def new(
         str | None,
         typer.Option(help="The weight folder. Without --model, its config.json tells the model."),
     ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(help="What compiled models are called. [default: the checkpoint's folder]"),
+    ] = None,
     out: Annotated[
         str | None, typer.Option(help="Folder to make. [default: the model's name]")
     ] = None,
@@ -51,11 +55,13 @@ def new(
     """Make a workspace: recipe, compile configs, modeling file, scripts, environment."""
     from vacc_gen.generator.choices import Choices, next_steps
     from vacc_gen.generator.emit.recipe_yaml import recipe_text
+    from vacc_gen.generator.target_view import plan_target, target_lines
     from vacc_gen.generator.workspace import create
 
     choices = Choices(
         model=model,
         checkpoint=checkpoint,
+        name=name,
         out=out,
         precisions=tuple(precision or ()),
         prefill=prefill,
@@ -66,11 +72,17 @@ def new(
         optimize_for=optimize_for,
         align_qkv=align_qkv,
     )
-    root, recipe = choices.decide()
+    decision = choices.decide()
+    for note in decision.notes:
+        typer.echo(f"{note}\n")
+    root, recipe = decision.root, decision.recipe
     workspace = create(root, recipe_text(recipe, choices.command()), force=force)
 
     for path in ("vacc.yaml", *(str(file.path) for file in workspace.files())):
         typer.echo(root / path)
+    typer.echo()
+    for line in target_lines(plan_target(workspace.plan)):
+        typer.echo(line)
     typer.echo("\nnext:")
     for step in next_steps(root, recipe):
         typer.echo(f"  {step}")

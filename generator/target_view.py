@@ -1,0 +1,93 @@
+"""A target plan as text: a few lines that fit a terminal of 80 columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from vacc_gen import presets
+from vacc_gen.generator.plan import Plan
+from vacc_gen.schema.footprint import Footprint, TargetPlan, target_plan
+from vacc_gen.schema.preset import Card
+
+BAR_WIDTH = 14
+GIB = 1 << 30
+
+
+def plan_target(plan: Plan) -> TargetPlan:
+    """Return the target plan of a workspace."""
+    target = plan.recipe.target
+    return target_plan(
+        plan.geometry,
+        tuple(job.precision for job in plan.jobs),
+        target.tp,
+        target.total,
+        None if target.card is None else presets.CARDS.find(target.card),
+    )
+
+
+def target_lines(plan: TargetPlan, cards: Sequence[Card] | None = None) -> tuple[str, ...]:
+    """Return a plan in lines: one for each precision, what fits, what becomes of the heads.
+
+    Without a card in the plan it says which of `cards` would do; None stands for all known ones.
+    """
+    card = plan.card
+    on = f"{card.name} of {gibibytes(card.die_memory_bytes)}, " if card else ""
+    served = f"tp {plan.heads.tp}, {plan.total_tokens} tokens, {plan.batch} requests at once"
+    lines = [f"estimate per die: {on}{served}"]
+    lines += [f"  {footprint_line(one, card)}" for one in plan.footprints]
+    if card:
+        fits = ", ".join(
+            f"{precision.value} {_with_tp(fitting)}"
+            for precision, fitting in plan.fitting_tp.items()
+        )
+    else:
+        known = presets.CARDS.all() if cards is None else cards
+        fits = ", ".join(f"{one.precision.value} {_on(one, known)}" for one in plan.footprints)
+    lines.append(f"  fits: {fits}")
+    lines += [f"  {sentence}" for sentence in plan.heads.sentences()]
+    return tuple(lines)
+
+
+def footprint_line(one: Footprint, card: Card | None) -> str:
+    """Return one precision's figures, with a bar where the card is known."""
+    words = (
+        f"weights {gibibytes(one.weights_bytes):>8}  KV cache {gibibytes(one.kv_cache_bytes):>8}"
+    )
+    if card is None:
+        return f"{one.precision.value}  {words}"
+    left = one.left_bytes(card)
+    rest = f"left {gibibytes(left)}" if left >= 0 else f"short of {gibibytes(-left)}"
+    return f"{one.precision.value}  {bar(one, card)}  {words}  {rest}"
+
+
+def bar(one: Footprint, card: Card, width: int = BAR_WIDTH) -> str:
+    """Return a die's memory as `[##--......]`: weights, KV cache, what is left.
+
+    A part that is there gets at least one character; a full die is full.
+    """
+    weights = _cells(one.weights_bytes, card, width)
+    cache = _cells(one.kv_cache_bytes, card, width)
+    filled = ("#" * weights + "-" * cache)[:width]
+    if one.left_bytes(card) < 0:
+        filled = filled.ljust(width, "-")
+    return f"[{filled:.<{width}}]"
+
+
+def gibibytes(count: int) -> str:
+    """Return a number of bytes in GiB, to a tenth."""
+    return f"{count / GIB:.1f} GiB"
+
+
+def _cells(count: int, card: Card, width: int) -> int:
+    return max(1, round(width * count / card.die_memory_bytes)) if count else 0
+
+
+def _on(one: Footprint, cards: Sequence[Card]) -> str:
+    names = [card.name for card in cards if one.left_bytes(card) >= 0]
+    return f"on {' and '.join(names)}" if names else "on no known card"
+
+
+def _with_tp(fitting: Sequence[int]) -> str:
+    if not fitting:
+        return "not with any tp up to 32"
+    return f"with tp {fitting[0]} or more"
