@@ -1,0 +1,35 @@
+"""What the tests ask about processes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+
+def is_group_gone(group: int, patience_seconds: float = 5.0) -> bool:
+    """Whether no process of `group` lives, or will within a moment; the dead may await burial."""
+    return eventually(lambda: not _living(group), patience_seconds)
+
+
+def eventually(holds: Callable[[], bool], patience_seconds: float = 30.0) -> bool:
+    """Whether `holds` comes true in time."""
+    deadline = time.monotonic() + patience_seconds
+    while not holds():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def _living(group: int) -> list[int]:
+    living = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            # After the name, which stands in parentheses: state, parent, group (proc(5)).
+            state, _, its_group = stat.read_text().rpartition(")")[2].split()[:3]
+        except OSError:
+            continue
+        if int(its_group) == group and state != "Z":
+            living.append(int(stat.parent.name))
+    return living
