@@ -16,7 +16,6 @@ from vacc_gen.generator.pipeline.quantize import (  # noqa: E402
     round_to_nearest,
 )
 
-
 SLACK = 1 + 2e-5
 """A quotient of up to 127 is off by 127 / 2**24 in fp32, so a tie may round either way."""
 
