@@ -1,0 +1,111 @@
+"""`vacc-gen new` makes every published config of a language model, in meaning."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from vacc_gen.generator.cli.main import main
+
+PUBLISHED = Path(__file__).parents[1] / "data" / "vamc" / "llm"
+
+# folder, what `hf_<family>_<precision>.yaml` calls the family, precisions, options of `new`.
+# Options that agree with the preset are left out: tp, lengths and, where it is
+# /path/to/<last part of the Hugging Face id>, the checkpoint.
+CONFIGS = [
+    ("aquila", "aquila", "fp16 int8", "--model Aquila2-7B"),
+    ("baichuan2", "baichuan", "fp16", "--model Baichuan2-13B-Chat"),
+    ("chatglm2", "chatglm", "fp16 int8 kv8", "--model chatglm2-6b"),
+    ("chatglm3", "chatglm", "int8 kv8", "--model chatglm3-6b"),
+    ("chatglm4", "chatglm", "int8 kv8", "--model glm-4-9b-hf"),
+    ("deepseek_r1_distill", "ds_r1_distill", "fp16 int8", "--model DeepSeek-R1-Distill-Qwen-7B"),
+    ("falcon", "falcon", "fp16 int8", "--model falcon-7b-instruct"),
+    ("gemma", "gemma", "fp16 int8", "--model gemma-2b-it"),
+    ("internlm2", "internlm", "int8", "--model internlm2-7b"),
+    ("internlm2_5", "internlm", "int8", "--model internlm2_5-7b-chat"),
+    ("internlm3", "internlm", "int8", "--model internlm3-8b-instruct"),
+    ("llama", "llama", "fp16 int8", "--model LLaMA-33B-HF"),
+    ("llama2", "llama2", "int8", "--model Llama-2-7b-hf"),
+    ("llama3", "llama3", "fp16 int8", "--model Meta-Llama-3-8B-Instruct"),
+    (
+        "mistral",
+        "mistral",
+        "fp16 int8",
+        (
+            "--model Mistral-7B-Instruct-v0.2 --checkpoint /path/to/Mistral-7B-Instruct-v0.2/ "
+            "--name Mistral-7B-Instruct"
+        ),
+    ),
+    (
+        "openbuddy",
+        "openbuddy",
+        "fp16 int8",
+        (
+            "--model openbuddy-qwen1.5-14b-v21.1-32k "
+            "--checkpoint /path/to/openbuddy-qwen1.5-14b-v21.1-32k/ --name openbuddy-qwen1.5-14b"
+        ),
+    ),
+    ("phi", "phi", "fp16 int8", "--model Phi-3-mini-4k-instruct"),
+    ("qwen2", "qwen2", "fp16 int8", "--model Qwen2-7B"),
+    ("qwen3", "qwen3", "fp16", "--model Qwen3-8B"),
+    ("qwq", "qwq", "fp16 int8", "--model QwQ-32B"),
+    ("skywork_or1", "skywork_or1", "fp16 int8", "--model Skywork-OR1-7B-Preview"),
+    ("stablelm", "stablelm", "fp16 int8", "--model stablelm-2-1_6b"),
+    ("tigerbot", "tigerbot", "fp16", "--model tigerbot-7b-chat"),
+    ("wizardlm", "wizardlm", "fp16 int8", "--model WizardLM-2-7B"),
+    ("yi", "yi", "fp16 int8", "--model Yi-6B"),
+]
+WRONG_AS_PUBLISHED = "qwen1.5/build_in/build/hf_qwen1.5_int8.yaml"
+
+
+@pytest.fixture
+def new(tmp_path, monkeypatch, capsys):
+    """Run `vacc-gen new` with options; returns the workspace's build folder."""
+
+    def new(*options):
+        workspace = tmp_path / "workspace"
+        monkeypatch.setattr(sys, "argv", ["vacc-gen", "new", *options, "--out", str(workspace)])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        assert not stop.value.code, capsys.readouterr().err
+        return workspace / "build"
+
+    return new
+
+
+@pytest.mark.parametrize(
+    ("folder", "family", "precisions", "options"), CONFIGS, ids=[config[0] for config in CONFIGS]
+)
+def test_new_makes_the_published_configs(new, folder, family, precisions, options):
+    wanted = [word for name in precisions.split() for word in ("--precision", name)]
+    made = new(*options.split(), *wanted)
+    names = {f"hf_{family}_{name}.yaml" for name in precisions.split()}
+    assert {path.name for path in made.iterdir()} == names
+    for name in names:
+        published = PUBLISHED / folder / "build_in" / "build" / name
+        assert load(made / name) == load(published)
+
+
+def test_the_one_that_is_wrong_names_another_model(new):
+    published = load(PUBLISHED / WRONG_AS_PUBLISHED)
+    made = load(new("--model", "Qwen1.5-7B-Chat", "--precision", "int8") / "hf_qwen1.5_int8.yaml")
+    assert made["name"] == published["name"].replace("Qwen2-7B", "Qwen1.5-7B-Chat")
+    assert made["frontend"].pop("checkpoint") == "/path/to/Qwen1.5-7B-Chat"
+    assert published["frontend"].pop("checkpoint") == "/path/to/Qwen2-7B"
+    del made["name"], published["name"]
+    assert made == published
+
+
+def test_no_published_config_is_left_out():
+    walked = {
+        f"{folder}/build_in/build/hf_{family}_{name}.yaml"
+        for folder, family, precisions, _ in CONFIGS
+        for name in precisions.split()
+    }
+    published = {str(path.relative_to(PUBLISHED)) for path in PUBLISHED.rglob("*.yaml")}
+    assert walked | {WRONG_AS_PUBLISHED} == published
+
+
+def load(path):
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
