@@ -9,19 +9,29 @@ from vacc_gen.generator.emit.editor import RECIPE_SCHEMA_PATH
 from vacc_gen.generator.emit.yaml_text import sections
 from vacc_gen.schema.recipe import Recipe
 
-_ALWAYS = ("version", "model", "precisions", "target", "environment")
+_WHOLE = ("version", "model", "precisions", "target", "environment")
+"""Sections that are written with their defaults; of the others, only what differs is."""
 
 
 def recipe_text(recipe: Recipe, command: Sequence[str]) -> str:
-    """Return a recipe as text; `command` is the command line that made it, without secrets.
+    """Return a recipe as text, which reads back as the same recipe.
 
-    The command must not hold line breaks: it becomes a comment.
+    `command` is the command line that made it. It becomes a comment: no word may hold a line break.
     """
-    chosen = recipe.model_dump(mode="json", exclude_defaults=True, exclude_none=True)
-    shown = recipe.model_dump(mode="json", exclude_none=True)
-    values = {key: shown[key] for key in shown if key in _ALWAYS or key in chosen}
+    every = recipe.model_dump(mode="json", exclude_none=True)
+    chosen = recipe.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
+    values = {
+        key: value if key in _WHOLE else chosen[key]
+        for key, value in every.items()
+        if key in _WHOLE or key in chosen
+    }
     if not recipe.environment.pins:
         del values["environment"]["pins"]
+    if recipe.calibration is not None:
+        keys = {*chosen["calibration"], "samples"}
+        values["calibration"] = {
+            key: value for key, value in every["calibration"].items() if key in keys
+        }
     return (
         f"# {join(command)}\n"
         f"# yaml-language-server: $schema={RECIPE_SCHEMA_PATH}\n"

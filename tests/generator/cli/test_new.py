@@ -1,0 +1,198 @@
+import json
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from vacc_gen.generator.cli.main import main
+
+FALCON_TINY = Path(__file__).parents[2] / "data" / "falcon-tiny"
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    """Run vacc-gen in an empty folder; returns (exit code, stdout, stderr)."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["vacc-gen", *arguments])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        printed = capsys.readouterr()
+        return stop.value.code or 0, printed.out, printed.err
+
+    return run
+
+
+def test_new_names_every_file_and_what_comes_next(run):
+    code, out, err = run("new", "--model", "falcon-7b-instruct")
+    assert (code, err) == (0, "")
+    written, _, steps = out.split("\n\n")
+    files = {Path(line) for line in written.splitlines()}
+    on_disk = {path for path in Path("falcon-7b-instruct").rglob("*") if path.is_file()}
+    assert on_disk - files == {Path("falcon-7b-instruct/.vacc-gen/manifest.json")}
+    assert files <= on_disk
+    assert "vacc-gen build falcon-7b-instruct" in steps
+
+
+def test_the_recipe_says_how_it_was_made_and_names_its_schema(run):
+    arguments = ("new", "--model", "falcon-7b", "--out", "my w", "--calibration", "c4:/d/c 4.gz")
+    assert run(*arguments)[0] == 0
+    command, schema, *_ = Path("my w/vacc.yaml").read_text().splitlines()
+    assert shlex.split(command.removeprefix("# ")) == ["vacc-gen", *arguments]
+    (named,) = (word for word in schema.split() if word.startswith("$schema="))
+    described = json.loads(Path("my w", named.removeprefix("$schema=")).read_text())
+    recipe = yaml.safe_load(Path("my w/vacc.yaml").read_text())
+    assert set(recipe) <= set(described["properties"])
+
+
+def test_the_same_command_again_makes_the_same_bytes(run):
+    arguments = ("new", "--checkpoint", str(FALCON_TINY), "--precision", "fp16", "--tp", "2")
+    assert run(*arguments)[0] == 0
+    Path("falcon-tiny").rename("first")
+    assert run(*arguments)[0] == 0
+    for first in Path("first").rglob("*"):
+        if first.is_file():
+            second = Path("falcon-tiny") / first.relative_to("first")
+            assert second.read_bytes() == first.read_bytes()
+
+
+def test_what_new_makes_is_valid(run):
+    assert run("new", "--checkpoint", str(FALCON_TINY), "--precision", "int8")[0] == 0
+    code, out, _ = run("validate", "falcon-tiny", "--format", "json")
+    assert code == 0, out
+    assert json.loads(out)["checked"] >= 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        ((), 2, ("Neither --model nor --checkpoint", "hint: ")),
+        (("--model", "flacon-7b"), 2, ("'flacon-7b'", "falcon-7b")),
+        (("--model", "falcon-7b", "--prefill", "1000"), 2, ("992 and 1008",)),
+        (("--model", "falcon-7b", "--tp", "0"), 2, ("--tp",)),
+        (("--model", "falcon-7b", "--tp", "four"), 2, ("--tp",)),
+        (("--checkpoint", "nowhere"), 1, ("nowhere has no config.json",)),
+        (("--model", "falcon-7b", "--checkpoint", str(FALCON_TINY)), 1, ("layers is 4",)),
+    ],
+)
+def test_bad_input_is_told_and_leaves_nothing(run, arguments, code, said):
+    got, out, err = run("new", *arguments)
+    assert (got, out) == (code, "")
+    for words in said:
+        assert words in err
+    assert list(Path().iterdir()) == []
+
+
+def test_a_folder_that_is_not_empty_stays(run):
+    Path("w").mkdir()
+    Path("w/thesis.txt").write_text("precious")
+    code, _, err = run("new", "--model", "falcon-7b", "--out", "w")
+    assert code == 2
+    assert "w exists and is not empty" in err
+    assert [path.name for path in Path("w").iterdir()] == ["thesis.txt"]
+
+
+def test_force_starts_a_workspace_over(run):
+    assert run("new", "--model", "falcon-7b")[0] == 0
+    assert run("new", "--model", "falcon-7b", "--tp", "2")[0] == 2
+    assert run("new", "--model", "falcon-7b", "--tp", "2", "--force")[0] == 0
+    assert "tp: 2" in Path("falcon-7b/build/hf_falcon_fp16.yaml").read_text()
+    assert run("generate", "falcon-7b", "--check")[0] == 0
+
+
+def test_generate_check_names_each_file_and_writes_nothing(run):
+    run("new", "--model", "falcon-7b")
+    code, out, _ = run("generate", "falcon-7b", "--check")
+    assert (code, out) == (0, "")
+    recipe = Path("falcon-7b/vacc.yaml")
+    recipe.write_text(recipe.read_text().replace("tp: 4", "tp: 2"))
+    Path("falcon-7b/README.md").unlink()
+    script = Path("falcon-7b/scripts/prepare.sh")
+    script.write_text("mine\n")
+    before = {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()}
+    code, out, _ = run("generate", "falcon-7b", "--check")
+    assert code == 1
+    assert sorted(out.splitlines()) == [
+        "falcon-7b/README.md: missing",
+        "falcon-7b/build/hf_falcon_fp16.yaml: outdated",
+        "falcon-7b/build/hf_falcon_int8.yaml: outdated",
+        "falcon-7b/scripts/compile.sh: outdated",
+        "falcon-7b/scripts/prepare.sh: edited by hand",
+        "falcon-7b/scripts/serve.sh: outdated",
+    ]
+    code, out, _ = run("generate", "falcon-7b", "--diff")
+    assert code == 1
+    assert "-    tp: 4\n+    tp: 2\n" in out
+    assert before == {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()}
+
+    code, out, err = run("generate", "falcon-7b")
+    assert code == 0
+    assert "wrote falcon-7b/README.md\n" in out
+    assert "kept falcon-7b/scripts/prepare.sh" in err
+    assert script.read_text() == "mine\n"
+    assert run("generate", "falcon-7b", "--force")[0] == 0
+    assert run("generate", "falcon-7b", "--check")[0] == 0
+
+
+def test_the_diff_is_a_patch_that_applies(run):
+    run("new", "--model", "falcon-7b")
+    recipe = Path("falcon-7b/vacc.yaml")
+    recipe.write_text(recipe.read_text().replace("tp: 4", "tp: 2"))
+    _, patch, _ = run("generate", "falcon-7b", "--diff")
+    subprocess.run(["git", "apply", "--directory=falcon-7b"], input=patch, text=True, check=True)
+    run_code, out, _ = run("generate", "falcon-7b", "--check")
+    assert (run_code, out) == (0, "")
+
+
+def test_generate_without_a_workspace(run):
+    code, _, err = run("generate")
+    assert code == 2
+    assert "no vacc.yaml in ." in err
+    assert "vacc-gen new" in err
+
+
+def test_generate_on_a_recipe_with_mistakes(run):
+    run("new", "--model", "falcon-7b")
+    recipe = Path("falcon-7b/vacc.yaml")
+    recipe.write_text(recipe.read_text().replace("prefill:", "prefil:"))
+    code, _, err = run("generate", "falcon-7b")
+    assert code == 1
+    assert "falcon-7b/vacc.yaml:13" in err
+    assert "prefill" in err
+
+
+def test_presets_list_and_show(run):
+    code, out, _ = run("presets", "list")
+    assert code == 0
+    assert "  falcon-7b-instruct " in out
+    code, out, _ = run("presets", "list", "--json")
+    listed = json.loads(out)
+    assert {"falcon-7b", "falcon-40b"} <= {model["name"] for model in listed["models"]}
+    assert listed["cards"][0]["dies"] > 0
+    code, out, _ = run("presets", "show", "ALPACA")
+    assert yaml.safe_load(out)["seqlen"] == 512
+    code, _, err = run("presets", "show", "alpacca")
+    assert code == 2
+    assert "alpaca" in err
+
+
+@pytest.mark.parametrize("arguments", [["new", "--model", "falcon-7b"], ["presets", "list"]])
+def test_light_verbs_load_nothing_heavy(tmp_path, arguments):
+    probe = (
+        "import sys\n"
+        "from vacc_gen.generator.cli.main import main\n"
+        f"sys.argv = {['vacc-gen', *arguments]!r}\n"
+        "try:\n"
+        "    main()\n"
+        "finally:\n"
+        "    heavy = {'torch', 'rich', 'onnx', 'onnxruntime', 'transformers', 'numpy'}\n"
+        "    print(sorted(heavy & set(sys.modules)), file=sys.stderr)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", probe], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.stderr.strip() == "[]"
