@@ -1,0 +1,89 @@
+"""Whole workspaces against tests/golden. `UPDATE_GOLDEN=1 pytest tests/generator/test_golden.py`
+writes them again; read the difference before you commit it.
+"""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from vacc_gen import presets
+from vacc_gen.generator.choices import Choices
+from vacc_gen.generator.emit.editor import RECIPE_SCHEMA_PATH
+from vacc_gen.generator.emit.modeling import MODELING_HEADER
+from vacc_gen.generator.emit.recipe_yaml import recipe_text
+from vacc_gen.generator.emit.template import template_text
+from vacc_gen.generator.manifest import MANIFEST_PATH
+from vacc_gen.generator.workspace import create
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+UPDATE = bool(os.environ.get("UPDATE_GOLDEN"))
+SCHEMA = Path(__file__).parents[2] / "schema" / "recipe.schema.json"
+
+CASES = {
+    "falcon-7b-instruct": Choices(model="falcon-7b-instruct"),
+    "falcon-7b-calibrated": Choices(
+        model="falcon-7b", calibration="alpaca:/path/to/en_alpaca_data.json"
+    ),
+    "falcon-40b-everything": Choices(
+        model="falcon-40b",
+        checkpoint="/models/the 'large' one",
+        name="falcon-forty",
+        precisions=("kv8", "fp16", "int8"),
+        prefill=512,
+        total=4096,
+        tp=8,
+        card="VA16",
+        calibration="c4:data/c4.json.gz",
+        optimize_for="latency",
+        align_qkv=True,
+    ),
+    "falcon-tiny-relative": Choices(
+        model="falcon-tiny", checkpoint="weights", precisions=("fp16",)
+    ),
+    "vendors-own-code": Choices(model="Aquila2-7B", precisions=("int8",)),
+    "no-code-needed": Choices(model="Llama-2-7b-hf", precisions=("int8",)),
+}
+
+
+def copies(environment):
+    """Files that are copied and so need no golden copy -> what they must equal."""
+    return {
+        "source_code/modeling_falcon_vacc.py": MODELING_HEADER
+        + template_text("modeling_falcon_vacc.py"),
+        "scripts/export.py": template_text("export.py"),
+        "env/requirements.lock": presets.environment_lock(environment),
+        str(RECIPE_SCHEMA_PATH): SCHEMA.read_text(encoding="utf-8"),
+    }
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_workspaces_are_as_they_were(case, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    decision = CASES[case].decide()
+    workspace = create(decision.root, recipe_text(decision.recipe, CASES[case].command()))
+    made = {
+        path.relative_to(workspace.root): path.read_text(encoding="utf-8")
+        for path in workspace.root.rglob("*")
+        if path.is_file()
+    }
+    del made[Path(MANIFEST_PATH)]
+    for path, text in copies(decision.preset.environment).items():
+        if Path(path) in made:
+            assert made.pop(Path(path)) == text
+    golden = GOLDEN / case
+    if UPDATE:
+        shutil.rmtree(golden, ignore_errors=True)
+        for path, text in made.items():
+            (golden / path).parent.mkdir(parents=True, exist_ok=True)
+            (golden / path).write_text(text, encoding="utf-8")
+    assert made == {
+        path.relative_to(golden): path.read_text(encoding="utf-8")
+        for path in golden.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_every_golden_workspace_has_a_case():
+    assert {path.name for path in GOLDEN.iterdir()} == set(CASES)

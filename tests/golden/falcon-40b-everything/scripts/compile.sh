@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# Compiles the model with the vendor's vamc, once for each precision.
+#
+# usage: scripts/compile.sh [PRECISION...]
+#   PRECISION    kv8, fp16, int8; default: all of them
+# Run scripts/prepare.sh first: it puts the files that vamc needs beside the weights.
+
+set -euo pipefail
+
+fail() { # what is wrong, what to do, exit code
+  printf 'error: %s\nhint: %s\n' "$1" "$2" >&2
+  exit "$3"
+}
+
+usage() {
+  sed -n '/^# usage:/,/^$/ s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+}
+
+workspace=$(CDPATH="" cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
+
+for precision in "$@"; do
+  case $precision in
+    kv8 | fp16 | int8) ;;
+    -h | --help) usage && exit 0 ;;
+    *) usage >&2 && exit 2 ;;
+  esac
+done
+[ $# -gt 0 ] || set -- kv8 fp16 int8
+command -v vamc >/dev/null ||
+  fail "vamc is not on the PATH" "it comes with the vendor's software; see env/ for its Python" 2
+
+cd -- "$workspace" # paths in the configs are relative to it
+export VACC_STACK_SIZE=${VACC_STACK_SIZE:-256} # the compiler needs it above 32B parameters
+
+compile() { # config, folder of the result, whether to run `vamc quant` first
+  if grep -q '^  checkpoint: /path/to/' "$1"; then
+    fail "$1 does not say yet where the weights are" "set frontend.checkpoint in it" 2
+  fi
+  if [ "$3" = true ]; then
+    vamc quant "$1"
+  fi
+  vamc compile "$1"
+  [ -n "$(find "$2" -name 'mod*' -print -quit 2>/dev/null)" ] ||
+    fail "vamc left no mod* in $2" "read its output above" 1
+  printf 'compiled: %s\n' "$workspace/$2"
+}
+
+for precision in "$@"; do
+  case $precision in
+    kv8) compile build/hf_falcon_kv8.yaml vacc_deploy/falcon-forty-int8-tp8-512-4096-kv8 false ;;
+    fp16) compile build/hf_falcon_fp16.yaml vacc_deploy/falcon-forty-fp16-tp8-512-4096 false ;;
+    int8) compile build/hf_falcon_int8.yaml vacc_deploy/falcon-forty-int8-tp8-512-4096 false ;;
+  esac
+done
