@@ -83,11 +83,7 @@ class OnnxRuntimeModel:
         import numpy as np
 
         count, width = len(token_ids), self.prefill_tokens
-        if not 0 < count <= width:
-            raise UsageError(
-                f"the prompt has {count} tokens, this model takes 1 to {width}",
-                "shorten the prompt, or build with a longer prefill length" if count else None,
-            )
+        self._refuse_prompt(count)
         ids, mask = np.zeros((1, width), np.int64), np.zeros((1, width), np.int64)
         ids[0, :count], mask[0, :count] = token_ids, 1
         feeds = {"input_ids": ids, "attention_mask": mask}
@@ -119,6 +115,7 @@ class OnnxRuntimeModel:
         Raises:
             UsageError: the prompt is too long, or leaves no room for `max_tokens`.
         """
+        self._refuse_prompt(len(token_ids))
         if len(token_ids) + max_tokens > self.total_tokens:
             raise UsageError(
                 f"{len(token_ids)} tokens of prompt and {max_tokens} of answer are more than this "
@@ -133,6 +130,13 @@ class OnnxRuntimeModel:
             yield token
             if produced < max_tokens:
                 logits = self.decode(token)
+
+    def _refuse_prompt(self, tokens: int) -> None:
+        if not 0 < tokens <= self.prefill_tokens:
+            raise UsageError(
+                f"the prompt has {tokens} tokens, this model takes 1 to {self.prefill_tokens}",
+                "shorten the prompt, or build with a longer prefill length" if tokens else None,
+            )
 
     @cached_property
     def _prefill_session(self) -> Any:

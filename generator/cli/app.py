@@ -8,10 +8,12 @@ import typer
 
 from vacc_gen.generator.cli.build import build
 from vacc_gen.generator.cli.explain import explain
+from vacc_gen.generator.cli.export import export
 from vacc_gen.generator.cli.fetch import fetch
 from vacc_gen.generator.cli.generate import generate
 from vacc_gen.generator.cli.new import new
 from vacc_gen.generator.cli.presets import presets_app
+from vacc_gen.generator.cli.run import run
 from vacc_gen.generator.cli.schema import schema
 
 app = typer.Typer(
@@ -59,4 +61,6 @@ def validate(context: typer.Context) -> None:
 app.command()(explain)
 app.command()(schema)
 app.command()(build)
+app.command()(export)
+app.command()(run)
 app.add_typer(presets_app, name="presets")
