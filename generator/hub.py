@@ -27,6 +27,8 @@ ATTEMPTS = 4
 LONGEST_WAIT_SECONDS = 60
 """A server that asks for more is answered with an error instead."""
 TIMEOUT_SECONDS = 30
+CHUNK_BYTES = 1 << 18
+"""What a cut connection loses at the most; the client's own chunks are of 10 MB."""
 _PASSING_STATUSES = (429, 500, 502, 503, 504)
 _READ_BYTES = 1 << 20
 
@@ -63,15 +65,19 @@ class Hub:
         """
         try:
             import huggingface_hub
-            from huggingface_hub.errors import HfHubHTTPError
+            import huggingface_hub.constants
+            import huggingface_hub.errors
+            import huggingface_hub.utils
         except ImportError as error:
             raise MissingExtraError("huggingface_hub", "fetching") from error
         self._client: Any = huggingface_hub
         self._client.utils.disable_progress_bars()  # ours takes their place
+        self._client.constants.DOWNLOAD_CHUNK_SIZE = CHUNK_BYTES
         self._progress = progress
-        self.endpoint: str = huggingface_hub.constants.ENDPOINT
+        self.endpoint: str = self._client.constants.ENDPOINT
         # The base is the transport's own error: of requests or httpx, by the client's version.
-        self._errors: tuple[type[BaseException], ...] = (OSError, *HfHubHTTPError.__bases__)
+        bases = self._client.errors.HfHubHTTPError.__bases__
+        self._errors: tuple[type[BaseException], ...] = (OSError, *bases)
 
     def repository(self, id_: str, kind: RepositoryKind, revision: str) -> Repository:
         """List a repository.
