@@ -1,0 +1,165 @@
+"""The weight folder as prepare.sh leaves it, loaded by transformers; export.py run on it."""
+
+import ast
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vacc_gen.generator.emit.template import template_text
+from vacc_gen.generator.workspace import create
+
+onnxruntime = pytest.importorskip("onnxruntime")
+torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
+
+FALCON_TINY = Path(__file__).parents[2] / "data" / "falcon-tiny"
+PREFILL, TOTAL = 16, 32
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("modeling")
+    shutil.copytree(FALCON_TINY, folder / "weights")
+    model = {"preset": "falcon-tiny", "checkpoint": "../weights"}
+    target = {"prefill": PREFILL, "total": TOTAL, "tp": 1}
+    return create(folder / "w", json.dumps({"version": 2, "model": model, "target": target}))
+
+
+@pytest.fixture(scope="module")
+def reference():
+    return transformers.FalconForCausalLM.from_pretrained(
+        FALCON_TINY, dtype=torch.float32, attn_implementation="eager"
+    ).eval()
+
+
+def test_the_header_leaves_the_module_as_it_is(workspace):
+    emitted = (workspace.root / "source_code/modeling_falcon_vacc.py").read_text()
+    assert ast.dump(ast.parse(emitted)) == ast.dump(
+        ast.parse(template_text("modeling_falcon_vacc.py"))
+    )
+    assert ast.get_docstring(ast.parse(emitted))
+
+
+def test_config_vacc_is_the_checkpoint_s_config_and_what_the_compiler_wants(workspace):
+    config = json.loads((workspace.root / "source_code/config_vacc.json").read_text())
+    published = json.loads((FALCON_TINY / "config.json").read_text())
+    added = {key: value for key, value in config.items() if published.get(key) != value}
+    assert set(added) == {"auto_map", "_attn_implementation", "insert_slice"}
+    assert (config["_attn_implementation"], config["insert_slice"]) == ("eager", True)
+    assert set(config["auto_map"]) == {"AutoConfig", "AutoModel", "AutoModelForCausalLM"}
+
+
+def test_auto_classes_load_a_prepared_weight_folder(workspace, reference, tmp_path):
+    weights = tmp_path / "weights"
+    shutil.copytree(FALCON_TINY, weights)
+    subprocess.run([workspace.root / "scripts/prepare.sh", "--copy", weights], check=True)
+    # The compiler reads config_vacc.json where transformers reads config.json.
+    (weights / "config_vacc.json").replace(weights / "config.json")
+    config = transformers.AutoConfig.from_pretrained(weights, trust_remote_code=True)
+    assert type(config).__module__.endswith("modeling_falcon_vacc")
+    assert config.insert_slice is True
+    for auto in (transformers.AutoModel, transformers.AutoModelForCausalLM):
+        model = auto.from_pretrained(weights, trust_remote_code=True, dtype=torch.float32)
+        assert type(model).__module__.endswith("modeling_falcon_vacc")
+    ids = torch.arange(3, 12)[None]
+    with torch.no_grad():
+        made = model.eval()(ids).logits
+        expected = reference(ids).logits[:, -1:]
+    torch.testing.assert_close(made, expected, atol=1e-4, rtol=0)
+
+
+@pytest.fixture(scope="module", params=[13, 17])
+def exported(workspace, request, tmp_path_factory):
+    out = tmp_path_factory.mktemp("onnx") / "graphs"
+    subprocess.run(
+        [
+            sys.executable,
+            workspace.root / "scripts/export.py",
+            *("--checkpoint", workspace.checkpoint_path, "--out", out),
+            *("--prefill", str(PREFILL), "--total", str(TOTAL), "--opset", str(request.param)),
+        ],
+        check=True,
+        env={**os.environ, "PYTHONPATH": "", "PYTHONWARNINGS": "ignore"},
+        capture_output=True,
+    )
+    return out
+
+
+def test_export_leaves_two_graphs_and_the_weights_once(exported):
+    assert {path.name for path in exported.iterdir()} == {
+        "prefill.onnx",
+        "decode.onnx",
+        "weights.bin",
+    }
+    stored = sum(path.stat().st_size for path in FALCON_TINY.glob("*.safetensors"))  # bf16
+    assert (exported / "weights.bin").stat().st_size < 2.1 * stored
+
+
+def test_exported_graphs_agree_with_transformers(exported, reference):
+    """Prefill on PREFILL tokens, then a decode step whose past is padded from the left."""
+    ids = (np.arange(PREFILL + 1, dtype=np.int64)[None] * 37) % 2000 + 5
+    with torch.no_grad():
+        expected = reference(torch.from_numpy(ids)).logits.numpy()
+    prefill, decode = (
+        onnxruntime.InferenceSession(exported / f"{name}.onnx", providers=["CPUExecutionProvider"])
+        for name in ("prefill", "decode")
+    )
+    logits, *cache = prefill.run(
+        None,
+        {
+            "input_ids": ids[:, :PREFILL],
+            "attention_mask": np.ones((1, PREFILL), np.int64),
+            "position_ids": np.arange(PREFILL, dtype=np.int64)[None],
+        },
+    )
+    assert logits.shape == (1, 1, 2048)
+    np.testing.assert_allclose(logits[:, 0], expected[:, PREFILL - 1], atol=1e-3)
+
+    padding = TOTAL - 1 - PREFILL
+    names = [given.name for given in decode.get_inputs() if given.name.startswith("past")]
+    past = {
+        name: np.pad(tensor, ((0, 0), (0, 0), (padding, 0), (0, 0)))
+        for name, tensor in zip(names, cache, strict=True)
+    }
+    mask = np.ones((1, TOTAL), np.int64)
+    mask[:, :padding] = 0
+    logits, *present = decode.run(
+        None,
+        {
+            "input_ids": ids[:, PREFILL:],
+            "attention_mask": mask,
+            "position_ids": np.array([[PREFILL]], np.int64),
+            **past,
+        },
+    )
+    np.testing.assert_allclose(logits[:, 0], expected[:, PREFILL], atol=1e-3)
+    assert {tensor.shape for tensor in present} == {(1, 1, TOTAL, 32)}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--prefill", "64", "--total", "32"], "--prefill must be"),
+        (["--prefill", "16", "--total", "32", "--checkpoint", "nowhere"], "no config.json"),
+    ],
+)
+def test_export_refuses_the_impossible(workspace, tmp_path, arguments, said):
+    done = subprocess.run(
+        [
+            sys.executable,
+            workspace.root / "scripts/export.py",
+            *("--checkpoint", workspace.checkpoint_path, "--out", tmp_path / "out"),
+            *arguments,
+        ],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert not (tmp_path / "out").exists()
