@@ -26,6 +26,10 @@ _Loader: type[yaml.SafeLoader] | type[yaml.CSafeLoader] = getattr(
 )
 
 
+SHOWN_NAMES = 12
+"""More than these do not go into a hint."""
+
+
 class Shelf(Generic[_Preset]):
     """All presets of one kind. Reads a file only when its preset is asked for."""
 
@@ -38,7 +42,8 @@ class Shelf(Generic[_Preset]):
     def names(self) -> tuple[str, ...]:
         """Names in alphabetical order."""
         entries = (entry.name for entry in _room(self._folder).iterdir())
-        return tuple(sorted(name[: -len(".yaml")] for name in entries if name.endswith(".yaml")))
+        names = (name[: -len(".yaml")] for name in entries if name.endswith(".yaml"))
+        return tuple(sorted(names, key=str.casefold))
 
     def find(self, name: str) -> _Preset:
         """Return the preset called `name`, in any mix of capitals.
@@ -87,15 +92,15 @@ class _KnownModels:
 KNOWN = _KnownModels()
 
 
-def show(name: str) -> str:
-    """Return the YAML of the preset called `name`, of whatever kind.
+def locate(name: str) -> tuple[str, str]:
+    """Return the kind of the preset called `name`, and its name as it is spelled.
 
     Raises:
         UsageError: there is none; the hint has the nearest names.
     """
-    shelf_of = {known: shelf for shelf in SHELVES.values() for known in shelf.names()}
-    known = _known(name, shelf_of, "preset")
-    return shelf_of[known].text(known)
+    kind_of = {known: kind for kind, shelf in SHELVES.items() for known in shelf.names()}
+    known = _known(name, kind_of, "preset")
+    return kind_of[known], known
 
 
 def environment_lock(name: str) -> str:
@@ -127,8 +132,14 @@ def _known(name: str, names: Iterable[str], noun: str) -> str:
     near = nearest(name, by_key.values())
     raise UsageError(
         f"no {noun} is called {name!r}",
-        hint=f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names)}",
+        hint=f"did you mean {' or '.join(near)}?" if near else _all_of(list(by_key.values())),
     )
+
+
+def _all_of(names: list[str]) -> str:
+    if len(names) > SHOWN_NAMES:
+        return "`vacc-gen presets list` names them"
+    return f"known: {', '.join(names)}"
 
 
 def _room(folder: str) -> Traversable:

@@ -6,10 +6,15 @@ from typing import Annotated, Literal
 
 import typer
 
+from vacc_gen.generator.cli.completion import complete_card, complete_model
+
 
 def new(
     model: Annotated[
-        str | None, typer.Option(help="A preset; `vacc-gen presets list` names them.")
+        str | None,
+        typer.Option(
+            help="A preset; `vacc-gen presets list` names them.", autocompletion=complete_model
+        ),
     ] = None,
     checkpoint: Annotated[
         str | None,
@@ -36,7 +41,10 @@ def new(
         int | None, typer.Option(min=1, max=64, help="Tensor parallelism, in dies.")
     ] = None,
     card: Annotated[
-        str | None, typer.Option(help="A card; `vacc-gen presets list` names them.")
+        str | None,
+        typer.Option(
+            help="A card; `vacc-gen presets list` names them.", autocompletion=complete_card
+        ),
     ] = None,
     calibration: Annotated[
         str | None,

@@ -80,7 +80,8 @@ def test_a_name_like_no_other_gets_the_whole_list():
     assert all(name in error.value.hint for name in presets.CARDS.names())
 
 
-def test_a_preset_of_any_kind_can_be_shown():
-    assert presets.show("va16").startswith("name: VA16\n")
+def test_a_preset_of_any_kind_can_be_found():
+    assert presets.locate("va16") == ("cards", "VA16")
+    assert presets.locate("Qwen2-7b") == ("models", "Qwen2-7B")
     with pytest.raises(UsageError, match="no preset"):
-        presets.show("va17")
+        presets.locate("va17")

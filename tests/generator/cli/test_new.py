@@ -165,21 +165,6 @@ def test_generate_on_a_recipe_with_mistakes(run):
     assert "prefill" in err
 
 
-def test_presets_list_and_show(run):
-    code, out, _ = run("presets", "list")
-    assert code == 0
-    assert "  falcon-7b-instruct " in out
-    code, out, _ = run("presets", "list", "--json")
-    listed = json.loads(out)
-    assert {"falcon-7b", "falcon-40b"} <= {model["name"] for model in listed["models"]}
-    assert listed["cards"][0]["dies"] > 0
-    code, out, _ = run("presets", "show", "ALPACA")
-    assert yaml.safe_load(out)["seqlen"] == 512
-    code, _, err = run("presets", "show", "alpacca")
-    assert code == 2
-    assert "alpaca" in err
-
-
 @pytest.mark.parametrize("arguments", [["new", "--model", "falcon-7b"], ["presets", "list"]])
 def test_light_verbs_load_nothing_heavy(tmp_path, arguments):
     probe = (

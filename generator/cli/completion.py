@@ -1,0 +1,25 @@
+"""Names for the shell's completion. Looks at file names only: it runs on every press of Tab."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+PRESETS = Path(__file__).parents[2] / "presets"
+"""Not by `vacc_gen.presets`, which loads pydantic and YAML."""
+
+
+def names_in(*folders: str) -> Callable[[str], list[str]]:
+    """Return a completer of the names of the presets in `folders`, whatever the capitals."""
+
+    def complete(incomplete: str) -> list[str]:
+        key = incomplete.casefold()
+        names = {path.stem for folder in folders for path in (PRESETS / folder).glob("*.yaml")}
+        return sorted((name for name in names if name.casefold().startswith(key)), key=str.casefold)
+
+    return complete
+
+
+complete_model = names_in("models")
+complete_card = names_in("cards")
+complete_preset = names_in("models", "cards", "calibration", "environments")

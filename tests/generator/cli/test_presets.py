@@ -1,0 +1,103 @@
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from vacc_gen.generator.cli.main import main
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Run vacc-gen; returns (exit code, stdout, stderr)."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["vacc-gen", *arguments])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        printed = capsys.readouterr()
+        return stop.value.code or 0, printed.out, printed.err
+
+    return run
+
+
+def test_list_names_every_kind(run):
+    code, out, err = run("presets", "list")
+    assert (code, err) == (0, "")
+    kinds = [line for line in out.splitlines() if not line.startswith(" ")]
+    assert kinds == ["models", "cards", "calibration", "environments"]
+    assert "  falcon-7b-instruct " in out
+
+
+def test_list_takes_words_in_whatever_capitals(run):
+    _, out, _ = run("presets", "list", "FALCON", "180b")
+    assert [line.split()[0] for line in out.splitlines()] == [
+        "models",
+        "falcon-180B",
+        "falcon-180B-chat",
+    ]
+    code, out, err = run("presets", "list", "falcon", "nothing-like-it")
+    assert (code, out) == (2, "")
+    assert err == "error: no preset holds 'falcon' and 'nothing-like-it'\n"
+
+
+def test_list_for_programs_is_a_list_of_objects_with_names(run):
+    code, out, _ = run("presets", "list", "--json")
+    listed = json.loads(out)
+    assert code == 0
+    assert {"falcon-7b", "Meta-Llama-3-8B", "VA16", "alpaca", "falcon-py310"} <= {
+        preset["name"] for preset in listed
+    }
+    by_name = {preset["name"]: preset for preset in listed}
+    assert by_name["VA16"]["kind"] == "cards"
+    assert by_name["falcon-7b"]["geometry"]["kv_heads"] == 1
+    assert json.loads(run("presets", "list", "nothing-like-it", "--json")[1]) == []
+
+
+def test_show_is_the_file_or_the_same_as_json(run):
+    code, text, _ = run("presets", "show", "ALPACA")
+    assert code == 0
+    assert yaml.safe_load(text)["seqlen"] == 512
+    _, out, _ = run("presets", "show", "qwen2-7b", "--json")
+    _, text, _ = run("presets", "show", "qwen2-7b")
+    shown = json.loads(out)
+    assert shown.pop("kind") == "models"
+    assert shown == yaml.safe_load(text)
+
+
+def test_show_of_an_unknown_name_says_what_is_near(run):
+    code, _, err = run("presets", "show", "alpacca")
+    assert code == 2
+    assert "alpaca" in err
+    code, _, err = run("presets", "show", "zzzzzz")
+    assert code == 2
+    assert len(err) < 200
+
+
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [
+        ("vacc-gen new --model FALCON-RW", ["FALCON-RW-1b", "FALCON-RW-7b"]),
+        ("vacc-gen new --card va10", ["va10L"]),
+        ("vacc-gen presets show falcon-py", ["falcon-py310"]),
+        ("vacc-gen new --model nothing", []),
+    ],
+)
+def test_the_shell_completes_names(words, completed):
+    environment = {
+        **os.environ,
+        "_VACC_GEN_COMPLETE": "complete_bash",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(len(words.split()) - 1),
+    }
+    program = (
+        "import sys; sys.argv = ['vacc-gen']; from vacc_gen.generator.cli.main import main\n"
+        "try:\n    main()\nfinally:\n    print('yaml' in sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True
+    )
+    assert done.stdout.split() == completed
+    assert done.stderr == "False\n"
