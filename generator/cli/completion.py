@@ -14,8 +14,10 @@ def names_in(*folders: str) -> Callable[[str], list[str]]:
 
     def complete(incomplete: str) -> list[str]:
         key = incomplete.casefold()
-        names = {path.stem for folder in folders for path in (PRESETS / folder).glob("*.yaml")}
-        return sorted((name for name in names if name.casefold().startswith(key)), key=str.casefold)
+        paths = (path for folder in folders for path in (PRESETS / folder).glob("*.yaml"))
+        names = sorted((path.stem for path in paths), key=str.casefold)
+        # What was typed stays: Typer drops what begins otherwise, and presets are found either way.
+        return [incomplete + name[len(key) :] for name in names if name.casefold().startswith(key)]
 
     return complete
 
