@@ -34,7 +34,7 @@ class Workspace:
 
     def files(self) -> tuple[EmittedFile, ...]:
         """Return what should stand in the workspace beside vacc.yaml."""
-        from vacc_gen.generator.emit import emit
+        from vacc_gen.generator.emit.files import emit
 
         return emit(self.plan, self.model_config)
 

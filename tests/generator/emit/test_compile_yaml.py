@@ -6,7 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vacc_gen import presets
+from vacc_gen.generator.choices import Choices
 from vacc_gen.generator.emit.compile_yaml import compile_config_text
+from vacc_gen.generator.emit.files import emit
 from vacc_gen.generator.plan import make_plan
 from vacc_gen.schema.check import check_text
 from vacc_gen.schema.diagnostics import has_errors
@@ -109,3 +111,13 @@ def test_any_config_reads_back_as_it_was_planned(
         assert yaml.safe_load(text) == job.config
         assert text == compile_config_text(job)
         assert not has_errors(check_text(text, f"/nowhere/{job.config_path}", presets.KNOWN))
+
+
+def test_every_model_that_ships_makes_a_workspace_without_errors():
+    for preset in presets.MODELS.all():
+        recipe = Choices(model=preset.name, precisions=("fp16", "int8", "kv8")).decide().recipe
+        plan = make_plan(recipe, preset, None)
+        for file in emit(plan, None):
+            if file.path.suffix == ".yaml":
+                found = check_text(file.text, f"/nowhere/{file.path}", presets.KNOWN)
+                assert not has_errors(found), (preset.name, found)
