@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from pathlib import PurePosixPath
 
+from vacc_gen import presets
 from vacc_gen.generator.emit.emitted import EmittedFile
 from vacc_gen.generator.emit.scripts import script_values
 from vacc_gen.generator.emit.template import render
@@ -15,6 +16,10 @@ def readme(plan: Plan) -> EmittedFile:
     """Return the workspace's README."""
     recipe = plan.recipe
     unknown = is_placeholder(recipe.model.checkpoint)
+    lock = presets.ENVIRONMENTS.find(recipe.environment.preset)
+    stale = [f"it lacks {pin}" for pin in recipe.environment.pins]
+    if lock.python != recipe.environment.python:
+        stale.append(f"it was resolved for Python {lock.python}")
     text = render(
         "README.md.jinja",
         **script_values(plan),
@@ -22,6 +27,8 @@ def readme(plan: Plan) -> EmittedFile:
         summary=plan.preset.summary,
         target=recipe.target,
         environment=recipe.environment,
+        lock=lock,
+        stale_lock="; ".join(stale),
         folder=" DIR" if unknown else "",
         checkpoint_word="DIR" if unknown else shlex.quote(recipe.model.checkpoint),
     )

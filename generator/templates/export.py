@@ -39,7 +39,7 @@ class Flat(torch.nn.Module):
 
     def forward(self, input_ids, attention_mask, position_ids, *past):
         """Return the logits and each layer's present key and value, in the order of the names."""
-        pairs = tuple(zip(past[::2], past[1::2], strict=True)) or None
+        pairs = tuple(zip(past[::2], past[1::2])) or None  # noqa: B905 - Python 3.8 runs this too
         logits, cache = self.model(
             input_ids, attention_mask, position_ids, pairs, use_cache=True, return_dict=False
         )[:2]
