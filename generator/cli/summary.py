@@ -81,9 +81,11 @@ def print_summary(
 def next_commands(root: Path, records: Sequence[StageRecord]) -> list[str]:
     """What to do with what was compiled, one command for each job that is whole."""
     return [
-        f'vacc-gen run {shlex.quote(str(_common_folder(root, record)))} --prompt "..."'
+        f"vacc-gen run {shlex.quote(str(root))} --precision {record.precision.value} "
+        '--prompt "In the beginning"'
         for record in records
         if record.stage is Stage.COMPILE
+        and record.precision
         and any(Path(output.path).name == DECODE_GRAPH for output in record.outputs)
     ]
 

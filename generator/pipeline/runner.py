@@ -6,17 +6,14 @@ counts as finished only once its outputs are whole, hashed and in the ledger.
 
 from __future__ import annotations
 
-import dataclasses
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from vacc_gen.generator.backends.base import (
     BACKEND_STAGES,
     Backend,
     Build,
-    Outcome,
     Skip,
     Stage,
     Step,
@@ -82,6 +79,11 @@ def run_build(
         try:
             for planned in run.preflight():
                 run.take(planned)
+        except BaseException as error:
+            run.fail(error)
+            if isinstance(error, OSError):
+                raise StageError(f"the build failed: {error}") from error
+            raise
         finally:
             run.report()
     return tuple(run.records)
@@ -100,26 +102,23 @@ class _Run:
         self._observer = observer
         self._ledger = Ledger(workspace.root, workspace.root / ".vacc-gen" / LEDGER_FILE)
         self._ran_keys: set[str] = set()
+        self._running: tuple[Stage, Precision | None] | None = None
+        self._started = 0.0
 
     def preflight(self) -> list[_Planned]:
         """Check everything that can be checked at once, and decide every step."""
-        planned: list[_Planned] = []
-
-        def check() -> StageRecord:
-            jobs = preflight.select_jobs(self._workspace.plan.jobs, self._options.precisions)
-            build = preflight.check_build(self._workspace, jobs, self._ledger.digest)
-            notes = [*preflight.notes(self._workspace), *self._backend.check(build)]
-            planned.extend(self._plan(build))
-            writes_bytes = sum(
-                one.step.writes_bytes
-                for one in planned
-                if isinstance(one.step, Step) and self._reusable(one) is None
-            )
-            preflight.check_disk(self._workspace.root, writes_bytes)
-            details = {"notes": notes} if notes else {}
-            return StageRecord(Stage.PREFLIGHT, None, Status.DONE, details=details)
-
-        self._measured(Stage.PREFLIGHT, None, check)
+        self._begin(Stage.PREFLIGHT, None)
+        jobs = preflight.select_jobs(self._workspace.plan.jobs, self._options.precisions)
+        build = preflight.check_build(self._workspace, jobs, self._ledger.digest)
+        notes = [*preflight.notes(self._workspace), *self._backend.check(build)]
+        planned = self._plan(build)
+        writes_bytes = sum(
+            one.step.writes_bytes
+            for one in planned
+            if isinstance(one.step, Step) and self._reusable(one) is None
+        )
+        preflight.check_disk(self._workspace.root, writes_bytes)
+        self._end(Status.DONE, details={"notes": notes} if notes else {})
         return planned
 
     def take(self, planned: _Planned) -> None:
@@ -129,51 +128,41 @@ class _Run:
             VaccGenError: it failed.
         """
         stage, job, step = planned.stage, planned.job, planned.step
+        self._begin(stage, job.precision)
         if isinstance(step, Skip):
-            self._finished(StageRecord(stage, job.precision, Status.SKIPPED, reason=step.reason))
-            return
-
-        def reuse_or_run() -> StageRecord:
-            entry = self._reusable(planned)
-            if entry is not None:
-                return StageRecord(
-                    stage,
-                    job.precision,
-                    Status.REUSED,
-                    outputs=entry.outputs,
-                    details={**entry.details, "made_in_seconds": round(entry.seconds, 3)},
-                )
+            self._end(Status.SKIPPED, reason=step.reason)
+        elif entry := self._reusable(planned):
+            details = {**entry.details, "made_in_seconds": round(entry.seconds, 3)}
+            self._end(Status.REUSED, outputs=entry.outputs, details=details)
+        else:
             self._ledger.forget(stage, job.name)
             self._ran_keys.add(planned.key)
             outcome = step.run(self._observer)
-            return self._record(planned, outcome)
-
-        record = self._measured(stage, job.precision, reuse_or_run)
-        if record.status is Status.FAILED:
-            raise StageError(f"{stage.value} of {job.name} failed: {record.reason}")
-        if record.status is Status.DONE:
-            self._ledger.record(
-                stage,
-                job.name,
-                Entry(
-                    planned.key,
-                    record.seconds,
-                    record.peak_rss_bytes,
-                    record.outputs,
-                    record.details,
-                ),
+            record = self._record(
+                Status.FAILED if outcome.failure else Status.DONE,
+                outcome.child_peak_rss_bytes,
+                reason=outcome.failure,
+                outputs=self._ledger.outputs(outcome.files),
+                details=outcome.details,
             )
+            if outcome.failure is None:
+                # Before it is told: who hears that it is done may stop us and rely on it.
+                self._ledger.record(stage, job.name, _entry(planned.key, record))
+            self._told(record)
+            if outcome.failure is not None:
+                raise StageError(f"{stage.value} of {job.name} failed: {outcome.failure}")
+
+    def fail(self, error: BaseException) -> None:
+        """End the stage that runs, if one does, with what went wrong in it."""
+        if self._running is not None:
+            self._end(Status.FAILED, reason=_reason(error))
 
     def report(self) -> None:
         """Write report.json, with what there is to tell."""
-
-        def write() -> StageRecord:
-            peak = peak_rss_bytes()
-            done = StageRecord(Stage.REPORT, None, Status.DONE, peak_rss_bytes=peak)
-            write_report(self._workspace.root, self._backend.name, [*self.records, done])
-            return done
-
-        self._measured(Stage.REPORT, None, write)
+        self._begin(Stage.REPORT, None)
+        records = [*self.records, self._record(Status.DONE)]
+        write_report(self._workspace.root, self._backend.name, records)
+        self._end(Status.DONE)
 
     def _plan(self, build: Build) -> list[_Planned]:
         """All steps in order. Keys depend on inputs alone, so none needs to have run."""
@@ -204,45 +193,42 @@ class _Run:
             return None
         return self._ledger.reusable(planned.stage, planned.job.name, planned.key, step.moved_to)
 
-    def _record(self, planned: _Planned, outcome: Outcome) -> StageRecord:
-        return StageRecord(
-            planned.stage,
-            planned.job.precision,
-            Status.FAILED if outcome.failure else Status.DONE,
-            peak_rss_bytes=outcome.child_peak_rss_bytes,
-            reason=outcome.failure,
-            outputs=self._ledger.outputs(outcome.files),
-            details=outcome.details,
-        )
-
-    def _measured(
-        self, stage: Stage, precision: Precision | None, work: Callable[[], StageRecord]
-    ) -> StageRecord:
-        """Run `work`, and add to its record what it cost, however it ends."""
+    def _begin(self, stage: Stage, precision: Precision | None) -> None:
+        self._running = (stage, precision)
         self._observer.stage_started(stage, precision)
         reset_peak_rss()
-        started = time.monotonic()
-        record = StageRecord(stage, precision, Status.FAILED)
-        try:
-            record = work()
-        except VaccGenError as error:
-            record = dataclasses.replace(record, reason=error.message)
-            raise
-        except OSError as error:
-            record = dataclasses.replace(record, reason=str(error))
-            raise StageError(f"{stage.value} failed: {error}") from error
-        except BaseException as error:
-            stopped = isinstance(error, KeyboardInterrupt | SystemExit)
-            reason = "interrupted" if stopped else f"{type(error).__name__}: {error}"
-            record = dataclasses.replace(record, reason=reason)
-            raise
-        finally:
-            peak = max(record.peak_rss_bytes, peak_rss_bytes())
-            seconds = time.monotonic() - started
-            record = dataclasses.replace(record, seconds=seconds, peak_rss_bytes=peak)
-            self._finished(record)
-        return record
+        self._started = time.monotonic()
 
-    def _finished(self, record: StageRecord) -> None:
-        self.records.append(record)
+    def _record(self, status: Status, child_peak_rss_bytes: int = 0, **facts: Any) -> StageRecord:
+        """The running stage as it stands; a stage that is skipped costs nothing."""
+        assert self._running is not None
+        if status is Status.SKIPPED:
+            return StageRecord(*self._running, status, **facts)
+        return StageRecord(
+            *self._running,
+            status,
+            seconds=time.monotonic() - self._started,
+            peak_rss_bytes=max(child_peak_rss_bytes, peak_rss_bytes()),
+            **facts,
+        )
+
+    def _end(self, status: Status, **facts: Any) -> None:
+        self._told(self._record(status, **facts))
+
+    def _told(self, record: StageRecord) -> None:
         self._observer.stage_finished(record)
+        self.records.append(record)
+        self._running = None
+
+
+def _entry(key: str, record: StageRecord) -> Entry:
+    cost = (record.seconds, record.peak_rss_bytes)
+    return Entry(key, *cost, outputs=record.outputs, details=record.details)
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, VaccGenError):
+        return error.message
+    if isinstance(error, KeyboardInterrupt | SystemExit):
+        return "interrupted"
+    return str(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"

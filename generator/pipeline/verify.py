@@ -96,6 +96,7 @@ def _reference(build: Build, sample: Sample, trace: Trace, progress: Progress) -
     That continuation is the model's own as long as the likeliest token of each row is the chosen
     one, so no token-by-token loop is needed.
     """
+    progress.start("load torch")
     checkpoint = open_checkpoint(build.weights.path)
     model = ReferenceModel(modeling_file_of(build), checkpoint, progress)
     first = sample.prompt_tokens - 1

@@ -1,0 +1,179 @@
+"""What preflight refuses, before anything heavy, and how it says so."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections import namedtuple
+from pathlib import Path
+
+import pytest
+
+from tests.workspaces import FALCON_TINY, Recorder, make_workspace
+from vacc_gen.generator.backends.base import Stage
+from vacc_gen.generator.pipeline import preflight
+from vacc_gen.generator.pipeline.embedded import OnnxRuntimeBackend
+from vacc_gen.generator.pipeline.runner import BuildOptions, run_build
+from vacc_gen.generator.workspace import Workspace
+from vacc_gen.schema.errors import (
+    CheckpointError,
+    StageError,
+    UsageError,
+    VaccGenError,
+)
+from vacc_gen.schema.precision import Precision
+
+
+def check(workspace: Workspace, *precisions: Precision, until: Stage = Stage.PREFLIGHT) -> Recorder:
+    recorder = Recorder()
+    options = BuildOptions(until=until, precisions=precisions)
+    run_build(workspace, OnnxRuntimeBackend(), options, recorder)
+    return recorder
+
+
+def refusal(workspace: Workspace, kind: type[VaccGenError], *precisions: Precision) -> str:
+    with pytest.raises(kind) as caught:
+        check(workspace, *precisions, until=Stage.REPORT)
+    stages = json.loads((workspace.root / "report.json").read_text())["stages"]
+    assert [stage["status"] for stage in stages] == ["failed", "done"]
+    assert not (workspace.root / "deploy").exists()
+    assert not (workspace.root / ".vacc-gen" / "work").exists()
+    return f"{caught.value.message}\n{caught.value.hint}"
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    """A copy of the checkpoint that a test may harm."""
+    return Path(shutil.copytree(FALCON_TINY, tmp_path / "checkpoint"))
+
+
+def workspace_on(checkpoint: Path, tmp_path: Path, **parts: object) -> Workspace:
+    model = {"preset": "falcon-tiny", "checkpoint": str(checkpoint)}
+    return make_workspace(tmp_path / "workspace", model=model, **parts)
+
+
+def test_a_healthy_workspace_passes(tmp_path: Path) -> None:
+    recorder = check(make_workspace(tmp_path / "workspace"))
+    assert not (tmp_path / "workspace" / "deploy").exists()
+    assert len(recorder.records) == 12
+
+
+def test_a_checkpoint_that_is_not_there(tmp_path: Path) -> None:
+    message = refusal(workspace_on(tmp_path / "nowhere", tmp_path), CheckpointError)
+    assert "nowhere is not a folder" in message
+
+
+def test_a_truncated_shard(checkpoint: Path, tmp_path: Path) -> None:
+    shard = checkpoint / "model-00002-of-00003.safetensors"
+    shard.write_bytes(shard.read_bytes()[:-1000])
+    message = refusal(workspace_on(checkpoint, tmp_path), CheckpointError)
+    assert "model-00002-of-00003.safetensors is truncated" in message
+
+
+def test_a_missing_tokenizer(checkpoint: Path, tmp_path: Path) -> None:
+    (checkpoint / "tokenizer.json").unlink()
+    assert "has no tokenizer.json" in refusal(workspace_on(checkpoint, tmp_path), CheckpointError)
+
+
+def test_another_model_than_the_presets(tmp_path: Path) -> None:
+    model = {"preset": "falcon-7b", "checkpoint": str(FALCON_TINY)}
+    message = refusal(make_workspace(tmp_path / "workspace", model=model), CheckpointError)
+    assert "is no falcon-7b: layers is 4, not 32; hidden_size is 224, not 4544" in message
+
+
+def test_lengths_beyond_the_models(tmp_path: Path) -> None:
+    target = {"prefill": 64, "total": 4096, "tp": 1}
+    message = refusal(make_workspace(tmp_path / "workspace", target=target), StageError)
+    assert "target.total is 4096 tokens, the model was made for 2048" in message
+
+
+def test_lengths_without_room_for_the_verification(tmp_path: Path) -> None:
+    target = {"prefill": 16, "total": 32, "tp": 1}
+    message = refusal(make_workspace(tmp_path / "workspace", target=target), StageError)
+    assert "has no room for a prompt and 32 decode steps" in message
+
+
+def test_a_group_that_does_not_divide_the_widths(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path / "workspace", quantization={"group_size": 64})
+    message = refusal(workspace, CheckpointError)
+    assert "224" in message
+    assert "64" in message
+
+
+def test_a_precision_that_the_backend_does_not_make(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path / "workspace", precisions=["fp16", "kv8"])
+    message = refusal(workspace, StageError)
+    assert "does not make kv8 yet; build/hf_falcon_kv8.yaml is written for vamc" in message
+    assert "--backend vamc" in message
+
+
+def test_a_precision_that_the_recipe_lacks(tmp_path: Path) -> None:
+    message = refusal(make_workspace(tmp_path / "workspace"), UsageError, Precision.KV8)
+    assert "the recipe has no kv8 job" in message
+
+
+def test_a_verification_text_that_is_not_there(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path / "workspace", verification={"text": "no-such.txt"})
+    assert "no-such.txt" in refusal(workspace, VaccGenError)
+
+
+def test_a_verification_text_that_is_too_short(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path / "workspace", verification={"text": "short.txt"})
+    (workspace.root / "short.txt").write_text("Jesus wept.")
+    assert "32 decode steps need 34" in refusal(workspace, StageError)
+
+
+def test_a_disk_that_is_too_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    workspace = make_workspace(tmp_path / "workspace")
+    usage = namedtuple("usage", "total used free")
+    free_bytes = 30 << 20  # enough for either precision, not for both
+    monkeypatch.setattr(
+        preflight.shutil, "disk_usage", lambda _path: usage(free_bytes, 0, free_bytes)
+    )
+    assert "not enough disk: this build writes 0.04 GB" in refusal(workspace, StageError)
+    check(workspace, Precision.INT8, until=Stage.QUANTIZE)
+
+
+def test_a_hand_edited_file_is_noted_and_kept(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path / "workspace")
+    edited = workspace.root / "build" / "hf_falcon_int8.yaml"
+    edited.write_text(edited.read_text() + "# mine\n")
+    (record, *_) = check(workspace).records
+    assert record.details["notes"] == ["build/hf_falcon_int8.yaml was edited by hand"]
+
+
+@pytest.mark.parametrize("package", ["onnxruntime", "torch", "onnx"])
+def test_a_package_that_is_not_installed(tmp_path: Path, package: str) -> None:
+    workspace = make_workspace(tmp_path / "workspace")
+    without = tmp_path / "sitecustomize"
+    without.mkdir()
+    (without / "sitecustomize.py").write_text(HIDES.format(package=package))
+    command = [sys.executable, "-m", "vacc_gen.generator.cli.main", "build", str(workspace.root)]
+    ended = subprocess.run(
+        [*command, "--backend", "onnxruntime"],
+        env={**os.environ, "PYTHONPATH": str(without)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 2
+    assert ended.stderr.endswith(
+        f"error: building with ONNX Runtime needs {package}, which is not installed\n"
+        "hint: pip install 'vacc-gen[export]'\n"
+    )
+
+
+HIDES = """
+import sys
+from importlib.machinery import PathFinder
+
+class Without(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        return None if name.partition(".")[0] == "{package}" else super().find_spec(name, path)
+
+sys.meta_path[:] = [Without if finder is PathFinder else finder for finder in sys.meta_path]
+"""
