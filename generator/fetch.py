@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from vacc_gen.generator.hub import Hub, RemoteFile, RepositoryKind, has_digest
-from vacc_gen.generator.pipeline.progress import Progress
+from vacc_gen.generator.progress import Progress
 from vacc_gen.schema.calibration import TextSource
 from vacc_gen.schema.errors import FetchError
 from vacc_gen.schema.preset import CalibrationSet

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from vacc_gen.generator.pipeline.progress import Progress
+from vacc_gen.generator.progress import Progress
 from vacc_gen.schema.errors import FetchError, MissingExtraError
 
 RepositoryKind = Literal["model", "dataset"]

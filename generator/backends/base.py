@@ -13,8 +13,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
-from vacc_gen.generator.pipeline.progress import Progress
 from vacc_gen.generator.plan import CompileJob, Plan
+from vacc_gen.generator.progress import Progress
 from vacc_gen.schema.precision import Precision
 from vacc_gen.schema.weights import WeightFolder
 

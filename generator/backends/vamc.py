@@ -11,8 +11,8 @@ import yaml
 
 from vacc_gen.generator.backends.base import Build, Outcome, Skip, Stage, Step
 from vacc_gen.generator.backends.process import last_lines, run_logged
-from vacc_gen.generator.pipeline.progress import Progress
 from vacc_gen.generator.plan import CompileJob, needs_large_stack, quantizes_first
+from vacc_gen.generator.progress import Progress
 from vacc_gen.schema.errors import StageError
 
 EXECUTABLE = "vamc"

@@ -9,7 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from vacc_gen.generator.fetch import FetchedFile
-    from vacc_gen.generator.pipeline.progress import Progress
+    from vacc_gen.generator.progress import Progress
     from vacc_gen.generator.workspace import Workspace
 
 
@@ -45,8 +45,8 @@ def fetch(
 def _checkpoint(
     workspace: Workspace, progress: Progress, revision: str, force: bool
 ) -> list[FetchedFile]:
-    from vacc_gen.generator.plan import is_placeholder
     from vacc_gen.generator.fetch import fetch_checkpoint
+    from vacc_gen.generator.plan import is_placeholder
     from vacc_gen.schema.errors import UsageError
 
     recipe, preset = workspace.plan.recipe, workspace.plan.preset
@@ -63,8 +63,8 @@ def _checkpoint(
 
 
 def _calibration(workspace: Workspace, progress: Progress, force: bool) -> list[FetchedFile]:
-    from vacc_gen.generator.plan import is_placeholder
     from vacc_gen.generator.fetch import fetch_calibration_set
+    from vacc_gen.generator.plan import is_placeholder
     from vacc_gen.presets import CALIBRATION_SETS
     from vacc_gen.schema.errors import UsageError
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from vacc_gen.generator.pipeline.progress import Progress, SilentProgress
+from vacc_gen.generator.progress import Progress, SilentProgress
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars

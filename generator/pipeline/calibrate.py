@@ -16,7 +16,6 @@ from itertools import islice
 from pathlib import Path
 
 from vacc_gen.generator.pipeline.ledger import sha256_of, write_atomically
-from vacc_gen.generator.pipeline.progress import Progress
 from vacc_gen.generator.pipeline.tokenizing import Tokenizer
 from vacc_gen.generator.pipeline.windows import (
     Window,
@@ -26,6 +25,7 @@ from vacc_gen.generator.pipeline.windows import (
     one_text_each,
     shuffled,
 )
+from vacc_gen.generator.progress import Progress
 from vacc_gen.schema.calibration import Calibration, TextSource
 from vacc_gen.schema.errors import CalibrationError
 from vacc_gen.schema.texts import (

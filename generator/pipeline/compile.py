@@ -11,9 +11,9 @@ import numpy as np
 from vacc_gen.generator.backends.base import Build, Outcome
 from vacc_gen.generator.backends.onnxruntime import MANIFEST_FILE, OnnxRuntimeModel
 from vacc_gen.generator.pipeline.ledger import write_atomically
-from vacc_gen.generator.pipeline.progress import Progress
 from vacc_gen.generator.pipeline.staging import remove_leftovers, replace_folder
 from vacc_gen.generator.plan import CompileJob
+from vacc_gen.generator.progress import Progress
 from vacc_gen.schema.errors import StageError
 
 MANIFEST_VERSION = 1

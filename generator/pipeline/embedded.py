@@ -7,6 +7,7 @@ import json
 from importlib.util import find_spec
 
 from vacc_gen.generator.backends.base import Build, Outcome, Skip, Stage, Step
+from vacc_gen.generator.pipeline.calibrate import calibrate, check_calibration
 from vacc_gen.generator.pipeline.checkpoint import open_checkpoint
 from vacc_gen.generator.pipeline.export import (
     SIDE_FILES,
@@ -15,13 +16,15 @@ from vacc_gen.generator.pipeline.export import (
     required_bytes,
 )
 from vacc_gen.generator.pipeline.ledger import package_version, sha256_of
-from vacc_gen.generator.pipeline.progress import Progress
+from vacc_gen.generator.pipeline.preflight import TOKENIZER_FILE
 from vacc_gen.generator.pipeline.sample import modeling_file_of, sample_text, text_of
 from vacc_gen.generator.pipeline.staging import remove_leftovers
 from vacc_gen.generator.pipeline.weight_file import Dtype
-from vacc_gen.generator.plan import CompileJob
+from vacc_gen.generator.plan import CompileJob, is_placeholder
+from vacc_gen.generator.progress import Progress
 from vacc_gen.schema.errors import MissingExtraError, StageError
 from vacc_gen.schema.precision import Precision
+from vacc_gen.schema.texts import files_of
 
 PACKAGES = ("torch", "transformers", "tokenizers", "onnx", "onnxruntime")
 """Of the extra `export`; the first that is missing is named."""
@@ -43,6 +46,8 @@ class OnnxRuntimeBackend:
             StageError: a precision that this backend does not make; lengths without room for
                 the verification.
             CheckpointError: the checkpoint is not complete, or no group size divides its widths.
+            CalibrationError, UnreadableError: the calibration set is damaged, too small, or not
+                there.
         """
         for package in PACKAGES:
             if find_spec(package) is None:
@@ -56,18 +61,47 @@ class OnnxRuntimeBackend:
                 )
             _disk_bytes(build, job)
         sample_text(build)
+        calibration = build.plan.recipe.calibration
+        if calibration and isinstance(_calibrate_int8(build), Step):
+            check_calibration(calibration, build.plan.geometry.max_positions, build.root)
         return ()
 
     def step(self, stage: Stage, job: CompileJob, build: Build) -> Step | Skip:
         """fp16 is made by export and int8 by quantize, each straight from the checkpoint."""
         is_fp16 = job.precision is Precision.FP16
         if stage is Stage.CALIBRATE:
-            return Skip("fp16 needs none" if is_fp16 else "rounding to nearest needs no data")
+            return Skip("fp16 needs none") if is_fp16 else _calibrate_int8(build)
         if stage is Stage.EXPORT:
             return _export(build, job) if is_fp16 else Skip("quantize reads the checkpoint")
         if stage is Stage.QUANTIZE:
             return Skip("fp16 is not quantized") if is_fp16 else _export(build, job)
         return _compile(build, job) if stage is Stage.COMPILE else _verify(build, job)
+
+
+def _calibrate_int8(build: Build) -> Step | Skip:
+    """Windows of text for int8, where the recipe says what to draw them from."""
+    calibration = build.plan.recipe.calibration
+    if calibration is None:
+        return Skip("the recipe names no calibration set: int8 is rounded to nearest")
+    if any(is_placeholder(source.path) for source in calibration.sources):
+        return Skip("calibration.path is still to be filled in: int8 is rounded to nearest")
+    tokenizer = build.weights.path / TOKENIZER_FILE
+    files = [file for source in calibration.sources for file in files_of(source, build.root)]
+
+    def run(progress: Progress) -> Outcome:
+        positions = build.plan.geometry.max_positions
+        made = calibrate(
+            calibration, tokenizer, build.root / "calibration", positions, progress, build.root
+        )
+        details = {"windows": made.samples, "seqlen": made.seqlen, "reused": made.reused}
+        return Outcome((made.path, made.manifest_path), details)
+
+    inputs = {
+        "calibration": calibration.model_dump(mode="json"),
+        "files": [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files],
+        "tokenizer": sha256_of(tokenizer),
+    }
+    return Step(inputs, run)
 
 
 def _export(build: Build, job: CompileJob) -> Step:

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vacc_gen.generator.pipeline.checkpoint import Checkpoint
-from vacc_gen.generator.pipeline.progress import Progress, SilentProgress
 from vacc_gen.generator.pipeline.quantize import Quantizer, RoundToNearest, group_size_for
 from vacc_gen.generator.pipeline.staging import staged_folder
 from vacc_gen.generator.pipeline.weight_file import (
@@ -25,6 +24,7 @@ from vacc_gen.generator.pipeline.weight_file import (
     plan_layout,
     write_weights,
 )
+from vacc_gen.generator.progress import Progress, SilentProgress
 from vacc_gen.schema.errors import MissingExtraError, StageError, UsageError
 from vacc_gen.schema.precision import Quantization
 from vacc_gen.schema.target import LENGTH_STEP_TOKENS

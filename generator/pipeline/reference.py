@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 
 from vacc_gen.generator.pipeline.checkpoint import Checkpoint
-from vacc_gen.generator.pipeline.progress import Progress
+from vacc_gen.generator.progress import Progress
 from vacc_gen.schema.architecture import EMBEDDING, HEAD
 from vacc_gen.schema.errors import StageError
 

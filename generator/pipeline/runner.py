@@ -22,9 +22,9 @@ from vacc_gen.generator.pipeline import preflight
 from vacc_gen.generator.pipeline.ledger import LEDGER_FILE, Entry, Ledger, step_key
 from vacc_gen.generator.pipeline.lock import build_lock
 from vacc_gen.generator.pipeline.memory import peak_rss_bytes, reset_peak_rss
-from vacc_gen.generator.pipeline.progress import Progress
 from vacc_gen.generator.pipeline.report import StageRecord, Status, write_report
 from vacc_gen.generator.plan import CompileJob
+from vacc_gen.generator.progress import Progress
 from vacc_gen.generator.workspace import Workspace
 from vacc_gen.schema.errors import StageError, VaccGenError
 from vacc_gen.schema.precision import Precision

@@ -21,11 +21,11 @@ from vacc_gen.generator.pipeline.parity import (
     load_trace,
     perplexity,
 )
-from vacc_gen.generator.pipeline.progress import Progress
 from vacc_gen.generator.pipeline.reference import ReferenceModel
 from vacc_gen.generator.pipeline.sample import Sample, modeling_file_of, sample_text
 from vacc_gen.generator.pipeline.tokenizing import Tokenizer
 from vacc_gen.generator.plan import CompileJob
+from vacc_gen.generator.progress import Progress
 from vacc_gen.schema.precision import Precision
 from vacc_gen.schema.recipe import Recipe
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     import torch
 
     from vacc_gen.generator.pipeline.checkpoint import Checkpoint
-    from vacc_gen.generator.pipeline.progress import Progress
     from vacc_gen.generator.pipeline.quantize import Quantizer
+    from vacc_gen.generator.progress import Progress
 
 WEIGHTS_FILE = "weights.bin"
 

@@ -11,8 +11,8 @@ import pytest
 from safetensors.numpy import load_file
 
 from vacc_gen.generator.pipeline.calibrate import calibrate
-from vacc_gen.generator.pipeline.progress import SilentProgress
 from vacc_gen.generator.pipeline.tokenizing import PIECE_CHARS, Tokenizer, pieces
+from vacc_gen.generator.progress import SilentProgress
 from vacc_gen.schema.calibration import Calibration, TextSource
 from vacc_gen.schema.errors import CalibrationError, CheckpointError, UnreadableError
 
@@ -270,7 +270,7 @@ MEASURED = """
 import resource, sys
 from pathlib import Path
 from vacc_gen.generator.pipeline.calibrate import calibrate
-from vacc_gen.generator.pipeline.progress import SilentProgress
+from vacc_gen.generator.progress import SilentProgress
 from vacc_gen.schema.calibration import Calibration
 spec = Calibration(set="c4", path=sys.argv[1], samples=128, seqlen=1024, packing=sys.argv[3])
 calibrate(spec, Path(sys.argv[2]), Path(sys.argv[1]).parent / sys.argv[3], 2048, SilentProgress())

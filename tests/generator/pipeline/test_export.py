@@ -29,7 +29,7 @@ from vacc_gen.generator.pipeline.export import (  # noqa: E402
     export_graphs,
     required_bytes,
 )
-from vacc_gen.generator.pipeline.progress import SilentProgress  # noqa: E402
+from vacc_gen.generator.progress import SilentProgress  # noqa: E402
 
 FALCON_TINY = Path(__file__).parents[2] / "data" / "falcon-tiny"
 LENGTHS = Lengths(64, 128)
