@@ -9,7 +9,7 @@ from vacc_gen.generator.plan import Plan
 from vacc_gen.schema.footprint import Footprint, TargetPlan, target_plan
 from vacc_gen.schema.preset import Card
 
-BAR_WIDTH = 14
+BAR_WIDTH = 10
 GIB = 1 << 30
 
 
@@ -34,29 +34,30 @@ def target_lines(plan: TargetPlan, cards: Sequence[Card] | None = None) -> tuple
     on = f"{card.name} of {gibibytes(card.die_memory_bytes)}, " if card else ""
     served = f"tp {plan.heads.tp}, {plan.total_tokens} tokens, {plan.batch} requests at once"
     lines = [f"estimate per die: {on}{served}"]
-    lines += [f"  {footprint_line(one, card)}" for one in plan.footprints]
+    known = presets.CARDS.all() if cards is None else cards
+    lines += [f"  {footprint_line(one, card, known)}" for one in plan.footprints]
     if card:
         fits = ", ".join(
-            f"{precision.value} {_with_tp(fitting)}"
-            for precision, fitting in plan.fitting_tp.items()
+            f"{precision.value} {_from(fitting)}" for precision, fitting in plan.fitting_tp.items()
         )
-    else:
-        known = presets.CARDS.all() if cards is None else cards
-        fits = ", ".join(f"{one.precision.value} {_on(one, known)}" for one in plan.footprints)
-    lines.append(f"  fits: {fits}")
+        lines.append(f"  fits: {fits}")
     lines += [f"  {sentence}" for sentence in plan.heads.sentences()]
     return tuple(lines)
 
 
-def footprint_line(one: Footprint, card: Card | None) -> str:
-    """Return one precision's figures, with a bar where the card is known."""
+def footprint_line(one: Footprint, card: Card | None, cards: Sequence[Card] = ()) -> str:
+    """Return one precision's figures: on `card` with a bar, or else with those of `cards` it fits.
+
+    A line has up to 80 columns, as long as no figure has more than three digits before the point.
+    """
     words = (
         f"weights {gibibytes(one.weights_bytes):>8}  KV cache {gibibytes(one.kv_cache_bytes):>8}"
     )
     if card is None:
-        return f"{one.precision.value}  {words}"
+        names = [known.name for known in cards if one.left_bytes(known) >= 0]
+        return f"{one.precision.value}  {words}  fits {', '.join(names) or 'no known card'}"
     left = one.left_bytes(card)
-    rest = f"left {gibibytes(left)}" if left >= 0 else f"short of {gibibytes(-left)}"
+    rest = f"left {gibibytes(left)}" if left >= 0 else f"short {gibibytes(-left)}"
     return f"{one.precision.value}  {bar(one, card)}  {words}  {rest}"
 
 
@@ -82,12 +83,5 @@ def _cells(count: int, card: Card, width: int) -> int:
     return max(1, round(width * count / card.die_memory_bytes)) if count else 0
 
 
-def _on(one: Footprint, cards: Sequence[Card]) -> str:
-    names = [card.name for card in cards if one.left_bytes(card) >= 0]
-    return f"on {' and '.join(names)}" if names else "on no known card"
-
-
-def _with_tp(fitting: Sequence[int]) -> str:
-    if not fitting:
-        return "not with any tp up to 32"
-    return f"with tp {fitting[0]} or more"
+def _from(fitting: Sequence[int]) -> str:
+    return f"from tp {fitting[0]}" if fitting else "with no tp"

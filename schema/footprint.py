@@ -74,12 +74,12 @@ class HeadSplit:
         elif self.tp % self.kv_heads == 0:
             kv = (
                 f"{_heads(self.kv_heads, 'KV')} on {self.tp} dies: each on "
-                f"{self.tp // self.kv_heads} of them, which may need align_qkv"
+                f"{self.tp // self.kv_heads} of them; may need align_qkv"
             )
         else:
             kv = (
                 f"{_heads(self.kv_heads, 'KV')} do not divide by tp {self.tp}: "
-                f"{self.kv_heads_per_die} on the fullest die, which may need align_qkv"
+                f"{self.kv_heads_per_die} on the fullest die; may need align_qkv"
             )
         return (attention, kv)
 

@@ -1,0 +1,104 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from vacc_gen import presets
+from vacc_gen.generator.choices import Choices
+from vacc_gen.generator.recognition import recognize
+from vacc_gen.schema.errors import CheckpointError, UsageError
+
+FALCON_TINY = Path(__file__).parents[1] / "data" / "falcon-tiny"
+TINY = json.loads((FALCON_TINY / "config.json").read_text(encoding="utf-8"))
+
+
+def llama_config(name, **changes):
+    """A config.json as LLaMA-shaped models write it, of the sizes of a preset."""
+    preset = presets.MODELS.find(name)
+    g = preset.geometry
+    return {
+        "model_type": preset.model_types[0],
+        "hidden_size": g.hidden_size,
+        "intermediate_size": g.ffn_hidden_size,
+        "num_hidden_layers": g.layers,
+        "num_attention_heads": g.attention_heads,
+        "num_key_value_heads": g.kv_heads,
+        "head_dim": g.head_size,
+        "vocab_size": g.vocab_size,
+        "max_position_embeddings": g.max_positions,
+        "tie_word_embeddings": g.tied_embeddings,
+        **changes,
+    }
+
+
+def test_a_checkpoint_tells_its_model_and_what_was_seen():
+    found = recognize(FALCON_TINY, TINY)
+    assert (found.preset.name, found.equals) == ("falcon-tiny", ())
+    assert found.seen == (
+        "model_type falcon, 4 layers of width 224, 7 attention heads of 32 on 1 KV head, 2048 words"
+    )
+
+
+def test_the_names_of_2023_are_known():
+    old = {
+        "model_type": "RefinedWebModel",
+        "multi_query": True,
+        "hidden_size": 4544,
+        "n_head": 71,
+        "n_layer": 32,
+        "vocab_size": 65024,
+    }
+    found = recognize(Path("weights"), old)
+    assert (found.preset.name, found.equals) == ("falcon-7b", ("falcon-7b-instruct",))
+    old |= {"model_type": "RefinedWeb", "n_head": 128, "n_head_kv": 8, "n_layer": 60}
+    assert recognize(Path("w"), old | {"hidden_size": 8192}).preset.name == "falcon-40b"
+
+
+@pytest.mark.parametrize("preset", presets.MODELS.all(), ids=lambda preset: preset.name)
+def test_every_preset_is_recognized_in_a_folder_of_its_name(preset):
+    config = preset.config or llama_config(preset.name)
+    assert recognize(Path("/models") / preset.name.upper(), config).preset is preset
+
+
+def test_the_name_that_a_config_was_saved_under_decides_too():
+    config = llama_config("Qwen2-7B", _name_or_path="Qwen/Qwen2-7B-Instruct/")
+    assert recognize(Path("weights"), config).preset.name == "Qwen2-7B-Instruct"
+
+
+def test_lengths_decide_where_names_do_not():
+    config = llama_config("Meta-Llama-3-8B")
+    found = recognize(Path("weights"), config)
+    assert (found.preset.name, found.equals) == ("Meta-Llama-3-8B", ("Meta-Llama-3-8B-Instruct",))
+    config = llama_config("Meta-Llama-3.1-70B-Instruct", model_type="mistral")
+    with pytest.raises(CheckpointError, match="fits no preset"):
+        recognize(Path("weights"), config)
+
+
+def test_a_fine_tune_with_more_words_is_still_its_model():
+    config = {**presets.MODELS.find("falcon-40b").config, "vocab_size": 65040}
+    assert recognize(Path("weights"), config).preset.name == "falcon-40b"
+
+
+def test_several_that_are_not_alike_are_named():
+    with pytest.raises(UsageError) as error:
+        recognize(Path("weights"), llama_config("Skywork-OR1-7B-Preview"))
+    assert "may be one of several models: model_type qwen2, 28 layers" in error.value.message
+    for name in ("Skywork-OR1-7B-Preview", "DeepSeek-R1-Distill-Qwen-7B", "Qwen2-7B"):
+        assert name in error.value.hint
+
+
+def test_of_unknown_sizes_the_nearest_are_named():
+    with pytest.raises(CheckpointError) as error:
+        recognize(Path("weights"), {**TINY, "num_hidden_layers": 5})
+    assert "weights fits no preset: model_type falcon, 5 layers" in error.value.message
+    assert error.value.hint.startswith("nearest: falcon-tiny, ")
+    with pytest.raises(CheckpointError) as error:
+        recognize(Path("weights"), llama_config("Qwen2-7B", model_type="gpt_neox"))
+    assert "none that vacc-gen knows" in error.value.hint
+
+
+def test_where_the_preset_was_not_sure_the_checkpoint_wins(tmp_path):
+    config = {**presets.MODELS.find("falcon-rw-7b").config, "num_hidden_layers": 35}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    decision = Choices(model="falcon-rw-7b", checkpoint=str(tmp_path)).decide()
+    assert "config.json wins: layers is 35, the preset's 36" in decision.notes[-1]

@@ -1,0 +1,133 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vacc_gen.schema.footprint import (
+    TP_CHOICES,
+    footprint,
+    head_split,
+    parameter_count,
+    target_plan,
+)
+from vacc_gen.schema.model import Geometry
+from vacc_gen.schema.precision import Precision
+from vacc_gen.schema.preset import Card
+
+SEVEN = Geometry(
+    layers=32,
+    hidden_size=4544,
+    attention_heads=71,
+    kv_heads=1,
+    head_size=64,
+    ffn_hidden_size=18176,
+    vocab_size=65024,
+    max_positions=2048,
+)
+LLAMA = Geometry(
+    layers=32,
+    hidden_size=4096,
+    attention_heads=32,
+    kv_heads=8,
+    head_size=128,
+    ffn_hidden_size=14336,
+    vocab_size=128256,
+    max_positions=8192,
+    gated_mlp=True,
+    tied_embeddings=False,
+)
+CARD = Card(name="c", summary="s", dies=2, die_memory_bytes=8 << 30, source="s")
+SIZES = st.integers(1, 300)
+GEOMETRIES = st.builds(
+    Geometry,
+    layers=SIZES,
+    hidden_size=SIZES,
+    attention_heads=SIZES,
+    kv_heads=SIZES,
+    head_size=SIZES,
+    ffn_hidden_size=SIZES,
+    vocab_size=SIZES,
+    max_positions=SIZES,
+    gated_mlp=st.booleans(),
+    tied_embeddings=st.booleans(),
+)
+
+
+def test_parameters_are_counted_to_the_norms():
+    # Published totals: tensors of the checkpoints, norms included.
+    assert parameter_count(SEVEN) == pytest.approx(6_921_720_704, rel=1e-3)
+    assert parameter_count(LLAMA) == pytest.approx(8_030_261_248, rel=1e-4)
+
+
+def test_llama_by_hand():
+    fp16 = footprint(LLAMA, Precision.FP16, tp=4, total_tokens=2048, batch=16)
+    attention = 4096 * (8 + 2 * 2) * 128 + 8 * 128 * 4096
+    mlp = 3 * 4096 * 14336 // 4
+    embedding = 2 * 4096 * 128256 // 4
+    assert fp16.weights_bytes == 2 * (32 * (attention + mlp) + embedding)
+    assert fp16.kv_cache_bytes == 2 * 32 * 2 * 128 * 2048 * 16 * 2
+    int8 = footprint(LLAMA, Precision.INT8, tp=4, total_tokens=2048, batch=16)
+    assert int8.weights_bytes == 32 * (attention + mlp) * 66 // 64 + 2 * embedding
+    assert int8.kv_cache_bytes == fp16.kv_cache_bytes
+    kv8 = footprint(LLAMA, Precision.KV8, tp=4, total_tokens=2048, batch=16)
+    assert (kv8.weights_bytes, kv8.kv_cache_bytes) == (
+        fp16.weights_bytes,
+        fp16.kv_cache_bytes // 2,
+    )
+
+
+def test_a_model_fits_from_some_tp_on():
+    plan = target_plan(LLAMA, (Precision.FP16, Precision.INT8), 4, 2048, CARD, batch=1)
+    assert plan.fitting_tp == {Precision.FP16: TP_CHOICES[1:], Precision.INT8: TP_CHOICES[1:]}
+    assert all(one.left_bytes(CARD) > 0 for one in plan.footprints)
+    alone = footprint(LLAMA, Precision.FP16, 1, 2048, 1)
+    assert alone.left_bytes(CARD) == (8 << 30) - alone.weights_bytes - alone.kv_cache_bytes < 0
+    assert target_plan(LLAMA, (Precision.FP16,), 4, 2048).fitting_tp == {}
+
+
+@pytest.mark.parametrize(
+    ("geometry", "tp", "sentences"),
+    [
+        (LLAMA, 4, ("8 attention heads a die", "2 KV heads a die")),
+        (LLAMA, 8, ("4 attention heads a die", "1 KV head a die")),
+        (
+            LLAMA,
+            16,
+            (
+                "2 attention heads a die",
+                "8 KV heads on 16 dies: each on 2 of them; may need align_qkv",
+            ),
+        ),
+        (
+            SEVEN,
+            4,
+            (
+                "71 attention heads do not divide by tp 4: 18 on the fullest die",
+                "1 KV head on 4 dies: each on 4 of them; may need align_qkv",
+            ),
+        ),
+        (
+            LLAMA,
+            6,
+            (
+                "32 attention heads do not divide by tp 6: 6 on the fullest die",
+                "8 KV heads do not divide by tp 6: 2 on the fullest die; may need align_qkv",
+            ),
+        ),
+    ],
+)
+def test_what_tp_does_to_heads_in_words(geometry, tp, sentences):
+    assert head_split(geometry, tp).sentences() == sentences
+
+
+@given(GEOMETRIES, st.sampled_from(TP_CHOICES), st.integers(1, 4096), st.integers(1, 32))
+def test_dies_share_what_one_die_would_hold(geometry, tp, tokens, batch):
+    for precision in Precision:
+        one = footprint(geometry, precision, 1, tokens, batch)
+        each = footprint(geometry, precision, tp, tokens, batch)
+        assert each.weights_bytes <= one.weights_bytes
+        assert each.kv_cache_bytes <= one.kv_cache_bytes
+        # The fullest die times their number holds at least everything.
+        assert each.weights_bytes * tp + tp >= one.weights_bytes
+        assert each.kv_cache_bytes * tp >= one.kv_cache_bytes
+    fp16 = footprint(geometry, Precision.FP16, 1, tokens, batch)
+    assert fp16.weights_bytes == 2 * parameter_count(geometry)
