@@ -17,10 +17,11 @@ from vacc_gen.generator.workspace import read_model_config
 from vacc_gen.schema.calibration import Calibration
 from vacc_gen.schema.environment import Environment
 from vacc_gen.schema.errors import CheckpointError, UsageError
+from vacc_gen.schema.migration import RECIPE_VERSION
 from vacc_gen.schema.model import NAME_PATTERN, Model, geometry_from_config
 from vacc_gen.schema.precision import Precision
 from vacc_gen.schema.preset import ModelPreset
-from vacc_gen.schema.recipe import RECIPE_VERSION, Recipe
+from vacc_gen.schema.recipe import Recipe
 from vacc_gen.schema.target import LENGTH_STEP_TOKENS, Target
 
 

@@ -265,5 +265,6 @@ def _read_recipe(root: Path) -> Recipe:
     diagnostics = check_text(source, str(path), presets.KNOWN)
     if has_errors(diagnostics):
         raise FindingsError(f"{path} is not a valid recipe", diagnostics)
-    values = migrate(load(source, str(path)).values).values
-    return Recipe.model_validate_json(json.dumps(values))
+    document = load(source, str(path))
+    migrate(document)
+    return Recipe.model_validate_json(json.dumps(document.values))

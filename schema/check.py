@@ -11,6 +11,7 @@ from vacc_gen.schema import sources, structure
 from vacc_gen.schema.diagnostics import Diagnostic, Severity
 from vacc_gen.schema.document import Document, Problem, Span, load
 from vacc_gen.schema.errors import UnreadableError
+from vacc_gen.schema.migration import RECIPE_VERSION, migrate, version_of
 from vacc_gen.schema.rules import Rule, rules_of
 from vacc_gen.schema.subject import Finding, Known, KnowsNothing, Subject
 
@@ -126,8 +127,10 @@ def check_subject(subject: Subject, selection: Selection = DEFAULT) -> list[Diag
         subject.add_problems([Problem("no-content", Span(1, 1, 1, 1, 0, 0), {})])
     scopes: list[Any] = ["text"]
     if document.root is not None:
-        schema = structure.packaged_schema(subject.kind)
-        if not _of_another_version(subject, schema):
+        if subject.kind == "recipe":
+            subject.migration = migrate(document)
+        if not _of_a_newer_version(subject):
+            schema = structure.packaged_schema(subject.kind)
             subject.add_problems(structure.check(document, schema))
         if document.complete and isinstance(document.root.value, dict):
             scopes.append(subject.kind)
@@ -175,13 +178,10 @@ def check_paths(
     return result
 
 
-def _of_another_version(subject: Subject, schema: structure.Schema) -> bool:
-    """Whether a recipe is of another version of its format, which its schema does not describe."""
-    if subject.kind != "recipe":
-        return False
-    version = subject.get("version")
-    current = schema["properties"]["version"]["const"]
-    return isinstance(version, int) and version != current and not isinstance(version, bool)
+def _of_a_newer_version(subject: Subject) -> bool:
+    """Whether a recipe is of a version that our schema does not describe."""
+    version = version_of(subject.document) if subject.kind == "recipe" else None
+    return version is not None and version > RECIPE_VERSION
 
 
 def as_diagnostic(rule: Rule, finding: Finding, path: str) -> Diagnostic:

@@ -2,65 +2,66 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-KeyPath = tuple[str | int, ...]
+from vacc_gen.schema.diagnostics import Edit, Fix
+from vacc_gen.schema.document import Entry, Node
 
+if TYPE_CHECKING:
+    from vacc_gen.schema.document import Document
 
-@dataclass
-class Migrated:
-    """A recipe in the newest version, and where its moved values stood in the old one."""
-
-    values: dict[str, Any]
-    moved: dict[KeyPath, KeyPath] = field(default_factory=dict)
-    """New place -> old place, so that a finding still points at the line in the user's file."""
-
-    def move(self, old: KeyPath, new: KeyPath, convert: Callable[[Any], Any]) -> None:
-        """Move the value at `old`, where there is one, to `new`; `convert` changes its form."""
-        source = _mapping_at(self.values, old[:-1])
-        if source is None or old[-1] not in source:
-            return
-        target = _mapping_at(self.values, new[:-1])
-        if target is None:
-            return
-        target[new[-1]] = convert(source.pop(old[-1]))
-        self.moved[new] = old
+RECIPE_VERSION: Final = 2
+"""The version of the recipe that this vacc-gen writes, and the newest that it reads."""
 
 
-def migrate(values: Mapping[str, Any]) -> Migrated:
-    """Return `values`, a recipe of any version that we know, in the newest one.
+class Migration(NamedTuple):
+    """What a migration did: from which version, and the edits that do the same to the text."""
 
-    A recipe without a whole-number version, or of a version that we do not know, comes back as it
-    is: saying so is the validator's business.
+    version: int
+    fix: Fix
+
+
+def version_of(document: Document) -> int | None:
+    """Return a recipe's version, or None where it says none or not as a whole number."""
+    node = document.node("version")
+    return node.value if node is not None and type(node.value) is int else None
+
+
+def migrate(document: Document) -> Migration | None:
+    """Bring the tree of an older recipe to the newest version, in place.
+
+    Moved keys and changed values keep their places in the text, so that a finding still points at
+    what the user wrote. Returns None where nothing was to do: the recipe is of the newest version,
+    or of none that we know, which is the validator's business to say.
     """
-    migrated = Migrated(copy.deepcopy(dict(values)))
-    version = migrated.values.get("version")
-    while type(version) is int and version in _STEPS:
-        _STEPS[version](migrated)
-        version += 1
-        migrated.values["version"] = version
-    return migrated
+    node, written = document.node("version"), version_of(document)
+    if node is None or written is None or written not in _STEPS:
+        return None
+    edits: list[Edit] = []
+    for version in range(written, RECIPE_VERSION):
+        edits += _STEPS[version](document)
+    node.value = RECIPE_VERSION
+    edits.append(Edit(node.span.start, node.span.end, str(RECIPE_VERSION)))
+    return Migration(written, Fix(tuple(edits)))
 
 
-def _from_1_to_2(recipe: Migrated) -> None:
+def _from_1_to_2(document: Document) -> list[Edit]:
     """`target.throughput: true|false` became `target.optimize_for: throughput|latency`."""
     words = {True: "throughput", False: "latency"}
-    recipe.move(
-        ("target", "throughput"),
-        ("target", "optimize_for"),
-        lambda value: words[value] if isinstance(value, bool) else value,
-    )
+    target = document.node("target")
+    if target is None or not isinstance(target.value, dict):
+        return []
+    entry = target.value.get("throughput")
+    if entry is None or type(entry.node.value) is not bool or "optimize_for" in target.value:
+        return []  # left for the validator, which knows no such key
+    word = words[entry.node.value]
+    del target.value["throughput"]
+    target.value["optimize_for"] = Entry(entry.key_span, Node(word, entry.node.span))
+    return [
+        Edit(entry.key_span.start, entry.key_span.end, "optimize_for"),
+        Edit(entry.node.span.start, entry.node.span.end, word),
+    ]
 
 
-_STEPS: Mapping[int, Callable[[Migrated], None]] = {1: _from_1_to_2}
-
-
-def _mapping_at(values: Any, path: KeyPath) -> Any:
-    for key in path:
-        if not isinstance(values, dict) or key not in values:
-            return None
-        values = values[key]
-    return values if isinstance(values, dict) else None
+_STEPS: Mapping[int, Callable[[Document], list[Edit]]] = {1: _from_1_to_2}

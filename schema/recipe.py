@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -13,9 +13,6 @@ from vacc_gen.schema.model import Model
 from vacc_gen.schema.precision import Precision, Quantization
 from vacc_gen.schema.target import Target
 from vacc_gen.schema.verification import Verification
-
-RECIPE_VERSION: Final = 2
-"""The schema that this vacc-gen writes, and the newest that it reads."""
 
 RECIPE_FILE = "vacc.yaml"
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 from vacc_gen.schema.diagnostics import Fix, Severity
 from vacc_gen.schema.document import Document, Node, Problem, Span
+from vacc_gen.schema.migration import Migration
 
 
 class Known(Protocol):
@@ -46,6 +47,7 @@ class Subject:
         self.kind = kind
         self.known = known
         self.problems: dict[str, list[Problem]] = {}
+        self.migration: Migration | None = None  # what brought an older recipe up to date
         self._geometry: tuple[Mapping[str, Any] | None] | None = None
 
     def add_problems(self, problems: list[Problem]) -> None:
