@@ -61,9 +61,8 @@ class OnnxRuntimeBackend:
                 )
             _disk_bytes(build, job)
         sample_text(build)
-        calibration = build.plan.recipe.calibration
-        if calibration and isinstance(_calibrate_int8(build), Step):
-            check_calibration(calibration, build.plan.geometry.max_positions, build.root)
+        if any(job.precision is Precision.INT8 for job in build.jobs):
+            _check_calibration(build)
         return ()
 
     def step(self, stage: Stage, job: CompileJob, build: Build) -> Step | Skip:
@@ -76,6 +75,12 @@ class OnnxRuntimeBackend:
         if stage is Stage.QUANTIZE:
             return Skip("fp16 is not quantized") if is_fp16 else _export(build, job)
         return _compile(build, job) if stage is Stage.COMPILE else _verify(build, job)
+
+
+def _check_calibration(build: Build) -> None:
+    calibration = build.plan.recipe.calibration
+    if calibration is not None and isinstance(_calibrate_int8(build), Step):
+        check_calibration(calibration, build.plan.geometry.max_positions, build.root)
 
 
 def _calibrate_int8(build: Build) -> Step | Skip:
