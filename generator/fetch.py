@@ -6,15 +6,15 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Literal
 
-from vacc_gen.generator.hub import Hub, RemoteFile, RepositoryKind, has_digest
+from vacc_gen.generator.hub import Hub, RemoteFile, has_digest
 from vacc_gen.generator.progress import Progress
+from vacc_gen.generator.published_set import calibration_targets
 from vacc_gen.schema.calibration import TextSource
 from vacc_gen.schema.errors import FetchError
 from vacc_gen.schema.preset import CalibrationSet
-from vacc_gen.schema.texts import PUBLISHED
 
 WEIGHT_FILES = ("*.safetensors", "*.safetensors.index.json")
 CONFIG_FILES = ("config.json", "generation_config.json")
@@ -73,9 +73,8 @@ def fetch_checkpoint(
                 f"{repository} holds no {needed}",
                 hint="vacc-gen reads safetensors checkpoints; is there a converted repository?",
             )
-    targets = {name: folder / name for name in sorted(names)}
-    files = [hub.file(found, name) for name in targets]
-    return _Fetching(hub, progress, force).bring([(file, targets[file.name]) for file in files])
+    files = [(hub.file(found, name), folder / name) for name in sorted(names)]
+    return _Fetching(hub, progress, force).bring(files)
 
 
 def fetch_calibration_set(
@@ -91,24 +90,10 @@ def fetch_calibration_set(
         As `fetch_checkpoint`.
     """
     hub = Hub(progress)
-    kind: RepositoryKind = "dataset"
-    found = hub.repository(preset.huggingface_id, kind, "main")
-    targets = calibration_targets(preset, source, root)
-    files = [hub.file(found, name) for name in targets]
-    return _Fetching(hub, progress, force).bring([(file, targets[file.name]) for file in files])
-
-
-def calibration_targets(preset: CalibrationSet, source: TextSource, root: Path) -> dict[str, Path]:
-    """Which file of the repository goes where, by the split and the path that a recipe names."""
-    known = PUBLISHED.get(preset.name)
-    pattern = known.files.format(split=source.split or known.splits[0]) if known else "*"
-    names = [name for name in preset.files if fnmatch(PurePosixPath(name).name, pattern)]
-    path = root / source.path
-    if path.is_dir() or path.suffix not in (".gz", ".json", ".jsonl", ".zip", ".txt"):
-        return {name: path / PurePosixPath(name).name for name in names}
-    if known and "{split}" in known.files:  # one file of many: the recipe says which
-        return {str(PurePosixPath(preset.files[0]).with_name(path.name)): path}
-    return {names[0]: path}
+    found = hub.repository(preset.huggingface_id, "dataset", "main")
+    targets = calibration_targets(preset, source)
+    files = [(hub.file(found, str(name)), root / path) for name, path in targets.items()]
+    return _Fetching(hub, progress, force).bring(files)
 
 
 class _Fetching:

@@ -11,10 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.hub_server import Fault, git_sha1, serving
-from vacc_gen.generator.fetch import calibration_targets
 from vacc_gen.generator.hub import CHUNK_BYTES
-from vacc_gen.presets import CALIBRATION_SETS, MODELS
-from vacc_gen.schema.calibration import TextSource
+from vacc_gen.presets import MODELS
 
 MAIN = "from vacc_gen.generator.cli.main import main; main()"
 FALCON = MODELS.find("falcon-7b-instruct")
@@ -242,32 +240,3 @@ def test_calibration_sets_go_where_the_recipe_looks(hub, workspace):
     assert (workspace / "data/exam.zip").read_bytes() == b"zip"
     assert done.stdout.count("fetched ") == 2
     assert not (workspace / "weights").exists()
-
-
-@pytest.mark.parametrize(
-    ("source", "expected"),
-    [
-        (
-            {"set": "alpaca", "path": "a"},
-            {"alpaca_data_cleaned.json": "a/alpaca_data_cleaned.json"},
-        ),
-        ({"set": "alpaca", "path": "a/mine.json"}, {"alpaca_data_cleaned.json": "a/mine.json"}),
-        (
-            {"set": "c4", "path": "c4", "split": "validation"},
-            {
-                "en/c4-validation.00000-of-00008.json.gz": (
-                    "c4/c4-validation.00000-of-00008.json.gz"
-                )
-            },
-        ),
-        (
-            {"set": "c4", "path": "c4/c4-train.00007-of-01024.json.gz"},
-            {"en/c4-train.00007-of-01024.json.gz": "c4/c4-train.00007-of-01024.json.gz"},
-        ),
-    ],
-)
-def test_targets_follow_the_path_and_the_split(tmp_path, source, expected):
-    found = calibration_targets(
-        CALIBRATION_SETS.find(source["set"]), TextSource(**source), tmp_path
-    )
-    assert found == {name: tmp_path / path for name, path in expected.items()}

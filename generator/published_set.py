@@ -1,0 +1,35 @@
+"""Which files of a published calibration set a recipe needs, and where they go. Pure."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatch
+from pathlib import PurePosixPath
+
+from vacc_gen.schema.calibration import TextSource
+from vacc_gen.schema.preset import CalibrationSet
+from vacc_gen.schema.texts import PUBLISHED
+
+FILE_SUFFIXES = (".gz", ".json", ".jsonl", ".zip")
+"""A path that ends so names a file; any other, a folder."""
+
+
+def calibration_targets(
+    preset: CalibrationSet, source: TextSource
+) -> dict[PurePosixPath, PurePosixPath]:
+    """Map files of the set's repository to where the recipe looks for them.
+
+    A path that names a file takes the published file of that name where the set has many, such as
+    c4-train.00007-of-01024.json.gz, and else the one of the preset.
+    """
+    known = PUBLISHED.get(preset.name)
+    pattern = known.files.format(split=source.split or known.splits[0]) if known else "*"
+    files = [PurePosixPath(name) for name in preset.files]
+    wanted = [file for file in files if fnmatch(file.name, pattern)]
+    path = PurePosixPath(source.path)
+    if path.suffix not in FILE_SUFFIXES:
+        return {file: path / file.name for file in wanted}
+    split_pattern = known.files if known is not None and "{split}" in known.files else None
+    splits = known.splits if known is not None else ()
+    if split_pattern and any(fnmatch(path.name, split_pattern.format(split=s)) for s in splits):
+        return {files[0].with_name(path.name): path}
+    return {wanted[0]: path}
