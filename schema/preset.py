@@ -12,6 +12,9 @@ from vacc_gen.schema.model import Geometry
 from vacc_gen.schema.precision import Precision
 from vacc_gen.schema.target import Length
 
+VACC_CONFIG_FILE = "config_vacc.json"
+"""What the compiler reads in place of config.json where a model needs code of its own."""
+
 
 class SourceFile(Strict):
     """A file of code that must stand beside the weights for the compiler to read them."""
@@ -66,6 +69,18 @@ class ModelPreset(Strict):
     sources: tuple[SourceFile, ...] = Field(description="code that the weight folder needs")
     recommended: Recommended
     environment: str = Field(min_length=1, description="name of an environment preset")
+
+    @property
+    def code_is_ours(self) -> bool:
+        """Whether we write the code that the weight folder needs."""
+        return any(source.generated for source in self.sources)
+
+    def beside_weights(self) -> tuple[str, ...]:
+        """Names of the files that must stand beside the weights: code, and the config for it."""
+        names = [source.name for source in self.sources]
+        if self.code_is_ours:
+            names.append(VACC_CONFIG_FILE)
+        return tuple(dict.fromkeys(names))
 
 
 class Card(Strict):

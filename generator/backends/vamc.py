@@ -43,7 +43,7 @@ class Vamc:
                 "activate the environment that it is installed in, or build with "
                 "--backend onnxruntime",
             )
-        wanted = ["config_vacc.json", *(source.name for source in build.plan.preset.sources)]
+        wanted = build.plan.preset.beside_weights()
         absent = [name for name in wanted if not (build.weights.path / name).is_file()]
         if not absent:
             return ()

@@ -10,9 +10,9 @@ from typing import Any
 from vacc_gen.generator.emit.emitted import EmittedFile
 from vacc_gen.generator.emit.template import template_text
 from vacc_gen.generator.plan import Plan
+from vacc_gen.schema.preset import VACC_CONFIG_FILE
 
 SOURCE_FOLDER = PurePosixPath("source_code")
-CONFIG_FILE = "config_vacc.json"
 
 MODELING_HEADER = (
     "# Written by `vacc-gen generate`, which keeps and names a copy that was changed.\n"
@@ -40,7 +40,7 @@ def modeling_files(plan: Plan, model_config: Mapping[str, Any] | None) -> tuple[
     if not sources or config is None:
         return sources
     text = json.dumps(vacc_config(plan, config), indent=2, ensure_ascii=False) + "\n"
-    return (*sources, EmittedFile(SOURCE_FOLDER / CONFIG_FILE, text))
+    return (*sources, EmittedFile(SOURCE_FOLDER / VACC_CONFIG_FILE, text))
 
 
 def vacc_config(plan: Plan, model_config: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 
 from vacc_gen.generator.emit.emitted import EmittedFile
-from vacc_gen.generator.emit.modeling import CONFIG_FILE, SOURCE_FOLDER
+from vacc_gen.generator.emit.modeling import SOURCE_FOLDER
 from vacc_gen.generator.emit.template import render, template_text
 from vacc_gen.generator.plan import (
     DEPLOY_PATH,
@@ -14,6 +14,8 @@ from vacc_gen.generator.plan import (
     needs_large_stack,
     quantizes_first,
 )
+from vacc_gen.generator.published_set import calibration_targets
+from vacc_gen.presets import CALIBRATION_SETS
 
 SCRIPTS_FOLDER = PurePosixPath("scripts")
 
@@ -37,7 +39,7 @@ def scripts(plan: Plan) -> tuple[EmittedFile, ...]:
         for name, wanted in names.items()
         if wanted
     ]
-    if values["is_ours"]:
+    if preset.code_is_ours:
         text = template_text("export.py")
         emitted.append(EmittedFile(SCRIPTS_FOLDER / "export.py", text, executable=True))
     return tuple(emitted)
@@ -46,16 +48,14 @@ def scripts(plan: Plan) -> tuple[EmittedFile, ...]:
 def script_values(plan: Plan) -> dict[str, object]:
     """Return what the templates of the scripts may name."""
     checkpoint = plan.recipe.model.checkpoint
-    names = [source.name for source in plan.preset.sources]
-    is_ours = any(source.generated for source in plan.preset.sources)
     return {
         "repository": plan.preset.huggingface_id,
         "checkpoint": checkpoint,
         "checkpoint_is_absolute": checkpoint.startswith("/"),
         "checkpoint_is_placeholder": is_placeholder(checkpoint),
         "source_folder": SOURCE_FOLDER,
-        "files": list(dict.fromkeys((*names, CONFIG_FILE))) if is_ours else names,
-        "is_ours": is_ours,
+        "files": plan.preset.beside_weights(),
+        "is_ours": plan.preset.code_is_ours,
         "deploy_path": PurePosixPath(DEPLOY_PATH),
         "jobs": [
             {
@@ -66,6 +66,24 @@ def script_values(plan: Plan) -> dict[str, object]:
             }
             for job in plan.jobs
         ],
+        "sets": _calibration_files(plan),
         "is_large": needs_large_stack(plan),
         "devices": "[" + ",".join(str(die) for die in range(plan.recipe.target.tp)) + "]",
     }
+
+
+def _calibration_files(plan: Plan) -> list[dict[str, str]]:
+    """The published files that the recipe calibrates on, and where it looks for them."""
+    calibration = plan.recipe.calibration
+    sources = calibration.sources if calibration is not None else ()
+    wanted = [
+        source
+        for source in sources
+        if source.set in CALIBRATION_SETS.names() and not is_placeholder(source.path)
+    ]
+    presets = [CALIBRATION_SETS.find(source.set) for source in wanted]
+    return [
+        {"repository": preset.huggingface_id, "file": str(name), "target": str(target)}
+        for preset, source in zip(presets, wanted, strict=True)
+        for name, target in calibration_targets(preset, source).items()
+    ]

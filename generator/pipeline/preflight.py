@@ -9,6 +9,7 @@ from pathlib import Path
 from vacc_gen.generator.backends.base import Build
 from vacc_gen.generator.drift import State
 from vacc_gen.generator.plan import CompileJob
+from vacc_gen.generator.recognition import shape_difference
 from vacc_gen.generator.workspace import Workspace
 from vacc_gen.schema.errors import CheckpointError, StageError, UsageError
 from vacc_gen.schema.model import Geometry, geometry_from_config
@@ -16,6 +17,10 @@ from vacc_gen.schema.precision import Precision
 from vacc_gen.schema.weights import WeightFolder, read_weight_folder
 
 TOKENIZER_FILE = "tokenizer.json"
+"""The one that the embedded backend reads."""
+
+TOKENIZER_FILES = (TOKENIZER_FILE, "tokenizer.model", "vocab.json")
+"""Any of these will do for the compiler: older families have no tokenizer.json."""
 SHOWN_FILES = 3
 
 
@@ -50,7 +55,7 @@ def check_build(
     """
     _refuse_drift(workspace)
     weights = read_weight_folder(workspace.checkpoint_path)
-    if not (weights.path / TOKENIZER_FILE).is_file():
+    if not any((weights.path / name).is_file() for name in TOKENIZER_FILES):
         raise CheckpointError(
             f"{weights.path} has no {TOKENIZER_FILE}",
             "download it from the repository that the weights are from",
@@ -105,14 +110,10 @@ def _refuse_drift(workspace: Workspace) -> None:
 
 def _refuse_other_model(weights: WeightFolder, geometry: Geometry, workspace: Workspace) -> None:
     preset = workspace.plan.preset
-    differences = [
-        f"{name} is {found}, not {expected}"
-        for name, expected in preset.geometry.model_dump(exclude={"parameters"}).items()
-        if (found := getattr(geometry, name)) != expected
-    ]
-    if differences:
+    difference = shape_difference(preset.geometry, geometry)
+    if difference and preset.geometry_source.verified:
         raise CheckpointError(
-            f"{weights.path} is no {preset.name}: {'; '.join(differences)}",
+            f"{weights.path} is no {preset.name}: {difference}",
             "set model.preset in vacc.yaml to the checkpoint's own; `vacc-gen presets list` "
             "names them",
         )

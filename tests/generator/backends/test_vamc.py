@@ -175,7 +175,7 @@ def test_a_weight_folder_that_is_not_prepared_is_noted(path: Path, workspace: Wo
     (preflight,) = (r for r in recorder.records if r.stage is Stage.PREFLIGHT)
     notes = preflight.details["notes"]
     assert isinstance(notes, list)
-    assert "lacks config_vacc.json, modeling_falcon_vacc.py: run scripts/prepare.sh" in notes[0]
+    assert "lacks modeling_falcon_vacc.py, config_vacc.json: run scripts/prepare.sh" in notes[0]
 
 
 @pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
