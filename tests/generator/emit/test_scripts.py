@@ -31,6 +31,8 @@ if sys.argv[1] == "compile" and "VAMC_MAKES_NOTHING" not in os.environ:
         made.write_text("made")
 """
 HF = """
+if sys.argv[1] == "cache":
+    sys.exit("no such command" if "huggingface-cli" in sys.argv[0] else 0)
 folder = pathlib.Path(sys.argv[sys.argv.index("--local-dir") + 1])
 pattern = sys.argv[sys.argv.index("--include") + 1]
 if pattern == "*.json":
@@ -122,7 +124,7 @@ def test_download_takes_one_pattern_a_call_and_no_pickle(world):
     world.add_program("hf", HF)
     done = world.run("download.sh", HF_ENDPOINT="https://mirror.example/")
     assert done.returncode == 0, done.stderr
-    calls = world.calls()
+    calls = [call for call in world.calls() if call[0][0] == "download"]
     assert [arguments[arguments.index("--include") + 1] for arguments, _, _ in calls] == [
         "*.json",
         "tokenizer*",
@@ -139,7 +141,8 @@ def test_download_goes_to_a_folder_that_is_named(world):
     world.make("falcon-7b", "/path/to/falcon-7b")
     world.add_program("huggingface-cli", HF)
     assert world.run("download.sh").returncode == 2
-    assert world.run("download.sh", "here").returncode == 0
+    done = world.run("download.sh", "here")
+    assert (done.returncode, "compares no checksums" in done.stderr) == (0, True)
     assert (world.folder / "here" / "model.safetensors").exists()
 
 

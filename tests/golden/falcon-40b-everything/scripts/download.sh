@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Fetches the weights: config, tokenizer and safetensors files, nothing else.
+# Fetches the weights: config, tokenizer and safetensors files, nothing else;
+# then the calibration texts.
 #
 # usage: scripts/download.sh [DIR]
 #   DIR            the weight folder; default: the checkpoint that vacc.yaml names
 #   HF_ENDPOINT    (environment) a mirror to fetch from
-# What is there already is not fetched again.
+# What is there already is not fetched again. Checksums are compared with the hub's.
 
 set -euo pipefail
 
@@ -17,6 +18,7 @@ usage() {
   sed -n '/^# usage:/,/^$/ s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
 }
 
+workspace=$(CDPATH="" cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
 repository=tiiuae/falcon-40b
 
 case ${1:-} in
@@ -44,6 +46,16 @@ if [ -n "${HF_ENDPOINT:-}" ]; then
   export HF_ENDPOINT=${HF_ENDPOINT%/}
   printf 'from %s\n' "$HF_ENDPOINT"
 fi
+
+verify() { # repository, its type, folder
+  if "$client" cache verify --help >/dev/null 2>&1; then
+    "$client" cache verify "$1" --repo-type "$2" --local-dir "$3" || fail \
+      "a file in $3 is not the one that $1 holds" "remove it, and run this again" 1
+  else
+    printf 'warning: this %s compares no checksums; a newer huggingface_hub does\n' "$client" >&2
+  fi
+}
+
 mkdir -p -- "$weights"
 # One pattern a call: older clients take several after one --include, newer ones repeat it.
 for pattern in '*.json' 'tokenizer*' '*.safetensors'; do
@@ -53,4 +65,24 @@ done
 for file in "$weights/config.json" "$weights"/*.safetensors; do
   [ -e "$file" ] || fail "$file did not arrive" "see what $repository holds" 1
 done
+verify "$repository" model "$weights"
 printf 'weights are in %s\n' "$weights"
+
+fetch_texts() { # repository, file in it, where it goes
+  local target=$3 folder
+  case $target in
+    /*) ;;
+    *) target=$workspace/$target ;;
+  esac
+  [ ! -e "$target" ] || return 0
+  folder=$target.download
+  mkdir -p -- "$folder"
+  "$client" download "$1" "$2" --repo-type dataset --local-dir "$folder"
+  [ -e "$folder/$2" ] || fail "$2 did not arrive" "see what $1 holds" 1
+  verify "$1" dataset "$folder"
+  mv -- "$folder/$2" "$target"
+  rm -rf -- "$folder"
+  printf 'calibration texts are in %s\n' "$target"
+}
+
+fetch_texts allenai/c4 en/c4-train.00000-of-01024.json.gz ../data/c4.json.gz

@@ -4,7 +4,7 @@
 # usage: scripts/download.sh [DIR]
 #   DIR            the weight folder; default: the checkpoint that vacc.yaml names
 #   HF_ENDPOINT    (environment) a mirror to fetch from
-# What is there already is not fetched again.
+# What is there already is not fetched again. Checksums are compared with the hub's.
 
 set -euo pipefail
 
@@ -45,6 +45,16 @@ if [ -n "${HF_ENDPOINT:-}" ]; then
   export HF_ENDPOINT=${HF_ENDPOINT%/}
   printf 'from %s\n' "$HF_ENDPOINT"
 fi
+
+verify() { # repository, its type, folder
+  if "$client" cache verify --help >/dev/null 2>&1; then
+    "$client" cache verify "$1" --repo-type "$2" --local-dir "$3" || fail \
+      "a file in $3 is not the one that $1 holds" "remove it, and run this again" 1
+  else
+    printf 'warning: this %s compares no checksums; a newer huggingface_hub does\n' "$client" >&2
+  fi
+}
+
 mkdir -p -- "$weights"
 # One pattern a call: older clients take several after one --include, newer ones repeat it.
 for pattern in '*.json' 'tokenizer*' '*.safetensors'; do
@@ -54,4 +64,5 @@ done
 for file in "$weights/config.json" "$weights"/*.safetensors; do
   [ -e "$file" ] || fail "$file did not arrive" "see what $repository holds" 1
 done
+verify "$repository" model "$weights"
 printf 'weights are in %s\n' "$weights"

@@ -1,0 +1,85 @@
+"""scripts/download.sh with the hub's real client, against a hub on this machine."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.hub_server import Fault, serving
+from vacc_gen.generator.workspace import create
+
+SHARD = "model.safetensors"
+CONTENT = random.Random(0).randbytes(500_000)
+CHECKPOINT = {
+    "config.json": b"{}",
+    "tokenizer.json": b"{}" * 100,
+    SHARD: CONTENT,
+    "pytorch_model.bin": b"pickled",
+    "coreml/x.json": b"{}",
+    "modeling_falcon.py": b"code",
+}
+TEXTS = {"en/c4-train.00000-of-01024.json.gz": b"some texts", "en/other.json.gz": b"others"}
+
+
+@pytest.fixture
+def hub():
+    with serving() as hub:
+        hub.repositories["models/tiiuae/falcon-7b"] = dict(CHECKPOINT)
+        hub.repositories["datasets/allenai/c4"] = dict(TEXTS)
+        yield hub
+
+
+@pytest.fixture
+def root(tmp_path):
+    recipe = {
+        "version": 2,
+        "model": {"preset": "falcon-7b", "checkpoint": "weights"},
+        "calibration": {"set": "c4", "path": "texts/c4.json.gz", "seqlen": 64},
+    }
+    return create(tmp_path / "a workspace", json.dumps(recipe)).root
+
+
+def download(hub, root):
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+    tools = f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}"
+    return subprocess.run(
+        [root / "scripts" / "download.sh"],
+        env={**kept, "PATH": tools, "HF_ENDPOINT": hub.url, "HF_HOME": str(root / "home")},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def test_it_brings_what_vacc_gen_fetch_brings(hub, root):
+    hub.faults[SHARD] = [Fault(status=429, headers={"Retry-After": "0"}), Fault(cut_after=100_000)]
+    done = download(hub, root)
+    assert done.returncode == 0, done.stderr
+    weights = {file.name: file.read_bytes() for file in (root / "weights").glob("[!.]*")}
+    assert weights == {name: CHECKPOINT[name] for name in ("config.json", "tokenizer.json", SHARD)}
+    assert {file.name: file.read_bytes() for file in (root / "texts").iterdir()} == {
+        "c4.json.gz": b"some texts"
+    }
+    contents = [one for one in hub.requests if one.path.startswith("/cdn/")]
+    assert download(hub, root).returncode == 0
+    assert [one for one in hub.requests if one.path.startswith("/cdn/")] == contents
+
+
+def test_a_wrong_checksum_is_an_error(hub, root):
+    hub.faults[SHARD] = [Fault(replace_with=bytes(len(CONTENT)))]
+    done = download(hub, root)
+    assert done.returncode == 1
+    assert f"error: a file in {root / 'weights'} is not the one that tiiuae/falcon-7b holds" in (
+        done.stderr
+    )
+
+
+def test_a_repository_that_is_not_there(hub, root):
+    hub.repositories.clear()
+    done = download(hub, root)
+    assert done.returncode != 0
+    assert "not found" in done.stderr.lower()
