@@ -99,8 +99,8 @@ def round_to_bf16(x):
 def alibi_bias(config, mask):
     """Return ALiBi's share of the scaled scores in fp32, (B, H, 1, T), from mask (B, T).
 
-    Falcon was trained with slopes, positions and products in bf16; transformers keeps to that,
-    and so do these values.
+    Falcon's original code forms slopes, positions and products in bf16; transformers keeps to
+    that, and so do these values.
     """
     slopes = alibi_slopes(config.num_attention_heads)
     slopes = torch.tensor(slopes, dtype=torch.float32, device=mask.device)[:, None, None]
@@ -284,9 +284,8 @@ class FalconModel(FalconPreTrainedModel):
         batch, num_new, _ = hidden.shape
         num_past = 0 if past_key_values is None else past_key_values[0][0].shape[2]
         if attention_mask is None:
-            attention_mask = torch.ones(
-                (batch, num_past + num_new), dtype=torch.long, device=hidden.device
-            )
+            shape = (batch, num_past + num_new)
+            attention_mask = torch.ones(shape, dtype=torch.long, device=hidden.device)
         if position_ids is None:
             position_ids = torch.arange(num_past, num_past + num_new, device=hidden.device)[None]
         bias = attention_bias(config, attention_mask, num_new)
