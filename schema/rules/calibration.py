@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vacc_gen.schema.diagnostics import Severity
-from vacc_gen.schema.errors import UnreadableError, VaccGenError
+from vacc_gen.schema.errors import VaccGenError
 from vacc_gen.schema.rules import rule
 from vacc_gen.schema.subject import Finding, Subject
 
@@ -42,14 +42,17 @@ def unusable_calibration_set(subject: Subject) -> Iterator[Finding]:
         section, samples_key = ("dataset", "nsamples")
     sources = list(_sources(subject, section))
     samples, seqlen = (subject.get(section, key) for key in (samples_key, "seqlen"))
-    if not sources or seqlen is None or (samples is None and subject.has(section, samples_key)):
+    if seqlen is None or (samples is None and subject.has(section, samples_key)):
         return
+    root = Path(subject.document.path).parent
+    if not any(_can_be_checked(source, root) for _, source in sources):
+        return  # before the readers are loaded
     from vacc_gen.schema.texts import windows_by_source
 
     packing = subject.get(section, "packing") or "concatenate"
     shares = windows_by_source([source.weight for _, source in sources], samples or 128)
     for (steps, source), windows in zip(sources, shares, strict=True):
-        fault = _fault(source, Path(subject.document.path).parent, windows, seqlen, packing)
+        fault = _fault(source, root, windows, seqlen, packing)
         if fault is not None:
             yield Finding(subject.span(*steps), fault.message, fault.hint)
 
@@ -105,13 +108,22 @@ def _fault(
 
     try:
         check_source(source)
-        if (root / source.path).exists():
+        if _is_there(root / source.path):
             check_enough(source, root, windows, seqlen, packing)
     except VaccGenError as error:
         return error
-    except OSError as error:  # a folder on the way that may not be entered
-        return UnreadableError(f"cannot read {source.path}: {error.strerror}")
     return None
+
+
+def _can_be_checked(source: _Source, root: Path) -> bool:
+    return bool(source.split or source.subjects) or _is_there(root / source.path)
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a folder on the way may not be entered
+        return False
 
 
 def _sources(subject: Subject, section: str) -> Iterator[tuple[tuple[str | int, ...], _Source]]:
