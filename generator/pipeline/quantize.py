@@ -58,12 +58,13 @@ def round_to_nearest(rows: torch.Tensor, group_size: int) -> tuple[torch.Tensor,
 
     groups = torch.empty(rows.shape[0], rows.shape[1] // group_size, group_size)
     groups.copy_(rows.view_as(groups))
-    low, high = torch.aminmax(groups, dim=-1)
-    scales = torch.maximum(high, low.neg_()).div_(MAX_CODE)
+    # amax and amin: aminmax along an axis takes eight times as long (PyTorch 2.13, CPU).
+    scales = torch.maximum(groups.amax(-1), groups.amin(-1).neg_()).div_(MAX_CODE)
     scales.masked_fill_(scales == 0, 1.0)
     # Divided, not multiplied by a reciprocal: one rounding of fp32 before the one to a code.
-    groups.div_(scales.unsqueeze(-1)).round_().add_(ZERO_CODE)
-    return groups.to(torch.uint8).view(rows.shape), scales
+    signed = groups.div_(scales.unsqueeze(-1)).round_().to(torch.int8)
+    # Flipping the top bit adds ZERO_CODE, and int8 is cheaper to cast to than uint8.
+    return signed.view(torch.uint8).bitwise_xor_(ZERO_CODE).view(rows.shape), scales
 
 
 def group_size_for(architecture: Architecture, wanted: int | None) -> int:

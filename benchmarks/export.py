@@ -1,0 +1,164 @@
+"""What an export costs against its limit: one sequential read, cast and write of the same bytes.
+
+The checkpoint is made here: falcon-7b's true widths, random bf16 values, as many layers as asked.
+Each figure comes from processes of its own that take turns, so that both sides see the same disk.
+
+python benchmarks/export.py [--layers N] [--runs N] [--folder DIR]
+"""
+
+import argparse
+import json
+import math
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+FALCON_7B = {
+    "model_type": "falcon",
+    "hidden_size": 4544,
+    "num_attention_heads": 71,
+    "num_kv_heads": 71,
+    "multi_query": True,
+    "parallel_attn": True,
+    "vocab_size": 65024,
+}
+PREFILL_TOKENS, TOTAL_TOKENS = 1024, 2048
+CHUNK_BYTES = 8 << 20
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--layers", type=int, default=2)
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--folder", type=Path, help="where to put a few GB for a while")
+    parser.add_argument("--work", nargs=4, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.work:
+        measure(*options.work)
+        return
+    with tempfile.TemporaryDirectory(dir=options.folder) as name:
+        folder = Path(name)
+        checkpoint_bytes = write_checkpoint(folder / "checkpoint", options.layers)
+        print(
+            f"falcon-7b's widths, {options.layers} layers, {checkpoint_bytes / 1e9:.2f} GB of bf16"
+        )
+        compare(folder, checkpoint_bytes, options.runs)
+
+
+def compare(folder: Path, checkpoint_bytes: int, runs: int) -> None:
+    """Run all kinds in turn, the bare one first each time, and print the least."""
+    kinds = {
+        "bare read + cast + write": ("bare", "fp16"),
+        "export fp16": ("export", "fp16"),
+        "export fp32": ("export", "fp32"),
+        "export int8": ("export", "int8"),
+    }
+    taken: dict[str, list[dict[str, float]]] = {name: [] for name in kinds}
+    for _ in range(runs):
+        for name, (kind, dtype) in kinds.items():
+            out = folder / "out"
+            command = [sys.executable, __file__, "--work", kind, dtype, str(folder / "checkpoint")]
+            done = subprocess.run([*command, str(out)], check=True, stdout=subprocess.PIPE)
+            taken[name].append(json.loads(done.stdout))
+            shutil.rmtree(out)
+
+    def least(name: str, figure: str) -> float:
+        return min(run[figure] for run in taken[name])
+
+    bare = next(iter(kinds))
+    print(f"least of {runs} runs in turn, as a ratio; imports count for memory, not for time")
+    print(
+        f"{'':28}{'time of bare':>14}{'CPU of bare':>14}{'peak of checkpoint':>20}{'written':>10}"
+    )
+    for name in kinds:
+        print(
+            f"{name:28}"
+            f"{least(name, 'seconds') / least(bare, 'seconds'):14.2f}"
+            f"{least(name, 'cpu_seconds') / least(bare, 'cpu_seconds'):14.2f}"
+            f"{least(name, 'peak_bytes') / checkpoint_bytes:20.2f}"
+            f"{least(name, 'written_bytes') / checkpoint_bytes:10.2f}"
+        )
+
+
+def measure(kind: str, dtype: str, checkpoint: str, out: str) -> None:
+    """Do one kind of work in this process and print what it cost, as JSON."""
+    import torch  # noqa: F401
+
+    from vacc_gen.generator.pipeline.checkpoint import open_checkpoint
+    from vacc_gen.generator.pipeline.export import Lengths, export_graphs
+    from vacc_gen.generator.pipeline.falcon_graph import falcon_graph  # noqa: F401
+    from vacc_gen.generator.pipeline.memory import peak_rss_bytes
+
+    started, cpu_started = time.perf_counter(), time.process_time()
+    if kind == "bare":
+        read_cast_write(Path(checkpoint), Path(out))
+    else:
+        lengths = Lengths(PREFILL_TOKENS, TOTAL_TOKENS)
+        export_graphs(open_checkpoint(Path(checkpoint)), Path(out), dtype=dtype, lengths=lengths)
+    figures = {
+        "seconds": time.perf_counter() - started,
+        "cpu_seconds": time.process_time() - cpu_started,
+        "peak_bytes": peak_rss_bytes(),
+        "written_bytes": sum(file.stat().st_size for file in Path(out).iterdir()),
+    }
+    print(json.dumps(figures))
+
+
+def read_cast_write(checkpoint: Path, out: Path) -> None:
+    """The limit: every shard from end to end, bf16 to fp16, in chunks, by one thread of Python."""
+    import torch
+
+    out.mkdir()
+    buffer = bytearray(CHUNK_BYTES)
+    cast = torch.empty(CHUNK_BYTES // 2, dtype=torch.float16)
+    source = torch.frombuffer(buffer, dtype=torch.bfloat16)
+    with (out / "weights.bin").open("wb", buffering=0) as written:
+        for shard in sorted(checkpoint.glob("*.safetensors")):
+            with shard.open("rb", buffering=0) as stream:
+                while count := stream.readinto(buffer) // 2:
+                    cast[:count].copy_(source[:count])
+                    written.write(memoryview(cast[:count].numpy()).cast("B"))
+
+
+def write_checkpoint(folder: Path, layers: int) -> int:
+    """Write a random checkpoint in one shard a layer, and return its size in bytes."""
+    import torch
+
+    from vacc_gen.schema.architecture import architecture_from_config
+
+    folder.mkdir()
+    config = {**FALCON_7B, "num_hidden_layers": layers}
+    (folder / "config.json").write_text(json.dumps(config))
+    shapes = architecture_from_config(config).parameters()
+    names = list(shapes)
+    names_per_shard = math.ceil(len(names) / layers)
+    weight_map, total_bytes = {}, 0
+    for first in range(0, len(names), names_per_shard):
+        shard = f"model-{first:05}.safetensors"
+        header, end = {}, 0
+        part = names[first : first + names_per_shard]
+        for name in part:
+            weight_map[name] = shard
+            begin, end = end, end + 2 * math.prod(shapes[name])
+            header[name] = {"dtype": "BF16", "shape": shapes[name], "data_offsets": [begin, end]}
+        text = json.dumps(header).encode()
+        with (folder / shard).open("wb") as stream:
+            stream.write(struct.pack("<Q", len(text)) + text)
+            for name in part:
+                rest = math.prod(shapes[name])
+                while rest:
+                    values = torch.randn(min(rest, CHUNK_BYTES)).mul_(0.02).bfloat16()
+                    stream.write(values.view(torch.int16).numpy())
+                    rest -= values.numel()
+        total_bytes += (folder / shard).stat().st_size
+    index = {"metadata": {"total_size": total_bytes}, "weight_map": weight_map}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    return total_bytes
+
+
+if __name__ == "__main__":
+    main()
