@@ -16,10 +16,12 @@ buffers, code), is not published. docs/memory.md explains the formula.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from vacc_gen.schema.model import Geometry
-from vacc_gen.schema.precision import GROUP_SIZES, Precision
-from vacc_gen.schema.preset import Card
+if TYPE_CHECKING:  # `validate` computes this too, and does without pydantic
+    from vacc_gen.schema.model import Geometry
+    from vacc_gen.schema.precision import Precision
+    from vacc_gen.schema.preset import Card
 
 TP_CHOICES = (1, 2, 4, 8, 16, 32)
 """Numbers of dies that are worth considering; published configs use 4 and 8."""
@@ -128,7 +130,7 @@ def footprint(
     tp: int,
     total_tokens: int,
     batch: int = SERVED_BATCH,
-    group_size: int = GROUP_SIZES[0],
+    group_size: int = 64,
 ) -> Footprint:
     """Estimate the memory of the fullest die.
 
@@ -139,14 +141,14 @@ def footprint(
     split = head_split(g, tp)
     linear, embedding = _weights(g, split.attention_heads_per_die, split.kv_heads_per_die, dies=tp)
     weight_bytes = float(FP16_BYTES)
-    if precision is Precision.INT8:
+    if precision == "int8":
         weight_bytes = 1 + SCALE_BYTES / group_size
     cache_values = 2 * g.layers * split.kv_heads_per_die * g.head_size * total_tokens * batch
     return Footprint(
         precision=precision,
         tp=tp,
         weights_bytes=int(linear * weight_bytes) + embedding * FP16_BYTES,
-        kv_cache_bytes=cache_values * (1 if precision is Precision.KV8 else FP16_BYTES),
+        kv_cache_bytes=cache_values * (1 if precision == "kv8" else FP16_BYTES),
     )
 
 
