@@ -6,7 +6,7 @@ A preset is found by its file name, so adding one means adding a file.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import yaml
 
 from vacc_gen.schema.base import Strict
+from vacc_gen.schema.compatibility import PinFacts
 from vacc_gen.schema.errors import UsageError
 from vacc_gen.schema.preset import CalibrationSet, Card, EnvironmentPreset, ModelPreset
 
@@ -44,6 +45,10 @@ class Shelf(Generic[_Preset]):
         entries = (entry.name for entry in _room(self._folder).iterdir())
         names = (name[: -len(".yaml")] for name in entries if name.endswith(".yaml"))
         return tuple(sorted(names, key=str.casefold))
+
+    def __contains__(self, name: str) -> bool:
+        """Whether there is a preset called `name`, in any mix of capitals."""
+        return name.casefold() in (known.casefold() for known in self.names())
 
     def find(self, name: str) -> _Preset:
         """Return the preset called `name`, in any mix of capitals.
@@ -79,17 +84,23 @@ SHELVES: dict[str, Shelf[Any]] = {
 }
 
 
-class _KnownModels:
-    """What the validator may know of models: `schema.subject.Known`."""
+class _Known:
+    """What the validator may know of models and packages: `schema.subject.Known`."""
 
     def geometry(self, model: str) -> Mapping[str, Any] | None:
         """Return the sizes of the model called `model`, in any mix of capitals, or None."""
-        by_key = {name.casefold(): name for name in MODELS.names()}
-        name = by_key.get(model.casefold())
-        return None if name is None else MODELS.find(name).geometry.model_dump()
+        return MODELS.find(model).geometry.model_dump() if model in MODELS else None
+
+    def pin_facts(self) -> PinFacts:
+        """Return what is known of packages beside each other, and of their wheels."""
+        return pin_facts()
+
+    def environment_pins(self, preset: str) -> Sequence[str]:
+        """Return the requirements of an environment preset; none where there is no such preset."""
+        return ENVIRONMENTS.find(preset).asked if preset in ENVIRONMENTS else ()
 
 
-KNOWN = _KnownModels()
+KNOWN = _Known()
 
 
 def locate(name: str) -> tuple[str, str]:
@@ -104,13 +115,15 @@ def locate(name: str) -> tuple[str, str]:
 
 
 def environment_lock(name: str) -> str:
-    """Return the resolved packages of an environment preset, one or more hashes each."""
+    """Return the resolved packages called `name`, one or more hashes each."""
     return (_room("environments") / f"{name}.txt").read_text(encoding="utf-8")
 
 
-def environment_requirements(name: str) -> str:
-    """Return what was asked of the resolver for an environment preset."""
-    return (_room("environments") / f"{name}.in").read_text(encoding="utf-8")
+@cache
+def pin_facts() -> PinFacts:
+    """Return what is known of packages beside each other, and of their wheels."""
+    text = (files(__name__) / "pins.yaml").read_text(encoding="utf-8")
+    return PinFacts.from_values(yaml.load(text, Loader=_Loader))
 
 
 def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:

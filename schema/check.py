@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from vacc_gen.schema import sources, structure
@@ -12,7 +13,8 @@ from vacc_gen.schema.diagnostics import Diagnostic, Severity
 from vacc_gen.schema.document import Document, Problem, Span, load
 from vacc_gen.schema.errors import UnreadableError
 from vacc_gen.schema.migration import RECIPE_VERSION, migrate, version_of
-from vacc_gen.schema.rules import Rule, rules_of
+from vacc_gen.schema.group import Group, workspaces
+from vacc_gen.schema.rules import Rule, Scope, rules_of
 from vacc_gen.schema.subject import Finding, Known, KnowsNothing, Subject
 
 ALWAYS = ("VG001", "VG002", "VG004")
@@ -58,6 +60,12 @@ class CheckResult:
     diagnostics: list[Diagnostic] = field(default_factory=list)
     unreadable: list[tuple[str, str]] = field(default_factory=list)
     texts: dict[str, str] = field(default_factory=dict)  # of the files with findings, by path
+
+    def take(self, path: str, text: str, diagnostics: Sequence[Diagnostic]) -> None:
+        """Add findings in a file, each in its place by path and line."""
+        if diagnostics:
+            self.texts[path] = text
+            self.diagnostics += diagnostics
 
     @property
     def lines(self) -> dict[str, list[str]]:
@@ -125,7 +133,7 @@ def check_subject(subject: Subject, selection: Selection = DEFAULT) -> list[Diag
     subject.add_problems(document.problems)
     if document.root is None and document.complete:
         subject.add_problems([Problem("no-content", Span(1, 1, 1, 1, 0, 0), {})])
-    scopes: list[Any] = ["text"]
+    scopes: list[Scope] = ["text"]
     if document.root is not None:
         if subject.kind == "recipe":
             subject.migration = migrate(document)
@@ -133,12 +141,11 @@ def check_subject(subject: Subject, selection: Selection = DEFAULT) -> list[Diag
             schema = structure.packaged_schema(subject.kind)
             subject.add_problems(structure.check(document, schema))
         if document.complete and isinstance(document.root.value, dict):
-            scopes.append(subject.kind)
+            scopes.append("recipe" if subject.kind == "recipe" else "vamc")
     diagnostics = [
         as_diagnostic(rule, finding, document.path)
         for scope in scopes
-        for rule in rules_of(scope)
-        if selection.has(rule.code, rule.default)
+        for rule in _chosen(scope, selection)
         if not rule.problems or any(kind in subject.problems for kind in rule.problems)
         for finding in rule.check(subject)
     ]
@@ -154,7 +161,7 @@ def check_subject(subject: Subject, selection: Selection = DEFAULT) -> list[Diag
 def check_paths(
     paths: Sequence[str], known: Known | None = None, selection: Selection = DEFAULT
 ) -> CheckResult:
-    """Check files, folders and `-` (the standard input).
+    """Check files, folders and `-` (the standard input), each by itself and all of them together.
 
     In folders, compile configs, recipes and weight folders are found; YAML of other tools is left
     alone. Files that are named are checked whatever they look like.
@@ -162,6 +169,7 @@ def check_paths(
     known = known or KnowsNothing()
     found = sources.find(paths)
     result = CheckResult(unreadable=found.unreadable)
+    subjects: list[Subject] = []
     for path in found.files:
         try:
             document = sources.read(path)
@@ -170,12 +178,47 @@ def check_paths(
             continue
         if path in found.found and not is_ours(document):
             continue
+        subject = Subject(document, kind_of(document), known)
         result.checked += 1
-        diagnostics = check_document(document, known, selection)
-        if diagnostics:
-            result.diagnostics += diagnostics
-            result.texts[document.path] = document.text
+        result.take(document.path, document.text, check_subject(subject, selection))
+        if document.complete and document.root is not None:
+            subjects.append(subject)
+    _check_together(subjects, selection, result)
+    for folder in found.weight_folders:
+        _check_weights(folder, selection, result)
     return result
+
+
+def _check_together(subjects: list[Subject], selection: Selection, result: CheckResult) -> None:
+    """Run the rules about several files at once."""
+    if len(subjects) < 2:
+        return
+    configs = [subject for subject in subjects if subject.kind == "vamc"]
+    recipes = [subject for subject in subjects if subject.kind == "recipe"]
+    together: list[tuple[Scope, Any]] = [("group", Group(configs))]
+    together += [("workspace", workspace) for workspace in workspaces(recipes, configs)]
+    for scope, members in together:
+        for rule in _chosen(scope, selection):
+            for subject, finding in rule.check(members):
+                document = subject.document
+                diagnostic = as_diagnostic(rule, finding, document.path)
+                result.take(document.path, document.text, _not_ignored(document, [diagnostic]))
+
+
+def _check_weights(folder: str, selection: Selection, result: CheckResult) -> None:
+    """Run the rules about the files of a weight folder."""
+    from vacc_gen.schema.weight_files import WeightFiles
+
+    files = WeightFiles(Path(folder))
+    result.checked += 1
+    for rule in _chosen("weights", selection):
+        for name, finding in rule.check(files):
+            path = name if folder == "." else f"{folder.rstrip('/')}/{name}"
+            result.take(path, files.texts[name], [as_diagnostic(rule, finding, path)])
+
+
+def _chosen(scope: Scope, selection: Selection) -> Iterator[Rule]:
+    return (rule for rule in rules_of(scope) if selection.has(rule.code, rule.default))
 
 
 def _of_a_newer_version(subject: Subject) -> bool:
@@ -216,9 +259,3 @@ def _ignored(document: Document, found: Diagnostic) -> bool:
         return False
     names = [name.strip() for name in (comment.group(1) or "ALL").split(",") if name.strip()]
     return _named(found.code, names)
-
-
-def worst(diagnostics: Iterable[Diagnostic]) -> Severity | None:
-    """Return the worst severity among findings, or None."""
-    found = {diagnostic.severity for diagnostic in diagnostics}
-    return next((severity for severity in Severity if severity in found), None)

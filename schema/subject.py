@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+from vacc_gen.schema.compatibility import PinFacts
 from vacc_gen.schema.diagnostics import Fix, Severity
 from vacc_gen.schema.document import Document, Node, Problem, Span
 from vacc_gen.schema.migration import Migration
@@ -20,6 +21,18 @@ class Known(Protocol):
         The keys are the fields of `schema.model.Geometry`.
         """
 
+    def names(self, shelf: str) -> Sequence[str]:
+        """Return the names of all presets of a kind: models or cards; none where not known."""
+
+    def die_memory_bytes(self, card: str) -> int | None:
+        """Return the memory of one die of a card, or None."""
+
+    def pin_facts(self) -> PinFacts:
+        """Return what is known of packages beside each other, and of their wheels."""
+
+    def environment_pins(self, preset: str) -> Sequence[str]:
+        """Return the requirements of an environment preset; none where there is no such preset."""
+
 
 class KnowsNothing:
     """For a check of files by themselves."""
@@ -27,6 +40,22 @@ class KnowsNothing:
     def geometry(self, model: str) -> Mapping[str, Any] | None:
         """Return None."""
         return None
+
+    def names(self, shelf: str) -> Sequence[str]:
+        """Return nothing."""
+        return ()
+
+    def die_memory_bytes(self, card: str) -> int | None:
+        """Return None."""
+        return None
+
+    def pin_facts(self) -> PinFacts:
+        """Return no facts."""
+        return PinFacts()
+
+    def environment_pins(self, preset: str) -> Sequence[str]:
+        """Return no requirements."""
+        return ()
 
 
 class Finding(NamedTuple):

@@ -1,4 +1,4 @@
-"""What `validate` knows beyond the files: models of the presets, and the options in pyproject.toml."""
+"""What `validate` knows beyond the files: what presets/ holds, and the options in pyproject.toml."""
 
 from __future__ import annotations
 
@@ -15,29 +15,42 @@ from vacc_gen.schema.sources import STDIN, parents
 
 
 class PresetModels:
-    """The geometry of the models in presets/, read without building their typed presets.
+    """What presets/ knows of models and cards, read without building their typed presets.
 
     Typed presets need pydantic, which would cost `validate` more than all the rest of its work.
     """
 
-    @cache  # noqa: B019  # one exists, for as long as the program
     def geometry(self, model: str) -> Mapping[str, Any] | None:
         """Return a model's sizes by its preset's name, in any mix of capitals."""
+        sizes: Mapping[str, Any] | None = self._values("models", model).get("geometry")
+        return sizes
+
+    def names(self, shelf: str) -> Sequence[str]:
+        """Return the names of all presets of a kind: models or cards."""
+        return [file.stem for file in self._files(shelf)]
+
+    def die_memory_bytes(self, card: str) -> int | None:
+        """Return the memory of one die of a card, or None."""
+        memory_bytes: int | None = self._values("cards", card).get("die_memory_bytes")
+        return memory_bytes
+
+    @cache  # noqa: B019  # one exists, for as long as the program
+    def _files(self, shelf: str) -> list[Path]:
         from importlib.util import find_spec
 
         room = find_spec("vacc_gen.presets")
         folders = room.submodule_search_locations if room else None
-        if not folders:
-            return None
-        wanted = f"{model}.yaml".casefold()
-        for file in (Path(folders[0]) / "models").iterdir():
-            if file.name.casefold() == wanted:
-                from vacc_gen.schema.document import load
+        return sorted((Path(folders[0]) / shelf).glob("*.yaml")) if folders else []
 
-                values = load(file.read_bytes(), str(file)).values
-                sizes: Mapping[str, Any] | None = values.get("geometry")
-                return sizes
-        return None
+    @cache  # noqa: B019  # as above
+    def _values(self, shelf: str, name: str) -> Mapping[str, Any]:
+        from vacc_gen.schema.document import load
+
+        for file in self._files(shelf):
+            if file.stem.casefold() == name.casefold():
+                values: Mapping[str, Any] = load(file.read_bytes(), str(file)).values
+                return values
+        return {}
 
 
 def wants_colour() -> bool:

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from vacc_gen.schema.diagnostics import Severity
-from vacc_gen.schema.subject import Finding
 
 Scope = Literal["text", "vamc", "recipe", "group", "weights", "workspace"]
 Safety = Literal["none", "safe", "unsafe"]
-Check = Callable[[Any], Iterator[Finding]]
+Check = Callable[[Any], Iterator[Any]]
+"""Yields a `Finding`; where several files are looked at, with the file that it is in."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,147 @@
+"""VG19: the pins of a recipe's environment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from vacc_gen.schema.compatibility import PinProblem, effective_pins, pin_problems
+from vacc_gen.schema.diagnostics import Severity
+from vacc_gen.schema.pins import Pin, parse_pin
+from vacc_gen.schema.rules import rule
+from vacc_gen.schema.subject import Finding, Subject
+
+_DEFAULT_PYTHON = "3.10"
+_PINS = ("environment", "pins")
+
+
+@rule("VG190", Severity.ERROR, "pin that no lock can answer", scope="recipe")
+def unreadable_pin(subject: Subject) -> Iterator[Finding]:
+    """A pin is no requirement of a package's versions in pip's notation.
+
+    Markers and URLs are none either: the pins are for the one Python of the recipe, and a lock
+    names packages by hash, not by place.
+
+    Bad:
+        version: 2
+        model: {preset: falcon-7b, checkpoint: /path/to/falcon-7b}
+        environment:
+          pins:
+            - torch=2.1.0
+    Good:
+        version: 2
+        model: {preset: falcon-7b, checkpoint: /path/to/falcon-7b}
+        environment:
+          pins:
+            - torch==2.1.0
+    """
+    for index, pin in _own_pins(subject):
+        if isinstance(pin, ValueError):
+            yield Finding(subject.span(*_PINS, index), str(pin))
+
+
+@rule("VG191", Severity.ERROR, "pins that cannot be installed", scope="recipe")
+def uninstallable_pins(subject: Subject) -> Iterator[Finding]:
+    """Two pins of a package exclude each other, or a pinned version has no wheel for the Python.
+
+    The recipe's pins are looked at together with those of its environment preset. What is known of
+    wheels ships with vacc-gen; nothing is asked of a package index.
+
+    Bad:
+        version: 2
+        model: {preset: falcon-7b, checkpoint: /path/to/falcon-7b}
+        environment:
+          preset: falcon-py310
+          pins:
+            - transformers>=4.40
+            - transformers<4.38
+    Good:
+        version: 2
+        model: {preset: falcon-7b, checkpoint: /path/to/falcon-7b}
+        environment:
+          preset: falcon-py310
+          pins:
+            - transformers>=4.38,<4.40
+    """
+    yield from _findings(subject, ("contradiction", "python", "source-only"))
+
+
+@rule("VG192", Severity.ERROR, "pins that are known to break together", scope="recipe")
+def breaking_pins(subject: Subject) -> Iterator[Finding]:
+    """Two packages can be installed beside each other and do not run.
+
+    A resolver finds such a set, and an import check passes: onnxruntime 1.13.1 beside numpy 2 is
+    imported, and kills the process in its first session.
+
+    Bad:
+        version: 2
+        model: {preset: falcon-7b, checkpoint: /path/to/falcon-7b}
+        environment:
+          pins:
+            - onnxruntime==1.13.1
+            - numpy==2.2.6
+    Good:
+        version: 2
+        model: {preset: falcon-7b, checkpoint: /path/to/falcon-7b}
+        environment:
+          pins:
+            - onnxruntime==1.13.1
+            - numpy==1.26.4
+    """
+    yield from _findings(subject, ("companion",))
+
+
+@rule("VG193", Severity.ERROR, "unknown environment preset", scope="recipe")
+def unknown_environment(subject: Subject) -> Iterator[Finding]:
+    """`environment.preset` names no set of pins that ships with vacc-gen.
+
+    Bad:
+        version: 2
+        model: {preset: falcon-7b, checkpoint: /path/to/falcon-7b}
+        environment:
+          preset: falcon-py27
+    Good:
+        version: 2
+        model: {preset: falcon-7b, checkpoint: /path/to/falcon-7b}
+        environment:
+          preset: falcon-py310
+    """
+    name = subject.get("environment", "preset")
+    known = subject.known.names("environments")
+    if isinstance(name, str) and known and name.casefold() not in map(str.casefold, known):
+        yield Finding(
+            subject.span("environment", "preset"),
+            f"no environment is called {name!r}",
+            f"known: {', '.join(known)}",
+        )
+
+
+def _findings(subject: Subject, kinds: tuple[str, ...]) -> Iterator[Finding]:
+    """Put what is known of the recipe's pins into its places."""
+    own = {pin: index for index, pin in _own_pins(subject) if isinstance(pin, Pin)}
+    preset = subject.get("environment", "preset")
+    asked = subject.known.environment_pins(preset) if isinstance(preset, str) else ()
+    pins = effective_pins([parse_pin(text) for text in asked], own)
+    python = subject.get("environment", "python") or _DEFAULT_PYTHON
+    for problem in pin_problems(pins, python, subject.known.pin_facts()):
+        if problem.kind in kinds:
+            yield _finding(subject, problem, own)
+
+
+def _finding(subject: Subject, problem: PinProblem, own: dict[Pin, int]) -> Finding:
+    """Point at the recipe's pin that takes part, else at the Python, else at the preset."""
+    for pin in problem.pins:
+        if pin in own:
+            return Finding(subject.span(*_PINS, own[pin]), problem.message, problem.hint)
+    what = "python" if problem.kind == "python" else "preset"
+    return Finding(subject.span("environment", what), problem.message, problem.hint)
+
+
+def _own_pins(subject: Subject) -> Iterator[tuple[int, Pin | ValueError]]:
+    """Yield the recipe's pins with their positions; for a bad one, what is wrong with it."""
+    pins = subject.get(*_PINS)
+    for index, text in enumerate(pins if isinstance(pins, list) else ()):
+        if isinstance(text, str):
+            try:
+                yield index, parse_pin(text)
+            except ValueError as error:
+                yield index, error
