@@ -6,12 +6,15 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from vacc_gen import presets
 from vacc_gen.generator.backends.base import Build
 from vacc_gen.generator.drift import State
 from vacc_gen.generator.plan import CompileJob
 from vacc_gen.generator.recognition import shape_difference
 from vacc_gen.generator.workspace import Workspace
-from vacc_gen.schema.errors import CheckpointError, StageError, UsageError
+from vacc_gen.schema.check import check_paths
+from vacc_gen.schema.diagnostics import has_errors
+from vacc_gen.schema.errors import CheckpointError, FindingsError, StageError, UsageError
 from vacc_gen.schema.model import Geometry, geometry_from_config
 from vacc_gen.schema.precision import Precision
 from vacc_gen.schema.weights import WeightFolder, read_weight_folder
@@ -51,9 +54,11 @@ def check_build(
     Raises:
         StageError: generated files are not what the recipe would generate; lengths are beyond
             the model's.
+        FindingsError: a compile config has errors.
         CheckpointError: the weight folder is damaged, or is not the recipe's model.
     """
     _refuse_drift(workspace)
+    _refuse_findings([workspace.root / job.config_path for job in jobs])
     weights = read_weight_folder(workspace.checkpoint_path)
     if not any((weights.path / name).is_file() for name in TOKENIZER_FILES):
         raise CheckpointError(
@@ -106,6 +111,13 @@ def _refuse_drift(workspace: Workspace) -> None:
             f"generated files are not those of the recipe: {', '.join(stale[:SHOWN_FILES])}{more}",
             "run `vacc-gen generate` (`--diff` shows what it would change)",
         )
+
+
+def _refuse_findings(configs: Sequence[Path]) -> None:
+    """Compile configs may have been edited by hand; then they are checked as anyone's."""
+    diagnostics = check_paths([str(config) for config in configs], presets.KNOWN).diagnostics
+    if has_errors(diagnostics):
+        raise FindingsError("a compile config has errors", diagnostics)
 
 
 def _refuse_other_model(weights: WeightFolder, geometry: Geometry, workspace: Workspace) -> None:

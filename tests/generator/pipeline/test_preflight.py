@@ -20,6 +20,7 @@ from vacc_gen.generator.pipeline.runner import BuildOptions, run_build
 from vacc_gen.generator.workspace import Workspace
 from vacc_gen.schema.errors import (
     CheckpointError,
+    FindingsError,
     StageError,
     UsageError,
     VaccGenError,
@@ -143,6 +144,14 @@ def test_a_hand_edited_file_is_noted_and_kept(tmp_path: Path) -> None:
     edited.write_text(edited.read_text() + "# mine\n")
     (record, *_) = check(workspace).records
     assert record.details["notes"] == ["build/hf_falcon_int8.yaml was edited by hand"]
+
+
+def test_a_hand_edited_file_with_an_error(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path / "workspace")
+    edited = workspace.root / "build" / "hf_falcon_int8.yaml"
+    edited.write_text(edited.read_text().replace("merge_params", "merge_parms"))
+    assert "a compile config has errors" in refusal(workspace, FindingsError)
+    check(workspace, Precision.FP16)
 
 
 @pytest.mark.parametrize("package", ["onnxruntime", "torch", "onnx"])
