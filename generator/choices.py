@@ -56,6 +56,7 @@ class Choices:
     """`SET:PATH`."""
     optimize_for: Literal["throughput", "latency"] | None = None
     align_qkv: bool = False
+    environment: str | None = None
 
     def command(self) -> list[str]:
         """Return the command line that says the same."""
@@ -72,6 +73,7 @@ class Choices:
             ("--card", self.card),
             ("--calibration", self.calibration),
             ("--optimize-for", self.optimize_for),
+            ("--environment", self.environment),
         ):
             if value is not None:
                 command += [option, str(value)]
@@ -108,7 +110,7 @@ class Choices:
             precisions=precisions,
             target=self._target(preset),
             calibration=self._calibration(root, precisions),
-            environment=Environment(preset=preset.environment),
+            environment=_environment(self.environment or preset.environment),
         )
         return Decision(root, recipe, preset, notes)
 
@@ -206,6 +208,11 @@ def _precision(name: str) -> Precision:
     if name not in known:
         raise UsageError(f"no precision is called {name!r}", hint=f"known: {', '.join(known)}")
     return Precision(name)
+
+
+def _environment(name: str) -> Environment:
+    preset = presets.ENVIRONMENTS.find(name)
+    return Environment.model_validate({"preset": preset.name, "python": preset.python})
 
 
 def _length(option: str, chosen: int | None, recommended: int) -> int:

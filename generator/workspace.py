@@ -104,7 +104,7 @@ def create(root: Path, recipe_text: str, force: bool = False) -> Workspace:
         UsageError: something else stands at `root`, or it cannot be written.
         FindingsError: what was made has errors; then nothing is left of it.
     """
-    occupied = root.is_symlink() or (root.exists() and not _is_empty_folder(root))
+    occupied = is_occupied(root)
     if occupied and not (force and (root / RECIPE_FILE).is_file()):
         raise UsageError(
             f"{root} exists and is not empty",
@@ -230,6 +230,11 @@ def _writing(path: Path) -> Iterator[None]:
     except OSError as error:
         where = error.filename2 or error.filename or path
         raise UsageError(f"cannot write {where}: {error.strerror}") from error
+
+
+def is_occupied(root: Path) -> bool:
+    """Whether something stands where a workspace shall be made; an empty folder does not count."""
+    return root.is_symlink() or (root.exists() and not _is_empty_folder(root))
 
 
 def _is_empty_folder(path: Path) -> bool:

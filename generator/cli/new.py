@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from vacc_gen.generator.cli.completion import complete_card, complete_model
+from vacc_gen.generator.cli.completion import complete_card, complete_environment, complete_model
 
 
 def new(
@@ -56,6 +56,13 @@ def new(
     align_qkv: Annotated[
         bool, typer.Option("--align-qkv", help="Pad grouped-query heads to split over tp.")
     ] = False,
+    environment: Annotated[
+        str | None,
+        typer.Option(
+            help="Pins of the compiler's environment. [default: the preset's]",
+            autocompletion=complete_environment,
+        ),
+    ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Write over an existing workspace, hand edits included.")
     ] = False,
@@ -79,6 +86,7 @@ def new(
         calibration=calibration,
         optimize_for=optimize_for,
         align_qkv=align_qkv,
+        environment=environment,
     )
     decision = choices.decide()
     for note in decision.notes:
