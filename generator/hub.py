@@ -76,7 +76,7 @@ class Hub:
         self._progress = progress
         self.endpoint: str = self._client.constants.ENDPOINT
         # The base is the transport's own error: of requests or httpx, by the client's version.
-        bases = self._client.errors.HfHubHTTPError.__bases__
+        bases = self._client.utils.HfHubHTTPError.__bases__
         self._errors: tuple[type[BaseException], ...] = (OSError, *bases)
 
     def repository(self, id_: str, kind: RepositoryKind, revision: str) -> Repository:

@@ -2,12 +2,14 @@ import hashlib
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import pexpect
 import pytest
 
 from tests.hub_server import Fault, git_sha1, serving
@@ -240,3 +242,17 @@ def test_calibration_sets_go_where_the_recipe_looks(hub, workspace):
     assert (workspace / "data/exam.zip").read_bytes() == b"zip"
     assert done.stdout.count("fetched ") == 2
     assert not (workspace / "weights").exists()
+
+
+def test_a_terminal_shows_how_far_it_is(hub, workspace):
+    hub.faults[SHARD] = [Fault(cut_after=1_500_000, stall=True)]
+    arguments = ["-c", MAIN, "fetch", str(workspace)]
+    shown = pexpect.spawn(
+        sys.executable, arguments, env=environment(hub, TERM="xterm"), encoding="utf-8", timeout=30
+    )
+    shown.expect(re.escape(SHARD))
+    shown.expect(r"1\.\d/3\.0 MB")
+    shown.sendintr()
+    shown.expect(pexpect.EOF)
+    shown.close()
+    assert shown.exitstatus == 130
