@@ -10,14 +10,13 @@ from vacc_gen import presets
 from vacc_gen.generator.backends.base import Build
 from vacc_gen.generator.drift import State
 from vacc_gen.generator.plan import CompileJob
-from vacc_gen.generator.recognition import shape_difference
 from vacc_gen.generator.workspace import Workspace
 from vacc_gen.schema.check import check_paths
 from vacc_gen.schema.diagnostics import has_errors
 from vacc_gen.schema.errors import CheckpointError, FindingsError, StageError, UsageError
-from vacc_gen.schema.model import Geometry, geometry_from_config
+from vacc_gen.schema.model import geometry_from_config
 from vacc_gen.schema.precision import Precision
-from vacc_gen.schema.weights import WeightFolder, read_weight_folder
+from vacc_gen.schema.weights import read_weight_folder
 
 TOKENIZER_FILE = "tokenizer.json"
 """The one that the embedded backend reads."""
@@ -55,7 +54,8 @@ def check_build(
         StageError: generated files are not what the recipe would generate; lengths are beyond
             the model's.
         FindingsError: a compile config has errors.
-        CheckpointError: the weight folder is damaged, or is not the recipe's model.
+        CheckpointError: the weight folder is damaged. That it is the recipe's model is a rule of
+            the recipe, and was checked when that was read.
     """
     _refuse_drift(workspace)
     _refuse_findings([workspace.root / job.config_path for job in jobs])
@@ -66,7 +66,6 @@ def check_build(
             "download it from the repository that the weights are from",
         )
     geometry = geometry_from_config(weights.config)
-    _refuse_other_model(weights, geometry, workspace)
     target = workspace.plan.recipe.target
     if target.total > geometry.max_positions:
         raise StageError(
@@ -118,17 +117,6 @@ def _refuse_findings(configs: Sequence[Path]) -> None:
     diagnostics = check_paths([str(config) for config in configs], presets.KNOWN).diagnostics
     if has_errors(diagnostics):
         raise FindingsError("a compile config has errors", diagnostics)
-
-
-def _refuse_other_model(weights: WeightFolder, geometry: Geometry, workspace: Workspace) -> None:
-    preset = workspace.plan.preset
-    difference = shape_difference(preset.geometry, geometry)
-    if difference and preset.geometry_source.verified:
-        raise CheckpointError(
-            f"{weights.path} is no {preset.name}: {difference}",
-            "set model.preset in vacc.yaml to the checkpoint's own; `vacc-gen presets list` "
-            "names them",
-        )
 
 
 def _gigabytes(count: int) -> str:

@@ -79,12 +79,6 @@ def test_a_missing_tokenizer(checkpoint: Path, tmp_path: Path) -> None:
     assert "has no tokenizer.json" in refusal(workspace_on(checkpoint, tmp_path), CheckpointError)
 
 
-def test_another_model_than_the_presets(tmp_path: Path) -> None:
-    model = {"preset": "falcon-7b", "checkpoint": str(FALCON_TINY)}
-    message = refusal(make_workspace(tmp_path / "workspace", model=model), CheckpointError)
-    assert "is no falcon-7b: layers is 4, the preset's 32; hidden_size" in message
-
-
 def test_lengths_beyond_the_models(tmp_path: Path) -> None:
     target = {"prefill": 64, "total": 4096, "tp": 1}
     message = refusal(make_workspace(tmp_path / "workspace", target=target), StageError)
@@ -95,13 +89,6 @@ def test_lengths_without_room_for_the_verification(tmp_path: Path) -> None:
     target = {"prefill": 16, "total": 32, "tp": 1}
     message = refusal(make_workspace(tmp_path / "workspace", target=target), StageError)
     assert "has no room for a prompt and 32 decode steps" in message
-
-
-def test_a_group_that_does_not_divide_the_widths(tmp_path: Path) -> None:
-    workspace = make_workspace(tmp_path / "workspace", quantization={"group_size": 64})
-    message = refusal(workspace, CheckpointError)
-    assert "224" in message
-    assert "64" in message
 
 
 def test_a_precision_that_the_backend_does_not_make(tmp_path: Path) -> None:
