@@ -19,7 +19,7 @@ usage() {
 }
 
 workspace=$(CDPATH="" cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
-files=(modeling_aquila_vacc.py config_vacc.json)
+files=(modeling_aquila_vacc.py quantization_vacc.py)
 
 copy=false
 force=false
