@@ -22,7 +22,7 @@ LARGE_STACK = {"VACC_STACK_SIZE": "256"}
 _SKIPPED = {
     Stage.CALIBRATE: "vamc reads the set itself",
     Stage.EXPORT: "vamc reads the checkpoint",
-    Stage.VERIFY: "what vamc makes needs the card",
+    Stage.VERIFY: "the card alone can run it",
 }
 
 

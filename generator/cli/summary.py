@@ -79,15 +79,17 @@ def print_summary(
 
 
 def next_commands(root: Path, records: Sequence[StageRecord]) -> list[str]:
-    """What to do with what was compiled, one command for each job that is whole."""
-    return [
-        f"vacc-gen run {shlex.quote(str(root))} --precision {record.precision.value} "
-        '--prompt "In the beginning"'
-        for record in records
-        if record.stage is Stage.COMPILE
-        and record.precision
-        and any(Path(output.path).name == DECODE_GRAPH for output in record.outputs)
-    ]
+    """What to do with what was compiled: run it here, or serve it on the card."""
+    commands = []
+    for record in records:
+        if record.stage is Stage.COMPILE and record.precision and record.outputs:
+            precision = record.precision.value
+            if any(Path(output.path).name == DECODE_GRAPH for output in record.outputs):
+                run = f"vacc-gen run {shlex.quote(str(root))} --precision {precision}"
+                commands.append(f'{run} --prompt "In the beginning"')
+            else:
+                commands.append(f"{shlex.quote(str(root / 'scripts' / 'serve.sh'))} {precision}")
+    return commands
 
 
 def _merge_skipped(records: Sequence[StageRecord]) -> list[tuple[StageRecord, str]]:
