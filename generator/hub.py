@@ -117,11 +117,14 @@ class Hub:
         Raises:
             FetchError: the hub does not answer, or the connection broke for good. `partial` stays.
         """
+        self._ask(file.name, lambda: self._append(file, partial))
+
+    def _append(self, file: RemoteFile, partial: Path) -> None:
         from huggingface_hub.file_download import http_get
 
         # A compressed answer could not be resumed.
         headers = {**self._client.utils.build_hf_headers(), "Accept-Encoding": "identity"}
-        with self._explained(file.name), _ReportingWriter(partial, self._progress) as writer:
+        with _ReportingWriter(partial, self._progress) as writer:
             http_get(
                 file.url,
                 writer,
