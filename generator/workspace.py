@@ -35,8 +35,9 @@ class Workspace:
     def files(self) -> tuple[EmittedFile, ...]:
         """Return what should stand in the workspace beside vacc.yaml."""
         from vacc_gen.generator.emit.files import emit
+        from vacc_gen.generator.environment import read_own_lock
 
-        return emit(self.plan, self.model_config)
+        return emit(self.plan, self.model_config, read_own_lock(self.root))
 
     def states(self) -> list[FileState]:
         """Return how each generated file stands to what the recipe asks for."""

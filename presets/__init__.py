@@ -91,6 +91,18 @@ class _Known:
         """Return the sizes of the model called `model`, in any mix of capitals, or None."""
         return MODELS.find(model).geometry.model_dump() if model in MODELS else None
 
+    def is_verified(self, model: str) -> bool:
+        """Whether the sizes of the model called `model` are sure."""
+        return model in MODELS and MODELS.find(model).geometry_source.verified
+
+    def names(self, shelf: str) -> Sequence[str]:
+        """Return the names of all presets of a kind."""
+        return SHELVES[shelf].names()
+
+    def die_memory_bytes(self, card: str) -> int | None:
+        """Return the memory of one die of a card, or None."""
+        return CARDS.find(card).die_memory_bytes if card in CARDS else None
+
     def pin_facts(self) -> PinFacts:
         """Return what is known of packages beside each other, and of their wheels."""
         return pin_facts()

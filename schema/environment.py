@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from vacc_gen.schema.base import Strict
+from vacc_gen.schema.pins import parse_pin
 
-Requirement = Annotated[
-    str,
-    Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*(\[[A-Za-z0-9,._-]+\])?\s*([<>=!~].*)?$"),
-]
+DEFAULT_PLATFORM = "x86_64-unknown-linux-gnu"
+"""A target triple, as uv names platforms: the machines that the vendor's cards sit in."""
+
+
+def _checked(requirement: str) -> str:
+    parse_pin(requirement)
+    return requirement
+
+
+Requirement = Annotated[str, AfterValidator(_checked)]
+"""Names and bounds of versions, as pip takes them; no marker and no URL."""
 
 
 class Environment(Strict):
@@ -25,6 +33,13 @@ class Environment(Strict):
     python: Literal["3.8", "3.9", "3.10", "3.11", "3.12", "3.13"] = Field(
         default="3.10", description="the interpreter's version"
     )
+    platform: str = Field(
+        default=DEFAULT_PLATFORM,
+        pattern=r"^[a-z0-9_-]+$",
+        description="what the lock is resolved for, such as aarch64-unknown-linux-gnu",
+    )
     pins: tuple[Requirement, ...] = Field(
-        default=(), description="requirements beyond the preset's, in pip's notation"
+        default=(),
+        description="requirements in pip's notation; a package named here has these in place of "
+        "the preset's, and is added where the preset has none",
     )

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -155,6 +155,9 @@ class VersionSet:
             )
         )
 
+    def __or__(self, other: VersionSet) -> VersionSet:
+        return (self.complement() & other.complement()).complement()
+
     def __le__(self, other: VersionSet) -> bool:
         """Whether every version of this set is in `other`."""
         return not self & other.complement()
@@ -170,6 +173,7 @@ class VersionSet:
 
 
 ANY_VERSION = VersionSet((_Interval(_LOWEST, _HIGHEST),))
+NO_VERSION = VersionSet(())
 
 
 def parse_specifiers(text: str) -> VersionSet:
@@ -295,7 +299,7 @@ def normalized_name(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name.strip()).lower()
 
 
-def versions_by_name(pins: Iterator[Pin] | tuple[Pin, ...]) -> dict[str, VersionSet]:
+def versions_by_name(pins: Iterable[Pin]) -> dict[str, VersionSet]:
     """Return what all pins of a package together allow, by package."""
     allowed: dict[str, VersionSet] = {}
     for pin in pins:

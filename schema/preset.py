@@ -106,26 +106,31 @@ class CalibrationSet(Strict):
     source: str = Field(min_length=1, description="where the settings come from")
 
 
-class Bound(Strict):
-    """A limit that we added to the vendor's pins, and why."""
-
-    requirement: Requirement
-    reason: str = Field(min_length=1)
-
-
 class EnvironmentPreset(Strict):
-    """A set of pins for the compiler's environment, resolved and tried.
+    """A set of pins for the compiler's environment.
 
-    The resolved packages, with hashes, stand beside it in `<name>.txt`; what was asked of the
-    resolver in `<name>.in`.
+    The resolved packages, with hashes, stand beside it in `<name>.txt`. The bounds that were added
+    follow from presets/pins.yaml.
     """
 
     name: str = Field(min_length=1)
     summary: str = Field(min_length=1)
     python: str = Field(pattern=r"^3\.\d+$")
     platform: str = Field(min_length=1, description="what the lock was resolved for")
-    resolver: str = Field(min_length=1, description="what resolved the lock")
+    lock: str | None = Field(
+        default=None, description="the preset whose lock is the answer to these pins, too"
+    )
+    resolver: str | None = Field(
+        default=None,
+        description="what resolved the lock; unset, and no `lock` either: none can be made",
+    )
     asked: tuple[Requirement, ...] = Field(description="the vendor's published pins")
     asked_source: str = Field(min_length=1, description="where those are published")
-    bounds: tuple[Bound, ...] = Field(description="what we added")
-    tested: tuple[str, ...] = Field(description="what was run in this environment, and passed")
+    tested: tuple[str, ...] = Field(
+        default=(), description="what was run in the installed lock, and passed"
+    )
+
+    @property
+    def lock_name(self) -> str | None:
+        """The preset whose `.txt` answers these pins, or None."""
+        return self.lock or (self.name if self.resolver else None)

@@ -7,11 +7,14 @@ import sys
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vacc_gen.schema.check import Selection
 from vacc_gen.schema.errors import UsageError
 from vacc_gen.schema.sources import STDIN, parents
+
+if TYPE_CHECKING:
+    from vacc_gen.schema.compatibility import PinFacts
 
 
 class PresetModels:
@@ -25,6 +28,11 @@ class PresetModels:
         sizes: Mapping[str, Any] | None = self._values("models", model).get("geometry")
         return sizes
 
+    def is_verified(self, model: str) -> bool:
+        """Whether the sizes of the model called `model` are sure."""
+        source: Mapping[str, Any] = self._values("models", model).get("geometry_source", {})
+        return source.get("verified") is True
+
     def names(self, shelf: str) -> Sequence[str]:
         """Return the names of all presets of a kind: models or cards."""
         return [file.stem for file in self._files(shelf)]
@@ -34,13 +42,33 @@ class PresetModels:
         memory_bytes: int | None = self._values("cards", card).get("die_memory_bytes")
         return memory_bytes
 
+    def pin_facts(self) -> PinFacts:
+        """Return what is known of packages beside each other, and of their wheels."""
+        from vacc_gen.schema.compatibility import PinFacts
+        from vacc_gen.schema.document import load
+
+        folder = self._folder()
+        if folder is None:
+            return PinFacts()
+        file = folder / "pins.yaml"
+        return PinFacts.from_values(load(file.read_bytes(), str(file)).values)
+
+    def environment_pins(self, preset: str) -> Sequence[str]:
+        """Return the requirements of an environment preset; none where there is no such preset."""
+        asked: Sequence[str] = self._values("environments", preset).get("asked", ())
+        return asked
+
     @cache  # noqa: B019  # one exists, for as long as the program
     def _files(self, shelf: str) -> list[Path]:
+        folder = self._folder()
+        return sorted((folder / shelf).glob("*.yaml")) if folder else []
+
+    def _folder(self) -> Path | None:
         from importlib.util import find_spec
 
         room = find_spec("vacc_gen.presets")
         folders = room.submodule_search_locations if room else None
-        return sorted((Path(folders[0]) / shelf).glob("*.yaml")) if folders else []
+        return Path(folders[0]) if folders else None
 
     @cache  # noqa: B019  # as above
     def _values(self, shelf: str, name: str) -> Mapping[str, Any]:

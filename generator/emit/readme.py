@@ -5,21 +5,17 @@ from __future__ import annotations
 import shlex
 from pathlib import PurePosixPath
 
-from vacc_gen import presets
 from vacc_gen.generator.emit.emitted import EmittedFile
 from vacc_gen.generator.emit.scripts import script_values
 from vacc_gen.generator.emit.template import render
+from vacc_gen.generator.environment import Lock, missing_lock_reason
 from vacc_gen.generator.plan import Plan, is_placeholder
 
 
-def readme(plan: Plan) -> EmittedFile:
-    """Return the workspace's README."""
+def readme(plan: Plan, lock: Lock | None) -> EmittedFile:
+    """Return the workspace's README; `lock` is the environment's, None where there is none."""
     recipe = plan.recipe
     unknown = is_placeholder(recipe.model.checkpoint)
-    lock = presets.ENVIRONMENTS.find(recipe.environment.preset)
-    stale = [f"it lacks {pin}" for pin in recipe.environment.pins]
-    if lock.python != recipe.environment.python:
-        stale.append(f"it was resolved for Python {lock.python}")
     text = render(
         "README.md.jinja",
         **script_values(plan),
@@ -27,8 +23,7 @@ def readme(plan: Plan) -> EmittedFile:
         summary=plan.preset.summary,
         target=recipe.target,
         environment=recipe.environment,
-        lock=lock,
-        stale_lock="; ".join(stale),
+        missing_lock=None if lock else missing_lock_reason(recipe.environment),
         folder=" DIR" if unknown else "",
         checkpoint_word="DIR" if unknown else shlex.quote(recipe.model.checkpoint),
     )

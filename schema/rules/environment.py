@@ -1,4 +1,4 @@
-"""VG19: the pins of a recipe's environment."""
+"""VG18: the pins of a recipe's environment."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _DEFAULT_PYTHON = "3.10"
 _PINS = ("environment", "pins")
 
 
-@rule("VG190", Severity.ERROR, "pin that no lock can answer", scope="recipe")
+@rule("VG185", Severity.ERROR, "pin that no lock can answer", scope="recipe")
 def unreadable_pin(subject: Subject) -> Iterator[Finding]:
     """A pin is no requirement of a package's versions in pip's notation.
 
@@ -39,7 +39,7 @@ def unreadable_pin(subject: Subject) -> Iterator[Finding]:
             yield Finding(subject.span(*_PINS, index), str(pin))
 
 
-@rule("VG191", Severity.ERROR, "pins that cannot be installed", scope="recipe")
+@rule("VG186", Severity.ERROR, "pins that cannot be installed", scope="recipe")
 def uninstallable_pins(subject: Subject) -> Iterator[Finding]:
     """Two pins of a package exclude each other, or a pinned version has no wheel for the Python.
 
@@ -65,7 +65,7 @@ def uninstallable_pins(subject: Subject) -> Iterator[Finding]:
     yield from _findings(subject, ("contradiction", "python", "source-only"))
 
 
-@rule("VG192", Severity.ERROR, "pins that are known to break together", scope="recipe")
+@rule("VG187", Severity.ERROR, "pins that are known to break together", scope="recipe")
 def breaking_pins(subject: Subject) -> Iterator[Finding]:
     """Two packages can be installed beside each other and do not run.
 
@@ -88,31 +88,6 @@ def breaking_pins(subject: Subject) -> Iterator[Finding]:
             - numpy==1.26.4
     """
     yield from _findings(subject, ("companion",))
-
-
-@rule("VG193", Severity.ERROR, "unknown environment preset", scope="recipe")
-def unknown_environment(subject: Subject) -> Iterator[Finding]:
-    """`environment.preset` names no set of pins that ships with vacc-gen.
-
-    Bad:
-        version: 2
-        model: {preset: falcon-7b, checkpoint: /path/to/falcon-7b}
-        environment:
-          preset: falcon-py27
-    Good:
-        version: 2
-        model: {preset: falcon-7b, checkpoint: /path/to/falcon-7b}
-        environment:
-          preset: falcon-py310
-    """
-    name = subject.get("environment", "preset")
-    known = subject.known.names("environments")
-    if isinstance(name, str) and known and name.casefold() not in map(str.casefold, known):
-        yield Finding(
-            subject.span("environment", "preset"),
-            f"no environment is called {name!r}",
-            f"known: {', '.join(known)}",
-        )
 
 
 def _findings(subject: Subject, kinds: tuple[str, ...]) -> Iterator[Finding]:

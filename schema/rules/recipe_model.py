@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from vacc_gen.schema import edits
 from vacc_gen.schema.diagnostics import Severity
@@ -14,7 +13,7 @@ from vacc_gen.schema.subject import Finding, Subject
 
 @rule("VG190", Severity.ERROR, "unknown preset", scope="recipe", fix="safe")
 def unknown_preset(subject: Subject) -> Iterator[Finding]:
-    """No model or card of this name comes with vacc-gen.
+    """No model, card or environment of this name comes with vacc-gen.
 
     Bad:
         version: 2
@@ -32,6 +31,7 @@ def unknown_preset(subject: Subject) -> Iterator[Finding]:
     for shelf, noun, steps in (
         ("models", "model", ("model", "preset")),
         ("cards", "card", ("target", "card")),
+        ("environments", "environment", ("environment", "preset")),
     ):
         name, known = subject.get(*steps), subject.known.names(shelf)
         if not isinstance(name, str) or not known:
@@ -132,7 +132,9 @@ def group_size(subject: Subject) -> Iterator[Finding]:
 def checkpoint_against_preset(subject: Subject) -> Iterator[Finding]:
     """The checkpoint is there, and its config.json has other sizes than the preset.
 
-    The example needs a weight folder; see `model.checkpoint`.
+    A vocabulary or a number of positions of its own is no fault: fine-tunes have that. Where the
+    preset's sizes are not verified this is a warning, and the checkpoint's own count. The example
+    needs a weight folder; see `model.checkpoint`.
 
     Bad:
         version: 2
@@ -141,37 +143,29 @@ def checkpoint_against_preset(subject: Subject) -> Iterator[Finding]:
         version: 2
         model: {preset: falcon-7b, checkpoint: /path/to/falcon-7b}
     """
-    from vacc_gen.schema.checkpoint_facts import geometry_of
+    from vacc_gen.schema.checkpoint_facts import geometry_of, shape_difference
 
     preset, checkpoint = subject.get("model", "preset"), subject.get("model", "checkpoint")
     if not isinstance(preset, str) or not isinstance(checkpoint, str):
         return
     expected = subject.known.geometry(preset)
     found = geometry_of(Path(subject.document.path).parent / checkpoint) if expected else None
-    if expected and found:
-        apart = _difference(expected, found)
-        if apart:
-            yield Finding(
-                subject.span("model", "checkpoint"),
-                f"the checkpoint is not {preset}: {apart}",
-                "choose the preset of this checkpoint, or the checkpoint of this preset",
-            )
-
-
-def _difference(expected: Mapping[str, Any], found: Mapping[str, Any]) -> str:
-    """Say where two geometries differ; figures that either lacks do not count."""
-    return ", ".join(
-        f"{key} {found[key]}, not {value}"
-        for key, value in expected.items()
-        if key != "parameters" and value is not None and found.get(key) not in (None, value)
-    )
+    difference = shape_difference(expected, found) if expected and found else None
+    if difference:
+        yield Finding(
+            subject.span("model", "checkpoint"),
+            f"the checkpoint is no {preset}: {difference}",
+            "choose the preset of this checkpoint, or the checkpoint of this preset",
+            severity=None if subject.known.is_verified(preset) else Severity.WARNING,
+        )
 
 
 @rule("VG195", Severity.WARNING, "weights and cache exceed the card", scope="recipe")
 def does_not_fit(subject: Subject) -> Iterator[Finding]:
     """Weights and KV cache of a die, by our estimate, need more memory than a die of the card has.
 
-    The estimate counts one request at a time, and no activations or code.
+    The estimate counts 16 requests at once, as `vastgenx serve` takes them by default, and no
+    activations or code; docs/memory.md has the formula.
 
     Bad:
         version: 2
@@ -194,13 +188,13 @@ def does_not_fit(subject: Subject) -> Iterator[Finding]:
     geometry = Geometry.model_validate(sizes)
     for precision in subject.get("precisions") or ("fp16", "int8"):
         kind, tp = Precision(precision), subject.get("target", "tp") or 4
-        need_bytes = footprint(geometry, kind, tp, total, batch=1).total_bytes
+        need_bytes = footprint(geometry, kind, tp, total).total_bytes
         if need_bytes > memory_bytes:
             enough = next(
                 (
                     choice
                     for choice in TP_CHOICES
-                    if footprint(geometry, kind, choice, total, batch=1).total_bytes <= memory_bytes
+                    if footprint(geometry, kind, choice, total).total_bytes <= memory_bytes
                 ),
                 None,
             )

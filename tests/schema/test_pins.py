@@ -66,6 +66,7 @@ def test_specifiers_match_what_packaging_matches(text, version):
 def test_set_algebra_agrees_with_membership(a, b, version):
     ours, theirs, one = parse_specifiers(a), parse_specifiers(b), parse_version(version)
     assert (one in (ours & theirs)) == (one in ours and one in theirs)
+    assert (one in (ours | theirs)) == (one in ours or one in theirs)
     assert (one in ours.complement()) == (one not in ours)
     assert ours.complement().complement() == ours
     assert ours & theirs <= ours
