@@ -17,6 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vacc_gen.generator.backends.session import open_session
 from vacc_gen.schema.errors import MissingExtraError, UnreadableError, UsageError
 
 if TYPE_CHECKING:
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
 
 PREFILL_GRAPH, DECODE_GRAPH, WEIGHTS_FILE = "prefill.onnx", "decode.onnx", "weights.bin"
 MANIFEST_FILE = "manifest.json"
-
-_ERRORS_ONLY = 3
-"""ONNX Runtime's log severity: without it, library warnings would mix into our output."""
 
 
 class OnnxRuntimeModel:
@@ -140,11 +138,11 @@ class OnnxRuntimeModel:
 
     @cached_property
     def _prefill_session(self) -> Any:
-        return _open_session(self.folder / PREFILL_GRAPH, self._threads)
+        return open_session(self.folder / PREFILL_GRAPH, threads=self._threads)
 
     @cached_property
     def _decoder(self) -> _Decoder:
-        return _Decoder(_open_session(self.folder / DECODE_GRAPH, self._threads))
+        return _Decoder(open_session(self.folder / DECODE_GRAPH, threads=self._threads))
 
 
 class _Decoder:
@@ -232,29 +230,6 @@ def check_folder(folder: Path) -> None:
             raise UnreadableError(
                 f"{file} is {state}, its manifest says {length_bytes} bytes", "build again"
             )
-
-
-def _open_session(graph: Path, threads: int | None) -> Any:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = _ERRORS_ONLY
-    options.intra_op_num_threads = threads or 0
-    if not _is_quantized(graph):
-        # Packed copies of float matrices double the memory and save no time: one row at a time is
-        # bound by reading the weights. int8 matrices must be packed to be fast at all.
-        options.add_session_config_entry("session.disable_prepacking", "1")
-    try:
-        return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # the runtime's exceptions share no public base
-        raise UnreadableError(
-            f"ONNX Runtime cannot load {graph}: {error}", "build again"
-        ) from error
-
-
-def _is_quantized(graph: Path) -> bool:
-    """Whether a graph multiplies by int8 matrices; graphs are small, their weights are beside."""
-    return b"MatMulNBits" in graph.read_bytes()
 
 
 def _input_shape(session: Any, name: str) -> list[int]:

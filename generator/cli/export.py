@@ -26,7 +26,7 @@ def export(
     total: Annotated[
         int | None, typer.Option(help="Prompt and answer in tokens, a multiple of 16.")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace what is in the folder.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an earlier export.")] = False,
 ) -> None:
     """Export a Falcon checkpoint to ONNX.
 

@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vacc_gen.generator.backends.onnxruntime import DECODE_GRAPH, MANIFEST_FILE, PREFILL_GRAPH
 from vacc_gen.generator.pipeline.checkpoint import Checkpoint
 from vacc_gen.generator.pipeline.quantize import Quantizer, RoundToNearest, group_size_for
 from vacc_gen.generator.pipeline.staging import staged_folder
@@ -32,7 +33,7 @@ from vacc_gen.schema.target import LENGTH_STEP_TOKENS
 if TYPE_CHECKING:
     from vacc_gen.generator.pipeline.positions import Axes
 
-PREFILL_GRAPH, DECODE_GRAPH, DYNAMIC_GRAPH = "prefill.onnx", "decode.onnx", "model.onnx"
+DYNAMIC_GRAPH = "model.onnx"
 
 SIDE_FILES = (
     "config.json",
@@ -45,6 +46,11 @@ SIDE_FILES = (
     "merges.txt",
 )
 """Copied beside the graphs where the checkpoint has them, so that the folder runs by itself."""
+
+EXPORTED_FILES = frozenset(
+    (PREFILL_GRAPH, DECODE_GRAPH, DYNAMIC_GRAPH, WEIGHTS_FILE, MANIFEST_FILE, *SIDE_FILES)
+)
+"""All that a replaced folder may hold: anything else is somebody's own."""
 
 GRAPH_ALLOWANCE_BYTES = 16 << 20
 """Room asked for beyond the weights: graphs and tokenizer take a few MB."""
@@ -97,11 +103,11 @@ def export_graphs(
     The folder appears complete or not at all. `quantization` and `quantizer` (round to nearest
     unless another is given) count for int8 only. Each graph carries `metadata` in its
     `metadata_props`, and with it the tool's version and the checkpoint's fingerprint. An `out_dir`
-    that is not empty is refused unless `force`, which replaces it whole.
+    that is not empty is refused; with `force`, one that holds an earlier export is replaced.
 
     Raises:
         MissingExtraError: torch or onnx is not installed.
-        UsageError: `out_dir` is not empty.
+        UsageError: `out_dir` is in use, or holds the checkpoint.
         CheckpointError: the checkpoint cannot be read, or no group size divides its widths.
         StageError: there is not enough disk; nothing was written.
     """
@@ -213,7 +219,14 @@ def _refuse_used_folder(out_dir: Path, checkpoint: Path, force: bool) -> None:
         raise UsageError(f"{out_dir} holds the checkpoint itself", "choose another folder")
     if out_dir.exists() and not out_dir.is_dir():
         raise UsageError(f"{out_dir} is a file, not a folder")
-    if not force and out_dir.is_dir() and any(out_dir.iterdir()):
+    present = sorted(file.name for file in out_dir.iterdir()) if out_dir.is_dir() else []
+    if present and not force:
         raise UsageError(
             f"{out_dir} is not empty", "choose another folder, or replace this one with --force"
+        )
+    strangers = [name for name in present if name not in EXPORTED_FILES]
+    if strangers:
+        raise UsageError(
+            f"{out_dir} holds what no export wrote, among it {', '.join(strangers[:3])}",
+            "choose another folder, or move that away: --force replaces earlier exports only",
         )

@@ -231,16 +231,26 @@ def test_an_interrupted_replacement_leaves_the_old_one(checkpoint, tmp_path):
     assert list(tmp_path.iterdir()) == [out]
 
 
-def test_a_used_folder_is_refused_and_replaced_by_force(checkpoint, tmp_path):
+def test_a_used_folder_is_refused_and_an_export_replaced_by_force(checkpoint, tmp_path):
+    out = tmp_path / "out"
+    export_graphs(checkpoint, out, dtype="int8", lengths=LENGTHS)
+    (out / "manifest.json").write_text("{}")
+    with pytest.raises(UsageError, match="is not empty"):
+        export_graphs(checkpoint, out, dtype="fp16")
+    assert (out / "decode.onnx").exists()
+    export_graphs(checkpoint, out, dtype="fp16", force=True)
+    assert (out / "model.onnx").exists()
+    assert not (out / "decode.onnx").exists()
+    assert not (out / "manifest.json").exists()
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_force_takes_no_file_that_is_not_an_export_s(checkpoint, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "precious.txt").write_text("mine")
-    with pytest.raises(UsageError, match="is not empty"):
-        export_graphs(checkpoint, tmp_path / "out", dtype="int8")
+    with pytest.raises(UsageError, match=r"no export wrote, among it precious\.txt"):
+        export_graphs(checkpoint, tmp_path / "out", dtype="int8", force=True)
     assert (tmp_path / "out" / "precious.txt").read_text() == "mine"
-    export_graphs(checkpoint, tmp_path / "out", dtype="int8", force=True)
-    assert not (tmp_path / "out" / "precious.txt").exists()
-    assert (tmp_path / "out" / "weights.bin").exists()
-    assert list(tmp_path.iterdir()) == [tmp_path / "out"]
 
 
 def test_an_empty_folder_is_used(checkpoint, tmp_path):

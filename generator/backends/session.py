@@ -1,0 +1,112 @@
+"""Opens ONNX Runtime sessions so that a model needs as little memory as its dtype allows.
+
+fp32  Weights stay mapped from weights.bin: nothing is copied, loading takes no time.
+int8  Weights are packed into a copy of their own size, without which they would be 90 times slower.
+fp16  The runtime computes in fp32 on most processors. It would keep an fp32 copy of all weights,
+      in each session. Where that is too much, weights stay mapped and are cast as they are used:
+      half as fast a token, and about two of the widest matrices in memory instead of all.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from vacc_gen.schema.errors import UnreadableError
+
+ERRORS_ONLY = 3
+"""ONNX Runtime's log severity: below it, the library's warnings would mix into our output."""
+
+FP32_COPIES = 4
+"""What two fp16 sessions (prefill and decode) copy: each weight as fp32, twice its size."""
+
+MEMORY_SHARE = 0.5
+"""Of the available memory that such copies may take; the rest is for the work itself."""
+
+
+def open_session(graph: Path, *, threads: int | None, frugal: bool | None = None) -> Any:
+    """Open `graph` as an InferenceSession on the CPU.
+
+    `frugal` says whether fp16 weights are cast as they are used; None: where their copies would
+    take more than half of the available memory.
+
+    Raises:
+        UnreadableError: ONNX Runtime cannot load it.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = ERRORS_ONLY
+    options.intra_op_num_threads = threads or 0
+    dtype = _dtype_of(graph)
+    if dtype != "int8":
+        # One row times a matrix is bound by reading the matrix: packing it saves no time.
+        options.add_session_config_entry("session.disable_prepacking", "1")
+    if dtype == "fp16" and (_must_be_frugal(graph) if frugal is None else frugal):
+        _cast_as_used(onnxruntime, options)
+    try:
+        return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # the runtime's exceptions share no public base
+        raise UnreadableError(
+            f"ONNX Runtime cannot load {graph}: {error}", "build again"
+        ) from error
+
+
+def _cast_as_used(onnxruntime: Any, options: Any) -> None:
+    """Keep casts of weights in the graph, each right before its use, in memory that is reused.
+
+    Beyond the basic level, casts of constants are folded into copies. In the default order, all
+    casts run first; with memory patterns, each gets room of its own.
+    """
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.execution_order = onnxruntime.ExecutionOrder.PRIORITY_BASED
+    options.enable_mem_pattern = False
+    _share_tight_arena()
+    options.add_session_config_entry("session.use_env_allocators", "1")
+
+
+@cache
+def _share_tight_arena() -> None:
+    """Register, once a process, an arena for all sessions that grows by just what is asked."""
+    import onnxruntime
+
+    same_as_requested = 1
+    config = onnxruntime.OrtArenaCfg({"arena_extend_strategy": same_as_requested})
+    info = onnxruntime.OrtMemoryInfo(
+        "Cpu",
+        onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR,
+        0,
+        onnxruntime.OrtMemType.DEFAULT,
+    )
+    onnxruntime.create_and_register_allocator(info, config)
+
+
+def _must_be_frugal(graph: Path) -> bool:
+    weights_bytes = sum(file.stat().st_size for file in graph.parent.glob("weights.bin"))
+    return FP32_COPIES * weights_bytes > MEMORY_SHARE * available_bytes()
+
+
+def available_bytes() -> int:
+    """Memory that can be taken without swapping: the machine's, or less in a container."""
+    try:
+        meminfo = Path("/proc/meminfo").read_text()
+        available = int(re.findall(r"MemAvailable: *(\d+) kB", meminfo)[0]) * 1024
+    except (OSError, IndexError):
+        available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        limit = int(Path("/sys/fs/cgroup/memory.max").read_text())
+    except (OSError, ValueError):  # no container, or "max"
+        return available
+    return min(available, limit)
+
+
+def _dtype_of(graph: Path) -> str | None:
+    """The dtype that export put into the graph's metadata, read without parsing the graph.
+
+    In a serialized StringStringEntryProto the key is followed by tag 0x12, a length, the value.
+    """
+    found = re.search(rb"vacc_gen\.dtype\x12.([a-z0-9]{4})", graph.read_bytes(), re.DOTALL)
+    return found[1].decode() if found else None
