@@ -12,7 +12,7 @@ from typing import Literal
 
 from vacc_gen import presets
 from vacc_gen.generator.plan import check_architecture, is_placeholder
-from vacc_gen.generator.recognition import describe, recognize, shape_difference
+from vacc_gen.generator.recognition import describe, differs, recognize
 from vacc_gen.generator.workspace import read_model_config
 from vacc_gen.schema.calibration import Calibration
 from vacc_gen.schema.environment import Environment
@@ -139,7 +139,7 @@ class Choices:
             return found.preset, (f"{folder}: {found.seen}: {found.preset.name}{alike}",)
         check_architecture(preset, config)
         geometry = geometry_from_config(config)
-        difference = shape_difference(preset.geometry, geometry)
+        difference = differs(preset, geometry)
         notes = (f"{folder}: {describe(config, geometry)}",)
         if difference is None:
             return preset, notes

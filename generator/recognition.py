@@ -9,12 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from vacc_gen import presets
+from vacc_gen.schema.checkpoint_facts import shape_difference
 from vacc_gen.schema.errors import CheckpointError, UsageError
 from vacc_gen.schema.model import Geometry, geometry_from_config
 from vacc_gen.schema.preset import ModelPreset
-
-SHAPE = ("layers", "hidden_size", "attention_heads", "kv_heads", "head_size", "ffn_hidden_size")
-"""The sizes that make a model what it is; a fine-tune may have more words or other lengths."""
 
 SHOWN_CANDIDATES = 8
 
@@ -43,7 +41,7 @@ def recognize(folder: Path, config: Mapping[str, Any]) -> Recognized:
     geometry = geometry_from_config(config)
     seen = describe(config, geometry)
     of_type = [one for one in presets.MODELS.all() if config.get("model_type") in one.model_types]
-    fitting = [one for one in of_type if shape_difference(one.geometry, geometry) is None]
+    fitting = [one for one in of_type if not differs(one, geometry)]
     if not fitting:
         raise CheckpointError(
             f"{folder} fits no preset: {seen}",
@@ -74,14 +72,9 @@ def describe(config: Mapping[str, Any], geometry: Geometry) -> str:
     )
 
 
-def shape_difference(preset: Geometry, checkpoint: Geometry) -> str | None:
-    """Return the sizes in which a checkpoint is another model, in words; None if in none."""
-    differing = [
-        f"{name} is {getattr(checkpoint, name)}, the preset's {getattr(preset, name)}"
-        for name in SHAPE
-        if getattr(checkpoint, name) != getattr(preset, name)
-    ]
-    return "; ".join(differing) or None
+def differs(preset: ModelPreset, geometry: Geometry) -> str | None:
+    """Return the sizes in which a checkpoint is another model than the preset's, in words."""
+    return shape_difference(preset.geometry.model_dump(), geometry.model_dump())
 
 
 def _narrow(

@@ -9,6 +9,9 @@ from typing import Any
 
 from vacc_gen.schema.errors import CheckpointError
 
+SHAPE = ("layers", "hidden_size", "attention_heads", "kv_heads", "head_size", "ffn_hidden_size")
+"""The sizes that make a model what it is; a fine-tune may have more words or other lengths."""
+
 MAX_JSON_BYTES = 64 << 20
 """Largest config or index that is read; an index of 100,000 tensors has about 10 MB."""
 
@@ -37,3 +40,16 @@ def geometry_of(folder: Path) -> Mapping[str, Any] | None:
         return geometry_from_config(config).model_dump()
     except CheckpointError:
         return None
+
+
+def shape_difference(expected: Mapping[str, Any], found: Mapping[str, Any]) -> str | None:
+    """Return the sizes in which a checkpoint is another model, in words; None if in none.
+
+    Both are fields of `schema.model.Geometry`; sizes that either lacks do not count.
+    """
+    differing = [
+        f"{name} is {found[name]}, the preset's {expected[name]}"
+        for name in SHAPE
+        if None not in (expected.get(name), found.get(name)) and expected[name] != found[name]
+    ]
+    return "; ".join(differing) or None

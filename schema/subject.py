@@ -21,6 +21,9 @@ class Known(Protocol):
         The keys are the fields of `schema.model.Geometry`.
         """
 
+    def is_verified(self, model: str) -> bool:
+        """Whether a model's sizes are sure; where they are not, a checkpoint's own win."""
+
     def names(self, shelf: str) -> Sequence[str]:
         """Return the names of all presets of a kind: models or cards; none where not known."""
 
@@ -40,6 +43,10 @@ class KnowsNothing:
     def geometry(self, model: str) -> Mapping[str, Any] | None:
         """Return None."""
         return None
+
+    def is_verified(self, model: str) -> bool:
+        """Return False."""
+        return False
 
     def names(self, shelf: str) -> Sequence[str]:
         """Return nothing."""
@@ -108,6 +115,15 @@ class Subject:
     def has(self, *steps: str | int) -> bool:
         """Whether something stands at a path, right or wrong."""
         return self.document.node(*steps) is not None
+
+    def is_sound(self, *steps: str | int) -> bool:
+        """Whether the structural check has found nothing wrong at a path or below it."""
+        return not any(
+            problem.facts.get("steps", ())[: len(steps)] == steps
+            for problems in self.problems.values()
+            for problem in problems
+            if "steps" in problem.facts
+        )
 
     def span(self, *steps: str | int) -> Span:
         """Return where the value at a path stands; where it is absent, the nearest section's key."""
