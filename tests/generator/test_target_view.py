@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from vacc_gen import presets
@@ -57,3 +59,9 @@ def test_no_line_is_wider_than_a_terminal(card):
 )
 def test_a_bar_is_as_long_as_its_parts(weights, cache, drawn):
     assert bar(Footprint(Precision.FP16, 1, weights, cache), CARD, width=8) == drawn
+
+
+def test_the_guide_shows_what_is_printed():
+    guide = (Path(__file__).parents[2] / "docs" / "memory.md").read_text(encoding="utf-8")
+    lines = target_lines(target_plan(geometry("falcon-40b"), BOTH, 8, 2048, CARD))
+    assert "\n".join(lines) in guide
