@@ -41,7 +41,8 @@ def build(
     from vacc_gen.generator.pipeline.selection import select_backend
     from vacc_gen.generator.workspace import load_workspace
 
-    signal.signal(signal.SIGTERM, _terminated)
+    for number in (signal.SIGTERM, signal.SIGHUP):  # HUP: the terminal was closed
+        signal.signal(number, _terminated)
     quiet_libraries()
     workspace = load_workspace(folder.absolute())
     options = BuildOptions(Stage(until), tuple(precision or ()), force)

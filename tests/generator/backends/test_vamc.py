@@ -178,7 +178,10 @@ def test_a_weight_folder_that_is_not_prepared_is_noted(path: Path, workspace: Wo
     assert "lacks modeling_falcon_vacc.py, config_vacc.json: run scripts/prepare.sh" in notes[0]
 
 
-@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "exit_code"),
+    [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)],
+)
 def test_an_interrupted_build_takes_the_compiler_with_it(
     path: Path, workspace: Workspace, number: signal.Signals, exit_code: int
 ) -> None:
