@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import os
+import shlex
+import sys
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from vacc_gen.generator.cli.completion import complete_card, complete_environment, complete_model
+
+if TYPE_CHECKING:
+    from vacc_gen.generator.choices import Choices
 
 
 def new(
@@ -67,11 +73,14 @@ def new(
         bool, typer.Option("--force", help="Write over an existing workspace, hand edits included.")
     ] = False,
 ) -> None:
-    """Make a workspace: recipe, compile configs, modeling file, scripts, environment."""
-    from vacc_gen.generator.choices import Choices, next_steps
-    from vacc_gen.generator.emit.recipe_yaml import recipe_text
-    from vacc_gen.generator.target_view import plan_target, target_lines
-    from vacc_gen.generator.workspace import create
+    """Make a workspace: recipe, compile configs, modeling file, scripts, environment.
+
+    On a terminal, without --model and --checkpoint, it asks, and ends with the line that would
+    have done the same.
+
+    Example: vacc-gen new --model falcon-7b-instruct --card VA16
+    """
+    from vacc_gen.generator.choices import Choices
 
     choices = Choices(
         model=model,
@@ -88,6 +97,31 @@ def new(
         align_qkv=align_qkv,
         environment=environment,
     )
+    asks = model is None and checkpoint is None and _on_a_terminal()
+    if asks:
+        choices = _asked(choices)
+    _make(choices, force, tells_command=asks)
+
+
+def _on_a_terminal() -> bool:
+    return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def _asked(given: Choices) -> Choices:
+    """Run the wizard; what the command line gave is offered there."""
+    from vacc_gen.generator.cli.wizard import run_wizard
+    from vacc_gen.generator.interview import Interview
+
+    return run_wizard(Interview(given)).choices
+
+
+def _make(choices: Choices, force: bool, tells_command: bool) -> None:
+    """Make the workspace, and say what was made and what comes next."""
+    from vacc_gen.generator.choices import next_steps
+    from vacc_gen.generator.emit.recipe_yaml import recipe_text
+    from vacc_gen.generator.target_view import plan_target, target_lines
+    from vacc_gen.generator.workspace import create
+
     decision = choices.decide()
     for note in decision.notes:
         typer.echo(f"{note}\n")
@@ -99,6 +133,8 @@ def new(
     typer.echo()
     for line in target_lines(plan_target(workspace.plan)):
         typer.echo(line)
+    if tells_command:
+        typer.echo(f"\nthe same in one line:\n  {shlex.join(choices.command())}")
     typer.echo("\nnext:")
     for step in next_steps(root, recipe):
         typer.echo(f"  {step}")
