@@ -112,6 +112,7 @@ def read_cast_write(checkpoint: Path, out: Path) -> None:
     """The limit: every shard from end to end, bf16 to fp16, in chunks, by one thread of Python."""
     import torch
 
+    torch.set_num_threads(1)
     out.mkdir()
     buffer = bytearray(CHUNK_BYTES)
     cast = torch.empty(CHUNK_BYTES // 2, dtype=torch.float16)

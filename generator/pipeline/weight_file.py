@@ -8,6 +8,8 @@ written; values are then streamed from the checkpoint, a few rows at a time, kee
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -95,7 +97,7 @@ def write_weights(
     A value overflows when it is finite in the checkpoint and infinite in fp16 (beyond 65504).
     """
     overflowed: dict[str, int] = {}
-    with path.open("wb", buffering=0) as file:
+    with path.open("wb", buffering=0) as file, _one_thread():
         file.truncate(layout.total_bytes)
         for name, source in checkpoint.tensors.items():
             if name in layout.tensors:
@@ -106,6 +108,23 @@ def write_weights(
                 _write_codes(file.fileno(), name, layout, checkpoint, quantizer)
                 progress.advance(source.length_bytes)
     return overflowed
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Keep PyTorch to this thread: chunks are small, and copying them is bound by memory.
+
+    More threads would spin at a barrier after each operation, which on a busy machine made an
+    export three times slower.
+    """
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _write_floats(
