@@ -123,6 +123,11 @@ class Choices:
         preset = None if self.model is None else presets.MODELS.find(self.model)
         if self.checkpoint is None:
             assert preset is not None
+            if preset.any_size:
+                raise UsageError(
+                    f"{preset.name} stands for models of any size",
+                    hint="--checkpoint names the weight folder, whose config.json says the sizes",
+                )
             return preset, ()
         folder = Path(self.checkpoint)
         config = read_model_config(folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vacc_gen import presets
-from vacc_gen.schema.checkpoint_facts import shape_difference
+from vacc_gen.schema.checkpoint_facts import SHAPE, shape_difference
 from vacc_gen.schema.errors import CheckpointError, UsageError
 from vacc_gen.schema.model import Geometry, geometry_from_config
 from vacc_gen.schema.preset import ModelPreset
@@ -41,7 +42,8 @@ def recognize(folder: Path, config: Mapping[str, Any]) -> Recognized:
     geometry = geometry_from_config(config)
     seen = describe(config, geometry)
     of_type = [one for one in presets.MODELS.all() if config.get("model_type") in one.model_types]
-    fitting = [one for one in of_type if not differs(one, geometry)]
+    fitting = [one for one in of_type if not one.any_size and not differs(one, geometry)]
+    fitting = fitting or [one for one in of_type if one.any_size]
     if not fitting:
         raise CheckpointError(
             f"{folder} fits no preset: {seen}",
@@ -74,6 +76,8 @@ def describe(config: Mapping[str, Any], geometry: Geometry) -> str:
 
 def differs(preset: ModelPreset, geometry: Geometry) -> str | None:
     """Return the sizes in which a checkpoint is another model than the preset's, in words."""
+    if preset.any_size:
+        return None
     return shape_difference(preset.geometry.model_dump(), geometry.model_dump())
 
 
@@ -102,10 +106,10 @@ def _alike(preset: ModelPreset) -> tuple[object, ...]:
 
 
 def _nearest(candidates: list[ModelPreset], geometry: Geometry, count: int = 3) -> list[str]:
-    """Names of the presets whose width and depth come closest."""
+    """Names of the presets whose sizes come closest, each size in proportion."""
 
     def distance(preset: ModelPreset) -> float:
-        g = preset.geometry
-        return abs(g.hidden_size / geometry.hidden_size - 1) + abs(g.layers / geometry.layers - 1)
+        pairs = ((getattr(preset.geometry, name), getattr(geometry, name)) for name in SHAPE)
+        return sum(abs(math.log(ours / theirs)) for ours, theirs in pairs)
 
     return [preset.name for preset in sorted(candidates, key=distance)[:count]]

@@ -89,7 +89,8 @@ class _Known:
 
     def geometry(self, model: str) -> Mapping[str, Any] | None:
         """Return the sizes of the model called `model`, in any mix of capitals, or None."""
-        return MODELS.find(model).geometry.model_dump() if model in MODELS else None
+        preset = MODELS.find(model) if model in MODELS else None
+        return None if preset is None or preset.any_size else preset.geometry.model_dump()
 
     def is_verified(self, model: str) -> bool:
         """Whether the sizes of the model called `model` are sure."""

@@ -59,6 +59,10 @@ class ModelPreset(Strict):
     model_types: tuple[str, ...] = Field(
         min_length=1, description="values of config.json's `model_type` that are this family"
     )
+    any_size: bool = Field(
+        default=False,
+        description="the preset stands for every model of its types; a checkpoint says the sizes",
+    )
     geometry: Geometry
     geometry_source: GeometrySource
     config: dict[str, Any] | None = Field(

@@ -25,8 +25,9 @@ class PresetModels:
 
     def geometry(self, model: str) -> Mapping[str, Any] | None:
         """Return a model's sizes by its preset's name, in any mix of capitals."""
-        sizes: Mapping[str, Any] | None = self._values("models", model).get("geometry")
-        return sizes
+        values = self._values("models", model)
+        sizes: Mapping[str, Any] | None = values.get("geometry")
+        return None if values.get("any_size") else sizes
 
     def is_verified(self, model: str) -> bool:
         """Whether the sizes of the model called `model` are sure."""

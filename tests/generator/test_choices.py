@@ -125,6 +125,7 @@ def test_every_choice_reaches_the_recipe_and_the_command():
         ({"prefill": 0}, "--prefill 0 is not", "nearest: 16"),
         ({"prefill": -32}, "--prefill -32 is not", "nearest: 16"),
         ({"prefill": 4096}, "4096 tokens does not fit a total of 2048", "4096 or more"),
+        ({"model": "falcon"}, "falcon stands for models of any size", "--checkpoint"),
         ({"card": "VA17"}, "no card is called 'VA17'", "VA16"),
         ({"calibration": "alpacca:/x"}, "no calibration set is called 'alpacca'", "alpaca"),
         ({"calibration": "alpaca"}, "does not say where", "alpaca:/path/to/alpaca_data_cleaned"),
@@ -144,8 +145,8 @@ def test_a_checkpoint_of_other_sizes_than_the_preset_is_named_size_by_size(here)
     with pytest.raises(CheckpointError) as error:
         Choices(model="falcon-tiny", checkpoint="weights").decide()
     assert "layers is 3, the preset's 4" in error.value.message
-    with pytest.raises(CheckpointError, match="fits no preset"):
-        Choices(checkpoint="weights").decide()
+    assert "leave --model out" in error.value.hint
+    assert decide(checkpoint="weights")[1].model.preset == "falcon"
 
 
 def test_a_checkpoint_of_another_architecture(here):
