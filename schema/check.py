@@ -120,16 +120,7 @@ def check_subject(subject: Subject, selection: Selection = DEFAULT) -> list[Diag
     """Check what a subject holds; see `check_document`."""
     document, beyond = subject.document, []
     if not document.complete:
-        from vacc_gen.schema.recovery import recover
-
-        repaired = recover(document)
-        if repaired is not None:
-            beyond = [
-                replace(diagnostic, fix=None)
-                for diagnostic in check_text(repaired.text, document.path, subject.known, selection)
-                if diagnostic.line != repaired.line
-            ]
-            document.root = None
+        beyond = _beyond_the_error(subject, selection)
     subject.add_problems(document.problems)
     if document.root is None and document.complete:
         subject.add_problems([Problem("no-content", Span(1, 1, 1, 1, 0, 0), {})])
@@ -219,6 +210,22 @@ def _check_weights(folder: str, selection: Selection, result: CheckResult) -> No
 
 def _chosen(scope: Scope, selection: Selection) -> Iterator[Rule]:
     return (rule for rule in rules_of(scope) if selection.has(rule.code, rule.default))
+
+
+def _beyond_the_error(subject: Subject, selection: Selection) -> list[Diagnostic]:
+    """Return what is wrong with a text that cannot be read, apart from that.
+
+    Without its fixes: their places are those of the text as it was put right for reading.
+    """
+    from vacc_gen.schema.recovery import recover
+
+    document = subject.document
+    repaired = recover(document, "recipe" if subject.kind == "recipe" else "vamc")
+    document.root = None  # what was read before the error may be cut short
+    if repaired is None:
+        return []
+    found = check_text(repaired.text, document.path, subject.known, selection)
+    return [replace(one, fix=None) for one in found if one.line not in repaired.lines]
 
 
 def _of_a_newer_version(subject: Subject) -> bool:

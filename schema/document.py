@@ -109,6 +109,16 @@ class Document:
             self._lines = _LINE_BREAK.split(self.text)
         return self._lines
 
+    def line_start(self, number: int) -> int:
+        """Return the offset at which a line (from 1) starts."""
+        start = 0
+        for found in _LINE_BREAK.finditer(self.text):
+            if number == 1:
+                break
+            number -= 1
+            start = found.end()
+        return start
+
     def node(self, *path: str | int) -> Node | None:
         """Return the node at a path such as `("frontend", "shape", "input_ids", 0)`, or None."""
         node = self.root
@@ -135,7 +145,16 @@ class Document:
 
 
 _FATAL = frozenset(
-    ("syntax", "not-text", "too-large", "too-deep", "too-many", "several-documents", "control")
+    (
+        "syntax",
+        "tab",
+        "not-text",
+        "too-large",
+        "too-deep",
+        "too-many",
+        "several-documents",
+        "control",
+    )
 )
 
 
@@ -254,8 +273,13 @@ class _Reader:
             yield event
 
     def _fail(self, error: yaml.MarkedYAMLError) -> None:
-        mark = error.problem_mark or error.context_mark
         context = error.context_mark
+        mark = error.problem_mark or context
+        if mark is None:
+            self._problem("syntax", Span(1, 1, 1, 1, 0, 0), problem=str(error), context="")
+            raise _Stop from error
+        if context is not None and "could not find expected ':'" in (error.problem or ""):
+            mark = context  # the key; the problem is noticed where the next token begins
         end = min(mark.index + 1, len(self.document.text))
         span = Span(mark.line + 1, mark.column + 1, mark.line + 1, mark.column + 2, mark.index, end)
         self._problem(

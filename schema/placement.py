@@ -11,10 +11,18 @@ if TYPE_CHECKING:
     from vacc_gen.schema.structure import Schema, Steps, UnknownKey
 
 
-class Place(NamedTuple):
-    """A key that the schema knows. `steps` leads to its section; a variant stands as (name,)."""
+class Variant(NamedTuple):
+    """A step to the mappings whose `key` says `value`: ops of a list, or the mapping itself."""
 
-    steps: tuple[str | tuple[str, str], ...]
+    key: str
+    value: str
+    implied: bool  # where the key is absent
+
+
+class Place(NamedTuple):
+    """A key that the schema knows; `steps` leads to its section."""
+
+    steps: tuple[str | Variant, ...]
     key: str
     schema: Schema
     required: bool
@@ -37,7 +45,7 @@ class Places:
         self.document = document
         self.root = root
         self.by_key: dict[str, list[Place]] = {}
-        self.free: list[tuple[tuple[str | tuple[str, str], ...], Schema]] = []
+        self.free: list[tuple[tuple[str | Variant, ...], Schema]] = []
         for place in self._collect(root, ()):
             self.by_key.setdefault(place.key, []).append(place)
 
@@ -58,8 +66,9 @@ class Places:
                 yield from self._collect(option, steps)
         if "discriminator" in schema:
             name = schema["discriminator"]["propertyName"]
-            for variant, ref in schema["discriminator"]["mapping"].items():
-                yield from self._collect({"$ref": ref}, (*steps, (name, variant)))
+            for value, ref in schema["discriminator"]["mapping"].items():
+                variant = Variant(name, value, ref == schema.get("x-default"))
+                yield from self._collect({"$ref": ref}, (*steps, variant))
         if isinstance(schema.get("items"), dict):
             yield from self._collect(schema["items"], steps)
         if isinstance(schema.get("additionalProperties"), dict):
@@ -80,15 +89,11 @@ class Places:
         for step in steps:
             following: list[tuple[Steps, Node]] = []
             for path, node in reached:
-                if isinstance(step, tuple):
-                    items = node.value if isinstance(node.value, list) else []
-                    following += [
-                        ((*path, index), item)
-                        for index, item in enumerate(items)
-                        if isinstance(item.value, dict)
-                        and step[0] in item.value
-                        and item.value[step[0]].node.value == step[1]
-                    ]
+                if isinstance(step, Variant):
+                    candidates = [(path, node)]
+                    if isinstance(node.value, list):
+                        candidates = [((*path, at), item) for at, item in enumerate(node.value)]
+                    following += [one for one in candidates if _is_variant(one[1], step)]
                 elif isinstance(node.value, dict) and step in node.value:
                     following.append(((*path, step), node.value[step].node))
             reached = following
@@ -104,14 +109,14 @@ class Places:
                 if not isinstance(node.value, list) or step >= len(node.value):
                     return None
                 node = node.value[step]
-                schema = self._item_schema(schema, node)
+                schema = self._chosen(self.resolve(schema.get("items", {})), node)
             else:
                 child = schema.get("properties", {}).get(step) or schema.get("additionalProperties")
                 if not isinstance(child, dict) or not isinstance(node.value, dict):
                     return None
-                schema = self._whole(child)
                 entry = node.value.get(step)
                 node = entry.node if entry else None
+                schema = self._chosen(self._whole(child), node)
         return schema
 
     def _whole(self, schema: Schema) -> Schema:
@@ -121,13 +126,15 @@ class Places:
                 return self.resolve(option)
         return schema
 
-    def _item_schema(self, schema: Schema, node: Node) -> Schema:
-        items = self.resolve(schema.get("items", {}))
-        if "discriminator" in items and isinstance(node.value, dict):
-            chosen = node.value.get(items["discriminator"]["propertyName"])
-            ref = items["discriminator"]["mapping"].get(chosen.node.value if chosen else None)
-            return self.resolve({"$ref": ref}) if ref else {}
-        return items
+    def _chosen(self, schema: Schema, node: Node | None) -> Schema:
+        """Return the variant that a mapping says that it is; other schemas as they are."""
+        if "discriminator" not in schema or node is None or not isinstance(node.value, dict):
+            return schema
+        chosen = node.value.get(schema["discriminator"]["propertyName"])
+        said = chosen.node.value if chosen else None
+        refs = schema["discriminator"]["mapping"]
+        ref = refs.get(said) if isinstance(said, str) else schema.get("x-default")
+        return self.resolve({"$ref": ref}) if ref else {}
 
     def section_like(self, name: str, node: Node, steps: Steps) -> str | None:
         """Return where a section of this name would fit with all its keys, if not at `steps`."""
@@ -139,6 +146,13 @@ class Places:
                 if where != steps:
                     return ".".join(where[:-1]) or "the top level"
         return None
+
+
+def _is_variant(node: Node, variant: Variant) -> bool:
+    if not isinstance(node.value, dict):
+        return node.value is None and variant.implied
+    chosen = node.value.get(variant.key)
+    return chosen.node.value == variant.value if chosen else variant.implied
 
 
 def suggest(unknown: UnknownKey, places: Places, missing: set[Steps]) -> Suggestion | None:
@@ -167,6 +181,8 @@ def _renamings(unknown: UnknownKey, places: Places) -> Iterator[tuple[tuple[int,
             Suggestion(key, unknown.steps, properties[key], False, taken),
         )
     for key, schema in properties.items():
+        if schema.get("const", unknown) == unknown.entry.node.value and key not in present:
+            yield (0, 0), Suggestion(key, unknown.steps, schema, False)
         aliases = places.resolve(schema).get("x-aliases", []) + schema.get("x-aliases", [])
         if unknown.key.lower() in aliases and key not in present:
             ill = not fits(unknown.entry.node, schema, places.root)
@@ -201,7 +217,7 @@ def _movings(
                 ),
             )
         if not found:
-            steps = tuple(step if isinstance(step, str) else step[1] for step in place.steps)
+            steps = tuple(step for step in place.steps if isinstance(step, str))
             if steps != unknown.steps:
                 yield (2 + 2 * ill, 2, len(steps)), Suggestion(unknown.key, steps, None, True)
 

@@ -1,59 +1,110 @@
 """After a syntax error: which line is to blame, and the text with that line put right.
 
-A parser notices a broken indentation where it can go no further, often lines after the cause. So we
-try: each nearby line at each nearby indentation. The change that leaves the fewest mistakes tells the
-line to blame, and the text that came of it lets the rest of the file be checked.
+A parser notices a broken line where it can go no further, often lines behind the cause. So we try:
+each nearby line, at each nearby indentation, with the colon or the bracket that it lacks. The change
+that leaves the fewest mistakes tells the line to blame, and the text that came of it lets the rest of
+the file be checked.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from vacc_gen.schema import structure
-from vacc_gen.schema.document import Document, Problem, load
-from vacc_gen.schema.rules.text import tab_problem
+from vacc_gen.schema.document import Document, Problem, Span, load
 
 REACH_LINES = 6
 """How far before the parser's complaint the cause is looked for."""
 
+MOST_MISTAKES = 3
+"""A repair that leaves more than this is a guess too many."""
+
+MOST_TABS = 40
+"""Lines with tabs whose indentation is searched for one by one."""
+
 
 class Repaired(NamedTuple):
-    """A text that can be read, and the line (from 1) that was changed."""
+    """A text that can be read, and the lines (from 1) that were changed."""
 
     text: str
+    lines: frozenset[int]
+
+
+class _Change(NamedTuple):
+    """A line put right, and what was wrong with it."""
+
     line: int
+    text: str
+    kind: str
+    cost: int
 
 
-def recover(document: Document) -> Repaired | None:
-    """Return the text with one line's indentation put right, or None where that does not help.
+def recover(document: Document, schema_name: str) -> Repaired | None:
+    """Return the text put right, or None where no small change does that.
 
     The document's syntax problem is moved to the line that is to blame.
     """
     problem = next((one for one in document.problems if one.kind == "syntax"), None)
     if problem is None:
         return None
-    lines = document.lines
-    line = min(problem.span.line, len(lines))
-    if any("\t" in text[: len(text) - len(text.lstrip())] for text in lines):
-        return _without_tabs(document, problem)
-    best: tuple[tuple[int, int, int], Repaired, Problem] | None = None
-    for number in range(max(1, line - REACH_LINES), line + 1):
-        for indent in _indents(lines, number):
-            changed = [*lines]
-            changed[number - 1] = " " * indent + lines[number - 1].lstrip(" ")
-            text = "\n".join(changed)
-            again = load(text)
-            if again.problems:
-                continue
-            mistakes = len(structure.check(again, structure.packaged_schema("vamc")))
-            shift = abs(indent - _indent(lines[number - 1]))
-            score = (mistakes, shift, line - number)
-            if best is None or score < best[0]:
-                best = (score, Repaired(text, number), _blame(document, problem, number, indent))
-    if best is None or best[0][0] > 3:
+    schema = structure.packaged_schema(schema_name)
+    if any(_tab(line) for line in document.lines):
+        return _without_tabs(document, problem, schema)
+    changes = sorted(
+        (
+            _mistakes(_with(document.lines, change.line, change.text), schema),
+            _unusual(document, change),
+            change,
+        )
+        for change in _changes(document, problem)
+    )
+    if not changes or changes[0][0] > MOST_MISTAKES:
         return None
-    document.problems[document.problems.index(problem)] = best[2]
-    return best[1]
+    change = changes[0][2]
+    blamed = Problem(
+        "syntax", _line_span(document, change.line), {**problem.facts, "cause": change.kind}
+    )
+    document.problems[document.problems.index(problem)] = blamed
+    return Repaired(_with(document.lines, change.line, change.text), frozenset({change.line}))
+
+
+def _changes(document: Document, problem: Problem) -> Iterator[_Change]:
+    """Yield changes of single lines that may be what was meant."""
+    lines = document.lines
+    end = min(problem.span.line, len(lines))
+    context = problem.facts.get("context_line") or end
+    numbers = {*range(max(1, end - REACH_LINES), end + 1), min(context, len(lines))}
+    for number in sorted(numbers):
+        line = lines[number - 1]
+        bare = line.strip()
+        if not bare or bare.startswith("#"):
+            continue
+        for indent in _indents(lines, number):
+            moved = " " * indent + line.lstrip(" ")
+            yield _Change(number, moved, "indentation", abs(indent - _indent(line)))
+        if re.match(r"^\s*(- )?[\w.-]+(\s|$)", line):
+            yield _Change(
+                number, re.sub(r"^(\s*(?:- )?[\w.-]+)", r"\1:", line, count=1), "colon", 1
+            )
+        for bracket in "]}\"'":
+            yield _Change(number, line.rstrip() + bracket, "closing", 1)
+
+
+def _mistakes(text: str, schema: structure.Schema) -> int:
+    """Count what is wrong with a text: one that cannot be read has more mistakes than any."""
+    document = load(text)
+    if not document.complete or document.root is None:
+        return 1000
+    return len(document.problems) + len(structure.check(document, schema))
+
+
+def _unusual(document: Document, change: _Change) -> tuple[int, int, int]:
+    """Return how usual the line was before, for ties: an odd one out is the likelier cause."""
+    own = _indent(document.lines[change.line - 1])
+    alike = sum(_indent(line) == own for line in document.lines if line.strip())
+    return alike if change.kind == "indentation" else 1, change.cost, -change.line
 
 
 def _indent(line: str) -> int:
@@ -62,50 +113,54 @@ def _indent(line: str) -> int:
 
 def _indents(lines: list[str], number: int) -> list[int]:
     """Return the indentations of the lines around one, other than its own."""
-    own = lines[number - 1]
-    if not own.strip() or own.lstrip().startswith("#"):
-        return []
-    around = lines[max(0, number - 5) : number - 1] + lines[number : number + 4]
-    near = {_indent(line) for line in around if line.strip()}
+    around = lines[max(0, number - 8) : number - 1] + lines[number : number + 8]
+    near = {_indent(line) for line in around if line.strip()} | {0}
     near |= {indent + 2 for indent in near}
-    return sorted(near - {_indent(own)})
+    return sorted(near - {_indent(lines[number - 1])})
 
 
-def _blame(document: Document, problem: Problem, number: int, indent: int) -> Problem:
-    text = document.lines[number - 1]
-    start = sum(len(line) + 1 for line in document.lines[: number - 1])
-    if "\r\n" in document.text:
-        start += number - 1
-    own = _indent(text)
-    span = problem.span._replace(
-        line=number,
-        column=own + 1,
-        end_line=number,
-        end_column=len(text.rstrip()) + 1,
-        start=start + own,
-        end=start + len(text.rstrip()),
-    )
-    return Problem("syntax", span, {**problem.facts, "indent": own, "meant": indent})
+def _with(lines: list[str], number: int, line: str) -> str:
+    return "\n".join([*lines[: number - 1], line, *lines[number:]])
 
 
-def _without_tabs(document: Document, problem: Problem) -> Repaired | None:
-    """Tell each tab in the indentation as the cause, and put blanks in its place."""
+def _line_span(document: Document, number: int) -> Span:
+    """Return the span of a line without its indentation."""
+    line = document.lines[number - 1]
+    start, bare = document.line_start(number), line.strip(" \t")
+    own = len(line) - len(line.lstrip(" \t"))
+    return Span(number, own + 1, number, own + 1 + len(bare), start + own, start + own + len(bare))
+
+
+def _tab(line: str) -> bool:
+    return "\t" in line[: len(line) - len(line.lstrip(" \t"))]
+
+
+def _without_tabs(
+    document: Document, problem: Problem, schema: structure.Schema
+) -> Repaired | None:
+    """Tell each tab in the indentation as a mistake of its own, and put blanks in its place."""
     lines = [*document.lines]
-    found: list[Problem] = []
-    start = 0
-    for number, text in enumerate(lines, 1):
-        span = problem.span._replace(line=number, column=1, start=start)
-        tab = tab_problem(Problem("syntax", span, {}), text, lines[: number - 1])
-        if tab is not None:
-            found.append(tab)
-            lines[number - 1] = tab.facts["blanks"] + text.lstrip(" \t")
-        start += len(text) + (2 if "\r\n" in document.text else 1)
-    again = load("\n".join(lines))
-    if any(one.kind == "syntax" for one in again.problems) and again.problems[0].span.line != (
-        problem.span.line
-    ):
-        return None
+    numbers = [number for number, line in enumerate(lines, 1) if _tab(line)]
+    for number in numbers:
+        lines[number - 1] = lines[number - 1].expandtabs(2)
+    if len(numbers) <= MOST_TABS:
+        for number in numbers:
+            bare = lines[number - 1].lstrip(" ")
+            texts = {
+                indent: " " * indent + bare
+                for indent in [_indent(lines[number - 1]), *_indents(lines, number)]
+            }
+            best = min(
+                texts, key=lambda indent: _mistakes(_with(lines, number, texts[indent]), schema)
+            )
+            lines[number - 1] = texts[best]
+    text = "\n".join(lines)
+    if not load(text).complete and numbers[0] > problem.span.line:
+        return None  # the tabs are behind the error, and not its cause
     document.problems.remove(problem)
-    document.problems += found
-    first = found[0].span.line
-    return Repaired("\n".join(lines), first) if not again.problems else None
+    for number in numbers:
+        start, line = document.line_start(number), document.lines[number - 1]
+        width = len(line) - len(line.lstrip(" \t"))
+        span = Span(number, 1, number, width + 1, start, start + width)
+        document.problems.append(Problem("tab", span, {"blanks": " " * _indent(lines[number - 1])}))
+    return Repaired(text, frozenset(numbers))

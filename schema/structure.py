@@ -217,6 +217,9 @@ class _Trial:
             return
         discriminator = schema["discriminator"]
         name, variants = discriminator["propertyName"], discriminator["mapping"]
+        if name not in node.value and "x-default" in schema:
+            self.walk(node, {"$ref": schema["x-default"]}, steps)
+            return
         if name not in node.value:
             keys = set(node.value)
             likely = [
@@ -297,10 +300,21 @@ class _Walker(_Trial):
         for issue in self.issues:
             if issue.kind == "missing-key" and not self.document.complete:
                 continue
-            if issue.node is not None:
-                issue.node.rejected = True
+            self._reject(issue)
             self._report(issue)
         return sorted(self.problems, key=lambda problem: problem.span)
+
+    def _reject(self, issue: Issue) -> None:
+        """Hide a wrong value from the rules, and the list that it is in."""
+        if issue.node is not None:
+            issue.node.rejected = True
+        steps = issue.steps
+        while steps and isinstance(steps[-1], int):
+            steps = steps[:-1]
+        if steps != issue.steps:
+            around = self.document.node(*steps)
+            if around is not None:
+                around.rejected = True
 
     def _report(self, issue: Issue) -> None:
         span = issue.span
@@ -371,6 +385,21 @@ class _Walker(_Trial):
                 return
         super()._mapping(node, schema, steps)
 
+    def _variant(self, node: Node, schema: Schema, steps: Steps) -> None:
+        """A mapping without `type` may have it under another name: a misspelled one."""
+        name, refs = schema["discriminator"]["propertyName"], schema["discriminator"]["mapping"]
+        if isinstance(node.value, dict) and name not in node.value:
+            for key, entry in node.value.items():
+                ref = refs.get(entry.node.value) if isinstance(entry.node.value, str) else None
+                variant = self.resolve({"$ref": ref}) if ref else {"properties": {key: {}}}
+                if key not in variant["properties"]:
+                    self.unknown.append(UnknownKey(key, entry, node, steps, variant))
+                    others = {k: e for k, e in node.value.items() if k != key}
+                    others[name] = entry
+                    self.walk(Node(others, node.span), {"$ref": ref}, steps)
+                    return
+        super()._variant(node, schema, steps)
+
     def _unknown_variant(
         self, node: Node, chosen: Node, allowed: list[str], refs: dict[str, str], steps: Steps
     ) -> None:
@@ -393,6 +422,7 @@ class _Walker(_Trial):
         """Find what each unknown key was meant to be, and check its value there."""
         while self.unknown:
             unknown = self.unknown.pop(0)
+            unknown.mapping.value.pop(unknown.key, None)
             missing = {issue.steps for issue in self.issues if issue.kind == "missing-key"}
             suggestion = suggest(unknown, self._places(), missing)
             self.problems.append(

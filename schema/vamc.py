@@ -6,15 +6,19 @@ is closed. An option whose meaning nobody has published says "meaning not publis
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, model_validator
 
 from vacc_gen.schema.vamc_backend import Backend
-from vacc_gen.schema.vamc_dataset import Dataset
+from vacc_gen.schema.vamc_dataset import DATASET_BY_TYPE, Dataset
 from vacc_gen.schema.vamc_frontend import Frontend
 from vacc_gen.schema.vamc_graph import Graph
 from vacc_gen.schema.vamc_part import VamcPart, also_written
+
+
+Version = Annotated[str, Field(pattern=r"^\d[\w.+!*-]*$")]
+"""A version as pip knows it, in quotes where it would be a number: 4.51.3, "4.45"."""
 
 
 class Workspace(VamcPart):
@@ -36,7 +40,7 @@ class Workspace(VamcPart):
         description="processes that the compiler may start",
         json_schema_extra=also_written("num_workers", "jobs"),
     )
-    pyenv: dict[str, str] | None = Field(
+    pyenv: dict[str, Version] | None = Field(
         default=None, description="pip pins of an isolated environment: package name to version"
     )
     env_recheck: bool | None = Field(
@@ -82,7 +86,7 @@ class VamcConfig(VamcPart):
     dataset: Dataset | None = Field(
         default=None,
         description="calibration data for int8",
-        json_schema_extra=also_written("data", "calibration", "calib_dataset"),
+        json_schema_extra={**also_written("data", "calibration"), **DATASET_BY_TYPE},
     )
     workspace: Workspace = Field(
         description="where the output goes", json_schema_extra=also_written("work_space")

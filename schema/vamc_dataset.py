@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
 from vacc_gen.schema.vamc_part import VamcPart, also_written
 
@@ -144,36 +144,73 @@ class Sampler(VamcPart):
     )
 
 
-class Dataset(VamcPart):
-    """The calibration data.
+class FileDataset(VamcPart):
+    """Files of a folder: images through `process_ops`, npz as they are."""
 
-    `tvm` reads files of a folder, images through `process_ops` or npz as they are; `huggingface`
-    draws windows of text for GPTQ.
-    """
-
-    type: Literal["tvm", "huggingface"] | None = Field(
-        default=None, description="tvm: files of a folder; huggingface: windows of text"
-    )
+    type: Literal["tvm"] | None = Field(default=None, description="may be left out")
     path: str | None = Field(
         default=None,
         min_length=1,
-        description="folder or file of the data",
+        description="folder of the files",
         json_schema_extra=also_written("dir", "data_path"),
     )
-    sampler: Sampler | None = Field(default=None, description="which files are used (tvm)")
+    sampler: Sampler | None = Field(default=None, description="which files are used")
     process_ops: list[ProcessOp] | None = Field(
         default=None,
         min_length=1,
-        description="from an image file to an input, in order (tvm)",
+        description="from an image file to an input, in order",
         json_schema_extra=also_written("transforms", "ops", "preprocess"),
+    )
+
+
+class TextDataset(VamcPart):
+    """Windows of text, which GPTQ is calibrated on."""
+
+    type: Literal["huggingface"]
+    path: str | None = Field(
+        default=None,
+        min_length=1,
+        description="file or folder of the texts",
+        json_schema_extra=also_written("dir", "data_path"),
     )
     name: str | None = Field(
         default=None,
         min_length=1,
         examples=["c4", "ceval", "alpaca"],
-        description="how the texts are read (huggingface)",
+        description="how the texts are read",
     )
-    nsamples: int | None = Field(default=None, ge=1, description="windows to draw (huggingface)")
+    nsamples: int | None = Field(
+        default=None,
+        ge=1,
+        description="windows to draw",
+        json_schema_extra=also_written("samples", "num_samples"),
+    )
     seqlen: int | None = Field(
-        default=None, ge=1, description="length of a window in tokens (huggingface)"
+        default=None,
+        ge=1,
+        description="length of a window in tokens",
+        json_schema_extra=also_written("seq_len", "length"),
     )
+
+
+def _kind(values: Any) -> str | None:
+    if isinstance(values, dict):
+        kind = values.get("type", "tvm")
+        return kind if kind in ("tvm", "huggingface") else None
+    return "huggingface" if isinstance(values, TextDataset) else "tvm"
+
+
+Dataset = Annotated[
+    Annotated[FileDataset, Tag("tvm")] | Annotated[TextDataset, Tag("huggingface")],
+    Discriminator(_kind),
+]
+"""The calibration data: of files (`type: tvm`, which may be left out) or of texts."""
+
+DATASET_BY_TYPE: dict[str, Any] = {
+    "discriminator": {
+        "propertyName": "type",
+        "mapping": {"tvm": "#/$defs/FileDataset", "huggingface": "#/$defs/TextDataset"},
+    },
+    "x-default": "#/$defs/FileDataset",
+}
+"""What JSON Schema has no words for: which of the two is meant."""

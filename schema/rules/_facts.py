@@ -27,10 +27,8 @@ class Lengths(NamedTuple):
 
 def is_huggingface(subject: Subject) -> bool:
     """Whether the model is a Hugging Face one, said or told from `model_kwargs`."""
-    kind = subject.get("frontend", "type")
-    return kind == "huggingface" or (
-        not subject.has("frontend", "type") and subject.has("frontend", "model_kwargs")
-    )
+    said = subject.get("frontend", "type") == "huggingface"
+    return said or subject.has("frontend", "model_kwargs")
 
 
 def is_vision(subject: Subject) -> bool:

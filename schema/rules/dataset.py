@@ -18,11 +18,10 @@ Ops = list[tuple[int, dict[str, Any]]]
 
 
 def _ops(subject: Subject) -> Ops | None:
-    """Return the ops with their positions, or None where any of them is wrong."""
-    ops = list(subject.items(*_OPS))
-    node = subject.node(*_OPS)
-    whole = node is not None and len(ops) == len(node.value)
-    return ops if whole and ops and all("type" in op for _, op in ops) else None
+    """Return the ops with their positions, or None where anything is wrong with them."""
+    if not subject.is_sound(*_OPS):
+        return None
+    return list(subject.items(*_OPS)) or None
 
 
 @rule("VG501", Severity.WARNING, "dataset without data")

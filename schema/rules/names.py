@@ -113,6 +113,8 @@ def lengths_in_name(subject: Subject) -> Iterator[Finding]:
     if not isinstance(name, str) or lengths is None or lengths.total is None:
         return
     prefill, total = lengths.prefill.value, lengths.total.value
+    if prefill > total or prefill % 16 or total % 16:
+        return  # VG302, VG303
     pairs = [
         (int(one), int(other))
         for one, other in re.findall(
@@ -159,6 +161,8 @@ def kv8_in_name(subject: Subject) -> Iterator[Finding]:
     if subject.has("frontend", "quantize", "type") and quantize is None:
         return
     said = "kv8" in words(name)
+    if not quantize and not subject.has("dataset") and subject.get("backend", "dtype") == "int8":
+        return  # VG401
     if said and quantize != "w16kv8":
         what = f"is {quantize}" if quantize else "is absent"
         yield Finding(

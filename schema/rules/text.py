@@ -6,11 +6,15 @@ import re
 from collections.abc import Iterator
 
 from vacc_gen.schema.diagnostics import Edit, Fix, Severity
-from vacc_gen.schema.document import Problem
 from vacc_gen.schema.edits import replace
 from vacc_gen.schema.rules import rule
 from vacc_gen.schema.subject import Finding, Subject
 
+_CAUSES = {
+    "indentation": "the indentation does not match the lines around it",
+    "colon": "a `:` is missing after the key",
+    "closing": "a bracket or a quote is not closed",
+}
 _PLAINER = (
     (
         "mapping values are not allowed",
@@ -46,7 +50,8 @@ def invalid_yaml(subject: Subject) -> Iterator[Finding]:
     """
     for problem in subject.problems["syntax"]:
         parser = problem.facts["problem"]
-        plainer = next((text for mark, text in _PLAINER if mark in parser), parser)
+        plainer = _CAUSES.get(problem.facts.get("cause", ""))
+        plainer = plainer or next((text for mark, text in _PLAINER if mark in parser), parser)
         yield Finding(problem.span, f"not valid YAML: {plainer}", f"the parser says: {parser}")
 
 
@@ -382,18 +387,3 @@ def blank_before_colon(subject: Subject) -> Iterator[Finding]:
                     yield Finding(span, "blank before the colon", None, replace(span, ""))
         elif isinstance(node.value, list):
             stack += node.value
-
-
-def tab_problem(problem: Problem, line: str, before: list[str]) -> Problem | None:
-    """Return a syntax problem as a tab problem where a tab in the indentation is its cause."""
-    indent = line[: len(line) - len(line.lstrip(" \t"))]
-    if "\t" not in indent:
-        return None
-    above = next((text for text in reversed(before) if text.strip()), "")
-    opened = above.rstrip().endswith(":")
-    blanks = above[: len(above) - len(above.lstrip(" "))] + ("  " if opened else "")
-    start = problem.span.start - (problem.span.column - 1)
-    span = problem.span._replace(
-        column=1, end_column=len(indent) + 1, start=start, end=start + len(indent)
-    )
-    return Problem("tab", span._replace(end_line=span.line), {"blanks": blanks})
