@@ -17,6 +17,7 @@ from vacc_gen.generator.requirements import (
 )
 from vacc_gen.schema.compatibility import pin_problems
 from vacc_gen.schema.environment import Environment
+from vacc_gen.schema.errors import UnreadableError
 from vacc_gen.schema.pins import parse_pin
 
 LOCK_PATH = PurePosixPath("env", "requirements.lock")
@@ -24,6 +25,16 @@ DESCRIPTION_PATH = PurePosixPath("env", "environment.json")
 DESCRIPTION_VERSION = 1
 MADE_HERE = "vacc-gen lock"
 """`made_by` of a lock that `generate` does not write over while it answers the recipe."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What was run in an environment made of a lock."""
+
+    python: str
+    """The interpreter's full version."""
+    passed: tuple[str, ...]
+    failed: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -37,7 +48,9 @@ class Lock:
     platform: str
     resolver: str
     tested: tuple[str, ...] = ()
-    """What was run in an environment made of it, and passed."""
+    """What was run in an environment made of it before it shipped, and passed."""
+    trial: Trial | None = None
+    """What `vacc-gen lock --test` ran here."""
 
     def sha256(self) -> str:
         """Return the hash of the text."""
@@ -119,23 +132,56 @@ def description_text(environment: Environment, lock: Lock | None) -> str:
             "sha256": lock.sha256(),
             "tested": list(lock.tested),
         }
+        if lock.trial is not None:
+            values["lock"]["trial"] = asdict(lock.trial)
     return json.dumps(values, indent=2, ensure_ascii=False) + "\n"
 
 
-def read_own_lock(root: Path) -> Lock | None:
-    """Return the lock that `vacc-gen lock` left in a workspace, unless it was changed since."""
+def read_lock(root: Path) -> Lock:
+    """Return the lock that stands in a workspace.
+
+    Raises:
+        UnreadableError: there is none, it was changed since it was made, or environment.json is
+            not as we write it.
+    """
+    lock_path, description_path = root / LOCK_PATH, root / DESCRIPTION_PATH
+    path = description_path
     try:
-        values = json.loads((root / DESCRIPTION_PATH).read_bytes())["lock"]
-        text = (root / LOCK_PATH).read_bytes().decode()
+        values = json.loads(path.read_bytes())["lock"]
+        if values is None:
+            raise UnreadableError(f"{root} has no lock yet", hint=f"vacc-gen lock {root}")
+        path = lock_path
+        text = path.read_bytes().decode()
+        trial = values.get("trial")
         lock = Lock(
             text=text,
             made_by=str(values["made_by"]),
             python=str(values["python"]),
             platform=str(values["platform"]),
             resolver=str(values["resolver"]),
-            tested=tuple(str(test) for test in values["tested"]),
+            tested=_strings(values["tested"]),
+            trial=trial
+            and Trial(str(trial["python"]), _strings(trial["passed"]), _strings(trial["failed"])),
         )
-        intact = lock.sha256() == values["sha256"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except OSError as error:
+        raise UnreadableError(f"cannot read {path}: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UnreadableError(f"{path} is not as vacc-gen writes it") from error
+    if lock.sha256() != values["sha256"]:
+        raise UnreadableError(
+            f"{lock_path} was changed since it was made", hint=f"vacc-gen lock {root}"
+        )
+    return lock
+
+
+def read_own_lock(root: Path) -> Lock | None:
+    """Return the lock that `vacc-gen lock` resolved or tried in a workspace, if that is there."""
+    try:
+        lock = read_lock(root)
+    except UnreadableError:
         return None
-    return lock if intact and lock.made_by == MADE_HERE else None
+    return lock if lock.made_by == MADE_HERE or lock.trial is not None else None
+
+
+def _strings(values: list[object]) -> tuple[str, ...]:
+    return tuple(str(value) for value in values)

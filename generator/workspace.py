@@ -6,7 +6,7 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any
 from vacc_gen import presets
 from vacc_gen.generator.drift import FileState, State, compare
 from vacc_gen.generator.emit.emitted import EmittedFile
+from vacc_gen.generator.environment import Lock, read_own_lock
 from vacc_gen.generator.manifest import MANIFEST_PATH, Manifest, read_manifest, text_hash
 from vacc_gen.generator.plan import Plan, make_plan
 from vacc_gen.schema.errors import CheckpointError, FindingsError, UnreadableError, UsageError
@@ -31,13 +32,14 @@ class Workspace:
     """The weight folder, absolute; it need not exist yet."""
     model_config: Mapping[str, Any] | None
     """The checkpoint's config.json, or None where that is not there."""
+    own_lock: Lock | None = None
+    """What `vacc-gen lock` resolved or tried here."""
 
     def files(self) -> tuple[EmittedFile, ...]:
         """Return what should stand in the workspace beside vacc.yaml."""
         from vacc_gen.generator.emit.files import emit
-        from vacc_gen.generator.environment import read_own_lock
 
-        return emit(self.plan, self.model_config, read_own_lock(self.root))
+        return emit(self.plan, self.model_config, self.own_lock)
 
     def states(self) -> list[FileState]:
         """Return how each generated file stands to what the recipe asks for."""
@@ -72,6 +74,7 @@ def load_workspace(root: Path) -> Workspace:
         plan=make_plan(recipe, preset, model_config),
         checkpoint_path=checkpoint_path,
         model_config=model_config,
+        own_lock=read_own_lock(root),
     )
 
 
@@ -127,8 +130,8 @@ def create(root: Path, recipe_text: str, force: bool = False) -> Workspace:
     return workspace
 
 
-def update(workspace: Workspace, force: bool = False) -> Update:
-    """Bring the generated files up to date; `force` also writes over hand edits.
+def update(workspace: Workspace, force: bool = False, over: Collection[str] = ()) -> Update:
+    """Bring the generated files up to date; `force` also writes over hand edits, as do `over`'s.
 
     New files are staged inside the workspace and then replace the old ones one by one, so that a
     failure leaves each file either old or new. Edited files that are no longer wanted stay.
@@ -143,7 +146,9 @@ def update(workspace: Workspace, force: bool = False) -> Update:
     for state in states:
         if state.state is State.LEFTOVER:
             removed.append(state.path)
-        elif state.state is State.EDITED and (state.wanted is None or not force):
+        elif state.state is State.EDITED and (
+            state.wanted is None or not (force or state.path in over)
+        ):
             kept.append(state.path)
             # The hash of what we wrote, so that the edit is still seen as one next time.
             wanted_text = state.wanted.text if state.wanted else ""

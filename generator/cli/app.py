@@ -11,6 +11,7 @@ from vacc_gen.generator.cli.explain import explain
 from vacc_gen.generator.cli.export import export
 from vacc_gen.generator.cli.fetch import fetch
 from vacc_gen.generator.cli.generate import generate
+from vacc_gen.generator.cli.lock import lock
 from vacc_gen.generator.cli.new import new
 from vacc_gen.generator.cli.presets import presets_app
 from vacc_gen.generator.cli.run import run
@@ -45,6 +46,7 @@ def _root(
 app.command()(new)
 app.command()(generate)
 app.command()(fetch)
+app.command()(lock)
 
 
 @app.command(
