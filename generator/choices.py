@@ -123,12 +123,7 @@ class Choices:
         preset = None if self.model is None else presets.MODELS.find(self.model)
         if self.checkpoint is None:
             assert preset is not None
-            if preset.any_size:
-                raise UsageError(
-                    f"{preset.name} stands for models of any size",
-                    hint="--checkpoint names the weight folder, whose config.json says the sizes",
-                )
-            return preset, ()
+            return _unseen(preset)
         folder = Path(self.checkpoint)
         config = read_model_config(folder)
         if config is None:
@@ -137,7 +132,7 @@ class Choices:
                     f"{folder} has no config.json",
                     hint="name the folder of a Hugging Face checkpoint",
                 )
-            return preset, ()
+            return _unseen(preset)
         if preset is None:
             found = recognize(folder, config)
             alike = f" (as {' and '.join(found.equals)} would be)" if found.equals else ""
@@ -206,6 +201,24 @@ def next_steps(root: Path, recipe: Recipe) -> list[str]:
     steps.append(f"vacc-gen validate {folder}")
     steps.append(f"vacc-gen build {folder}")
     return steps
+
+
+def _unseen(preset: ModelPreset) -> tuple[ModelPreset, tuple[str, ...]]:
+    """Return a preset whose checkpoint is not there yet, and what to say of its sizes.
+
+    Raises:
+        UsageError: without a checkpoint it has no sizes.
+    """
+    if preset.any_size:
+        raise UsageError(
+            f"{preset.name} stands for models of any size",
+            hint="--checkpoint names the weight folder, whose config.json says the sizes",
+        )
+    source = preset.geometry_source
+    if source.verified:
+        return preset, ()
+    doubt = f"the sizes of {preset.name} are not verified ({source.source})"
+    return preset, (f"{doubt}; the checkpoint's config.json will win",)
 
 
 def _precision(name: str) -> Precision:

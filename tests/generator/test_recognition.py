@@ -111,3 +111,9 @@ def test_where_the_preset_was_not_sure_the_checkpoint_wins(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(config))
     decision = Choices(model="falcon-rw-7b", checkpoint=str(tmp_path)).decide()
     assert "config.json wins: layers is 35, the preset's 36" in decision.notes[-1]
+
+
+def test_sizes_that_nothing_confirms_are_said_to_be_so():
+    (note,) = Choices(model="Qwen2-7B").decide().notes
+    assert note.startswith("the sizes of Qwen2-7B are not verified (")
+    assert Choices(model="falcon-7b").decide().notes == ()
