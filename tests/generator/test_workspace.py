@@ -61,10 +61,10 @@ def test_a_checkpoint_is_found_from_the_recipe_and_its_config_used(tmp_path):
     assert {key: vacc_config[key] for key in published} == published
 
     (tmp_path / "weights" / "config.json").write_text(
-        json.dumps({**published, "num_hidden_layers": 2})
+        json.dumps({**published, "vocab_size": 2064})
     )
     changed = load_workspace(tmp_path / "w")
-    assert changed.plan.geometry.layers == 2
+    assert changed.plan.geometry.vocab_size == 2064
     drifted = [state for state in changed.states() if state.state is not State.CURRENT]
     assert [(state.path, state.state) for state in drifted] == [
         ("source_code/config_vacc.json", State.OUTDATED)
