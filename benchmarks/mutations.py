@@ -2,9 +2,9 @@
 
 python benchmarks/mutations.py [FOLDER] [--mutants N] [--seed N] [--survivors N]
 
-Takes the compile configs below FOLDER that `validate` has nothing against, makes one mistake in a
-copy, and looks whether it is found, at the right line, with the right suggestion first. A mutant that
-means the same as the original is none. Prints a table by kind of mistake, then the survivors.
+Takes the compile configs below FOLDER in which `validate` finds no error, makes one mistake in a
+copy, and looks whether it is found, at the right line, with the right suggestion first. A mutant
+that means the same as the original is none. Prints a table by kind of mistake, then the survivors.
 """
 
 from __future__ import annotations
@@ -69,7 +69,8 @@ def judge(path: str, document: Document, mutant: Mutant, score: Score) -> None:
         return
     score.detected += 1
     at_line = [one for one in found if one.line in mutant.lines]
-    if at_line:
+    told_all = {one.line for one in at_line} == mutant.lines
+    if at_line and (told_all or not mutant.every_line):
         score.right_line += 1
     else:
         told = ", ".join(f"{one.code} line {one.line} {one.message}" for one in found)
@@ -166,7 +167,8 @@ def report(
 ) -> None:
     total = Score()
     print(
-        f"{'mistake':36}{'mutants':>9}{'found':>9}{'right line':>12}{'suggestion':>12}{'findings':>10}"
+        f"{'mistake':36}{'mutants':>9}{'found':>9}{'right line':>12}"
+        f"{'suggestion':>12}{'findings':>10}"
     )
     for name, score in scores.items():
         print_row(name, score)

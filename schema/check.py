@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from vacc_gen.schema import sources, structure
-from vacc_gen.schema.diagnostics import Diagnostic, Severity
-from vacc_gen.schema.document import Document, Problem, Span, load
+from vacc_gen.schema.diagnostics import Diagnostic
+from vacc_gen.schema.document import Document, Problem, load
 from vacc_gen.schema.errors import UnreadableError
-from vacc_gen.schema.migration import RECIPE_VERSION, migrate, version_of
 from vacc_gen.schema.group import Group, workspaces
+from vacc_gen.schema.migration import RECIPE_VERSION, migrate, version_of
 from vacc_gen.schema.rules import Rule, Scope, rules_of
 from vacc_gen.schema.subject import Finding, Known, KnowsNothing, Subject
+from vacc_gen.schema.tree import START
+from vacc_gen.schema.walk import packaged_schema
 
 ALWAYS = ("VG001", "VG002", "VG004")
 """What cannot be read cannot be checked: these codes are told whatever is selected."""
@@ -123,13 +125,13 @@ def check_subject(subject: Subject, selection: Selection = DEFAULT) -> list[Diag
         beyond = _beyond_the_error(subject, selection)
     subject.add_problems(document.problems)
     if document.root is None and document.complete:
-        subject.add_problems([Problem("no-content", Span(1, 1, 1, 1, 0, 0), {})])
+        subject.add_problems([Problem("no-content", START, {})])
     scopes: list[Scope] = ["text"]
     if document.root is not None:
         if subject.kind == "recipe":
             subject.migration = migrate(document)
         if not _of_a_newer_version(subject):
-            schema = structure.packaged_schema(subject.kind)
+            schema = packaged_schema(subject.kind)
             subject.add_problems(structure.check(document, schema))
         if document.complete and isinstance(document.root.value, dict):
             scopes.append("recipe" if subject.kind == "recipe" else "vamc")

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
 from vacc_gen.schema.diagnostics import Edit, Fix
 from vacc_gen.schema.document import Document, Entry, Node, Span
 
@@ -18,18 +15,6 @@ def swap(document: Document, one: Span, other: Span) -> Fix:
     """Exchange the text of two places."""
     first, second = document.text[one.start : one.end], document.text[other.start : other.end]
     return Fix((Edit(one.start, one.end, second), Edit(other.start, other.end, first)))
-
-
-def scalar(value: Any) -> str:
-    """Return a scalar as YAML, quoted where a plain one would mean something else."""
-    if isinstance(value, str):
-        from yaml import SafeLoader, ScalarNode
-
-        loader = SafeLoader("")
-        tag = loader.resolve(ScalarNode, value, (True, False))
-        plain = tag.endswith(":str") and value == value.strip() and value[:1].isalnum()
-        return value if plain and not any(mark in value for mark in ":#\n") else json.dumps(value)
-    return json.dumps(value)
 
 
 def _line_start(document: Document, offset: int) -> int:

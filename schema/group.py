@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,9 +20,9 @@ class Group:
 
     def by_folder(self) -> Iterator[list[Subject]]:
         """Yield the configs that stand in one folder together."""
-        folders: dict[str, list[Subject]] = {}
+        folders: dict[Path, list[Subject]] = {}
         for subject in self.configs:
-            folders.setdefault(os.path.dirname(subject.document.path), []).append(subject)
+            folders.setdefault(Path(subject.document.path).parent, []).append(subject)
         yield from folders.values()
 
 
@@ -43,7 +42,7 @@ class Workspace:
 def workspaces(recipes: list[Subject], configs: list[Subject]) -> Iterator[Workspace]:
     """Yield the recipes that have configs beside them."""
     for recipe in recipes:
-        folder = os.path.join(os.path.dirname(recipe.document.path), "build")
-        beside = [one for one in configs if os.path.dirname(one.document.path) == folder]
+        folder = Path(recipe.document.path).parent / "build"
+        beside = [one for one in configs if Path(one.document.path).parent == folder]
         if beside:
             yield Workspace(recipe, beside)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from vacc_gen.schema.document import Document, Node
-
-if TYPE_CHECKING:
-    from vacc_gen.schema.structure import Schema, Steps, UnknownKey
+from vacc_gen.schema.suggestions import ranked
+from vacc_gen.schema.walk import Schema, Steps, UnknownKey, fits
 
 
 class Variant(NamedTuple):
@@ -167,9 +166,6 @@ def suggest(unknown: UnknownKey, places: Places, missing: set[Steps]) -> Suggest
 
 def _renamings(unknown: UnknownKey, places: Places) -> Iterator[tuple[tuple[int, ...], Suggestion]]:
     """Yield known keys of the same section, with how unlikely each is."""
-    from vacc_gen.schema.structure import fits
-    from vacc_gen.schema.suggestions import ranked
-
     properties: dict[str, Schema] = unknown.schema["properties"]
     present = unknown.mapping.value
     for edits, key in ranked(unknown.key, properties):
@@ -193,8 +189,6 @@ def _movings(
     unknown: UnknownKey, places: Places, missing: set[Steps]
 ) -> Iterator[tuple[tuple[int, ...], Suggestion]]:
     """Yield sections elsewhere that have a key of this name."""
-    from vacc_gen.schema.structure import fits
-
     for place in places.by_key.get(unknown.key, ()):
         ill = not fits(unknown.entry.node, place.schema, places.root)
         found = False
@@ -226,8 +220,6 @@ def _free_movings(
     unknown: UnknownKey, places: Places
 ) -> Iterator[tuple[tuple[int, ...], Suggestion]]:
     """Yield mappings with free keys, such as `shape`, below the same section or above it."""
-    from vacc_gen.schema.structure import fits
-
     for steps, schema in places.free:
         if not fits(unknown.entry.node, schema, places.root):
             continue

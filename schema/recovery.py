@@ -1,9 +1,9 @@
 """After a syntax error: which line is to blame, and the text with that line put right.
 
-A parser notices a broken line where it can go no further, often lines behind the cause. So we try:
-each nearby line, at each nearby indentation, with the colon or the bracket that it lacks. The change
-that leaves the fewest mistakes tells the line to blame, and the text that came of it lets the rest of
-the file be checked.
+A parser notices a broken line where it can go no further, often lines behind the cause. So we
+try: each nearby line, at each nearby indentation, with the colon or the bracket that it lacks. The
+change that leaves the fewest mistakes tells the line to blame, and the text that came of it lets
+the rest of the file be checked.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from vacc_gen.schema import structure
 from vacc_gen.schema.document import Document, Problem, Span, load
+from vacc_gen.schema.walk import Schema, packaged_schema
 
 REACH_LINES = 6
 """How far before the parser's complaint the cause is looked for."""
@@ -49,7 +50,7 @@ def recover(document: Document, schema_name: str) -> Repaired | None:
     problem = next((one for one in document.problems if one.kind == "syntax"), None)
     if problem is None:
         return None
-    schema = structure.packaged_schema(schema_name)
+    schema = packaged_schema(schema_name)
     if any(_tab(line) for line in document.lines):
         return _without_tabs(document, problem, schema)
     changes = sorted(
@@ -92,7 +93,7 @@ def _changes(document: Document, problem: Problem) -> Iterator[_Change]:
             yield _Change(number, line.rstrip() + bracket, "closing", 1)
 
 
-def _mistakes(text: str, schema: structure.Schema) -> int:
+def _mistakes(text: str, schema: Schema) -> int:
     """Count what is wrong with a text: one that cannot be read has more mistakes than any."""
     document = load(text)
     if not document.complete or document.root is None:
@@ -135,9 +136,7 @@ def _tab(line: str) -> bool:
     return "\t" in line[: len(line) - len(line.lstrip(" \t"))]
 
 
-def _without_tabs(
-    document: Document, problem: Problem, schema: structure.Schema
-) -> Repaired | None:
+def _without_tabs(document: Document, problem: Problem, schema: Schema) -> Repaired | None:
     """Tell each tab in the indentation as a mistake of its own, and put blanks in its place."""
     lines = [*document.lines]
     numbers = [number for number, line in enumerate(lines, 1) if _tab(line)]

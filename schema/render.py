@@ -34,13 +34,15 @@ def as_text(
 
 def excerpts(diagnostics: Sequence[Diagnostic], colour: bool = False) -> str:
     """Return findings as text, with excerpts of the files as they are now, without a summary."""
-    lines: dict[str, Sequence[str]] = {}
-    for path in dict.fromkeys(found.path for found in diagnostics):
-        try:
-            lines[path] = read(path).lines
-        except UnreadableError:
-            lines[path] = ()
+    lines = {path: _lines_now(path) for path in {found.path for found in diagnostics}}
     return "\n\n".join(_block(found, lines[found.path], colour) for found in diagnostics) + "\n"
+
+
+def _lines_now(path: str) -> Sequence[str]:
+    try:
+        return read(path).lines
+    except UnreadableError:
+        return ()
 
 
 def summary(diagnostics: Sequence[Diagnostic], checked: int) -> str:

@@ -28,6 +28,23 @@ _FIXES = {
 }
 
 
+_HEAD = """\
+# Rules
+
+<!-- Made by `python -m vacc_gen.schema.rules_page`; a test says when to run it again. -->
+
+What `vacc-gen validate` finds. `vacc-gen explain CODE` prints one of these pages. A finding is
+silenced by a comment on its line, `# vacc-gen: ignore[CODE]`, by `--ignore CODE`, or in
+pyproject.toml:
+
+```toml
+[tool.vacc-gen]
+extend-select = ["VG8"]
+ignore = ["VG602"]
+```
+"""
+
+
 class Page(NamedTuple):
     """A rule's docstring by parts. The examples have their escapes resolved."""
 
@@ -73,21 +90,17 @@ def as_page(rule: Rule, level: int = 1) -> str:
 def as_table(rules: Iterable[Rule]) -> str:
     """Return one line for each rule."""
     return "".join(
-        f"{rule.code}  {rule.severity.value:7}  {'on ' if rule.default else 'off'}  {rule.summary}\n"
-        for rule in rules
+        f"{rule.code}  {rule.severity.value:7}  {_state(rule)}  {rule.summary}\n" for rule in rules
     )
+
+
+def _state(rule: Rule) -> str:
+    return "on " if rule.default else "off"
 
 
 def as_document(rules: Iterable[Rule]) -> str:
     """Return docs/rules.md."""
-    parts = [
-        "# Rules\n\n"
-        "<!-- Made by `python -m vacc_gen.schema.rules_page`; a test says when to run it again. -->\n\n"
-        "What `vacc-gen validate` finds. `vacc-gen explain CODE` prints one of these pages. A finding\n"
-        "is silenced by a comment on its line, `# vacc-gen: ignore[CODE]`, by `--ignore CODE`, or in\n"
-        "pyproject.toml:\n\n"
-        "```toml\n[tool.vacc-gen]\nextend-select = ['VG8']\nignore = ['VG601']\n```\n"
-    ]
+    parts = [_HEAD]
     topic = ""
     for rule in rules:
         if rule.code[:3] != topic:

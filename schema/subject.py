@@ -126,7 +126,7 @@ class Subject:
         )
 
     def span(self, *steps: str | int) -> Span:
-        """Return where the value at a path stands; where it is absent, the nearest section's key."""
+        """Return where the value at a path stands; without one, its section's key."""
         node = self.document.node(*steps)
         if node is not None:
             return node.span
@@ -162,7 +162,7 @@ class Subject:
 
     @property
     def geometry(self) -> Mapping[str, Any] | None:
-        """The model's sizes: from the checkpoint when it is there, else from a preset, else None."""
+        """The model's sizes: from the checkpoint if it is there, else a preset's, else None."""
         if self._geometry is None:
             from vacc_gen.schema.checkpoint_facts import geometry_of
 

@@ -1,7 +1,8 @@
 """The compile YAML of the vendor's compiler, `vamc`, exactly as it is written.
 
-Typed from the 344 configs that the vendor publishes and from their README files; the compiler itself
-is closed. An option whose meaning nobody has published says "meaning not published; typed from use".
+Typed from the 344 configs that the vendor publishes and from their README files; the compiler
+itself is closed. An option whose meaning nobody has published says "meaning not published; typed
+from use".
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from vacc_gen.schema.vamc_dataset import DATASET_BY_TYPE, Dataset
 from vacc_gen.schema.vamc_frontend import Frontend
 from vacc_gen.schema.vamc_graph import Graph
 from vacc_gen.schema.vamc_part import VamcPart, also_written
-
 
 Version = Annotated[str, Field(pattern=r"^\d[\w.+!*-]*$")]
 """A version as pip knows it, in quotes where it would be a number: 4.51.3, "4.45"."""
@@ -73,7 +73,7 @@ class VamcConfig(VamcPart):
     name: str = Field(
         min_length=1,
         pattern=r"^[^/\\]+$",
-        description="output folder below workspace.path; by custom it ends in precision, tp and lengths",
+        description="output folder below workspace.path, by custom with precision, tp and lengths",
         json_schema_extra=also_written("model", "model_name"),
     )
     frontend: Frontend = Field(

@@ -14,7 +14,7 @@ FixedShape = Annotated[list[Size], Field(min_length=1, max_length=8)]
 ShapeRange = Annotated[
     tuple[FixedShape, Annotated[list[Size], Field(max_length=8)]], Field(strict=False)
 ]
-"""`[[prefill], [total]]` of a language model, `[[seq], []]` of an encoder, `[[min...], [max...]]`."""
+"""`[[prefill], [total]]` of a language model, `[[seq], []]` of an encoder, `[[min..], [max..]]`."""
 
 FRONTEND_TYPES = ("huggingface", "onnx", "pytorch", "keras", "tensorflow", "darknet")
 

@@ -1,4 +1,4 @@
-"""What `validate` knows beyond the files: what presets/ holds, and the options in pyproject.toml."""
+"""What `validate` knows beyond the files: presets, and the options in pyproject.toml."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ def explain(
     """Explain a finding of `validate`."""
     from vacc_gen.schema.errors import UsageError
     from vacc_gen.schema.rules import all_rules
-    from vacc_gen.schema.rules_page import as_table, as_page
+    from vacc_gen.schema.rules_page import as_page, as_table
     from vacc_gen.schema.suggestions import nearest
 
     rules = {rule.code: rule for rule in all_rules()}

@@ -54,7 +54,7 @@ def _write(path: str, text: str) -> None:
             file.flush()
             os.fsync(file.fileno())
         beside.chmod(target.stat().st_mode & 0o7777)
-        os.replace(beside, target)
+        beside.replace(target)
     except BaseException:
         beside.unlink(missing_ok=True)
         raise

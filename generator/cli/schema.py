@@ -19,6 +19,6 @@ def schema(
     name: Annotated[SchemaName, typer.Argument(help="recipe: vacc.yaml; vamc: the compile YAML.")],
 ) -> None:
     """Print a JSON Schema (2020-12) with descriptions."""
-    from vacc_gen.schema.structure import schema_text
+    from vacc_gen.schema.walk import schema_text
 
     typer.echo(schema_text(name.value), nl=False)

@@ -78,11 +78,9 @@ def text_length(subject: Subject) -> int | None:
         if not TEXT_INPUTS.match(name) or len(shape) != 2:
             continue
         if all(isinstance(size, int) for size in shape):
-            length: int = shape[1]
-            return length
+            return int(shape[1])
         if isinstance(shape[0], list) and len(shape[0]) == 1 and not shape[1]:
-            length = shape[0][0]
-            return length
+            return int(shape[0][0])
     return None
 
 

@@ -226,10 +226,10 @@ def integer_inputs(subject: Subject) -> Iterator[Finding]:
     if not whole:
         return
     span = subject.span("frontend", "dtype")
-    only = len(whole) == len(shapes)
+    only, named = len(whole) == len(shapes), ", ".join(f"`{name}`" for name in whole)
     yield Finding(
         span,
-        f"{', '.join(f'`{name}`' for name in whole)} declared as {subject.get('frontend', 'dtype')}",
+        f"{named} declared as {subject.get('frontend', 'dtype')}",
         "token numbers and masks are int64",
         edits.replace(span, "int64", safe=False) if only else None,
     )

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 from vacc_gen.schema import edits
-from vacc_gen.schema.diagnostics import Severity
+from vacc_gen.schema.diagnostics import Fix, Severity
 from vacc_gen.schema.group import Group, GroupFinding
 from vacc_gen.schema.rules import rule
 from vacc_gen.schema.rules._facts import (
@@ -28,7 +29,7 @@ def _output(subject: Subject) -> str | None:
     path = subject.get("workspace", "path") or subject.get("workspace", "work_dir")
     if not isinstance(name, str) or not isinstance(path, str):
         return None
-    return os.path.normpath(os.path.join(os.path.dirname(subject.document.path), path, name))
+    return os.path.normpath(Path(subject.document.path).parent / path / name)
 
 
 def _contradicts_itself(subject: Subject) -> bool:
@@ -88,7 +89,7 @@ def same_output(group: Group) -> Iterator[GroupFinding]:
 
 def _own_words(subject: Subject) -> str:
     """Return what file and folders say that a config is about."""
-    return " ".join(subject.document.path.lower().split(os.sep)[-4:])
+    return " ".join(Path(subject.document.path.lower()).parts[-4:])
 
 
 def _fits_its_file(subject: Subject) -> bool:
@@ -224,7 +225,7 @@ def _same(ours: object, theirs: object) -> bool:
 def _parts(group: Group) -> Iterator[tuple[Subject, Subject]]:
     """Yield vision towers with the language models of the same checkpoint in the same folder."""
     for subjects in group.by_folder():
-        languages = {}
+        languages: dict[str, Subject] = {}
         for subject in subjects:
             checkpoint = subject.get("frontend", "checkpoint")
             if isinstance(checkpoint, str) and lengths_of(subject) is not None:
@@ -291,7 +292,7 @@ def _pins(pins: dict[str, str]) -> str:
     return ", ".join(f"{package} {version}" for package, version in pins.items())
 
 
-def _add_pins(tower: Subject, pins: dict[str, str]) -> edits.Fix | None:
+def _add_pins(tower: Subject, pins: dict[str, str]) -> Fix | None:
     section = tower.node("workspace")
     flow = ", ".join(f"{package}: {version}" for package, version in pins.items())
     if section is None:

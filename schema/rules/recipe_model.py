@@ -73,7 +73,7 @@ def _length(subject: Subject, key: str) -> int | None:
     if subject.has("target", key):
         value: int | None = subject.get("target", key)
         return value
-    from vacc_gen.schema.structure import packaged_schema
+    from vacc_gen.schema.walk import packaged_schema
 
     default: int = packaged_schema("recipe")["$defs"]["Target"]["properties"][key]["default"]
     return default

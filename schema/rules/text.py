@@ -199,7 +199,7 @@ def tag(subject: Subject) -> Iterator[Finding]:
     fix="safe",
 )
 def key_not_text(subject: Subject) -> Iterator[Finding]:
-    """A key is a number, a date or a truth value to YAML, or a list: no reader looks for such a key.
+    """A key is a number, a date or a truth value to YAML, or a list: nobody looks for such a one.
 
     YAML 1.1 reads a plain `no`, `yes`, `on` and `off` as true or false.
 

@@ -20,9 +20,10 @@ def _of_the_recipe(workspace: Workspace) -> Iterator[Subject]:
     checkpoint = workspace.recipe.get("model", "checkpoint")
     for config in workspace.configs:
         theirs = config.get("frontend", "checkpoint")
-        if isinstance(checkpoint, str) and isinstance(theirs, str):
-            if basename(theirs) == basename(checkpoint) and lengths_of(config) is not None:
-                yield config
+        if not isinstance(checkpoint, str) or not isinstance(theirs, str):
+            continue
+        if basename(theirs) == basename(checkpoint) and lengths_of(config) is not None:
+            yield config
 
 
 @rule("VG901", Severity.ERROR, "config contradicts the recipe", scope="workspace")

@@ -1,0 +1,68 @@
+"""Values that know where they stand."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, NamedTuple
+
+LINE_BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
+"""What ends a line in YAML 1.1."""
+
+
+class Span(NamedTuple):
+    """A stretch of text. Lines and columns count from 1, in characters; the end is exclusive."""
+
+    line: int
+    column: int
+    end_line: int
+    end_column: int
+    start: int  # offset of the first character
+    end: int
+
+
+class Problem(NamedTuple):
+    """Something wrong with a text, before any rule puts it into words."""
+
+    kind: str
+    span: Span
+    facts: dict[str, Any]
+
+
+class Node:
+    """A value and its place. `value` is a scalar, a list of nodes, or a dict of key to `Entry`."""
+
+    __slots__ = ("rejected", "span", "value")
+
+    def __init__(self, value: Any, span: Span) -> None:
+        self.value = value
+        self.span = span
+        self.rejected = False  # set by the structural check: rules must not look inside
+
+    def plain(self) -> Any:
+        """Return the value without places, as PyYAML would load it."""
+        if isinstance(self.value, dict):
+            return {key: entry.node.plain() for key, entry in self.value.items()}
+        if isinstance(self.value, list):
+            return [node.plain() for node in self.value]
+        return self.value
+
+
+class Entry(NamedTuple):
+    """A key's place and its value."""
+
+    key_span: Span
+    node: Node
+
+
+START = Span(1, 1, 1, 1, 0, 0)
+"""Where a text begins."""
+
+
+def span_in(text: str, start: int, end: int) -> Span:
+    """Return the span between two offsets of a text."""
+    before = LINE_BREAK.split(text[:start])
+    inside = LINE_BREAK.split(text[start:end])
+    line, column = len(before), len(before[-1]) + 1
+    end_line = line + len(inside) - 1
+    end_column = len(inside[-1]) + (column if len(inside) == 1 else 1)
+    return Span(line, column, end_line, end_column, start, end)
