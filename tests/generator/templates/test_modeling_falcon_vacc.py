@@ -42,7 +42,7 @@ def test_prefill_without_position_ids(make_pair, make_batch, variant, seed, padd
 
 @pytest.mark.parametrize("chunks", [(6, 1, 1, 1, 1), (5, 4, 1), (1, 6, 3)], ids=str)
 @pytest.mark.parametrize("padding", PADDINGS)
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", SEEDS[:2])
 def test_decode_and_chunked_prefill(make_pair, make_batch, variant, seed, padding, chunks):
     """Whatever the chunks, each position's logits are those of one pass over the whole."""
     theirs, ours = make_pair(variant, seed)
@@ -62,7 +62,7 @@ def test_decode_and_chunked_prefill(make_pair, make_batch, variant, seed, paddin
 
 
 @pytest.mark.parametrize("chunks", [(10,), (7, 1, 1, 1), (5, 5)], ids=str)
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", SEEDS[:2])
 def test_bf16(make_pair, make_batch, variant, seed, chunks):
     """In bf16 both round; ours must not be farther from fp32 than transformers' own bf16."""
     theirs, ours = make_pair(variant, seed)
