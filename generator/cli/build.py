@@ -6,11 +6,12 @@ import signal
 import sys
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Literal, NoReturn, Optional
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
-from vacc_gen.schema.precision import Precision
+if TYPE_CHECKING:
+    from vacc_gen.schema.precision import Precision
 
 StageName = Literal["preflight", "calibrate", "export", "quantize", "compile", "verify", "report"]
 
@@ -23,8 +24,8 @@ def build(
     ] = "auto",
     until: Annotated[StageName, typer.Option(help="The last stage to run.")] = "report",
     precision: Annotated[
-        Optional[list[Precision]],  # noqa: UP045  # Typer on Python 3.10
-        typer.Option(help="Build this one alone; may be given several times."),
+        list[str] | None,
+        typer.Option(help="fp16, int8 or kv8: build this one alone; may be given several times."),
     ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Run every stage again, whatever is finished.")
@@ -45,10 +46,21 @@ def build(
         signal.signal(number, _terminated)
     quiet_libraries()
     workspace = load_workspace(folder.absolute())
-    options = BuildOptions(Stage(until), tuple(precision or ()), force)
+    options = BuildOptions(Stage(until), _precisions(precision or []), force)
     with build_display() as display:
         records = run_build(workspace, select_backend(backend), options, display)
     print_summary(Console(), folder, records, next_commands(folder, records))
+
+
+def _precisions(names: list[str]) -> tuple[Precision, ...]:
+    from vacc_gen.schema.errors import UsageError
+    from vacc_gen.schema.precision import Precision
+
+    known = [precision.value for precision in Precision]
+    for name in names:
+        if name not in known:
+            raise UsageError(f"no precision is called {name!r}", f"choose {' or '.join(known)}")
+    return tuple(Precision(name) for name in names)
 
 
 def _terminated(number: int, frame: FrameType | None) -> NoReturn:

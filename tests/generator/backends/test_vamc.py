@@ -185,7 +185,7 @@ def test_a_weight_folder_that_is_not_prepared_is_noted(path: Path, workspace: Wo
 def test_an_interrupted_build_takes_the_compiler_with_it(
     path: Path, workspace: Workspace, number: signal.Signals, exit_code: int
 ) -> None:
-    install(path, "echo $$ > pid; trap 'echo ended > ended; exit 1' INT TERM; sleep 60 & wait")
+    install(path, "trap 'echo ended > ended; exit 1' INT TERM; echo $$ > pid; sleep 60 & wait")
     command = [sys.executable, "-m", "vacc_gen.generator.cli.main", "build", "--backend", "vamc"]
     ours = subprocess.Popen(
         [*command, str(workspace.root)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True

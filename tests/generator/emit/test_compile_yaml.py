@@ -115,6 +115,8 @@ def test_any_config_reads_back_as_it_was_planned(
 
 def test_every_model_that_ships_makes_a_workspace_without_errors():
     for preset in presets.MODELS.all():
+        if preset.any_size:
+            continue  # a checkpoint says its sizes
         recipe = Choices(model=preset.name, precisions=("fp16", "int8", "kv8")).decide().recipe
         plan = make_plan(recipe, preset, None)
         for file in emit(plan, None):
