@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from vacc_gen.generator.cli.build import build
+from vacc_gen.generator.cli.doctor import doctor
 from vacc_gen.generator.cli.explain import explain
 from vacc_gen.generator.cli.export import export
 from vacc_gen.generator.cli.fetch import fetch
@@ -47,6 +48,7 @@ app.command()(new)
 app.command()(generate)
 app.command()(fetch)
 app.command()(lock)
+app.command()(doctor)
 
 
 @app.command(

@@ -36,7 +36,7 @@ EXPORT_TOLERANCE = 1e-3
 
 def versions() -> dict[str, Any]:
     """Python's version and platform, and every installed package's version by normalized name."""
-    packages: Dict[str, str] = {}
+    packages: dict[str, str] = {}
     for found in importlib.metadata.distributions():
         name = found.metadata["Name"]
         if name:

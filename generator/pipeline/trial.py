@@ -115,7 +115,7 @@ def _environment(lock: Lock, venv: Path, progress: Progress) -> Path:
 
 def _base_python(uv: str, version: str) -> str:
     """Find an installed interpreter; a download would come from outside the package index."""
-    command = [uv, "python", "find", "--quiet", "--no-python-downloads", "--system", version]
+    command = [uv, "python", "find", "--no-python-downloads", "--system", version]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise UsageError(

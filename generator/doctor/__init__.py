@@ -1,0 +1,1 @@
+"""What on this machine would make a build, or the compiler, fail later."""

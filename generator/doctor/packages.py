@@ -1,0 +1,131 @@
+"""The packages of an interpreter: are they what was asked, and do they run beside each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from vacc_gen import presets
+from vacc_gen.generator.doctor.check import Check, State
+from vacc_gen.generator.environment import Lock
+from vacc_gen.generator.pipeline.interpreter import ask
+from vacc_gen.generator.requirements import Requirements, locked_packages
+from vacc_gen.schema.compatibility import pin_problems
+from vacc_gen.schema.pins import Pin, parse_pin, parse_version
+
+_SHOWN = 4
+_ROUND_TRIP = ("torch", "numpy")
+_SESSION = ("onnxruntime", "onnx", "numpy")
+
+Installed = Mapping[str, str]
+"""Versions by normalized name."""
+
+
+def compiler_environment(
+    python: Path, wanted: Requirements | None, lock: Lock | None
+) -> Iterator[Check]:
+    """Look at the interpreter that the compiler runs in, against what a workspace asks."""
+    section = "compiler's environment"
+    answer = ask(python, "versions")
+    if answer.failure:
+        yield Check(section, "interpreter", State.PROBLEM, f"{python} {answer.failure}")
+        return
+    version, installed = str(answer.values["python"]), answer.values["packages"]
+    yield _python(section, python, version, wanted)
+    if wanted is not None:
+        for asked in wanted.asked:
+            yield _pin(section, parse_pin(asked.requirement), installed)
+        if lock is not None:
+            yield _against_lock(section, lock, installed)
+    yield from _together(section, installed, version)
+    yield from runs(section, python, installed)
+
+
+def runs(section: str, python: Path, installed: Installed) -> Iterator[Check]:
+    """Run what importing does not prove, each in a process of its own."""
+    for check, needed, name in (
+        ("round-trip", _ROUND_TRIP, "torch to numpy and back"),
+        ("session", _SESSION, "a session of ONNX Runtime"),
+    ):
+        missing = [package for package in needed if package not in installed]
+        if missing:
+            yield Check(section, name, State.UNKNOWN, f"not tried without {', '.join(missing)}")
+            continue
+        versions = " beside ".join(f"{package} {installed[package]}" for package in needed)
+        answer = ask(python, check)
+        if answer.failure is None:
+            yield Check(section, name, State.OK, versions)
+        else:
+            yield Check(
+                section,
+                name,
+                State.PROBLEM,
+                f"{versions}: {answer.failure}",
+                "make the environment from the workspace's lock: "
+                "pip install --require-hashes -r env/requirements.lock",
+            )
+
+
+def _python(section: str, python: Path, version: str, wanted: Requirements | None) -> Check:
+    if wanted is None or parse_version(version) in parse_pin(f"python=={wanted.python}.*").versions:
+        return Check(section, "Python", State.OK, f"{version} ({python})")
+    return Check(
+        section,
+        "Python",
+        State.PROBLEM,
+        f"{version} ({python}), and the recipe wants {wanted.python}",
+        f"make the environment with python{wanted.python}, or change environment.python",
+    )
+
+
+def _pin(section: str, pin: Pin, installed: Installed) -> Check:
+    version = installed.get(pin.name)
+    if version is None:
+        return Check(
+            section, pin.name, State.PROBLEM, f"missing, wanted {pin}", f"pip install '{pin}'"
+        )
+    if parse_version(version) in pin.versions:
+        return Check(section, pin.name, State.OK, version)
+    return Check(
+        section, pin.name, State.PROBLEM, f"{version}, wanted {pin}", f"pip install '{pin}'"
+    )
+
+
+def _against_lock(section: str, lock: Lock, installed: Installed) -> Check:
+    locked = locked_packages(lock.text, "the lock")
+    differing = [
+        f"{name} {installed.get(name, 'missing')} (locked: {package.version})"
+        for name, package in locked.items()
+        if installed.get(name) != str(package.version)
+    ]
+    if not differing:
+        return Check(section, "lock", State.OK, f"all {len(locked)} packages are as locked")
+    more = f" and {len(differing) - _SHOWN} more" if len(differing) > _SHOWN else ""
+    return Check(
+        section,
+        "lock",
+        State.WARNING,
+        f"{len(differing)} of {len(locked)} packages are not as locked: "
+        f"{', '.join(differing[:_SHOWN])}{more}",
+        "pip install --require-hashes -r env/requirements.lock",
+    )
+
+
+def _together(section: str, installed: Installed, version: str) -> Iterator[Check]:
+    """Say which of the installed packages are known to break beside each other."""
+    python = ".".join(version.split(".")[:2])
+    for problem in pin_problems(exact_pins(installed), python, presets.pin_facts()):
+        if problem.kind == "companion":
+            name = " and ".join(pin.name for pin in problem.pins)
+            yield Check(section, name, State.PROBLEM, problem.message, problem.hint)
+
+
+def exact_pins(installed: Installed) -> Sequence[Pin]:
+    """Return what is installed as pins, without what has no version of PEP 440."""
+    pins = []
+    for name, version in installed.items():
+        try:
+            pins.append(parse_pin(f"{name}=={version}"))
+        except ValueError:  # noqa: PERF203  # some distributions call their version 0.0.0-dev-abc
+            continue
+    return pins
