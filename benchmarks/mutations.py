@@ -2,7 +2,7 @@
 
 python benchmarks/mutations.py [FOLDER] [--mutants N] [--seed N] [--survivors N]
 
-Takes the compile configs below FOLDER in which `validate` finds no error, makes one mistake in a
+Takes the compile configs below FOLDER in which `validate` finds nothing, makes one mistake in a
 copy, and looks whether it is found, at the right line, with the right suggestion first. A mutant
 that means the same as the original is none. Prints a table by kind of mistake, then the survivors.
 """
@@ -113,12 +113,11 @@ def same_output(rng: random.Random, paths: list[Path], score: Score) -> None:
 
 
 def healthy(folder: Path) -> Iterator[tuple[Path, Document]]:
+    """Yield the compile configs with no finding; that heads do not split (VG6) is no mistake."""
     for path in sorted(folder.rglob("*.y*ml")):
         document = load(path.read_bytes(), str(path))
         found = check_text(document.text, str(path), KNOWN)
-        if not any(one.severity is Severity.ERROR for one in found) and "frontend" in (
-            document.values or {}
-        ):
+        if all(one.code.startswith("VG6") for one in found) and "frontend" in document.values:
             yield path, document
 
 
@@ -178,7 +177,7 @@ def report(
     found = check_paths([str(path) for path in everything], KNOWN).diagnostics
     errors = sum(one.severity is Severity.ERROR for one in found)
     print(f"\n{len(everything)} files as they are: {errors} errors, {len(found) - errors} others")
-    print(f"{len(files)} of them without an error were mutated")
+    print(f"{len(files)} of them, without any finding, were mutated")
     lines = [f"{name}: {line}" for name, score in scores.items() for line in score.survivors]
     print(f"\nsurvivors: {len(lines)}")
     for line in lines[:survivors]:

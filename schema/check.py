@@ -266,5 +266,6 @@ def _ignored(document: Document, found: Diagnostic) -> bool:
     comment = _IGNORE.search(document.lines[found.line - 1])
     if comment is None:
         return False
-    names = [name.strip() for name in (comment.group(1) or "ALL").split(",") if name.strip()]
+    named = "ALL" if comment.group(1) is None else comment.group(1)
+    names = [name.strip() for name in named.split(",") if name.strip()]
     return _named(found.code, names)

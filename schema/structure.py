@@ -89,14 +89,11 @@ class _Walker(Walk):
         )
 
     def _is_required(self, steps: Steps) -> bool:
-        parent, schema = self.document.root, self.root
-        for step in steps[:-1]:
-            schema = self.resolve(schema)
-            if isinstance(step, int):
-                return True
-            schema = schema.get("properties", {}).get(step, {})
-        del parent
-        return steps[-1] in self.resolve(schema).get("required", ())
+        if isinstance(steps[-1], int):
+            return True
+        schema = self._places().schema_at(steps[:-1]) or {}
+        choices = [key for choice in schema.get("anyOf", ()) for key in choice.get("required", ())]
+        return steps[-1] in (*schema.get("required", ()), *choices)
 
     def _free_key(
         self, key: str, entry: Entry, mapping: Node, schema: Schema, steps: Steps

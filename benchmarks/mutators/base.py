@@ -75,6 +75,22 @@ def with_value(document: Document, node: Node, text: str, what: str, **extra: An
     )
 
 
+def with_items(document: Document, lists: list[tuple[Node, list[Any]]], what: str) -> Mutant:
+    """Put other items where the items of lists are, one for one, whatever the lists' style."""
+    changes = [
+        (item.span, str(value))
+        for node, values in lists
+        for item, value in zip(node.value, values, strict=True)
+    ]
+    text = document.text
+    for span, written in sorted(changes, key=lambda change: change[0].start, reverse=True):
+        text = text[: span.start] + written + text[span.end :]
+    lines = {
+        line for node, _ in lists for line in range(node.span.line - 1, node.span.end_line + 1)
+    }
+    return Mutant(text, frozenset(lines), what=what)
+
+
 def block_lines(document: Document, entry: Entry) -> tuple[int, int] | None:
     """Return the first and the last line (from 1) of an entry that has its lines for itself."""
     first = entry.key_span.line

@@ -194,6 +194,9 @@ def required_key_deleted(rng: random.Random, document: Document) -> Mutant | Non
     parent = document.node(*path[:-1])
     if parent is None or (path[1:] == ("path",) and "work_dir" in parent.value):
         return None
+    dtype = document.node("backend", "dtype")
+    if path[-1] == "calibrate_mode" and dtype is not None and dtype.value == "fp16":
+        return None  # an fp16 build does not quantize
     lines = block_lines(document, parent.value[path[-1]])
     if lines is None or len(parent.value) == 1:
         return None

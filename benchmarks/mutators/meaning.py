@@ -5,7 +5,15 @@ from __future__ import annotations
 import random
 import re
 
-from mutators.base import Mutant, block_lines, mutator, with_value, without_lines
+from mutators.base import (
+    Mutant,
+    block_lines,
+    mutator,
+    spliced,
+    with_items,
+    with_value,
+    without_lines,
+)
 from vacc_gen.schema.document import Document, Node
 
 
@@ -143,43 +151,38 @@ def _normalize(document: Document) -> Node | None:
     return None
 
 
+def _scaled(values: list[float]) -> list[float]:
+    factor = 255 if max(values) <= 1.5 else 1 / 255
+    return [round(value * factor, 4) for value in values]
+
+
+def _also_at(mutant: Mutant, op: Node) -> Mutant:
+    """Accept a finding at `div255` and at the op's type too."""
+    spoken = {op.value[key].node.span.line for key in ("type", "div255") if key in op.value}
+    return mutant._replace(lines=mutant.lines | spoken)
+
+
 @mutator
 def mean_on_the_other_scale(rng: random.Random, document: Document) -> Mutant | None:
     op = _normalize(document)
-    if op is None:
+    mean = op.value["mean"].node if op else None
+    if op is None or mean is None or not any(mean.plain()):
         return None
-    mean, std = op.value["mean"].node, op.value["std"].node
-    values = mean.plain()
-    if not any(values) or not document.text.startswith("[", mean.span.start):
-        return None
-    up = max(values) <= 1.5
-    scaled = [round(value * 255 if up else value / 255, 3) for value in values]
-    mutant = with_value(document, mean, str(scaled), f"{values} -> {scaled}")
-    spoken = {mean.span.line, std.span.line}
-    if "div255" in op.value:
-        spoken.add(op.value["div255"].node.span.line)
-    return mutant._replace(lines=frozenset(spoken))
+    values = _scaled(mean.plain())
+    std = op.value["std"].node
+    mutant = with_items(document, [(mean, values)], f"{mean.plain()} -> {values}")
+    near_std = frozenset(range(std.span.line - 1, std.span.end_line + 1))
+    return _also_at(mutant._replace(lines=mutant.lines | near_std), op)
 
 
 @mutator
 def mean_and_std_on_the_other_scale(rng: random.Random, document: Document) -> Mutant | None:
     op = _normalize(document)
-    if op is None:
+    if op is None or not any(op.value["mean"].node.plain()):
         return None
-    mean, std = op.value["mean"].node, op.value["std"].node
-    flow = all(document.text.startswith("[", node.span.start) for node in (mean, std))
-    if not flow or not any(mean.plain()) or mean.span.start > std.span.start:
-        return None
-    factor = 255 if max(mean.plain()) <= 1.5 else 1 / 255
-    one_text = str([round(value * factor, 4) for value in mean.plain()])
-    other_text = str([round(value * factor, 4) for value in std.plain()])
-    text = document.text
-    changed = text[: mean.span.start] + one_text + text[mean.span.end : std.span.start]
-    lines = {mean.span.line, std.span.line}
-    if "div255" in op.value:
-        lines.add(op.value["div255"].node.span.line)
-    changed += other_text + text[std.span.end :]
-    return Mutant(changed, frozenset(lines), what=f"{one_text} {other_text}")
+    lists = [op.value[key].node for key in ("mean", "std")]
+    changed = [(node, _scaled(node.plain())) for node in lists]
+    return _also_at(with_items(document, changed, str([values for _, values in changed])), op)
 
 
 @mutator
@@ -195,11 +198,16 @@ def div255_turned(rng: random.Random, document: Document) -> Mutant | None:
 def mean_with_one_value_less(rng: random.Random, document: Document) -> Mutant | None:
     op = _normalize(document)
     node = op.value[rng.choice(["mean", "std"])].node if op else None
-    if node is None or len(node.value) != 3 or node.span.line != node.span.end_line:
+    if op is None or node is None or len(node.value) != 3:
         return None
-    lines = {op.value["mean"].node.span.line, op.value["std"].node.span.line} if op else set()
-    mutant = with_value(document, node, str(node.plain()[:2]), "mean or std")
-    return mutant._replace(lines=frozenset(lines))
+    before, last = node.value[1].span, node.value[2].span
+    changed = spliced(document, before.end, last.end, "")
+    lines = {
+        line
+        for key in ("mean", "std")
+        for line in range(op.value[key].key_span.line, op.value[key].node.span.end_line + 1)
+    }
+    return Mutant(changed, frozenset(lines), what="mean or std")
 
 
 @mutator
@@ -231,7 +239,7 @@ def images_of_another_size(rng: random.Random, document: Document) -> Mutant | N
         for key in ("size", "crop_size"):
             if key in op.value:
                 last = op.value[key].node
-    if last is None or last.span.line != last.span.end_line or -1 in last.plain():
+    if last is None or -1 in last.plain():
         return None
     changed = [size + 32 for size in last.plain()]
-    return with_value(document, last, str(changed), f"{changed}")
+    return with_items(document, [(last, changed)], f"{changed}")

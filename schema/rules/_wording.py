@@ -23,22 +23,26 @@ def dotted(steps: tuple[Any, ...]) -> str:
     return text
 
 
-def quoted_section(steps: tuple[Any, ...]) -> str:
-    return f"`{dotted(steps)}`" if steps else "the top level"
+def in_section(steps: tuple[Any, ...]) -> str:
+    """Return where something stands: in which section, or at the top level."""
+    return f"in `{dotted(steps)}`" if steps else "at the top level"
 
 
 def as_written(value: Any) -> str:
+    """Return a value for a message, cut where it is long."""
     text = repr(value) if isinstance(value, str) else plain(value)
     return text if len(text) <= 60 else text[:57] + "..."
 
 
 def plain(value: Any) -> str:
+    """Return a scalar as YAML writes it."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return "null" if value is None else str(value)
 
 
 def kind_of(value: Any) -> str:
+    """Return what kind of value it is, in words."""
     if isinstance(value, bool):
         return "true or false"
     if value is None:

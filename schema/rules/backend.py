@@ -18,7 +18,6 @@ def int8_without_data(subject: Subject) -> Iterator[Finding]:
     Bad:
         backend:
           dtype: int8
-        dataset: null
     Good:
         backend:
           dtype: int8
@@ -102,7 +101,6 @@ def no_calibrate_mode(subject: Subject) -> Iterator[Finding]:
           dtype: int8
           quantize:
             quantize_per_channel: true
-            calibrate_mode: null
         dataset:
           type: tvm
           path: ./calibration

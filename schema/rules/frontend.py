@@ -153,7 +153,7 @@ def language_model_shape(subject: Subject) -> Iterator[Finding]:
     )
 
 
-@rule("VG305", Severity.ERROR, "shape range that is none")
+@rule("VG305", Severity.ERROR, "shape range that is none", fix="safe")
 def shape_range(subject: Subject) -> Iterator[Finding]:
     """A dynamic input has a smallest and a largest shape, of equal rank, the smallest first.
 
@@ -244,10 +244,11 @@ def no_model_arch(subject: Subject) -> Iterator[Finding]:
     Bad:
         frontend:
           model_kwargs:
-            model_arch: null
+            tp: 4
     Good:
         frontend:
           model_kwargs:
+            tp: 4
             model_arch: vacc
     """
     section = subject.node("frontend", "model_kwargs")
@@ -268,14 +269,13 @@ def no_tp(subject: Subject) -> Iterator[Finding]:
     published.
 
     Bad:
-        name: falcon
         frontend:
           model_kwargs:
-            tp: null
+            model_arch: vacc
     Good:
-        name: falcon
         frontend:
           model_kwargs:
+            model_arch: vacc
             tp: 4
     """
     lengths, name = lengths_of(subject), subject.get("name") or ""

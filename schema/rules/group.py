@@ -238,7 +238,7 @@ def _parts(group: Group) -> Iterator[tuple[Subject, Subject]]:
                     yield subject, language
 
 
-@rule("VG750", Severity.WARNING, "pins unlike the other half's", scope="group")
+@rule("VG750", Severity.WARNING, "pins unlike the other half's", scope="group", fix="unsafe")
 def pins_unlike(group: Group) -> Iterator[GroupFinding]:
     """The two halves of a vision-language model are compiled with the same packages; one pins them
     and the other does not, or pins others.

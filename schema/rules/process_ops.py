@@ -179,13 +179,11 @@ def adaptive_side(subject: Subject) -> Iterator[Finding]:
             )
 
 
-def _scale(mean: list[float], std: list[float]) -> int | None:
-    """Return 1 or 255, the range of values that mean and std are for; None: no telling."""
-    largest = max(abs(value) for value in (*mean, *std))
-    if largest > 1.5:  # 1.5: std of 1 and mean of 0 fit both
+def _scale(values: list[float], neutral: float) -> int | None:
+    """Return 1 or 255, the range that a mean or a std is for; None where it fits both."""
+    if max(abs(value) for value in values) > 1.5:
         return 255
-    plain = all(value == 0 for value in mean) and all(value == 1 for value in std)
-    return None if plain else 1
+    return None if all(value == neutral for value in values) else 1
 
 
 @rule("VG505", Severity.ERROR, "mean and std for another range of values", fix="unsafe")
@@ -232,33 +230,24 @@ def normalize_scale(subject: Subject) -> Iterator[Finding]:
             continue
         if subject.has(*_OPS, index, "div255") and op.get("div255") is None:
             continue  # null: VG106
-        mean, std, div255 = op["mean"], op["std"], op.get("div255", True)
-        scales = {_scale(mean, [1]), _scale([0], std)} - {None}
-        if {1, 255} <= scales and not all(value == 0 for value in mean):
-            if max(std) > 1.5:
-                yield Finding(
-                    subject.span(*_OPS, index, "mean"),
-                    f"mean {mean} is for values of 0 to 1, std {std} for 0 to 255",
-                )
-                continue
-            if max(mean) > 1.5 and all(value <= 1 for value in std) and set(std) != {1}:
-                yield Finding(
-                    subject.span(*_OPS, index, "std"),
-                    f"std {std} is for values of 0 to 1, mean {mean} for 0 to 255",
-                )
-                continue
-        wanted, used = _scale(mean, std), 1 if div255 else 255
-        if wanted is None or wanted == used:
+        used = 255 if op.get("div255") is False else 1
+        scales = {"mean": _scale(op["mean"], 0), "std": _scale(op["std"], 1)}
+        wrong = [key for key, scale in scales.items() if scale not in (None, used)]
+        if not wrong:
             continue
-        key = "div255" if "div255" in op else "mean"
+        key = wrong[0]
+        told = f"{' and '.join(f'{one} {op[one]}' for one in wrong)}"
+        message = f"{told} {'is' if len(wrong) == 1 else 'are'} for values of 0 to {256 - used}"
+        message += f", here they are 0 to {used}"
+        if used in scales.values():  # the other one is right, and so is div255
+            yield Finding(subject.span(*_OPS, index, key), message)
+            continue
+        word = "false" if used == 1 else "true"
+        key = "div255" if "div255" in op else key
         span = subject.span(*_OPS, index, key)
-        fix = edits.replace(span, "false" if div255 else "true", safe=False)
-        yield Finding(
-            span,
-            f"mean {mean} and std {std} are for values of 0 to {wanted}, here they are 0 to {used}",
-            f"write `div255: {'false' if wanted == 255 else 'true'}`, or scale mean and std",
-            fix if key == "div255" else None,
-        )
+        fix = edits.replace(span, word, safe=False) if key == "div255" else None
+        hint = f"write `div255: {word}`, or scale mean and std"
+        yield Finding(span, message, hint, fix)
 
 
 def _channels(subject: Subject, ops: Ops, until: int) -> int | None:

@@ -108,7 +108,7 @@ def group_size(subject: Subject) -> Iterator[Finding]:
     Bad:
         version: 2
         model: {preset: falcon-tiny, checkpoint: /path/to/falcon-tiny}
-        quantization: {group_size: 128}
+        quantization: {group_size: 64}
     Good:
         version: 2
         model: {preset: falcon-7b, checkpoint: /path/to/falcon-7b}
@@ -133,15 +133,26 @@ def checkpoint_against_preset(subject: Subject) -> Iterator[Finding]:
     """The checkpoint is there, and its config.json has other sizes than the preset.
 
     A vocabulary or a number of positions of its own is no fault: fine-tunes have that. Where the
-    preset's sizes are not verified this is a warning, and the checkpoint's own count. The example
-    needs a weight folder; see `model.checkpoint`.
+    preset's sizes are not verified this is a warning, and the checkpoint's own count.
 
     Bad:
+        # vacc.yaml
         version: 2
-        model: {preset: falcon-7b, checkpoint: falcon-40b}
+        model: {preset: falcon-7b, checkpoint: weights}
+        ---
+        # weights/config.json
+        {"model_type": "falcon", "hidden_size": 8192, "num_attention_heads": 128,
+         "num_kv_heads": 8, "new_decoder_architecture": true, "num_hidden_layers": 60,
+         "vocab_size": 65024}
     Good:
+        # vacc.yaml
         version: 2
-        model: {preset: falcon-7b, checkpoint: /path/to/falcon-7b}
+        model: {preset: falcon-40b, checkpoint: weights}
+        ---
+        # weights/config.json
+        {"model_type": "falcon", "hidden_size": 8192, "num_attention_heads": 128,
+         "num_kv_heads": 8, "new_decoder_architecture": true, "num_hidden_layers": 60,
+         "vocab_size": 65024}
     """
     from vacc_gen.schema.checkpoint_facts import geometry_of, shape_difference
 

@@ -9,7 +9,7 @@ from vacc_gen.schema import edits
 from vacc_gen.schema.diagnostics import Severity
 from vacc_gen.schema.document import Problem
 from vacc_gen.schema.rules import rule
-from vacc_gen.schema.rules._wording import NAMES, as_written, dotted, kind_of, plain, quoted_section
+from vacc_gen.schema.rules._wording import NAMES, as_written, dotted, in_section, kind_of, plain
 from vacc_gen.schema.subject import Finding, Subject
 from vacc_gen.schema.suggestions import nearest
 from vacc_gen.schema.walk import is_type
@@ -44,7 +44,7 @@ def unknown_key(subject: Subject) -> Iterator[Finding]:
         if suggestion is not None and suggestion.moved and suggestion.taken_line is None:
             continue  # VG107
         key, steps = problem.facts["key"], problem.facts["steps"]
-        message = f"unknown key `{key}` in {quoted_section(steps)}"
+        message = f"unknown key `{key}` {in_section(steps)}"
         fix = None
         if suggestion is None:
             known = problem.facts["known"]
@@ -53,10 +53,8 @@ def unknown_key(subject: Subject) -> Iterator[Finding]:
             hint = f"did you mean `{suggestion.key}`?"
             fix = edits.replace(problem.span, suggestion.key)
         elif suggestion.moved:
-            where = quoted_section(suggestion.section)
-            hint = (
-                f"`{key}` belongs in {where}, where line {suggestion.taken_line} has one already."
-            )
+            where = in_section(suggestion.section)
+            hint = f"`{key}` belongs {where}, where line {suggestion.taken_line} has one already."
         else:
             hint = f"did you mean `{suggestion.key}`? Line {suggestion.taken_line} has one already."
         yield Finding(problem.span, message, f"{hint} {_IGNORES}".strip(), fix)
@@ -74,11 +72,16 @@ def missing_key(subject: Subject) -> Iterator[Finding]:
     """A key without which there is nothing to compile, or nowhere to put it.
 
     Bad:
-        backend:
-          type: null
+        dataset:
+          path: ./images
+          sampler:
+            suffix: jpg
     Good:
-        backend:
-          type: tvm_vacc
+        dataset:
+          path: ./images
+          sampler:
+            suffix: jpg
+            get_data_num: 50
     """
     for problem in subject.problems["missing-key"]:
         key, parent = problem.facts["key"], problem.facts["parent"]
@@ -90,7 +93,7 @@ def missing_key(subject: Subject) -> Iterator[Finding]:
                 fix = edits.insert(subject.document, section, "type: tvm_vacc")
         elif problem.facts.get("likely"):
             hint = f"by its keys it is {' or '.join(problem.facts['likely'])}"
-        yield Finding(problem.span, f"`{key}` is missing in {quoted_section(parent)}", hint, fix)
+        yield Finding(problem.span, f"`{key}` is missing {in_section(parent)}", hint, fix)
 
 
 @rule(
@@ -299,15 +302,15 @@ def misplaced_key(subject: Subject) -> Iterator[Finding]:
         fix = edits.move(subject.document, problem.facts["entry"], section) if section else None
         yield Finding(
             problem.span,
-            f"`{key}` does not belong in {quoted_section(steps)}",
-            f"it belongs in {quoted_section(suggestion.section)}. {_IGNORES}",
+            f"`{key}` does not belong {in_section(steps)}",
+            f"it belongs {in_section(suggestion.section)}. {_IGNORES}",
             fix,
         )
     for problem in subject.problems.get("misplaced-section", ()):
         steps, belongs = problem.facts["steps"], problem.facts["belongs"]
         yield Finding(
             problem.span,
-            f"this `{problem.facts['key']}` does not belong in {quoted_section(steps[:-1])}",
+            f"this `{problem.facts['key']}` does not belong {in_section(steps[:-1])}",
             f"by its keys it belongs in `{belongs}`. {_IGNORES}",
         )
 

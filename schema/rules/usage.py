@@ -138,10 +138,12 @@ def implied_type(subject: Subject) -> Iterator[Finding]:
 
     Bad:
         frontend:
-          type: null
+          checkpoint: /models/resnet50.onnx
     Good:
         frontend:
+          checkpoint: /models/resnet50.onnx
           type: onnx
+          dtype: fp32
     """
     frontend = subject.document.node("frontend")
     if frontend is None:
@@ -162,13 +164,12 @@ def _implied(subject: Subject, section: tuple[str, ...], key: str, value: str) -
     return Finding(span, f"`{dotted(section)}.{key}` is left to be told", f"write {value}", fix)
 
 
-@rule("VG113", Severity.WARNING, "frontend type that cannot be told")
+@rule("VG113", Severity.WARNING, "frontend type that cannot be told", fix="safe")
 def untold_type(subject: Subject) -> Iterator[Finding]:
     """`frontend.type` is absent, and published configs leave it out only for .onnx and .pb files.
 
     Bad:
         frontend:
-          type: null
           checkpoint: /models/resnet50.torchscript.pt
     Good:
         frontend:
