@@ -17,7 +17,7 @@ from vacc_gen.generator.requirements import (
 )
 from vacc_gen.schema.compatibility import pin_problems
 from vacc_gen.schema.environment import Environment
-from vacc_gen.schema.errors import UnreadableError
+from vacc_gen.schema.errors import LockError, UnreadableError
 from vacc_gen.schema.pins import parse_pin
 
 LOCK_PATH = PurePosixPath("env", "requirements.lock")
@@ -141,15 +141,15 @@ def read_lock(root: Path) -> Lock:
     """Return the lock that stands in a workspace.
 
     Raises:
-        UnreadableError: there is none, it was changed since it was made, or environment.json is
-            not as we write it.
+        LockError: there is none, or it was changed since it was made.
+        UnreadableError: environment.json is not as we write it.
     """
     lock_path, description_path = root / LOCK_PATH, root / DESCRIPTION_PATH
     path = description_path
     try:
         values = json.loads(path.read_bytes())["lock"]
         if values is None:
-            raise UnreadableError(f"{root} has no lock yet", hint=f"vacc-gen lock {root}")
+            raise LockError(f"{root} has no lock yet", hint=f"vacc-gen lock {root}")
         path = lock_path
         text = path.read_bytes().decode()
         trial = values.get("trial")
@@ -168,9 +168,7 @@ def read_lock(root: Path) -> Lock:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UnreadableError(f"{path} is not as vacc-gen writes it") from error
     if lock.sha256() != values["sha256"]:
-        raise UnreadableError(
-            f"{lock_path} was changed since it was made", hint=f"vacc-gen lock {root}"
-        )
+        raise LockError(f"{lock_path} was changed since it was made", f"vacc-gen lock {root}")
     return lock
 
 
@@ -178,7 +176,7 @@ def read_own_lock(root: Path) -> Lock | None:
     """Return the lock that `vacc-gen lock` resolved or tried in a workspace, if that is there."""
     try:
         lock = read_lock(root)
-    except UnreadableError:
+    except (LockError, UnreadableError):
         return None
     return lock if lock.made_by == MADE_HERE or lock.trial is not None else None
 

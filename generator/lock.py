@@ -13,7 +13,7 @@ from vacc_gen import presets
 from vacc_gen.generator.environment import MADE_HERE, Lock
 from vacc_gen.generator.requirements import Requirements, locked_packages
 from vacc_gen.schema.compatibility import pin_problems
-from vacc_gen.schema.errors import MissingExtraError, ResolutionError
+from vacc_gen.schema.errors import LockError, MissingExtraError
 from vacc_gen.schema.pins import parse_pin
 
 PYLOCK_NAME = "pylock.toml"
@@ -39,7 +39,7 @@ def resolve(
 
     Raises:
         MissingExtraError: there is no uv.
-        ResolutionError: the pins are known not to work, have no solution, or no index answers.
+        LockError: the pins are known not to work, have no solution, or no index answers.
     """
     options = ["--generate-hashes", *([] if allow_source else ["--no-build"])]
     text = _compile(wanted, label, f"{label}.txt", options, previous)
@@ -57,7 +57,7 @@ def resolve_pylock(wanted: Requirements, lock: Lock, label: str) -> str:
 
     Raises:
         MissingExtraError: there is no uv.
-        ResolutionError: no index answers.
+        LockError: no index answers.
     """
     exact = [
         f"{name}=={package.version}" for name, package in locked_packages(lock.text, label).items()
@@ -142,7 +142,7 @@ def _compile(
             (root / output).write_text(previous)
         done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
         if done.returncode:
-            raise ResolutionError(*_explained(done.stderr))
+            raise LockError(*explained(done.stderr))
         text = (root / output).read_text()
     if output == PYLOCK_NAME:
         return text
@@ -154,10 +154,10 @@ def _refuse_known_problems(wanted: Requirements) -> None:
     pins = [parse_pin(asked.requirement) for asked in wanted.asked]
     problems = pin_problems(pins, wanted.python, presets.pin_facts())
     if problems:
-        raise ResolutionError(problems[0].message, problems[0].hint)
+        raise LockError(problems[0].message, problems[0].hint)
 
 
-def _explained(stderr: str) -> tuple[str, str | None]:
+def explained(stderr: str) -> tuple[str, str | None]:
     """Split uv's words into what is wrong and its hint."""
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     hints = [line.removeprefix("hint: ") for line in lines if line.startswith("hint: ")]

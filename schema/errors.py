@@ -6,7 +6,7 @@ VaccGenError            message, hint; exit code 1
 ├── CheckpointError     a weight folder cannot be used              exit 1
 ├── CalibrationError    a calibration set cannot be used            exit 1
 ├── FetchError          a file could not be fetched                 exit 1
-├── ResolutionError     pins have no solution                       exit 1
+├── LockError           pins cannot be locked, or the lock is stale exit 1
 ├── UsageError          the command line asks for the impossible    exit 2
 ├── UnreadableError     a file cannot be read or is not valid text  exit 2
 └── MissingExtraError   a package of an extra is not installed      exit 2
@@ -52,8 +52,8 @@ class FetchError(VaccGenError):
     """A file could not be fetched, or is not the one that was published."""
 
 
-class ResolutionError(VaccGenError):
-    """Pins exclude each other, are known not to work together, or no index answered."""
+class LockError(VaccGenError):
+    """Pins have no solution or no index answers; or a lock is missing, changed, or no answer."""
 
 
 class UsageError(VaccGenError):

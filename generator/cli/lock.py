@@ -64,17 +64,22 @@ def lock(
 
 
 def _answering_lock(workspace: Workspace) -> Lock:
-    """Return the workspace's lock; say why, and leave, where it is no answer to the recipe."""
+    """Return the workspace's lock.
+
+    Raises:
+        LockError: there is none, it was changed by hand, or it is no answer to the recipe.
+    """
     from vacc_gen.generator.environment import LOCK_PATH, read_lock
     from vacc_gen.generator.requirements import requirements_of
+    from vacc_gen.schema.errors import LockError
 
     found = read_lock(workspace.root)
     reasons = found.shortcomings(requirements_of(workspace.plan.recipe.environment))
-    for reason in reasons:
-        typer.echo(f"{workspace.root / LOCK_PATH}: {reason}")
     if reasons:
-        typer.echo(f"hint: vacc-gen lock {workspace.root}", err=True)
-        raise typer.Exit(1)
+        raise LockError(
+            f"{workspace.root / LOCK_PATH} is no answer to vacc.yaml: {'; '.join(reasons)}",
+            f"vacc-gen lock {workspace.root}",
+        )
     return found
 
 
@@ -109,10 +114,11 @@ def _resolve(workspace: Workspace, *, upgrade: bool, allow_source: bool, pylock:
     environment = workspace.plan.recipe.environment
     wanted = requirements_of(environment)
     shipped = preset_lock(environment.preset)
-    previous = _previous_text(workspace) or (shipped.text if shipped else "")
+    found = _found_lock(workspace)
+    known = found or shipped
+    previous = known.text if known else ""
     typer.echo(
-        f"resolving {len(wanted.asked)} pins and {len(wanted.bounds)} bounds for Python "
-        f"{wanted.python} on {wanted.platform}",
+        f"resolving {len(wanted.asked)} pins for Python {wanted.python} on {wanted.platform}",
         err=True,
     )
     made = resolve(
@@ -122,6 +128,8 @@ def _resolve(workspace: Workspace, *, upgrade: bool, allow_source: bool, pylock:
         allow_source=allow_source,
     )
     made = or_shipped(made, shipped)
+    if found is not None and found.text == made.text:
+        made = replace(made, trial=found.trial)
     done = update(replace(workspace, own_lock=made), over=(str(LOCK_PATH), str(DESCRIPTION_PATH)))
     for change in changes(previous, made.text):
         typer.echo(f"  {change.name} {change.before or '(new)'} -> {change.after or '(gone)'}")
@@ -133,18 +141,18 @@ def _resolve(workspace: Workspace, *, upgrade: bool, allow_source: bool, pylock:
         typer.echo(f"wrote {beside}: it names the index that this machine uses; do not commit it")
     if not done.written:
         typer.echo("nothing to write: the lock is current")
-    if not made.tested:
+    if not (made.tested or made.trial):
         typer.echo("not tested yet: `vacc-gen lock --test` installs it and runs it", err=True)
 
 
-def _previous_text(workspace: Workspace) -> str:
+def _found_lock(workspace: Workspace) -> Lock | None:
     from vacc_gen.generator.environment import read_lock
-    from vacc_gen.schema.errors import UnreadableError
+    from vacc_gen.schema.errors import LockError, UnreadableError
 
     try:
-        return read_lock(workspace.root).text
-    except UnreadableError:
-        return ""
+        return read_lock(workspace.root)
+    except (LockError, UnreadableError):
+        return None
 
 
 def _test(workspace: Workspace, venv: Path) -> None:

@@ -9,15 +9,14 @@ from hashlib import sha256
 from pathlib import Path
 
 from vacc_gen.generator.environment import Lock, Trial
-from vacc_gen.generator.lock import uv_path
+from vacc_gen.generator.lock import explained, uv_path
 from vacc_gen.generator.pipeline.interpreter import ask
 from vacc_gen.generator.progress import Progress
 from vacc_gen.generator.requirements import locked_packages
-from vacc_gen.schema.errors import ResolutionError, UsageError
+from vacc_gen.schema.errors import LockError, UsageError
 
 STAMP_NAME = "lock.sha256"
 """In the environment: the hash of the lock that it was made of."""
-_SHOWN_LINES = 3
 
 _CHECKS = (
     ("round-trip", ("torch", "numpy"), "a tensor to numpy and back"),
@@ -34,7 +33,7 @@ def try_lock(lock: Lock, venv: Path, progress: Progress) -> Trial:
         MissingExtraError: there is no uv.
         UsageError: the lock's Python is not on this machine, the lock is for another platform, or
             something else stands at `venv`.
-        ResolutionError: the packages cannot be installed.
+        LockError: the packages cannot be installed.
     """
     _refuse_other_platform(lock)
     python = _environment(lock, venv, progress)
@@ -128,5 +127,4 @@ def _base_python(uv: str, version: str) -> str:
 def _uv(command: list[str], text: str) -> None:
     done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
     if done.returncode:
-        lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-        raise ResolutionError(" ".join(lines[-_SHOWN_LINES:]) or f"{command[1]} failed")
+        raise LockError(*explained(done.stderr))

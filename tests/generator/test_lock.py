@@ -15,7 +15,7 @@ from vacc_gen.generator.lock import changes, or_shipped, resolve, resolve_pylock
 from vacc_gen.generator.requirements import Asked, Requirements, locked_packages
 from vacc_gen.schema.compatibility import Bound
 from vacc_gen.schema.environment import DEFAULT_PLATFORM
-from vacc_gen.schema.errors import MissingExtraError, ResolutionError
+from vacc_gen.schema.errors import MissingExtraError, LockError
 
 uv = pytest.importorskip("uv")
 
@@ -75,17 +75,17 @@ def test_old_versions_stay_unless_they_no_longer_answer(index):
 
 def test_the_python_asked_need_not_be_here(index):
     assert versions(resolve(wanted("old", python="3.8"), "x").text) == {"old": "1.0"}
-    with pytest.raises(ResolutionError, match="old"):
+    with pytest.raises(LockError, match="old"):
         resolve(wanted("old", python="3.9"), "x")
 
 
 def test_no_solution_is_told_in_the_resolvers_words(index):
-    with pytest.raises(ResolutionError, match=r"leaf==3.* unsatisfiable"):
+    with pytest.raises(LockError, match=r"leaf==3.* unsatisfiable"):
         resolve(wanted("leaf==3"), "x")
 
 
 def test_pins_that_are_known_to_break_are_not_even_resolved(index):
-    with pytest.raises(ResolutionError, match="does not run beside") as error:
+    with pytest.raises(LockError, match="does not run beside") as error:
         resolve(wanted("numpy==2.2.6", "onnxruntime==1.13.1"), "x")
     assert error.value.hint == "beside onnxruntime<1.19 use numpy<2"
 

@@ -60,9 +60,7 @@ def test_a_checkpoint_is_found_from_the_recipe_and_its_config_used(tmp_path):
     published = json.loads((FALCON_TINY / "config.json").read_text())
     assert {key: vacc_config[key] for key in published} == published
 
-    (tmp_path / "weights" / "config.json").write_text(
-        json.dumps({**published, "vocab_size": 2064})
-    )
+    (tmp_path / "weights" / "config.json").write_text(json.dumps({**published, "vocab_size": 2064}))
     changed = load_workspace(tmp_path / "w")
     assert changed.plan.geometry.vocab_size == 2064
     drifted = [state for state in changed.states() if state.state is not State.CURRENT]
