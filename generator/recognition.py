@@ -70,7 +70,7 @@ def describe(config: Mapping[str, Any], geometry: Geometry) -> str:
     return (
         f"model_type {config.get('model_type')}, {g.layers} layers of width {g.hidden_size}, "
         f"{g.attention_heads} attention heads of {g.head_size} on {g.kv_heads} KV "
-        f"{'head' if g.kv_heads == 1 else 'heads'}, {g.vocab_size} words"
+        f"{'head' if g.kv_heads == 1 else 'heads'}, a vocabulary of {g.vocab_size}"
     )
 
 
