@@ -74,10 +74,12 @@ def move(document: Document, entry: Entry, section: Node) -> Fix | None:
 
 
 def _first_entry(section: Node) -> Entry | None:
-    if not isinstance(section.value, dict) or not section.value:
+    """Return the first of the entries that stand in the section's text, not grafted into it."""
+    if not isinstance(section.value, dict):
         return None
-    first: Entry = min(section.value.values(), key=lambda entry: entry.key_span.start)
-    return first if section.span.start <= first.key_span.start < section.span.end else None
+    inside = range(section.span.start, section.span.end)
+    own = [entry for entry in section.value.values() if entry.key_span.start in inside]
+    return min(own, key=lambda entry: entry.key_span.start) if own else None
 
 
 def apply(text: str, fixes: list[Fix]) -> str:

@@ -32,6 +32,10 @@ def _plain(word: str) -> str:
     return word.lower().replace("-", "_").replace(" ", "_")
 
 
+def _letters(word: str) -> str:
+    return _plain(word).replace("_", "")
+
+
 def tolerance(word: str) -> int:
     """Return how many edits a word of this length may be away from what was meant."""
     return 1 if len(word) < 5 else 2 if len(word) < 12 else 3
@@ -41,7 +45,7 @@ def ranked(word: str, candidates: Iterable[str]) -> list[tuple[int, str]]:
     """Return the candidates near enough to `word`, with their distances, the nearest first."""
     near = []
     for position, candidate in enumerate(candidates):
-        if _plain(word) == _plain(candidate):
+        if _letters(word) == _letters(candidate):
             near.append((0, position, candidate))
             continue
         limit = tolerance(max(word, candidate, key=len))

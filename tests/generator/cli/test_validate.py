@@ -1,0 +1,248 @@
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.schema.published import FOLDER, PATHS
+from vacc_gen.generator.cli.validate import run
+from vacc_gen.schema.check import Selection, check_text
+from vacc_gen.schema.document import load
+from vacc_gen.schema.errors import UsageError
+from vacc_gen.schema.repair import repaired
+
+FALCON = (FOLDER / "llm/falcon/build_in/build/hf_falcon_int8.yaml").read_text(encoding="utf-8")
+WRONG = FALCON.replace("  workers: 4", "  wokers: 4  # one for each die")
+VALIDATE = [sys.executable, "-m", "vacc_gen.generator.cli.main", "validate"]
+
+
+def process(*arguments, cwd, **options):
+    return subprocess.run(
+        [*VALIDATE, *arguments], cwd=cwd, capture_output=True, text=True, check=False, **options
+    )
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    (tmp_path / "build").mkdir()
+    (tmp_path / "build" / "x.yaml").write_text(FALCON)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def wrong(folder, text=WRONG):
+    path = folder / "build" / "x.yaml"
+    path.write_bytes(text.encode())
+    return path
+
+
+def test_no_errors_is_0_and_errors_are_1(folder):
+    assert run(["."]) == 0
+    wrong(folder)
+    assert run(["."]) == 1
+
+
+def test_warnings_are_0_unless_strict(folder):
+    wrong(folder, FALCON.replace("    model_arch: vacc\n", ""))
+    assert run(["build/x.yaml", "--ignore", "VG6"]) == 0
+    assert run(["build/x.yaml", "--ignore", "VG6", "--strict"]) == 1
+
+
+def test_what_cannot_be_read_is_2(folder, capsys):
+    assert run(["build/x.yaml", "missing.yaml"]) == 2
+    captured = capsys.readouterr()
+    assert captured.err == "error: cannot read missing.yaml: no such file or directory\n"
+    assert "1 file checked" in captured.out
+
+
+def test_a_folder_of_nothing_is_refused(folder):
+    (folder / "empty").mkdir()
+    with pytest.raises(UsageError, match="no recipe, compile config or weight folder in empty"):
+        run(["empty"])
+
+
+def test_the_current_folder_is_the_default(folder, capsys):
+    assert run([]) == 0
+    assert capsys.readouterr().out.endswith("1 file checked: 2 warnings\n")
+
+
+def test_paths_are_told_as_given(folder, capsys):
+    wrong(folder)
+    run(["./build/x.yaml", "--format", "json"])
+    report = json.loads(capsys.readouterr().out)
+    assert {one["path"] for one in report["findings"]} == {"./build/x.yaml"}
+    assert report["checked"] == 1
+
+
+def test_standard_input_is_a_dash(folder):
+    done = process("-", "--format", "json", cwd=folder, input=WRONG)
+    (finding,) = [f for f in json.loads(done.stdout)["findings"] if f["severity"] == "error"]
+    assert (done.returncode, finding["path"], finding["line"]) == (1, "<stdin>", 26)
+
+
+def test_errors_of_the_command_line_are_2(folder):
+    for arguments in (["--nonsense"], ["--format", "xml"], ["--diff"], ["--select", "VG99"]):
+        done = process(*arguments, cwd=folder)
+        assert done.returncode == 2, arguments
+        assert "Traceback" not in done.stderr
+
+
+def test_an_unknown_code_names_the_nearest(folder):
+    done = process("--select", "VG010", "--ignore", "VG1O1", cwd=folder)
+    assert "error: no rule is called VG1O1" in done.stderr
+    assert "hint: did you mean VG101?" in done.stderr
+
+
+def test_no_colour_without_a_terminal(folder):
+    wrong(folder)
+    assert "\x1b" not in process(cwd=folder).stdout
+
+
+def test_names_beyond_the_output_encoding_are_written(folder):
+    name = os.fsdecode(b"caf\xe9.yaml")
+    (folder / name).write_text(WRONG)
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = process(name, cwd=folder, env=environment)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+
+
+# Fixes ------------------------------------------------------------------------------------------
+
+
+def test_fix_keeps_everything_else(folder, capsys):
+    path = wrong(folder, WRONG.replace("\n", "\r\n"))
+    path.chmod(0o640)
+    assert run(["build/x.yaml", "--fix"]) == 0
+    fixed = WRONG.replace("wokers", "workers").replace("\n", "\r\n")
+    assert path.read_bytes().decode() == fixed
+    assert path.stat().st_mode & 0o777 == 0o640
+    assert capsys.readouterr().err == "fixed build/x.yaml\n"
+    assert sorted(one.name for one in path.parent.iterdir()) == ["x.yaml"]
+
+
+def test_fix_is_idempotent(folder):
+    path = wrong(folder)
+    run([".", "--fix"])
+    stamp = path.stat().st_mtime_ns
+    run([".", "--fix"])
+    assert path.stat().st_mtime_ns == stamp
+
+
+def test_diff_shows_and_writes_nothing(folder, capsys):
+    path = wrong(folder)
+    assert run(["build/x.yaml", "--fix", "--diff"]) == 1
+    out = capsys.readouterr().out
+    assert "-  wokers: 4  # one for each die\n+  workers: 4  # one for each die\n" in out
+    assert path.read_text() == WRONG
+
+
+def test_fix_writes_through_a_link(folder):
+    path = wrong(folder)
+    link = folder / "link.yaml"
+    link.symlink_to(path)
+    assert run(["link.yaml", "--fix"]) == 0
+    assert link.is_symlink()
+    assert "workers: 4" in path.read_text()
+
+
+def test_unsafe_fixes_wait_to_be_asked(folder):
+    text = FALCON.replace("-int8-", "-fp16-")
+    path = wrong(folder, text)
+    assert run(["build/x.yaml", "--fix"]) == 1
+    assert path.read_text() == text
+    assert run(["build/x.yaml", "--fix", "--unsafe-fixes", "--ignore", "VG6"]) == 0
+    assert path.read_text() == FALCON
+
+
+def test_a_key_is_moved_with_its_comment(folder):
+    text = FALCON.replace("    tp: 4\n", "").replace(
+        "  type: hugg", "  tp: 4  # dies\n  type: hugg"
+    )
+    path = wrong(folder, text)
+    assert run(["build/x.yaml", "--fix"]) == 0
+    assert "  model_kwargs:\n    tp: 4  # dies\n    b2s" in path.read_text()
+
+
+def mutated(text, rng):
+    """Misspell a few keys, move some lines, change some indentation."""
+    lines = text.splitlines()
+    for _ in range(rng.randrange(1, 4)):
+        number = rng.randrange(len(lines))
+        kind = rng.randrange(4)
+        if kind == 0:
+            lines[number] = lines[number].replace("e", "ee", 1)
+        elif kind == 1:
+            lines.insert(rng.randrange(len(lines)), lines.pop(number))
+        elif kind == 2:
+            lines[number] = "\t" + lines[number].lstrip()
+        else:
+            lines[number] = lines[number].replace(": ", ": '", 1)
+    return "\n".join(lines) + "\n"
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from(PATHS), st.randoms(use_true_random=False))
+def test_fixes_never_make_it_worse_and_settle(path, rng):
+    text = mutated(path.read_text(encoding="utf-8"), rng)
+    everything = Selection(extend=("ALL",))
+    errors = []
+    for _ in range(12):
+        found = check_text(text, "x.yaml", selection=everything)
+        errors.append(sum(one.severity == "error" for one in found))
+        fixes = [one.fix for one in found if one.fix is not None and one.fix.safe]
+        changed = repaired(text, "x.yaml", fixes)
+        if changed is None:
+            break
+        text = changed
+    else:
+        raise AssertionError("the fixes do not settle")
+    assert errors == sorted(errors, reverse=True)
+    assert load(text).text == text
+
+
+# Options in pyproject.toml ----------------------------------------------------------------------
+
+
+def test_options_are_read_from_the_nearest_pyproject(folder, capsys):
+    wrong(folder)
+    (folder / "pyproject.toml").write_text('[tool.vacc-gen]\nignore = ["VG101", "VG6"]\n')
+    assert run(["build/x.yaml"]) == 0
+    (folder / "pyproject.toml").write_text('[tool.vacc-gen]\nextend-select = ["VG801"]\n')
+    run(["build/x.yaml"])
+    assert "VG801" in capsys.readouterr().out
+    assert run(["build/x.yaml", "--select", "VG2"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ('ignroe = ["VG101"]', "unknown key `ignroe` in"),
+        ('ignore = "VG101"', "`ignore` in"),
+        ("ignore = [", "cannot read"),
+        ('ignore = ["XY1"]', "no rule is called XY1"),
+    ],
+)
+def test_a_wrong_table_is_refused(folder, table, message):
+    (folder / "pyproject.toml").write_text(f"[tool.vacc-gen]\n{table}\n")
+    with pytest.raises(UsageError, match=message):
+        run(["build/x.yaml"])
+
+
+def test_explain_and_schema_print_what_they_name():
+    command = [sys.executable, "-m", "vacc_gen.generator.cli.main"]
+    page = subprocess.run(
+        [*command, "explain", "vg101"], capture_output=True, text=True, check=True
+    )
+    assert page.stdout.startswith("# VG101 unknown-key\n")
+    table = subprocess.run([*command, "explain"], capture_output=True, text=True, check=True)
+    assert "VG505" in table.stdout
+    unknown = subprocess.run([*command, "explain", "VG1"], capture_output=True, check=False)
+    assert unknown.returncode == 2
+    schema = subprocess.run(
+        [*command, "schema", "vamc"], capture_output=True, text=True, check=True
+    )
+    assert json.loads(schema.stdout)["title"] == "Compile YAML of vamc"
