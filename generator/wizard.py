@@ -33,9 +33,10 @@ LENGTHS = (128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768)
 """Tokens; what the arrow keys offer, any other length can be typed."""
 
 PRECISION_NOTES = {
-    Precision.FP16: "weights and KV cache in fp16",
-    Precision.INT8: "weights in int8, by GPTQ; KV cache in fp16",
-    Precision.KV8: "weights in fp16, KV cache in int8; published for ChatGLM",
+    "fp16": "weights and KV cache in fp16",
+    "int8": "weights in int8, by GPTQ; KV cache in fp16",
+    "int4": "weights in int4, on the embedded backend alone: not for cards",
+    "kv8": "weights in fp16, KV cache in int8; published for ChatGLM",
 }
 
 
@@ -150,7 +151,7 @@ def _holds(draft: Draft, tp: int) -> str:
     worst = max(
         (
             footprint(draft.plan.geometry, job.precision, tp, target.total)
-            for job in draft.plan.jobs
+            for job in draft.plan.vamc_jobs
         ),
         key=lambda one: one.total_bytes,
     )
@@ -212,6 +213,11 @@ def _choose_set(choices: Choices, answer: str) -> Choices:
         return replace(choices, calibration=None)
     file = presets.CALIBRATION_SETS.find(answer).files[0].rpartition("/")[2]
     return replace(choices, calibration=f"{answer}:{file}")
+
+
+def _given_set(choices: Choices) -> str | None:
+    name = (choices.calibration or "").partition(":")[0]
+    return presets.CALIBRATION_SETS.find(name).name if name else None
 
 
 def _choose_set_path(choices: Choices, answer: str) -> Choices:
@@ -290,7 +296,7 @@ QUESTIONS = (
         choose=_choose_precisions,
         given=lambda choices: " ".join(choices.precisions) or None,
         default=lambda draft: " ".join(_planned(draft).decision.recipe.precisions),
-        options=lambda draft: [Option(one.value, PRECISION_NOTES[one]) for one in Precision],
+        options=lambda draft: [Option(one.value, PRECISION_NOTES[one.value]) for one in Precision],
         shows_memory=True,
     ),
     Question(
@@ -299,7 +305,7 @@ QUESTIONS = (
         help="Only the estimate of memory hangs on it.",
         kind="one",
         choose=_choose_card,
-        given=lambda choices: choices.card,
+        given=lambda choices: choices.card and presets.CARDS.find(choices.card).name,
         default=lambda draft: _planned(draft).decision.recipe.target.card or NO_CARD,
         options=_cards,
         shows_memory=True,
@@ -369,7 +375,7 @@ QUESTIONS = (
         help="Texts like those that the model will meet serve best.",
         kind="one",
         choose=_choose_set,
-        given=lambda choices: (choices.calibration or "").partition(":")[0] or None,
+        given=_given_set,
         default=lambda draft: NO_SET,
         options=lambda draft: [
             Option(NO_SET, "the compiler's default data"),
@@ -394,7 +400,9 @@ QUESTIONS = (
         help="The vendor's pins for a family of models, locked by hash.",
         kind="one",
         choose=lambda choices, answer: replace(choices, environment=answer),
-        given=lambda choices: choices.environment,
+        given=lambda choices: (
+            choices.environment and presets.ENVIRONMENTS.find(choices.environment).name
+        ),
         default=lambda draft: _planned(draft).decision.recipe.environment.preset,
         options=_environments,
     ),

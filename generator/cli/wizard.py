@@ -37,8 +37,9 @@ KEY_WAIT_SECONDS = 0.05
 """How long a lone Escape waits for the rest of an arrow key's sequence."""
 
 LEAST_ROWS = 3
-FIRST_SERVED, THEN_SERVED = 10_000, 100
-"""Weights of what gets the lines of a low terminal; answers that were given come last."""
+FIRST_SERVED, THEN_SERVED = 20, 10
+"""Weights of what gets the lines of a low terminal; answers that were given weigh 1. Layout takes
+as many steps as the weights add up to, so they are small."""
 
 STYLE = Style.from_dict(
     {

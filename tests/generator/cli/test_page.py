@@ -1,0 +1,93 @@
+import pytest
+
+from vacc_gen.generator.cli.page import Page, matching_paths
+from vacc_gen.generator.interview import Interview
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("weights-a", "weights-b", ".hidden", "模型"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "weights-a" / "config.json").touch()
+    (tmp_path / "notes.txt").touch()
+    return tmp_path
+
+
+def page_of(name):
+    interview = Interview()
+    while interview.question.name != name:
+        interview.answer(interview.suggestion())
+    return Page(interview)
+
+
+def values(options):
+    return [option.value for option in options]
+
+
+def test_paths_are_completed_as_a_shell_does(here, monkeypatch):
+    assert values(matching_paths("", folders=True)) == ["weights-a/", "weights-b/", "模型/"]
+    assert "notes.txt" in values(matching_paths("", folders=False))
+    assert values(matching_paths("./w", folders=True)) == ["./weights-a/", "./weights-b/"]
+    assert values(matching_paths(".h", folders=True)) == [".hidden/"]
+    assert matching_paths("weights-a/config.json/", folders=False) == []
+    assert matching_paths("nowhere/", folders=True) == []
+    monkeypatch.setenv("HOME", str(here))
+    assert values(matching_paths("~/模", folders=True)) == ["~/模型/"]
+    page = page_of("checkpoint")
+    page.type("w")
+    page.complete()
+    assert page.text == "weights-"
+    page.complete()
+    assert page.text == "weights-"
+
+
+def test_stepping_through_paths_keeps_what_is_offered():
+    page = page_of("checkpoint")
+    offered = page.rows
+    stepped = []
+    for _ in range(4):
+        page.step(1)
+        stepped.append(page.text)
+    assert stepped == ["weights-a/", "weights-b/", "模型/", "模型/"]
+    assert page.rows == offered
+
+
+def test_search_takes_words_of_name_summary_and_repository():
+    page = page_of("model")
+    assert page.value == "falcon-7b-instruct"
+    page.type("tiiuae 180b CHAT")
+    assert values(page.rows) == ["falcon-180B-chat"]
+    assert page.value == "falcon-180B-chat"
+    page.type("no such thing")
+    assert page.value == ""
+    assert page.meaning.error is not None
+    page.step(1)
+    page.type("")
+    assert len(page.rows) > 100
+
+
+def test_numbers_step_to_what_is_offered_next():
+    page = page_of("tp")
+    assert page.text == "4"
+    page.step(1)
+    assert page.text == "8"
+    page.type("5")
+    page.step(-1)
+    assert page.text == "4"
+    page.type("5")
+    page.step(1)
+    assert page.text == "8"
+    page.step(10)
+    page.step(1)
+    assert page.text == "32"
+    page.type("many")
+    page.step(1)
+    assert page.text == "1"
+
+
+def test_warnings_are_those_of_this_answer():
+    page = page_of("total")
+    assert page.warnings() == []
+    page.type("4096")
+    assert page.warnings() == ["total 4096 is longer than the model's 2048 positions"]
