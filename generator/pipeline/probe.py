@@ -130,7 +130,9 @@ def _tiny_model(torch: Any) -> Any:
             self.model = model
 
         def forward(self, input_ids: Any) -> Any:
-            return self.model(input_ids=input_ids, use_cache=False).logits
+            # Without a mask, transformers 5 looks for packed texts with what no opset has.
+            mask = torch.ones_like(input_ids)
+            return self.model(input_ids, attention_mask=mask, use_cache=False).logits
 
     config = LlamaConfig(
         vocab_size=64,

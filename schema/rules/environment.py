@@ -22,14 +22,10 @@ def unreadable_pin(subject: Subject) -> Iterator[Finding]:
     names packages by hash, not by place.
 
     Bad:
-        version: 2
-        model: {preset: falcon-7b, checkpoint: /path/to/falcon-7b}
         environment:
           pins:
             - torch=2.1.0
     Good:
-        version: 2
-        model: {preset: falcon-7b, checkpoint: /path/to/falcon-7b}
         environment:
           pins:
             - torch==2.1.0
@@ -47,16 +43,12 @@ def uninstallable_pins(subject: Subject) -> Iterator[Finding]:
     wheels ships with vacc-gen; nothing is asked of a package index.
 
     Bad:
-        version: 2
-        model: {preset: falcon-7b, checkpoint: /path/to/falcon-7b}
         environment:
           preset: falcon-py310
           pins:
             - transformers>=4.40
             - transformers<4.38
     Good:
-        version: 2
-        model: {preset: falcon-7b, checkpoint: /path/to/falcon-7b}
         environment:
           preset: falcon-py310
           pins:
@@ -73,15 +65,11 @@ def breaking_pins(subject: Subject) -> Iterator[Finding]:
     imported, and kills the process in its first session.
 
     Bad:
-        version: 2
-        model: {preset: falcon-7b, checkpoint: /path/to/falcon-7b}
         environment:
           pins:
             - onnxruntime==1.13.1
             - numpy==2.2.6
     Good:
-        version: 2
-        model: {preset: falcon-7b, checkpoint: /path/to/falcon-7b}
         environment:
           pins:
             - onnxruntime==1.13.1
