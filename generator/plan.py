@@ -10,7 +10,7 @@ from typing import Any
 from vacc_gen.schema.errors import CheckpointError
 from vacc_gen.schema.footprint import parameter_count
 from vacc_gen.schema.model import Geometry, geometry_from_config
-from vacc_gen.schema.precision import Precision
+from vacc_gen.schema.precision import EMBEDDED_ONLY, Precision
 from vacc_gen.schema.preset import ModelPreset
 from vacc_gen.schema.recipe import Recipe
 
@@ -33,11 +33,16 @@ class CompileJob:
 
     precision: Precision
     name: str
-    """`<model.name or basename of checkpoint>-<fp16|int8>-tp<N>-<prefill>-<total>[-kv8]`."""
+    """`<model.name or basename of checkpoint>-<fp16|int8|int4>-tp<N>-<prefill>-<total>[-kv8]`."""
     config_path: PurePosixPath
     """Relative to the workspace, such as `build/hf_falcon_fp16.yaml`."""
     config: dict[str, object]
     """The compile config as plain values, in the order in which it is written."""
+
+    @property
+    def is_for_vamc(self) -> bool:
+        """Whether the vendor's compiler makes it; if not, its config is never written."""
+        return self.precision not in EMBEDDED_ONLY
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,11 @@ class Plan:
     preset: ModelPreset
     geometry: Geometry
     jobs: tuple[CompileJob, ...]
+
+    @property
+    def vamc_jobs(self) -> tuple[CompileJob, ...]:
+        """The jobs that have a compile config."""
+        return tuple(job for job in self.jobs if job.is_for_vamc)
 
 
 def make_plan(recipe: Recipe, preset: ModelPreset, model_config: Mapping[str, Any] | None) -> Plan:
@@ -174,4 +184,4 @@ def _job_name(recipe: Recipe, preset: ModelPreset, precision: Precision) -> str:
 
 def _dtype(precision: Precision) -> str:
     # The kv8 configs that are published say int8 in their names and in `backend.dtype`.
-    return "fp16" if precision is Precision.FP16 else "int8"
+    return "int8" if precision is Precision.KV8 else precision.value

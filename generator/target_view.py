@@ -18,7 +18,7 @@ def plan_target(plan: Plan) -> TargetPlan:
     target = plan.recipe.target
     return target_plan(
         plan.geometry,
-        tuple(job.precision for job in plan.jobs),
+        tuple(job.precision for job in plan.vamc_jobs),
         target.tp,
         target.total,
         None if target.card is None else presets.CARDS.find(target.card),

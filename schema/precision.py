@@ -1,4 +1,4 @@
-"""The precisions that a model can be compiled to, and how int8 is made."""
+"""The precisions that a model can be compiled to, and how int8 and int4 are made."""
 
 from __future__ import annotations
 
@@ -14,21 +14,43 @@ GROUP_SIZES = (64, 32, 16)
 """Quantization groups that we try, widest first: 64 divides falcon-7b's 4544, 128 does not."""
 
 
+PER_CHANNEL = -1
+"""The group size that means one scale for each output channel, as GPTQ tools write it."""
+
+
 class Precision(str, Enum):
     """What the compiled model computes with; the name is the one in file and config names."""
 
     FP16 = "fp16"
     INT8 = "int8"
+    INT4 = "int4"
     KV8 = "kv8"
 
 
-class Quantization(Strict):
-    """How int8 weights are made."""
+EMBEDDED_ONLY = frozenset({Precision.INT4})
+"""Precisions that the vendor's compiler does not make: no compile config is written for them."""
 
-    group_size: Literal[16, 32, 64] | None = Field(
+
+class Quantization(Strict):
+    """How int8 and int4 weights are made: by GPTQ where there is calibration data."""
+
+    group_size: Literal[-1, 16, 32, 64] | None = Field(
         default=None,
-        description="weights that share one scale, along the input; unset: the widest of 64, 32 "
-        "and 16 that divides every width of the model",
+        description="weights that share one scale, along the input; -1: all of an output channel, "
+        "as the vendor's GPTQ has it; unset: the widest of 64, 32 and 16 that divides every width "
+        "of the model. For the embedded backend",
+    )
+    desc_act: bool = Field(
+        default=True,
+        description="GPTQ on the embedded backend rounds the inputs with the largest activations "
+        "first (activation order); scales stay where they are, so it costs nothing at run time",
+    )
+    damp_percent: float = Field(
+        default=0.01,
+        gt=0,
+        lt=1,
+        description="GPTQ on the embedded backend adds this share of the Hessian's mean diagonal "
+        "to its diagonal",
     )
     accuracy_level: Literal[0, 1, 2, 3, 4] = Field(
         default=4,
@@ -38,12 +60,14 @@ class Quantization(Strict):
     device: str | None = Field(
         default=None,
         pattern=r"^(cpu|cuda(:\d+)?)$",
-        description="where the vendor's GPTQ pass runs (`frontend.quantize.device`)",
+        description="where GPTQ runs, the vendor's (`frontend.quantize.device`) and the embedded "
+        "one; unset: the vendor's default, and cpu",
     )
     true_sequential: bool | None = Field(
         default=None,
-        description="GPTQ quantizes the layers of a block one after the other "
-        "(`frontend.quantize.calib_args.true_sequential`)",
+        description="GPTQ quantizes the layers of a block one after the other, each on what the "
+        "quantized ones before it put out (`frontend.quantize.calib_args.true_sequential`); unset: "
+        "the vendor's default, and true on the embedded backend",
     )
     separate_pass: bool = Field(
         default=False,

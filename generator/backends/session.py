@@ -2,6 +2,7 @@
 
 fp32  Weights stay mapped from weights.bin: nothing is copied, loading takes no time.
 int8  Weights are packed into a copy of their own size, without which they would be 90 times slower.
+int4  As int8.
 fp16  The runtime computes in fp32 on most processors. It would keep an fp32 copy of all weights,
       in each session. Where that is too much, weights stay mapped and are cast as they are used:
       half as fast a token, and about two of the widest matrices in memory instead of all.
@@ -42,7 +43,7 @@ def open_session(graph: Path, *, threads: int | None, frugal: bool | None = None
     options.log_severity_level = ERRORS_ONLY
     options.intra_op_num_threads = threads or 0
     dtype = _dtype_of(graph)
-    if dtype != "int8":
+    if dtype not in ("int8", "int4"):
         # One row times a matrix is bound by reading the matrix: packing it saves no time.
         options.add_session_config_entry("session.disable_prepacking", "1")
     if dtype == "fp16" and (_must_be_frugal(graph) if frugal is None else frugal):

@@ -35,13 +35,18 @@ class Vamc:
         """Refuse a machine without vamc; note what the weight folder still lacks.
 
         Raises:
-            StageError: there is no `vamc` on the PATH.
+            StageError: there is no `vamc` on the PATH, or it makes none of the jobs.
         """
         if shutil.which(EXECUTABLE) is None:
             raise StageError(
                 "vamc, the vendor's compiler, is not on the PATH",
                 "activate the environment that it is installed in, or build with "
                 "--backend onnxruntime",
+            )
+        if not any(job.is_for_vamc for job in build.jobs):
+            raise StageError(
+                f"vamc makes no {' or '.join(job.precision.value for job in build.jobs)}",
+                "build it with --backend onnxruntime",
             )
         wanted = build.plan.preset.beside_weights()
         absent = [name for name in wanted if not (build.weights.path / name).is_file()]
@@ -51,6 +56,8 @@ class Vamc:
 
     def step(self, stage: Stage, job: CompileJob, build: Build) -> Step | Skip:
         """`vamc quant` where the recipe asks for it, then `vamc compile`."""
+        if not job.is_for_vamc:
+            return Skip(f"vamc makes no {job.precision.value}")
         if stage is Stage.QUANTIZE:
             if not quantizes_first(build.plan, job):
                 return Skip("vamc compile does it")

@@ -25,7 +25,9 @@ def build(
     until: Annotated[StageName, typer.Option(help="The last stage to run.")] = "report",
     precision: Annotated[
         list[str] | None,
-        typer.Option(help="fp16, int8 or kv8: build this one alone; may be given several times."),
+        typer.Option(
+            help="fp16, int8, int4 or kv8: build this one alone; may be given several times."
+        ),
     ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Run every stage again, whatever is finished.")

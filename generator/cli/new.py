@@ -35,7 +35,9 @@ def new(
     ] = None,
     precision: Annotated[
         list[str] | None,
-        typer.Option(help="fp16, int8 or kv8; may be given several times. [default: the preset's]"),
+        typer.Option(
+            help="fp16, int8, int4 or kv8; may be given several times. [default: the preset's]"
+        ),
     ] = None,
     prefill: Annotated[
         int | None, typer.Option(help="Prompt length in tokens, a multiple of 16.")

@@ -8,8 +8,8 @@ from vacc_gen.generator.plan import CompileJob, Plan
 
 
 def compile_configs(plan: Plan) -> tuple[EmittedFile, ...]:
-    """Return one config for each precision."""
-    return tuple(EmittedFile(job.config_path, compile_config_text(job)) for job in plan.jobs)
+    """Return one config for each precision that the compiler makes."""
+    return tuple(EmittedFile(job.config_path, compile_config_text(job)) for job in plan.vamc_jobs)
 
 
 def compile_config_text(job: CompileJob) -> str:

@@ -64,7 +64,7 @@ def script_values(plan: Plan) -> dict[str, object]:
                 "name": job.name,
                 "quantize_first": quantizes_first(plan, job),
             }
-            for job in plan.jobs
+            for job in plan.vamc_jobs
         ],
         "sets": _calibration_files(plan),
         "is_large": needs_large_stack(plan),

@@ -5,9 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 from vacc_gen.generator.backends.base import Build, Outcome, Skip, Stage, Step
-from vacc_gen.generator.pipeline.calibrate import calibrate, check_calibration
+from vacc_gen.generator.pipeline.calibrate import (
+    calibrate,
+    check_calibration,
+    read_windows,
+    windows_file,
+)
 from vacc_gen.generator.pipeline.checkpoint import open_checkpoint
 from vacc_gen.generator.pipeline.export import (
     SIDE_FILES,
@@ -19,18 +25,36 @@ from vacc_gen.generator.pipeline.ledger import package_version, sha256_of
 from vacc_gen.generator.pipeline.preflight import TOKENIZER_FILE
 from vacc_gen.generator.pipeline.sample import modeling_file_of, sample_text, text_of
 from vacc_gen.generator.pipeline.staging import remove_leftovers
+from vacc_gen.generator.pipeline.tokenizing import Tokenizer
 from vacc_gen.generator.pipeline.weight_file import Dtype
 from vacc_gen.generator.plan import CompileJob, is_placeholder
 from vacc_gen.generator.progress import Progress
+from vacc_gen.schema.calibration import Calibration
 from vacc_gen.schema.errors import MissingExtraError, StageError
 from vacc_gen.schema.precision import Precision
 from vacc_gen.schema.texts import files_of
 
+if TYPE_CHECKING:
+    from vacc_gen.generator.pipeline.kv_calibration import CacheWindows
+
 PACKAGES = ("torch", "transformers", "tokenizers", "onnx", "onnxruntime")
 """Of the extra `export`; the first that is missing is named."""
 
-DTYPES: dict[Precision, Dtype] = {Precision.FP16: "fp16", Precision.INT8: "int8"}
-"""What this backend makes."""
+DTYPES: dict[Precision, Dtype] = {
+    Precision.FP16: "fp16",
+    Precision.INT8: "int8",
+    Precision.KV8: "fp16",
+}
+"""What this backend makes, and what weights are stored as in it."""
+
+CALIBRATION_FOLDER = "calibration"
+NO_TEXTS = "the recipe names no calibration set"
+
+WITHOUT_TEXT = {
+    Precision.INT8: "int8 is rounded to nearest",
+    Precision.KV8: "the KV cache is calibrated on the verification text",
+}
+"""What becomes of a precision that wants calibration texts where the recipe has none."""
 
 
 class OnnxRuntimeBackend:
@@ -61,15 +85,15 @@ class OnnxRuntimeBackend:
                 )
             _disk_bytes(build, job)
         sample_text(build)
-        if any(job.precision is Precision.INT8 for job in build.jobs):
+        if any(job.precision in WITHOUT_TEXT for job in build.jobs):
             _check_calibration(build)
         return ()
 
     def step(self, stage: Stage, job: CompileJob, build: Build) -> Step | Skip:
-        """fp16 is made by export and int8 by quantize, each straight from the checkpoint."""
+        """fp16 is made by export, others by quantize, each straight from the checkpoint."""
         is_fp16 = job.precision is Precision.FP16
         if stage is Stage.CALIBRATE:
-            return Skip("fp16 needs none") if is_fp16 else _calibrate_int8(build)
+            return Skip("fp16 needs none") if is_fp16 else _calibrate(build, job)
         if stage is Stage.EXPORT:
             return _export(build, job) if is_fp16 else Skip("quantize reads the checkpoint")
         if stage is Stage.QUANTIZE:
@@ -79,24 +103,32 @@ class OnnxRuntimeBackend:
 
 def _check_calibration(build: Build) -> None:
     calibration = build.plan.recipe.calibration
-    if calibration is not None and isinstance(_calibrate_int8(build), Step):
+    if calibration is not None and _texts(build) is not None:
         check_calibration(calibration, build.plan.geometry.max_positions, build.root)
 
 
-def _calibrate_int8(build: Build) -> Step | Skip:
-    """Windows of text for int8, where the recipe says what to draw them from."""
+def _texts(build: Build) -> Calibration | None:
+    """The recipe's calibration texts, where it says which and they are no longer a placeholder."""
     calibration = build.plan.recipe.calibration
+    if calibration is None or any(is_placeholder(one.path) for one in calibration.sources):
+        return None
+    return calibration
+
+
+def _calibrate(build: Build, job: CompileJob) -> Step | Skip:
+    """Windows of text, where the recipe says what to draw them from."""
+    calibration = _texts(build)
     if calibration is None:
-        return Skip("the recipe names no calibration set: int8 is rounded to nearest")
-    if any(is_placeholder(source.path) for source in calibration.sources):
-        return Skip("calibration.path is still to be filled in: int8 is rounded to nearest")
+        named = build.plan.recipe.calibration is not None
+        lacks = "calibration.path is still to be filled in" if named else NO_TEXTS
+        return Skip(f"{lacks}: {WITHOUT_TEXT[job.precision]}")
     tokenizer = build.weights.path / TOKENIZER_FILE
     files = [file for source in calibration.sources for file in files_of(source, build.root)]
 
     def run(progress: Progress) -> Outcome:
         positions = build.plan.geometry.max_positions
         made = calibrate(
-            calibration, tokenizer, build.root / "calibration", positions, progress, build.root
+            calibration, tokenizer, build.root / CALIBRATION_FOLDER, positions, progress, build.root
         )
         details = {"windows": made.samples, "seqlen": made.seqlen, "reused": made.reused}
         return Outcome((made.path, made.manifest_path), details)
@@ -118,11 +150,15 @@ def _export(build: Build, job: CompileJob) -> Step:
         "lengths": [recipe.target.prefill, recipe.target.total],
         "onnx": package_version("onnx"),
     }
-    if job.precision is not Precision.FP16:
+    if job.precision is Precision.INT8:
         inputs["quantization"] = [
             recipe.quantization.group_size,
             recipe.quantization.accuracy_level,
         ]
+    if job.precision is Precision.KV8:
+        inputs["onnxruntime"] = package_version("onnxruntime")  # scales are measured with it
+        if _texts(build) is None:
+            inputs["text"] = hashlib.sha256(text_of(recipe, build.root)).hexdigest()
     return Step(
         inputs,
         lambda progress: _run_export(build, job, progress),
@@ -176,6 +212,7 @@ def _run_export(build: Build, job: CompileJob, progress: Progress) -> Outcome:
         dtype=DTYPES[job.precision],
         lengths=Lengths(recipe.target.prefill, recipe.target.total),
         quantization=recipe.quantization,
+        cache_windows=_cache_windows(build) if job.precision is Precision.KV8 else None,
         metadata={
             "vacc_gen.name": job.name,
             "vacc_gen.recipe": json.dumps(recipe.model_dump(mode="json")),
@@ -186,7 +223,24 @@ def _run_export(build: Build, job: CompileJob, progress: Progress) -> Outcome:
     details = {
         "checkpoint_bytes": result.source_bytes,
         "weights_bytes": result.weights_bytes,
-        "group_size": result.group_size,
+        "group_size": result.grid and result.grid.group_size,
         "overflowed": result.overflowed,
+        "kv_cache": result.kv_cache,
     }
     return Outcome(tuple(sorted(folder.iterdir())), details)
+
+
+def _cache_windows(build: Build) -> CacheWindows:
+    """What an int8 cache is calibrated on: calibration windows, else the verification text."""
+    import numpy as np
+
+    from vacc_gen.generator.pipeline.kv_calibration import cut_windows
+
+    recipe, calibration = build.plan.recipe, _texts(build)
+    if calibration is None:
+        tokenizer = Tokenizer(build.weights.path / TOKENIZER_FILE)
+        ids = np.array(tokenizer.encode(text_of(recipe, build.root)))
+        return cut_windows(ids, recipe.target.prefill, "verification text")
+    file = windows_file(calibration, build.root / CALIBRATION_FOLDER)
+    source = f"calibration/{file.name}"
+    return cut_windows(read_windows(file), recipe.target.prefill, source)

@@ -14,9 +14,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vacc_gen.generator.backends.onnxruntime import DECODE_GRAPH, MANIFEST_FILE, PREFILL_GRAPH
+from vacc_gen.generator.backends.onnxruntime import (
+    DECODE_GRAPH,
+    KV_CACHE_FILE,
+    MANIFEST_FILE,
+    PREFILL_GRAPH,
+)
 from vacc_gen.generator.pipeline.checkpoint import Checkpoint
-from vacc_gen.generator.pipeline.quantize import Quantizer, RoundToNearest, group_size_for
+from vacc_gen.generator.pipeline.quantize import Grid, Quantizer, RoundToNearest, grid_for
 from vacc_gen.generator.pipeline.staging import staged_folder
 from vacc_gen.generator.pipeline.weight_file import (
     WEIGHTS_FILE,
@@ -31,7 +36,10 @@ from vacc_gen.schema.precision import Quantization
 from vacc_gen.schema.target import LENGTH_STEP_TOKENS
 
 if TYPE_CHECKING:
+    from vacc_gen.generator.pipeline.kv_cache import CacheScales
+    from vacc_gen.generator.pipeline.kv_calibration import CacheWindows, EmitGraph
     from vacc_gen.generator.pipeline.positions import Axes
+    from vacc_gen.schema.architecture import Architecture
 
 DYNAMIC_GRAPH = "model.onnx"
 
@@ -48,9 +56,23 @@ SIDE_FILES = (
 """Copied beside the graphs where the checkpoint has them, so that the folder runs by itself."""
 
 EXPORTED_FILES = frozenset(
-    (PREFILL_GRAPH, DECODE_GRAPH, DYNAMIC_GRAPH, WEIGHTS_FILE, MANIFEST_FILE, *SIDE_FILES)
+    (
+        PREFILL_GRAPH,
+        DECODE_GRAPH,
+        DYNAMIC_GRAPH,
+        WEIGHTS_FILE,
+        MANIFEST_FILE,
+        KV_CACHE_FILE,
+        *SIDE_FILES,
+    )
 )
 """All that a replaced folder may hold: anything else is somebody's own."""
+
+BITS: dict[Dtype, int] = {"int8": 8, "int4": 4}
+"""Of a weight, where weights are quantized."""
+
+CACHE_BYTES = {"int8": 1, "fp16": 2, "fp32": 4}
+"""Of a key or value."""
 
 GRAPH_ALLOWANCE_BYTES = 16 << 20
 """Room asked for beyond the weights: graphs and tokenizer take a few MB."""
@@ -82,8 +104,11 @@ class ExportResult:
     weights: Path
     weights_bytes: int
     source_bytes: int
-    group_size: int | None
+    grid: Grid | None
+    """Of int8 and int4 weights."""
     overflowed: dict[str, int] = field(default_factory=dict)
+    kv_cache: dict[str, object] | None = None
+    """Its `dtype`, its `bytes` for all tokens, and what int8 is calibrated on; None if dynamic."""
 
 
 def export_graphs(
@@ -94,6 +119,7 @@ def export_graphs(
     lengths: Lengths | None = None,
     quantization: Quantization | None = None,
     quantizer: Quantizer | None = None,
+    cache_windows: CacheWindows | None = None,
     metadata: Mapping[str, str] | None = None,
     progress: Progress | None = None,
     force: bool = False,
@@ -101,7 +127,8 @@ def export_graphs(
     """Write graphs, weights and the tokenizer's files of `checkpoint` into `out_dir`.
 
     The folder appears complete or not at all. `quantization` and `quantizer` (round to nearest
-    unless another is given) count for int8 only. Each graph carries `metadata` in its
+    unless another is given) count for int8 and int4 only. With `cache_windows`, the KV cache is
+    int8, its scales calibrated on them. Each graph carries `metadata` in its
     `metadata_props`, and with it the tool's version and the checkpoint's fingerprint. An `out_dir`
     that is not empty is refused; with `force`, one that holds an earlier export is replaced.
 
@@ -109,7 +136,7 @@ def export_graphs(
         MissingExtraError: torch or onnx is not installed.
         UsageError: `out_dir` is in use, or holds the checkpoint.
         CheckpointError: the checkpoint cannot be read, or no group size divides its widths.
-        StageError: there is not enough disk; nothing was written.
+        StageError: there is not enough disk, or a key or value is no number; nothing was written.
     """
     for package in ("torch", "onnx"):
         if find_spec(package) is None:
@@ -124,29 +151,31 @@ def export_graphs(
         for name in SIDE_FILES:
             if (checkpoint.path / name).is_file():
                 shutil.copyfile(checkpoint.path / name, folder / name)
-        graphs = _write_graphs(
-            folder, checkpoint, layout, lengths, quantization.accuracy_level, metadata or {}
-        )
         progress.start(f"weights to {dtype}", source_bytes)
         overflowed = write_weights(
             folder / WEIGHTS_FILE, layout, checkpoint, quantizer or RoundToNearest(), progress
         )
+        emit = _emitter(checkpoint, layout, quantization.accuracy_level, metadata or {})
+        scales = _quantize_cache(folder, emit, cache_windows, progress)
+        graphs = _write_graphs(folder, emit, lengths, scales)
     return ExportResult(
         folder=out_dir,
         graphs=tuple(out_dir / name for name in graphs),
         weights=out_dir / WEIGHTS_FILE,
         weights_bytes=layout.total_bytes,
         source_bytes=source_bytes,
-        group_size=layout.group_size,
+        grid=layout.grid,
         overflowed=overflowed,
+        kv_cache=_kv_cache(checkpoint.architecture, dtype, lengths, cache_windows),
     )
 
 
 def planned_layout(checkpoint: Checkpoint, dtype: Dtype, quantization: Quantization) -> Layout:
     """The layout of weights.bin for `checkpoint`, without reading or writing any value."""
     architecture = checkpoint.architecture
-    group_size = group_size_for(architecture, quantization.group_size) if dtype == "int8" else None
-    return plan_layout(architecture, dtype, group_size)
+    bits = BITS.get(dtype)
+    grid = None if bits is None else grid_for(architecture, bits, quantization.group_size)
+    return plan_layout(architecture, dtype, grid)
 
 
 def required_bytes(
@@ -171,14 +200,10 @@ def refuse_full_disk(out_dir: Path, needed_bytes: int) -> None:
         )
 
 
-def _write_graphs(
-    folder: Path,
-    checkpoint: Checkpoint,
-    layout: Layout,
-    lengths: Lengths | None,
-    accuracy_level: int,
-    metadata: Mapping[str, str],
-) -> list[str]:
+def _emitter(
+    checkpoint: Checkpoint, layout: Layout, accuracy_level: int, metadata: Mapping[str, str]
+) -> EmitGraph:
+    """What emits a graph of this model for any axes, with a cache of either kind."""
     from vacc_gen.generator.pipeline.falcon_graph import falcon_graph
 
     tool_version = version("vacc-gen")
@@ -188,18 +213,59 @@ def _write_graphs(
         "vacc_gen.dtype": layout.dtype,
         **metadata,
     }
-    graphs = _axes(lengths)
-    for name, axes in graphs.items():
+
+    def emit(file: Path, axes: Axes, scales: CacheScales | None) -> None:
         model = falcon_graph(
-            name.removesuffix(".onnx"),
+            file.stem,
             checkpoint.architecture,
             layout,
             axes,
             accuracy_level=accuracy_level,
+            cache_scales=scales,
             metadata=properties,
             producer_version=tool_version,
         )
-        (folder / name).write_bytes(model.SerializeToString(deterministic=True))
+        file.write_bytes(model.SerializeToString(deterministic=True))
+
+    return emit
+
+
+def _quantize_cache(
+    folder: Path, emit: EmitGraph, windows: CacheWindows | None, progress: Progress
+) -> CacheScales | None:
+    """Scales for an int8 cache, written down in `folder`, where there are windows for them."""
+    if windows is None:
+        return None
+    from vacc_gen.generator.pipeline.kv_cache import write_kv_cache
+    from vacc_gen.generator.pipeline.kv_calibration import calibrate_cache
+
+    scales = calibrate_cache(folder, emit, windows, progress)
+    write_kv_cache(folder, scales, windows.described())
+    return scales
+
+
+def _kv_cache(
+    architecture: Architecture,
+    dtype: Dtype,
+    lengths: Lengths | None,
+    windows: CacheWindows | None,
+) -> dict[str, object] | None:
+    """What a static model's KV cache takes, for the report."""
+    if lengths is None:
+        return None
+    stored = "int8" if windows else "fp16" if dtype == "fp16" else "fp32"
+    geometry = architecture.geometry
+    values = 2 * geometry.layers * geometry.kv_heads * geometry.head_size * lengths.total
+    facts: dict[str, object] = {"dtype": stored, "bytes": values * CACHE_BYTES[stored]}
+    return facts | ({"calibrated_on": windows.described()} if windows else {})
+
+
+def _write_graphs(
+    folder: Path, emit: EmitGraph, lengths: Lengths | None, scales: CacheScales | None
+) -> list[str]:
+    graphs = _axes(lengths)
+    for name, axes in graphs.items():
+        emit(folder / name, axes, scales)
     return list(graphs)
 
 

@@ -8,8 +8,11 @@ Legend of shapes:
 
 The residual stream, norms, softmax and rotary angles are fp32 in every graph; linear layers, the
 products of attention and the cache are in the graph's own dtype (fp16, or fp32 where weights are
-fp32 or int8). Queries of one KV head are folded into one matrix (G*S, D), so that grouped-query
+fp32 or int). Queries of one KV head are folded into one matrix (G*S, D), so that grouped-query
 and multi-query attention read the cache once and never broadcast it.
+
+An int8 cache is attended to as it is stored, by prefill too: a text gives the same logits however
+it is cut into prompt and steps. Everything else stays as it is with a cache of the graph's dtype.
 """
 
 from __future__ import annotations
@@ -22,11 +25,13 @@ import onnx
 from onnx import TensorProto
 
 from vacc_gen.generator.pipeline.graph import CONTRIB_DOMAIN, GraphBuilder
+from vacc_gen.generator.pipeline.kv_cache import CacheScales, Kind, dequantized, quantized
 from vacc_gen.generator.pipeline.positions import Axes, alibi_bias, mask_bias, rotation
 from vacc_gen.generator.pipeline.weight_file import Layout
 from vacc_gen.schema.architecture import EMBEDDING, FINAL_NORM, HEAD, Architecture
 
-FLOAT, FLOAT16, INT64 = TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.INT64
+FLOAT, FLOAT16 = TensorProto.FLOAT, TensorProto.FLOAT16
+INT8, INT64 = TensorProto.INT8, TensorProto.INT64
 
 DYNAMIC_AXES = Axes(
     "batch_size",
@@ -56,6 +61,7 @@ def falcon_graph(
     accuracy_level: int,
     metadata: Mapping[str, str],
     producer_version: str,
+    cache_scales: CacheScales | None = None,
 ) -> onnx.ModelProto:
     """Emit the graph called `name`.
 
@@ -63,11 +69,12 @@ def falcon_graph(
     `position_ids` (B, S), `past_key_values.{i}.key` and `.value` (B, KV, L, D).
     Outputs: `logits` (B, S, V), of static graphs (B, 1, V): those of the last position that the
     mask counts; `present.{i}.key` and `.value` (B, KV, T, D).
+    Past and present are of the dtype of the graph, or int8 with `cache_scales`.
     Which slots of the past count is for the mask alone to say, so a cache may be padded anywhere;
     ALiBi counts positions along the mask, so there slots must be in the order of the text.
     """
     return (
-        _Emitter(name, architecture, layout, axes, accuracy_level)
+        _Emitter(name, architecture, layout, axes, accuracy_level, cache_scales)
         .emit()
         .model(metadata, producer_version)
     )
@@ -77,11 +84,19 @@ class _Emitter:
     """Holds what all parts of one graph share."""
 
     def __init__(
-        self, name: str, architecture: Architecture, layout: Layout, axes: Axes, accuracy_level: int
+        self,
+        name: str,
+        architecture: Architecture,
+        layout: Layout,
+        axes: Axes,
+        accuracy_level: int,
+        cache_scales: CacheScales | None,
     ) -> None:
         self.arch, self.layout, self.axes = architecture, layout, axes
         self.accuracy_level = accuracy_level
         self.dtype = FLOAT16 if layout.dtype == "fp16" else FLOAT
+        self.cache_scales = cache_scales
+        self.cache_dtype = INT8 if cache_scales else self.dtype
         self.kv_heads = architecture.geometry.kv_heads
         self.queries = architecture.geometry.attention_heads // self.kv_heads
         self.head_size = architecture.geometry.head_size
@@ -94,8 +109,8 @@ class _Emitter:
         g.input("position_ids", INT64, (axes.batch, axes.sequence))
         cache = (axes.batch, self.kv_heads, axes.past or 0, self.head_size)
         for layer in range(geometry.layers) if axes.past is not None else ():
-            g.input(f"past_key_values.{layer}.key", self.dtype, cache)
-            g.input(f"past_key_values.{layer}.value", self.dtype, cache)
+            g.input(f"past_key_values.{layer}.key", self.cache_dtype, cache)
+            g.input(f"past_key_values.{layer}.value", self.cache_dtype, cache)
         g.output(
             "logits",
             self.dtype,
@@ -114,8 +129,8 @@ class _Emitter:
         for layer in range(geometry.layers):
             hidden = self._layer(layer, hidden)
             present = (axes.batch, self.kv_heads, axes.total, self.head_size)
-            g.output(f"present.{layer}.key", self.dtype, present)
-            g.output(f"present.{layer}.value", self.dtype, present)
+            g.output(f"present.{layer}.key", self.cache_dtype, present)
+            g.output(f"present.{layer}.value", self.cache_dtype, present)
         self._head(hidden)
         return g
 
@@ -234,14 +249,24 @@ class _Emitter:
         """(B, KV, n, S, D) to (B, KV, n*S, D)."""
         return self.g.node("Reshape", value, self.g.shape(0, 0, -1, self.head_size), name=name)
 
-    def _append(self, layer: int, kind: str, value: str) -> str:
-        """Put the new keys or values behind the past: the layer's present, (B, KV, T, D)."""
-        present = f"present.{layer}.{kind}"
-        if self.axes.past is None:
-            return self._fold(value, present)
-        new = self._fold(value, f"{value}_new")  # (B, KV, S, D)
-        past = f"past_key_values.{layer}.{kind}"
-        return self.g.node("Concat", past, new, name=present, axis=2)
+    def _append(self, layer: int, kind: Kind, value: str) -> str:
+        """Put the new keys or values behind the past: the layer's present, (B, KV, T, D).
+
+        Returns what attention reads: the present, or what its codes stand for.
+        """
+        g, scales = self.g, self.cache_scales
+        present, past = f"present.{layer}.{kind}", f"past_key_values.{layer}.{kind}"
+        new = present if self.axes.past is None else f"{value}_new"
+        if scales is None:
+            self._fold(value, new)  # (B, KV, S, D)
+        else:
+            folded = self._to_fp32(self._fold(value, f"{value}_folded"))
+            quantized(g, folded, scales, layer, kind, new)
+        if self.axes.past is not None:
+            g.node("Concat", past, new, name=present, axis=2)
+        if scales is None:
+            return present
+        return self._to_graph_dtype(dequantized(g, present, scales, layer, kind))
 
     def _merge_heads(self, prefix: str, context: str) -> str:
         """(B, KV, G*S, D) to (B*S, H)."""
@@ -258,7 +283,8 @@ class _Emitter:
     def _embed(self) -> str:
         """Token embeddings, (B*S, H) fp32. int8 reads the head's own codes where they are tied."""
         g, tensors, hidden_size = self.g, self.layout.tensors, self.arch.geometry.hidden_size
-        if self.layout.group_size is None:
+        grid = self.layout.grid_of(EMBEDDING)
+        if grid is None:
             rows = g.node("Gather", g.weight(tensors[EMBEDDING]), "input_ids", name="embeddings")
         else:
             codes = tensors[f"{EMBEDDING}.codes"]
@@ -269,8 +295,8 @@ class _Emitter:
                 g.weight(tensors[f"{EMBEDDING}.scales"]),
                 name="embeddings",
                 domain=CONTRIB_DOMAIN,
-                bits=8,
-                block_size=self.layout.group_size,
+                bits=grid.bits,
+                block_size=grid.group_size,
                 gather_axis=0,
                 quantize_axis=1,
             )
@@ -313,26 +339,27 @@ class _Emitter:
 
     def _matmul(self, value: str, weight: str, bias: str | None, name: str) -> str:
         """(rows, inputs) times a stored matrix (outputs, inputs), plus the bias if any."""
-        g, tensors, group_size = self.g, self.layout.tensors, self.layout.group_size
+        g, tensors, grid = self.g, self.layout.tensors, self.layout.grid_of(weight)
         addend = [] if bias is None else [g.weight(tensors[bias])]
-        if group_size is None:
+        if grid is None:
             # Gemm reads [outputs, inputs] as it lies; Transpose + MatMul would be folded to a copy.
             return g.node("Gemm", value, g.weight(tensors[weight]), *addend, name=name, transB=1)
         codes = tensors[f"{weight}.codes"]
-        outputs, inputs = codes.shape
-        blocks = (outputs, inputs // group_size, group_size)
+        scales = tensors[f"{weight}.scales"]
+        outputs, groups = scales.shape
+        blocks = (outputs, groups, grid.group_size * grid.bits // 8)
         return g.node(
             "MatMulNBits",
             value,
             g.weight(codes, f"{codes.name}.blocks", blocks),
-            g.weight(tensors[f"{weight}.scales"]),
+            g.weight(scales),
             *(["", "", *addend] if addend else []),
             name=name,
             domain=CONTRIB_DOMAIN,
-            K=inputs,
+            K=groups * grid.group_size,
             N=outputs,
-            bits=8,
-            block_size=group_size,
+            bits=grid.bits,
+            block_size=grid.group_size,
             accuracy_level=self.accuracy_level,
         )
 

@@ -58,7 +58,7 @@ def check_build(
             the recipe, and was checked when that was read.
     """
     _refuse_drift(workspace)
-    _refuse_findings([workspace.root / job.config_path for job in jobs])
+    _refuse_findings([workspace.root / job.config_path for job in jobs if job.is_for_vamc])
     weights = read_weight_folder(workspace.checkpoint_path)
     if not any((weights.path / name).is_file() for name in TOKENIZER_FILES):
         raise CheckpointError(

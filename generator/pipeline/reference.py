@@ -39,20 +39,7 @@ class ReferenceModel:
         """
         self._checkpoint = checkpoint
         self._progress = progress
-        module = _load_module(modeling_file)
-        try:
-            config = module.FalconConfig(**checkpoint.folder.config)
-            config._attn_implementation = "eager"
-            with torch.device("meta"):
-                self._model = module.FalconForCausalLM(config).eval()
-        except Exception as error:  # whatever a file that may have been edited raises
-            raise StageError(f"{modeling_file} builds no model: {error}") from error
-        parameters = {*checkpoint.architecture.parameters(), HEAD}
-        unknown = sorted({name for name, _ in self._model.named_parameters()} - parameters)
-        if unknown:
-            raise StageError(
-                f"{modeling_file} has parameters that the checkpoint lacks: {unknown[0]}"
-            )
+        self._model = build_on_meta(modeling_file, checkpoint)
         for name, part in self._parts():
             part.register_forward_pre_hook(lambda part, _args, name=name: self._fill(name, part))
             part.register_forward_hook(lambda part, _args, _output: part.to("meta") and None)
@@ -89,6 +76,27 @@ class ReferenceModel:
             for first, chunk in self._checkpoint.chunks(stored):
                 rows[first : first + len(chunk)].copy_(chunk)
                 self._progress.advance(chunk.numel() * chunk.element_size())
+
+
+def build_on_meta(modeling_file: Path, checkpoint: Checkpoint) -> Any:
+    """The model of `modeling_file` for `checkpoint`, its parameters without memory.
+
+    Raises:
+        StageError: the modeling file cannot be loaded, or is not a model of this checkpoint.
+    """
+    module = _load_module(modeling_file)
+    try:
+        config = module.FalconConfig(**checkpoint.folder.config)
+        config._attn_implementation = "eager"
+        with torch.device("meta"):
+            model = module.FalconForCausalLM(config).eval()
+    except Exception as error:  # whatever a file that may have been edited raises
+        raise StageError(f"{modeling_file} builds no model: {error}") from error
+    parameters = {*checkpoint.architecture.parameters(), HEAD}
+    unknown = sorted({name for name, _ in model.named_parameters()} - parameters)
+    if unknown:
+        raise StageError(f"{modeling_file} has parameters that the checkpoint lacks: {unknown[0]}")
+    return model
 
 
 def _load_module(file: Path) -> ModuleType:

@@ -10,17 +10,17 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from vacc_gen.schema.architecture import Architecture
+from vacc_gen.schema.architecture import EMBEDDING, HEAD, Architecture
 
 if TYPE_CHECKING:
     import torch
 
     from vacc_gen.generator.pipeline.checkpoint import Checkpoint
-    from vacc_gen.generator.pipeline.quantize import Quantizer
+    from vacc_gen.generator.pipeline.quantize import Grid, Quantizer
     from vacc_gen.generator.progress import Progress
 
 WEIGHTS_FILE = "weights.bin"
@@ -28,7 +28,7 @@ WEIGHTS_FILE = "weights.bin"
 ALIGNMENT_BYTES = 4096
 """Every tensor begins on a page, so that ONNX Runtime can map it rather than read it."""
 
-Dtype = Literal["fp16", "fp32", "int8"]
+Dtype = Literal["fp16", "fp32", "int8", "int4"]
 StorageDtype = Literal["fp16", "fp32", "uint8"]
 STORAGE_BYTES: dict[StorageDtype, int] = {"fp16": 2, "fp32": 4, "uint8": 1}
 
@@ -46,22 +46,32 @@ class StoredTensor:
 
 @dataclass(frozen=True)
 class Layout:
-    """Where every tensor of weights.bin lies. `group_size` is that of int8, else None.
+    """Where every tensor of weights.bin lies. `grid` is that of the layers' weights, if int.
 
     A parameter that is quantized is stored as two tensors, `<name>.codes` (uint8) and
     `<name>.scales` (fp32), every other under its own name.
     """
 
     dtype: Dtype
-    group_size: int | None
+    grid: Grid | None
     tensors: dict[str, StoredTensor]
     total_bytes: int
 
+    def grid_of(self, parameter: str) -> Grid | None:
+        """The grid of a quantized parameter, None of any other."""
+        is_quantized = f"{parameter}.codes" in self.tensors
+        return _grid_of(parameter, self.grid) if is_quantized and self.grid else None
 
-def plan_layout(architecture: Architecture, dtype: Dtype, group_size: int | None) -> Layout:
+
+def _grid_of(matrix: str, grid: Grid) -> Grid:
+    """Embedding and head keep 8 bits in an int4 model: nothing makes up for their errors."""
+    return replace(grid, bits=8) if matrix in (EMBEDDING, HEAD) else grid
+
+
+def plan_layout(architecture: Architecture, dtype: Dtype, grid: Grid | None) -> Layout:
     """Lay out weights.bin for a model. Norms are kept in fp32, matrices and biases in `dtype`.
 
-    With `dtype` int8, `group_size` must divide every width, and biases are fp32.
+    An int `dtype` comes with a `grid`, whose group size must divide every width; biases are fp32.
     """
     tensors: dict[str, StoredTensor] = {}
     offset = 0
@@ -75,10 +85,10 @@ def plan_layout(architecture: Architecture, dtype: Dtype, group_size: int | None
         offset = -(-(offset + length) // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
 
     for name, shape in architecture.parameters().items():
-        if dtype == "int8" and len(shape) == 2:
-            assert group_size is not None
-            place(f"{name}.codes", "uint8", shape)
-            place(f"{name}.scales", "fp32", (shape[0], shape[1] // group_size))
+        if grid is not None and len(shape) == 2:
+            outputs, inputs = shape
+            place(f"{name}.codes", "uint8", (outputs, inputs * _grid_of(name, grid).bits // 8))
+            place(f"{name}.scales", "fp32", (outputs, inputs // grid.group_size))
         else:
             place(
                 name,
@@ -86,7 +96,7 @@ def plan_layout(architecture: Architecture, dtype: Dtype, group_size: int | None
                 shape,
             )
     last = max(tensors.values(), key=lambda tensor: tensor.offset_bytes)
-    return Layout(dtype, group_size, tensors, last.offset_bytes + last.length_bytes)
+    return Layout(dtype, grid, tensors, last.offset_bytes + last.length_bytes)
 
 
 def write_weights(
@@ -151,11 +161,14 @@ def _write_floats(
 def _write_codes(
     file: int, name: str, layout: Layout, checkpoint: Checkpoint, quantizer: Quantizer
 ) -> None:
-    assert layout.group_size is not None
+    from vacc_gen.generator.pipeline.quantize import pack
+
+    grid = layout.grid_of(name)
+    assert grid is not None
     codes_offset = layout.tensors[f"{name}.codes"].offset_bytes
     scales_offset = layout.tensors[f"{name}.scales"].offset_bytes
-    for _, codes, scales in quantizer.quantize(checkpoint, name, layout.group_size):
-        codes_offset = _write_exactly(file, codes, codes_offset)
+    for _, codes, scales in quantizer.quantize(checkpoint, name, grid):
+        codes_offset = _write_exactly(file, pack(codes, grid.bits), codes_offset)
         scales_offset = _write_exactly(file, scales, scales_offset)
 
 

@@ -194,10 +194,12 @@ def does_not_fit(subject: Subject) -> Iterator[Finding]:
         return
     from vacc_gen.schema.footprint import TP_CHOICES, footprint
     from vacc_gen.schema.model import Geometry
-    from vacc_gen.schema.precision import Precision
+    from vacc_gen.schema.precision import EMBEDDED_ONLY, Precision
 
     geometry = Geometry.model_validate(sizes)
     for precision in subject.get("precisions") or ("fp16", "int8"):
+        if precision in EMBEDDED_ONLY:
+            continue
         kind, tp = Precision(precision), subject.get("target", "tp") or 4
         need_bytes = footprint(geometry, kind, tp, total).total_bytes
         if need_bytes > memory_bytes:
@@ -216,3 +218,28 @@ def does_not_fit(subject: Subject) -> Iterator[Finding]:
                 f"by our estimate tp {enough} would do" if enough else None,
             )
             return
+
+
+@rule("VG196", Severity.ERROR, "nothing for the compiler", scope="recipe")
+def nothing_to_compile(subject: Subject) -> Iterator[Finding]:
+    """int4 is made by the embedded backend alone: a workspace needs a precision beside it that the
+    vendor's compiler makes too.
+
+    Bad:
+        version: 2
+        model: {preset: falcon-7b, checkpoint: /path/to/falcon-7b}
+        precisions: [int4]
+    Good:
+        version: 2
+        model: {preset: falcon-7b, checkpoint: /path/to/falcon-7b}
+        precisions: [int8, int4]
+    """
+    from vacc_gen.schema.precision import EMBEDDED_ONLY
+
+    precisions = subject.get("precisions")
+    if precisions and all(precision in EMBEDDED_ONLY for precision in precisions):
+        yield Finding(
+            subject.span("precisions"),
+            f"the compiler makes no {' or '.join(precisions)}",
+            "name fp16, int8 or kv8 as well",
+        )

@@ -107,12 +107,14 @@ def precision_without_config(workspace: Workspace) -> Iterator[GroupFinding]:
         name: falcon-7b-fp16
         frontend: {checkpoint: /path/to/falcon-7b}
     """
+    from vacc_gen.schema.precision import EMBEDDED_ONLY
+
     recipe = workspace.recipe
     made = {_precision(config) for config in _of_the_recipe(workspace)}
     if not made or None in made:
         return
     for index, precision in enumerate(recipe.get("precisions") or ()):
-        if precision not in made:
+        if precision not in made and precision not in EMBEDDED_ONLY:
             yield (
                 recipe,
                 Finding(

@@ -1,0 +1,142 @@
+"""GPTQ (Frantar et al. 2022, arXiv:2210.17323): weights rounded one input after the other, each
+row making up with the inputs that are left for what rounding the earlier ones did to its output.
+
+The method inverts the Hessian, which costs twice what factoring it does, and keeps the inverse's
+Cholesky factor. The same weights come of Babai's nearest plane (Chen et al. 2025,
+arXiv:2507.18553): with H = L L^T, a row's output error |(w - q) L| is a sum of one square per
+input, each zero but for the rounding if
+
+    q_k = round(w_k + sum over i > k of (w_i - q_i) L_ik / L_kk)
+
+so inputs are rounded from the last to the first, and nothing is inverted.
+
+Legend: M outputs (rows) of a matrix, R of them in a sweep, K inputs, N groups a row, C inputs of a
+block.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from vacc_gen.generator.pipeline.hessian import Hessian
+from vacc_gen.generator.pipeline.quantize import Grid, round_to_nearest
+
+BLOCK = 128
+"""Inputs between two products with all that were rounded before, as in the paper."""
+
+SWEEP_BYTES = 128 << 20
+"""Of fp32 rows that are rounded together."""
+
+MEASURED_ROWS = 128
+"""Rows, evenly spaced, that errors are measured on at least."""
+
+MEASURED_OPERATIONS = 1 << 34
+"""More rows are measured while rows x inputs x inputs stays below."""
+
+
+@dataclass(frozen=True)
+class QuantizedMatrix:
+    """A matrix as codes and scales, and what that does to its output on the calibration data."""
+
+    codes: torch.Tensor
+    """uint8 (M, K), the grid's zero code for zero."""
+    scales: torch.Tensor
+    """fp32 (M, N)."""
+    gptq_error: float
+    """Squared error of the output over the squared output."""
+    rtn_error: float
+    """The same, had each weight been rounded to its nearest code."""
+
+
+class Gptq:
+    """Rounds matrices that share their inputs."""
+
+    def __init__(self, hessian: Hessian, damp_percent: float, desc_act: bool) -> None:
+        """Factor `hessian` in its own memory; `desc_act` rounds the strongest inputs first."""
+        self._hessian = hessian
+        self._order = torch.arange(hessian.inputs, device=hessian.matrix.device)
+        if desc_act:
+            self._order = torch.argsort(hessian.matrix.diagonal(), stable=True)
+            hessian.permute(self._order)
+        self.damp_percent = hessian.factor(damp_percent)
+        """The damping that was needed."""
+
+    def quantize(self, weight: torch.Tensor, grid: Grid) -> QuantizedMatrix:
+        """Round `weight` (M, K), of any float dtype, to `grid`; its scales are the weight's own."""
+        outputs, inputs = weight.shape
+        codes = torch.empty(outputs, inputs, dtype=torch.uint8)
+        scales = torch.empty(outputs, inputs // grid.group_size)
+        errors = torch.zeros(3, dtype=torch.float64)  # of the weights themselves, rtn, gptq
+        step = max(1, outputs // max(MEASURED_ROWS, MEASURED_OPERATIONS // inputs**2))
+        rows_per_sweep = max(1, SWEEP_BYTES // (4 * inputs))
+        for first in range(0, outputs, rows_per_sweep):
+            rows = slice(first, first + rows_per_sweep)
+            wide = weight[rows].to(self._order.device, torch.float32)
+            nearest, row_scales = round_to_nearest(wide, grid)
+            columns = wide.mT[self._order]  # (K, R), in the order of rounding
+            measured = slice(-first % step, None, step)
+            vectors = [
+                columns[:, measured].clone(),
+                (wide - grid.restore(nearest, row_scales))[measured].mT[self._order],
+            ]
+            del wide, nearest
+            codes[rows] = self._round(columns, row_scales, grid)
+            scales[rows] = row_scales
+            vectors.append(columns[:, measured])
+            energies = self._hessian.quadratic(torch.cat(vectors, dim=1))
+            errors += energies.view(3, vectors[0].shape[1]).sum(1).cpu()
+        energy, rtn, gptq = errors.tolist()
+        return QuantizedMatrix(codes, scales, _ratio(gptq, energy), _ratio(rtn, energy))
+
+    def _round(self, columns: torch.Tensor, scales: torch.Tensor, grid: Grid) -> torch.Tensor:
+        """Codes (R, K) of `columns` (K, R), which are replaced by what rounding left of them."""
+        inputs = len(columns)
+        scale_columns = scales.mT.contiguous()  # (N, R)
+        codes = torch.empty(columns.shape, dtype=torch.uint8, device=columns.device)
+        for end in range(inputs, 0, -BLOCK):
+            first = max(0, end - BLOCK)
+            order = self._order[first:end]
+            wanted = self._pulled(columns, first, end)
+            rounded = torch.empty_like(wanted)  # (C, R)
+            self._round_block(
+                columns[first:end], wanted, rounded, scale_columns[order // grid.group_size],
+                self._coupling(first, end), grid.max_code,
+            )  # fmt: skip
+            codes[order] = rounded.add_(grid.zero_code).to(torch.uint8)
+        return codes.mT.contiguous().cpu()
+
+    def _pulled(self, columns: torch.Tensor, first: int, end: int) -> torch.Tensor:
+        """Weights first to end (C, R), moved by the residuals of all inputs after them."""
+        lower = self._hessian.matrix[end:, first:end]
+        moved = lower.mT @ columns[end:]
+        diagonal = self._hessian.matrix.diagonal()[first:end]
+        return moved.div_(diagonal[:, None]).add_(columns[first:end])
+
+    def _coupling(self, first: int, end: int) -> torch.Tensor:
+        """Row k: by how much of each residual i > k of a block weight k moves, (C, C)."""
+        square = self._hessian.matrix[first:end, first:end]
+        return (square.mT / square.diagonal()[:, None]).contiguous()
+
+    @staticmethod
+    def _round_block(
+        columns: torch.Tensor,
+        wanted: torch.Tensor,
+        rounded: torch.Tensor,
+        scales: torch.Tensor,
+        coupling: torch.Tensor,
+        max_code: int,
+    ) -> None:
+        """Round a block, its last input first; all are (C, R) but `coupling` (C, C)."""
+        for k in range(len(columns) - 1, -1, -1):
+            if k + 1 < len(columns):
+                wanted[k].addmv_(columns[k + 1 :].mT, coupling[k, k + 1 :])
+            code = torch.div(wanted[k], scales[k], out=rounded[k])
+            code.round_().clamp_(-max_code, max_code)
+            columns[k].addcmul_(code, scales[k], value=-1)
+
+
+def _ratio(error: float, energy: float) -> float:
+    """0 for a layer that never put anything out."""
+    return error / energy if energy > 0 else 0.0
