@@ -40,7 +40,8 @@ def uninstallable_pins(subject: Subject) -> Iterator[Finding]:
     """Two pins of a package exclude each other, or a pinned version has no wheel for the Python.
 
     The recipe's pins are looked at together with those of its environment preset. What is known of
-    wheels ships with vacc-gen; nothing is asked of a package index.
+    wheels ships with vacc-gen; nothing is asked of a package index. A package that is published as
+    source alone is a warning: it can be built by hand, but no lock can hold it.
 
     Bad:
         environment:
@@ -92,11 +93,14 @@ def _findings(subject: Subject, kinds: tuple[str, ...]) -> Iterator[Finding]:
 
 def _finding(subject: Subject, problem: PinProblem, own: dict[Pin, int]) -> Finding:
     """Point at the recipe's pin that takes part, else at the Python, else at the preset."""
-    for pin in problem.pins:
-        if pin in own:
-            return Finding(subject.span(*_PINS, own[pin]), problem.message, problem.hint)
-    what = "python" if problem.kind == "python" else "preset"
-    return Finding(subject.span("environment", what), problem.message, problem.hint)
+    mine = next((own[pin] for pin in problem.pins if pin in own), None)
+    if mine is not None:
+        span = subject.span(*_PINS, mine)
+    else:
+        span = subject.span("environment", "python" if problem.kind == "python" else "preset")
+    # What has no wheel can still be built by hand.
+    severity = Severity.WARNING if problem.kind == "source-only" else None
+    return Finding(span, problem.message, problem.hint, severity=severity)
 
 
 def _own_pins(subject: Subject) -> Iterator[tuple[int, Pin | ValueError]]:
