@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vacc_gen.generator.pipeline.ledger import sha256_of, write_atomically
 from vacc_gen.generator.pipeline.tokenizing import Tokenizer
@@ -35,6 +36,10 @@ from vacc_gen.schema.texts import (
     too_few_hint,
     windows_by_source,
 )
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 MANIFEST_VERSION = 1
 TENSOR = "input_ids"
@@ -88,7 +93,7 @@ def calibrate(
         "end_of_text": tokenizer.end_of_text,
         "sources": [part.describe_files(progress) for part in parts],
     }
-    path = out_dir / f"{'+'.join(source.set for source in spec.sources)}.safetensors"
+    path = windows_file(spec, out_dir)
     manifest_path = path.with_suffix(".json")
     sha256 = _unchanged(path, manifest_path, settings)
     reused = sha256 is not None
@@ -110,6 +115,11 @@ def calibrate(
         }
         write_atomically(manifest_path, json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
     return CalibrationResult(path, manifest_path, sha256, spec.samples, spec.seqlen, reused)
+
+
+def windows_file(spec: Calibration, folder: Path) -> Path:
+    """Where the windows of `spec` lie in `folder`."""
+    return folder / f"{'+'.join(source.set for source in spec.sources)}.safetensors"
 
 
 def check_calibration(spec: Calibration, max_positions: int, root: Path = Path()) -> list[int]:
@@ -239,6 +249,16 @@ def write_windows(path: Path, windows: Sequence[Window], seqlen: int) -> str:
     finally:
         beside.unlink(missing_ok=True)
     return digest.hexdigest()
+
+
+def read_windows(path: Path) -> NDArray[np.int32]:
+    """Read `input_ids` [samples, seqlen] that `write_windows` wrote."""
+    import numpy as np
+
+    with path.open("rb") as file:
+        (header_bytes,) = struct.unpack("<Q", file.read(8))
+        shape = json.loads(file.read(header_bytes))[TENSOR]["shape"]
+        return np.frombuffer(file.read(), "<i4").reshape(shape)
 
 
 def _little_endian(window: Window) -> bytes:

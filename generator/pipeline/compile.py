@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from vacc_gen.generator.backends.base import Build, Outcome
-from vacc_gen.generator.backends.onnxruntime import MANIFEST_FILE, OnnxRuntimeModel
+from vacc_gen.generator.backends.onnxruntime import KV_CACHE_FILE, MANIFEST_FILE, OnnxRuntimeModel
 from vacc_gen.generator.pipeline.ledger import write_atomically
 from vacc_gen.generator.pipeline.staging import remove_leftovers, replace_folder
 from vacc_gen.generator.plan import CompileJob
@@ -62,9 +62,16 @@ def _manifest(build: Build, job: CompileJob, folder: Path) -> str:
         "tool": f"vacc-gen {version('vacc-gen')}",
         "checkpoint": build.weights.fingerprint(),
         "recipe": build.plan.recipe.model_dump(mode="json"),
+        **_kv_cache(folder),
         "artifacts": [
             {"path": file.name, "bytes": file.stat().st_size, "sha256": build.digest(file)}
             for file in sorted(folder.iterdir())
         ],
     }
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+
+def _kv_cache(folder: Path) -> dict[str, object]:
+    """The scales of an int8 cache and where they are from, as export wrote them down."""
+    file = folder / KV_CACHE_FILE
+    return {"kv_cache": json.loads(file.read_bytes())} if file.is_file() else {}

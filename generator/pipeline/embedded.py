@@ -30,7 +30,7 @@ from vacc_gen.generator.pipeline.weight_file import Dtype
 from vacc_gen.generator.plan import CompileJob, is_placeholder
 from vacc_gen.generator.progress import Progress
 from vacc_gen.schema.calibration import Calibration
-from vacc_gen.schema.errors import MissingExtraError, StageError
+from vacc_gen.schema.errors import MissingExtraError
 from vacc_gen.schema.precision import Precision
 from vacc_gen.schema.texts import files_of
 
@@ -67,8 +67,7 @@ class OnnxRuntimeBackend:
 
         Raises:
             MissingExtraError: a package of the extra `export` is not installed.
-            StageError: a precision that this backend does not make; lengths without room for
-                the verification.
+            StageError: lengths without room for the verification.
             CheckpointError: the checkpoint is not complete, or no group size divides its widths.
             CalibrationError, UnreadableError: the calibration set is damaged, too small, or not
                 there.
@@ -77,12 +76,6 @@ class OnnxRuntimeBackend:
             if find_spec(package) is None:
                 raise MissingExtraError(package, "building with ONNX Runtime")
         for job in build.jobs:
-            if job.precision not in DTYPES:
-                raise StageError(
-                    f"the embedded backend does not make {job.precision.value} yet; "
-                    f"{job.config_path} is written for vamc, which does",
-                    "build with --backend vamc, or the others alone with --precision",
-                )
             _disk_bytes(build, job)
         sample_text(build)
         if any(job.precision in WITHOUT_TEXT for job in build.jobs):

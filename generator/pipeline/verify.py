@@ -1,7 +1,7 @@
 """The embedded verify stage: what was compiled against what it was made of, on real text.
 
-fp16 is compared with the torch model in fp32, int8 with fp16 where both are built. Each is given
-prompts, then the text token by token, then goes on by itself.
+fp16 is compared with the torch model in fp32, others with fp16 where that is built too. Each is
+given prompts, then the text token by token, then goes on by itself.
 """
 
 from __future__ import annotations
@@ -118,8 +118,8 @@ def _perplexity(trace: Trace, next_ids: tuple[int, ...]) -> float:
 
 
 def _limit(recipe: Recipe, precision: Precision) -> float:
-    allowed = recipe.verification.max_abs_diff
-    return allowed.fp16 if precision is Precision.FP16 else allowed.int8
+    limit: float = getattr(recipe.verification.max_abs_diff, precision.value)
+    return limit
 
 
 def _failure(parity: Parity, reference: str, limit: float) -> str | None:

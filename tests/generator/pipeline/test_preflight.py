@@ -91,13 +91,6 @@ def test_lengths_without_room_for_the_verification(tmp_path: Path) -> None:
     assert "has no room for a prompt and 32 decode steps" in message
 
 
-def test_a_precision_that_the_backend_does_not_make(tmp_path: Path) -> None:
-    workspace = make_workspace(tmp_path / "workspace", precisions=["fp16", "kv8"])
-    message = refusal(workspace, StageError)
-    assert "does not make kv8 yet; build/hf_falcon_kv8.yaml is written for vamc" in message
-    assert "--backend vamc" in message
-
-
 def test_a_precision_that_the_recipe_lacks(tmp_path: Path) -> None:
     message = refusal(make_workspace(tmp_path / "workspace"), UsageError, Precision.KV8)
     assert "the recipe has no kv8 job" in message
