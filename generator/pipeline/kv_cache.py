@@ -87,3 +87,15 @@ def write_kv_cache(folder: Path, scales: CacheScales, calibrated_on: dict[str, o
         ],
     }
     (folder / KV_CACHE_FILE).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def read_kv_cache(folder: Path) -> CacheScales | None:
+    """The scales that `write_kv_cache` wrote in `folder`; None where its cache is not int8."""
+    file = folder / KV_CACHE_FILE
+    if not file.is_file():
+        return None
+    layers = json.loads(file.read_bytes())["scales"]
+    keys, values = (
+        np.array([layer[kind] for layer in layers], np.float32) for kind in ("key", "value")
+    )
+    return CacheScales(keys, values)
