@@ -7,6 +7,7 @@ import sys
 import pytest
 
 HEAVY = {"torch", "transformers", "onnx", "onnxruntime", "numpy", "safetensors", "tokenizers"}
+HEAVY |= {"prompt_toolkit"}
 
 PROBE = """
 import json, sys

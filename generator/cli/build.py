@@ -17,7 +17,7 @@ StageName = Literal["preflight", "calibrate", "export", "quantize", "compile", "
 
 
 def build(
-    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="The workspace.")] = Path(),
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The workspace.")] = Path(),
     backend: Annotated[
         Literal["auto", "onnxruntime", "vamc"],
         typer.Option(help="auto: vamc where it is on the PATH, else onnxruntime."),
@@ -26,14 +26,20 @@ def build(
     precision: Annotated[
         list[str] | None,
         typer.Option(
-            help="fp16, int8, int4 or kv8: build this one alone; may be given several times."
+            metavar="WORD",
+            help="fp16, int8, int4 or kv8: build this one alone; may be given several times.",
         ),
     ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Run every stage again, whatever is finished.")
     ] = False,
 ) -> None:
-    """Export, quantize, compile and verify; what is finished is reused. Writes report.json."""
+    """Export, quantize, compile and verify.
+
+    What is finished is reused. Writes report.json.
+
+    Example: vacc-gen build falcon-7b-instruct --precision int8
+    """
     from rich.console import Console
 
     from vacc_gen.generator.backends.base import Stage

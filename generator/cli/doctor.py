@@ -15,7 +15,7 @@ _SIGNS = {"ok": "[green]ok[/]", "warning": "[yellow]warning[/]", "problem": "[bo
 
 def doctor(
     folder: Annotated[
-        Path, typer.Argument(metavar="[DIR]", help="The workspace; without one, the machine alone.")
+        Path, typer.Argument(metavar="DIR", help="The workspace; without one, the machine alone.")
     ] = Path(),
     python: Annotated[
         Path | None,
@@ -25,8 +25,9 @@ def doctor(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Look for what would fail later: packages, disk, memory, cards, weights. Exit 1 if something.
+    """Look for what would fail later.
 
+    That is in packages, disk, memory, cards and weights; exits with 1 where there is something.
     Packages are tried, not only imported, in processes of their own: a segmentation fault there is
     a finding.
 

@@ -9,10 +9,14 @@ import typer
 
 def explain(
     code: Annotated[
-        str | None, typer.Argument(help="A code such as VG101; without one, all of them.")
+        str | None,
+        typer.Argument(metavar="CODE", help="A code such as VG101; without one, all of them."),
     ] = None,
 ) -> None:
-    """Explain a finding of `validate`."""
+    """Explain a finding of `validate`.
+
+    Example: vacc-gen explain VG101
+    """
     from vacc_gen.schema.errors import UsageError
     from vacc_gen.schema.rules import all_rules
     from vacc_gen.schema.rules_page import as_page, as_table

@@ -13,18 +13,23 @@ if TYPE_CHECKING:
 
 def export(
     checkpoint: Annotated[
-        Path, typer.Argument(help="Weight folder: config.json and safetensors shards.")
+        Path,
+        typer.Argument(
+            metavar="CHECKPOINT", help="Weight folder: config.json and safetensors shards."
+        ),
     ],
-    out: Annotated[Path, typer.Option(help="Folder to write; new, or empty.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write; new, or empty.")],
     dtype: Annotated[
         Literal["fp16", "fp32", "int8"],
         typer.Option(help="Of the weights; int8 keeps activations and cache in fp32."),
     ] = "fp16",
     prefill: Annotated[
-        int | None, typer.Option(help="Prompt length in tokens, a multiple of 16.")
+        int | None,
+        typer.Option(metavar="TOKENS", help="Prompt length in tokens, a multiple of 16."),
     ] = None,
     total: Annotated[
-        int | None, typer.Option(help="Prompt and answer in tokens, a multiple of 16.")
+        int | None,
+        typer.Option(metavar="TOKENS", help="Prompt and answer in tokens, a multiple of 16."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an earlier export.")] = False,
 ) -> None:
@@ -32,6 +37,8 @@ def export(
 
     With lengths: prefill.onnx and decode.onnx, static, one text at a time. Without: one dynamic
     model.onnx. Weights lie beside them in one file, weights.bin, and so does the tokenizer.
+
+    Example: vacc-gen export weights --out onnx --prefill 1024 --total 2048
     """
     lengths = _lengths(prefill, total)
     from vacc_gen.generator.cli.terminal import terminal_progress

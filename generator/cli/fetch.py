@@ -14,22 +14,25 @@ if TYPE_CHECKING:
 
 
 def fetch(
-    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="The workspace.")] = Path(),
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The workspace.")] = Path(),
     only: Annotated[
         Literal["checkpoint", "calibration"] | None, typer.Option(help="Bring only this.")
     ] = None,
     revision: Annotated[
-        str, typer.Option(help="Branch, tag or commit of the checkpoint's repository.")
+        str,
+        typer.Option(metavar="NAME", help="Branch, tag or commit of the checkpoint's repository."),
     ] = "main",
     force: Annotated[
         bool, typer.Option("--force", help="Replace files that are not the published ones.")
     ] = False,
 ) -> None:
-    """Bring the checkpoint and the calibration set to where vacc.yaml expects them.
+    """Bring the weights and the calibration set.
 
-    Only safetensors, config and tokenizer files; each is checked against the hub's digest. What is
-    there is not fetched again, and what was interrupted goes on. HF_ENDPOINT names a mirror,
-    HF_TOKEN opens private repositories.
+    They go where vacc.yaml expects them. Only safetensors, config and tokenizer files; each is
+    checked against the hub's digest. What is there is not fetched again, and what was interrupted
+    goes on. HF_ENDPOINT names a mirror, HF_TOKEN opens private repositories.
+
+    Example: vacc-gen fetch falcon-7b-instruct
     """
     from vacc_gen.generator.cli.terminal import terminal_progress
     from vacc_gen.generator.workspace import load_workspace

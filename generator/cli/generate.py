@@ -9,7 +9,7 @@ import typer
 
 
 def generate(
-    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="The workspace.")] = Path(),
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The workspace.")] = Path(),
     check: Annotated[
         bool, typer.Option("--check", help="Write nothing; exit 1 where a file is not current.")
     ] = False,
@@ -20,7 +20,12 @@ def generate(
         bool, typer.Option("--force", help="Write over files that were edited by hand.")
     ] = False,
 ) -> None:
-    """Bring the generated files up to date with vacc.yaml; hand-edited ones are kept."""
+    """Write a workspace again after a change of vacc.yaml.
+
+    Files that were edited by hand are kept.
+
+    Example: vacc-gen generate falcon-7b-instruct --diff
+    """
     from vacc_gen.generator.drift import State, unified_diff
     from vacc_gen.generator.workspace import load_workspace, update
 

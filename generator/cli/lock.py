@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def lock(
-    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="The workspace.")] = Path(),
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The workspace.")] = Path(),
     check: Annotated[
         bool, typer.Option("--check", help="Write nothing; exit 1 where the lock is no answer.")
     ] = False,
@@ -22,7 +22,9 @@ def lock(
     ] = False,
     venv: Annotated[
         Path | None,
-        typer.Option(help="Where --test makes the environment. [default: DIR/env/venv]"),
+        typer.Option(
+            metavar="DIR", help="Where --test makes the environment. [default: DIR/env/venv]"
+        ),
     ] = None,
     upgrade: Annotated[
         bool, typer.Option("--upgrade", help="Take newer versions where the old still answer.")
@@ -35,10 +37,11 @@ def lock(
         typer.Option("--pylock", help="Write env/pylock.toml (PEP 751), which names the index."),
     ] = False,
 ) -> None:
-    """Resolve the pins of vacc.yaml and write env/requirements.lock. Needs uv.
+    """Resolve the pins of vacc.yaml again; needs uv.
 
-    Pins, Python and platform are those of `environment` in vacc.yaml, with the bounds that are
-    known to be needed. uv's own settings and variables name the index, such as UV_DEFAULT_INDEX.
+    Writes env/requirements.lock. Pins, Python and platform are those of `environment` in vacc.yaml,
+    with the bounds that are known to be needed. uv's own settings and variables name the index,
+    such as UV_DEFAULT_INDEX.
 
     Example: vacc-gen lock falcon-7b-instruct --test
     """

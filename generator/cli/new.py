@@ -19,39 +19,52 @@ def new(
     model: Annotated[
         str | None,
         typer.Option(
-            help="A preset; `vacc-gen presets list` names them.", autocompletion=complete_model
+            metavar="NAME",
+            help="A preset; `vacc-gen presets list` names them.",
+            autocompletion=complete_model,
         ),
     ] = None,
     checkpoint: Annotated[
         str | None,
-        typer.Option(help="The weight folder. Without --model, its config.json tells the model."),
+        typer.Option(
+            metavar="DIR",
+            help="The weight folder. Without --model, its config.json tells the model.",
+        ),
     ] = None,
     name: Annotated[
         str | None,
-        typer.Option(help="What compiled models are called. [default: the checkpoint's folder]"),
+        typer.Option(
+            metavar="NAME",
+            help="What compiled models are called. [default: the checkpoint's folder]",
+        ),
     ] = None,
     out: Annotated[
-        str | None, typer.Option(help="Folder to make. [default: the model's name]")
+        str | None, typer.Option(metavar="DIR", help="Folder to make. [default: the model's name]")
     ] = None,
     precision: Annotated[
         list[str] | None,
         typer.Option(
-            help="fp16, int8, int4 or kv8; may be given several times. [default: the preset's]"
+            metavar="WORD",
+            help="fp16, int8, int4 or kv8; may be given several times. [default: the preset's]",
         ),
     ] = None,
     prefill: Annotated[
-        int | None, typer.Option(help="Prompt length in tokens, a multiple of 16.")
+        int | None,
+        typer.Option(metavar="TOKENS", help="Prompt length in tokens, a multiple of 16."),
     ] = None,
     total: Annotated[
-        int | None, typer.Option(help="Prompt and answer in tokens, a multiple of 16.")
+        int | None,
+        typer.Option(metavar="TOKENS", help="Prompt and answer in tokens, a multiple of 16."),
     ] = None,
     tp: Annotated[
-        int | None, typer.Option(min=1, max=64, help="Tensor parallelism, in dies.")
+        int | None, typer.Option(metavar="DIES", min=1, max=64, help="Tensor parallelism, in dies.")
     ] = None,
     card: Annotated[
         str | None,
         typer.Option(
-            help="A card; `vacc-gen presets list` names them.", autocompletion=complete_card
+            metavar="NAME",
+            help="A card; `vacc-gen presets list` names them.",
+            autocompletion=complete_card,
         ),
     ] = None,
     calibration: Annotated[
@@ -67,6 +80,7 @@ def new(
     environment: Annotated[
         str | None,
         typer.Option(
+            metavar="NAME",
             help="Pins of the compiler's environment. [default: the preset's]",
             autocompletion=complete_environment,
         ),
@@ -75,10 +89,11 @@ def new(
         bool, typer.Option("--force", help="Write over an existing workspace, hand edits included.")
     ] = False,
 ) -> None:
-    """Make a workspace: recipe, compile configs, modeling file, scripts, environment.
+    """Make a workspace for a model.
 
-    On a terminal, without --model and --checkpoint, it asks, and ends with the line that would
-    have done the same.
+    That is a recipe, compile configs, modeling file, scripts and environment. On a terminal,
+    without --model and --checkpoint, it asks, and ends with the line that would have done the
+    same.
 
     Example: vacc-gen new --model falcon-7b-instruct --card VA16
     """

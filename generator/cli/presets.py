@@ -19,7 +19,7 @@ def list_presets(
     words: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[WORD]...", help="Only those that hold every word, in whatever capitals."
+            metavar="WORD", help="Only those that hold every word, in whatever capitals."
         ),
     ] = None,
     as_json: Annotated[
@@ -57,7 +57,11 @@ def list_presets(
 def show_preset(
     name: Annotated[
         str,
-        typer.Argument(help="A name that `presets list` prints.", autocompletion=complete_preset),
+        typer.Argument(
+            metavar="NAME",
+            help="A name that `presets list` prints.",
+            autocompletion=complete_preset,
+        ),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
 ) -> None:

@@ -19,19 +19,29 @@ def run(
     folder: Annotated[
         Path, typer.Argument(metavar="DIR", help="A built workspace, or one deploy/<name> folder.")
     ],
-    prompt: Annotated[str, typer.Option(help="Text to continue.")],
+    prompt: Annotated[str, typer.Option(metavar="TEXT", help="Text to continue.")],
     max_tokens: Annotated[
         int | None,
-        typer.Option(min=1, help=f"[default: {DEFAULT_MAX_TOKENS}, or as many as fit]"),
+        typer.Option(
+            metavar="TOKENS", min=1, help=f"[default: {DEFAULT_MAX_TOKENS}, or as many as fit]"
+        ),
     ] = None,
     precision: Annotated[
-        str | None, typer.Option(help="Which build of a workspace: fp16, int8, ... [default: any]")
+        str | None,
+        typer.Option(
+            metavar="WORD", help="Which build of a workspace: fp16, int8, ... [default: any]"
+        ),
     ] = None,
     threads: Annotated[
-        int | None, typer.Option(min=1, help="[default: one for each processor core]")
+        int | None, typer.Option(metavar="N", min=1, help="[default: one for each processor core]")
     ] = None,
 ) -> None:
-    """Continue a text greedily with what `build` made. Text goes to stdout, figures to stderr."""
+    """Continue a text with what `build` made.
+
+    Takes the likeliest token each time. Text goes to stdout, figures to stderr.
+
+    Example: vacc-gen run falcon-7b-instruct --prompt "In the beginning"
+    """
     from vacc_gen.generator.backends.onnxruntime import OnnxRuntimeModel
 
     compiled = compiled_folder(folder, precision)

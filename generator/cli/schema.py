@@ -16,9 +16,17 @@ class SchemaName(str, Enum):
 
 
 def schema(
-    name: Annotated[SchemaName, typer.Argument(help="recipe: vacc.yaml; vamc: the compile YAML.")],
+    name: Annotated[
+        SchemaName,
+        typer.Argument(help="recipe: vacc.yaml; vamc: the compile YAML."),
+    ],
 ) -> None:
-    """Print a JSON Schema (2020-12) with descriptions."""
+    """Print a JSON Schema, for editors.
+
+    It is of the draft 2020-12, with descriptions.
+
+    Example: vacc-gen schema recipe > recipe.schema.json
+    """
     from vacc_gen.schema.walk import schema_text
 
     typer.echo(schema_text(name.value), nl=False)

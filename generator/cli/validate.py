@@ -22,7 +22,8 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(
         prog="vacc-gen validate",
         description="Check recipes, compile YAMLs, workspaces and weight folders.",
-        epilog="Exits with 0 without errors, 1 with, 2 when something could not be read.",
+        epilog="Exits with 0 without errors, 1 with, 2 when something could not be read. "
+        "Example: vacc-gen validate falcon-7b-instruct --fix",
         allow_abbrev=False,
     )
     made.add_argument(
