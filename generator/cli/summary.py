@@ -14,7 +14,7 @@ from rich.text import Text
 
 from vacc_gen.generator.backends.base import Stage
 from vacc_gen.generator.backends.onnxruntime import DECODE_GRAPH
-from vacc_gen.generator.cli.figures import size_text, time_text
+from vacc_gen.generator.figures import size_text, time_text
 from vacc_gen.generator.pipeline.report import StageRecord, Status
 
 STYLES = {
