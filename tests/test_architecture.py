@@ -6,8 +6,10 @@ import sys
 
 import pytest
 
-HEAVY = {"torch", "transformers", "onnx", "onnxruntime", "numpy", "safetensors", "tokenizers"}
-HEAVY |= {"prompt_toolkit"}
+HEAVY = {
+    *("torch", "transformers", "onnx", "onnxruntime", "numpy", "safetensors", "tokenizers"),
+    "prompt_toolkit",
+}
 
 PROBE = """
 import json, sys

@@ -62,7 +62,7 @@ def test_help_is_cheap(verb, tmp_path):
         "try:\n"
         "    main()\n"
         "finally:\n"
-        "    print(sorted({'torch', 'rich', 'numpy', 'yaml', 'prompt_toolkit', 'jinja2'}\n"
+        "    print(sorted({'torch', 'rich', 'numpy', 'prompt_toolkit', 'jinja2'}\n"
         "                 & set(sys.modules)), file=sys.stderr)\n"
     )
     done = subprocess.run(
