@@ -41,6 +41,9 @@ DYNAMIC_AXES = Axes(
 )
 """One graph for every length; the names are those that Optimum gives."""
 
+SCORING_AXES = Axes("batch_size", "sequence_length", None, "sequence_length")
+"""No past, any length, the logits of every position: for measuring, not for serving."""
+
 
 def prefill_axes(prefill_tokens: int) -> Axes:
     """One prompt, padded to `prefill_tokens`, no past."""
