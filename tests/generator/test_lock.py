@@ -15,7 +15,7 @@ from vacc_gen.generator.lock import changes, or_shipped, resolve, resolve_pylock
 from vacc_gen.generator.requirements import Asked, Requirements, locked_packages
 from vacc_gen.schema.compatibility import Bound
 from vacc_gen.schema.environment import DEFAULT_PLATFORM
-from vacc_gen.schema.errors import MissingExtraError, LockError
+from vacc_gen.schema.errors import LockError, MissingExtraError
 
 uv = pytest.importorskip("uv")
 
