@@ -35,7 +35,8 @@ def test_a_checkpoint_tells_its_model_and_what_was_seen():
     found = recognize(FALCON_TINY, TINY)
     assert (found.preset.name, found.equals) == ("falcon-tiny", ())
     assert found.seen == (
-        "model_type falcon, 4 layers of width 224, 7 attention heads of 32 on 1 KV head, a vocabulary of 2048"
+        "model_type falcon, 4 layers of width 224, 7 attention heads of 32 on 1 KV head, "
+        "a vocabulary of 2048"
     )
 
 
