@@ -198,9 +198,15 @@ def next_steps(root: Path, recipe: Recipe) -> list[str]:
             steps.append(f"{folder}/scripts/download.sh DIR    # the weights, if you lack them")
         steps.append(f"edit {folder}/vacc.yaml    # model.checkpoint: the weight folder")
         steps.append(f"vacc-gen generate {folder}")
+    elif preset.huggingface_id is not None and not _has_weights(root, recipe):
+        steps.append(f"vacc-gen fetch {folder}    # the weights")
     steps.append(f"vacc-gen validate {folder}")
     steps.append(f"vacc-gen build {folder}")
     return steps
+
+
+def _has_weights(root: Path, recipe: Recipe) -> bool:
+    return Path(os.path.normpath(root / recipe.model.checkpoint), "config.json").is_file()
 
 
 def _unseen(preset: ModelPreset) -> tuple[ModelPreset, tuple[str, ...]]:

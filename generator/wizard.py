@@ -81,9 +81,9 @@ def _planned(draft: Draft | None) -> Draft:
 
 
 def _models(draft: Draft | None) -> list[Option]:
-    falcons_first = sorted(
-        presets.MODELS.all(), key=lambda one: not one.name.casefold().startswith("falcon")
-    )
+    # Those of any size have none without a checkpoint, and that tells its model anyway.
+    known = [one for one in presets.MODELS.all() if not one.any_size]
+    falcons_first = sorted(known, key=lambda one: not one.name.casefold().startswith("falcon"))
     return [
         Option(FROM_CHECKPOINT, "its config.json tells which model it is"),
         *(

@@ -286,7 +286,7 @@ def summary(draft: Draft) -> list[tuple[str, str]]:
     lines = [
         ("model", f"{plan.preset.name}: {plan.preset.summary}"),
         ("checkpoint", recipe.model.checkpoint),
-        ("precisions", ", ".join(job.precision.value for job in plan.jobs)),
+        ("precisions", ", ".join(precision.value for precision in recipe.precisions)),
         ("target", ", ".join(served)),
         ("environment", recipe.environment.preset),
         ("folder", f"{draft.decision.root}: {len(files) + 1} files"),

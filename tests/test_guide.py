@@ -1,0 +1,173 @@
+"""Everything that the guide says is typed and compared. What needs others has a stand-in."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.documents import blocks_of, headings_of, is_printed, links_of
+from tests.hub_server import serving
+from tests.terminals import CTRL_C, DOWN, ENTER, Terminal
+
+ROOT = Path(__file__).parents[1]
+GUIDE = ROOT / "docs" / "guide.md"
+FALCON_TINY = ROOT / "tests" / "data" / "falcon-tiny"
+IN_CHINESE = [
+    (page, page.with_suffix(".zh-CN.md"))
+    for page in (ROOT / "README.md", GUIDE)
+    if page.with_suffix(".zh-CN.md").exists()
+]
+PAGES = [*sorted(ROOT.glob("README*.md")), *sorted((ROOT / "docs").glob("*.md"))]
+
+VAMC = r"""#!/usr/bin/env bash
+# Makes what the compiler is known to leave behind: <workspace.path>/<name>/mod*.
+set -euo pipefail
+[ "$1" = compile ] && [ -f "$2" ]
+name=$(sed -n 's/^name: //p' "$2")
+path=$(sed -n 's/^  path: //p' "$2")
+mkdir -p "$path/$name"
+echo compiled > "$path/$name/mod.params"
+"""
+VASTGENX = r"""#!/usr/bin/env bash
+set -euo pipefail
+case $1 in serve) [ "$2" = --model ] && [ -e "$3"/mod.params ] ;; webui) [ $# = 5 ] ;; esac
+echo "vastgenx $1"
+"""
+
+
+@pytest.fixture
+def shell(tmp_path):
+    """Type commands into one shell after the other, each in the folder where the last one was."""
+    bin_folder = tmp_path / "bin"
+    bin_folder.mkdir()
+    for name, script in (
+        ("vacc-gen", f'#!/bin/sh\nexec "{sys.executable}" -m vacc_gen.generator.cli.main "$@"\n'),
+        ("vamc", VAMC),
+        ("vastgenx", VASTGENX),
+    ):
+        (bin_folder / name).write_text(script)
+        (bin_folder / name).chmod(0o755)
+    where = tmp_path / "where"
+    where.write_text(str(tmp_path))
+
+    def type_in(command, vendor=False, **variables):
+        path = [str(bin_folder), os.environ["PATH"]]
+        if not vendor:  # the vendor's software is elsewhere
+            plain = tmp_path / "plain"
+            plain.mkdir(exist_ok=True)
+            shutil.copy(bin_folder / "vacc-gen", plain)
+            path[0] = str(plain)
+        environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("HF_")},
+            "PATH": os.pathsep.join(path),
+            "VACC_GEN": str(ROOT),
+            "COLUMNS": "80",
+            "OMP_NUM_THREADS": "2",
+            **variables,
+        }
+        done = subprocess.run(
+            ["bash", "-c", f'set -e; {command}\npwd > "{where}"'],
+            cwd=where.read_text().strip(),
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=300,
+        )
+        return done.returncode, done.stdout
+
+    return type_in
+
+
+@pytest.fixture
+def hub():
+    """A hub that has falcon-tiny under the name of the model that the guide fetches."""
+    with serving() as hub:
+        files = {file.name: file.read_bytes() for file in FALCON_TINY.iterdir()}
+        hub.repositories["models/tiiuae/falcon-7b-instruct"] = files
+        yield hub
+
+
+def test_the_guide_can_be_typed_from_its_first_line_to_its_last(shell, hub):
+    typed = 0
+    for block in blocks_of(GUIDE):
+        if block.language != "console":
+            continue
+        variables = {"HF_ENDPOINT": hub.url} if block.note == "hub" else {}
+        exit_code = int(block.note.removeprefix("exit ")) if block.note.startswith("exit") else 0
+        for command, expected in block.commands:
+            code, printed = shell(command, vendor=block.note == "vendor", **variables)
+            is_last = command == block.commands[-1][0]
+            assert code == (exit_code if is_last else 0), f"$ {command}\n{printed}"
+            assert is_printed(expected, printed), f"$ {command}\n{printed}"
+            typed += 1
+    assert typed > 15
+
+
+def test_what_is_installed_can_be(tmp_path):
+    """The network is left out: syntax, the names of extras, the pinned torch."""
+    project = (ROOT / "pyproject.toml").read_text()
+    torch = re.search(r"^TORCH := (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    blocks = [block for block in blocks_of(GUIDE) if block.note == "install"]
+    assert len(blocks) == 2
+    for block in blocks:
+        subprocess.run(["bash", "-n"], input=block.text, text=True, check=True)
+        for extra in re.findall(r"vacc-gen\[(\w+)\]", block.text):
+            assert f"\n{extra} = [" in project
+    assert torch is not None
+    assert f"pip install {torch[1]}\n" in blocks[0].text
+
+
+def test_every_block_is_of_a_kind_that_is_tested():
+    kinds = {(block.language, block.note) for block in blocks_of(GUIDE)}
+    assert kinds == {
+        ("sh", "install"),
+        ("text", "wizard"),
+        *(("console", note) for note in ("", "exit 1", "vendor", "hub")),
+    }
+
+
+def test_the_wizard_looks_as_the_guide_shows_it(tmp_path):
+    command = ["-m", "vacc_gen.generator.cli.main", "new"]
+    wizard = Terminal(sys.executable, command, tmp_path)
+    for prompt in ("Which model?", "Where are its weights?", "Which precisions?"):
+        wizard.wait_for(prompt)
+        wizard.send(ENTER)
+    wizard.wait_for("Which card")
+    wizard.send(DOWN, ENTER)
+    wizard.wait_for("> 4   2 cards")
+    wizard.wait_for("Ctrl-C: leave")
+    (shown,) = [block.text for block in blocks_of(GUIDE) if block.note == "wizard"]
+    assert wizard.screen == shown.rstrip("\n")
+    wizard.send(CTRL_C)
+    assert wizard.exit_code() == 130
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    for link in links_of(page):
+        if "://" in link:
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), link
+        if anchor:
+            anchors = {
+                re.sub(r"[^\w -]", "", heading.lstrip("# ").lower()).replace(" ", "-")
+                for heading in headings_of(target)
+            }
+            assert anchor in anchors, link
+
+
+@pytest.mark.parametrize(("english", "chinese"), IN_CHINESE, ids=lambda page: page.name)
+def test_the_chinese_page_has_the_same_blocks(english, chinese):
+    """What is typed and printed in the English page is tested; the Chinese one says the same."""
+    assert blocks_of(chinese) == blocks_of(english)
+    levels = [heading.split(" ")[0] for heading in headings_of(english)]
+    assert [heading.split(" ")[0] for heading in headings_of(chinese)] == levels
+    files = {link for link in links_of(english) if "zh-CN" not in link and link[0] != "#"}
+    assert files <= set(links_of(chinese))
