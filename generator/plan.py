@@ -111,6 +111,14 @@ def quantizes_first(plan: Plan, job: CompileJob) -> bool:
     return plan.recipe.quantization.separate_pass and job.precision is Precision.INT8
 
 
+def model_name(recipe: Recipe, preset: ModelPreset) -> str:
+    """What compiled models are called after, fit for the name of a folder."""
+    name = recipe.model.name or PurePosixPath(recipe.model.checkpoint).name
+    if name in ("", ".."):  # "." and "../.." have no name of their own
+        name = preset.name
+    return "".join(mark if mark.isprintable() and mark != "\\" else "_" for mark in name)
+
+
 def _compile_job(recipe: Recipe, preset: ModelPreset, precision: Precision) -> CompileJob:
     name = _job_name(recipe, preset, precision)
     config: dict[str, object] = {
@@ -172,13 +180,9 @@ def _quantize(recipe: Recipe, precision: Precision) -> dict[str, object]:
 
 
 def _job_name(recipe: Recipe, preset: ModelPreset, precision: Precision) -> str:
-    basename = recipe.model.name or PurePosixPath(recipe.model.checkpoint).name
-    if basename in ("", ".."):  # "." and "../.." have no name of their own
-        basename = preset.name
-    # It becomes a folder below `workspace.path`.
-    basename = "".join(mark if mark.isprintable() and mark != "\\" else "_" for mark in basename)
     target = recipe.target
-    name = f"{basename}-{_dtype(precision)}-tp{target.tp}-{target.prefill}-{target.total}"
+    lengths = f"{target.prefill}-{target.total}"
+    name = f"{model_name(recipe, preset)}-{_dtype(precision)}-tp{target.tp}-{lengths}"
     return f"{name}-kv8" if precision is Precision.KV8 else name
 
 

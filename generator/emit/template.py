@@ -22,10 +22,16 @@ def render(name: str, **values: object) -> str:
     return _environment().get_template(name).render(values)
 
 
+def render_html(name: str, **values: object) -> str:
+    """Return a template of a page with `values` filled in, none of which can become markup."""
+    return _environment(is_html=True).get_template(name).render(values)
+
+
 @cache
-def _environment() -> Environment:
-    environment = Environment(  # no HTML here; shell values go through `q`
+def _environment(is_html: bool = False) -> Environment:
+    environment = Environment(
         loader=FunctionLoader(template_text),
+        autoescape=is_html,  # elsewhere there is no HTML, and shell values go through `q`
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -1,6 +1,7 @@
 """report.json: what a build did, what it cost, how near the results are, and what it left.
 
-Other programs read it; docs/report.md says what its fields mean.
+Other programs read it; docs/report.md says what its fields mean. report.html is the same for
+people.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ from enum import Enum
 from pathlib import Path
 
 from vacc_gen.generator.backends.base import Stage
+from vacc_gen.generator.emit.report_html import report_html
 from vacc_gen.generator.pipeline.ledger import Output, write_atomically
 from vacc_gen.schema.precision import Precision
 
 REPORT_FILE = "report.json"
+REPORT_PAGE = "report.html"
 REPORT_VERSION = 1
 
 PARITY_FIGURES = ("prefill_max_abs_diff", "decode_max_abs_diff", "greedy_tokens_equal")
@@ -69,16 +72,18 @@ _APART = ("parity", "perplexity")
 """Details of the verify stage that have a place of their own in the report."""
 
 
-def write_report(root: Path, backend: str, records: Sequence[StageRecord]) -> None:
-    """Replace the workspace's report.json."""
-    report = make_report(backend, records)
+def write_report(root: Path, model: str, backend: str, records: Sequence[StageRecord]) -> None:
+    """Replace the workspace's report.json and report.html."""
+    report = make_report(model, backend, records)
     write_atomically(root / REPORT_FILE, json.dumps(report, indent=2, ensure_ascii=False) + "\n")
+    write_atomically(root / REPORT_PAGE, report_html(report))
 
 
-def make_report(backend: str, records: Sequence[StageRecord]) -> dict[str, object]:
-    """The report as plain JSON values."""
+def make_report(model: str, backend: str, records: Sequence[StageRecord]) -> dict[str, object]:
+    """The report as plain JSON values; `model` is what compiled models are called after."""
     return {
         "version": REPORT_VERSION,
+        "model": model,
         "backend": backend,
         "stages": [record.as_json() for record in records],
         "parity": _parity(records),
@@ -105,9 +110,15 @@ def _parity(records: Sequence[StageRecord]) -> dict[str, object]:
 
 
 def _perplexity(records: Sequence[StageRecord]) -> dict[str, object]:
+    """Figures by name; those on windows of text, which every precision has some of, together."""
     merged: dict[str, object] = {}
+    scores: list[object] = []
     for record in records:
         figures = record.details.get("perplexity")
-        if isinstance(figures, Mapping):
-            merged |= figures
+        if not isinstance(figures, Mapping):
+            continue
+        merged |= figures
+        if "windows" in figures:
+            scores += figures["windows"]["scores"]
+            merged["windows"] = {**figures["windows"], "scores": scores}
     return merged

@@ -23,7 +23,7 @@ from vacc_gen.generator.pipeline.ledger import LEDGER_FILE, Entry, Ledger, step_
 from vacc_gen.generator.pipeline.lock import build_lock
 from vacc_gen.generator.pipeline.memory import peak_rss_bytes, reset_peak_rss
 from vacc_gen.generator.pipeline.report import StageRecord, Status, write_report
-from vacc_gen.generator.plan import CompileJob
+from vacc_gen.generator.plan import CompileJob, model_name
 from vacc_gen.generator.progress import Progress
 from vacc_gen.generator.workspace import Workspace
 from vacc_gen.schema.errors import StageError, VaccGenError
@@ -161,7 +161,9 @@ class _Run:
         """Write report.json, with what there is to tell."""
         self._begin(Stage.REPORT, None)
         records = [*self.records, self._record(Status.DONE)]
-        write_report(self._workspace.root, self._backend.name, records)
+        plan = self._workspace.plan
+        model = model_name(plan.recipe, plan.preset)
+        write_report(self._workspace.root, model, self._backend.name, records)
         self._end(Status.DONE)
 
     def _plan(self, build: Build) -> list[_Planned]:

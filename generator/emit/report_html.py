@@ -1,0 +1,240 @@
+"""report.html: a build's report as one page that loads nothing, for any screen.
+
+The page is made of report.json alone: the same report, the same bytes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+from vacc_gen.generator.emit.plots import METHODS, Bars, LayerPlot, change_bars, layer_plot
+from vacc_gen.generator.emit.template import render_html
+from vacc_gen.generator.figures import size_text, time_text
+
+Report = Mapping[str, Any]
+"""What report.json holds; docs/report.md says what its fields mean."""
+
+STATUS_KINDS = {"done": "good", "reused": "good", "failed": "bad", "skipped": "soft"}
+REFERENCES = {"torch": "torch, fp32"}
+DIGEST_CHARS = 12
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of a table; `kind` is its style."""
+
+    text: str
+    kind: str = ""
+    code: bool = False
+
+
+@dataclass(frozen=True)
+class Head:
+    """The head of a column."""
+
+    text: str
+    number: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table with a head."""
+
+    heads: tuple[Head, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+
+
+@dataclass(frozen=True)
+class Errors:
+    """The errors of one precision's linear layers."""
+
+    precision: str
+    plots: tuple[LayerPlot, ...]
+    table: Table
+
+
+def report_html(report: Report) -> str:
+    """Return the page for `report`, which may be that of a failed build."""
+    stages: Sequence[Report] = report["stages"]
+    perplexity = {name: value for name, value in report["perplexity"].items() if _is_number(value)}
+    page = {
+        "title": f"Build of {report['model']}" if "model" in report else "Build report",
+        "subtitle": _subtitle(report),
+        "failures": [
+            {"stage": _stage_name(stage), "reason": stage.get("reason", "")}
+            for stage in stages
+            if stage["status"] == "failed"
+        ],
+        "models": _models(stages),
+        "model_notes": _cache_notes(stages),
+        "perplexity": _perplexity_bars(perplexity),
+        "parity": _parity(report["parity"]["precisions"]),
+        "errors": _errors(stages),
+        "stages": _stage_table(stages),
+        "notes": [note for stage in stages for note in stage.get("notes", ())],
+        "artifacts": _artifacts(report["artifacts"]),
+        "artifacts_total": _artifacts_total(report["artifacts"]),
+    }
+    return render_html("report.html.jinja", page=page)
+
+
+def _subtitle(report: Report) -> str:
+    seconds = sum(stage["seconds"] for stage in report["stages"])
+    backend = {"onnxruntime": "ONNX Runtime (embedded)"}.get(report["backend"], report["backend"])
+    return f"{backend}, {time_text(seconds)}"
+
+
+def _models(stages: Iterable[Report]) -> Table | None:
+    """One row for each precision that was made: what its weights and its cache take."""
+    made = {stage["precision"]: stage for stage in stages if "weights_bytes" in stage}
+    rows = []
+    for precision, stage in made.items():
+        cache = stage.get("kv_cache") or {}
+        rows.append(
+            (
+                Cell(precision),
+                _number(size_text(stage["weights_bytes"])),
+                _number(f"{size_text(cache['bytes'])} {cache['dtype']}" if cache else ""),
+                _number(f"{stage['group_size']}" if stage.get("group_size") else ""),
+            )
+        )
+    return _table("precision, weights#, KV cache#, group size#", rows)
+
+
+def _cache_notes(stages: Iterable[Report]) -> list[str]:
+    notes = []
+    for stage in stages:
+        source = (stage.get("kv_cache") or {}).get("calibrated_on")
+        if source:
+            notes.append(
+                f"The int8 KV cache of {stage['precision']} is calibrated on {source['tokens']:,} "
+                f"tokens of {source['source']}."
+            )
+    return notes
+
+
+def _perplexity_bars(perplexity: Mapping[str, float]) -> Bars | None:
+    base = next((name for name in ("fp16", "torch") if name in perplexity), None)
+    if base is None:
+        return None
+    caption = f"Of each model, and by how much it is above or below that of {base}."
+    return change_bars(perplexity, base, caption)
+
+
+def _parity(precisions: Mapping[str, Report]) -> Table | None:
+    rows = []
+    for precision, parity in precisions.items():
+        allowed = parity["max_abs_diff_allowed"]
+        equal = parity["greedy_tokens_equal"]
+        first = parity.get("first_difference")
+        if equal:
+            greedy = f"all {parity['greedy_tokens']} equal"
+        elif first:
+            greedy = (
+                f"from token {first['position'] + 1}: {first['token']!r}, there "
+                f"{first['reference_token']!r}, preferred by {first['logit_gap']:.2g}"
+            )
+        else:
+            greedy = "not equal"
+        rows.append(
+            (
+                Cell(precision),
+                Cell(REFERENCES.get(parity["reference"]) or parity["reference"]),
+                *(
+                    Cell(f"{diff:.4f}", "number good" if diff <= allowed else "number bad")
+                    for diff in (parity["prefill_max_abs_diff"], parity["decode_max_abs_diff"])
+                ),
+                _number(f"{allowed:g}"),
+                Cell(greedy, "words"),
+            )
+        )
+    return _table("precision, reference, prefill#, decode#, allowed#, greedy tokens", rows)
+
+
+def _errors(stages: Iterable[Report]) -> list[Errors]:
+    """Plots and figures of each precision whose linear layers were measured."""
+    parts = []
+    for stage in stages:
+        measured: Sequence[Report] = stage.get("linear_errors") or ()
+        by_linear: dict[str, dict[str, dict[int, float]]] = {}
+        for one in measured:
+            of_methods = by_linear.setdefault(one["linear"], {method: {} for method in METHODS})
+            for method in METHODS:
+                # Kept as a share of energy; a root mean square reads as "so many percent off".
+                of_methods[method][one["layer"]] = math.sqrt(one[method])
+        if by_linear:
+            rows = [
+                (
+                    _number(str(one["layer"])),
+                    Cell(one["linear"], code=True),
+                    *(_number(f"{100 * math.sqrt(one[method]):.3g} %") for method in METHODS),
+                )
+                for one in measured
+            ]
+            table = _table("layer#, linear, GPTQ#, nearest#", rows)
+            assert table is not None
+            plots = tuple(layer_plot(linear, errors) for linear, errors in by_linear.items())
+            parts.append(Errors(stage["precision"], plots, table))
+    return parts
+
+
+def _stage_table(stages: Iterable[Report]) -> Table | None:
+    rows = []
+    for stage in stages:
+        status = stage["status"]
+        ran = status != "skipped"
+        rows.append(
+            (
+                Cell(stage["name"]),
+                Cell(stage["precision"] or ""),
+                Cell(status, STATUS_KINDS.get(status, "")),
+                _number(time_text(stage["seconds"]) if ran else ""),
+                _number(size_text(stage["peak_rss_bytes"]) if ran else ""),
+                _number(size_text(stage["output_bytes"]) if stage["output_bytes"] else ""),
+                Cell(stage.get("reason") or stage.get("log") or "", "words soft"),
+            )
+        )
+    return _table("stage, precision, result, time#, peak memory#, written#, note", rows)
+
+
+def _artifacts(artifacts: Iterable[Report]) -> Table | None:
+    rows = [
+        (
+            Cell(artifact["path"], code=True),
+            _number(size_text(artifact["bytes"])),
+            Cell(artifact["sha256"][:DIGEST_CHARS], "soft", code=True),
+        )
+        for artifact in artifacts
+    ]
+    return _table("file, size#, sha256 begins", rows)
+
+
+def _artifacts_total(artifacts: Sequence[Report]) -> str:
+    folders = {str(PurePosixPath(artifact["path"]).parent) for artifact in artifacts}
+    total = size_text(sum(artifact["bytes"] for artifact in artifacts))
+    return f"{len(artifacts)} files in {len(folders)} folders, {total}."
+
+
+def _stage_name(stage: Report) -> str:
+    precision = f" of {stage['precision']}" if stage["precision"] else ""
+    return f"{stage['name']}{precision} failed"
+
+
+def _table(heads: str, rows: Sequence[tuple[Cell, ...]]) -> Table | None:
+    """A table with `heads`, of which those that end in # are of numbers; None without rows."""
+    if not rows:
+        return None
+    named = [head.strip() for head in heads.split(",")]
+    return Table(tuple(Head(head.rstrip("#"), head.endswith("#")) for head in named), tuple(rows))
+
+
+def _number(text: str) -> Cell:
+    return Cell(text, "number")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, float) and math.isfinite(value)
