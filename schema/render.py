@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections.abc import Mapping, Sequence
 
 from vacc_gen.schema.diagnostics import Diagnostic, Severity
@@ -87,13 +88,21 @@ def _excerpt(found: Diagnostic, line: str, colour: bool) -> list[str]:
     text = "".join(
         mark if mark.isprintable() or mark == "\t" else "\N{REPLACEMENT CHARACTER}" for mark in line
     )
-    indent = "".join("\t" if mark == "\t" else " " for mark in text[:start]).ljust(start)
-    carets = "^" * max(1, end - start)
+    indent = "".join("\t" if mark == "\t" else " " * _cells(mark) for mark in text[:start])
+    indent += " " * (start - len(text))
+    carets = "^" * max(1, sum(map(_cells, text[start:end])))
     if colour:
         carets = f"\x1b[{_COLOURS[found.severity]}m{carets}\x1b[0m"
     number = str(found.line)
     margin = " " * len(number)
     return [f"{margin}|", f"{number}| {text}".rstrip(), f"{margin}| {indent}{carets}"]
+
+
+def _cells(mark: str) -> int:
+    """Return how many columns of a terminal a character takes; a Chinese one takes two."""
+    if unicodedata.combining(mark):
+        return 0
+    return 2 if unicodedata.east_asian_width(mark) in "WF" else 1
 
 
 def as_json(diagnostics: Sequence[Diagnostic], checked: int) -> str:

@@ -114,3 +114,15 @@ def test_sarif_is_valid_by_the_published_schema():
 
 def test_sarif_of_nothing_is_valid():
     assert json.loads(as_sarif([]))["runs"][0]["results"] == []
+
+
+@pytest.mark.parametrize(
+    ("value", "cells"), [("weights", 7), ("模型权重", 8), ("e\N{COMBINING ACUTE ACCENT}", 1)]
+)
+def test_carets_stand_under_their_word_whatever_the_script(value, cells):
+    text = f"model: {{checkpoint: {value}, 预设: x}}\n"
+    column = text.index("预设") + 1
+    found = Diagnostic("VG101", Severity.ERROR, "a.yaml", 1, column, 1, column + 2, "unknown key")
+    shown = render.as_text([found], {"a.yaml": [text.rstrip()]}, 1)
+    carets = shown.splitlines()[3]
+    assert carets == " | " + " " * (len("model: {checkpoint: , ") + cells) + "^" * 4
