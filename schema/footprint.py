@@ -75,8 +75,8 @@ class HeadSplit:
             kv = f"{_heads(self.kv_heads_per_die, 'KV')} a die"
         elif self.tp % self.kv_heads == 0:
             kv = (
-                f"{_heads(self.kv_heads, 'KV')} on {self.tp} dies: each on "
-                f"{self.tp // self.kv_heads} of them; may need align_qkv"
+                f"{_heads(self.kv_heads, 'KV')} on {self.tp} dies: copied to "
+                f"{self.tp // self.kv_heads} dies each; may need align_qkv"
             )
         else:
             kv = (

@@ -94,7 +94,7 @@ def test_a_model_fits_from_some_tp_on():
             16,
             (
                 "2 attention heads a die",
-                "8 KV heads on 16 dies: each on 2 of them; may need align_qkv",
+                "8 KV heads on 16 dies: copied to 2 dies each; may need align_qkv",
             ),
         ),
         (
@@ -102,7 +102,7 @@ def test_a_model_fits_from_some_tp_on():
             4,
             (
                 "71 attention heads do not divide by tp 4: 18 on the fullest die",
-                "1 KV head on 4 dies: each on 4 of them; may need align_qkv",
+                "1 KV head on 4 dies: copied to 4 dies each; may need align_qkv",
             ),
         ),
         (
