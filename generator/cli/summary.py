@@ -15,7 +15,7 @@ from rich.text import Text
 from vacc_gen.generator.backends.base import Stage
 from vacc_gen.generator.backends.onnxruntime import DECODE_GRAPH
 from vacc_gen.generator.figures import size_text, time_text
-from vacc_gen.generator.pipeline.report import StageRecord, Status
+from vacc_gen.generator.pipeline.report import REPORT_FILE, REPORT_PAGE, StageRecord, Status
 
 STYLES = {
     Status.DONE: "green",
@@ -70,7 +70,7 @@ def print_summary(
         if record.stage is Stage.COMPILE and record.outputs:
             folder = escape(str(_common_folder(root, record)))
             facts.add_row("compiled", f"{folder} ({size_text(record.output_bytes)})")
-    facts.add_row("report", escape(str(root / "report.json")))
+    facts.add_row("report", escape(f"{root / REPORT_PAGE}, {REPORT_FILE}"))
     console.print(facts)
     if next_commands:
         console.print("\n[bold]next[/]")

@@ -16,12 +16,25 @@ FEW_LAYERS = 40
 
 
 @dataclass(frozen=True)
+class Value:
+    """Something measured."""
+
+    name: str
+    detail: str
+    value: float
+    is_built: bool
+    """Whether it is of something that was built, or is there to compare with."""
+
+
+@dataclass(frozen=True)
 class Bar:
     """One bar from the zero line to a value."""
 
     name: str
+    detail: str
     figure: str
-    is_base: bool
+    kind: str
+    """built or pale."""
     start: float
     width: float
 
@@ -69,23 +82,19 @@ class LayerPlot:
     radius: float
 
 
-def change_bars(values: Mapping[str, float], base: str, caption: str) -> Bars:
-    """How far each of `values` is from that of `base`, in percent of it."""
-    changes = {name: 100 * (value / values[base] - 1) for name, value in values.items()}
-    low, high = min(0.0, *changes.values()), max(0.0, *changes.values())
+def change_bars(values: Sequence[Value], base: Value, caption: str) -> Bars:
+    """How far each of `values` is from `base`, in percent of it."""
+    changes = [100 * (one.value / base.value - 1) for one in values]
+    low, high = min(0.0, *changes), max(0.0, *changes)
     span = high - low or 1.0
-    zero = _percent(-low / span)
     bars = []
-    for name, change in changes.items():
-        figure = f"{values[name]:.3f}"
-        if name != base:
-            figure += f"  ({change:+.3f} %)"
-        start, end = (
-            _percent((min(change, 0.0) - low) / span),
-            _percent((max(change, 0.0) - low) / span),
-        )
-        bars.append(Bar(name, figure, name == base, start, round(end - start, 3)))
-    return Bars(caption, zero, tuple(bars))
+    for one, change in zip(values, changes, strict=True):
+        figure = f"{one.value:.3f}" if one is base else f"{one.value:.3f} ({change:+.3f} %)"
+        kind = "built" if one.is_built else "pale"
+        start = _percent((min(change, 0.0) - low) / span)
+        width = _percent(abs(change) / span)
+        bars.append(Bar(one.name, one.detail, figure, kind, start, width))
+    return Bars(caption, _percent(-low / span), tuple(bars))
 
 
 def layer_plot(linear: str, errors: Mapping[str, Mapping[int, float]]) -> LayerPlot:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from vacc_gen.generator.emit.plots import METHODS, Bars, LayerPlot, change_bars, layer_plot
+from vacc_gen.generator.emit.plots import METHODS, Bars, LayerPlot, Value, change_bars, layer_plot
 from vacc_gen.generator.emit.template import render_html
 from vacc_gen.generator.figures import size_text, time_text
 
@@ -20,6 +20,13 @@ Report = Mapping[str, Any]
 
 STATUS_KINDS = {"done": "good", "reused": "good", "failed": "bad", "skipped": "soft"}
 REFERENCES = {"torch": "torch, fp32"}
+BASES = ("fp16", "torch")
+"""What others are compared with: the first that was measured."""
+
+METHODS_TOLD = {"gptq": "GPTQ", "round_to_nearest": "rounding to nearest"}
+PER_CHANNEL = -1
+"""The group size that stands for one scale an output channel."""
+
 DIGEST_CHARS = 12
 
 
@@ -60,7 +67,6 @@ class Errors:
 def report_html(report: Report) -> str:
     """Return the page for `report`, which may be that of a failed build."""
     stages: Sequence[Report] = report["stages"]
-    perplexity = {name: value for name, value in report["perplexity"].items() if _is_number(value)}
     page = {
         "title": f"Build of {report['model']}" if "model" in report else "Build report",
         "subtitle": _subtitle(report),
@@ -71,7 +77,7 @@ def report_html(report: Report) -> str:
         ],
         "models": _models(stages),
         "model_notes": _cache_notes(stages),
-        "perplexity": _perplexity_bars(perplexity),
+        "perplexity": _perplexity(report["perplexity"]),
         "parity": _parity(report["parity"]["precisions"]),
         "errors": _errors(stages),
         "stages": _stage_table(stages),
@@ -99,10 +105,10 @@ def _models(stages: Iterable[Report]) -> Table | None:
                 Cell(precision),
                 _number(size_text(stage["weights_bytes"])),
                 _number(f"{size_text(cache['bytes'])} {cache['dtype']}" if cache else ""),
-                _number(f"{stage['group_size']}" if stage.get("group_size") else ""),
+                Cell(_weights_told(stage.get("quantization") or {})),
             )
         )
-    return _table("precision, weights#, KV cache#, group size#", rows)
+    return _table("precision, weights#, KV cache#, weights made by", rows)
 
 
 def _cache_notes(stages: Iterable[Report]) -> list[str]:
@@ -117,12 +123,44 @@ def _cache_notes(stages: Iterable[Report]) -> list[str]:
     return notes
 
 
-def _perplexity_bars(perplexity: Mapping[str, float]) -> Bars | None:
-    base = next((name for name in ("fp16", "torch") if name in perplexity), None)
+def _weights_told(quantization: Report) -> str:
+    """How int weights were made; nothing of weights that are floats."""
+    if not quantization:
+        return ""
+    size = quantization["group_size"]
+    groups = "a scale a channel" if size == PER_CHANNEL else f"groups of {size}"
+    return f"{METHODS_TOLD[quantization['method']]}, {groups}"
+
+
+def _perplexity(perplexity: Report) -> Bars | None:
+    """That on windows of text; where there is none, that of the few decoded tokens."""
+    windows: Report | None = perplexity.get("windows")
+    if windows is None:
+        values = {name: value for name, value in perplexity.items() if _is_number(value)}
+        return _bars("Of the decoded tokens.", [Value(n, "", v, True) for n, v in values.items()])
+    values_told = [
+        Value(score["precision"], _score_detail(score), score["perplexity"], score["built"])
+        for score in windows["scores"]
+        if _is_number(score["perplexity"])
+    ]
+    caption = f"On {windows['windows']} windows of {windows['window_tokens']} tokens."
+    return _bars(caption, values_told)
+
+
+def _bars(caption: str, values: Sequence[Value]) -> Bars | None:
+    base = next((v for name in BASES for v in values if v.name == name), None)
     if base is None:
         return None
-    caption = f"Of each model, and by how much it is above or below that of {base}."
-    return change_bars(perplexity, base, caption)
+    caption += f" Bars show by how much a model is above or below {base.name}"
+    caption += "." if all(v.is_built for v in values) else "; pale ones were not built."
+    return change_bars(values, base, caption)
+
+
+def _score_detail(score: Report) -> str:
+    """What sets it apart from other scores of its precision."""
+    if score["weights"] == "float":
+        return ""
+    return f"{METHODS_TOLD[score['weights']]}, {score['activations']} activations"
 
 
 def _parity(precisions: Mapping[str, Report]) -> Table | None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vacc_gen.generator.emit.plots import change_bars, layer_plot
+from vacc_gen.generator.emit.plots import Value, change_bars, layer_plot
 from vacc_gen.generator.emit.report_html import report_html
 
 LINEARS = ("self_attention.query_key_value", "mlp.dense_4h_to_h")
@@ -60,6 +60,7 @@ REPORT: dict[str, Any] = {
             "int8",
             weights_bytes=2_929_536,
             group_size=32,
+            quantization={"method": "gptq", "bits": 8, "group_size": 32, "activations": "int8"},
             kv_cache={"dtype": "fp32", "bytes": 131_072},
             linear_errors=ERRORS,
         ),
@@ -148,7 +149,7 @@ class Page(HTMLParser):
 def hostile(value: Any) -> Any:
     """`value` with every text in it replaced by one that would be markup."""
     if isinstance(value, dict):
-        kept = ("status", "linear") if "linear" in value else ("status",)
+        kept = ("status", "method")  # ours, never anybody's
         return {k: v if k in kept else hostile(v) for k, v in value.items()}
     if isinstance(value, list):
         return [hostile(item) for item in value]
@@ -160,6 +161,7 @@ def test_every_figure_is_there() -> None:
     for figure in (
         "Build of falcon-tiny",
         "5.1 MB",  # weights
+        "GPTQ, groups of 32",
         "65.5 kB fp16",  # caches
         "32.8 kB int8",
         "calibrated on 1,216 tokens of verification text",
@@ -181,6 +183,35 @@ def test_every_figure_is_there() -> None:
         "0.173 %",  # the square root of the last GPTQ error
     ):
         assert figure in text
+
+
+def test_scores_on_windows_of_text() -> None:
+    """They come before those of the decoded tokens; what was not built is pale."""
+    scores = [
+        {"weights": "gptq", "activations": "int8", "built": True, "perplexity": 40.1},
+        {"weights": "gptq", "activations": "float", "built": False, "perplexity": 40.06},
+        {"weights": "round_to_nearest", "activations": "int8", "built": False, "perplexity": 41.2},
+    ]
+    float_score = {"weights": "float", "activations": "float", "built": True, "perplexity": 40.0}
+    windows = {
+        "windows": 16,
+        "window_tokens": 128,
+        "scores": [
+            {"precision": "fp16", **float_score},
+            *({"precision": "int8", **score} for score in scores),
+        ],
+    }
+    page = Page(report_html({**REPORT, "perplexity": {"fp16": 77.7, "windows": windows}}))
+    for told in (
+        "On 16 windows of 128 tokens.",
+        "fp16 40.000",
+        "int8 GPTQ, int8 activations 40.100 (+0.250 %)",
+        "int8 GPTQ, float activations 40.060 (+0.150 %)",
+        "int8 rounding to nearest, int8 activations 41.200 (+3.000 %)",
+    ):
+        assert told in page.text
+    assert "77.7" not in page.text
+    assert (page.count("rect", "built"), page.count("rect", "pale")) == (2, 2)
 
 
 def test_the_plots_hold_a_mark_for_each_value() -> None:
@@ -233,14 +264,15 @@ def test_the_same_report_makes_the_same_bytes() -> None:
     assert report_html(REPORT) == report_html(copy.deepcopy(REPORT))
 
 
-@given(st.dictionaries(st.text(min_size=1), st.floats(0.5, 1e6), max_size=6), st.floats(0.5, 1e6))
-def test_bars_stay_inside_and_begin_or_end_at_zero(values: dict[str, float], base: float) -> None:
-    values = {**values, "fp16": base}
-    bars = change_bars(values, "fp16", "")
-    for bar in bars.bars:
+@given(st.lists(st.floats(0.5, 1e6), max_size=6), st.floats(0.5, 1e6))
+def test_bars_stay_inside_and_begin_or_end_at_zero(others: list[float], base: float) -> None:
+    values = [Value(f"{n}", "", value, True) for n, value in enumerate([base, *others])]
+    bars = change_bars(values, values[0], "")
+    assert len(bars.bars) == len(values)
+    for one, bar in zip(values, bars.bars, strict=True):
         end = bar.start + bar.width
         assert -0.01 <= bar.start <= end <= 100.01
-        near = bar.start if values[bar.name] >= base else end
+        near = bar.start if one.value >= base else end
         assert near == pytest.approx(bars.zero, abs=0.01)
 
 
