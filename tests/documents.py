@@ -1,4 +1,7 @@
-"""Markdown pages: their fenced blocks, and the commands in them with what these print."""
+"""Markdown pages: their fenced blocks, and the commands in them with what these print.
+
+`python -m tests.documents` writes the blocks of each English page into its Chinese one.
+"""
 
 from __future__ import annotations
 
@@ -58,3 +61,22 @@ def is_printed(expected: list[str], printed: str) -> bool:
     )
     lines = "".join(f"{line.rstrip()}\n" for line in printed.rstrip().splitlines())
     return re.fullmatch(pattern, lines) is not None
+
+
+def in_chinese(root: Path) -> list[tuple[Path, Path]]:
+    """Return the pages that are there in Chinese too, each with its English one before it."""
+    chinese = [*root.glob("*.zh-CN.md"), *root.glob("docs/*.zh-CN.md")]
+    return [(page.with_name(page.name.replace(".zh-CN", "")), page) for page in sorted(chinese)]
+
+
+def _copy_blocks(english: Path, chinese: Path) -> None:
+    """Put each block of one page in the place of the block of the same number in the other."""
+    blocks = iter([match[0] for match in _FENCED.finditer(english.read_text(encoding="utf-8"))])
+    text = _FENCED.sub(lambda match: next(blocks), chinese.read_text(encoding="utf-8"))
+    assert next(blocks, None) is None, f"{chinese} has fewer blocks than {english}"
+    chinese.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    for pages in in_chinese(Path(__file__).parents[1]):
+        _copy_blocks(*pages)

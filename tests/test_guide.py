@@ -9,18 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.documents import blocks_of, headings_of, is_printed, links_of
+from tests.documents import blocks_of, headings_of, in_chinese, is_printed, links_of
 from tests.hub_server import serving
 from tests.terminals import CTRL_C, DOWN, ENTER, Terminal
 
 ROOT = Path(__file__).parents[1]
 GUIDE = ROOT / "docs" / "guide.md"
 FALCON_TINY = ROOT / "tests" / "data" / "falcon-tiny"
-IN_CHINESE = [
-    (page, page.with_suffix(".zh-CN.md"))
-    for page in (ROOT / "README.md", GUIDE)
-    if page.with_suffix(".zh-CN.md").exists()
-]
 PAGES = [*sorted(ROOT.glob("README*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 
 VAMC = r"""#!/usr/bin/env bash
@@ -163,7 +158,7 @@ def test_links_lead_somewhere(page):
             assert anchor in anchors, link
 
 
-@pytest.mark.parametrize(("english", "chinese"), IN_CHINESE, ids=lambda page: page.name)
+@pytest.mark.parametrize(("english", "chinese"), in_chinese(ROOT), ids=lambda page: page.name)
 def test_the_chinese_page_has_the_same_blocks(english, chinese):
     """What is typed and printed in the English page is tested; the Chinese one says the same."""
     assert blocks_of(chinese) == blocks_of(english)
