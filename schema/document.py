@@ -8,10 +8,12 @@ reads its configs with: YAML 1.1, where a plain `no` is false and `0o17` is text
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
+from functools import cached_property
 from typing import Any
 
 from vacc_gen.schema.reader import read
-from vacc_gen.schema.tree import LINE_BREAK, START, Entry, Node, Problem, Span, span_in
+from vacc_gen.schema.tree import LINE_BREAK, START, Entry, Node, Problem, Span
 
 __all__ = ["MAX_BYTES", "Document", "Entry", "Node", "Problem", "Span", "load"]
 
@@ -29,7 +31,6 @@ class Document:
         self.path = path
         self.root: Node | None = None
         self.problems: list[Problem] = []
-        self._lines: list[str] | None = None
 
     @property
     def values(self) -> Any:
@@ -41,22 +42,18 @@ class Document:
         """Whether the whole text was read: False after an error that ended the reading."""
         return not any(problem.kind in _FATAL for problem in self.problems)
 
-    @property
+    @cached_property
     def lines(self) -> list[str]:
         """The text by lines, without their ends, as YAML counts lines."""
-        if self._lines is None:
-            self._lines = LINE_BREAK.split(self.text)
-        return self._lines
+        return LINE_BREAK.split(self.text)
+
+    @cached_property
+    def _line_starts(self) -> list[int]:
+        return [0, *(found.end() for found in LINE_BREAK.finditer(self.text))]
 
     def line_start(self, number: int) -> int:
         """Return the offset at which a line (from 1) starts."""
-        start = 0
-        for found in LINE_BREAK.finditer(self.text):
-            if number == 1:
-                break
-            number -= 1
-            start = found.end()
-        return start
+        return self._line_starts[number - 1]
 
     def node(self, *path: str | int) -> Node | None:
         """Return the node at a path such as `("frontend", "shape", "input_ids", 0)`, or None."""
@@ -75,7 +72,9 @@ class Document:
 
     def span_at(self, start: int, end: int) -> Span:
         """Return the span between two offsets."""
-        return span_in(self.text, start, end)
+        line, end_line = (bisect_right(self._line_starts, at) for at in (start, end))
+        column = start - self.line_start(line) + 1
+        return Span(line, column, end_line, end - self.line_start(end_line) + 1, start, end)
 
 
 _FATAL = frozenset(
@@ -86,6 +85,7 @@ _FATAL = frozenset(
         "too-large",
         "too-deep",
         "too-many",
+        "too-many-problems",
         "several-documents",
         "control",
     )
@@ -143,5 +143,6 @@ def _decode(source: bytes) -> tuple[str, Problem | None]:
         return source.decode("utf-8"), None
     except UnicodeDecodeError as error:
         before = source[: error.start].decode("utf-8")
-        span = span_in(before + "\ufffd", len(before), len(before) + 1)
+        document = Document(before + "\ufffd", "")
+        span = document.span_at(len(before), len(before) + 1)
         return before, Problem("not-text", span, {"byte": source[error.start]})

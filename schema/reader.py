@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import yaml
 
-from vacc_gen.schema.tree import START, Entry, Node, Problem, Span, span_in
+from vacc_gen.schema.tree import LINE_BREAK, START, Entry, Node, Problem, Span
 
 MAX_NODES = 20_000
 """Most values in one file, aliases expanded."""
+
+MAX_PROBLEMS = 500
+"""Most problems that are told; a text with more of them is no config."""
 
 MAX_DEPTH = 64
 """Deepest nesting; a healthy config has seven levels."""
@@ -76,8 +80,13 @@ class _Reader:
             for event in self._events():
                 self._take(event)
         except _Stop:
-            while self.frames:  # keep what was read before the error
-                frame = self.frames.pop()
+            self._keep_open_frames()
+
+    def _keep_open_frames(self) -> None:
+        """Keep what was read before the reading ended."""
+        while self.frames:
+            frame = self.frames.pop()
+            with suppress(_Stop):
                 self._settle(frame)
                 self._add(frame.node, None, False)
 
@@ -157,7 +166,11 @@ class _Reader:
     def _tag_span(self, event: Any) -> Span:
         span = _span(event)
         found = _TAG.search(self.text, span.start, span.end)
-        return span_in(self.text, *found.span()) if found else span
+        if found is None or LINE_BREAK.search(self.text, span.start, found.end()):
+            return span  # an anchor and a line break stand before the tag
+        column = span.column + found.start() - span.start
+        width = found.end() - found.start()
+        return Span(span.line, column, span.line, column + width, *found.span())
 
     def _scalar(self, event: Any) -> tuple[Any, bool]:
         """Return the value as PyYAML constructs it, and whether it is the merge key `<<`."""
@@ -265,6 +278,9 @@ class _Reader:
 
     def _problem(self, kind: str, span: Span, **facts: Any) -> None:
         self.problems.append(Problem(kind, span, facts))
+        if len(self.problems) == MAX_PROBLEMS:
+            self.problems.append(Problem("too-many-problems", span, {"limit": MAX_PROBLEMS}))
+            raise _Stop
 
 
 def _span(event: Any) -> Span:

@@ -22,8 +22,8 @@ REACH_LINES = 6
 MOST_MISTAKES = 3
 """A repair that leaves more than this is a guess too many."""
 
-MOST_TABS = 40
-"""Lines with tabs whose indentation is searched for one by one."""
+BUDGET_CHARACTERS = 1_000_000
+"""How much text is read for trials; a published config of 4 kB takes about half of it."""
 
 
 class Repaired(NamedTuple):
@@ -53,13 +53,15 @@ def recover(document: Document, schema_name: str) -> Repaired | None:
     schema = packaged_schema(schema_name)
     if any(_tab(line) for line in document.lines):
         return _without_tabs(document, problem, schema)
+    tried = sorted(_changes(document, problem), key=lambda change: (-change.line, change.cost))
+    tried = tried[: BUDGET_CHARACTERS // max(1, len(document.text))]
     changes = sorted(
         (
             _mistakes(_with(document.lines, change.line, change.text), schema),
             _unusual(document, change),
             change,
         )
-        for change in _changes(document, problem)
+        for change in tried
     )
     if not changes or changes[0][0] > MOST_MISTAKES:
         return None
@@ -142,17 +144,16 @@ def _without_tabs(document: Document, problem: Problem, schema: Schema) -> Repai
     numbers = [number for number, line in enumerate(lines, 1) if _tab(line)]
     for number in numbers:
         lines[number - 1] = lines[number - 1].expandtabs(2)
-    if len(numbers) <= MOST_TABS:
-        for number in numbers:
-            bare = lines[number - 1].lstrip(" ")
-            texts = {
-                indent: " " * indent + bare
-                for indent in [_indent(lines[number - 1]), *_indents(lines, number)]
-            }
-            best = min(
-                texts, key=lambda indent: _mistakes(_with(lines, number, texts[indent]), schema)
-            )
-            lines[number - 1] = texts[best]
+    budget = BUDGET_CHARACTERS
+    for number in numbers:
+        bare = lines[number - 1].lstrip(" ")
+        indents = [_indent(lines[number - 1]), *_indents(lines, number)]
+        budget -= len(indents) * len(document.text)
+        if budget < 0:
+            break
+        texts = {indent: _with(lines, number, " " * indent + bare) for indent in indents}
+        best = min(texts, key=lambda indent: _mistakes(texts[indent], schema))
+        lines[number - 1] = " " * best + bare
     text = "\n".join(lines)
     if not load(text).complete and numbers[0] > problem.span.line:
         return None  # the tabs are behind the error, and not its cause

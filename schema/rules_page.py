@@ -79,7 +79,7 @@ def as_page(rule: Rule, level: int = 1) -> str:
     default = "" if rule.default else " Off by default: `--extend-select` it."
     return (
         f"{'#' * level} {rule.code} {rule.name}\n\n"
-        f"{rule.summary.capitalize()} ({rule.severity.value}).{default}\n\n"
+        f"{rule.summary[0].upper()}{rule.summary[1:]} ({rule.severity.value}).{default}\n\n"
         f"{page.why}\n\n"
         f"```yaml\n# bad\n{page.bad}\n```\n\n"
         f"```yaml\n# good\n{page.good}\n```\n\n"

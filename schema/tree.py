@@ -56,13 +56,3 @@ class Entry(NamedTuple):
 
 START = Span(1, 1, 1, 1, 0, 0)
 """Where a text begins."""
-
-
-def span_in(text: str, start: int, end: int) -> Span:
-    """Return the span between two offsets of a text."""
-    before = LINE_BREAK.split(text[:start])
-    inside = LINE_BREAK.split(text[start:end])
-    line, column = len(before), len(before[-1]) + 1
-    end_line = line + len(inside) - 1
-    end_column = len(inside[-1]) + (column if len(inside) == 1 else 1)
-    return Span(line, column, end_line, end_column, start, end)

@@ -31,6 +31,7 @@ class Workspace(VamcPart):
     path: str | None = Field(
         default=None,
         min_length=1,
+        max_length=4096,
         description="folder for the output; artefacts land in <path>/<name>/mod*",
         json_schema_extra=also_written("dir", "output", "output_dir", "out_dir"),
     )
@@ -72,6 +73,7 @@ class VamcConfig(VamcPart):
 
     name: str = Field(
         min_length=1,
+        max_length=255,
         pattern=r"^[^/\\]+$",
         description="output folder below workspace.path, by custom with precision, tp and lengths",
         json_schema_extra=also_written("model", "model_name"),

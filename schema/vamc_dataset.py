@@ -151,6 +151,7 @@ class FileDataset(VamcPart):
     path: str | None = Field(
         default=None,
         min_length=1,
+        max_length=4096,
         description="folder of the files",
         json_schema_extra=also_written("dir", "data_path"),
     )
@@ -170,6 +171,7 @@ class TextDataset(VamcPart):
     path: str | None = Field(
         default=None,
         min_length=1,
+        max_length=4096,
         description="file or folder of the texts",
         json_schema_extra=also_written("dir", "data_path"),
     )

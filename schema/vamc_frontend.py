@@ -81,6 +81,7 @@ class Frontend(VamcPart):
 
     checkpoint: str = Field(
         min_length=1,
+        max_length=4096,
         description="weight folder (huggingface) or model file",
         json_schema_extra=also_written("ckpt", "model", "weights", "model_path", "path"),
     )

@@ -129,9 +129,13 @@ class Walk:
             self._number(node, schema, steps)
 
     def _text(self, node: Node, schema: Schema, steps: Steps) -> None:
+        most = schema.get("maxLength", len(node.value))
         if len(node.value) < schema.get("minLength", 0):
             self.issue("empty", steps, node)
-        elif "pattern" in schema and not re.search(schema["pattern"], node.value):
+        elif len(node.value) > most:
+            must = f"have at most {most} characters"
+            self.issue("bounds", steps, node, value=len(node.value), must=must)
+        elif "pattern" in schema and not _compiled(schema["pattern"]).search(node.value):
             self.issue(
                 "pattern",
                 steps,
@@ -272,6 +276,12 @@ class Walk:
                 issue.facts["expected"] = expected
         self.issues += best.issues
         self.unknown += best.unknown
+
+
+@lru_cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    """Return a pattern of JSON Schema, where `$` is the very end; Python's allows a newline."""
+    return re.compile(pattern.removesuffix("$") + r"\Z" if pattern.endswith("$") else pattern)
 
 
 def is_type(value: Any, expected: str) -> bool:

@@ -228,7 +228,7 @@ _VERSIONED = re.compile(r"([a-z]{2,})[-_ ]?v?(\d+(?:[._]\d+)?)(?![0-9]*[a-z])")
 def _versions(text: str) -> dict[str, set[str]]:
     """Return the versions that a name gives to words: qwen to 1.5, llama to 2."""
     found: dict[str, set[str]] = {}
-    for word, version in _VERSIONED.findall(text.lower()):
+    for word, version in _VERSIONED.findall(text.lower()[:255]):
         if word not in ("fp", "int", "tp", "bf", "kv") and float(version.replace("_", ".")) < 16:
             found.setdefault(word, set()).add(version.replace("_", ".").removesuffix(".0"))
     return found

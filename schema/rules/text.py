@@ -35,9 +35,9 @@ _PLAINER = (
 
 @rule("VG001", Severity.ERROR, "not valid YAML", scope="text", problems=("syntax",))
 def invalid_yaml(subject: Subject) -> Iterator[Finding]:
-    """The text is not YAML, so nothing behind this place can be read.
+    """The text is not YAML, so no reader gets beyond this place.
 
-    What could be read before the place is checked all the same.
+    Where one line put right makes it readable, that line is named, and the rest is checked.
 
     Bad:
         frontend:
@@ -107,7 +107,7 @@ def byte_order_mark(subject: Subject) -> Iterator[Finding]:
     Severity.ERROR,
     "larger than a config can be",
     scope="text",
-    problems=("too-large", "too-deep", "too-many"),
+    problems=("too-large", "too-deep", "too-many", "too-many-problems"),
 )
 def too_much(subject: Subject) -> Iterator[Finding]:
     """The file is larger, deeper or fuller than any config: another file, or made to do harm.
@@ -131,6 +131,10 @@ def too_much(subject: Subject) -> Iterator[Finding]:
     for problem in subject.problems.get("too-many", ()):
         how = "aliases that stand for" if problem.facts["alias"] else "has"
         yield Finding(problem.span, f"{how} more than {problem.facts['limit']:,} values")
+    for problem in subject.problems.get("too-many-problems", ()):
+        yield Finding(
+            problem.span, f"more than {problem.facts['limit']} mistakes before this place"
+        )
 
 
 @rule(
@@ -329,10 +333,14 @@ def trailing_blanks(subject: Subject) -> Iterator[Finding]:
     Good:
         name: x
     """
-    for found in re.finditer(r"[ \t]+(?=\r?\n|\Z)", subject.document.text):
-        span = subject.document.span_at(*found.span())
-        if not _inside_scalar(subject, span.start):
-            yield Finding(span, "trailing blanks", None, replace(span, ""))
+    document = subject.document
+    for number, line in enumerate(document.lines, 1):
+        kept = len(line.rstrip(" \t"))
+        if kept < len(line):
+            start = document.line_start(number)
+            span = document.span_at(start + kept, start + len(line))
+            if not _inside_scalar(subject, span.start):
+                yield Finding(span, "trailing blanks", None, replace(span, ""))
 
 
 def _inside_scalar(subject: Subject, offset: int) -> bool:
