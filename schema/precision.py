@@ -14,6 +14,12 @@ GROUP_SIZES = (64, 32, 16)
 """Quantization groups that we try, widest first: 64 divides falcon-7b's 4544, 128 does not."""
 
 
+INT8_ACTIVATIONS_LEVEL = 4
+"""The accuracy level of MatMulNBits that computes with int8 activations."""
+
+EXACT_LEVEL = 0
+"""The one that computes with the activations of the graph: weight-only arithmetic."""
+
 PER_CHANNEL = -1
 """The group size that means one scale for each output channel, as GPTQ tools write it."""
 
@@ -55,7 +61,8 @@ class Quantization(Strict):
     accuracy_level: Literal[0, 1, 2, 3, 4] = Field(
         default=4,
         description="of ONNX Runtime's MatMulNBits on the embedded backend: 4 computes with int8 "
-        "activations, 0 with those of the graph (exact and 45 to 70 times slower)",
+        "activations, 0 with those of the graph, which is exact and, a token at a time with int8 "
+        "weights, 45 to 70 times slower; the report has the perplexity of both",
     )
     device: str | None = Field(
         default=None,

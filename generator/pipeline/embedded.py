@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vacc_gen.generator.backends.base import Build, Outcome, Skip, Stage, Step
@@ -16,6 +17,7 @@ from vacc_gen.generator.pipeline.calibrate import (
 )
 from vacc_gen.generator.pipeline.checkpoint import open_checkpoint
 from vacc_gen.generator.pipeline.export import (
+    DTYPES,
     SIDE_FILES,
     Lengths,
     export_graphs,
@@ -23,10 +25,16 @@ from vacc_gen.generator.pipeline.export import (
 )
 from vacc_gen.generator.pipeline.ledger import package_version, sha256_of
 from vacc_gen.generator.pipeline.preflight import TOKENIZER_FILE
+from vacc_gen.generator.pipeline.quantization_record import meant_matrices, write_record
+from vacc_gen.generator.pipeline.quantizing import (
+    gptq_digests,
+    linear_errors,
+    quantizer_of,
+    settings_told,
+)
 from vacc_gen.generator.pipeline.sample import modeling_file_of, sample_text, text_of
 from vacc_gen.generator.pipeline.staging import remove_leftovers
 from vacc_gen.generator.pipeline.tokenizing import Tokenizer
-from vacc_gen.generator.pipeline.weight_file import Dtype
 from vacc_gen.generator.plan import CompileJob, is_placeholder
 from vacc_gen.generator.progress import Progress
 from vacc_gen.schema.calibration import Calibration
@@ -40,18 +48,15 @@ if TYPE_CHECKING:
 PACKAGES = ("torch", "transformers", "tokenizers", "onnx", "onnxruntime")
 """Of the extra `export`; the first that is missing is named."""
 
-DTYPES: dict[Precision, Dtype] = {
-    Precision.FP16: "fp16",
-    Precision.INT8: "int8",
-    Precision.KV8: "fp16",
-}
-"""What this backend makes, and what weights are stored as in it."""
+QUANTIZED = (Precision.INT8, Precision.INT4)
+"""Those whose weights are, by GPTQ where there are calibration texts."""
 
 CALIBRATION_FOLDER = "calibration"
 NO_TEXTS = "the recipe names no calibration set"
 
 WITHOUT_TEXT = {
     Precision.INT8: "int8 is rounded to nearest",
+    Precision.INT4: "int4 is rounded to nearest",
     Precision.KV8: "the KV cache is calibrated on the verification text",
 }
 """What becomes of a precision that wants calibration texts where the recipe has none."""
@@ -143,11 +148,10 @@ def _export(build: Build, job: CompileJob) -> Step:
         "lengths": [recipe.target.prefill, recipe.target.total],
         "onnx": package_version("onnx"),
     }
-    if job.precision is Precision.INT8:
-        inputs["quantization"] = [
-            recipe.quantization.group_size,
-            recipe.quantization.accuracy_level,
-        ]
+    if job.precision in QUANTIZED:
+        inputs["quantization"] = recipe.quantization.model_dump(mode="json")
+        if _texts(build) is not None:
+            inputs["modeling"] = sha256_of(modeling_file_of(build))
     if job.precision is Precision.KV8:
         inputs["onnxruntime"] = package_version("onnxruntime")  # scales are measured with it
         if _texts(build) is None:
@@ -199,28 +203,48 @@ def _run_export(build: Build, job: CompileJob, progress: Progress) -> Outcome:
     recipe = build.plan.recipe
     folder = build.work_dir(job)
     remove_leftovers(folder)
-    result = export_graphs(
-        open_checkpoint(build.weights.path),
-        folder,
-        dtype=DTYPES[job.precision],
-        lengths=Lengths(recipe.target.prefill, recipe.target.total),
-        quantization=recipe.quantization,
-        cache_windows=_cache_windows(build) if job.precision is Precision.KV8 else None,
-        metadata={
-            "vacc_gen.name": job.name,
-            "vacc_gen.recipe": json.dumps(recipe.model_dump(mode="json")),
-        },
-        progress=progress,
-        force=True,
-    )
-    details = {
-        "checkpoint_bytes": result.source_bytes,
-        "weights_bytes": result.weights_bytes,
-        "group_size": result.grid and result.grid.group_size,
-        "overflowed": result.overflowed,
-        "kv_cache": result.kv_cache,
-    }
+    checkpoint = open_checkpoint(build.weights.path)
+    windows_file = _windows_file(build) if job.precision in QUANTIZED else None
+    with quantizer_of(build, checkpoint, windows_file, progress) as quantizer:
+        result = export_graphs(
+            checkpoint,
+            folder,
+            dtype=DTYPES[job.precision],
+            lengths=Lengths(recipe.target.prefill, recipe.target.total),
+            quantization=recipe.quantization,
+            quantizer=quantizer,
+            cache_windows=_cache_windows(build) if job.precision is Precision.KV8 else None,
+            metadata={
+                "vacc_gen.name": job.name,
+                "vacc_gen.recipe": json.dumps(recipe.model_dump(mode="json")),
+            },
+            progress=progress,
+            force=True,
+        )
+        details: dict[str, object] = {
+            "checkpoint_bytes": result.source_bytes,
+            "weights_bytes": result.weights_bytes,
+            "group_size": None,
+            "overflowed": result.overflowed,
+            "kv_cache": result.kv_cache,
+        }
+        if result.layout.grid is not None:
+            told = settings_told(quantizer, result.layout.grid, recipe.quantization)
+            digests = gptq_digests(quantizer)
+            meant = meant_matrices(checkpoint.architecture, result.layout, digests)
+            write_record(folder, told, meant)
+            details["group_size"] = told["group_size"]
+            details["quantization"] = told
+            details["linear_errors"] = linear_errors(quantizer)
     return Outcome(tuple(sorted(folder.iterdir())), details)
+
+
+def _windows_file(build: Build) -> Path | None:
+    """Where the stage calibrate leaves its windows; None where it has no texts."""
+    calibration = _texts(build)
+    if calibration is None:
+        return None
+    return windows_file(calibration, build.root / CALIBRATION_FOLDER)
 
 
 def _cache_windows(build: Build) -> CacheWindows:
@@ -229,11 +253,10 @@ def _cache_windows(build: Build) -> CacheWindows:
 
     from vacc_gen.generator.pipeline.kv_calibration import cut_windows
 
-    recipe, calibration = build.plan.recipe, _texts(build)
-    if calibration is None:
+    recipe, file = build.plan.recipe, _windows_file(build)
+    if file is None:
         tokenizer = Tokenizer(build.weights.path / TOKENIZER_FILE)
         ids = np.array(tokenizer.encode(text_of(recipe, build.root)))
         return cut_windows(ids, recipe.target.prefill, "verification text")
-    file = windows_file(calibration, build.root / CALIBRATION_FOLDER)
     source = f"calibration/{file.name}"
     return cut_windows(read_windows(file), recipe.target.prefill, source)

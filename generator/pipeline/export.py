@@ -21,7 +21,8 @@ from vacc_gen.generator.backends.onnxruntime import (
     PREFILL_GRAPH,
 )
 from vacc_gen.generator.pipeline.checkpoint import Checkpoint
-from vacc_gen.generator.pipeline.quantize import Grid, Quantizer, RoundToNearest, grid_for
+from vacc_gen.generator.pipeline.quantization_record import QUANTIZATION_FILE
+from vacc_gen.generator.pipeline.quantize import Quantizer, RoundToNearest, grid_for
 from vacc_gen.generator.pipeline.staging import staged_folder
 from vacc_gen.generator.pipeline.weight_file import (
     WEIGHTS_FILE,
@@ -32,7 +33,7 @@ from vacc_gen.generator.pipeline.weight_file import (
 )
 from vacc_gen.generator.progress import Progress, SilentProgress
 from vacc_gen.schema.errors import MissingExtraError, StageError, UsageError
-from vacc_gen.schema.precision import Quantization
+from vacc_gen.schema.precision import Precision, Quantization
 from vacc_gen.schema.target import LENGTH_STEP_TOKENS
 
 if TYPE_CHECKING:
@@ -63,10 +64,19 @@ EXPORTED_FILES = frozenset(
         WEIGHTS_FILE,
         MANIFEST_FILE,
         KV_CACHE_FILE,
+        QUANTIZATION_FILE,
         *SIDE_FILES,
     )
 )
 """All that a replaced folder may hold: anything else is somebody's own."""
+
+DTYPES: dict[Precision, Dtype] = {
+    Precision.FP16: "fp16",
+    Precision.INT8: "int8",
+    Precision.INT4: "int4",
+    Precision.KV8: "fp16",
+}
+"""What weights are stored as in a build of each precision."""
 
 BITS: dict[Dtype, int] = {"int8": 8, "int4": 4}
 """Of a weight, where weights are quantized."""
@@ -104,8 +114,8 @@ class ExportResult:
     weights: Path
     weights_bytes: int
     source_bytes: int
-    grid: Grid | None
-    """Of int8 and int4 weights."""
+    layout: Layout
+    """Where each tensor lies in the weights file."""
     overflowed: dict[str, int] = field(default_factory=dict)
     kv_cache: dict[str, object] | None = None
     """Its `dtype`, its `bytes` for all tokens, and what int8 is calibrated on; None if dynamic."""
@@ -164,7 +174,7 @@ def export_graphs(
         weights=out_dir / WEIGHTS_FILE,
         weights_bytes=layout.total_bytes,
         source_bytes=source_bytes,
-        grid=layout.grid,
+        layout=layout,
         overflowed=overflowed,
         kv_cache=_kv_cache(checkpoint.architecture, dtype, lengths, cache_windows),
     )

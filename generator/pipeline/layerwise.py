@@ -24,6 +24,7 @@ from vacc_gen.generator.pipeline.block import Arguments, Block
 from vacc_gen.generator.pipeline.checkpoint import Checkpoint
 from vacc_gen.generator.pipeline.gptq import Gptq, QuantizedMatrix
 from vacc_gen.generator.pipeline.hessian import Hessian
+from vacc_gen.generator.pipeline.quantization_record import codes_digest
 from vacc_gen.generator.pipeline.quantize import Grid, RoundToNearest
 from vacc_gen.generator.pipeline.reference import build_on_meta
 from vacc_gen.generator.progress import Progress
@@ -33,6 +34,10 @@ from vacc_gen.schema.precision import Quantization
 
 BATCH_TOKENS = 2048
 """Tokens that go through a layer at once: products of this height run at full speed."""
+
+THREADED_INPUTS = 1024
+"""Inputs of the widest layer from which on more than one thread is used: for less, threads wait for
+each other longer than they work, ten times as long on a busy machine."""
 
 QKV, DENSE = "self_attention.query_key_value", "self_attention.dense"
 UP, DOWN = "mlp.dense_h_to_4h", "mlp.dense_4h_to_h"
@@ -90,11 +95,15 @@ class GptqQuantizer:
         """
         self.errors: list[LinearError] = []
         """Of every linear layer that was quantized so far."""
+        self.digests: dict[str, str] = {}
+        """Of their codes, by parameter; see `codes_digest`."""
         self._checkpoint, self._settings, self._progress = checkpoint, settings, progress
         self._device = device_of(settings.device)
+        self._true_sequential = settings.true_sequential is not False
         self._model = build_on_meta(modeling_file, checkpoint)
         self._windows, self._spill_to = windows, spill_to
-        self._threads = torch.get_num_threads()
+        widest = max(inputs for _, inputs in checkpoint.architecture.linears().values())
+        self._threads = torch.get_num_threads() if widest >= THREADED_INPUTS else 1
         self._states: Activations | None = None
         self._ready: dict[str, QuantizedMatrix] = {}
         self._next_layer = 0
@@ -112,6 +121,19 @@ class GptqQuantizer:
         made = self._ready.pop(name)
         yield 0, made.codes, made.scales
 
+    def settings_told(self) -> dict[str, object]:
+        """The settings in force, for a report."""
+        windows, tokens = self._windows.shape
+        return {
+            "desc_act": self._settings.desc_act,
+            "damp_percent": self._settings.damp_percent,
+            "true_sequential": self._true_sequential,
+            "device": str(self._device),
+            "windows": windows,
+            "seqlen": tokens,
+            "spilled": self._states is not None and self._states.spilled,
+        }
+
     def close(self) -> None:
         """Give the hidden states' memory or disk back."""
         if self._states is not None:
@@ -126,8 +148,7 @@ class GptqQuantizer:
             self._states = self._embed()
             self._arguments = self._block_arguments()
         block = Block(self._checkpoint, layer, self._model.transformer.h[layer], self._device)
-        true_sequential = self._settings.true_sequential is not False
-        for stage in stages_of(self._checkpoint.architecture, true_sequential):
+        for stage in stages_of(self._checkpoint.architecture, self._true_sequential):
             hessians = self._hessians(block, stage)
             for names in stage:
                 # Taken out, so that its memory is free before the next one's factor takes some.
@@ -144,7 +165,9 @@ class GptqQuantizer:
         for name in names:
             made = gptq.quantize(block.linears[name].stored, grid)
             block.linears[name].use(made, grid)
-            self._ready[f"transformer.h.{block.layer}.{name}.weight"] = made
+            parameter = f"transformer.h.{block.layer}.{name}.weight"
+            self._ready[parameter] = made
+            self.digests[parameter] = codes_digest(made.codes)
             self.errors.append(
                 LinearError(block.layer, name, made.gptq_error, made.rtn_error, gptq.damp_percent)
             )

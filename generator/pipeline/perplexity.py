@@ -26,6 +26,7 @@ from vacc_gen.generator.pipeline.weight_file import WEIGHTS_FILE
 
 if TYPE_CHECKING:
     from vacc_gen.generator.pipeline.checkpoint import Checkpoint
+    from vacc_gen.generator.pipeline.kv_cache import CacheScales
     from vacc_gen.generator.pipeline.weight_file import Layout
 
 WINDOW_TOKENS = 128
@@ -46,9 +47,17 @@ def windows_of(token_ids: list[int], most: int | None = None) -> Tokens:
 
 @contextmanager
 def scoring_graph(
-    checkpoint: Checkpoint, layout: Layout, weights: Path, accuracy_level: int, work_dir: Path
+    checkpoint: Checkpoint,
+    layout: Layout,
+    weights: Path,
+    accuracy_level: int,
+    cache_scales: CacheScales | None,
+    work_dir: Path,
 ) -> Iterator[Path]:
-    """A graph with the logits of every position for the file `weights`, while the block lasts."""
+    """A graph with the logits of every position for the file `weights`, while the block lasts.
+
+    With `cache_scales`, keys and values are rounded as an int8 cache does.
+    """
     from vacc_gen.generator.pipeline.falcon_graph import SCORING_AXES, falcon_graph
 
     work_dir.mkdir(parents=True, exist_ok=True)
@@ -60,6 +69,7 @@ def scoring_graph(
             layout,
             SCORING_AXES,
             accuracy_level=accuracy_level,
+            cache_scales=cache_scales,
             metadata={"vacc_gen.dtype": layout.dtype},
             producer_version="",
         )

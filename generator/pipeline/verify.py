@@ -11,7 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from vacc_gen.generator.backends.base import Build, Outcome
-from vacc_gen.generator.backends.onnxruntime import OnnxRuntimeModel
+from vacc_gen.generator.backends.onnxruntime import (
+    DECODE_GRAPH,
+    PREFILL_GRAPH,
+    OnnxRuntimeModel,
+)
 from vacc_gen.generator.pipeline.checkpoint import open_checkpoint
 from vacc_gen.generator.pipeline.parity import (
     Difference,
@@ -21,8 +25,11 @@ from vacc_gen.generator.pipeline.parity import (
     load_trace,
     perplexity,
 )
+from vacc_gen.generator.pipeline.quantization_record import read_record
+from vacc_gen.generator.pipeline.readback import read_back
 from vacc_gen.generator.pipeline.reference import ReferenceModel
 from vacc_gen.generator.pipeline.sample import Sample, modeling_file_of, sample_text
+from vacc_gen.generator.pipeline.scores import score_job
 from vacc_gen.generator.pipeline.tokenizing import Tokenizer
 from vacc_gen.generator.plan import CompileJob
 from vacc_gen.generator.progress import Progress
@@ -63,11 +70,31 @@ def verify_job(
         "max_abs_diff_allowed": limit,
         "first_difference": _told(parity.first_difference, build),
     }
+    readback, problems = _read_back(build, job, progress)
+    failures = [_failure(parity, reference, limit), *problems]
     return Outcome(
         (trace_file,),
-        {"parity": figures, "perplexity": perplexities},
-        failure=_failure(parity, reference, limit),
+        {
+            "parity": figures,
+            "readback": readback,
+            "perplexity": perplexities | score_job(build, job, progress),
+        },
+        failure="; ".join(failure for failure in failures if failure) or None,
     )
+
+
+def _read_back(
+    build: Build, job: CompileJob, progress: Progress
+) -> tuple[dict[str, object] | None, list[str]]:
+    """What was found of quantized weights and what of it is wrong; None without such weights."""
+    folder = build.deploy_dir(job)
+    meant = read_record(folder)
+    if meant is None:
+        return None, []
+    progress.start("read the weights back")
+    checkpoint = open_checkpoint(build.weights.path)
+    found = read_back(folder, (PREFILL_GRAPH, DECODE_GRAPH), checkpoint, meant)
+    return found.figures(), found.problems
 
 
 def trace_file_of(build: Build, job: CompileJob) -> Path:

@@ -86,7 +86,7 @@ def test_floats_are_the_checkpoint_cast(checkpoint, source, tmp_path, dtype, mon
 
 def test_int8_is_within_half_a_scale(checkpoint, source, tmp_path):
     result = export_graphs(checkpoint, tmp_path / "out", dtype="int8", lengths=LENGTHS)
-    assert result.grid.group_size == 32
+    assert result.layout.grid.group_size == 32
     weights = stored_weights(result.graphs[0])
     for name, tensor in source.items():
         values = tensor.float().numpy()
