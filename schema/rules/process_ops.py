@@ -69,11 +69,6 @@ def final_size(subject: Subject) -> Iterator[Finding]:
           shape:
             input: [1, 3, 224, 224]
         dataset:
-          type: tvm
-          path: ./images
-          sampler:
-            suffix: jpg
-            get_data_num: 50
           process_ops:
             - type: DecodeImage
             - type: Resize
@@ -86,11 +81,6 @@ def final_size(subject: Subject) -> Iterator[Finding]:
           shape:
             input: [1, 3, 224, 224]
         dataset:
-          type: tvm
-          path: ./images
-          sampler:
-            suffix: jpg
-            get_data_num: 50
           process_ops:
             - type: DecodeImage
             - type: Resize
@@ -135,11 +125,6 @@ def adaptive_side(subject: Subject) -> Iterator[Finding]:
 
     Bad:
         dataset:
-          type: tvm
-          path: ./images
-          sampler:
-            suffix: jpg
-            get_data_num: 50
           process_ops:
             - type: DecodeImage
             - type: Resize
@@ -153,11 +138,6 @@ def adaptive_side(subject: Subject) -> Iterator[Finding]:
           shape:
             input: [1, 3, 608, 1088]
         dataset:
-          type: tvm
-          path: ./images
-          sampler:
-            suffix: jpg
-            get_data_num: 50
           process_ops:
             - type: DecodeImage
             - type: Resize
@@ -194,11 +174,6 @@ def normalize_scale(subject: Subject) -> Iterator[Finding]:
 
     Bad:
         dataset:
-          type: tvm
-          path: ./images
-          sampler:
-            suffix: jpg
-            get_data_num: 50
           process_ops:
             - type: DecodeImage
             - type: Resize
@@ -210,11 +185,6 @@ def normalize_scale(subject: Subject) -> Iterator[Finding]:
             - type: ToTensor
     Good:
         dataset:
-          type: tvm
-          path: ./images
-          sampler:
-            suffix: jpg
-            get_data_num: 50
           process_ops:
             - type: DecodeImage
             - type: Resize
@@ -269,11 +239,6 @@ def normalize_length(subject: Subject) -> Iterator[Finding]:
           shape:
             input: [1, 3, 224, 224]
         dataset:
-          type: tvm
-          path: ./images
-          sampler:
-            suffix: jpg
-            get_data_num: 50
           process_ops:
             - type: DecodeImage
             - type: Resize
@@ -289,11 +254,6 @@ def normalize_length(subject: Subject) -> Iterator[Finding]:
           shape:
             input: [1, 3, 224, 224]
         dataset:
-          type: tvm
-          path: ./images
-          sampler:
-            suffix: jpg
-            get_data_num: 50
           process_ops:
             - type: DecodeImage
             - type: Resize
@@ -336,11 +296,6 @@ def op_order(subject: Subject) -> Iterator[Finding]:
 
     Bad:
         dataset:
-          type: tvm
-          path: ./images
-          sampler:
-            suffix: jpg
-            get_data_num: 50
           process_ops:
             - type: DecodeImage
             - type: ToTensor
@@ -348,11 +303,6 @@ def op_order(subject: Subject) -> Iterator[Finding]:
               size: [224, 224]
     Good:
         dataset:
-          type: tvm
-          path: ./images
-          sampler:
-            suffix: jpg
-            get_data_num: 50
           process_ops:
             - type: DecodeImage
             - type: Resize
@@ -392,11 +342,6 @@ def channel_order(subject: Subject) -> Iterator[Finding]:
 
     Bad:
         dataset:
-          type: tvm
-          path: ./images
-          sampler:
-            suffix: jpg
-            get_data_num: 50
           process_ops:
             - type: DecodeImage
             - type: Resize
@@ -408,11 +353,6 @@ def channel_order(subject: Subject) -> Iterator[Finding]:
             - type: ToTensor
     Good:
         dataset:
-          type: tvm
-          path: ./images
-          sampler:
-            suffix: jpg
-            get_data_num: 50
           process_ops:
             - type: DecodeImage
             - type: CvtColor

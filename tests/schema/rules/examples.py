@@ -55,7 +55,7 @@ def completed(text: str) -> str:
     frontend = values.get("frontend") or {}
     if "version" in values or "calibration" in values or "environment" in values:
         base = RECIPE
-    elif "sampler" in (values.get("dataset") or {}) or re.search(
+    elif {"sampler", "process_ops"} & set(values.get("dataset") or {}) or re.search(
         r"\.\w+$", str(frontend.get("checkpoint", ""))
     ):
         base = IMAGE_MODEL
