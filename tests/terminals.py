@@ -68,6 +68,13 @@ class Terminal:
             assert time.monotonic() < deadline, f"{words!r} is not on\n{self.screen}"
             self._read(0.05)
 
+    def settle(self) -> None:
+        """Wait until nothing more is drawn."""
+        before = -1
+        while before != len(self.received):
+            before = len(self.received)
+            self._read(0.3)
+
     def exit_code(self) -> int:
         """Read all that is still printed, and return the exit code."""
         while self._read(0.5):

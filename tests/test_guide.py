@@ -135,7 +135,7 @@ def test_the_wizard_looks_as_the_guide_shows_it(tmp_path):
     wizard.wait_for("Which card")
     wizard.send(DOWN, ENTER)
     wizard.wait_for("> 4   2 cards")
-    wizard.wait_for("Ctrl-C: leave")
+    wizard.settle()
     (shown,) = [block.text for block in blocks_of(GUIDE) if block.note == "wizard"]
     assert wizard.screen == shown.rstrip("\n")
     wizard.send(CTRL_C)

@@ -118,7 +118,7 @@ def test_every_choice_reaches_the_recipe_and_the_command():
     [
         ({}, "Neither --model nor --checkpoint", "--model falcon-7b-instruct"),
         ({"model": "falcn-7b"}, "no model is called 'falcn-7b'", "falcon-7b"),
-        ({"precisions": ("fp8",)}, "no precision is called 'fp8'", "fp16, int8, kv8"),
+        ({"precisions": ("fp8",)}, "no precision is called 'fp8'", "fp16, int8"),
         ({"prefill": 1000}, "--prefill 1000 is not a multiple of 16", "992 and 1008"),
         ({"total": 2050}, "--total 2050 is not a multiple of 16", "2048 and 2064"),
         ({"prefill": 7}, "--prefill 7 is not", "nearest: 16"),
@@ -178,3 +178,8 @@ def test_the_next_steps_begin_with_the_weights_where_they_lack(here):
         "vacc-gen validate falcon-tiny",
         "vacc-gen build falcon-tiny",
     ]
+
+
+def test_the_next_steps_fetch_weights_that_are_not_there_yet(here):
+    root, recipe = decide(model="falcon-7b", checkpoint="weights-to-be")
+    assert next_steps(root, recipe)[0].startswith("vacc-gen fetch falcon-7b ")

@@ -269,7 +269,7 @@ def test_every_page_fits(wizard, lines, columns):
     wizard = wizard(lines=lines, columns=columns)
     for prompt in PROMPTS:
         wizard.wait_for(prompt)
-        wizard.wait_for("leave")
+        wizard.settle()
         assert wizard.lines[0] == "vacc-gen new: a workspace, step by step"
         assert wizard.lines[-1].endswith("leave")
         wizard.send(ENTER)
@@ -285,6 +285,7 @@ def test_columns_stand_under_each_other_whatever_the_script(wizard, tmp_path):
     wizard = wizard()
     go_on(wizard, "Which model?")
     wizard.wait_for("weights/")
+    wizard.settle()
     notes = [line for line in wizard.lines if "has a config.json" in line]
     assert len(notes) == 4
     assert len({get_cwidth(line.partition("has a")[0]) for line in notes}) == 1
