@@ -17,7 +17,7 @@ class Thresholds(Strict):
     fp16: Tolerance = Field(default=0.05, description="fp16 graph against torch in fp32")
     int8: Tolerance = Field(default=1.0, description="int8 graph against the fp16 graph")
     int4: Tolerance = Field(default=5.0, description="int4 graph against the fp16 graph")
-    kv8: Tolerance = Field(default=0.5, description="int8 KV cache against the fp16 graph")
+    kv8: Tolerance = Field(default=1.0, description="int8 KV cache against the fp16 graph")
 
 
 class Verification(Strict):

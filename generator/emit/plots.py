@@ -134,11 +134,15 @@ def _joined(points: Sequence[Point]) -> tuple[Line, ...]:
 
 
 def _round_up(value: float) -> float:
-    """The next of 1, 2, 5 times a power of ten; 1 for zero."""
+    """The next round number, as an axis ends with; 1 for zero."""
     if value <= 0:
         return 1.0
     power = 10.0 ** math.floor(math.log10(value))
-    return next(step * power for step in (1, 2, 5, 10) if step * power >= value * (1 - 1e-9))
+    return next(
+        step * power
+        for step in (1, 1.5, 2, 3, 4, 5, 6, 8, 10)
+        if step * power >= value * (1 - 1e-9)
+    )
 
 
 def _percent(share: float) -> float:

@@ -4,8 +4,9 @@ Legend of shapes:
     N   layers     KV  heads of the cache
     T   tokens     D   head size
 
-One scale serves all tokens and channels of a KV head of a layer: a key or value is `code * scale`,
-codes run from -127 to 127 on the calibration texts and saturate at -128 and 127 beyond them.
+One scale serves all tokens and channels of a KV head of a layer (decisions/0009 says why): a key
+or value is `code * scale`. Codes run from -127 to 127 on the calibration texts and saturate at -128
+and 127 beyond them.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ def test_kv8_is_measured_beside_fp16(calibrated: Workspace) -> None:
     assert report["parity"]["precisions"]["kv8"]["reference"] == "fp16"
     parity = report["parity"]["precisions"]["kv8"]
     # Above what fp16 costs, so that the cache cannot have been left in fp16; and bounded.
-    assert 0.01 < parity["decode_max_abs_diff"] < parity["max_abs_diff_allowed"] == 0.5
+    assert 0.01 < parity["decode_max_abs_diff"] < parity["max_abs_diff_allowed"] == 1.0
     perplexity = report["perplexity"]
     assert perplexity["kv8"] == pytest.approx(perplexity["fp16"], rel=0.01)
     assert perplexity["kv8"] != perplexity["fp16"]
