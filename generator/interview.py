@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from vacc_gen.generator.choices import Choices
 from vacc_gen.generator.draft import Draft, make_draft
-from vacc_gen.generator.wizard import FROM_CHECKPOINT, QUESTIONS, Question
+from vacc_gen.generator.question import Question
+from vacc_gen.generator.wizard import FROM_CHECKPOINT, QUESTIONS
 from vacc_gen.schema.errors import VaccGenError
 
 

@@ -8,23 +8,19 @@ they are possible is decided where the command line's are, in `choices` and by t
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 from vacc_gen import presets
 from vacc_gen.generator.choices import Choices
 from vacc_gen.generator.draft import Draft
+from vacc_gen.generator.question import Option, Question
 from vacc_gen.generator.target_view import gibibytes
 from vacc_gen.generator.workspace import is_occupied
 from vacc_gen.schema.errors import UsageError
 from vacc_gen.schema.footprint import TP_CHOICES, footprint
 from vacc_gen.schema.precision import Precision
 from vacc_gen.schema.preset import Card
-
-Kind = Literal["one", "several", "number", "file", "folder"]
-"""How an answer is given: from a list, several from a list, or typed."""
 
 FROM_CHECKPOINT = "from a checkpoint"
 NO_CARD = "not decided"
@@ -38,37 +34,6 @@ PRECISION_NOTES = {
     "int4": "weights in int4, on the embedded backend alone: not for cards",
     "kv8": "weights in fp16, KV cache in int8; published for ChatGLM",
 }
-
-
-@dataclass(frozen=True)
-class Option:
-    """An answer that is offered."""
-
-    value: str
-    note: str = ""
-    keywords: str = ""
-    """What a search finds it by, beside value and note."""
-
-
-@dataclass(frozen=True)
-class Question:
-    """One question. A draft is what earlier answers come to; None before there is a model."""
-
-    name: str
-    prompt: str
-    help: str
-    kind: Kind
-    choose: Callable[[Choices, str], Choices]
-    """The choices with those that an answer makes. Raises UsageError where it cannot be read."""
-    default: Callable[[Draft | None], str]
-    options: Callable[[Draft | None], Sequence[Option]] = lambda draft: ()
-    given: Callable[[Choices], object] = lambda choices: None
-    """The answer that choices hold already, or None."""
-    applies: Callable[[Draft | None], bool] = lambda draft: True
-    remark: Callable[[Draft], str | None] = lambda draft: None
-    """What there is to say about an answer that is possible, given what it comes to."""
-    shows_memory: bool = False
-    """Whether what each die holds hangs on the answer."""
 
 
 def _planned(draft: Draft | None) -> Draft:

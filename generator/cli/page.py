@@ -10,8 +10,8 @@ from pathlib import Path
 
 from vacc_gen.generator.draft import Draft
 from vacc_gen.generator.interview import Interview
+from vacc_gen.generator.question import Option
 from vacc_gen.generator.target_view import plan_target, target_lines
-from vacc_gen.generator.wizard import Option
 from vacc_gen.schema.errors import UsageError, VaccGenError
 
 SEARCHED_FROM = 20
