@@ -6,7 +6,7 @@ import argparse
 import inspect
 from collections.abc import Callable, Iterable, Iterator
 from enum import Enum
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin
 
 import typer
 from typer.models import ArgumentInfo, OptionInfo
@@ -65,9 +65,8 @@ def _section(title: str, text: str, rows: Iterable[Row]) -> str:
 
 def _rows(verb: Callable[..., Any]) -> Iterator[Row]:
     """Yield the parameters of a verb that is Typer's."""
-    hints = get_type_hints(verb, include_extras=True)
-    for name, parameter in inspect.signature(verb).parameters.items():
-        kind, info = get_args(hints[name])
+    for name, parameter in inspect.signature(verb, eval_str=True).parameters.items():
+        kind, info = get_args(parameter.annotation)
         value = info.metavar or "<or>".join(_choices(kind)) or name.upper()
         if isinstance(info, ArgumentInfo):
             shown = value
