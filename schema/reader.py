@@ -105,7 +105,7 @@ class _Reader:
             if isinstance(event, yaml.DocumentStartEvent):
                 documents += 1
                 if documents > 1:
-                    self._problem("several-documents", _span(event))
+                    self._problem("several-documents", self._span(event))
                     raise _Stop
             yield event
 
@@ -134,18 +134,18 @@ class _Reader:
             self._check_tag(event)
             self._count(event)
             value, is_merge = self._scalar(event)
-            self._add(Node(value, _span(event)), event.anchor, is_merge)
+            self._add(Node(value, self._span(event)), event.anchor, is_merge)
         elif isinstance(event, (yaml.MappingStartEvent, yaml.SequenceStartEvent)):
             self._check_tag(event)
             if len(self.frames) >= MAX_DEPTH:
-                self._problem("too-deep", _span(event), limit=MAX_DEPTH)
+                self._problem("too-deep", self._span(event), limit=MAX_DEPTH)
                 raise _Stop
             size_before = self.size
             self._count(event)
             empty: Any = {} if isinstance(event, yaml.MappingStartEvent) else []
             if event.anchor:
                 self.anchors[event.anchor] = None
-            self.frames.append(_Frame(Node(empty, _span(event)), event.anchor, size_before))
+            self.frames.append(_Frame(Node(empty, self._span(event)), event.anchor, size_before))
         elif isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent)):
             frame = self.frames.pop()
             self._close(frame, event)
@@ -156,15 +156,25 @@ class _Reader:
     def _count(self, event: Any, size: int = 1) -> None:
         self.size += size
         if self.size > MAX_NODES:
-            self._problem("too-many", _span(event), limit=MAX_NODES, alias=size > 1)
+            self._problem("too-many", self._span(event), limit=MAX_NODES, alias=size > 1)
             raise _Stop
 
     def _check_tag(self, event: Any) -> None:
         if event.tag is not None and event.tag != "!" and event.tag not in _PLAIN_TAGS:
             self._problem("tag", self._tag_span(event), tag=_short_tag(event.tag))
 
+    def _span(self, event: Any) -> Span:
+        start, end = event.start_mark, event.end_mark
+        if start.index >= len(self.text):  # an absent value: parsers count a line that is not there
+            *_, last = LINE_BREAK.split(self.text)
+            line, column = len(LINE_BREAK.findall(self.text)) + 1, len(last) + 1
+            return Span(line, column, line, column, len(self.text), len(self.text))
+        return Span(
+            start.line + 1, start.column + 1, end.line + 1, end.column + 1, start.index, end.index
+        )
+
     def _tag_span(self, event: Any) -> Span:
-        span = _span(event)
+        span = self._span(event)
         found = _TAG.search(self.text, span.start, span.end)
         if found is None or LINE_BREAK.search(self.text, span.start, found.end()):
             return span  # an anchor and a line break stand before the tag
@@ -189,18 +199,18 @@ class _Reader:
         try:
             return construct(loader, yaml.ScalarNode(tag, event.value)), False
         except (ValueError, OverflowError, KeyError, IndexError, yaml.YAMLError):
-            self._problem("bad-scalar", _span(event), text=event.value, tag=_short_tag(tag))
+            self._problem("bad-scalar", self._span(event), text=event.value, tag=_short_tag(tag))
             return event.value, False
 
     def _alias(self, event: Any) -> None:
         known = self.anchors.get(event.anchor, ())
         if known is None:
-            self._problem("recursive-alias", _span(event), anchor=event.anchor)
-            node = Node(None, _span(event))
+            self._problem("recursive-alias", self._span(event), anchor=event.anchor)
+            node = Node(None, self._span(event))
             node.rejected = True
         elif not known:
-            self._problem("undefined-alias", _span(event), anchor=event.anchor)
-            node = Node(None, _span(event))
+            self._problem("undefined-alias", self._span(event), anchor=event.anchor)
+            node = Node(None, self._span(event))
             node.rejected = True
         else:
             node, size = known
@@ -281,13 +291,6 @@ class _Reader:
         if len(self.problems) == MAX_PROBLEMS:
             self.problems.append(Problem("too-many-problems", span, {"limit": MAX_PROBLEMS}))
             raise _Stop
-
-
-def _span(event: Any) -> Span:
-    start, end = event.start_mark, event.end_mark
-    return Span(
-        start.line + 1, start.column + 1, end.line + 1, end.column + 1, start.index, end.index
-    )
 
 
 def _short_tag(tag: str) -> str:

@@ -143,7 +143,9 @@ class _Walker(Walk):
     ) -> None:
         super()._unknown_variant(node, chosen, allowed, refs, steps)
         meant = nearest(chosen.value, allowed) if isinstance(chosen.value, str) else None
-        if meant is not None:
+        if meant is None:
+            node.rejected = True  # nobody has looked inside
+        else:
             chosen.rejected = True
             schema = dict(self.resolve({"$ref": refs[meant]}))
             schema["properties"] = {**schema["properties"], steps[-1]: {}}

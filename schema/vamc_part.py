@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from pydantic import model_validator
+from pydantic import ConfigDict, model_validator
 from pydantic_core import PydanticCustomError
 
 from vacc_gen.schema.base import Strict
@@ -16,6 +16,8 @@ class VamcPart(Strict):
     A field with the default None is one that may be left out. Writing `key: null` instead is an
     error, except for the fields named in `NULLABLE`, where null means something to the compiler.
     """
+
+    model_config = ConfigDict(allow_inf_nan=False)
 
     NULLABLE: ClassVar[frozenset[str]] = frozenset()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +14,9 @@ from vacc_gen.schema.subject import Finding
 CONFIG = "config.json"
 VACC_CONFIG = "config_vacc.json"
 INDEX = "model.safetensors.index.json"
+
+MAX_MODULE_BYTES = 4 << 20
+"""Largest Python file that is looked into; modeling files have some 100 kB."""
 
 WeightFinding = tuple[str, Finding]
 """The name of a file of the folder, and a finding in it."""
@@ -61,14 +63,19 @@ class WeightFiles:
             else:
                 self.broken[name] = BrokenJson(0, "not an object")
 
-    @cached_property
-    def names(self) -> tuple[str, ...]:
-        """The files that are there."""
-        return tuple(self.texts)
-
     def json(self, name: str) -> dict[str, Any] | None:
         """Return a file's object, or None where it is absent or broken."""
         return self._values.get(name)
+
+    def source(self, name: str) -> str | None:
+        """Return a module's text, or None where there is none to read, or one beyond all size."""
+        path = self.folder / name
+        try:
+            if not path.is_file() or path.stat().st_size > MAX_MODULE_BYTES:
+                return None
+            return path.read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return None
 
     def at_offset(
         self, name: str, offset: int, message: str, hint: str | None = None

@@ -78,18 +78,19 @@ def auto_map(files: WeightFiles) -> Iterator[WeightFinding]:
             if not isinstance(named, str) or "--" in named:  # null, or in another repository
                 continue
             module, _, name = named.rpartition(".")
-            path = files.folder / f"{module.replace('.', '/')}.py"
+            file = f"{module.replace('.', '/')}.py"
+            source = files.source(file) if re.fullmatch(r"\w+(\.\w+)*", module) else None
             if not re.fullmatch(r"\w+(\.\w+)*", module):
                 yield files.at_key(VACC_CONFIG, auto, f"`{named}` is not of the form module.Class")
-            elif not path.is_file():
+            elif source is None:
                 yield files.at_key(
                     VACC_CONFIG,
                     auto,
-                    f"`{auto}` names {path.name}, which is not there",
+                    f"`{auto}` names {file}, which is not there",
                     "put the file into the folder; `scripts/prepare.sh` of a workspace does",
                 )
-            elif not _defines(path.read_text(encoding="utf-8", errors="replace"), name):
-                yield files.at_key(VACC_CONFIG, auto, f"{path.name} has no class `{name}`")
+            elif not _defines(source, name):
+                yield files.at_key(VACC_CONFIG, auto, f"{file} has no class `{name}`")
 
 
 def _defines(source: str, name: str) -> bool:

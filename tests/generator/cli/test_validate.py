@@ -1,8 +1,10 @@
 import json
 import os
+import shlex
 import subprocess
 import sys
 
+import pexpect
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -108,6 +110,29 @@ def test_names_beyond_the_output_encoding_are_written(folder):
     done = process(name, cwd=folder, env=environment)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
+
+
+def test_a_terminal_gets_colours_unless_it_wants_none(folder):
+    wrong(folder)
+    for no_color, coloured in (("", True), ("1", False)):
+        environment = {**os.environ, "NO_COLOR": no_color, "TERM": "xterm"}
+        out, _ = pexpect.run(
+            shlex.join(VALIDATE), cwd=folder, env=environment, withexitstatus=True, timeout=60
+        )
+        assert (b"\x1b[1;31merror VG101" in out) is coloured
+        assert b"unknown key `wokers`" in out
+
+
+def test_a_compile_config_is_checked_without_pydantic_and_typer(folder):
+    script = (
+        "import sys\nfrom vacc_gen.generator.cli.validate import run\nrun(['build/x.yaml'])\n"
+        "assert not {'pydantic', 'typer', 'rich', 'torch'} & set(sys.modules)"
+    )
+    wrong(folder)
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=folder, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
 
 
 # Fixes ------------------------------------------------------------------------------------------
