@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 TORCH := torch==2.13.0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-pinned lint format check-docs docs bench fuzz clean
+.PHONY: help setup demo test test-slow test-pinned lint format docs bench fuzz clean
 
 help:  ## show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -27,7 +27,7 @@ demo: $(READY)  ## new, validate, build and run on a real trained checkpoint
 	@PATH="$(CURDIR)/$(BIN):$$PATH" bash docs/demo.sh demo
 
 test: $(READY)  ## the default tests
-	@$(BIN)/python -m pytest -q
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 test-slow: $(READY)  ## the tests that take minutes or gigabytes
 	@$(BIN)/python -m pytest -q -m slow
@@ -45,8 +45,17 @@ format: $(READY)  ## let ruff write
 	@$(BIN)/ruff check --fix --quiet .
 	@$(BIN)/ruff format --quiet .
 
+docs: $(READY)  ## write docs/cli.md, docs/rules.md and the JSON Schemas again
+	@$(BIN)/python -m vacc_gen.schema.json_schema
+	@$(BIN)/python -m vacc_gen.schema.rules_page
+	@$(BIN)/python -m vacc_gen.generator.cli.reference > docs/cli.md
+
+fuzz: $(READY)  ## throw bytes at validate for a minute (FUZZ_SECONDS)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check atheris
+	@$(BIN)/python tests/fuzz/fuzz_validate.py -max_total_time=$(or $(FUZZ_SECONDS),60)
+
 bench: $(READY)  ## the benchmarks, as ratios against a peer or a limit
-	@for benchmark in startup export validate mutations; do \
+	@for benchmark in startup validate mutations export quantize; do \
 		echo "== $$benchmark"; $(BIN)/python benchmarks/$$benchmark.py || exit 1; done
 
 clean:  ## remove what the targets made

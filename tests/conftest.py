@@ -1,6 +1,11 @@
 """What all tests share."""
 
+import os
+
 from hypothesis import HealthCheck, settings
+
+# Tests run two at a time, and small tensors gain nothing from more threads.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # Shared machines stall: how long an example took says nothing about the code.
 settings.register_profile(

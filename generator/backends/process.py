@@ -7,9 +7,10 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,22 +45,44 @@ def run_logged(
     ends us; what still lives after `grace_seconds` is killed, and the exception goes on.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("wb") as stream:
-        child = subprocess.Popen(
-            command,
-            cwd=cwd,
-            env=env,
-            stdin=subprocess.DEVNULL,
-            stdout=stream,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+    child = None
     try:
+        with log.open("wb") as stream, _signals_held():
+            child = subprocess.Popen(
+                command,
+                cwd=cwd,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
         return _follow(child, log, say)
     except BaseException as error:
         interrupted = isinstance(error, KeyboardInterrupt)
-        _stop(child, signal.SIGINT if interrupted else signal.SIGTERM, grace_seconds)
+        if child is not None:
+            _stop(child, signal.SIGINT if interrupted else signal.SIGTERM, grace_seconds)
         raise
+
+
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """Deliver what arrives inside at the end, so that no child starts that nobody knows of."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals reach the main thread alone
+        return
+    arrived: list[int] = []
+    handlers = {
+        number: signal.signal(number, lambda number, _frame: arrived.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    for pending in arrived:
+        signal.raise_signal(pending)
 
 
 def last_lines(log: Path, count: int) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -13,6 +14,17 @@ import pytest
 
 from tests.processes import is_group_gone
 from vacc_gen.generator.backends.process import Finished, last_lines, run_logged
+
+MEASURED = """
+import json, os, sys
+from pathlib import Path
+from vacc_gen.generator.backends.process import run_logged
+folder = Path(sys.argv[2])
+finished = run_logged(
+    json.loads(sys.argv[1]), cwd=folder, env=os.environ, log=folder / "log", say=lambda line: None
+)
+print(finished.peak_rss_bytes)
+"""
 
 
 def run_shell(script: str, log: Path, said: list[str]) -> Finished:
@@ -39,10 +51,34 @@ def test_exit_code_and_signal_are_told_apart(tmp_path: Path) -> None:
 def test_peak_memory_is_the_childs(tmp_path: Path) -> None:
     block = 200 << 20
     command = [sys.executable, "-c", f"b = bytearray({block}); b[::4096] = b'1' * len(b[::4096])"]
-    finished = run_logged(
-        command, cwd=tmp_path, env=os.environ, log=tmp_path / "log", say=lambda _line: None
+    # In a process of its own: a child counts what its parent held when it forked.
+    measured = subprocess.run(
+        [sys.executable, "-c", MEASURED, json.dumps(command), str(tmp_path)],
+        check=True,
+        capture_output=True,
+        text=True,
     )
-    assert block < finished.peak_rss_bytes < 3 * block
+    assert block < int(measured.stdout) < 2 * block
+
+
+def test_a_signal_while_the_child_starts_ends_it_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[int] = []
+
+    class Hurried(subprocess.Popen[bytes]):
+        def __init__(self, *arguments: object, **options: object) -> None:
+            super().__init__(*arguments, **options)  # type: ignore[call-overload]
+            started.append(self.pid)
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(subprocess, "Popen", Hurried)
+    with pytest.raises(KeyboardInterrupt):
+        run_logged(
+            ["sleep", "60"], cwd=tmp_path, env=os.environ, log=tmp_path / "log", say=lambda _: None
+        )
+    assert is_group_gone(started[0])
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_control_codes_and_progress_bars_do_not_reach_the_reader(tmp_path: Path) -> None:
