@@ -7,13 +7,11 @@ installed (`pip install check-jsonschema`, in any environment on the PATH).
 """
 
 import argparse
-import os
 import shutil
 import sys
-import tempfile
 from pathlib import Path
 
-from processes import median_cpu_seconds
+from processes import compiled_modules, median_cpu_seconds
 
 DEFAULT_FOLDER = Path(__file__).parents[1] / "tests" / "data" / "vamc"
 SCHEMA = Path(__file__).parents[1] / "schema" / "vamc.schema.json"
@@ -41,10 +39,7 @@ def main() -> None:
         check = [peer, "--schemafile", str(SCHEMA)]
         commands["check-jsonschema, one file"] = [*check, one]
         commands[f"check-jsonschema, {len(files)} files"] = [*check, *files]
-    with tempfile.TemporaryDirectory() as cache:
-        # As installed: with compiled modules.
-        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-        os.environ["PYTHONPYCACHEPREFIX"] = cache
+    with compiled_modules():
         seconds = median_cpu_seconds(commands, runs=options.runs, ok=FINDINGS)
     base = seconds[IMPORTS]
     print(f"CPU, median of {options.runs} runs in turn")
