@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from vacc_gen.schema.vamc_part import VamcPart, also_written
+from vacc_gen.schema.vamc_part import VamcPart, WholeNumber, also_written
 
 Index = Annotated[int, Field(ge=0)]
 Split = Annotated[str, Field(pattern=r"^\s*\d+(\s*,\s*\d+)*\s*$")]
@@ -20,11 +20,11 @@ CALIBRATE_MODES = ("percentile", "kl_divergence", "max", "mse")
 class CompileOptions(VamcPart):
     """`backend.compile`: options of the build and of relay."""
 
-    data_type: Literal[0, 2] | None = Field(
+    data_type: Annotated[Literal[0, 2], WholeNumber] | None = Field(
         default=None,
         description="0: fp16 build; 2: int8 build (language models use 0 for both)",
     )
-    cluster_mode: Literal[0, 1] | None = Field(
+    cluster_mode: Annotated[Literal[0, 1], WholeNumber] | None = Field(
         default=None, description="build option; " + _UNPUBLISHED
     )
     data_transport_mode: int | None = Field(
@@ -90,7 +90,9 @@ class QuantizeOptions(VamcPart):
     calibrate_range: float | None = Field(
         default=None, gt=0, le=1, description="share of the values that the range covers"
     )
-    overflow_adaptive: Literal[0, 1] | None = Field(default=None, description=_UNPUBLISHED)
+    overflow_adaptive: Annotated[Literal[0, 1], WholeNumber] | None = Field(
+        default=None, description=_UNPUBLISHED
+    )
     calibrate_chunk_by: int | None = Field(default=None, ge=-1, description=_UNPUBLISHED)
     weight_scale: Literal["max", "power2"] | None = Field(
         default=None, description="how weight scales are chosen"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from pydantic import ConfigDict, model_validator
+from pydantic import BeforeValidator, ConfigDict, model_validator
 from pydantic_core import PydanticCustomError
 
 from vacc_gen.schema.base import Strict
@@ -29,6 +29,16 @@ class VamcPart(Strict):
                 if value is None and key not in cls.NULLABLE:
                     raise PydanticCustomError("null", "`{key}` is null", {"key": key})
         return values
+
+
+def _whole(value: Any) -> Any:
+    if type(value) is not int:
+        raise PydanticCustomError("whole", "not a whole number")
+    return value
+
+
+WholeNumber = BeforeValidator(_whole)
+"""For a Literal of numbers, which would take false for 0 and 1.0 for 1: they are equal in Python."""
 
 
 def also_written(*names: str) -> dict[str, Any]:

@@ -83,7 +83,7 @@ def test_published_configs_are_accepted_by_all_or_by_none(path):
 
 ODD = st.sampled_from(
     (
-        *(None, True, False, -1, 0, 1, 16, 0.5, 1e9, float("inf")),
+        *(None, True, False, -1, 0, 1, 16, 0.0, 1.0, 0.5, 1e9, float("inf")),
         *("", "x", "fp16", "1", "COLOR_RGB2BGR", "4.51.3"),
         *([], [1], [1, 2], [[1], [2]], [[1], []], [None], ["0:YX"], [1, 2, 3, 4, 5, 6, 7, 8, 9]),
         *({}, {"a": 1}, {"type": "Resize"}, {"type": None}),
