@@ -99,8 +99,8 @@ def _moved(
     return Mutant("\n".join(rest), frozenset({line}), suggestion, f"{place.path}")
 
 
-def _single_line(place: Place) -> bool:
-    return not isinstance(place.entry.node.value, dict)
+def _is_section(place: Place) -> bool:
+    return isinstance(place.entry.node.value, dict)
 
 
 def _block_mappings(document: Document) -> Iterator[tuple[Path, Node, int]]:
@@ -118,14 +118,12 @@ def _block_mappings(document: Document) -> Iterator[tuple[Path, Node, int]]:
             stack += [((*path, index), item) for index, item in enumerate(node.value)]
 
 
-@mutator
-def key_one_level_up(rng: random.Random, document: Document) -> Mutant | None:
-    place = one(rng, (p for p in places(document) if len(p.path) > 1 and _single_line(p)))
-    above = place.path[:-2]
-    if above and isinstance(above[-1], int):
+def _one_level_up(rng: random.Random, document: Document, sections: bool) -> Mutant | None:
+    chosen = [p for p in places(document) if len(p.path) > 1 and _is_section(p) is sections]
+    place = one(rng, chosen)
+    if place is None:
         return None
-    if isinstance(place.path[-2], int):
-        above = place.path[:-3]
+    above = place.path[:-3] if isinstance(place.path[-2], int) else place.path[:-2]
     target = document.node(*above)
     found = next((item for item in _block_mappings(document) if item[1] is target), None)
     if found is None:
@@ -134,8 +132,18 @@ def key_one_level_up(rng: random.Random, document: Document) -> Mutant | None:
 
 
 @mutator
+def key_one_level_up(rng: random.Random, document: Document) -> Mutant | None:
+    return _one_level_up(rng, document, sections=False)
+
+
+@mutator
+def section_one_level_up(rng: random.Random, document: Document) -> Mutant | None:
+    return _one_level_up(rng, document, sections=True)
+
+
+@mutator
 def key_one_level_down(rng: random.Random, document: Document) -> Mutant | None:
-    place = one(rng, (p for p in places(document) if _single_line(p)))
+    place = one(rng, (p for p in places(document) if not _is_section(p)))
     below = [
         (node, indent)
         for path, node, indent in _block_mappings(document)
@@ -147,9 +155,11 @@ def key_one_level_down(rng: random.Random, document: Document) -> Mutant | None:
     return _moved(document, place, *chosen, dotted(place.path[:-1]))
 
 
-@mutator
-def key_in_the_neighbouring_section(rng: random.Random, document: Document) -> Mutant | None:
-    place = one(rng, (p for p in places(document) if len(p.path) > 1 and _single_line(p)))
+def _beside(rng: random.Random, document: Document, sections: bool) -> Mutant | None:
+    chosen = [p for p in places(document) if len(p.path) > 1 and _is_section(p) is sections]
+    place = one(rng, chosen)
+    if place is None:
+        return None
     section = place.path[:-1]
     beside = [
         (node, indent)
@@ -157,11 +167,20 @@ def key_in_the_neighbouring_section(rng: random.Random, document: Document) -> M
         if len(path) == len(section) and path != section and path[-1:] != ("shape",)
         if not isinstance(path[-1], int)
     ]
-    chosen = one(rng, beside)
-    schema = packaged_schema("vamc")
-    if chosen is None or _takes(schema, document, chosen[0], place.key):
+    target = one(rng, beside)
+    if target is None or _takes(packaged_schema("vamc"), document, target[0], place.key):
         return None
-    return _moved(document, place, *chosen, dotted(section))
+    return _moved(document, place, *target, dotted(section))
+
+
+@mutator
+def key_in_the_neighbouring_section(rng: random.Random, document: Document) -> Mutant | None:
+    return _beside(rng, document, sections=False)
+
+
+@mutator
+def section_in_the_neighbouring_section(rng: random.Random, document: Document) -> Mutant | None:
+    return _beside(rng, document, sections=True)
 
 
 def _takes(schema: dict[str, Any], document: Document, target: Node, key: str) -> bool:

@@ -196,15 +196,7 @@ def untold_type(subject: Subject) -> Iterator[Finding]:
 _OPEN_VALUES: dict[tuple[str, ...], tuple[str, ...]] = {
     ("graph", "extra_ops", "type"): (),
     ("dataset", "sampler", "suffix"): (
-        "jpg",
-        "jpeg",
-        "png",
-        "bmp",
-        "npz",
-        "npy",
-        "tif",
-        "tiff",
-        "webp",
+        *("jpg", "jpeg", "png", "bmp", "npz", "npy", "tif", "tiff", "webp", "gif", "ppm", "bin"),
     ),
     ("dataset", "name"): ("alpaca", "c4", "ceval"),
 }
@@ -244,7 +236,9 @@ def misspelled_value(subject: Subject) -> Iterator[Finding]:
                 edits.replace(span, meant),
             )
         elif steps[0] == "graph" and not value.endswith("_nms"):
-            yield Finding(span, f"no published config has an extra op {as_written(value)}", None)
+            yield Finding(span, f"no published config has an extra op {as_written(value)}")
+        elif steps[-1] == "suffix":
+            yield Finding(span, f"no published config reads {as_written(value)} files")
 
 
 def _letters(word: str) -> str:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
 
 from vacc_gen.schema import edits
+from vacc_gen.schema.checkpoint_facts import read_json
 from vacc_gen.schema.diagnostics import Severity
 from vacc_gen.schema.rules import rule
 from vacc_gen.schema.rules._facts import is_vision, shapes_of
 from vacc_gen.schema.subject import Finding, Subject
 
 PATCH_STEP = 16
+OUTPUT_COLUMNS = 640
 
 
 @rule("VG701", Severity.ERROR, "shapes of the vision tower disagree")
@@ -177,3 +182,94 @@ def quoted_layout(subject: Subject) -> Iterator[Finding]:
                 f'write "{plain}"',
                 edits.replace(span, f'"{plain}"', safe=False),
             )
+
+
+def _tower_config(subject: Subject) -> Mapping[str, Any]:
+    """Return what the checkpoint's config.json says of its vision tower; empty without one."""
+    checkpoint = subject.get("frontend", "checkpoint") if is_vision(subject) else None
+    if not isinstance(checkpoint, str):
+        return {}
+    config = read_json(Path(subject.document.path).parent / checkpoint / "config.json")
+    tower = config.get("vision_config") if isinstance(config, dict) else None
+    return tower if isinstance(tower, dict) else {}
+
+
+@rule("VG706", Severity.ERROR, "output_layout against the tower's width")
+def layout_count(subject: Subject) -> Iterator[Finding]:
+    """The tower's output is split every 640 columns (vendor's vlm/qwen2_5_vl/README.md), and
+    `output_layout` has an entry for each part: 6 for a width of 3584, 4 for 2048.
+
+    Bad:
+        # build/visual.yaml
+        frontend:
+          checkpoint: ../weights
+          shape: {pixel_values: [4096, 1176]}
+          model_kwargs: {model_arch: vacc, build_visual: true}
+        backend:
+          compile:
+            output_layout: ["0:YX", "1:YX", "2:YX", "3:YX", "4:YX", "5:YX"]
+        ---
+        # weights/config.json
+        {"vision_config": {"out_hidden_size": 2048}}
+    Good:
+        # build/visual.yaml
+        frontend:
+          checkpoint: ../weights
+          shape: {pixel_values: [4096, 1176]}
+          model_kwargs: {model_arch: vacc, build_visual: true}
+        backend:
+          compile:
+            output_layout: ["0:YX", "1:YX", "2:YX", "3:YX"]
+        ---
+        # weights/config.json
+        {"vision_config": {"out_hidden_size": 2048}}
+    """
+    layout = subject.get("backend", "compile", "output_layout")
+    width = _tower_config(subject).get("out_hidden_size")
+    if not layout or type(width) is not int:
+        return
+    parts = math.ceil(width / OUTPUT_COLUMNS)
+    if len(layout) != parts:
+        yield Finding(
+            subject.span("backend", "compile", "output_layout"),
+            f"{len(layout)} entries, and an output {width} wide has {parts} parts",
+            f"one entry for every {OUTPUT_COLUMNS} columns",
+        )
+
+
+@rule("VG707", Severity.ERROR, "blocks with full attention unlike the checkpoint's")
+def full_attention_blocks(subject: Subject) -> Iterator[Finding]:
+    """`fullatt_block_indexes` is that of the model's own config.json; here it is another.
+
+    Bad:
+        # build/visual.yaml
+        frontend:
+          checkpoint: ../weights
+          shape: {pixel_values: [4096, 1176]}
+          model_kwargs: {model_arch: vacc, build_visual: true}
+        backend:
+          compile:
+            fullatt_block_indexes: [7, 15, 23]
+        ---
+        # weights/config.json
+        {"vision_config": {"fullatt_block_indexes": [7, 15, 23, 31]}}
+    Good:
+        # build/visual.yaml
+        frontend:
+          checkpoint: ../weights
+          shape: {pixel_values: [4096, 1176]}
+          model_kwargs: {model_arch: vacc, build_visual: true}
+        backend:
+          compile:
+            fullatt_block_indexes: [7, 15, 23, 31]
+        ---
+        # weights/config.json
+        {"vision_config": {"fullatt_block_indexes": [7, 15, 23, 31]}}
+    """
+    ours = subject.get("backend", "compile", "fullatt_block_indexes")
+    theirs = _tower_config(subject).get("fullatt_block_indexes")
+    if ours and theirs and ours != theirs:
+        yield Finding(
+            subject.span("backend", "compile", "fullatt_block_indexes"),
+            f"the checkpoint's config.json has {theirs}",
+        )
