@@ -2,7 +2,8 @@
 
 | question | files |
 | --- | --- |
-| what does a recipe say? | recipe, model, precision, target, calibration, environment, verification; migration |
+| what does a recipe say? | recipe, model, precision, target, calibration, environment, ... |
+| what did older recipes say? | migration |
 | what does a compile config say? | vamc, vamc_frontend, vamc_backend, vamc_dataset, vamc_graph |
 | what does a preset say? | preset |
 | where does a value stand in the text? | reader, tree, document |
