@@ -38,7 +38,7 @@ def _whole(value: Any) -> Any:
 
 
 WholeNumber = BeforeValidator(_whole)
-"""For a Literal of numbers, which would take false for 0 and 1.0 for 1: they are equal in Python."""
+"""For a Literal of numbers: false equals 0 and 1.0 equals 1 in Python, so Literal takes them."""
 
 
 def also_written(*names: str) -> dict[str, Any]:
