@@ -52,11 +52,13 @@ docs: $(READY)  ## write docs/cli.md, docs/rules.md and the JSON Schemas again
 
 fuzz: $(READY)  ## throw bytes at validate for a minute (FUZZ_SECONDS)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check atheris
-	@$(BIN)/python tests/fuzz/fuzz_validate.py -max_total_time=$(or $(FUZZ_SECONDS),60)
+	@mkdir -p .fuzz
+	@$(BIN)/python tests/fuzz/fuzz_validate.py -max_total_time=$(or $(FUZZ_SECONDS),60) -timeout=10 \
+		-rss_limit_mb=2048 -max_len=8192 -artifact_prefix=.fuzz/ .fuzz tests/data/vamc
 
 bench: $(READY)  ## the benchmarks, as ratios against a peer or a limit
 	@for benchmark in startup validate mutations export quantize; do \
 		echo "== $$benchmark"; $(BIN)/python benchmarks/$$benchmark.py || exit 1; done
 
 clean:  ## remove what the targets made
-	rm -rf $(VENV) demo dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-pinned .fuzz demo dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
