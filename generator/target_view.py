@@ -11,6 +11,7 @@ from vacc_gen.schema.preset import Card
 
 BAR_WIDTH = 10
 GIB = 1 << 30
+MIB = 1 << 20
 
 
 def plan_target(plan: Plan) -> TargetPlan:
@@ -31,7 +32,7 @@ def target_lines(plan: TargetPlan, cards: Sequence[Card] | None = None) -> tuple
     Without a card in the plan it says which of `cards` would do; None stands for all known ones.
     """
     card = plan.card
-    on = f"{card.name} of {gibibytes(card.die_memory_bytes)}, " if card else ""
+    on = f"{card.name} of {binary_size(card.die_memory_bytes)}, " if card else ""
     served = f"tp {plan.heads.tp}, {plan.total_tokens} tokens, {plan.batch} requests at once"
     lines = [f"estimate per die: {on}{served}"]
     known = presets.CARDS.all() if cards is None else cards
@@ -51,13 +52,13 @@ def footprint_line(one: Footprint, card: Card | None, cards: Sequence[Card] = ()
     A line has up to 80 columns, as long as no figure has more than three digits before the point.
     """
     words = (
-        f"weights {gibibytes(one.weights_bytes):>8}  KV cache {gibibytes(one.kv_cache_bytes):>8}"
+        f"weights {binary_size(one.weights_bytes):>8}  KV cache {binary_size(one.kv_cache_bytes):>8}"
     )
     if card is None:
         names = [known.name for known in cards if one.left_bytes(known) >= 0]
         return f"{one.precision.value}  {words}  fits {', '.join(names) or 'no known card'}"
     left = one.left_bytes(card)
-    rest = f"left {gibibytes(left)}" if left >= 0 else f"short {gibibytes(-left)}"
+    rest = f"left {binary_size(left)}" if left >= 0 else f"short {binary_size(-left)}"
     return f"{one.precision.value}  {bar(one, card)}  {words}  {rest}"
 
 
@@ -74,9 +75,9 @@ def bar(one: Footprint, card: Card, width: int = BAR_WIDTH) -> str:
     return f"[{filled:.<{width}}]"
 
 
-def gibibytes(count: int) -> str:
-    """Return a number of bytes in GiB, to a tenth."""
-    return f"{count / GIB:.1f} GiB"
+def binary_size(count: int) -> str:
+    """Return a number of bytes in GiB, to a tenth; in MiB where that would round to nothing."""
+    return f"{count / GIB:.1f} GiB" if count >= GIB / 20 else f"{count / MIB:.1f} MiB"
 
 
 def _cells(count: int, card: Card, width: int) -> int:

@@ -15,7 +15,7 @@ from vacc_gen import presets
 from vacc_gen.generator.choices import Choices
 from vacc_gen.generator.draft import Draft
 from vacc_gen.generator.question import Option, Question
-from vacc_gen.generator.target_view import gibibytes
+from vacc_gen.generator.target_view import binary_size
 from vacc_gen.generator.workspace import is_occupied
 from vacc_gen.schema.errors import UsageError
 from vacc_gen.schema.footprint import TP_CHOICES, footprint
@@ -121,10 +121,10 @@ def _holds(draft: Draft, tp: int) -> str:
         key=lambda one: one.total_bytes,
     )
     if target.card is None:
-        return f"{gibibytes(worst.total_bytes)} a die in {worst.precision.value}"
+        return f"{binary_size(worst.total_bytes)} a die in {worst.precision.value}"
     card = presets.CARDS.find(target.card)
     left = worst.left_bytes(card)
-    state = f"left {gibibytes(left)}" if left >= 0 else f"short {gibibytes(-left)}"
+    state = f"left {binary_size(left)}" if left >= 0 else f"short {binary_size(-left)}"
     return f"{_count_cards(tp, card)}, {state} a die in {worst.precision.value}"
 
 
