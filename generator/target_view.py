@@ -51,9 +51,8 @@ def footprint_line(one: Footprint, card: Card | None, cards: Sequence[Card] = ()
 
     A line has up to 80 columns, as long as no figure has more than three digits before the point.
     """
-    words = (
-        f"weights {binary_size(one.weights_bytes):>8}  KV cache {binary_size(one.kv_cache_bytes):>8}"
-    )
+    weights, cache = binary_size(one.weights_bytes), binary_size(one.kv_cache_bytes)
+    words = f"weights {weights:>8}  KV cache {cache:>8}"
     if card is None:
         names = [known.name for known in cards if one.left_bytes(known) >= 0]
         return f"{one.precision.value}  {words}  fits {', '.join(names) or 'no known card'}"
