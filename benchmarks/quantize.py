@@ -85,17 +85,19 @@ def compare_gptq(options: argparse.Namespace) -> None:
     told = " and ".join(f"{rate:.0f}" for rate in rates)
     print(f"a product of {RATE_SIZE} x {RATE_SIZE} ran at {told} GFLOP/s before, between and after")
     rate = sum(rates) / len(rates)
-    print(f"{'':28}{'s a layer':>12}{'peak GB':>10}{'floor s':>10}")
+    print(f"{'':28}{'s a layer':>12}{'CPU s':>10}{'peak GiB':>10}{'floor s':>10}")
     for name, figures in taken.items():
         floor = operations(tokens, inverts=name != "ours") / rate / 1e9
         seconds = figures["seconds"] / options.layers
-        print(f"{name:28}{seconds:12.1f}{figures['peak_bytes'] / 1e9:10.2f}{floor:10.1f}")
+        cpu, peak = figures["cpu"] / options.layers, figures["peak_bytes"] / 2**30
+        print(f"{name:28}{seconds:12.1f}{cpu:10.1f}{peak:10.2f}{floor:10.1f}")
         for line in figures.get("notes", ()):
             print(f"  {line}")
     if options.peer:
         ours, peer = taken["ours"], taken["gptqmodel"]
         print(
-            f"ours takes {ours['seconds'] / peer['seconds']:.2f} of its time "
+            f"ours takes {ours['seconds'] / peer['seconds']:.2f} of its time, "
+            f"{ours['cpu'] / peer['cpu']:.2f} of its CPU time, "
             f"and {ours['peak_bytes'] / peer['peak_bytes']:.2f} of its memory"
         )
 

@@ -21,10 +21,14 @@ from dataclasses import dataclass
 import torch
 
 from vacc_gen.generator.pipeline.hessian import Hessian
-from vacc_gen.generator.pipeline.quantize import Grid, round_to_nearest
+from vacc_gen.generator.pipeline.quantize import Grid, round_to_nearest, scales_of
 
 BLOCK = 128
 """Inputs between two products with all that were rounded before, as in the paper."""
+
+ROUNDER = 1.5 * 2**23
+"""fp32 numbers of this size have no fraction: adding and taking it away rounds, half to even.
+`round_` does too, in a kernel that may wait for a second thread: 200 times as long, for a row."""
 
 SWEEP_BYTES = 128 << 20
 """Of fp32 rows that are rounded together."""
@@ -74,14 +78,13 @@ class Gptq:
         for first in range(0, outputs, rows_per_sweep):
             rows = slice(first, first + rows_per_sweep)
             wide = weight[rows].to(self._order.device, torch.float32)
-            nearest, row_scales = round_to_nearest(wide, grid)
+            row_scales = scales_of(wide, grid)
             columns = wide.mT[self._order]  # (K, R), in the order of rounding
             measured = slice(-first % step, None, step)
-            vectors = [
-                columns[:, measured].clone(),
-                (wide - grid.restore(nearest, row_scales))[measured].mT[self._order],
-            ]
-            del wide, nearest
+            some = wide[measured].contiguous()
+            nearest = grid.restore(*round_to_nearest(some, grid))
+            vectors = [some.mT[self._order], (some - nearest).mT[self._order]]
+            del wide, some, nearest
             codes[rows] = self._round(columns, row_scales, grid)
             scales[rows] = row_scales
             vectors.append(columns[:, measured])
@@ -133,7 +136,7 @@ class Gptq:
             if k + 1 < len(columns):
                 wanted[k].addmv_(columns[k + 1 :].mT, coupling[k, k + 1 :])
             code = torch.div(wanted[k], scales[k], out=rounded[k])
-            code.round_().clamp_(-max_code, max_code)
+            code.clamp_(-max_code, max_code).add_(ROUNDER).sub_(ROUNDER)
             columns[k].addcmul_(code, scales[k], value=-1)
 
 

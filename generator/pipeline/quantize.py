@@ -78,24 +78,33 @@ class RoundToNearest:
 
 
 def round_to_nearest(rows: torch.Tensor, grid: Grid) -> tuple[torch.Tensor, torch.Tensor]:
-    """Quantize (R, K) floats to codes uint8 (R, K) and scales float32 (R, N).
-
-    A group of zeros gets scale 1, so that no reader divides by zero.
-    """
+    """Quantize (R, K) floats to codes uint8 (R, K) and scales float32 (R, N)."""
     import torch
 
     shape = (rows.shape[0], rows.shape[1] // grid.group_size, grid.group_size)
     groups = torch.empty(shape, device=rows.device)
     groups.copy_(rows.view(shape))
-    # amax and amin: aminmax along an axis takes eight times as long (PyTorch 2.13, CPU).
-    scales = torch.maximum(groups.amax(-1), groups.amin(-1).neg_()).div_(grid.max_code)
-    if grid.per_channel:
-        scales = scales.amax(-1, keepdim=True).repeat(1, scales.shape[1])
-    scales.masked_fill_(scales == 0, 1.0)
+    scales = _scales_of(groups, grid)
     # Divided, not multiplied by a reciprocal: one rounding of fp32 before the one to a code.
     signed = groups.div_(scales.unsqueeze(-1)).round_().to(torch.int8)
     # Bytes wrap around, and int8 is cheaper to cast to than uint8.
     return signed.view(torch.uint8).add_(grid.zero_code).view(rows.shape), scales
+
+
+def scales_of(rows: torch.Tensor, grid: Grid) -> torch.Tensor:
+    """The scales float32 (R, N) of `rows` (R, K), fp32."""
+    return _scales_of(rows.view(len(rows), -1, grid.group_size), grid)
+
+
+def _scales_of(groups: torch.Tensor, grid: Grid) -> torch.Tensor:
+    """The scales (R, N) of `groups` fp32 (R, N, G); 1 for zeros, so that no reader divides by 0."""
+    import torch
+
+    # amax and amin: aminmax along an axis takes eight times as long (PyTorch 2.13, CPU).
+    scales = torch.maximum(groups.amax(-1), groups.amin(-1).neg_()).div_(grid.max_code)
+    if grid.per_channel:
+        scales = scales.amax(-1, keepdim=True).repeat(1, scales.shape[1])
+    return scales.masked_fill_(scales == 0, 1.0)
 
 
 def pack(codes: torch.Tensor, bits: int) -> torch.Tensor:
