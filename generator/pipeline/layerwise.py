@@ -35,6 +35,9 @@ from vacc_gen.schema.precision import Quantization
 BATCH_TOKENS = 2048
 """Tokens that go through a layer at once: products of this height run at full speed."""
 
+SCORES_BYTES = 160 << 20
+"""Of attention scores at once; a few copies of them come and go."""
+
 THREADED_INPUTS = 1024
 """Inputs of the widest layer from which on more than one thread is used: for less, threads wait for
 each other longer than they work, ten times as long on a busy machine."""
@@ -174,13 +177,15 @@ class GptqQuantizer:
 
     def _hessians(self, block: Block, stage: Stage) -> dict[tuple[str, ...], Hessian]:
         """Run the windows through the block until every set of `stage` has had its inputs."""
-        hessians = {names: Hessian(block.linears[names[0]].inputs, self._device) for names in stage}
+        hessians: dict[tuple[str, ...], Hessian] = {}
         waiting: set[tuple[str, ...]] = set()
 
         def listen(names: tuple[str, ...]) -> Callable[..., None]:
             def hear(_module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
-                x = inputs[0]
-                hessians[names].add(x.reshape(-1, x.shape[-1]))
+                x = inputs[0].reshape(-1, inputs[0].shape[-1])
+                if names not in hessians:  # not before: attention has large matrices of its own
+                    hessians[names] = Hessian(x.shape[1], self._device)
+                hessians[names].add(x)
                 waiting.discard(names)
                 if not waiting:
                     raise _EnoughError
@@ -197,7 +202,8 @@ class GptqQuantizer:
                     block.run(states, self._arguments)
                 except _EnoughError:
                     continue
-                raise StageError(f"layer {block.layer} does not use {' and '.join(*waiting)}")
+                unused = [name for names in waiting for name in names]
+                raise StageError(f"layer {block.layer} does not use {' and '.join(unused)}")
         finally:
             for hook in hooks:
                 hook.remove()
@@ -209,8 +215,10 @@ class GptqQuantizer:
 
     def _batches(self) -> Iterator[tuple[int, torch.Tensor]]:
         assert self._states is not None
-        windows = max(1, BATCH_TOKENS // self._windows.shape[1])
-        for first, states in self._states.batches(windows):
+        tokens = self._windows.shape[1]
+        scores_bytes = 4 * tokens**2 * self._checkpoint.architecture.geometry.attention_heads
+        windows = min(BATCH_TOKENS // tokens, SCORES_BYTES // scores_bytes)
+        for first, states in self._states.batches(max(1, windows)):
             yield first, states.to(self._device)
 
     def _embed(self) -> Activations:
