@@ -201,7 +201,7 @@ def model_in_name(subject: Subject) -> Iterator[Finding]:
         yield Finding(subject.span("name"), f"the name says {conflict}, the checkpoint is {model}")
         return
     file = basename(subject.document.path)
-    conflict = _conflict(file.rsplit(".", 1)[0], model)
+    conflict = _conflict(file.rsplit(".", 1)[0], model, by_series=True)
     if conflict:
         yield Finding(
             subject.span("frontend", "checkpoint"),
@@ -234,11 +234,18 @@ def _versions(text: str) -> dict[str, set[str]]:
     return found
 
 
-def _conflict(one: str, other: str) -> str | None:
-    """Return the word and version in `one` that `other` has in another version, or None."""
+def _conflict(one: str, other: str, by_series: bool = False) -> str | None:
+    """Return the word and version in `one` that `other` has in another version, or None.
+
+    `by_series`, 2 in `one` stands for 2.5 in `other` too: a file is called by the architecture,
+    hf_qwen2 for a Qwen2.5.
+    """
     ours, theirs = _versions(one), _versions(other)
     for word, versions in ours.items():
-        if word in theirs and not versions & theirs[word]:
+        known = theirs.get(word, set())
+        if by_series:
+            known = known | {version.partition(".")[0] for version in known}
+        if known and not versions & known:
             return f"{word}{min(versions)}"
     return None
 
