@@ -5,8 +5,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-# The CPU build; an unpinned torch brings several gigabytes of CUDA.
-TORCH := torch==2.13.0
+# Any build will do; a CPU build spares gigabytes of CUDA.
+TORCH ?= torch==2.13.0
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-slow test-pinned lint format docs bench fuzz clean

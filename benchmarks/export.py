@@ -114,9 +114,10 @@ def read_cast_write(checkpoint: Path, out: Path) -> None:
 
     torch.set_num_threads(1)
     out.mkdir()
-    buffer = bytearray(CHUNK_BYTES)
+    # A tensor's own memory is aligned; reading into a bytearray took nearly twice the CPU.
+    source = torch.empty(CHUNK_BYTES // 2, dtype=torch.bfloat16)
+    buffer = memoryview(source.view(torch.uint8).numpy())
     cast = torch.empty(CHUNK_BYTES // 2, dtype=torch.float16)
-    source = torch.frombuffer(buffer, dtype=torch.bfloat16)
     with (out / "weights.bin").open("wb", buffering=0) as written:
         for shard in sorted(checkpoint.glob("*.safetensors")):
             with shard.open("rb", buffering=0) as stream:
