@@ -24,6 +24,12 @@ MAX_PROBLEMS = 500
 MAX_DEPTH = 64
 """Deepest nesting; a healthy config has seven levels."""
 
+MAX_NUMBER_CHARACTERS = 64
+"""Longest number that is made a value; PyYAML takes minutes for a long `1:59:59...`."""
+
+MAX_INT_BITS = 64
+"""Largest integer that is told from an impossible one; beyond it, floats and messages fail."""
+
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 _MERGE_TAG = "tag:yaml.org,2002:merge"
@@ -131,12 +137,12 @@ class _Reader:
 
     def _take(self, event: Any) -> None:
         if isinstance(event, yaml.ScalarEvent):
-            self._check_tag(event)
+            refused = self._refuses_tag(event)
             self._count(event)
-            value, is_merge = self._scalar(event)
-            self._add(Node(value, self._span(event)), event.anchor, is_merge)
+            node, is_merge = self._scalar(event, refused)
+            self._add(node, event.anchor, is_merge)
         elif isinstance(event, (yaml.MappingStartEvent, yaml.SequenceStartEvent)):
-            self._check_tag(event)
+            refused = self._refuses_tag(event)
             if len(self.frames) >= MAX_DEPTH:
                 self._problem("too-deep", self._span(event), limit=MAX_DEPTH)
                 raise _Stop
@@ -145,7 +151,9 @@ class _Reader:
             empty: Any = {} if isinstance(event, yaml.MappingStartEvent) else []
             if event.anchor:
                 self.anchors[event.anchor] = None
-            self.frames.append(_Frame(Node(empty, self._span(event)), event.anchor, size_before))
+            node = Node(empty, self._span(event))
+            node.rejected = refused and bool(self.frames)
+            self.frames.append(_Frame(node, event.anchor, size_before))
         elif isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent)):
             frame = self.frames.pop()
             self._close(frame, event)
@@ -159,9 +167,11 @@ class _Reader:
             self._problem("too-many", self._span(event), limit=MAX_NODES, alias=size > 1)
             raise _Stop
 
-    def _check_tag(self, event: Any) -> None:
-        if event.tag is not None and event.tag != "!" and event.tag not in _PLAIN_TAGS:
-            self._problem("tag", self._tag_span(event), tag=_short_tag(event.tag))
+    def _refuses_tag(self, event: Any) -> bool:
+        if event.tag is None or event.tag == "!" or event.tag in _PLAIN_TAGS:
+            return False
+        self._problem("tag", self._tag_span(event), tag=_short_tag(event.tag))
+        return True
 
     def _span(self, event: Any) -> Span:
         start, end = event.start_mark, event.end_mark
@@ -182,25 +192,35 @@ class _Reader:
         width = found.end() - found.start()
         return Span(span.line, column, span.line, column + width, *found.span())
 
-    def _scalar(self, event: Any) -> tuple[Any, bool]:
+    def _scalar(self, event: Any, refused: bool) -> tuple[Node, bool]:
         """Return the value as PyYAML constructs it, and whether it is the merge key `<<`."""
         loader, tag = self.loader, event.tag
+        node = Node(event.value, self._span(event))
+        if refused:
+            node.rejected = True
+            return node, False
         if tag is None or tag == "!":
             tag = loader.resolve(yaml.ScalarNode, event.value, event.implicit)
-        if tag == "tag:yaml.org,2002:str":
-            return event.value, False
         if tag == _MERGE_TAG:
-            return event.value, True
+            return node, True
         construct = loader.yaml_constructors.get(tag)
-        if tag not in _PLAIN_TAGS and tag != _TAG_PREFIX + "timestamp":
-            construct = None
-        if construct is None:
-            return event.value, False
-        try:
-            return construct(loader, yaml.ScalarNode(tag, event.value)), False
-        except (ValueError, OverflowError, KeyError, IndexError, yaml.YAMLError):
-            self._problem("bad-scalar", self._span(event), text=event.value, tag=_short_tag(tag))
-            return event.value, False
+        if construct is None or tag == _TAG_PREFIX + "str":
+            return node, False
+        is_number = tag in (_TAG_PREFIX + "int", _TAG_PREFIX + "float")
+        too_large = is_number and len(event.value) > MAX_NUMBER_CHARACTERS
+        if not too_large:
+            try:
+                value = construct(loader, yaml.ScalarNode(tag, event.value))
+            except (ValueError, OverflowError, LookupError, AttributeError, yaml.YAMLError):
+                value = node
+            too_large = isinstance(value, int) and value.bit_length() > MAX_INT_BITS
+            if value is not node and not too_large:
+                node.value = value
+                return node, False
+        node.rejected = True
+        facts = {"text": event.value, "tag": _short_tag(tag), "too_large": too_large}
+        self._problem("bad-scalar", node.span, **facts)
+        return node, False
 
     def _alias(self, event: Any) -> None:
         known = self.anchors.get(event.anchor, ())
@@ -227,6 +247,8 @@ class _Reader:
         frame = self.frames[-1]
         if not frame.is_mapping:
             frame.node.value.append(node)
+            if node.rejected and not isinstance(node.value, dict):
+                frame.node.rejected = True  # a list of numbers, one of which is none
         elif frame.key is None:
             frame.key = (self._key(node, is_merge), node.span)
         else:

@@ -36,7 +36,7 @@ class Node:
     def __init__(self, value: Any, span: Span) -> None:
         self.value = value
         self.span = span
-        self.rejected = False  # set by the structural check: rules must not look inside
+        self.rejected = False  # told as wrong already: nobody must look inside
 
     def plain(self) -> Any:
         """Return the value without places, as PyYAML would load it."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from vacc_gen.schema import edits
 from vacc_gen.schema.diagnostics import Severity
-from vacc_gen.schema.document import Problem
+from vacc_gen.schema.document import Problem, load
 from vacc_gen.schema.rules import rule
 from vacc_gen.schema.rules._wording import NAMES, as_written, dotted, in_section, kind_of, plain
 from vacc_gen.schema.subject import Finding, Subject
@@ -142,14 +142,11 @@ def _conversion(
     """Return how to write a value of the wrong type rightly, where that can be known."""
     written = subject.document.text[problem.span.start : problem.span.end]
     if isinstance(value, str):
-        import yaml
-
-        try:
-            meant = yaml.safe_load(value)
-        except (yaml.YAMLError, ValueError):
+        meant = load(value)
+        if meant.problems or meant.root is None:
             return None, None
         for name in expected:
-            if name != "string" and is_type(meant, name):
+            if name != "string" and is_type(meant.root.value, name):
                 return f"write {value} without quotes", edits.replace(problem.span, value)
         return None, None
     if "string" in expected and not isinstance(value, (dict, list)) and "\n" not in written:

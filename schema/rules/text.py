@@ -267,12 +267,13 @@ def impossible_value(subject: Subject) -> Iterator[Finding]:
         name: "2024-13-45"
     """
     for problem in subject.problems["bad-scalar"]:
-        text, kind = problem.facts["text"][:40], problem.facts["tag"].strip("!")
-        yield Finding(
-            problem.span,
-            f"`{text}` looks like a {kind} and is none",
-            "put it in quotes if it is text",
-        )
+        text, kind = problem.facts["text"], problem.facts["tag"].strip("!")
+        shown = text if len(text) <= 40 else text[:37] + "..."
+        article = "an" if kind == "int" else "a"
+        why = f"looks like {article} {kind} and is none"
+        if problem.facts["too_large"]:
+            why = "is a number too large for any config"
+        yield Finding(problem.span, f"`{shown}` {why}", "put it in quotes if it is text")
 
 
 @rule(

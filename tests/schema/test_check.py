@@ -257,3 +257,28 @@ def test_odd_numbers_and_names_are_told():
     )
     lines = [line for line, code in found(text) if code == "VG103"]
     assert lines == [1, 2, 2, 2, 2, 4]
+
+
+@pytest.mark.parametrize(
+    ("value", "code"),
+    [
+        ("9" * 400, "VG010"),
+        ("0x" + "f" * 20_000, "VG010"),
+        ("2024-13-45", "VG010"),
+        ("!!timestamp 'x'", "VG007"),
+        ("!include [x]", "VG007"),
+        ("!include {a: x}", "VG007"),
+        ("'" + "9" * 400 + "'", "VG103"),
+        ("'" + "[" * 5000 + "'", "VG103"),
+        ("'1" + ":59" * 5000 + "'", "VG103"),
+    ],
+    ids=lambda value: value[:16],
+)
+def test_an_impossible_value_is_one_mistake(value, code):
+    assert found(with_change(FALCON, "tp: 4", f"tp: {value}")) == [(10, code)]
+
+
+def test_a_length_too_large_is_one_mistake():
+    text = with_change(FALCON, "[[1024], [2048]]", f"[[{'9' * 400}], [2048]]")
+    ((_, _, message, _),) = told(text)
+    assert message == f"`{'9' * 37}...` is a number too large for any config"

@@ -197,7 +197,11 @@ def test_no_bytes_make_it_raise(source):
 
 
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=8) | st.floats(allow_nan=False),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**64) + 1, 2**64 - 1)
+    | st.text(max_size=8)
+    | st.floats(allow_nan=False),
     lambda inner: (
         st.lists(inner, max_size=3) | st.dictionaries(st.text("abc", min_size=1), inner, max_size=3)
     ),
@@ -210,3 +214,32 @@ VALUES = st.recursive(
 def test_what_pyyaml_writes_is_read_back(values, flow):
     text = yaml.safe_dump(values, default_flow_style=flow)
     assert load(text).values == yaml.safe_load(text)
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        "9" * 400,
+        "0x" + "f" * 300,
+        "0x" + "f" * 20_000,
+        "0b" + "1" * 2000,
+        "1" + ":59" * 300_000,
+        "1" + ":59" * 400 + ".5",
+        "0x1" + "0" * 16,
+    ],
+    ids=lambda number: f"{number[:4]}-{len(number)}",
+)
+@pytest.mark.parametrize(
+    "form", ["tp: {}\n", "name: {}\n", "a: [[{}], [2048]]\n", "tp: !!int {}\n"]
+)
+def test_a_number_too_large_is_told_and_not_made(form, number, loader):
+    document = load(form.format(number))
+    assert [problem.kind for problem in document.problems] == ["bad-scalar"]
+    (entry,) = document.root.value.values()
+    assert entry.node.rejected
+
+
+def test_a_value_with_a_refused_tag_is_not_made(loader):
+    document = load('tp: !!timestamp "x"\n')
+    assert [problem.kind for problem in document.problems] == ["tag"]
+    assert document.node("tp").rejected
