@@ -69,6 +69,8 @@ class _Wizard:
     def __init__(self, interview: Interview) -> None:
         self._interview = interview
         self._page: Page | None = None
+        self._offered: str | None = None
+        """What stands in the field and was not typed; None where it was."""
         self._field = Buffer(multiline=False, on_text_changed=self._typed)
         self._field_window = Window(BufferControl(self._field), height=1)
         self._list_control = FormattedTextControl(
@@ -94,8 +96,10 @@ class _Wizard:
     def _show_text(self) -> None:
         text = self._page.text if self._page else ""
         self._field.set_document(Document(text), bypass_readonly=True)
+        self._offered = text
 
     def _typed(self, field: Buffer) -> None:
+        self._offered = None
         if self._page:
             self._page.type(field.text)
 
@@ -234,6 +238,7 @@ class _Wizard:
         keys.add("pageup")(lambda event: self._step(-10))
         keys.add("pagedown")(lambda event: self._step(10))
         keys.add("tab")(lambda event: self._complete())
+        keys.add(Keys.Any, filter=Condition(self._is_replaced))(lambda event: self._retype(event))
         keys.add(" ", filter=several)(lambda event: self._toggle())
         keys.add(Keys.BracketedPaste)(lambda event: self._paste(event.data))
         keys.add("c-c")(_leave)
@@ -265,7 +270,18 @@ class _Wizard:
         if self._page:
             self._page.toggle()
 
+    def _is_replaced(self) -> bool:
+        """Whether what is typed takes the place of an offered number, as in a selected field."""
+        is_number = self._page is not None and self._page.question.kind == "number"
+        at_end = self._field.document.is_cursor_at_the_end
+        return is_number and at_end and self._field.text == self._offered
+
+    def _retype(self, event: KeyPressEvent) -> None:
+        self._field.set_document(Document(event.data))
+
     def _paste(self, text: str) -> None:
+        if self._is_replaced():
+            self._field.reset()
         if self._has_field():
             self._field.insert_text(text.strip().partition("\n")[0].rstrip("\r"))
 

@@ -169,6 +169,27 @@ def test_going_back_offers_what_was_answered(wizard, tmp_path):
     assert said_in_one_line(wizard) == command.split()
 
 
+def test_a_number_that_is_typed_replaces_the_one_offered(wizard):
+    wizard = wizard()
+    go_on(wizard, *PROMPTS[:4])
+    wizard.wait_for("> 4 ")
+    wizard.send("2")
+    wizard.wait_for("tp 2,")
+    wizard.send("\x7f1", "6", ENTER)
+    wizard.wait_for("How long may a prompt")
+    wizard.send(DOWN)
+    wizard.wait_for("> 2048")
+    wizard.send("5", "12", ENTER)
+    wizard.wait_for("How long may prompt and answer")
+    wizard.send("\x1b[200~1024\n\x1b[201~")
+    wizard.wait_for("> 1024")
+    wizard.send("\x7f", "\x7f", "\x7f", "\x7f", "2048", "\x1b[D", "\x7f", "3", ENTER)
+    wizard.wait_for("total 2038")
+    wizard.send(CTRL_C)
+    assert wizard.exit_code() == 130
+    assert "Traceback" not in wizard.after_wizard
+
+
 def test_an_answer_that_holds_no_longer_is_not_offered(wizard):
     """A calibration set answers a question that fp16 alone does not ask."""
     wizard = wizard()
