@@ -47,6 +47,7 @@ class Page:
         self.text = suggestion if self.is_typed else ""
         self.taken = set(suggestion.split()) if question.kind == "several" else set()
         self._typed = self.text
+        self._sought = ""
         self.cursor = self._row_of(suggestion)
 
     @property
@@ -97,6 +98,7 @@ class Page:
     def step(self, rows: int) -> None:
         """Go up or down in what is offered, and put it into the field of a typed answer."""
         offered = self.rows
+        self._sought = ""
         if not offered:
             return
         if self.question.kind == "number":
@@ -105,6 +107,17 @@ class Page:
             self.cursor = min(max(self.cursor + rows, 0), len(offered) - 1)
         if self.is_typed:
             self.text = offered[self.cursor].value
+
+    def seek(self, letter: str) -> None:
+        """Go to the first option that begins with the letters sought since the last step.
+
+        Where none does, the letter begins anew; where none begins with it, nothing moves.
+        """
+        for sought in (self._sought + letter, letter):
+            for row, option in enumerate(self._options):
+                if option.value.casefold().startswith(sought.casefold()):
+                    self.cursor, self._sought = row, sought
+                    return
 
     def toggle(self) -> None:
         """Take or leave the option at the cursor."""

@@ -239,6 +239,7 @@ class _Wizard:
         keys.add("pagedown")(lambda event: self._step(10))
         keys.add("tab")(lambda event: self._complete())
         keys.add(Keys.Any, filter=Condition(self._is_replaced))(lambda event: self._retype(event))
+        keys.add(Keys.Any, filter=~Condition(self._has_field))(lambda event: self._seek(event.data))
         keys.add(" ", filter=several)(lambda event: self._toggle())
         keys.add(Keys.BracketedPaste)(lambda event: self._paste(event.data))
         keys.add("c-c")(_leave)
@@ -260,6 +261,10 @@ class _Wizard:
         if self._page:
             self._page.step(rows)
             self._show_text()
+
+    def _seek(self, letter: str) -> None:
+        if self._page:
+            self._page.seek(letter)
 
     def _complete(self) -> None:
         if self._page:

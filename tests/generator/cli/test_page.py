@@ -67,6 +67,21 @@ def test_search_takes_words_of_name_summary_and_repository():
     assert len(page.rows) > 100
 
 
+def test_letters_seek_the_option_that_begins_so():
+    page = page_of("card")
+    for letter in "va16":
+        page.seek(letter)
+    assert page.value == "VA16"
+    page.seek("#")
+    assert page.value == "VA16"
+    page.seek("N")
+    assert page.value == "not decided"
+    page.seek("v")
+    page.step(-1)
+    page.seek("a")
+    assert page.value == "not decided"
+
+
 def test_numbers_step_to_what_is_offered_next():
     page = page_of("tp")
     assert page.text == "4"

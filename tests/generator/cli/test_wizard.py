@@ -190,6 +190,25 @@ def test_a_number_that_is_typed_replaces_the_one_offered(wizard):
     assert "Traceback" not in wizard.after_wizard
 
 
+def test_typing_goes_to_the_option_that_begins_so(wizard):
+    wizard = wizard()
+    go_on(wizard, *PROMPTS[:2])
+    wizard.wait_for("Which precisions?")
+    wizard.send("K", SPACE)
+    wizard.wait_for("> [x] kv8")
+    wizard.send(ENTER)
+    wizard.wait_for("Which card")
+    wizard.send("va10")
+    wizard.wait_for("> VA10")
+    wizard.send(ENTER)
+    go_on(wizard, *PROMPTS[4:7])
+    wizard.wait_for("What matters more?")
+    wizard.send("la", ENTER)
+    wizard.wait_for("optimize for  latency")
+    wizard.send(CTRL_C)
+    assert wizard.exit_code() == 130
+
+
 def test_an_answer_that_holds_no_longer_is_not_offered(wizard):
     """A calibration set answers a question that fp16 alone does not ask."""
     wizard = wizard()
