@@ -146,18 +146,18 @@ class Choices:
         if preset.geometry_source.verified:
             raise CheckpointError(
                 f"{folder} is no {preset.name}: {difference}",
-                hint="leave --model out to take the preset that fits",
+                hint="name no model, and the preset that fits is taken",
             )
         return preset, (*notes, f"the preset was not sure; config.json wins: {difference}")
 
     def _target(self, preset: ModelPreset) -> Target:
         recommended = preset.recommended
-        prefill = _length("--prefill", self.prefill, recommended.prefill)
-        total = _length("--total", self.total, recommended.total)
+        prefill = _length("prefill", self.prefill, recommended.prefill)
+        total = _length("total", self.total, recommended.total)
         if prefill > total:
             raise UsageError(
                 f"a prompt of {prefill} tokens does not fit a total of {total}",
-                hint=f"--total counts prompt and answer: {prefill} or more",
+                hint=f"the total counts prompt and answer: {prefill} or more",
             )
         return Target(
             card=None if self.card is None else presets.CARDS.find(self.card).name,
@@ -239,7 +239,7 @@ def _environment(name: str) -> Environment:
     return Environment.model_validate({"preset": preset.name, "python": preset.python})
 
 
-def _length(option: str, chosen: int | None, recommended: int) -> int:
+def _length(name: str, chosen: int | None, recommended: int) -> int:
     if chosen is None:
         return recommended
     if chosen >= LENGTH_STEP_TOKENS and chosen % LENGTH_STEP_TOKENS == 0:
@@ -247,7 +247,7 @@ def _length(option: str, chosen: int | None, recommended: int) -> int:
     below = chosen // LENGTH_STEP_TOKENS * LENGTH_STEP_TOKENS
     near = [length for length in (below, below + LENGTH_STEP_TOKENS) if length > 0]
     raise UsageError(
-        f"{option} {chosen} is not a multiple of {LENGTH_STEP_TOKENS}",
+        f"{name} {chosen} is not a multiple of {LENGTH_STEP_TOKENS}",
         hint=f"nearest: {' and '.join(str(length) for length in near or [LENGTH_STEP_TOKENS])}",
     )
 

@@ -261,6 +261,7 @@ def test_what_cannot_be_is_said_at_once_and_goes_no_further(wizard, tmp_path):
     wizard.wait_for("How long may a prompt")
     wizard.send(CTRL_U, "1000", ENTER)
     wizard.wait_for("nearest: 992 and 1008")
+    assert "--prefill" not in wizard.screen
     wizard.send(CTRL_U, "1008", ENTER)
     wizard.wait_for("How long may prompt and answer")
     wizard.send(CTRL_U, "512", ENTER)
