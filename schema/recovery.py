@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from vacc_gen.schema import structure
 from vacc_gen.schema.document import Document, Problem, Span, load
+from vacc_gen.schema.reader import MAX_PROBLEMS
 from vacc_gen.schema.walk import Schema, packaged_schema
 
 REACH_LINES = 6
@@ -158,9 +159,12 @@ def _without_tabs(document: Document, problem: Problem, schema: Schema) -> Repai
     if not load(text).complete and numbers[0] > problem.span.line:
         return None  # the tabs are behind the error, and not its cause
     document.problems.remove(problem)
-    for number in numbers:
+    for told, number in enumerate(numbers):
         start, line = document.line_start(number), document.lines[number - 1]
         width = len(line) - len(line.lstrip(" \t"))
         span = Span(number, 1, number, width + 1, start, start + width)
+        if told == MAX_PROBLEMS:
+            document.problems.append(Problem("too-many-problems", span, {"limit": MAX_PROBLEMS}))
+            break
         document.problems.append(Problem("tab", span, {"blanks": " " * _indent(lines[number - 1])}))
     return Repaired(text, frozenset(numbers))

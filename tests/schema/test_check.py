@@ -11,6 +11,7 @@ from tests.schema.published import FOLDER, PATHS
 from vacc_gen.schema.check import Selection, check_paths, check_text, kind_of
 from vacc_gen.schema.diagnostics import Diagnostic, Severity, has_errors
 from vacc_gen.schema.document import load
+from vacc_gen.schema.reader import MAX_PROBLEMS
 
 FALCON = (FOLDER / "llm/falcon/build_in/build/hf_falcon_int8.yaml").read_text(encoding="utf-8")
 IMAGES = (FOLDER / "cv/classification/cspnet/build_in/build/timm_cspnet.yaml").read_text("utf-8")
@@ -282,3 +283,8 @@ def test_a_length_too_large_is_one_mistake():
     text = with_change(FALCON, "[[1024], [2048]]", f"[[{'9' * 400}], [2048]]")
     ((_, _, message, _),) = told(text)
     assert message == f"`{'9' * 37}...` is a number too large for any config"
+
+
+def test_tabs_beyond_count_are_told_once():
+    codes = [code for _, code in found("frontend:\n" + "\ttype: onnx\n" * 600)]
+    assert (codes.count("VG011"), codes.count("VG004")) == (MAX_PROBLEMS, 1)
