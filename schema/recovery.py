@@ -26,6 +26,9 @@ MOST_MISTAKES = 3
 BUDGET_CHARACTERS = 1_000_000
 """How much text is read for trials; a published config of 4 kB takes about half of it."""
 
+MISSING_BLANK = re.compile(r"^(\s*(?:- )?[\w.-]+)(?::(?=\S)|\uff1a\s*)")
+"""A key whose colon has no blank behind it, `tp:4`, or is a full-width one."""
+
 
 class Repaired(NamedTuple):
     """A text that can be read, and the lines (from 1) that were changed."""
@@ -92,6 +95,8 @@ def _changes(document: Document, problem: Problem) -> Iterator[_Change]:
             yield _Change(
                 number, re.sub(r"^(\s*(?:- )?[\w.-]+)", r"\1:", line, count=1), "colon", 1
             )
+        if MISSING_BLANK.match(line):
+            yield _Change(number, MISSING_BLANK.sub(r"\1: ", line), "blank", 0)
         for bracket in "]}\"'":
             yield _Change(number, line.rstrip() + bracket, "closing", 1)
 

@@ -8,6 +8,7 @@ from typing import Any
 from vacc_gen.schema import edits
 from vacc_gen.schema.diagnostics import Severity
 from vacc_gen.schema.document import Problem, load
+from vacc_gen.schema.recovery import MISSING_BLANK
 from vacc_gen.schema.rules import rule
 from vacc_gen.schema.rules._wording import NAMES, as_written, dotted, in_section, kind_of, plain
 from vacc_gen.schema.subject import Finding, Subject
@@ -142,6 +143,10 @@ def _conversion(
     """Return how to write a value of the wrong type rightly, where that can be known."""
     written = subject.document.text[problem.span.start : problem.span.end]
     if isinstance(value, str):
+        key = MISSING_BLANK.match(written) if "object" in expected else None
+        if key and "\n" not in written:
+            text = MISSING_BLANK.sub(r"\1: ", written)
+            return "a blank is missing after `:`", edits.replace(problem.span, text)
         meant = load(value)
         if meant.problems or meant.root is None:
             return None, None

@@ -13,6 +13,7 @@ from vacc_gen.schema.subject import Finding, Subject
 _CAUSES = {
     "indentation": "the indentation does not match the lines around it",
     "colon": "a `:` is missing after the key",
+    "blank": "a blank is missing after `:`",
     "closing": "a bracket or a quote is not closed",
 }
 _PLAINER = (

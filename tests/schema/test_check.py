@@ -288,3 +288,22 @@ def test_a_length_too_large_is_one_mistake():
 def test_tabs_beyond_count_are_told_once():
     codes = [code for _, code in found("frontend:\n" + "\ttype: onnx\n" * 600)]
     assert (codes.count("VG011"), codes.count("VG004")) == (MAX_PROBLEMS, 1)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        ("tp: 4", "tp:4", 10),
+        ("tp: 4", "tp\uff1a 4", 10),
+        ("name: ", "name:", 1),
+        ("checkpoint: ", "checkpoint:", 4),
+        ("dtype: int8", "dtype:int8", 18),
+        ("path: ./", "path:./", 25),
+        ("  type: w8", "  type:w8", 14),
+        ("input_ids: ", "input_ids:", 8),
+    ],
+)
+def test_a_blank_missing_after_the_colon_is_one_mistake(old, new, line):
+    ((at, _, *words),) = told(with_change(FALCON, old, new))
+    assert at == line
+    assert "a blank is missing after `:`" in " ".join(words)
