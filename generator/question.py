@@ -34,6 +34,8 @@ class Question:
     choose: Callable[[Choices, str], Choices]
     """The choices with those that an answer makes. Raises UsageError where it cannot be read."""
     default: Callable[[Draft | None], str]
+    advice: Callable[[Draft | None], str] = lambda draft: ""
+    """What follows `help`, by what was answered before."""
     options: Callable[[Draft | None], Sequence[Option]] = lambda draft: ()
     given: Callable[[Choices], object] = lambda choices: None
     """The answer that choices hold already, or None."""

@@ -246,8 +246,8 @@ QUESTIONS = (
     Question(
         name="checkpoint",
         prompt="Where are its weights?",
-        help="Folder with config.json, tokenizer.json and safetensors shards. "
-        "Leave it empty to say it later, in vacc.yaml.",
+        help="Folder with config.json, tokenizer.json and safetensors shards.",
+        advice=lambda draft: "Leave it empty to say it later, in vacc.yaml." if draft else "",
         kind="folder",
         choose=_choose_checkpoint,
         default=_weights_here,

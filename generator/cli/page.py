@@ -51,6 +51,11 @@ class Page:
         self.cursor = self._row_of(suggestion)
 
     @property
+    def help(self) -> str:
+        """What is said of the question, by what was answered before."""
+        return f"{self.question.help} {self.question.advice(self._interview.draft)}".rstrip()
+
+    @property
     def is_typed(self) -> bool:
         """Whether the answer itself stands in a field."""
         return self.question.kind in ("number", "file", "folder")

@@ -151,8 +151,8 @@ class _Wizard:
     def _prompt(self) -> Lines:
         if self._page is None:
             return [("", ""), ("class:title", "Make it? Nothing is written yet.")]
-        question = self._page.question
-        return [("", ""), ("class:title", question.prompt), ("class:note", question.help)]
+        prompt = self._page.question.prompt
+        return [("", ""), ("class:title", prompt), ("class:note", self._page.help)]
 
     def _rows(self) -> StyleAndTextTuples:
         if self._page is None:

@@ -2,6 +2,7 @@ import pytest
 
 from vacc_gen.generator.cli.page import Page, matching_paths
 from vacc_gen.generator.interview import Interview
+from vacc_gen.generator.wizard import FROM_CHECKPOINT
 
 
 @pytest.fixture(autouse=True)
@@ -80,6 +81,16 @@ def test_letters_seek_the_option_that_begins_so():
     page.step(-1)
     page.seek("a")
     assert page.value == "not decided"
+
+
+def test_weights_are_said_later_only_where_the_model_was_said():
+    assert "Leave it empty" in page_of("checkpoint").help
+    interview = Interview()
+    interview.answer(FROM_CHECKPOINT)
+    page = Page(interview)
+    assert page.help == "Folder with config.json, tokenizer.json and safetensors shards."
+    page.type("")
+    assert page.meaning.error is not None
 
 
 def test_numbers_step_to_what_is_offered_next():
