@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -185,8 +186,19 @@ def unknown_value(subject: Subject) -> Iterator[Finding]:
         one_of = ", ".join(plain(option) for option in allowed)
         listed = f"one of {one_of}" if len(allowed) > 1 else f"it is always {one_of}"
         hint = f"did you mean `{meant}`? ({listed})" if meant else listed
-        fix = edits.replace(problem.span, meant) if meant else None
+        fix = None
+        if meant:
+            fix = edits.replace(problem.span, meant, safe=not _another_number(value, meant))
         yield Finding(problem.span, f"unknown value {as_written(value)} for `{where}`", hint, fix)
+
+
+def _another_number(value: str, meant: str) -> bool:
+    """Whether values differ in their digits alone: int4 is a wish, and no slip for int8."""
+    (letters, digits), (meant_letters, meant_digits) = (
+        (re.sub(r"[\W\d_]", "", text.lower()), sorted(re.findall(r"\d", text)))
+        for text in (value, meant)
+    )
+    return letters == meant_letters and digits != meant_digits
 
 
 @rule(

@@ -307,3 +307,19 @@ def test_a_blank_missing_after_the_colon_is_one_mistake(old, new, line):
     ((at, _, *words),) = told(with_change(FALCON, old, new))
     assert at == line
     assert "a blank is missing after `:`" in " ".join(words)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "safe"),
+    [
+        ("dtype: int8", "dtype: int4", False),
+        ("w8a16_gptq", "w4a16_gptq", False),
+        ("dtype: int8", "dtype: INT8", True),
+        ("w8a16_gptq", "w8a16_gtpq", True),
+        ("w8a16_gptq", "w8a61-gptq", True),
+    ],
+)
+def test_another_number_of_bits_is_not_fixed_unasked(old, new, safe):
+    (one,) = check_text(with_change(FALCON, old, new), "x.yaml")
+    assert one.hint.startswith(f"did you mean `{old.removeprefix('dtype: ')}`?")
+    assert one.fix.safe is safe
