@@ -11,6 +11,7 @@ from vacc_gen.generator.backends.session import available_bytes
 from vacc_gen.generator.backends.vamc import EXECUTABLE
 from vacc_gen.generator.doctor.check import Check, State
 from vacc_gen.generator.doctor.need import Need
+from vacc_gen.generator.figures import size_text
 from vacc_gen.generator.pipeline.interpreter import ask
 from vacc_gen.generator.plan import Plan
 from vacc_gen.schema.pins import parse_version
@@ -108,7 +109,7 @@ def room(folder: Path, need: Need) -> Iterator[Check]:
         ("memory", need.memory_bytes, available_bytes(), "available"),
     ):
         figures = (
-            f"{_gigabytes(has_bytes)} {where}; this build takes about {_gigabytes(needed_bytes)}"
+            f"{size_text(has_bytes)} {where}; this build takes about {size_text(needed_bytes)}"
         )
         if needed_bytes <= has_bytes:
             yield Check(SECTION, name, State.OK, figures)
@@ -143,12 +144,8 @@ def gpu(python: Path | None, plan: Plan) -> Iterator[Check]:
     gpus = answer.values["gpus"]
     index = int(str(device).partition(":")[2] or 0)
     if index < len(gpus):
-        memory = _gigabytes(gpus[index]["memory_bytes"])
+        memory = size_text(gpus[index]["memory_bytes"])
         yield Check(SECTION, "GPU", State.OK, f"{device}: {gpus[index]['name']}, {memory}")
     else:
         found = f"PyTorch sees {len(gpus)}" if gpus else "PyTorch sees none"
         yield Check(SECTION, "GPU", State.PROBLEM, f"GPTQ is to run on {device}: {found}", hint)
-
-
-def _gigabytes(count: int) -> str:
-    return f"{count / 1e9:.1f} GB"

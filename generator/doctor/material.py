@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from vacc_gen.generator.doctor.check import Check, State, problem_of
 from vacc_gen.generator.drift import State as FileState
 from vacc_gen.generator.environment import lock_of, missing_lock_reason
+from vacc_gen.generator.figures import size_text
 from vacc_gen.generator.pipeline.calibrate import check_calibration
 from vacc_gen.generator.pipeline.preflight import TOKENIZER_FILES
 from vacc_gen.generator.plan import is_placeholder
@@ -85,7 +86,7 @@ def _checkpoint(workspace: Workspace, with_vamc: bool) -> Iterator[Check]:
     except VaccGenError as error:
         yield problem_of(SECTION, "checkpoint", error)
         return
-    size = f"{weights.tensor_bytes / 1e9:.2f} GB in {len(weights.tensors)} tensors"
+    size = f"{size_text(weights.tensor_bytes)} in {len(weights.tensors)} tensors"
     yield Check(SECTION, "checkpoint", State.OK, f"{size} ({path})")
     if not any((path / name).is_file() for name in TOKENIZER_FILES):
         yield Check(

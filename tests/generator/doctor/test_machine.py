@@ -89,11 +89,13 @@ def test_cards_are_looked_for_among_the_devices(tmp_path):
 
 
 def test_disk_and_memory_are_held_against_the_need(tmp_path):
-    little = list(machine.room(tmp_path, Need(1, 1, "nothing")))
+    little = list(machine.room(tmp_path, Need(5_100_000, 1, "nothing")))
+    assert little[0].message.endswith("this build takes about 5.1 MB")
+    assert little[1].message.endswith("this build takes about 1 B")
     assert [check.state for check in little] == [State.OK, State.OK]
     much = list(machine.room(tmp_path, Need(10**18, 10**18, "the weights")))
     assert [check.state for check in much] == [State.PROBLEM, State.PROBLEM]
-    assert "this build takes about 1000000000.0 GB" in much[0].message
+    assert "this build takes about 1000000 TB" in much[0].message
     assert much[1].hint == "the weights; end other programs first"
 
 
