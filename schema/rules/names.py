@@ -210,9 +210,14 @@ def model_in_name(subject: Subject) -> Iterator[Finding]:
         )
         return
     said = {word for word in words(name) if not _is_technical(word)} - _GENERIC
+    said = {word for word in said if not _SIZE_OR_VERSION.fullmatch(word)}
+    telling = [
+        word for word in words(model) if len(word) >= 3 and not _SIZE_OR_VERSION.fullmatch(word)
+    ]
     if (
         said
-        and not any(_alike(name, word) for word in words(model))
+        and telling
+        and not any(_alike(name, word) for word in telling)
         and not any(_alike(model, word) for word in said)
     ):
         yield Finding(
@@ -221,6 +226,9 @@ def model_in_name(subject: Subject) -> Iterator[Finding]:
             "by custom it begins with the checkpoint's name",
         )
 
+
+_SIZE_OR_VERSION = re.compile(r"v?\d+[a-z]?")
+"""`7b`, `v1` and `2`: words that stand in every other model's name."""
 
 _VERSIONED = re.compile(r"([a-z]{2,})[-_ ]?v?(\d+(?:[._]\d+)?)(?![0-9]*[a-z])")
 

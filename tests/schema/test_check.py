@@ -323,3 +323,20 @@ def test_another_number_of_bits_is_not_fixed_unasked(old, new, safe):
     (one,) = check_text(with_change(FALCON, old, new), "x.yaml")
     assert one.hint.startswith(f"did you mean `{old.removeprefix('dtype: ')}`?")
     assert one.fix.safe is safe
+
+
+@pytest.mark.parametrize(
+    ("name", "model", "told_apart"),
+    [
+        ("llama-7b", "falcon-7b", True),
+        ("mistral-7b-v1", "Baichuan-7b-v1", True),
+        ("llama-2", "falcon-2", True),
+        ("yi-34b", "Yi-34B", False),
+        ("falcon7b", "falcon-7b-instruct", False),
+        ("falcon", "7b", False),
+    ],
+)
+def test_a_size_in_common_makes_no_model_alike(name, model, told_apart):
+    text = FALCON.replace("falcon-7b-instruct-int8", f"{name}-int8")
+    text = text.replace("/path/to/falcon-7b-instruct", f"/path/to/{model}")
+    assert [code for _, code in found(text)] == ["VG205"] * told_apart
