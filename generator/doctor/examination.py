@@ -86,7 +86,8 @@ def _compiler(workspace: Workspace | None, python: Path | None) -> Iterator[Chec
         return
     environment = workspace.plan.recipe.environment
     lock = lock_of(environment, workspace.own_lock)
-    yield from compiler_environment(python, requirements_of(environment), lock)
+    wanted = requirements_of(environment)
+    yield from compiler_environment(python, wanted, lock, workspace.root)
 
 
 def _own(*, needed: bool) -> Iterator[Check]:

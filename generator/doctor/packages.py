@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from vacc_gen import presets
 from vacc_gen.generator.doctor.check import Check, State
-from vacc_gen.generator.environment import Lock
+from vacc_gen.generator.environment import LOCK_PATH, Lock
 from vacc_gen.generator.pipeline.interpreter import ask
 from vacc_gen.generator.requirements import Requirements, locked_packages
 from vacc_gen.schema.compatibility import pin_problems
@@ -16,15 +17,21 @@ from vacc_gen.schema.pins import Pin, parse_pin, parse_version
 _SHOWN = 4
 _ROUND_TRIP = ("torch", "numpy")
 _SESSION = ("onnxruntime", "onnx", "numpy")
+_FROM_A_LOCK = (
+    f"make the environment from a workspace's lock: pip install --require-hashes -r {LOCK_PATH}"
+)
 
 Installed = Mapping[str, str]
 """Versions by normalized name."""
 
 
 def compiler_environment(
-    python: Path, wanted: Requirements | None, lock: Lock | None
+    python: Path, wanted: Requirements | None, lock: Lock | None, root: Path = Path()
 ) -> Iterator[Check]:
-    """Look at the interpreter that the compiler runs in, against what a workspace asks."""
+    """Look at the interpreter that the compiler runs in, against what the workspace at root asks.
+
+    Where a lock answers, its check alone hints how to install: all at once, as it was locked.
+    """
     section = "compiler's environment"
     answer = ask(python, "versions")
     if answer.failure:
@@ -33,15 +40,20 @@ def compiler_environment(
     version, installed = str(answer.values["python"]), answer.values["packages"]
     yield _python(section, python, version, wanted)
     if wanted is not None:
+        hint = _install(wanted) if lock is None else None
         for asked in wanted.asked:
-            yield _pin(section, parse_pin(asked.requirement), installed)
+            check = _pin(section, parse_pin(asked.requirement), installed, hint)
+            yield check
+            hint = hint if check.state is State.OK else None
         if lock is not None:
-            yield _against_lock(section, lock, installed)
+            yield _against_lock(section, lock, installed, root / LOCK_PATH)
     yield from _together(section, installed, version)
-    yield from runs(section, python, installed)
+    yield from runs(section, python, installed, None if lock else _FROM_A_LOCK)
 
 
-def runs(section: str, python: Path, installed: Installed) -> Iterator[Check]:
+def runs(
+    section: str, python: Path, installed: Installed, hint: str | None = _FROM_A_LOCK
+) -> Iterator[Check]:
     """Run what importing does not prove, each in a process of its own."""
     for check, needed, name in (
         ("round-trip", _ROUND_TRIP, "torch to numpy and back"),
@@ -56,14 +68,8 @@ def runs(section: str, python: Path, installed: Installed) -> Iterator[Check]:
         if answer.failure is None:
             yield Check(section, name, State.OK, versions)
         else:
-            yield Check(
-                section,
-                name,
-                State.PROBLEM,
-                f"{versions}: {answer.failure}",
-                "make the environment from the workspace's lock: "
-                "pip install --require-hashes -r env/requirements.lock",
-            )
+            failure = f"{versions}: {answer.failure}"
+            yield Check(section, name, State.PROBLEM, failure, hint)
 
 
 def _python(section: str, python: Path, version: str, wanted: Requirements | None) -> Check:
@@ -78,20 +84,22 @@ def _python(section: str, python: Path, version: str, wanted: Requirements | Non
     )
 
 
-def _pin(section: str, pin: Pin, installed: Installed) -> Check:
+def _pin(section: str, pin: Pin, installed: Installed, hint: str | None) -> Check:
     version = installed.get(pin.name)
-    if version is None:
-        return Check(
-            section, pin.name, State.PROBLEM, f"missing, wanted {pin}", f"pip install '{pin}'"
-        )
-    if parse_version(version) in pin.versions:
+    if version is not None and parse_version(version) in pin.versions:
         return Check(section, pin.name, State.OK, version)
-    return Check(
-        section, pin.name, State.PROBLEM, f"{version}, wanted {pin}", f"pip install '{pin}'"
-    )
+    message = f"{version or 'missing'}, wanted {pin}"
+    return Check(section, pin.name, State.PROBLEM, message, hint)
 
 
-def _against_lock(section: str, lock: Lock, installed: Installed) -> Check:
+def _install(wanted: Requirements) -> str:
+    """Return a command for all that is wanted, within the bounds that make it run."""
+    pins = [asked.requirement for asked in wanted.asked]
+    bounds = [bound.requirement for bound in wanted.bounds]
+    return f"pip install {shlex.join([*pins, *bounds])}"
+
+
+def _against_lock(section: str, lock: Lock, installed: Installed, path: Path) -> Check:
     locked = locked_packages(lock.text, "the lock")
     differing = [
         f"{name} {installed.get(name, 'missing')} (locked: {package.version})"
@@ -107,7 +115,7 @@ def _against_lock(section: str, lock: Lock, installed: Installed) -> Check:
         State.WARNING,
         f"{len(differing)} of {len(locked)} packages are not as locked: "
         f"{', '.join(differing[:_SHOWN])}{more}",
-        "pip install --require-hashes -r env/requirements.lock",
+        f"pip install --require-hashes -r {shlex.quote(str(path))}",
     )
 
 
