@@ -98,7 +98,8 @@ def _changes(document: Document, problem: Problem) -> Iterator[_Change]:
         if MISSING_BLANK.match(line):
             yield _Change(number, MISSING_BLANK.sub(r"\1: ", line), "blank", 0)
         for bracket in "]}\"'":
-            yield _Change(number, line.rstrip() + bracket, "closing", 1)
+            opened_here = number == problem.facts.get("context_line")
+            yield _Change(number, line.rstrip() + bracket, "closing", 0 if opened_here else 1)
 
 
 def _mistakes(text: str, schema: Schema) -> int:

@@ -340,3 +340,17 @@ def test_a_size_in_common_makes_no_model_alike(name, model, told_apart):
     text = FALCON.replace("falcon-7b-instruct-int8", f"{name}-int8")
     text = text.replace("/path/to/falcon-7b-instruct", f"/path/to/{model}")
     assert [code for _, code in found(text)] == ["VG205"] * told_apart
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        ("path: ./", "path: './", 25),
+        ("workers: 4", "workers: '4", 26),
+        ("data_type: 0", 'data_type: "0', 21),
+        ("model_arch: ", 'model_arch: "', 12),
+        ("name: ", "name: '", 1),
+    ],
+)
+def test_an_open_quote_is_told_where_it_opens(old, new, line):
+    assert found(with_change(FALCON, old, new)) == [(line, "VG001")]
