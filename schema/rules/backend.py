@@ -30,6 +30,9 @@ def int8_without_data(subject: Subject) -> Iterator[Finding]:
     """
     if subject.get("backend", "dtype") != "int8":
         return
+    misplaced = [problem.facts["key"] for problem in subject.problems.get("misplaced-section", ())]
+    if "quantize" in misplaced or "dataset" in misplaced:
+        return  # VG107
     if not subject.has("dataset") and not subject.has("frontend", "quantize"):
         wanted = "`frontend.quantize`" if is_huggingface(subject) else "a `dataset`"
         yield Finding(

@@ -354,3 +354,9 @@ def test_a_size_in_common_makes_no_model_alike(name, model, told_apart):
 )
 def test_an_open_quote_is_told_where_it_opens(old, new, line):
     assert found(with_change(FALCON, old, new)) == [(line, "VG001")]
+
+
+def test_a_method_in_the_wrong_section_is_not_missing_as_well():
+    block = "  quantize:\n    type: w8a16_gptq\n"
+    text = with_change(FALCON, block, "").replace("  merge_params", f"{block}  merge_params")
+    assert found(text) == [(17, "VG107")]
