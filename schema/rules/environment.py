@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from vacc_gen.schema.compatibility import PinProblem, effective_pins, pin_problems
@@ -12,6 +13,8 @@ from vacc_gen.schema.subject import Finding, Subject
 
 _DEFAULT_PYTHON = "3.10"
 _PINS = ("environment", "pins")
+_LONE_EQUALS = re.compile(r"\s*([A-Za-z0-9._-]{1,99})\s*=\s*([A-Za-z0-9.+*]{1,99})\s*")
+"""Conda's notation of a version."""
 
 
 @rule("VG185", Severity.ERROR, "pin that no lock can answer", scope="recipe")
@@ -32,7 +35,9 @@ def unreadable_pin(subject: Subject) -> Iterator[Finding]:
     """
     for index, pin in _own_pins(subject):
         if isinstance(pin, ValueError):
-            yield Finding(subject.span(*_PINS, index), str(pin))
+            lone = _LONE_EQUALS.fullmatch(subject.get(*_PINS, index))
+            hint = f"did you mean `{lone[1]}=={lone[2]}`?" if lone else None
+            yield Finding(subject.span(*_PINS, index), str(pin), hint)
 
 
 @rule("VG186", Severity.ERROR, "pins that cannot be installed", scope="recipe")

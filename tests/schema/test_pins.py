@@ -11,6 +11,8 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion
 from packaging.version import Version as TheirVersion
 
+from vacc_gen.schema.check import check_text
+from vacc_gen.schema.migration import RECIPE_VERSION
 from vacc_gen.schema.pins import (
     ANY_VERSION,
     normalized_name,
@@ -144,3 +146,18 @@ def test_nothing_asked_means_any_version():
 def test_what_no_lock_can_answer_is_refused(text, message):
     with pytest.raises(ValueError, match=message):
         parse_pin(text)
+
+
+@pytest.mark.parametrize(
+    ("pin", "hint"),
+    [
+        ("torch=2.1.0", "did you mean `torch==2.1.0`?"),
+        ("torch = 2.1.*", "did you mean `torch==2.1.*`?"),
+        ("torch 2.1.0", None),
+        ("torch>=", None),
+    ],
+)
+def test_a_lone_equals_sign_is_hinted_at(pin, hint):
+    text = f"version: {RECIPE_VERSION}\nenvironment:\n  pins:\n    - {pin}\n"
+    (found,) = [one for one in check_text(text, "vacc.yaml") if one.code == "VG185"]
+    assert found.hint == hint
