@@ -247,7 +247,7 @@ class _Reader:
         frame = self.frames[-1]
         if not frame.is_mapping:
             frame.node.value.append(node)
-            if node.rejected and not isinstance(node.value, dict):
+            if node.rejected:
                 frame.node.rejected = True  # a list of numbers, one of which is none
         elif frame.key is None:
             frame.key = (self._key(node, is_merge), node.span)

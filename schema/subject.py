@@ -117,7 +117,10 @@ class Subject:
         return self.document.node(*steps) is not None
 
     def is_sound(self, *steps: str | int) -> bool:
-        """Whether the structural check has found nothing wrong at a path or below it."""
+        """Whether reading and the structural check found nothing wrong at a path or below it."""
+        node = self.document.node(*steps)
+        if node is not None and node.holds_rejected():
+            return False
         return not any(
             problem.facts.get("steps", ())[: len(steps)] == steps
             for problems in self.problems.values()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 LINE_BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
@@ -45,6 +46,15 @@ class Node:
         if isinstance(self.value, list):
             return [node.plain() for node in self.value]
         return self.value
+
+    def holds_rejected(self) -> bool:
+        """Whether this value or one below it is told as wrong."""
+        below: Iterable[Node] = ()
+        if isinstance(self.value, dict):
+            below = (entry.node for entry in self.value.values())
+        elif isinstance(self.value, list):
+            below = self.value
+        return self.rejected or any(node.holds_rejected() for node in below)
 
 
 class Entry(NamedTuple):

@@ -360,3 +360,18 @@ def test_a_method_in_the_wrong_section_is_not_missing_as_well():
     block = "  quantize:\n    type: w8a16_gptq\n"
     text = with_change(FALCON, block, "").replace("  merge_params", f"{block}  merge_params")
     assert found(text) == [(17, "VG107")]
+
+
+@pytest.mark.parametrize("value", ["!include x", "!a {b: c}", "*missing", "9" * 400, "2024-13-45"])
+@pytest.mark.parametrize("text", [FALCON, IMAGES], ids=["falcon", "images"])
+def test_an_impossible_value_is_survived_wherever_it_stands(text, value):
+    stack = [load(text).root]
+    while stack:
+        node = stack.pop()
+        if isinstance(node.value, dict):
+            stack += [entry.node for entry in node.value.values()]
+        elif isinstance(node.value, list):
+            stack += node.value
+        else:
+            broken = f"{text[: node.span.start]}{value}{text[node.span.end :]}"
+            assert {code for _, code in found(broken)} & {"VG001", "VG007", "VG009", "VG010"}
