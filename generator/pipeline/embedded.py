@@ -72,7 +72,7 @@ class OnnxRuntimeBackend:
 
         Raises:
             MissingExtraError: a package of the extra `export` is not installed.
-            StageError: lengths without room for the verification.
+            StageError: lengths without room for the verification; no such GPU as the recipe's.
             CheckpointError: the checkpoint is not complete, or no group size divides its widths.
             CalibrationError, UnreadableError: the calibration set is damaged, too small, or not
                 there.
@@ -85,6 +85,8 @@ class OnnxRuntimeBackend:
         sample_text(build)
         if any(job.precision in WITHOUT_TEXT for job in build.jobs):
             _check_calibration(build)
+        if any(job.precision in QUANTIZED for job in build.jobs):
+            _check_device(build)
         return ()
 
     def step(self, stage: Stage, job: CompileJob, build: Build) -> Step | Skip:
@@ -103,6 +105,15 @@ def _check_calibration(build: Build) -> None:
     calibration = build.plan.recipe.calibration
     if calibration is not None and _texts(build) is not None:
         check_calibration(calibration, build.plan.geometry.max_positions, build.root)
+
+
+def _check_device(build: Build) -> None:
+    """Refuse a GPU that is not there, where GPTQ is to run on one."""
+    device = build.plan.recipe.quantization.device
+    if device not in (None, "cpu") and _texts(build) is not None:
+        from vacc_gen.generator.pipeline.layerwise import device_of
+
+        device_of(device)
 
 
 def _texts(build: Build) -> Calibration | None:

@@ -69,9 +69,10 @@ def read_back(
         ]
         found.problems += [f"{graph}: {problem}" for problem in _left_in_float(model, stored)]
         for name, matrix in stored.items():
-            places = (name, _place(matrix.codes), _place(matrix.scales))
-            if places not in checked:  # the graphs share their weights
-                checked.add(places)
+            reading = (matrix.bits, matrix.group_size)
+            seen = (name, reading, _place(matrix.codes), _place(matrix.scales))
+            if seen not in checked:  # the graphs share their weights
+                checked.add(seen)
                 found.matrices += 1
                 found.problems += [
                     f"{graph}: {name} {problem}"
@@ -99,7 +100,10 @@ def _matrices(model: onnx.ModelProto, meant: Mapping[str, MeantMatrix]) -> dict[
 def _left_in_float(model: onnx.ModelProto, stored: Mapping[str, _Stored]) -> Iterator[str]:
     """Say which constants are matrices in floats, or fp16 of any shape."""
     scales = {matrix.scales.name for matrix in stored.values()}
+    used = {name for node in model.graph.node for name in node.input}
     for tensor in model.graph.initializer:
+        if tensor.name not in used:
+            continue
         is_matrix = len(tensor.dims) > 1 and np.prod(tensor.dims) > LARGEST_PLAIN_VALUES
         if tensor.data_type == TensorProto.FLOAT16:
             yield f"{tensor.name} is left in fp16"
@@ -118,7 +122,7 @@ def _compare(
     """Say what of one matrix is not as it was meant."""
     if (stored.bits, stored.group_size) != (meant.bits, meant.group_size):
         yield (
-            f"has {stored.bits} bits in groups of {stored.group_size}, meant were {meant.bits} "
+            f"has {stored.bits} bits in groups of {stored.group_size}, meant were {meant.bits} bits "
             f"in groups of {meant.group_size}"
         )
         return
