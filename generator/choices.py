@@ -16,7 +16,7 @@ from vacc_gen.generator.recognition import describe, differs, recognize
 from vacc_gen.generator.workspace import read_model_config
 from vacc_gen.schema.calibration import Calibration
 from vacc_gen.schema.environment import Environment
-from vacc_gen.schema.errors import CheckpointError, UsageError
+from vacc_gen.schema.errors import CheckpointError, UsageError, is_text
 from vacc_gen.schema.migration import RECIPE_VERSION
 from vacc_gen.schema.model import NAME_PATTERN, Model, geometry_from_config
 from vacc_gen.schema.precision import Precision
@@ -89,6 +89,8 @@ class Choices:
         for word in self.command():
             if any(ord(character) < 32 for character in word):
                 raise UsageError(f"{word!r} holds a control character")
+            if not is_text(word):
+                raise UsageError(f"{word!r} is not valid UTF-8")
         if self.name is not None and not re.fullmatch(NAME_PATTERN, self.name):
             raise UsageError(
                 f"--name {self.name!r} is no name for a folder",

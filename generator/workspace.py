@@ -116,14 +116,18 @@ def create(root: Path, recipe_text: str, force: bool = False) -> Workspace:
             if (root / RECIPE_FILE).is_file()
             else "name another folder with --out",
         )
-    with _writing(root), _folder_beside(root) as partial, _named(partial, root):
+    target = Path(os.path.abspath(root))  # noqa: PTH100  # `.` has no folder beside it
+    with _writing(root), _folder_beside(target) as partial, _named(partial, root):
         (partial / RECIPE_FILE).write_text(recipe_text, encoding="utf-8")
         update(load_workspace(partial))
         _check(partial)
         if occupied:
             (partial / RECIPE_FILE).replace(root / RECIPE_FILE)
+        elif target.exists():  # empty, and perhaps where we stand: it stays the folder that it is
+            for made in sorted(partial.iterdir(), key=lambda path: path.name == RECIPE_FILE):
+                made.rename(target / made.name)
         else:
-            partial.rename(root)
+            partial.rename(target)
     workspace = load_workspace(root)
     if occupied:
         update(workspace, force=True)

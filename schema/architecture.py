@@ -8,6 +8,7 @@ RW    multi-head, one after the other, ALiBi, biases
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -107,7 +108,7 @@ def architecture_from_config(config: Mapping[str, Any]) -> Architecture:
         )
     geometry = geometry_from_config(config)
     new_decoder = is_new_decoder(config)
-    parallel = bool(config.get("parallel_attn", True))
+    parallel = _flag(config, "parallel_attn", True)
     if new_decoder and not parallel:
         raise CheckpointError(
             "config.json: new_decoder_architecture without parallel_attn is not a Falcon"
@@ -126,24 +127,40 @@ def architecture_from_config(config: Mapping[str, Any]) -> Architecture:
         )
     return Architecture(
         geometry=geometry,
-        alibi=bool(config.get("alibi", False)),
-        bias=bool(config.get("bias", False)),
+        alibi=_flag(config, "alibi", False),
+        bias=_flag(config, "bias", False),
         parallel=parallel,
         separate_norms=new_decoder and norms in (None, 2),
-        tied_head=bool(config.get("tie_word_embeddings", True)),
+        tied_head=_flag(config, "tie_word_embeddings", True),
         rope_theta=_rope_theta(config),
         activation=activation,
-        layer_norm_epsilon=float(config.get("layer_norm_epsilon", 1e-5)),
+        layer_norm_epsilon=_positive(config, "layer_norm_epsilon", 1e-5),
     )
 
 
 def _rope_theta(config: Mapping[str, Any]) -> float:
     """The rotary base, where transformers 4 or 5 write it; scaled rotary is refused."""
     parameters = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    if not isinstance(parameters, Mapping):
+        raise CheckpointError(f"config.json: rope parameters are {parameters!r}, not an object")
     kind = parameters.get("rope_type", parameters.get("type", "default"))
     if kind != "default":
         raise CheckpointError(
             f"config.json: rope scaling {kind!r} is not supported",
             "Falcon models are published without rope scaling",
         )
-    return float(parameters.get("rope_theta", config.get("rope_theta", 10000.0)))
+    return _positive(parameters if "rope_theta" in parameters else config, "rope_theta", 10000.0)
+
+
+def _positive(config: Mapping[str, Any], name: str, default: float) -> float:
+    value = config.get(name, default)
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf:
+        return float(value)
+    raise CheckpointError(f"config.json: {name} is {value!r}, not a positive number")
+
+
+def _flag(config: Mapping[str, Any], name: str, default: bool) -> bool:
+    value = config.get(name, default)
+    if isinstance(value, bool):
+        return value
+    raise CheckpointError(f"config.json: {name} is {value!r}, neither true nor false")

@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     from vacc_gen.schema.diagnostics import Diagnostic
 
 
+def is_text(word: str) -> bool:
+    """Whether an argument is text: bytes that were not UTF-8 come as lone surrogates."""
+    return not any("\ud800" <= character <= "\udfff" for character in word)
+
+
 class VaccGenError(Exception):
     """An error that the user can act on.
 

@@ -58,6 +58,8 @@ def summary(diagnostics: Sequence[Diagnostic], checked: int) -> str:
         if number:
             counts.append(f"{number} {noun}{'s' if number > 1 else ''}")
     fixable = sum(found.fix is not None and found.fix.safe for found in diagnostics)
+    if not checked:
+        return "no files checked"
     what = ", ".join(counts) or "nothing found"
     tail = f" ({fixable} fixable with --fix)" if fixable else ""
     return f"{checked} file{'' if checked == 1 else 's'} checked: {what}{tail}"

@@ -111,6 +111,8 @@ def read(path: str) -> Document:
         UnreadableError: it is missing, not a regular file, or not to be opened.
     """
     if path == STDIN:
+        if sys.stdin is None:
+            raise UnreadableError("cannot read the standard input: it is closed")
         return load(sys.stdin.buffer.read(MAX_BYTES + 1), "<stdin>")
     try:
         # Without O_NONBLOCK, opening a FIFO that nobody writes to would wait for ever.

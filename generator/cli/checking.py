@@ -84,9 +84,8 @@ class PresetModels:
 
 def wants_colour() -> bool:
     """Whether findings are written in colour: on a terminal, unless NO_COLOR is set."""
-    return (
-        sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    )
+    on_terminal = sys.stdout is not None and sys.stdout.isatty()
+    return on_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def selection_for(

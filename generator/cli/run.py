@@ -43,7 +43,10 @@ def run(
     Example: vacc-gen run falcon-7b-instruct --prompt "In the beginning"
     """
     from vacc_gen.generator.backends.onnxruntime import OnnxRuntimeModel
+    from vacc_gen.schema.errors import UsageError, is_text
 
+    if not is_text(prompt):
+        raise UsageError("the prompt is not valid UTF-8")
     compiled = compiled_folder(folder, precision)
     model = OnnxRuntimeModel(compiled, threads=threads)
     tokenizer = _tokenizer(compiled)

@@ -113,7 +113,9 @@ def _rendered(result: CheckResult, form: str) -> str:
 
 
 def _write(text: str) -> None:
-    """Write to the standard output, whatever its encoding can show."""
+    """Write to the standard output, whatever its encoding can show; nowhere where it is closed."""
+    if sys.stdout is None:
+        return
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     sys.stdout.write(text)

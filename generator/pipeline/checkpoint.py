@@ -80,6 +80,12 @@ def open_checkpoint(path: Path) -> Checkpoint:
     stored = dict(folder.tensors)
     if architecture.tied_head and EMBEDDING not in stored and HEAD in stored:
         stored[EMBEDDING] = stored[HEAD]  # some writers keep the other name of the shared tensor
+    if architecture.geometry.layers > len(stored):
+        raise CheckpointError(
+            f"{path}: config.json asks for {architecture.geometry.layers} layers, the shards hold "
+            f"{len(stored)} tensors",
+            "config.json and the shards must be of the same model and revision",
+        )
     expected = architecture.parameters()
     missing = [name for name in expected if name not in stored]
     if missing:

@@ -70,6 +70,8 @@ def run_build(
 ) -> tuple[StageRecord, ...]:
     """Build `workspace` and write its report.json, which tells of a failed build as well.
 
+    A build that was asked for what cannot be (exit code 2) leaves the report as it is.
+
     Raises:
         VaccGenError: a stage failed, or another build holds the workspace.
     """
@@ -81,11 +83,12 @@ def run_build(
                 run.take(planned)
         except BaseException as error:
             run.fail(error)
+            if not (isinstance(error, VaccGenError) and error.exit_code == 2):
+                run.report()
             if isinstance(error, OSError):
                 raise StageError(f"the build failed: {error}") from error
             raise
-        finally:
-            run.report()
+        run.report()
     return tuple(run.records)
 
 
@@ -158,12 +161,22 @@ class _Run:
             self._end(Status.FAILED, reason=_reason(error))
 
     def report(self) -> None:
-        """Write report.json, with what there is to tell."""
+        """Write report.json, with what there is to tell.
+
+        Raises:
+            StageError: it cannot be written.
+        """
         self._begin(Stage.REPORT, None)
         records = [*self.records, self._record(Status.DONE)]
         plan = self._workspace.plan
         model = model_name(plan.recipe, plan.preset)
-        write_report(self._workspace.root, model, self._backend.name, records)
+        try:
+            write_report(self._workspace.root, model, self._backend.name, records)
+        except OSError as error:
+            self.fail(error)
+            raise StageError(
+                f"cannot write the report in {self._workspace.root}: {error.strerror}"
+            ) from error
         self._end(Status.DONE)
 
     def _plan(self, build: Build) -> list[_Planned]:
