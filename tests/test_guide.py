@@ -106,7 +106,7 @@ def test_the_guide_can_be_typed_from_its_first_line_to_its_last(shell, hub):
 def test_what_is_installed_can_be(tmp_path):
     """The network is left out: syntax, the names of extras, the pinned torch."""
     project = (ROOT / "pyproject.toml").read_text()
-    torch = re.search(r"^TORCH ?= (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    torch = re.search(r"^TORCH \?= (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
     blocks = [block for block in blocks_of(GUIDE) if block.note == "install"]
     assert len(blocks) == 2
     for block in blocks:
