@@ -122,8 +122,8 @@ def _compare(
     """Say what of one matrix is not as it was meant."""
     if (stored.bits, stored.group_size) != (meant.bits, meant.group_size):
         yield (
-            f"has {stored.bits} bits in groups of {stored.group_size}, meant were {meant.bits} bits "
-            f"in groups of {meant.group_size}"
+            f"has {stored.bits} bits in groups of {stored.group_size}, "
+            f"meant were {meant.bits} bits in groups of {meant.group_size}"
         )
         return
     grid, digest = meant.grid, hashlib.sha256()

@@ -3,6 +3,8 @@ import json
 import pytest
 
 from vacc_gen import presets
+from vacc_gen.generator.emit.compile_yaml import compile_configs
+from vacc_gen.generator.emit.scripts import script_values
 from vacc_gen.generator.plan import (
     make_plan,
     needs_large_stack,
@@ -89,3 +91,14 @@ def test_a_checkpoint_of_another_architecture_is_refused():
 def test_models_above_32b_need_a_large_stack():
     assert needs_large_stack(plan("falcon-40b"))
     assert not needs_large_stack(plan("falcon-7b"))
+
+
+def test_int4_has_a_name_of_its_own_and_no_compile_config():
+    made = plan(precisions=["fp16", "int4"])
+    assert [job.name for job in made.jobs] == [
+        "falcon-7b-instruct-fp16-tp4-1024-2048",
+        "falcon-7b-instruct-int4-tp4-1024-2048",
+    ]
+    assert [job.precision.value for job in made.vamc_jobs] == ["fp16"]
+    assert [str(file.path) for file in compile_configs(made)] == ["build/hf_falcon_fp16.yaml"]
+    assert [job["precision"] for job in script_values(made)["jobs"]] == ["fp16"]

@@ -231,3 +231,14 @@ def test_large_models_get_a_large_stack(path: Path, tmp_path: Path) -> None:
     workspace = make_workspace(tmp_path / "large", model=model)
     build(workspace)
     assert "stack 256" in (workspace.root / "calls").read_text()
+
+
+def test_int4_is_left_to_the_embedded_backend(path: Path, tmp_path: Path) -> None:
+    install(path, COMPILES)
+    workspace = make_workspace(tmp_path / "four", precisions=["fp16", "int4"])
+    recorder = build(workspace)
+    skipped = {r.reason for r in recorder.records if r.precision is Precision.INT4}
+    assert skipped == {"vamc makes no int4"}
+    with pytest.raises(StageError, match="vamc makes no int4") as raised:
+        build(workspace, BuildOptions(precisions=(Precision.INT4,)))
+    assert raised.value.hint == "build it with --backend onnxruntime"
