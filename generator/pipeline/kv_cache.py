@@ -4,7 +4,7 @@ Legend of shapes:
     N   layers     KV  heads of the cache
     T   tokens     D   head size
 
-One scale serves all tokens and channels of a KV head of a layer (decisions/0009 says why): a key
+One scale serves all tokens and channels of a KV head of a layer (decisions/0006 says why): a key
 or value is `code * scale`. Codes run from -127 to 127 on the calibration texts and saturate at -128
 and 127 beyond them.
 """

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from vacc_gen.generator.progress import Progress
 
 MAX_TOKENS = 16_384
-"""Of calibration text; more raise scales a little and change no perplexity (decisions/0009)."""
+"""Of calibration text; more raise scales a little and change no perplexity (decisions/0006)."""
 
 CALIBRATION_GRAPH = "kv_calibration.onnx"
 
