@@ -50,7 +50,8 @@ docs: $(READY)  ## write docs/cli.md, docs/rules.md and the JSON Schemas again
 	@$(BIN)/python -m vacc_gen.schema.rules_page
 	@$(BIN)/python -m vacc_gen.generator.cli.reference > docs/cli.md
 
-fuzz: $(READY)  ## throw bytes at validate for a minute (FUZZ_SECONDS)
+fuzz: $(READY)  ## other examples for the property tests, then bytes at validate (FUZZ_SECONDS=60)
+	@HYPOTHESIS_PROFILE=exploring $(BIN)/python -m pytest -q -m 'hypothesis and not pinned'
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check atheris
 	@mkdir -p .fuzz
 	@$(BIN)/python tests/fuzz/fuzz_validate.py -max_total_time=$(or $(FUZZ_SECONDS),60) -timeout=10 \
