@@ -179,6 +179,7 @@ def check_paths(
     _check_together(subjects, selection, result)
     for folder in found.weight_folders:
         _check_weights(folder, selection, result)
+    result.diagnostics.sort(key=lambda found: (found.path, found.line, found.column, found.code))
     return result
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from vacc_gen.schema.printable import encodable
+
 
 class Severity(str, Enum):
     """How bad a finding is. Only errors make `validate` exit 1, unless `--strict` is given."""
@@ -57,13 +59,13 @@ class Diagnostic:
         return {
             "code": self.code,
             "severity": self.severity.value,
-            "path": self.path,
+            "path": encodable(self.path),
             "line": self.line,
             "column": self.column,
             "end_line": self.end_line,
             "end_column": self.end_column,
-            "message": self.message,
-            "hint": self.hint,
+            "message": encodable(self.message),
+            "hint": None if self.hint is None else encodable(self.hint),
             "fixable": self.fix is not None and self.fix.safe,
         }
 

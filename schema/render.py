@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 
 from vacc_gen.schema.diagnostics import Diagnostic, Severity
 from vacc_gen.schema.errors import UnreadableError
-from vacc_gen.schema.sources import read, shown
+from vacc_gen.schema.printable import encodable, on_one_line
+from vacc_gen.schema.sources import read
 
 _COLOURS = {Severity.ERROR: "31", Severity.WARNING: "33", Severity.INFO: "36"}
 _WIDTH = 160
@@ -69,12 +70,13 @@ def _block(found: Diagnostic, lines: Sequence[str], colour: bool) -> str:
     severity = f"{found.severity.value} {found.code}"
     if colour:
         severity = f"\x1b[1;{_COLOURS[found.severity]}m{severity}\x1b[0m"
-    parts = [f"{shown(found.path)}:{found.line}:{found.column}: {severity}: {shown(found.message)}"]
+    path, message = on_one_line(found.path), on_one_line(found.message)
+    parts = [f"{path}:{found.line}:{found.column}: {severity}: {message}"]
     if 0 < found.line <= len(lines):
         parts += _excerpt(found, lines[found.line - 1], colour)
     fixable = found.fix is not None and found.fix.safe
     if found.hint:
-        parts.append(f"hint: {shown(found.hint)}" + (" (fixable)" if fixable else ""))
+        parts.append(f"hint: {on_one_line(found.hint)}" + (" (fixable)" if fixable else ""))
     elif fixable:
         parts.append("hint: `--fix` does it")
     return "\n".join(parts)
@@ -137,7 +139,7 @@ def as_github(diagnostics: Sequence[Diagnostic]) -> str:
 
 
 def _data(text: str) -> str:
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return encodable(text).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
 def _property(text: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from vacc_gen.schema.diagnostics import Diagnostic, Severity
+from vacc_gen.schema.printable import encodable
 from vacc_gen.schema.rules import all_rules
 from vacc_gen.schema.rules_page import page_of
 
@@ -56,11 +57,11 @@ def _result(found: Diagnostic, rule_index: int) -> dict[str, Any]:
         "ruleId": found.code,
         "ruleIndex": rule_index,
         "level": _LEVELS[found.severity],
-        "message": {"text": message},
+        "message": {"text": encodable(message)},
         "locations": [
             {
                 "physicalLocation": {
-                    "artifactLocation": {"uri": quote(found.path, safe="/-._~", errors="replace")},
+                    "artifactLocation": {"uri": _uri(found.path)},
                     "region": {
                         "startLine": found.line,
                         "startColumn": found.column,
@@ -71,3 +72,8 @@ def _result(found: Diagnostic, rule_index: int) -> dict[str, Any]:
             }
         ],
     }
+
+
+def _uri(path: str) -> str:
+    """Return a path as a relative reference, byte for byte."""
+    return quote(path.encode("utf-8", "surrogateescape"), safe="/-._~")

@@ -128,15 +128,6 @@ def read(path: str) -> Document:
         raise UnreadableError(f"cannot read {path}: {_reason(error)}") from error
 
 
-def shown(path: str) -> str:
-    """Return a path as it can be printed on one line of a terminal."""
-    return "".join(mark if mark.isprintable() else _escaped(mark) for mark in path)
-
-
-def _escaped(mark: str) -> str:
-    return mark.encode("unicode_escape").decode("ascii")
-
-
 def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror[0].lower() + error.strerror[1:]

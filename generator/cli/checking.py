@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vacc_gen.schema.check import Selection
-from vacc_gen.schema.errors import UsageError
+from vacc_gen.schema.document import MAX_BYTES
+from vacc_gen.schema.errors import UnreadableError, UsageError
+from vacc_gen.schema.printable import on_one_line
 from vacc_gen.schema.sources import STDIN, parents
 
 if TYPE_CHECKING:
@@ -133,33 +135,46 @@ def _refuse_unknown(selection: Selection, where: str | None) -> None:
 
 
 _KEYS = ("select", "extend-select", "ignore")
+_OF_PYPROJECT = "the nearest pyproject.toml says which rules run, in [tool.vacc-gen]"
 
 
 def _table(path: str) -> tuple[dict[str, list[str]], str | None]:
     """Return `[tool.vacc-gen]` of the nearest pyproject.toml at or above a path, and its file."""
     for folder in parents(path):
         file = Path(folder) / "pyproject.toml"
-        try:
-            text = file.read_bytes() if file.is_file() else b""
-        except OSError:
+        if not os.path.isfile(file):  # noqa: PTH113  # Path.is_file raises in folders of others
             continue
-        if b"tool.vacc-gen" in text:
-            return _parsed(text, str(file)), str(file)
+        try:
+            with file.open("rb") as opened:
+                text = opened.read(MAX_BYTES)
+        except OSError as error:
+            raise UnreadableError(
+                f"cannot read {on_one_line(str(file))}: {error.strerror}"
+            ) from error
         if text:
-            break
+            return _parsed(text, on_one_line(str(file))), str(file)
     return {}, None
 
 
 def _parsed(text: bytes, where: str) -> dict[str, list[str]]:
+    """Return the checked table of a pyproject.toml, whose text may be about other tools alone."""
     if sys.version_info >= (3, 11):
         import tomllib
     else:
         import tomli as tomllib
 
     try:
-        table = tomllib.loads(text.decode("utf-8")).get("tool", {}).get("vacc-gen", {})
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"cannot read {where}: {error}") from error
+        tools = tomllib.loads(text.decode("utf-8")).get("tool", {})
+    except UnicodeDecodeError as error:
+        raise UnreadableError(
+            f"cannot read {where}: byte {error.start + 1} is not UTF-8", _OF_PYPROJECT
+        ) from error
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        reason = str(error) or "too deeply nested"
+        raise UnreadableError(f"{where} is not valid TOML: {reason}", _OF_PYPROJECT) from error
+    table = tools.get("vacc-gen", {}) if isinstance(tools, dict) else {}
+    if not isinstance(table, dict):
+        raise UsageError(f"`vacc-gen` in [tool] of {where} is not a table")
     for key, value in table.items():
         if key not in _KEYS:
             from vacc_gen.schema.suggestions import nearest

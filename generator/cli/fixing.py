@@ -9,8 +9,8 @@ from pathlib import Path
 import typer
 
 from vacc_gen.schema.check import CheckResult
+from vacc_gen.schema.printable import on_one_line
 from vacc_gen.schema.repair import repaired
-from vacc_gen.schema.sources import shown
 
 
 def fix_all(result: CheckResult, *, unsafe: bool, only_show: bool) -> None:
@@ -29,13 +29,13 @@ def fix_all(result: CheckResult, *, unsafe: bool, only_show: bool) -> None:
             _show(path, text, changed)
         else:
             _write(path, changed)
-            typer.echo(f"fixed {shown(path)}", err=True)
+            typer.echo(f"fixed {on_one_line(path)}", err=True)
 
 
 def _show(path: str, before: str, after: str) -> None:
     from difflib import unified_diff
 
-    name = shown(path)
+    name = on_one_line(path)
     sys.stdout.writelines(
         line if line.endswith("\n") else line + "\n"
         for line in unified_diff(

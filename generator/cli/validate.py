@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from vacc_gen.schema.check import CheckResult, check_paths
 from vacc_gen.schema.diagnostics import has_errors
 from vacc_gen.schema.errors import UsageError
+from vacc_gen.schema.printable import on_one_line
 
 FORMATS = ("text", "json", "github", "sarif")
 
@@ -85,12 +86,12 @@ def run(arguments: Sequence[str]) -> int:
     if not options.diff:
         _write(_rendered(result, options.format))
     for path, reason in result.unreadable:
-        print(f"error: cannot read {path}: {reason}", file=sys.stderr)
+        print(f"error: cannot read {on_one_line(path)}: {reason}", file=sys.stderr)
     if result.unreadable:
         return 2
     if not result.checked:
         raise UsageError(
-            f"no recipe, compile config or weight folder in {', '.join(paths)}",
+            f"no recipe, compile config or weight folder in {', '.join(map(on_one_line, paths))}",
             "name the files themselves to check them in any case",
         )
     return 1 if has_errors(result.diagnostics, options.strict) else 0

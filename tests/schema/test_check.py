@@ -190,7 +190,7 @@ def test_weight_folders_are_checked(tmp_path):
     config = {"auto_map": {"AutoModel": "modeling_x.Model"}, "_attn_implementation": "sdpa"}
     (tmp_path / "config_vacc.json").write_text(json.dumps(config, indent=2))
     codes = [(one.line, one.code) for one in check_paths([str(tmp_path)]).diagnostics]
-    assert codes == [(3, "VG921"), (5, "VG922"), (1, "VG923")]
+    assert codes == [(1, "VG923"), (3, "VG921"), (5, "VG922")]
 
 
 def test_has_errors_counts_warnings_where_it_is_strict():

@@ -112,6 +112,48 @@ def test_names_beyond_the_output_encoding_are_written(folder):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("form", "told"),
+    [("text", r"caf\xe9/a\nb.yaml:"), ("github", r"file=caf\xe9/a%0Ab.yaml,"), ("json", None)],
+)
+def test_a_path_that_is_no_text_is_told_in_text(folder, form, told):
+    below = os.fsdecode(os.fsencode(str(folder)) + b"/caf\xe9")
+    os.mkdir(below)  # noqa: PTH102  # pathlib is for paths of text
+    with open(below + "/a\nb.yaml", "w") as file:  # noqa: PTH123
+        file.write(WRONG)
+    command = [*VALIDATE, "--format", form, "."]
+    done = subprocess.run(command, cwd=folder, capture_output=True, check=False)
+    out = done.stdout.decode("utf-8", errors="strict")
+    assert done.returncode == 1
+    if told is not None:
+        assert told in out
+    else:
+        paths = {found["path"] for found in json.loads(out)["findings"]}
+        assert r"caf\xe9/a" + "\nb.yaml" in paths
+        assert "\\ud" not in out
+
+
+def test_a_path_that_is_no_text_is_percents_in_sarif(folder):
+    name = b"caf\xe9 %.yaml"
+    (folder / os.fsdecode(name)).write_text(WRONG)
+    done = process("--format", "sarif", os.fsdecode(name), cwd=folder)
+    results = json.loads(done.stdout)["runs"][0]["results"]
+    uris = {r["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] for r in results}
+    assert uris == {"caf%E9%20%25.yaml"}
+
+
+def test_findings_of_several_files_follow_each_other_by_file(folder, capsys):
+    for name in ("b", "a"):
+        (folder / "build" / f"{name}.yaml").write_text(FALCON + "workres: 4\n")
+    run([".", "--format", "json"])
+    places = [
+        (found["path"], found["line"], found["column"])
+        for found in json.loads(capsys.readouterr().out)["findings"]
+    ]
+    assert places == sorted(places)
+    assert [line for path, line, _ in places if path == "build/a.yaml"][0] == 1  # the same output
+
+
 def test_a_terminal_gets_colours_unless_it_wants_none(folder):
     wrong(folder)
     for no_color, coloured in (("", True), ("1", False)):
@@ -247,7 +289,6 @@ def test_options_are_read_from_the_nearest_pyproject(folder, capsys):
     [
         ('ignroe = ["VG101"]', "unknown key `ignroe` in"),
         ('ignore = "VG101"', "`ignore` in"),
-        ("ignore = [", "cannot read"),
         ('ignore = ["XY1"]', "no rule is called XY1"),
     ],
 )
@@ -255,6 +296,26 @@ def test_a_wrong_table_is_refused(folder, table, message):
     (folder / "pyproject.toml").write_text(f"[tool.vacc-gen]\n{table}\n")
     with pytest.raises(UsageError, match=message):
         run(["build/x.yaml"])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"[tool.vacc-gen]\nignore = [", "is not valid TOML: "),
+        (b"[tool.ruff\n", "is not valid TOML: "),
+        (b"[tool.ruff]\n# caf\xe9\n", "byte 18 is not UTF-8"),
+        ('[tool.vacc-gen]\nignore = ["VG6"]\n'.encode("utf-16"), "byte 1 is not UTF-8"),
+        (b"a = " + b"[" * 100_000, "is not valid TOML: "),
+    ],
+    ids=["cut", "of-another-tool", "latin-1", "utf-16", "nested"],
+)
+def test_an_unreadable_pyproject_is_one_error(folder, content, message):
+    (folder / "pyproject.toml").write_bytes(content)
+    done = process("build/x.yaml", cwd=folder)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert message in done.stderr.splitlines()[0]
+    assert done.stderr.count("error: ") == 1
 
 
 def test_explain_and_schema_print_what_they_name():

@@ -1,0 +1,43 @@
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vacc_gen.schema.printable import encodable, on_one_line
+
+
+def undone(text):
+    """What `encodable` made, as it was."""
+    if not re.search(r"\\(x[0-9a-f]{2}|ud[89a-f][0-9a-f]{2})", text):
+        return text
+    return re.sub(
+        r"\\(?:(\\)|x([0-9a-f]{2})|u([0-9a-f]{4}))",
+        lambda m: m[1] or (chr(0xDC00 + int(m[2], 16)) if m[2] else chr(int(m[3], 16))),
+        text,
+    )
+
+
+@given(st.text(st.sampled_from("a\\xu0dfe89\udcff\udc80\ud800\n☃")))
+def test_any_text_can_be_encoded_and_had_back(text):
+    made = encodable(text)
+    made.encode("utf-8")
+    assert undone(made) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "made"),
+    [
+        ("build/hf.yaml", "build/hf.yaml"),
+        ("C:\\build\\hf.yaml", "C:\\build\\hf.yaml"),
+        ("caf\udce9.yaml", r"caf\xe9.yaml"),
+        (r"caf\xe9.yaml", r"caf\\xe9.yaml"),
+        ("a\\b\udcff", r"a\\b\xff"),
+    ],
+)
+def test_text_stays_as_it_is_where_it_can(text, made):
+    assert encodable(text) == made
+
+
+def test_a_line_break_in_a_path_takes_no_line():
+    assert on_one_line("a\nb\t\x1b\udcff☃") == r"a\nb\t\x1b\xff☃"
