@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mutators import MUTATORS, Mutant
+from mutators import HARMLESS, MUTATORS, Mutant
 
 from vacc_gen.generator.cli.checking import PresetModels
 from vacc_gen.schema.check import check_paths, check_text
@@ -38,7 +38,7 @@ class Score:
     right_line: int = 0
     suggestions: int = 0
     right_suggestion: int = 0
-    findings: int = 0
+    exact: int = 0  # as many findings as mistakes
     survivors: list[str] = field(default_factory=list)
 
     def add(self, other: Score) -> None:
@@ -48,7 +48,7 @@ class Score:
             "right_line",
             "suggestions",
             "right_suggestion",
-            "findings",
+            "exact",
         ):
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
@@ -62,18 +62,21 @@ def judge(path: str, document: Document, mutant: Mutant, score: Score) -> None:
     before = {key_of(found) for found in check_text(document.text, path, KNOWN)}
     found = [one for one in check_text(mutant.text, path, KNOWN) if key_of(one) not in before]
     score.mutants += 1
-    score.findings += len(found)
     where = f"{path}: {mutant.what}"
     if not found:
         score.survivors.append(f"not found: {where}")
         return
     score.detected += 1
+    told = "; ".join(f"{one.code} line {one.line} {one.message}" for one in found)
+    if len(found) == mutant.mistakes:
+        score.exact += 1
+    else:
+        score.survivors.append(f"{len(found)} findings: {where}: {told}")
     at_line = [one for one in found if one.line in mutant.lines]
     told_all = {one.line for one in at_line} == mutant.lines
-    if at_line and (told_all or not mutant.every_line):
+    if at_line and (told_all or mutant.mistakes == 1):
         score.right_line += 1
     else:
-        told = ", ".join(f"{one.code} line {one.line} {one.message}" for one in found)
         score.survivors.append(f"line {sorted(mutant.lines)[:3]}: {where}: {told}")
     if mutant.suggestion is not None:
         score.suggestions += 1
@@ -82,7 +85,7 @@ def judge(path: str, document: Document, mutant: Mutant, score: Score) -> None:
         if said == mutant.suggestion:
             score.right_suggestion += 1
         elif at_line:
-            score.survivors.append(f"suggestion {said}, not {mutant.suggestion}: {where}")
+            score.survivors.append(f"suggestion {said}, not {mutant.suggestion}: {where}: {told}")
 
 
 def same_output(rng: random.Random, paths: list[Path], score: Score) -> None:
@@ -104,8 +107,8 @@ def same_output(rng: random.Random, paths: list[Path], score: Score) -> None:
         found = check_paths([folder], KNOWN).diagnostics
     score.mutants += 1
     at_second = [d for d in found if d.path.endswith("two.yaml") and d.line == name.span.line]
-    score.findings += len(at_second)
     if at_second:
+        score.exact += len(at_second) == 1
         score.detected += 1
         score.right_line += 1
     else:
@@ -159,6 +162,7 @@ def main() -> None:
     for _ in range(options.mutants):
         same_output(rng, [path for path, _ in files], scores["repeated output name"])
     report(options.folder, files, scores, options.survivors)
+    print_harmless(rng, files, options.mutants)
 
 
 def report(
@@ -167,7 +171,7 @@ def report(
     total = Score()
     print(
         f"{'mistake':36}{'mutants':>9}{'found':>9}{'right line':>12}"
-        f"{'suggestion':>12}{'findings':>10}"
+        f"{'one finding':>13}{'suggestion':>12}"
     )
     for name, score in scores.items():
         print_row(name, score)
@@ -184,6 +188,20 @@ def report(
         print(f"  {line}")
 
 
+def print_harmless(rng: random.Random, files: list[tuple[Path, Document]], wanted: int) -> None:
+    """Change files without changing their meaning, and print what is said of that."""
+    print("\nchanges that mean the same")
+    for name, change in HARMLESS.items():
+        wrong: list[str] = []
+        for _ in range(wanted):
+            path, document = rng.choice(files)
+            before = {key_of(one) for one in check_text(document.text, str(path), KNOWN)}
+            after = check_text(change(rng, document), str(path), KNOWN)
+            told = [f"{one.code} {one.message}" for one in after if key_of(one) not in before]
+            wrong += [f"  {path}: {line}" for line in told]
+        print(f"{name:36}{wanted:9} changes, {len(wrong)} findings", *wrong[:10], sep="\n")
+
+
 def print_row(name: str, score: Score) -> None:
     def share(part: int, whole: int) -> str:
         return f"{100 * part / whole:.1f} %" if whole else "-"
@@ -191,8 +209,8 @@ def print_row(name: str, score: Score) -> None:
     print(
         f"{name:36}{score.mutants:9}{share(score.detected, score.mutants):>9}"
         f"{share(score.right_line, score.detected):>12}"
+        f"{share(score.exact, score.detected):>13}"
         f"{share(score.right_suggestion, score.suggestions):>12}"
-        f"{score.findings / max(score.mutants, 1):>10.2f}"
     )
 
 

@@ -4,7 +4,19 @@ A mutator takes a random generator and a healthy document, and returns a text wi
 it, the lines where the mistake may be told, and what the first suggestion has to be, if any.
 """
 
-from mutators import keys, meaning, text, values
-from mutators.base import MUTATORS, Mutant
+from mutators import habits, harmless, keys, layout, meaning, punctuation, text, values
+from mutators.base import HARMLESS, MUTATORS, Mutant
 
-__all__ = ["MUTATORS", "Mutant", "keys", "meaning", "text", "values"]
+__all__ = [
+    "HARMLESS",
+    "MUTATORS",
+    "Mutant",
+    "habits",
+    "harmless",
+    "keys",
+    "layout",
+    "meaning",
+    "punctuation",
+    "text",
+    "values",
+]

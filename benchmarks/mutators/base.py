@@ -18,16 +18,23 @@ class Mutant(NamedTuple):
     lines: frozenset[int]
     suggestion: str | None = None
     what: str = ""
-    every_line: bool = False  # a finding is due at each of the lines, not at one of them
+    mistakes: int = 1  # how many findings are due; where several, one at each of the lines
 
 
 Mutator = Callable[[random.Random, Document], Mutant | None]
 MUTATORS: dict[str, Mutator] = {}
+Change = Callable[[random.Random, Document], str]
+HARMLESS: dict[str, Change] = {}
 Path = tuple[str | int, ...]
 
 
 def mutator(function: Mutator) -> Mutator:
     MUTATORS[function.__name__.replace("_", " ")] = function
+    return function
+
+
+def harmless(function: Change) -> Change:
+    HARMLESS[function.__name__.replace("_", " ")] = function
     return function
 
 

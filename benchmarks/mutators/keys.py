@@ -20,15 +20,24 @@ from mutators.base import (
     spliced,
     without_lines,
 )
-from vacc_gen.schema.document import Document, Node, load
+from vacc_gen.schema.document import Document, Node
 from vacc_gen.schema.placement import Places
 from vacc_gen.schema.walk import packaged_schema
 
 
-def _typo(rng: random.Random, document: Document, change: Callable[[str], str]) -> Mutant | None:
+def typo(
+    rng: random.Random,
+    document: Document,
+    change: Callable[[str], str],
+    *,
+    identifier: bool = True,
+) -> Mutant | None:
+    """Write a key otherwise."""
     place = one(rng, places(document))
     wrong = change(place.key)
-    if wrong == place.key or wrong in place.mapping.value or not wrong.isidentifier():
+    if wrong == place.key or wrong in place.mapping.value:
+        return None
+    if identifier and not wrong.isidentifier():
         return None
     span = place.entry.key_span
     return Mutant(
@@ -45,7 +54,7 @@ def key_letter_added(rng: random.Random, document: Document) -> Mutant | None:
         at = rng.randrange(len(key) + 1)
         return key[:at] + rng.choice(string.ascii_lowercase) + key[at:]
 
-    return _typo(rng, document, change)
+    return typo(rng, document, change)
 
 
 @mutator
@@ -54,7 +63,7 @@ def key_letter_dropped(rng: random.Random, document: Document) -> Mutant | None:
         at = rng.randrange(len(key))
         return key[:at] + key[at + 1 :]
 
-    return _typo(rng, document, change)
+    return typo(rng, document, change)
 
 
 @mutator
@@ -63,7 +72,7 @@ def key_letter_replaced(rng: random.Random, document: Document) -> Mutant | None
         at = rng.randrange(len(key))
         return key[:at] + rng.choice(string.ascii_lowercase) + key[at + 1 :]
 
-    return _typo(rng, document, change)
+    return typo(rng, document, change)
 
 
 @mutator
@@ -72,7 +81,7 @@ def key_letters_swapped(rng: random.Random, document: Document) -> Mutant | None
         at = rng.randrange(max(1, len(key) - 1))
         return key[:at] + key[at + 1 : at + 2] + key[at : at + 1] + key[at + 2 :]
 
-    return _typo(rng, document, change)
+    return typo(rng, document, change)
 
 
 def _moved(
@@ -266,7 +275,7 @@ def key_in_other_letters(rng: random.Random, document: Document) -> Mutant | Non
     def change(key: str) -> str:
         return rng.choice([key.upper(), key.capitalize(), key.replace("_", "")])
 
-    return _typo(rng, document, change)
+    return typo(rng, document, change)
 
 
 @mutator
@@ -274,13 +283,14 @@ def two_keys_misspelled(rng: random.Random, document: Document) -> Mutant | None
     def change(key: str) -> str:
         return key + rng.choice("xyz")
 
-    first = _typo(rng, document, change)
-    again = load(first.text) if first else None
-    second = _typo(rng, again, change) if again else None
+    first, second = typo(rng, document, change), typo(rng, document, change)
     if first is None or second is None or first.lines == second.lines:
         return None
+    (other_line,) = second.lines
+    lines = first.text.split("\n")
+    lines[other_line - 1] = second.text.split("\n")[other_line - 1]
     what = f"{first.what}, {second.what}"
-    return Mutant(second.text, first.lines | second.lines, what=what, every_line=True)
+    return Mutant("\n".join(lines), first.lines | second.lines, what=what, mistakes=2)
 
 
 @mutator
