@@ -6,6 +6,7 @@ Percent keep texts and dots at their size whatever the width of the screen.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -134,8 +135,8 @@ def _joined(points: Sequence[Point]) -> tuple[Line, ...]:
 
 
 def _round_up(value: float) -> float:
-    """The next round number, as an axis ends with; 1 for zero."""
-    if value <= 0:
+    """The next round number, as an axis ends with; 1 for zero, and for what has no such neighbour."""
+    if value < sys.float_info.min:
         return 1.0
     power = 10.0 ** math.floor(math.log10(value))
     return next(

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from vacc_gen.generator.emit.plots import Value, change_bars, layer_plot
@@ -279,6 +279,7 @@ def test_bars_stay_inside_and_begin_or_end_at_zero(others: list[float], base: fl
 @given(
     st.dictionaries(st.integers(0, 200), st.tuples(st.floats(0, 10), st.floats(0, 10)), min_size=1)
 )
+@example({0: (0.0, 5e-324)})
 def test_dots_stay_inside_and_in_order(errors: dict[int, tuple[float, float]]) -> None:
     by_method = {
         method: {layer: pair[i] for layer, pair in errors.items()}
