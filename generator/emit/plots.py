@@ -135,7 +135,7 @@ def _joined(points: Sequence[Point]) -> tuple[Line, ...]:
 
 
 def _round_up(value: float) -> float:
-    """The next round number, as an axis ends with; 1 for zero, and for what has no such neighbour."""
+    """The next round number, as an axis ends with; 1 for zero and what is as good as zero."""
     if value < sys.float_info.min:
         return 1.0
     power = 10.0 ** math.floor(math.log10(value))
