@@ -2,11 +2,13 @@
 
 The checkpoint is made here: falcon-7b's true widths, random bf16 values, as many layers as asked.
 Every figure is of a process of its own, and all of one table are of one run. The library is
-gptqmodel, run by the Python of `--peer` (an environment of its own: it pins other packages). The
-floor is the arithmetic of each method at the speed that a large product has here just then.
+gptqmodel, run by the Python of `--peer` (an environment of its own: it pins other packages), for as
+long as `--peer-limit` at most. The floor is the arithmetic of each method at the speed that a large
+product has here just then. The load told is how many processes wanted a processor meanwhile.
 
 python benchmarks/quantize.py rtn [--layers N] [--runs N]
-python benchmarks/quantize.py gptq [--layers N] [--windows N] [--seqlen N] [--peer PYTHON]
+python benchmarks/quantize.py gptq [--layers N] [--windows N] [--seqlen N] [--runs N]
+                                   [--peer PYTHON] [--peer-limit SECONDS] [--device cuda]
 """
 
 import argparse
@@ -30,11 +32,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=["rtn", "gptq", "work"])
     parser.add_argument("--layers", type=int, default=2)
-    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--runs", type=int, help="5 of rtn, 1 of gptq, unless told")
     parser.add_argument("--windows", type=int, default=8)
     parser.add_argument("--seqlen", type=int, default=256)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--peer", help="a Python that has gptqmodel")
+    parser.add_argument("--peer-limit", type=float, help="seconds that gptqmodel may take")
     parser.add_argument("--folder", type=Path, help="where to put a few GB for a while")
     parser.add_argument("--kind", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -49,7 +52,10 @@ def main() -> None:
         for file in TOKENIZER.glob("tokenizer*.json"):  # the library will not load without one
             shutil.copy(file, options.folder / "checkpoint")
         print(f"{options.layers} layers of falcon-7b's widths, {checkpoint_bytes / 1e9:.2f} GB")
+        options.runs = options.runs or {"rtn": 5, "gptq": 1}[options.what]
+        print(f"load before {load()}", flush=True)
         compare_rtn(options) if options.what == "rtn" else compare_gptq(options)
+        print(f"load after {load()}")
 
 
 def compare_rtn(options: argparse.Namespace) -> None:
@@ -73,28 +79,31 @@ def compare_rtn(options: argparse.Namespace) -> None:
 
 
 def compare_gptq(options: argparse.Namespace) -> None:
-    """Run ours, and the library if there is one, between two measurements of the floor."""
-    tokens = options.windows * options.seqlen
+    """Run ours and the library in turn, with a measurement of the floor before and after each."""
     print(f"{options.windows} x {options.seqlen} tokens, 8 bits, groups of {GROUP_SIZE}")
+    kinds = {"ours": "gptq"} | ({"gptqmodel": "peer"} if options.peer else {})
+    taken = {name: [] for name in kinds}
     rates = [run(options, "rate")["gflops"]]
-    taken = {"ours": run(options, "gptq")}
-    rates.append(run(options, "rate")["gflops"])
-    if options.peer:
-        taken["gptqmodel"] = run(options, "peer", options.peer)
-        rates.append(run(options, "rate")["gflops"])
-    told = " and ".join(f"{rate:.0f}" for rate in rates)
+    for _ in range(options.runs):
+        for name, kind in kinds.items():
+            try:
+                taken[name].append(run(options, kind))
+            except subprocess.TimeoutExpired as expired:
+                print(f"{name} was stopped after {expired.timeout:.0f} s, unfinished")
+            rates.append(run(options, "rate")["gflops"])
+    told = ", ".join(f"{rate:.0f}" for rate in rates)
     print(f"a product of {RATE_SIZE} x {RATE_SIZE} ran at {told} GFLOP/s before, between and after")
-    rate = sum(rates) / len(rates)
+    least = {name: least_of(figures) for name, figures in taken.items() if figures}
     print(f"{'':28}{'s a layer':>12}{'CPU s':>10}{'peak GiB':>10}{'floor s':>10}")
-    for name, figures in taken.items():
-        floor = operations(tokens, inverts=name != "ours") / rate / 1e9
-        seconds = figures["seconds"] / options.layers
-        cpu, peak = figures["cpu"] / options.layers, figures["peak_bytes"] / 2**30
+    for name, figures in least.items():
+        floor = operations(options, inverts=name != "ours") / max(rates) / 1e9
+        seconds, cpu = (figures[key] / options.layers for key in ("seconds", "cpu"))
+        peak = figures["peak_bytes"] / 2**30
         print(f"{name:28}{seconds:12.1f}{cpu:10.1f}{peak:10.2f}{floor:10.1f}")
         for line in figures.get("notes", ()):
             print(f"  {line}")
-    if options.peer:
-        ours, peer = taken["ours"], taken["gptqmodel"]
+    if len(least) == 2:
+        ours, peer = least["ours"], least["gptqmodel"]
         print(
             f"ours takes {ours['seconds'] / peer['seconds']:.2f} of its time, "
             f"{ours['cpu'] / peer['cpu']:.2f} of its CPU time, "
@@ -102,27 +111,52 @@ def compare_gptq(options: argparse.Namespace) -> None:
         )
 
 
-def operations(tokens: int, inverts: bool) -> float:
-    """Floating-point operations of a layer: Hessians, their factors, rounding, two passes.
+def least_of(runs: list[dict]) -> dict:
+    """The least time and CPU time of `runs`, and the highest peak."""
+    least = {key: min(one[key] for one in runs) for key in ("seconds", "cpu")}
+    return runs[0] | least | {"peak_bytes": max(one["peak_bytes"] for one in runs)}
+
+
+def operations(options: argparse.Namespace, inverts: bool) -> float:
+    """Floating-point operations of a layer: Hessians, their factors, rounding, passes.
 
     K is a matrix's inputs, M its outputs. A factor takes K^3 / 3; with the inverse and its factor,
-    4 K^3 / 3. Rounding takes M K^2, the upper half of a Hessian tokens x K^2.
+    4 K^3 / 3. Rounding takes M K^2, the upper half of a Hessian tokens x K^2. One pass goes as far
+    as the inputs of dense and 4h_to_h, one through the whole layer, but for the last one.
     """
+    tokens = options.windows * options.seqlen
     hidden, wide = 4544, 18176
+    early, late = ((4672, hidden), (wide, hidden)), ((hidden, hidden), (hidden, wide))
     total = 0.0
     for inputs in (hidden, hidden, wide):  # qkv and h_to_4h share their inputs
         total += inputs**3 * (4 / 3 if inverts else 1 / 3) + tokens * inputs**2
-    for outputs, inputs in ((4672, hidden), (hidden, hidden), (wide, hidden), (hidden, wide)):
-        total += outputs * inputs**2 + 2 * 2 * tokens * outputs * inputs
+    for outputs, inputs in early + late:
+        total += outputs * inputs**2
+    passes = {early: 2 - 1 / options.layers, late: 1 - 1 / options.layers}
+    for shapes, times in passes.items():
+        total += times * sum(2 * tokens * outputs * inputs for outputs, inputs in shapes)
     return total
 
 
-def run(options: argparse.Namespace, kind: str, python: str = sys.executable) -> dict:
-    """Do one kind of work in a process of its own and return its figures."""
+def load() -> str:
+    """Processes that ran or waited to, over the last one and five minutes."""
+    one, five, _ = os.getloadavg()
+    return f"{one:.1f} (1 min), {five:.1f} (5 min)"
+
+
+def run(options: argparse.Namespace, kind: str) -> dict:
+    """Do one kind of work in a process of its own and return its figures.
+
+    Raises:
+        subprocess.TimeoutExpired: the library did not finish within its limit.
+    """
+    is_peer = kind == "peer"
+    python = options.peer if is_peer else sys.executable
     command = [python, __file__, "work", "--kind", kind, "--folder", str(options.folder)]
     for name in ("windows", "seqlen", "device", "layers"):
         command += [f"--{name}", str(getattr(options, name))]
-    done = subprocess.run(command, check=True, capture_output=True)
+    limit = options.peer_limit if is_peer else None
+    done = subprocess.run(command, check=True, capture_output=True, timeout=limit)
     return json.loads(done.stdout.splitlines()[-1])
 
 

@@ -10,8 +10,8 @@ input, each zero but for the rounding if
 
 so inputs are rounded from the last to the first, and nothing is inverted.
 
-Legend: M outputs (rows) of a matrix, R of them in a sweep, K inputs, N groups a row, C inputs of a
-block.
+Legend: M outputs (rows) of a matrix, R of them in a sweep, K inputs, N groups a row, P inputs of a
+panel, C of a block.
 """
 
 from __future__ import annotations
@@ -23,8 +23,13 @@ import torch
 from vacc_gen.generator.pipeline.hessian import Hessian
 from vacc_gen.generator.pipeline.quantize import Grid, round_to_nearest, scales_of
 
-BLOCK = 128
-"""Inputs between two products with all that were rounded before, as in the paper."""
+PANEL = 1024
+"""Inputs between two products with all that were rounded before: of this size, they run at the
+processor's full speed."""
+
+BLOCK = 64
+"""Inputs between two products with those of a panel that were rounded before; within a block, one
+input waits for the other, and the processor for memory."""
 
 ROUNDER = 1.5 * 2**23
 """fp32 numbers of this size have no fraction: adding and taking it away rounds, half to even.
@@ -98,24 +103,32 @@ class Gptq:
         inputs = len(columns)
         scale_columns = scales.mT.contiguous()  # (N, R)
         codes = torch.empty(columns.shape, dtype=torch.uint8, device=columns.device)
-        for end in range(inputs, 0, -BLOCK):
-            first = max(0, end - BLOCK)
-            order = self._order[first:end]
-            wanted = self._pulled(columns, first, end)
-            rounded = torch.empty_like(wanted)  # (C, R)
-            self._round_block(
-                columns[first:end], wanted, rounded, scale_columns[order // grid.group_size],
-                self._coupling(first, end), grid.max_code,
-            )  # fmt: skip
-            codes[order] = rounded.add_(grid.zero_code).to(torch.uint8)
+        for panel_end in range(inputs, 0, -PANEL):
+            panel = max(0, panel_end - PANEL)
+            pull = self._pull(columns, panel, panel_end, panel_end, inputs)  # (P, R)
+            for end in range(panel_end, panel, -BLOCK):
+                first = max(panel, end - BLOCK)
+                order = self._order[first:end]
+                wanted = pull[first - panel : end - panel]  # (C, R)
+                wanted += self._pull(columns, first, end, end, panel_end)
+                wanted.div_(self._diagonal(first, end)).add_(columns[first:end])
+                rounded = torch.empty_like(wanted)
+                self._round_block(
+                    columns[first:end], wanted, rounded, scale_columns[order // grid.group_size],
+                    self._coupling(first, end), grid.max_code,
+                )  # fmt: skip
+                codes[order] = rounded.add_(grid.zero_code).to(torch.uint8)
         return codes.mT.contiguous().cpu()
 
-    def _pulled(self, columns: torch.Tensor, first: int, end: int) -> torch.Tensor:
-        """Weights first to end (C, R), moved by the residuals of all inputs after them."""
-        lower = self._hessian.matrix[end:, first:end]
-        moved = lower.mT @ columns[end:]
-        diagonal = self._hessian.matrix.diagonal()[first:end]
-        return moved.div_(diagonal[:, None]).add_(columns[first:end])
+    def _pull(
+        self, columns: torch.Tensor, first: int, end: int, after: int, until: int
+    ) -> torch.Tensor:
+        """The sums over inputs `after` to `until` that move inputs `first` to `end`, (C, R)."""
+        return self._hessian.matrix[after:until, first:end].mT @ columns[after:until]
+
+    def _diagonal(self, first: int, end: int) -> torch.Tensor:
+        """The factor's, (C, 1)."""
+        return self._hessian.matrix.diagonal()[first:end, None]
 
     def _coupling(self, first: int, end: int) -> torch.Tensor:
         """Row k: by how much of each residual i > k of a block weight k moves, (C, C)."""

@@ -16,6 +16,13 @@ CPU = torch.device("cpu")
 INPUTS, OUTPUTS, DAMP = 160, 96, 0.01
 
 
+@pytest.fixture(autouse=True)
+def small_panels(monkeypatch):
+    """Neither a block's size divides a panel's, nor a panel's the inputs."""
+    monkeypatch.setattr(gptq_module, "PANEL", 72)
+    monkeypatch.setattr(gptq_module, "BLOCK", 20)
+
+
 def layer(seed=0, inputs=INPUTS, tokens=600):
     """Inputs (tokens, K) that hang together, and weights (M, K)."""
     generator = torch.Generator().manual_seed(seed)
@@ -78,10 +85,11 @@ def test_errors_are_those_of_the_output_and_smaller_than_rounding_s(bits):
     assert torch.equal(made.scales, round_to_nearest(weight, grid)[1])
 
 
-def test_sweeps_and_sampled_rows_change_no_code(monkeypatch):
+def test_sweeps_panels_and_sampled_rows_change_no_code(monkeypatch):
     x, weight = layer()
     whole = quantized(x, weight, Grid(4, 32))
     monkeypatch.setattr(gptq_module, "SWEEP_BYTES", 4 * INPUTS * 10)
+    monkeypatch.setattr(gptq_module, "PANEL", 1024)
     monkeypatch.setattr(gptq_module, "MEASURED_ROWS", 24)
     monkeypatch.setattr(gptq_module, "MEASURED_OPERATIONS", 1)
     parts = quantized(x, weight, Grid(4, 32))
