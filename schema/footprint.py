@@ -6,8 +6,8 @@ Legend, all counted for one die of `tp`:
     attention  D·(H' + 2·K')·S + H'·S·D
     mlp        m·D·ceil(F / tp), m = 3 with a gate, else 2
     embedding  e·D·ceil(V / tp), e = 1 where the head is tied, else 2
-    weights    w·L·(attention + mlp) + 2·embedding, w in bytes by precision
-    KV cache   2·L·K'·S·tokens·batch·b, b = 2, or 1 in kv8
+    weights    w·L·(attention + mlp) + 2·embedding, w = b/8 + 2/group in b bits, else 2
+    KV cache   2·L·K'·S·tokens·batch·c, c = 2, or 1 in kv8
 
 The compiler is closed: how it splits a tensor, and what it keeps beside these two (activations,
 buffers, code), is not published. docs/memory.md explains the formula.
@@ -31,7 +31,10 @@ SERVED_BATCH = 16
 
 FP16_BYTES = 2
 SCALE_BYTES = 2
-"""One fp16 scale for each group of int8 weights."""
+"""One fp16 scale for each group of int8 or int4 weights."""
+
+WEIGHT_BITS = {"int8": 8, "int4": 4}
+"""Of a weight in a linear layer, where weights are quantized."""
 
 
 @dataclass(frozen=True)
@@ -135,19 +138,16 @@ def footprint(
     """Estimate the memory of the fullest die.
 
     `total_tokens` is the length of prompt and answer, `batch` how many requests are served at
-    once, `group_size` how many int8 weights share a scale.
+    once, `group_size` how many int8 or int4 weights share a scale.
     """
     g = geometry
     split = head_split(g, tp)
     linear, embedding = _weights(g, split.attention_heads_per_die, split.kv_heads_per_die, dies=tp)
-    weight_bytes = float(FP16_BYTES)
-    if precision == "int8":
-        weight_bytes = 1 + SCALE_BYTES / group_size
     cache_values = 2 * g.layers * split.kv_heads_per_die * g.head_size * total_tokens * batch
     return Footprint(
         precision=precision,
         tp=tp,
-        weights_bytes=int(linear * weight_bytes) + embedding * FP16_BYTES,
+        weights_bytes=_linear_bytes(linear, precision, group_size) + embedding * FP16_BYTES,
         kv_cache_bytes=cache_values * (1 if precision == "kv8" else FP16_BYTES),
     )
 
@@ -194,6 +194,14 @@ def _weights(geometry: Geometry, heads: int, kv_heads: int, dies: int) -> tuple[
     mlp = (3 if g.gated_mlp else 2) * g.hidden_size * _ceil(g.ffn_hidden_size, dies)
     matrices = 1 if g.tied_embeddings else 2
     return g.layers * (attention + mlp), matrices * g.hidden_size * _ceil(g.vocab_size, dies)
+
+
+def _linear_bytes(weights: int, precision: Precision, group_size: int) -> int:
+    """Bytes of `weights` of linear layers, with their scales."""
+    bits = WEIGHT_BITS.get(precision)
+    if bits is None:
+        return weights * FP16_BYTES
+    return weights * bits // 8 + weights * SCALE_BYTES // group_size
 
 
 def _heads(count: int, kind: str = "attention") -> str:

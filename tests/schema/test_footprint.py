@@ -68,11 +68,31 @@ def test_llama_by_hand():
     int8 = footprint(LLAMA, Precision.INT8, tp=4, total_tokens=2048, batch=16)
     assert int8.weights_bytes == 32 * (attention + mlp) * 66 // 64 + 2 * embedding
     assert int8.kv_cache_bytes == fp16.kv_cache_bytes
+    int4 = footprint(LLAMA, Precision.INT4, tp=4, total_tokens=2048, batch=16, group_size=32)
+    assert int4.weights_bytes == 32 * (attention + mlp) * (16 + 2) // 32 + 2 * embedding
+    assert int4.kv_cache_bytes == fp16.kv_cache_bytes
     kv8 = footprint(LLAMA, Precision.KV8, tp=4, total_tokens=2048, batch=16)
     assert (kv8.weights_bytes, kv8.kv_cache_bytes) == (
         fp16.weights_bytes,
         fp16.kv_cache_bytes // 2,
     )
+
+
+@pytest.mark.parametrize("precision", [Precision.INT8, Precision.INT4])
+def test_narrower_groups_take_more_scales(precision):
+    weights = 32 * (4544 * (71 + 2) * 64 + 71 * 64 * 4544 + 2 * 4544 * 18176)
+    wide, narrow = (
+        footprint(SEVEN, precision, 1, 2048, group_size=group).weights_bytes for group in (64, 16)
+    )
+    assert narrow - wide == weights * 2 // 16 - weights * 2 // 64
+
+
+def test_each_precision_takes_less_than_the_one_above():
+    fp16, int8, int4, kv8 = (
+        footprint(SEVEN, precision, 4, 2048).weights_bytes
+        for precision in (Precision.FP16, Precision.INT8, Precision.INT4, Precision.KV8)
+    )
+    assert int4 < int8 < fp16 == kv8
 
 
 def test_a_model_fits_from_some_tp_on():
