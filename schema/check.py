@@ -185,11 +185,9 @@ def check_paths(
 
 def _check_together(subjects: list[Subject], selection: Selection, result: CheckResult) -> None:
     """Run the rules about several files at once."""
-    if len(subjects) < 2:
-        return
     configs = [subject for subject in subjects if subject.kind == "vamc"]
     recipes = [subject for subject in subjects if subject.kind == "recipe"]
-    together: list[tuple[Scope, Any]] = [("group", Group(configs))]
+    together: list[tuple[Scope, Any]] = [("group", Group(configs))] if len(configs) > 1 else []
     together += [("workspace", workspace) for workspace in workspaces(recipes, configs)]
     for scope, members in together:
         for rule in _chosen(scope, selection):
@@ -205,10 +203,15 @@ def _check_weights(folder: str, selection: Selection, result: CheckResult) -> No
 
     files = WeightFiles(Path(folder))
     result.checked += 1
+    result.unreadable += [(_in(folder, name), why) for name, why in files.unreadable.items()]
     for rule in _chosen("weights", selection):
         for name, finding in rule.check(files):
-            path = name if folder == "." else f"{folder.rstrip('/')}/{name}"
+            path = _in(folder, name)
             result.take(path, files.texts[name], [as_diagnostic(rule, finding, path)])
+
+
+def _in(folder: str, name: str) -> str:
+    return name if folder == "." else f"{folder.rstrip('/')}/{name}"
 
 
 def _chosen(scope: Scope, selection: Selection) -> Iterator[Rule]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,16 +14,32 @@ from vacc_gen.schema.errors import CheckpointError
 SHAPE = ("layers", "hidden_size", "attention_heads", "kv_heads", "head_size", "ffn_hidden_size")
 """The sizes that make a model what it is; a fine-tune may have more words or other lengths."""
 
-MAX_JSON_BYTES = 64 << 20
+MAX_JSON_BYTES = 32 << 20
 """Largest config or index that is read; an index of 100,000 tensors has about 10 MB."""
+
+
+def read_regular(path: Path, most_bytes: int) -> bytes | None:
+    """Return a file's bytes, or None where nothing stands there.
+
+    Raises:
+        OSError: it cannot be read, is no regular file, or larger than `most_bytes`.
+    """
+    try:
+        status = path.stat()
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "not a regular file")
+    if status.st_size > most_bytes:
+        raise OSError(errno.EFBIG, f"larger than {most_bytes >> 20} MiB")
+    return path.read_bytes()
 
 
 def read_json(path: Path) -> Any:
     """Return a JSON file's value, or None where there is no readable file or no JSON in it."""
     try:
-        if not path.is_file() or path.stat().st_size > MAX_JSON_BYTES:
-            return None
-        return json.loads(path.read_bytes())
+        source = read_regular(path, MAX_JSON_BYTES)
+        return None if source is None else json.loads(source)
     except (OSError, ValueError, RecursionError):
         return None
 

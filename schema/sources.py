@@ -18,7 +18,10 @@ STDIN = "-"
 WEIGHTS_CONFIG = "config_vacc.json"
 
 _SKIPPED = frozenset(("node_modules", "__pycache__", "venv", "site-packages"))
-_WEIGHTS_FILES = (WEIGHTS_CONFIG, "model.safetensors.index.json")
+_WEIGHTS_FILES = (WEIGHTS_CONFIG, "model.safetensors.index.json", "model.safetensors")
+"""What makes a folder one of weights."""
+_OF_WEIGHTS = (*_WEIGHTS_FILES, "config.json")
+"""Files that are checked as a part of their folder where they are named."""
 
 
 @dataclass
@@ -52,7 +55,7 @@ def find(paths: Iterable[str]) -> Sources:
             _search(path, sources)
         elif not stat.S_ISREG(mode):
             sources.unreadable.append((path, "not a regular file"))
-        elif os.path.basename(path) in _WEIGHTS_FILES:
+        elif os.path.basename(path) in _OF_WEIGHTS or path.endswith(".safetensors"):
             sources.add_weights(os.path.dirname(path) or ".")
         else:
             sources.files.append(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -164,6 +165,19 @@ class Subject:
                 )
 
     @property
+    def folder(self) -> Path:
+        """The folder that relative paths of the file start from.
+
+        The compile configs of a workspace are compiled there, not in `build`; other configs are
+        compiled where their author chose, which is best guessed to be their own folder.
+        """
+        folder = Path(self.document.path).parent
+        in_workspace = self.kind != "recipe" and folder.name == "build"
+        if in_workspace and os.path.exists(folder.parent / "vacc.yaml"):  # noqa: PTH110  # no error
+            return folder.parent
+        return folder
+
+    @property
     def geometry(self) -> Mapping[str, Any] | None:
         """The model's sizes: from the checkpoint if it is there, else a preset's, else None."""
         if self._geometry is None:
@@ -173,7 +187,7 @@ class Subject:
             checkpoint = self.get(*steps)
             found = None
             if isinstance(checkpoint, str):
-                found = geometry_of(Path(self.document.path).parent / checkpoint)
+                found = geometry_of(self.folder / checkpoint)
                 names = [self.get("model", "preset"), checkpoint.rstrip("/").rsplit("/", 1)[-1]]
                 for name in names:
                     found = found or (self.known.geometry(name) if name else None)

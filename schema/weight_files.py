@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vacc_gen.schema.checkpoint_facts import MAX_JSON_BYTES
+from vacc_gen.schema.checkpoint_facts import MAX_JSON_BYTES, read_regular
 from vacc_gen.schema.document import Document
 from vacc_gen.schema.subject import Finding
+from vacc_gen.schema.tree import START
 
 CONFIG = "config.json"
 VACC_CONFIG = "config_vacc.json"
@@ -17,6 +19,43 @@ INDEX = "model.safetensors.index.json"
 
 MAX_MODULE_BYTES = 4 << 20
 """Largest Python file that is looked into; modeling files have some 100 kB."""
+
+
+class _RepeatedKeyError(ValueError):
+    """A JSON object has a key twice."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(key)
+        self.key = key
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise _RepeatedKeyError(key)
+            seen.add(key)
+    return made
+
+
+def _last(text: str, key: str) -> int:
+    """Return the offset at which a key stands for the last time."""
+    places = [found.start() for found in _key(key).finditer(text)]
+    return places[-1] if places else 0
+
+
+def _key(key: str) -> re.Pattern[str]:
+    spellings = {re.escape(json.dumps(key, ensure_ascii=escaped)) for escaped in (True, False)}
+    return re.compile(rf"(?:{'|'.join(sorted(spellings))})(?=\s*:)")
+
+
+def reason_of(error: OSError) -> str:
+    """Return why a file could not be read, in words."""
+    reason = error.strerror or str(error)
+    return reason[0].lower() + reason[1:]
+
 
 WeightFinding = tuple[str, Finding]
 """The name of a file of the folder, and a finding in it."""
@@ -30,32 +69,42 @@ class BrokenJson(NamedTuple):
 
 
 class WeightFiles:
-    """The files of one weight folder; a file that is absent or too large counts as absent."""
+    """The files of one weight folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.broken: dict[str, BrokenJson] = {}
+        self.unreadable: dict[str, str] = {}
+        """Why a file that is there cannot be read, by name; it counts as absent then."""
         self.texts: dict[str, str] = {}
         self._values: dict[str, dict[str, Any]] = {}
         for name in (CONFIG, VACC_CONFIG, INDEX):
-            self._read(name)
+            try:
+                source = read_regular(folder / name, MAX_JSON_BYTES)
+            except OSError as error:
+                self.unreadable[name] = reason_of(error)
+                continue
+            if source is not None:
+                self._parse(name, source)
 
-    def _read(self, name: str) -> None:
-        path = self.folder / name
+    def _parse(self, name: str, source: bytes) -> None:
+        text = source.decode("utf-8", errors="replace")
+        self.texts[name] = text.removeprefix("\ufeff")
         try:
-            if not path.is_file() or path.stat().st_size > MAX_JSON_BYTES:
-                return
-            text = path.read_bytes().decode("utf-8", errors="replace")
-        except OSError as error:
-            self.texts[name] = ""
-            self.broken[name] = BrokenJson(0, f"cannot be read: {error.strerror}")
-            return
-        self.texts[name] = text
-        try:
-            value = json.loads(text)
+            source.decode("utf-8")
+            value = json.loads(text, object_pairs_hook=_without_repeats)
+        except UnicodeDecodeError as error:
+            before = source[: error.start].decode("utf-8")
+            self.broken[name] = BrokenJson(len(before), "not UTF-8 text")
+        except _RepeatedKeyError as error:
+            self.broken[name] = BrokenJson(_last(text, error.key), f"`{error.key}` stands twice")
         except json.JSONDecodeError as error:
-            self.broken[name] = BrokenJson(min(error.pos, len(text)), error.msg)
-        except (ValueError, RecursionError) as error:
+            bom = text.startswith("\ufeff")
+            reason = "it begins with a byte order mark" if bom else error.msg
+            self.broken[name] = BrokenJson(min(error.pos, len(text)), reason)
+        except RecursionError:
+            self.broken[name] = BrokenJson(0, "nested too deeply")
+        except ValueError as error:
             self.broken[name] = BrokenJson(0, str(error))
         else:
             if isinstance(value, dict):
@@ -69,13 +118,27 @@ class WeightFiles:
 
     def source(self, name: str) -> str | None:
         """Return a module's text, or None where there is none to read, or one beyond all size."""
-        path = self.folder / name
         try:
-            if not path.is_file() or path.stat().st_size > MAX_MODULE_BYTES:
-                return None
-            return path.read_text(encoding="utf-8", errors="replace")
+            source = read_regular(self.folder / name, MAX_MODULE_BYTES)
         except OSError:
             return None
+        return None if source is None else source.decode("utf-8", errors="replace")
+
+    def has(self, name: str) -> bool:
+        """Whether a name is that of a file of the folder, or of none that could be one."""
+        path = self.folder / name
+        return path.name != name or os.path.isfile(path)  # noqa: PTH113  # never raises
+
+    def shards(self) -> list[str]:
+        """Return the names of the folder's safetensors files."""
+        return sorted(
+            path.name for path in self.folder.glob("*.safetensors") if self.has(path.name)
+        )
+
+    def at_start(self, name: str, message: str, hint: str | None = None) -> WeightFinding:
+        """Return a finding in a file that has no lines."""
+        self.texts.setdefault(name, "")
+        return name, Finding(START, message, hint)
 
     def at_offset(
         self, name: str, offset: int, message: str, hint: str | None = None
@@ -88,6 +151,6 @@ class WeightFiles:
     def at_key(self, name: str, key: str, message: str, hint: str | None = None) -> WeightFinding:
         """Return a finding at a key of a file, or at its start where the key is absent."""
         text = self.texts[name]
-        found = re.search(rf"{re.escape(json.dumps(key))}(?=\s*:)", text)
+        found = _key(key).search(text)
         start, end = found.span() if found else (0, min(1, len(text)))
         return name, Finding(Document(text, name).span_at(start, end), message, hint)

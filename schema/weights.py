@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -136,13 +136,26 @@ def read_shard(path: Path) -> dict[str, TensorEntry]:
     header.pop("__metadata__", None)
     data_start = 8 + header_bytes
     entries = {name: _entry(path, name, value, data_start) for name, value in header.items()}
-    promised_bytes = max((e.offset_bytes + e.length_bytes for e in entries.values()), default=0)
-    if promised_bytes > size_bytes:
+    _check_extent(path, entries.values(), data_start, size_bytes)
+    return entries
+
+
+def _check_extent(
+    path: Path, entries: Iterable[TensorEntry], data_start: int, size_bytes: int
+) -> None:
+    """Refuse what safetensors refuses too: tensors that overlap or leave gaps, bytes of none."""
+    end = data_start
+    for entry in sorted(entries, key=lambda entry: (entry.offset_bytes, entry.length_bytes)):
+        if entry.offset_bytes != end:
+            fault = "overlaps the one before it" if entry.offset_bytes < end else "follows a gap"
+            raise CheckpointError(f"{path}: {entry.name} {fault} in the file", _DOWNLOAD_AGAIN)
+        end += entry.length_bytes
+    if end != size_bytes:
+        what = "is truncated" if end > size_bytes else "has bytes of no tensor at its end"
         raise CheckpointError(
-            f"{path} is truncated: its header promises {promised_bytes} bytes, it has {size_bytes}",
+            f"{path} {what}: its header promises {end} bytes, it has {size_bytes}",
             _DOWNLOAD_AGAIN,
         )
-    return entries
 
 
 def _entry(path: Path, name: str, value: Any, data_start: int) -> TensorEntry:

@@ -44,7 +44,7 @@ def unusable_calibration_set(subject: Subject) -> Iterator[Finding]:
     samples, seqlen = (subject.get(section, key) for key in (samples_key, "seqlen"))
     if seqlen is None or (samples is None and subject.has(section, samples_key)):
         return
-    root = Path(subject.document.path).parent
+    root = subject.folder
     if not any(_can_be_checked(source, root) for _, source in sources):
         return  # before the readers are loaded
     from vacc_gen.schema.texts import windows_by_source

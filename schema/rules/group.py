@@ -29,7 +29,7 @@ def _output(subject: Subject) -> str | None:
     path = subject.get("workspace", "path") or subject.get("workspace", "work_dir")
     if not isinstance(name, str) or not isinstance(path, str):
         return None
-    return os.path.normpath(Path(subject.document.path).parent / path / name)
+    return os.path.normpath(subject.folder / path / name)
 
 
 def _contradicts_itself(subject: Subject) -> bool:
@@ -44,7 +44,7 @@ def same_output(group: Group) -> Iterator[GroupFinding]:
     """The output goes to `<workspace.path>/<name>`; of two configs with both alike, the one that is
     compiled last overwrites the other's.
 
-    Relative paths are taken from each file's own folder.
+    Relative paths are taken from the workspace for its configs, else from each file's own folder.
 
     Bad:
         # one.yaml

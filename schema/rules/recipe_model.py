@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from vacc_gen.schema import edits
 from vacc_gen.schema.diagnostics import Severity
@@ -160,7 +159,7 @@ def checkpoint_against_preset(subject: Subject) -> Iterator[Finding]:
     if not isinstance(preset, str) or not isinstance(checkpoint, str):
         return
     expected = subject.known.geometry(preset)
-    found = geometry_of(Path(subject.document.path).parent / checkpoint) if expected else None
+    found = geometry_of(subject.folder / checkpoint) if expected else None
     difference = shape_difference(expected, found) if expected and found else None
     if difference:
         yield Finding(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from vacc_gen.schema import edits
@@ -189,7 +188,7 @@ def _tower_config(subject: Subject) -> Mapping[str, Any]:
     checkpoint = subject.get("frontend", "checkpoint") if is_vision(subject) else None
     if not isinstance(checkpoint, str):
         return {}
-    config = read_json(Path(subject.document.path).parent / checkpoint / "config.json")
+    config = read_json(subject.folder / checkpoint / "config.json")
     tower = config.get("vision_config") if isinstance(config, dict) else None
     return tower if isinstance(tower, dict) else {}
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from pathlib import Path
 
 from vacc_gen.schema.diagnostics import Severity
 from vacc_gen.schema.rules import rule
 from vacc_gen.schema.weight_files import CONFIG, INDEX, VACC_CONFIG, WeightFiles, WeightFinding
 
 _SIZES = (
+    "model_type",
     "num_hidden_layers",
     "n_layer",
     "num_layers",
@@ -28,12 +31,26 @@ _SIZES = (
     "head_dim",
     "intermediate_size",
     "ffn_hidden_size",
+    "kv_channels",
+    "num_local_experts",
+    "num_experts",
+    "num_experts_per_tok",
     "vocab_size",
+    "padded_vocab_size",
     "max_position_embeddings",
+    "sliding_window",
     "rope_theta",
+    "rope_scaling",
+    "partial_rotary_factor",
+    "activation",
+    "hidden_act",
+    "layer_norm_epsilon",
+    "layer_norm_eps",
+    "rms_norm_eps",
     "tie_word_embeddings",
-    "model_type",
 )
+_MOST_SIZES_TOLD = 2
+"""More sizes than these are told as one mistake: the file is of another model."""
 
 
 @rule("VG920", Severity.ERROR, "weight folder's JSON that cannot be read", scope="weights")
@@ -69,27 +86,34 @@ def auto_map(files: WeightFiles) -> Iterator[WeightFinding]:
         class FalconModel:
             pass
     """
-    config = files.json(VACC_CONFIG)
-    targets = config.get("auto_map") if config is not None else None
+    config = files.json(VACC_CONFIG) or {}
+    targets = config.get("auto_map", {})
     if not isinstance(targets, dict):
+        form = '{"AutoModelForCausalLM": "module.Class"}'
+        message = "`auto_map` is not an object"
+        yield files.at_key(VACC_CONFIG, "auto_map", message, f"write it like {form}")
         return
+    absent: set[str] = set()
     for auto, target in targets.items():
         for named in target if isinstance(target, list) else [target]:
-            if not isinstance(named, str) or "--" in named:  # null, or in another repository
+            if named is None or (isinstance(named, str) and "--" in named):
+                continue  # none, or in another repository
+            module, _, name = named.rpartition(".") if isinstance(named, str) else ("", "", "")
+            if not re.fullmatch(r"\w+(\.\w+)*", module) or not name.isidentifier():
+                message = f"`{named}` is not of the form module.Class"
+                yield files.at_key(VACC_CONFIG, auto, message)
                 continue
-            module, _, name = named.rpartition(".")
             file = f"{module.replace('.', '/')}.py"
-            source = files.source(file) if re.fullmatch(r"\w+(\.\w+)*", module) else None
-            if not re.fullmatch(r"\w+(\.\w+)*", module):
-                yield files.at_key(VACC_CONFIG, auto, f"`{named}` is not of the form module.Class")
-            elif source is None:
+            source = files.source(file)
+            if source is None and file not in absent:
+                absent.add(file)
                 yield files.at_key(
                     VACC_CONFIG,
                     auto,
                     f"`{auto}` names {file}, which is not there",
                     "put the file into the folder; `scripts/prepare.sh` of a workspace does",
                 )
-            elif not _defines(source, name):
+            elif source is not None and not _defines(source, name):
                 yield files.at_key(VACC_CONFIG, auto, f"{file} has no class `{name}`")
 
 
@@ -116,7 +140,7 @@ def eager_attention(files: WeightFiles) -> Iterator[WeightFinding]:
     if config is None or config.get("_attn_implementation") == "eager":
         return
     what = config.get("_attn_implementation")
-    message = f"is {what!r}, not eager" if what is not None else "is missing"
+    message = f"is {json.dumps(what)}, not eager" if what is not None else "is missing"
     yield files.at_key(
         VACC_CONFIG,
         "_attn_implementation",
@@ -167,15 +191,15 @@ def other_geometry(files: WeightFiles) -> Iterator[WeightFinding]:
     ours, theirs = files.json(VACC_CONFIG), files.json(CONFIG)
     if ours is None or theirs is None:
         return
-    for key in _SIZES:
-        if key in theirs and ours.get(key) != theirs[key]:
-            got = "is missing" if key not in ours else f"is {ours[key]!r}"
-            yield files.at_key(
-                VACC_CONFIG,
-                key,
-                f"`{key}` {got}; config.json has {theirs[key]!r}",
-                "make config_vacc.json from the checkpoint's own config.json",
-            )
+    other = [key for key in _SIZES if key in theirs and ours.get(key) != theirs[key]]
+    many = len(other) > _MOST_SIZES_TOLD
+    for key in other[:1] if many else other:
+        got = "is missing" if key not in ours else f"is {json.dumps(ours[key])}"
+        message = f"`{key}` {got}; config.json has {json.dumps(theirs[key])}"
+        if many:
+            message += f", and {len(other) - 1} more sizes differ"
+        hint = "make config_vacc.json from the checkpoint's own config.json"
+        yield files.at_key(VACC_CONFIG, key, message, hint)
 
 
 @rule("VG925", Severity.ERROR, "index and shards disagree", scope="weights")
@@ -192,30 +216,52 @@ def shards(files: WeightFiles) -> Iterator[WeightFinding]:
         # model.safetensors.index.json
         {"weight_map": {}}
     """
-    from vacc_gen.schema.errors import CheckpointError
-    from vacc_gen.schema.weights import read_shard
-
     index = files.json(INDEX)
-    weight_map = index.get("weight_map") if index is not None else None
-    if index is not None and not isinstance(weight_map, dict):
+    if index is None:
+        if INDEX not in files.texts:
+            yield from _lone_shards(files)
+        return
+    weight_map = index.get("weight_map")
+    if not isinstance(weight_map, dict):
         yield files.at_key(INDEX, "weight_map", "`weight_map` is missing, or not an object")
         return
     tensors_of: dict[str, list[str]] = {}
-    for tensor, shard in (weight_map or {}).items():
+    for tensor, shard in weight_map.items():
         tensors_of.setdefault(str(shard), []).append(tensor)
+    absent = [shard for shard in sorted(tensors_of) if not files.has(shard)]
+    if absent:
+        more = f", and {len(absent) - 1} more" if len(absent) > 1 else ""
+        message = f"not there: {absent[0]}{more}"
+        yield files.at_key(INDEX, tensors_of[absent[0]][0], message, "download it again")
     for shard, tensors in sorted(tensors_of.items()):
-        path = files.folder / shard
-        if path.name != shard:
-            yield files.at_key(INDEX, tensors[0], f"`{shard}` is not a file of this folder")
-        elif not path.is_file():
-            yield files.at_key(INDEX, tensors[0], f"{shard} is not there", "download it again")
-        else:
-            try:
-                held = read_shard(path)
-            except CheckpointError as error:
-                yield files.at_key(INDEX, tensors[0], error.message, error.hint)
-                continue
-            absent = [tensor for tensor in tensors if tensor not in held]
-            if absent:
-                more = f" and {len(absent) - 1} more" if len(absent) > 1 else ""
-                yield files.at_key(INDEX, absent[0], f"{shard} does not hold {absent[0]}{more}")
+        if shard in absent:
+            continue
+        held, fault = _held(files, shard)
+        if fault is not None:
+            yield files.at_key(INDEX, tensors[0], *fault)
+            continue
+        lacking = [tensor for tensor in tensors if tensor not in held]
+        if lacking:
+            more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
+            yield files.at_key(INDEX, lacking[0], f"{shard} does not hold {lacking[0]}{more}")
+
+
+def _lone_shards(files: WeightFiles) -> Iterator[WeightFinding]:
+    """Yield what is wrong with the shards of a folder that has no index."""
+    for shard in files.shards():
+        _, fault = _held(files, shard)
+        if fault is not None:
+            yield files.at_start(shard, *fault)
+
+
+def _held(files: WeightFiles, shard: str) -> tuple[Collection[str], tuple[str, str | None] | None]:
+    """Return the tensors of a shard, and what is wrong with it, if anything is."""
+    from vacc_gen.schema.errors import CheckpointError
+    from vacc_gen.schema.weights import read_shard
+
+    if Path(shard).name != shard:
+        return (), (f"`{shard}` is not a file of this folder", None)
+    try:
+        return read_shard(files.folder / shard), None
+    except CheckpointError as error:
+        return (), (error.message, error.hint)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from vacc_gen.schema.diagnostics import Severity
-from vacc_gen.schema.group import GroupFinding, Workspace
+from vacc_gen.schema.group import GroupFinding, Workspace, text_hash
 from vacc_gen.schema.rules import rule
 from vacc_gen.schema.rules._facts import basename, lengths_of
+from vacc_gen.schema.rules._wording import plain
 from vacc_gen.schema.subject import Finding, Subject
 
 _AGAIN = "`vacc-gen generate` writes it again; or change the recipe"
@@ -28,7 +29,7 @@ def _of_the_recipe(workspace: Workspace) -> Iterator[Subject]:
 
 @rule("VG901", Severity.ERROR, "config contradicts the recipe", scope="workspace")
 def config_against_recipe(workspace: Workspace) -> Iterator[GroupFinding]:
-    """A compile config of the workspace has another tp, or other lengths, than vacc.yaml.
+    """A compile config of the workspace has another tp, other lengths or options than vacc.yaml.
 
     Bad:
         # vacc.yaml
@@ -69,6 +70,11 @@ def config_against_recipe(workspace: Workspace) -> Iterator[GroupFinding]:
             ),
             "prefill": (("frontend", "shape", "input_ids", 0, 0), lengths.prefill.value),
             "total": (("frontend", "shape", "input_ids", 1, 0), lengths.total.value),
+            "align_qkv": (
+                ("frontend", "model_kwargs", "align_qkv"),
+                config.get("frontend", "model_kwargs", "align_qkv"),
+            ),
+            "workers": (("workspace", "workers"), config.get("workspace", "workers")),
         }
         for key, (steps, value) in places.items():
             wanted = recipe.get("target", key)
@@ -78,7 +84,7 @@ def config_against_recipe(workspace: Workspace) -> Iterator[GroupFinding]:
                     config,
                     Finding(
                         config.span(*steps),
-                        f"{key} is {value} here and {wanted} in vacc.yaml",
+                        f"{key} is {plain(value)} here and {plain(wanted)} in vacc.yaml",
                         f"vacc.yaml, line {line}. {_AGAIN}",
                     ),
                 )
@@ -113,6 +119,8 @@ def precision_without_config(workspace: Workspace) -> Iterator[GroupFinding]:
     made = {_precision(config) for config in _of_the_recipe(workspace)}
     if not made or None in made:
         return
+    if any(path.startswith("build/") for path in workspace.missing()):
+        return  # VG905
     for index, precision in enumerate(recipe.get("precisions") or ()):
         if precision not in made and precision not in EMBEDDED_ONLY:
             yield (

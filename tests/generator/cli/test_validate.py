@@ -151,7 +151,7 @@ def test_findings_of_several_files_follow_each_other_by_file(folder, capsys):
         for found in json.loads(capsys.readouterr().out)["findings"]
     ]
     assert places == sorted(places)
-    assert [line for path, line, _ in places if path == "build/a.yaml"][0] == 1  # the same output
+    assert next(line for path, line, _ in places if path == "build/a.yaml") == 1  # same output
 
 
 def test_a_terminal_gets_colours_unless_it_wants_none(folder):

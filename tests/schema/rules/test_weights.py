@@ -98,8 +98,15 @@ def test_shards_are_held_against_the_index(weights):
     messages = [(one.line, one.message) for one in check(weights)]
     assert messages == [
         (4, "a.safetensors does not hold v"),
-        (5, "b.safetensors is not there"),
+        (5, "not there: b.safetensors"),
     ]
+
+
+def test_shards_that_are_not_there_are_one_mistake(weights):
+    weight_map = {"w": "a.safetensors", "x": "c.safetensors", "y": "b.safetensors"}
+    write(weights, "model.safetensors.index.json", {"weight_map": weight_map})
+    (one,) = check(weights)
+    assert (one.line, one.message) == (5, "not there: b.safetensors, and 1 more")
 
 
 def test_a_truncated_shard_is_told(weights):
