@@ -1,7 +1,8 @@
-"""What an export costs against its limit: one sequential read, cast and write of the same bytes.
+"""What an export costs against its limit: one sequential read, cast and write of as many bytes.
 
 The checkpoint is made here: falcon-7b's true widths, random bf16 values, as many layers as asked.
 Each figure comes from processes of its own that take turns, so that both sides see the same disk.
+An int8 export is held against a bare run that rounds with the same kernel as it does.
 
 python benchmarks/export.py [--layers N] [--runs N] [--folder DIR]
 """
@@ -9,6 +10,7 @@ python benchmarks/export.py [--layers N] [--runs N] [--folder DIR]
 import argparse
 import json
 import math
+import os
 import shutil
 import struct
 import subprocess
@@ -28,6 +30,8 @@ FALCON_7B = {
 }
 PREFILL_TOKENS, TOTAL_TOKENS = 1024, 2048
 CHUNK_BYTES = 8 << 20
+DTYPES = ("fp16", "fp32", "int8")
+GROUP_SIZE = 64
 
 
 def main() -> None:
@@ -50,37 +54,36 @@ def main() -> None:
 
 
 def compare(folder: Path, checkpoint_bytes: int, runs: int) -> None:
-    """Run all kinds in turn, the bare one first each time, and print the least."""
-    kinds = {
-        "bare read + cast + write": ("bare", "fp16"),
-        "export fp16": ("export", "fp16"),
-        "export fp32": ("export", "fp32"),
-        "export int8": ("export", "int8"),
-    }
-    taken: dict[str, list[dict[str, float]]] = {name: [] for name in kinds}
+    """Run all kinds in turn, each export after its bare run, and print the least of each."""
+    kinds = [(kind, dtype) for dtype in DTYPES for kind in ("bare", "export")]
+    taken: dict[tuple[str, str], list[dict[str, float]]] = {kind: [] for kind in kinds}
+    print(f"load before {os.getloadavg()[0]:.1f}", flush=True)
     for _ in range(runs):
-        for name, (kind, dtype) in kinds.items():
+        for kind, dtype in kinds:
             out = folder / "out"
             command = [sys.executable, __file__, "--work", kind, dtype, str(folder / "checkpoint")]
             done = subprocess.run([*command, str(out)], check=True, stdout=subprocess.PIPE)
-            taken[name].append(json.loads(done.stdout))
+            taken[kind, dtype].append(json.loads(done.stdout))
             shutil.rmtree(out)
+    print(f"load after {os.getloadavg()[0]:.1f}")
 
-    def least(name: str, figure: str) -> float:
-        return min(run[figure] for run in taken[name])
+    def least(kind: str, dtype: str, figure: str) -> float:
+        return min(run[figure] for run in taken[kind, dtype])
 
-    bare = next(iter(kinds))
-    print(f"least of {runs} runs in turn, as a ratio; imports count for memory, not for time")
+    print(f"least of {runs} runs in turn; imports count for memory, not for time")
     print(
-        f"{'':28}{'time of bare':>14}{'CPU of bare':>14}{'peak of checkpoint':>20}{'written':>10}"
+        f"{'':14}{'seconds':>9}{'bare s':>9}{'of bare':>9}{'CPU of bare':>13}"
+        f"{'peak MB':>9}{'of checkpoint':>15}{'written':>9}"
     )
-    for name in kinds:
+    for dtype in DTYPES:
+        seconds, bare = (least(kind, dtype, "seconds") for kind in ("export", "bare"))
+        cpu, bare_cpu = (least(kind, dtype, "cpu_seconds") for kind in ("export", "bare"))
+        peak_bytes = max(run["peak_bytes"] for run in taken["export", dtype])
+        written_bytes = least("export", dtype, "written_bytes")
         print(
-            f"{name:28}"
-            f"{least(name, 'seconds') / least(bare, 'seconds'):14.2f}"
-            f"{least(name, 'cpu_seconds') / least(bare, 'cpu_seconds'):14.2f}"
-            f"{least(name, 'peak_bytes') / checkpoint_bytes:20.2f}"
-            f"{least(name, 'written_bytes') / checkpoint_bytes:10.2f}"
+            f"export {dtype:7}{seconds:9.2f}{bare:9.2f}{seconds / bare:9.2f}{cpu / bare_cpu:13.2f}"
+            f"{peak_bytes / 1e6:9.0f}{peak_bytes / checkpoint_bytes:15.2f}"
+            f"{written_bytes / checkpoint_bytes:9.2f}"
         )
 
 
@@ -95,7 +98,7 @@ def measure(kind: str, dtype: str, checkpoint: str, out: str) -> None:
 
     started, cpu_started = time.perf_counter(), time.process_time()
     if kind == "bare":
-        read_cast_write(Path(checkpoint), Path(out))
+        read_cast_write(Path(checkpoint), Path(out), dtype)
     else:
         lengths = Lengths(PREFILL_TOKENS, TOTAL_TOKENS)
         export_graphs(open_checkpoint(Path(checkpoint)), Path(out), dtype=dtype, lengths=lengths)
@@ -108,8 +111,8 @@ def measure(kind: str, dtype: str, checkpoint: str, out: str) -> None:
     print(json.dumps(figures))
 
 
-def read_cast_write(checkpoint: Path, out: Path) -> None:
-    """The limit: every shard from end to end, bf16 to fp16, in chunks, by one thread of Python."""
+def read_cast_write(checkpoint: Path, out: Path, dtype: str) -> None:
+    """The limit: every shard from end to end, bf16 to `dtype`, in chunks, by one thread."""
     import torch
 
     torch.set_num_threads(1)
@@ -117,13 +120,34 @@ def read_cast_write(checkpoint: Path, out: Path) -> None:
     # A tensor's own memory is aligned; reading into a bytearray took nearly twice the CPU.
     source = torch.empty(CHUNK_BYTES // 2, dtype=torch.bfloat16)
     buffer = memoryview(source.view(torch.uint8).numpy())
-    cast = torch.empty(CHUNK_BYTES // 2, dtype=torch.float16)
+    convert = CONVERTERS[dtype](torch)
     with (out / "weights.bin").open("wb", buffering=0) as written:
         for shard in sorted(checkpoint.glob("*.safetensors")):
             with shard.open("rb", buffering=0) as stream:
-                while count := stream.readinto(buffer) // 2:
-                    cast[:count].copy_(source[:count])
-                    written.write(memoryview(cast[:count].numpy()).cast("B"))
+                while count := stream.readinto(buffer) // (2 * GROUP_SIZE) * GROUP_SIZE:
+                    for part in convert(source[:count]):
+                        written.write(memoryview(part.view(-1).numpy()).cast("B"))
+
+
+def caster(torch, dtype):
+    """What casts a chunk into one buffer."""
+    cast = torch.empty(CHUNK_BYTES // 2, dtype=dtype)
+    return lambda source: (cast[: len(source)].copy_(source),)
+
+
+def rounder():
+    """What makes codes and scales of a chunk."""
+    from vacc_gen.generator.pipeline.quantize import Grid, round_to_nearest
+
+    grid = Grid(8, GROUP_SIZE)
+    return lambda source: round_to_nearest(source.view(-1, GROUP_SIZE), grid)
+
+
+CONVERTERS = {
+    "fp16": lambda torch: caster(torch, torch.float16),
+    "fp32": lambda torch: caster(torch, torch.float32),
+    "int8": lambda torch: rounder(),
+}
 
 
 def write_checkpoint(folder: Path, layers: int) -> int:

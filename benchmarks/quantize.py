@@ -22,7 +22,6 @@ import tempfile
 import time
 from pathlib import Path
 
-CHUNK_BYTES = 8 << 20
 GROUP_SIZE = 64
 RATE_SIZE = 4096
 TOKENIZER = Path(__file__).parents[1] / "tests" / "data" / "falcon-tiny"
@@ -193,20 +192,12 @@ def do_rate(torch, options) -> tuple[float, dict]:
 
 def do_bare(torch, options) -> tuple[float, dict]:
     """Every shard from end to end in one thread: 8 MB read, rounded by our own kernel, written."""
-    from vacc_gen.generator.pipeline.quantize import Grid, round_to_nearest
+    from export import read_cast_write
 
-    torch.set_num_threads(1)
-    grid = Grid(8, GROUP_SIZE)
-    (options.folder / "out").mkdir()
+    from vacc_gen.generator.pipeline import quantize  # noqa: F401
+
     started = time.perf_counter()
-    buffer = bytearray(CHUNK_BYTES)
-    source = torch.frombuffer(buffer, dtype=torch.bfloat16)
-    with (options.folder / "out" / "weights.bin").open("wb", buffering=0) as written:
-        for shard in sorted((options.folder / "checkpoint").glob("*.safetensors")):
-            with shard.open("rb", buffering=0) as stream:
-                while count := stream.readinto(buffer) // (2 * GROUP_SIZE) * GROUP_SIZE:
-                    for part in round_to_nearest(source[:count].view(-1, GROUP_SIZE), grid):
-                        written.write(memoryview(part.view(-1).numpy()).cast("B"))
+    read_cast_write(options.folder / "checkpoint", options.folder / "out", "int8")
     return time.perf_counter() - started, {}
 
 

@@ -59,13 +59,15 @@ class Checkpoint:
         rows = tensor.shape[0] if len(tensor.shape) > 1 else 1
         row_bytes = tensor.length_bytes // rows
         rows_per_chunk = min(rows, max(1, CHUNK_BYTES // row_bytes))
-        buffer = memoryview(bytearray(rows_per_chunk * row_bytes))
+        # A tensor's own memory is aligned; casting out of a bytearray takes nearly twice the CPU.
+        chunk = torch.empty(rows_per_chunk, row_bytes // dtype.itemsize, dtype=dtype)
+        buffer = memoryview(chunk.view(torch.uint8).view(-1).numpy())
         with tensor.path.open("rb", buffering=0) as shard:
             for first in range(0, rows, rows_per_chunk):
                 count = min(rows_per_chunk, rows - first)
                 part = buffer[: count * row_bytes]
                 _read_exactly(shard.fileno(), part, tensor.offset_bytes + first * row_bytes, tensor)
-                yield first, torch.frombuffer(part, dtype=dtype).view(count, -1)
+                yield first, chunk[:count]
 
 
 def open_checkpoint(path: Path) -> Checkpoint:
