@@ -13,6 +13,7 @@ from typing import Literal
 from vacc_gen import presets
 from vacc_gen.generator.plan import check_architecture, is_placeholder
 from vacc_gen.generator.recognition import describe, differs, recognize
+from vacc_gen.generator.vision import image_tokens
 from vacc_gen.generator.workspace import read_model_config
 from vacc_gen.schema.calibration import Calibration
 from vacc_gen.schema.environment import Environment
@@ -20,7 +21,7 @@ from vacc_gen.schema.errors import CheckpointError, UsageError, is_text
 from vacc_gen.schema.migration import RECIPE_VERSION
 from vacc_gen.schema.model import NAME_PATTERN, Model, geometry_from_config
 from vacc_gen.schema.precision import Precision
-from vacc_gen.schema.preset import ModelPreset
+from vacc_gen.schema.preset import ModelPreset, VisionTower
 from vacc_gen.schema.recipe import Recipe
 from vacc_gen.schema.target import LENGTH_STEP_TOKENS, Target
 
@@ -114,6 +115,8 @@ class Choices:
             calibration=self._calibration(root, precisions),
             environment=_environment(self.environment or preset.environment),
         )
+        if preset.vision is not None:
+            notes = (*notes, _on_tower(preset.vision))
         return Decision(root, recipe, preset, notes)
 
     def _preset(self) -> tuple[ModelPreset, tuple[str, ...]]:
@@ -166,7 +169,7 @@ class Choices:
             tp=recommended.tp if self.tp is None else self.tp,
             prefill=prefill,
             total=total,
-            optimize_for=self.optimize_for or "throughput",
+            optimize_for=self.optimize_for or recommended.optimize_for,
             align_qkv=self.align_qkv,
         )
 
@@ -227,6 +230,13 @@ def _unseen(preset: ModelPreset) -> tuple[ModelPreset, tuple[str, ...]]:
         return preset, ()
     doubt = f"the sizes of {preset.name} are not verified ({source.source})"
     return preset, (f"{doubt}; the checkpoint's config.json will win",)
+
+
+def _on_tower(tower: VisionTower) -> str:
+    return (
+        f"images of up to {tower.patches} patches, {image_tokens(tower)} tokens of the prompt; the "
+        "vision tower runs on a die of its own, which the estimate leaves out"
+    )
 
 
 def _precision(name: str) -> Precision:

@@ -82,7 +82,7 @@ def _warnings(workspace: Workspace, choices: Choices) -> tuple[Diagnostic, ...]:
     recipe = recipe.model_copy(update={"model": model})
     plan = make_plan(recipe, workspace.plan.preset, workspace.model_config)
     findings = check_text(recipe_text(recipe, choices.command()), RECIPE_FILE, presets.KNOWN)
-    for job in plan.vamc_jobs:
+    for job in plan.configs:
         findings += check_text(compile_config_text(job), str(job.config_path), presets.KNOWN)
     for finding in findings:
         if finding.severity is Severity.ERROR:

@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from vacc_gen.schema.errors import CheckpointError
+from vacc_gen.generator import vision
+from vacc_gen.generator.requirements import requirements_of
+from vacc_gen.schema.errors import CheckpointError, UsageError
 from vacc_gen.schema.footprint import parameter_count
 from vacc_gen.schema.model import Geometry, geometry_from_config
 from vacc_gen.schema.precision import EMBEDDED_ONLY, Precision
-from vacc_gen.schema.preset import ModelPreset
+from vacc_gen.schema.preset import ModelPreset, VisionTower
 from vacc_gen.schema.recipe import Recipe
+from vacc_gen.schema.target import LENGTH_STEP_TOKENS
 
 DEPLOY_PATH = "./vacc_deploy"
 """`workspace.path` of every published config of a language model."""
@@ -40,6 +43,13 @@ class CompileJob:
     """The compile config as plain values, in the order in which it is written."""
 
     @property
+    def deploy_path(self) -> PurePosixPath:
+        """Where the compiler puts what it makes, relative to the workspace."""
+        workspace = self.config["workspace"]
+        assert isinstance(workspace, dict)
+        return PurePosixPath(workspace["path"], self.name)
+
+    @property
     def is_for_vamc(self) -> bool:
         """Whether the vendor's compiler makes it; if not, its config is never written."""
         return self.precision not in EMBEDDED_ONLY
@@ -53,11 +63,18 @@ class Plan:
     preset: ModelPreset
     geometry: Geometry
     jobs: tuple[CompileJob, ...]
+    tower: CompileJob | None = None
+    """The vision tower of a vision-language model, which is compiled beside its one job."""
 
     @property
     def vamc_jobs(self) -> tuple[CompileJob, ...]:
         """The jobs that have a compile config."""
         return tuple(job for job in self.jobs if job.is_for_vamc)
+
+    @property
+    def configs(self) -> tuple[CompileJob, ...]:
+        """Everything that has a compile config: the jobs, and the tower."""
+        return (*self.vamc_jobs, *([self.tower] if self.tower else []))
 
 
 def make_plan(recipe: Recipe, preset: ModelPreset, model_config: Mapping[str, Any] | None) -> Plan:
@@ -67,17 +84,22 @@ def make_plan(recipe: Recipe, preset: ModelPreset, model_config: Mapping[str, An
 
     Raises:
         CheckpointError: `model_config` is of another architecture, or a size in it is unusable.
+        UsageError: a vision-language model in another precision than fp16, or with prompts that
+            have no room for an image.
     """
     geometry = preset.geometry
     if model_config is not None:
         check_architecture(preset, model_config)
         geometry = geometry_from_config(model_config)
     precisions = tuple(dict.fromkeys(recipe.precisions))
+    if preset.vision is not None:
+        _check_vision(recipe, preset.name, preset.vision)
     return Plan(
         recipe=recipe,
         preset=preset,
         geometry=geometry,
         jobs=tuple(_compile_job(recipe, preset, precision) for precision in precisions),
+        tower=_tower_job(recipe, preset, geometry),
     )
 
 
@@ -103,7 +125,8 @@ def is_placeholder(path: str) -> bool:
 
 def needs_large_stack(plan: Plan) -> bool:
     """Whether the compiler has to be given a larger stack for this model."""
-    return parameter_count(plan.geometry) > LARGE_MODEL_PARAMETERS
+    # For the language half of a vision-language model, vlm/qwen2_5_vl/README.md says.
+    return plan.tower is not None or parameter_count(plan.geometry) > LARGE_MODEL_PARAMETERS
 
 
 def quantizes_first(plan: Plan, job: CompileJob) -> bool:
@@ -121,6 +144,16 @@ def model_name(recipe: Recipe, preset: ModelPreset) -> str:
 
 def _compile_job(recipe: Recipe, preset: ModelPreset, precision: Precision) -> CompileJob:
     name = _job_name(recipe, preset, precision)
+    # Published configs of language models say 0 for int8 as well: weights alone are int8.
+    compile_options: dict[str, object] = {"data_type": 0, "gather_data_vccl_dsp_enable": True}
+    workspace: dict[str, object] = {"path": DEPLOY_PATH}
+    path = f"hf_{preset.family}_{precision.value}.yaml"
+    removes: dict[str, object] = {}
+    if preset.vision is not None:
+        compile_options |= vision.LANGUAGE_SPLITS
+        workspace = vision.workspace_section(_exact_pins(recipe))
+        path = f"{preset.family}_llm.yaml"
+        removes = {"remove_params": False}
     config: dict[str, object] = {
         "name": name,
         "frontend": _frontend(recipe, precision),
@@ -128,8 +161,8 @@ def _compile_job(recipe: Recipe, preset: ModelPreset, precision: Precision) -> C
             "type": "tvm_vacc",
             "dtype": _dtype(precision),
             "merge_params": True,
-            # Published configs of language models say 0 for int8 as well: weights alone are int8.
-            "compile": {"data_type": 0, "gather_data_vccl_dsp_enable": True},
+            **removes,
+            "compile": compile_options,
         },
     }
     calibration = recipe.calibration
@@ -141,13 +174,48 @@ def _compile_job(recipe: Recipe, preset: ModelPreset, precision: Precision) -> C
             "nsamples": calibration.samples,
             "seqlen": calibration.seqlen,
         }
-    config["workspace"] = {"path": DEPLOY_PATH, "workers": recipe.target.workers}
+    config["workspace"] = {**workspace, "workers": recipe.target.workers}
+    return CompileJob(precision, name, PurePosixPath("build", path), config)
+
+
+def _check_vision(recipe: Recipe, name: str, tower: VisionTower) -> None:
+    """Refuse what has no published config, or no room.
+
+    Raises:
+        UsageError: another precision than fp16, or prompts that are shorter than an image.
+    """
+    others = [one.value for one in recipe.precisions if one is not Precision.FP16]
+    if others:
+        raise UsageError(
+            f"{name} reads images, and is compiled in fp16 alone, not in {' or '.join(others)}"
+        )
+    tokens = vision.image_tokens(tower)
+    if recipe.target.prefill <= tokens:
+        raise UsageError(
+            f"an image of {name} may take {tokens} tokens, which a prompt of "
+            f"{recipe.target.prefill} has no room for",
+            hint=f"a prefill of {tokens + LENGTH_STEP_TOKENS} or more",
+        )
+
+
+def _tower_job(recipe: Recipe, preset: ModelPreset, geometry: Geometry) -> CompileJob | None:
+    tower = preset.vision
+    if tower is None:
+        return None
+    name = f"{model_name(recipe, preset)}-visual-fp16-{tower.patches}"
+    pins = _exact_pins(recipe)
     return CompileJob(
-        precision=precision,
+        precision=Precision.FP16,
         name=name,
-        config_path=PurePosixPath("build", f"hf_{preset.family}_{precision.value}.yaml"),
-        config=config,
+        config_path=PurePosixPath("build", f"{preset.family}_visual.yaml"),
+        config=vision.tower_config(name, recipe.model.checkpoint, tower, geometry, pins),
     )
+
+
+def _exact_pins(recipe: Recipe) -> dict[str, str]:
+    """Return the versions of the recipe's environment that `workspace.pyenv` names."""
+    asked = requirements_of(recipe.environment).asked
+    return vision.exact_versions(one.requirement for one in asked)
 
 
 def _frontend(recipe: Recipe, precision: Precision) -> dict[str, object]:

@@ -82,6 +82,9 @@ def geometry_from_config(config: Mapping[str, Any]) -> Geometry:
         CheckpointError: a size is missing or is not a positive whole number, or the model is not
             a plain decoder (mixture of experts).
     """
+    inner = config.get("text_config")
+    if isinstance(inner, Mapping):  # where newer transformers put a vision-language model's sizes
+        config = {**inner, **config}
     falcon = is_falcon(config)
     if any(name in config for name in _EXPERTS):
         raise CheckpointError(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
 from vacc_gen.schema.base import Strict
 from vacc_gen.schema.environment import Requirement
-from vacc_gen.schema.model import Geometry
+from vacc_gen.schema.model import Count, Geometry
 from vacc_gen.schema.precision import Precision
 from vacc_gen.schema.target import Length
 
@@ -40,6 +40,21 @@ class Recommended(Strict):
     tp: int = Field(ge=1, description="tensor parallelism, in dies")
     prefill: Length = Field(description="prompt length in tokens")
     total: Length = Field(description="prompt and answer together, in tokens")
+    optimize_for: Literal["throughput", "latency"] = Field(
+        default="throughput", description="whether the published configs have `b2s: true`"
+    )
+
+
+class VisionTower(Strict):
+    """The half of a vision-language model that reads images; it is compiled by itself, in fp16."""
+
+    parameters: Count = Field(description="of the tower alone; `geometry` counts them in")
+    patches: Length = Field(description="patches of 14 x 14 pixels that one image has at most")
+    attention_splits: Count = Field(description="`attention_split_num` of the published config")
+    ffn_splits: Count = Field(description="`ffn_split_num` of the published config")
+    full_attention_blocks: tuple[int, ...] = Field(
+        default=(), description="blocks that attend to the whole image, where others have windows"
+    )
 
 
 class ModelPreset(Strict):
@@ -69,6 +84,9 @@ class ModelPreset(Strict):
         default=None,
         description="the published config.json, where we make config_vacc.json: it is made of "
         "this one until the checkpoint's own is there",
+    )
+    vision: VisionTower | None = Field(
+        default=None, description="the tower of a vision-language model; unset: it reads text alone"
     )
     sources: tuple[SourceFile, ...] = Field(description="code that the weight folder needs")
     recommended: Recommended

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
@@ -66,12 +67,15 @@ class Vamc:
             verb = "compile"
         else:
             return Skip(_SKIPPED[stage])
+        # A vision tower is compiled right after the one job of its language model.
+        tower = build.plan.tower if verb == "compile" else None
+        parts = (job,) if tower is None else (job, tower)
         inputs = {
-            "config": (build.root / job.config_path).read_text(encoding="utf-8"),
+            "config": [(build.root / one.config_path).read_text(encoding="utf-8") for one in parts],
             "checkpoint": build.checkpoint_key,
             "compiler": _identity(),
         }
-        return Step(inputs, lambda progress: _run(verb, job, build, progress))
+        return Step(inputs, lambda progress: _run_all(verb, parts, build, progress))
 
 
 def output_dir(job: CompileJob, build: Build) -> Path:
@@ -95,6 +99,15 @@ def compiled_files(folder: Path, since_ns: int) -> tuple[Path, ...]:
     ]
     fresh = any(s.st_size and s.st_mtime_ns >= since_ns for s in (file.stat() for file in files))
     return tuple(sorted(files)) if fresh else ()
+
+
+def _run_all(verb: str, parts: Sequence[CompileJob], build: Build, progress: Progress) -> Outcome:
+    done = [_run(verb, part, build, progress) for part in parts]
+    return Outcome(
+        tuple(file for one in done for file in one.files),
+        details=done[0].details,
+        child_peak_rss_bytes=max(one.child_peak_rss_bytes for one in done),
+    )
 
 
 def _run(verb: str, job: CompileJob, build: Build, progress: Progress) -> Outcome:

@@ -1,4 +1,4 @@
-"""The compile configs, build/hf_<family>_<precision>.yaml."""
+"""The compile configs: build/hf_<family>_<precision>.yaml, and both halves of a vision model."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from vacc_gen.generator.plan import CompileJob, Plan
 
 
 def compile_configs(plan: Plan) -> tuple[EmittedFile, ...]:
-    """Return one config for each precision that the compiler makes."""
-    return tuple(EmittedFile(job.config_path, compile_config_text(job)) for job in plan.vamc_jobs)
+    """Return one config for each precision that the compiler makes, and one for a vision tower."""
+    return tuple(EmittedFile(job.config_path, compile_config_text(job)) for job in plan.configs)
 
 
 def compile_config_text(job: CompileJob) -> str:

@@ -21,6 +21,7 @@ def readme(plan: Plan, lock: Lock | None) -> EmittedFile:
         **script_values(plan),
         title=plan.preset.name,
         summary=plan.preset.summary,
+        listed_in=plan.preset.listed_in or "",
         target=recipe.target,
         environment=recipe.environment,
         missing_lock=None if lock else missing_lock_reason(recipe.environment),

@@ -7,14 +7,9 @@ from pathlib import PurePosixPath
 from vacc_gen.generator.emit.emitted import EmittedFile
 from vacc_gen.generator.emit.modeling import SOURCE_FOLDER
 from vacc_gen.generator.emit.template import render, template_text
-from vacc_gen.generator.plan import (
-    DEPLOY_PATH,
-    Plan,
-    is_placeholder,
-    needs_large_stack,
-    quantizes_first,
-)
+from vacc_gen.generator.plan import Plan, is_placeholder, needs_large_stack, quantizes_first
 from vacc_gen.generator.published_set import calibration_targets
+from vacc_gen.generator.vision import max_pixels
 from vacc_gen.presets import CALIBRATION_SETS
 
 SCRIPTS_FOLDER = PurePosixPath("scripts")
@@ -56,19 +51,21 @@ def script_values(plan: Plan) -> dict[str, object]:
         "source_folder": SOURCE_FOLDER,
         "files": plan.preset.beside_weights(),
         "is_ours": plan.preset.code_is_ours,
-        "deploy_path": PurePosixPath(DEPLOY_PATH),
         "jobs": [
             {
                 "precision": job.precision.value,
                 "config": job.config_path,
-                "name": job.name,
+                "deployed": job.deploy_path,
                 "quantize_first": quantizes_first(plan, job),
             }
             for job in plan.vamc_jobs
         ],
+        "tower": plan.tower,
+        "max_pixels": max_pixels(plan.preset.vision) if plan.preset.vision else 0,
         "sets": _calibration_files(plan),
         "is_large": needs_large_stack(plan),
         "devices": "[" + ",".join(str(die) for die in range(plan.recipe.target.tp)) + "]",
+        "tower_devices": f"[{plan.recipe.target.tp}]",
     }
 
 

@@ -10,7 +10,7 @@ from vacc_gen.generator.plan import (
     needs_large_stack,
     quantizes_first,
 )
-from vacc_gen.schema.errors import CheckpointError
+from vacc_gen.schema.errors import CheckpointError, UsageError
 from vacc_gen.schema.recipe import Recipe
 
 
@@ -102,3 +102,67 @@ def test_int4_has_a_name_of_its_own_and_no_compile_config():
     assert [job.precision.value for job in made.vamc_jobs] == ["fp16"]
     assert [str(file.path) for file in compile_configs(made)] == ["build/hf_falcon_fp16.yaml"]
     assert [job["precision"] for job in script_values(made)["jobs"]] == ["fp16"]
+
+
+VISION_CONFIG = {
+    "model_type": "qwen2_5_vl",
+    "text_config": {
+        "hidden_size": 2048,
+        "num_hidden_layers": 36,
+        "num_attention_heads": 16,
+        "num_key_value_heads": 2,
+        "intermediate_size": 11008,
+        "vocab_size": 151936,
+        "max_position_embeddings": 128000,
+    },
+    "tie_word_embeddings": True,
+}
+
+
+def vision_plan(**parts):
+    return plan("Qwen2.5-VL-3B-Instruct", **parts)
+
+
+def test_a_model_that_reads_images_is_compiled_in_two_halves():
+    made = vision_plan(precisions=["fp16"], target={"prefill": 2048, "total": 4096})
+    assert [str(job.deploy_path) for job in made.configs] == [
+        "vamc_results/Qwen2.5-VL-3B-Instruct-fp16-tp4-2048-4096",
+        "vamc_results/Qwen2.5-VL-3B-Instruct-visual-fp16-4096",
+    ]
+    assert [job.precision for job in made.jobs] == ["fp16"]
+
+
+def test_outputs_of_the_tower_are_as_many_as_the_model_is_wide():
+    target = {"prefill": 2048, "total": 4096}
+    wider = {**VISION_CONFIG, "text_config": {**VISION_CONFIG["text_config"], "hidden_size": 3584}}
+    for config, outputs in ((None, 4), (VISION_CONFIG, 4), (wider, 6)):
+        made = vision_plan(precisions=["fp16"], target=target, model_config=config)
+        layout = made.tower.config["backend"]["compile"]["output_layout"]
+        assert layout == [f"{index}:YX" for index in range(outputs)]
+
+
+def test_the_environments_exact_pins_go_into_both_halves():
+    made = vision_plan(
+        precisions=["fp16"],
+        target={"prefill": 2048, "total": 4096},
+        environment={
+            "preset": "qwen2_5_vl-py310",
+            "python": "3.10",
+            "pins": ["transformers==4.52.0", "numpy<2", "pillow==11.*"],
+        },
+    )
+    for job in made.configs:
+        pins = job.config["workspace"]["pyenv"]
+        assert pins == {"transformers": "4.52.0", "huggingface-hub": "0.30.2"}
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ({"precisions": ["fp16", "int8"]}, "compiled in fp16 alone, not in int8"),
+        ({"precisions": ["fp16"]}, "may take 1024 tokens, which a prompt of 1024 has no room for"),
+    ],
+)
+def test_what_cannot_be_compiled_of_a_model_that_reads_images_is_refused(parts, message):
+    with pytest.raises(UsageError, match=message):
+        vision_plan(**parts)

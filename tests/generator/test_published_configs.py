@@ -1,4 +1,4 @@
-"""`vacc-gen new` makes every published config of a language model, in meaning."""
+"""`vacc-gen new` makes every published config of a model that reads text, or images too."""
 
 import sys
 from pathlib import Path
@@ -8,7 +8,9 @@ import yaml
 
 from vacc_gen.generator.cli.main import main
 
-PUBLISHED = Path(__file__).parents[1] / "data" / "vamc" / "llm"
+DATA = Path(__file__).parents[1] / "data" / "vamc"
+PUBLISHED = DATA / "llm"
+VISION = DATA / "vlm"
 
 # folder, what `hf_<family>_<precision>.yaml` calls the family, precisions, options of `new`.
 # Options that agree with the preset are left out: tp, lengths and, where it is
@@ -56,6 +58,18 @@ CONFIGS = [
     ("wizardlm", "wizardlm", "fp16 int8", "--model WizardLM-2-7B"),
     ("yi", "yi", "fp16 int8", "--model Yi-6B"),
 ]
+# folder, which halves are published, model; the checkpoint's folder may end with a slash there.
+VISION_CONFIGS = [
+    ("logics_parsing", "visual", "Logics-Parsing"),
+    ("ocrflux", "visual", "OCRFlux-3B"),
+    ("olmocr2", "llm visual", "olmOCR-2-7B-1025"),
+    ("qwen2_5_vl", "llm visual", "Qwen2.5-VL-7B-Instruct"),
+    ("qwen2_vl", "llm visual", "Qwen2-VL-7B-Instruct"),
+    ("rolmocr", "visual", "RolmOCR"),
+]
+NO_MODELS_OF_OURS = ("clip", "siglip")
+"""Image encoders, published as ONNX graphs."""
+
 WRONG_AS_PUBLISHED = "qwen1.5/build_in/build/hf_qwen1.5_int8.yaml"
 
 
@@ -105,6 +119,38 @@ def test_no_published_config_is_left_out():
     }
     published = {str(path.relative_to(PUBLISHED)) for path in PUBLISHED.rglob("*.yaml")}
     assert walked | {WRONG_AS_PUBLISHED} == published
+
+
+@pytest.mark.parametrize(
+    ("folder", "halves", "model"), VISION_CONFIGS, ids=[config[0] for config in VISION_CONFIGS]
+)
+def test_new_makes_the_published_configs_of_models_that_read_images(new, folder, halves, model):
+    made = new("--model", model)
+    assert {path.name for path in made.iterdir()} == {f"{folder}_llm.yaml", f"{folder}_visual.yaml"}
+    for half in halves.split():
+        name = f"{folder}_{half}.yaml"
+        ours, published = load(made / name), load(VISION / folder / "build_in" / "build" / name)
+        # Published names follow no pattern; ours say model, precision and lengths, as elsewhere.
+        del ours["name"], published["name"]
+        published["frontend"]["checkpoint"] = published["frontend"]["checkpoint"].rstrip("/")
+        if name == "ocrflux_visual.yaml":  # 2048 columns are cut into 4 outputs of 640, not 6
+            published["backend"]["compile"]["output_layout"] = [f"{i}:YX" for i in range(4)]
+        if name == "qwen2_vl_visual.yaml":  # its other half pins these
+            published["workspace"]["pyenv"] = {
+                "transformers": "4.45.0",
+                "huggingface-hub": "0.23.2",
+            }
+        assert ours == published
+
+
+def test_no_published_config_of_a_model_that_reads_images_is_left_out():
+    walked = {
+        f"{folder}/build_in/build/{folder}_{half}.yaml"
+        for folder, halves, _ in VISION_CONFIGS
+        for half in halves.split()
+    }
+    published = {path.relative_to(VISION) for path in VISION.rglob("*.yaml")}
+    assert walked == {str(one) for one in published if one.parts[0] not in NO_MODELS_OF_OURS}
 
 
 def load(path):

@@ -3,6 +3,7 @@
 import pytest
 
 from vacc_gen import presets
+from vacc_gen.generator.vision import image_tokens
 from vacc_gen.schema.footprint import footprint
 from vacc_gen.schema.model import geometry_from_config
 from vacc_gen.schema.precision import Precision
@@ -44,7 +45,8 @@ def test_code_is_ours_for_falcon_and_nothing_else(model):
     brought = [source.name for source in model.sources if not source.generated]
     assert ours == (["modeling_falcon_vacc.py"] if is_falcon else [])
     assert (model.config is not None) == (is_falcon and not model.any_size)
-    assert all(name.endswith("_vacc.py") or name == "config_vacc.json" for name in brought)
+    known = ("config_vacc.json", "configuration_qwen2_vl.py", "processing_qwen2_vl.py")
+    assert all(name.endswith("_vacc.py") or name in known for name in brought)
     if "llama" in model.model_types and model.family != "mobillama":
         assert brought == []
 
@@ -93,4 +95,13 @@ def test_no_more_is_called_verified_than_was():
         "gemma-7b",
         "glm-4-9b-chat-hf",
         "Phi-3-mini-4k-instruct",
+        "olmOCR-2-7B-1025",
+        "Qwen2.5-VL-7B-Instruct",
     }
+
+
+@every_model
+def test_a_model_that_reads_images_has_room_for_one_in_its_prompts(model):
+    if model.vision is not None:
+        assert image_tokens(model.vision) < model.recommended.prefill
+        assert model.recommended.precisions == (Precision.FP16,)

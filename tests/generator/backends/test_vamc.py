@@ -26,9 +26,10 @@ COMPILES = """
 echo "$1 $2 in $PWD, stack ${VACC_STACK_SIZE:-unset}" >> calls
 [ "$1" = compile ] || exit 0
 name=$(sed -n 's/^name: //p' "$2")
-mkdir -p "vacc_deploy/$name"
+folder=$(sed -n '/^workspace:/,$ s/^  path: //p' "$2")/$name
+mkdir -p "$folder"
 echo compiling "$name"
-echo "a model" > "vacc_deploy/$name/mod.params"
+echo "a model" > "$folder/mod.params"
 """
 
 
@@ -50,6 +51,16 @@ def install(folder: Path, script: str) -> None:
     vamc = folder / "vamc"
     vamc.write_text(f"#!/usr/bin/env bash\n{script}")
     vamc.chmod(0o755)
+
+
+def make_checkpoint(folder: Path, config: object) -> str:
+    """A weight folder with everything but weights."""
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "tokenizer.json").write_text("{}")
+    header = json.dumps({"a": {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]}}).encode()
+    (folder / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + b"\0")
+    return str(folder)
 
 
 def build(workspace: Workspace, options: BuildOptions | None = None) -> Recorder:
@@ -220,17 +231,44 @@ def test_only_the_named_precision_is_compiled(path: Path, workspace: Workspace) 
 def test_large_models_get_a_large_stack(path: Path, tmp_path: Path) -> None:
     install(path, COMPILES)
     preset = MODELS.find("falcon-40b")
-    checkpoint = tmp_path / "falcon-40b"
-    checkpoint.mkdir()
-    (checkpoint / "config.json").write_text(json.dumps(preset.config))
-    (checkpoint / "tokenizer.json").write_text("{}")
-    header = json.dumps({"a": {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]}}).encode()
-    content = len(header).to_bytes(8, "little") + header + b"\0"
-    (checkpoint / "model.safetensors").write_bytes(content)
-    model = {"preset": preset.name, "checkpoint": str(checkpoint)}
+    checkpoint = make_checkpoint(tmp_path / "falcon-40b", preset.config)
+    model = {"preset": preset.name, "checkpoint": checkpoint}
     workspace = make_workspace(tmp_path / "large", model=model)
     build(workspace)
     assert "stack 256" in (workspace.root / "calls").read_text()
+
+
+def test_a_vision_tower_is_compiled_after_its_language_model(path: Path, tmp_path: Path) -> None:
+    install(path, COMPILES)
+    geometry = MODELS.find("Qwen2.5-VL-3B-Instruct").geometry
+    config = {
+        "model_type": "qwen2_5_vl",
+        "num_hidden_layers": geometry.layers,
+        "hidden_size": geometry.hidden_size,
+        "num_attention_heads": geometry.attention_heads,
+        "num_key_value_heads": geometry.kv_heads,
+        "intermediate_size": geometry.ffn_hidden_size,
+        "vocab_size": geometry.vocab_size,
+        "max_position_embeddings": geometry.max_positions,
+    }
+    checkpoint = make_checkpoint(tmp_path / "vl", config)
+    workspace = make_workspace(
+        tmp_path / "reads images",
+        model={"preset": "Qwen2.5-VL-3B-Instruct", "checkpoint": checkpoint},
+        precisions=["fp16"],
+        target={"prefill": 2048, "total": 4096},
+    )
+    build(workspace)
+    calls = (workspace.root / "calls").read_text().splitlines()
+    assert [call.partition(" in ")[0] for call in calls] == [
+        "compile build/qwen2_5_vl_llm.yaml",
+        "compile build/qwen2_5_vl_visual.yaml",
+    ]
+    artifacts = report(workspace)["artifacts"]
+    assert [one["path"] for one in artifacts] == [
+        "vamc_results/vl-fp16-tp4-2048-4096/mod.params",
+        "vamc_results/vl-visual-fp16-4096/mod.params",
+    ]
 
 
 def test_int4_is_left_to_the_embedded_backend(path: Path, tmp_path: Path) -> None:

@@ -287,6 +287,46 @@ def test_serve_hands_over_folder_dies_and_options(world):
     ]
 
 
+VISION = {"precisions": ["fp16"], "target": {"prefill": 2048, "total": 4096, "tp": 2}}
+
+
+def test_a_model_that_reads_images_is_compiled_and_served_in_two_halves(world):
+    world.make("Qwen2.5-VL-3B-Instruct", **VISION)
+    world.add_program("vamc", VAMC)
+    world.add_program("vastgenx")
+    assert world.run("compile.sh").returncode == 0
+    assert world.calls() == [
+        [["compile", "build/qwen2_5_vl_llm.yaml"], str(world.root), "256"],
+        [["compile", "build/qwen2_5_vl_visual.yaml"], str(world.root), "256"],
+    ]
+    world.calls_path.unlink()
+    done = world.run("serve.sh", "--min_pixels", "78400")
+    assert done.returncode == 0, done.stderr
+    made = world.root / "vamc_results"
+    assert world.calls()[0][0][1:] == [
+        *("--model", str(made / f"{world.weights.name}-fp16-tp2-2048-4096")),
+        *("--host", "127.0.0.1"),
+        *("--port", "9000"),
+        *("--llm_devices", "[0,1]"),
+        *("--vit_model", str(made / f"{world.weights.name}-visual-fp16-4096")),
+        *("--vit_devices", "[2]"),
+        *("--max_pixels", "802816"),
+        *("--min_pixels", "78400"),
+    ]
+
+
+def test_scripts_of_both_halves_are_clean_and_say_what_is_missing(world):
+    world.make("Qwen2.5-VL-3B-Instruct", **VISION)
+    scripts = sorted(world.root.glob("scripts/*.sh"))
+    done = subprocess.run([SHELLCHECK, ABOUT_ODD_NAMES, *scripts], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+    made = world.root / "vamc_results" / f"{world.weights.name}-fp16-tp2-2048-4096"
+    made.mkdir(parents=True)
+    without = world.run("serve.sh")
+    assert without.returncode == 2
+    assert "-visual-fp16-4096" in without.stderr
+
+
 def test_scripts_need_nothing_of_ours(world):
     """Neither vacc-gen nor an absolute path of the machine that wrote them."""
     world.make("falcon-7b", "/path/to/falcon-7b")
