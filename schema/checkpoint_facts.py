@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import stat
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,6 +28,8 @@ def read_regular(path: Path, most_bytes: int) -> bytes | None:
     try:
         status = path.stat()
     except (FileNotFoundError, NotADirectoryError, ValueError):
+        if os.path.islink(path):  # noqa: PTH114  # never raises
+            raise OSError(errno.ENOENT, "a link to nothing") from None
         return None
     if not stat.S_ISREG(status.st_mode):
         raise OSError(errno.EINVAL, "not a regular file")

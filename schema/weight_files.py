@@ -17,7 +17,7 @@ CONFIG = "config.json"
 VACC_CONFIG = "config_vacc.json"
 INDEX = "model.safetensors.index.json"
 
-MAX_MODULE_BYTES = 4 << 20
+MAX_MODULE_BYTES = 1 << 20
 """Largest Python file that is looked into; modeling files have some 100 kB."""
 
 
@@ -27,6 +27,32 @@ class _RepeatedKeyError(ValueError):
     def __init__(self, key: str) -> None:
         super().__init__(key)
         self.key = key
+
+
+_SLIPS = {
+    "'": "texts stand in double quotes",
+    "/": "JSON has no comments",
+    "#": "JSON has no comments",
+    "}": "a comma stands before the closing brace",
+    "]": "a comma stands before the closing bracket",
+    ",": "two commas in a row",
+    "": "it ends too early",
+    "T": "true is written small",
+    "F": "false is written small",
+}
+"""What stands where a value or a key was expected, and what that tells."""
+
+
+def _reason(text: str, error: json.JSONDecodeError) -> str:
+    """Return why a text is no JSON, in words, where the parser says only what it expected."""
+    if text.startswith("\ufeff"):
+        return "it begins with a byte order mark"
+    if not text.strip():
+        return "the file is empty"
+    slip = _SLIPS.get(text[error.pos : error.pos + 1])
+    if slip is not None and error.msg.startswith("Expecting"):
+        return slip
+    return error.msg[:1].lower() + error.msg[1:].removesuffix(" at")
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -99,13 +125,11 @@ class WeightFiles:
         except _RepeatedKeyError as error:
             self.broken[name] = BrokenJson(_last(text, error.key), f"`{error.key}` stands twice")
         except json.JSONDecodeError as error:
-            bom = text.startswith("\ufeff")
-            reason = "it begins with a byte order mark" if bom else error.msg
-            self.broken[name] = BrokenJson(min(error.pos, len(text)), reason)
+            self.broken[name] = BrokenJson(min(error.pos, len(text)), _reason(text, error))
         except RecursionError:
             self.broken[name] = BrokenJson(0, "nested too deeply")
-        except ValueError as error:
-            self.broken[name] = BrokenJson(0, str(error))
+        except ValueError:
+            self.broken[name] = BrokenJson(0, "a number has thousands of digits")
         else:
             if isinstance(value, dict):
                 self._values[name] = value
@@ -128,6 +152,10 @@ class WeightFiles:
         """Whether a name is that of a file of the folder, or of none that could be one."""
         path = self.folder / name
         return path.name != name or os.path.isfile(path)  # noqa: PTH113  # never raises
+
+    def modeling_file(self) -> str | None:
+        """Return the name of the first patched modeling file of the folder, if there is one."""
+        return min((path.name for path in self.folder.glob("modeling_*_vacc.py")), default=None)
 
     def shards(self) -> list[str]:
         """Return the names of the folder's safetensors files."""

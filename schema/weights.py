@@ -35,6 +35,8 @@ ITEM_BYTES = {
 FINGERPRINT_SAMPLE_BYTES = 4096
 """Read from the middle of each tensor, so that a fine-tuned copy is told from its origin."""
 
+_POINTER = b"version "
+"""How a Git LFS pointer begins (github.com/git-lfs/git-lfs, docs/spec.md)."""
 _DOWNLOAD_AGAIN = "download that file again"
 
 
@@ -117,7 +119,12 @@ def read_shard(path: Path) -> dict[str, TensorEntry]:
     try:
         size_bytes = path.stat().st_size
         with path.open("rb") as shard:
-            header_bytes = int.from_bytes(shard.read(8), "little")
+            opening = shard.read(8)
+            if opening == _POINTER:
+                raise CheckpointError(
+                    f"{path} is a pointer of Git LFS, not the weights", "`git lfs pull` brings them"
+                )
+            header_bytes = int.from_bytes(opening, "little")
             if size_bytes < 8 or header_bytes > min(MAX_HEADER_BYTES, size_bytes - 8):
                 raise CheckpointError(
                     f"{path} is truncated or is not safetensors: a header of {header_bytes} bytes "

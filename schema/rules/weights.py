@@ -6,9 +6,11 @@ import json
 import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from vacc_gen.schema.diagnostics import Severity
 from vacc_gen.schema.rules import rule
+from vacc_gen.schema.suggestions import nearest
 from vacc_gen.schema.weight_files import CONFIG, INDEX, VACC_CONFIG, WeightFiles, WeightFinding
 
 _SIZES = (
@@ -49,6 +51,25 @@ _SIZES = (
     "rms_norm_eps",
     "tie_word_embeddings",
 )
+_AUTO_CLASSES = (
+    "AutoConfig",
+    "AutoModel",
+    "AutoModelForCausalLM",
+    "AutoModelForSeq2SeqLM",
+    "AutoModelForImageTextToText",
+    "AutoModelForVision2Seq",
+    "AutoModelForSequenceClassification",
+    "AutoModelForTokenClassification",
+    "AutoModelForQuestionAnswering",
+    "AutoModelForMaskedLM",
+    "AutoTokenizer",
+    "AutoProcessor",
+    "AutoImageProcessor",
+    "AutoVideoProcessor",
+    "AutoFeatureExtractor",
+)
+"""Classes of transformers that look into `auto_map`."""
+
 _MOST_SIZES_TOLD = 2
 """More sizes than these are told as one mistake: the file is of another model."""
 
@@ -86,15 +107,25 @@ def auto_map(files: WeightFiles) -> Iterator[WeightFinding]:
         class FalconModel:
             pass
     """
-    config = files.json(VACC_CONFIG) or {}
+    config = files.json(VACC_CONFIG)
+    if config is None:
+        return
+    beside = files.modeling_file()
+    if "auto_map" not in config and beside is not None:
+        message = f"`auto_map` is missing, so {beside} is not loaded"
+        yield files.at_key(VACC_CONFIG, "auto_map", message, "name its classes in `auto_map`")
     targets = config.get("auto_map", {})
     if not isinstance(targets, dict):
         form = '{"AutoModelForCausalLM": "module.Class"}'
         message = "`auto_map` is not an object"
         yield files.at_key(VACC_CONFIG, "auto_map", message, f"write it like {form}")
         return
-    absent: set[str] = set()
+    told: set[str] = set()  # files with a finding
     for auto, target in targets.items():
+        meant = nearest(auto, _AUTO_CLASSES)
+        if meant is not None and auto not in _AUTO_CLASSES:
+            message = f"`{auto}` in `auto_map` looks misspelled"
+            yield files.at_key(VACC_CONFIG, auto, message, f"did you mean `{meant}`?")
         for named in target if isinstance(target, list) else [target]:
             if named is None or (isinstance(named, str) and "--" in named):
                 continue  # none, or in another repository
@@ -104,17 +135,50 @@ def auto_map(files: WeightFiles) -> Iterator[WeightFinding]:
                 yield files.at_key(VACC_CONFIG, auto, message)
                 continue
             file = f"{module.replace('.', '/')}.py"
-            source = files.source(file)
-            if source is None and file not in absent:
-                absent.add(file)
-                yield files.at_key(
-                    VACC_CONFIG,
-                    auto,
-                    f"`{auto}` names {file}, which is not there",
-                    "put the file into the folder; `scripts/prepare.sh` of a workspace does",
-                )
-            elif source is not None and not _defines(source, name):
-                yield files.at_key(VACC_CONFIG, auto, f"{file} has no class `{name}`")
+            fault = None if file in told else _module_fault(files, file, auto, name)
+            if fault is not None:
+                if fault.of_file:
+                    told.add(file)
+                yield files.at_key(VACC_CONFIG, auto, fault.message, fault.hint)
+
+
+class _Fault(NamedTuple):
+    """What is wrong with a module: with the file, or with one name in it."""
+
+    message: str
+    hint: str | None = None
+    of_file: bool = True
+
+
+def _module_fault(files: WeightFiles, file: str, auto: str, name: str) -> _Fault | None:
+    source = files.source(file)
+    if source is None:
+        return _Fault(
+            f"`{auto}` names {file}, which is not there",
+            "put the file into the folder; `scripts/prepare.sh` of a workspace does",
+        )
+    line = _syntax_error_line(source)
+    if line is not None:
+        return _Fault(f"{file} is not valid Python, line {line}")
+    if not _defines(source, name):
+        return _Fault(f"{file} has no class `{name}`", of_file=False)
+    return None
+
+
+def _syntax_error_line(source: str) -> int | None:
+    """Return the line where Python cannot read a module, or None."""
+    import ast
+    import warnings
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            ast.parse(source)
+    except SyntaxError as error:
+        return error.lineno or 1
+    except (ValueError, RecursionError, MemoryError):
+        return 1
+    return None
 
 
 def _defines(source: str, name: str) -> bool:
