@@ -184,9 +184,10 @@ def test_a_folder_of_others_is_unreadable_and_not_empty(weights):
     )
     for name in ("config_vacc.json", "."):
         command = [sys.executable, "-c", code, name]
-        done = subprocess.run(command, cwd=weights, capture_output=True, text=True, check=False)
         weights.chmod(0o755)
+        done = subprocess.run(command, cwd=weights, capture_output=True, text=True, check=False)
         assert done.returncode == 2, done.stderr
+        (weights / name).chmod(0o700)
         assert done.stderr == f"error: cannot read {name}: permission denied\n"
 
 
