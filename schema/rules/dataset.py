@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from vacc_gen.schema.diagnostics import Severity
 from vacc_gen.schema.rules import rule
-from vacc_gen.schema.rules._facts import numbers, text_length
+from vacc_gen.schema.rules._facts import is_huggingface, numbers, text_length
 from vacc_gen.schema.subject import Finding, Subject
 
 LEAST_SAMPLES = 10
@@ -48,6 +48,32 @@ def truncated_dataset(subject: Subject) -> Iterator[Finding]:
             subject.key_span("dataset"),
             f"{' and '.join(f'`{key}`' for key in missing)} {is_are} missing in `dataset`",
             "say which texts to draw" if texts else "say where the files are, and how many to take",
+        )
+
+
+@rule("VG510", Severity.WARNING, "dataset that nothing reads")
+def unread_dataset(subject: Subject) -> Iterator[Finding]:
+    """A language model's `dataset` is what GPTQ is calibrated on, and an fp16 build does none.
+
+    Bad:
+        backend:
+          dtype: fp16
+        dataset:
+          type: huggingface
+          name: alpaca
+          path: ./alpaca.json
+          nsamples: 128
+          seqlen: 512
+    Good:
+        backend:
+          dtype: fp16
+    """
+    fp16 = subject.get("backend", "dtype") == "fp16" and is_huggingface(subject)
+    if fp16 and subject.has("dataset") and not subject.has("frontend", "quantize"):
+        yield Finding(
+            subject.key_span("dataset"),
+            "an fp16 build of a language model reads no `dataset`",
+            "delete it, or compile to int8 with `frontend.quantize`",
         )
 
 

@@ -333,3 +333,56 @@ def encoder_length_in_name(subject: Subject) -> Iterator[Finding]:
             name_span(subject, str(said[-1])),
             f"the name says {said[-1]}, the inputs are {length} tokens long",
         )
+
+
+@rule("VG208", Severity.INFO, "int8 in the name of 16-bit weights", default=False)
+def kv8_called_int8(subject: Subject) -> Iterator[Finding]:
+    """`w16kv8` keeps the weights in 16 bits; only the KV cache has 8. The name says int8.
+
+    That is how the published configs are called, and how vacc-gen calls its own.
+
+    Bad:
+        name: falcon-7b-int8-tp4-1024-2048-kv8
+        backend:
+          dtype: int8
+        frontend:
+          quantize:
+            type: w16kv8
+    Good:
+        name: falcon-7b-tp4-1024-2048-kv8
+        backend:
+          dtype: int8
+        frontend:
+          quantize:
+            type: w16kv8
+    """
+    name = subject.get("name")
+    kv8 = subject.get("frontend", "quantize", "type") == "w16kv8"
+    if kv8 and isinstance(name, str) and "int8" in words(name):
+        yield Finding(name_span(subject, "int8"), "the name says int8, the weights have 16 bits")
+
+
+_FILE_WORDS = frozenset((*PRECISIONS, "config", "cfg", "yaml", "yml"))
+
+
+@rule("VG209", Severity.INFO, "name unlike the file's", default=False)
+def name_unlike_file(subject: Subject) -> Iterator[Finding]:
+    """By custom the name begins with the file's, and pages and scripts load the model by it.
+
+    A fifth of the published configs for images do not keep to that, so this is for those who do.
+
+    Bad:
+        # timm_resnet.yaml
+        name: torchvision_resnet_fp16
+        frontend: {type: onnx, checkpoint: /models/resnet.onnx}
+    Good:
+        # timm_resnet.yaml
+        name: timm_resnet_fp16
+        frontend: {type: onnx, checkpoint: /models/resnet.onnx}
+    """
+    name, file = subject.get("name"), basename(subject.document.path)
+    if not isinstance(name, str) or is_huggingface(subject) or "." not in file:
+        return
+    of_file = [word for word in words(file.rsplit(".", 1)[0]) if word not in _FILE_WORDS]
+    if of_file and not "".join(words(name)).startswith("".join(of_file)):
+        yield Finding(subject.span("name"), f"the file is called {file}")

@@ -224,9 +224,17 @@ def misspelled_value(subject: Subject) -> Iterator[Finding]:
         if not words:
             options = packaged_schema("vamc")["$defs"]["ExtraOps"]["properties"]["type"]["anyOf"]
             words = tuple(options[0]["examples"])
-        if value.lower().lstrip(".") in words:
-            continue
         span = subject.span(*steps)
+        if steps[-1] == "suffix" and value.startswith("."):
+            yield Finding(
+                span,
+                f"the suffix {as_written(value)} has a dot; published ones have none",
+                f"write `{value[1:]}`",
+                edits.replace(span, value[1:]),
+            )
+            value = value[1:]
+        if value.lower() in words:
+            continue
         meant = nearest(value, words)
         if meant and _letters(meant) != _letters(value):
             yield Finding(

@@ -158,6 +158,29 @@ def output_layout(subject: Subject) -> Iterator[Finding]:
             return
 
 
+@rule("VG708", Severity.WARNING, "layout that no published config has")
+def unknown_layout(subject: Subject) -> Iterator[Finding]:
+    """Behind the number of an output stands its layout, and every published one is YX.
+
+    Bad:
+        backend:
+          compile:
+            output_layout: ["0:XY"]
+    Good:
+        backend:
+          compile:
+            output_layout: ["0:YX"]
+    """
+    for position, entry in enumerate(subject.get("backend", "compile", "output_layout") or ()):
+        number, _, layout = entry.partition(":")
+        if re.sub("[\"']", "", layout) != "YX":
+            yield Finding(
+                subject.span("backend", "compile", "output_layout", position),
+                f"no published config has the layout {layout}",
+                f'write "{number}:YX", as they do, unless you know better',
+            )
+
+
 @rule("VG705", Severity.WARNING, "quotes inside the layout", fix="unsafe")
 def quoted_layout(subject: Subject) -> Iterator[Finding]:
     r"""The layout's letters stand in quotes of their own, inside the text; the others' do not.

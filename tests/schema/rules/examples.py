@@ -14,6 +14,9 @@ from vacc_gen.schema.diagnostics import Diagnostic
 from vacc_gen.schema.rules import Rule
 from vacc_gen.schema.rules_page import unescaped
 
+AS_WRITTEN = frozenset(("VG115", "VG116"))
+"""Rules about notation, which is lost where an example is made a whole config."""
+
 EVERYTHING = Selection(extend=("ALL",))
 KNOWN = PresetModels()
 
@@ -75,7 +78,7 @@ def findings(rule: Rule, example: str, folder: Path) -> list[Diagnostic]:
             is_config = path.suffix == ".yaml"
             path.write_text(completed(text) if is_config else text, encoding="utf-8")
         found = check_paths([str(folder)], KNOWN, EVERYTHING).diagnostics
-    elif rule.code < "VG1":
+    elif rule.code < "VG1" or rule.code in AS_WRITTEN:
         found = check_text(unescaped(example), "example.yaml", KNOWN, EVERYTHING)
     else:
         text = completed(example)

@@ -1,0 +1,175 @@
+"""VG11: values that a reader takes for something else than what is seen."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+
+from vacc_gen.schema import edits
+from vacc_gen.schema.diagnostics import Severity
+from vacc_gen.schema.document import Node
+from vacc_gen.schema.rules import rule
+from vacc_gen.schema.rules._wording import dotted
+from vacc_gen.schema.subject import Finding, Subject
+
+_ODD = re.compile(
+    "(?P<control>[\x00-\x1f\x7f-\x9f\u2028\u2029])"
+    "|(?P<hidden>[\u00a0\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff])"
+    "|(?P<quote>[\u2018-\u201f\u00ab\u00bb\uff02\uff07])"
+)
+_PLAIN_QUOTES = str.maketrans(
+    "\u2018\u2019\u201a\u201b\u201c\u201d\u201e\u201f\uff02\uff07", "''''\"\"\"\"\"'"
+)
+
+
+def _scalars(node: Node, steps: tuple[str | int, ...] = ()) -> Iterator[tuple[str, Node]]:
+    """Yield the values below a node with their paths, without what is told as wrong."""
+    if isinstance(node.value, dict):
+        for key, entry in node.value.items():
+            yield from _scalars(entry.node, (*steps, key))
+    elif isinstance(node.value, list):
+        for index, item in enumerate(node.value):
+            yield from _scalars(item, (*steps, index))
+    elif not node.rejected:
+        yield dotted(steps), node
+
+
+def _all_scalars(subject: Subject) -> Iterator[tuple[str, Node]]:
+    return _scalars(subject.document.root) if subject.document.root else iter(())
+
+
+@rule("VG115", Severity.ERROR, "character that no path or name has", scope="text", fix="unsafe")
+def odd_character(subject: Subject) -> Iterator[Finding]:
+    r"""A line break, a tab or another control character is part of a value; so is, as a warning, a
+    blank at its end, a character that nobody sees, or a typographic quote.
+
+    `|` and `>` keep the line break behind the last line, `|-` and `>-` do not.
+
+    Bad:
+        name: "falcon\n7b"
+    Good:
+        name: falcon-7b
+    """
+    told = {problem.span.line for problem in subject.problems.get("slip", ())}
+    for where, node in _all_scalars(subject):
+        value = node.value
+        if not isinstance(value, str) or node.span.line in told:
+            continue
+        odd = _ODD.search(value)
+        if odd is not None:
+            yield _odd_finding(subject, where, node, odd)
+        elif value != value.strip():
+            end = "begins" if value != value.lstrip() else "ends"
+            yield Finding(
+                node.span,
+                f"`{where}` {end} with a blank",
+                "the blank is part of the value; delete it",
+                severity=Severity.WARNING,
+            )
+
+
+def _odd_finding(subject: Subject, where: str, node: Node, odd: re.Match[str]) -> Finding:
+    mark = odd.group()
+    if odd["control"]:
+        if node.value.endswith("\n") and odd.start() == len(node.value) - 1:
+            hint = "write the value on the line of its key, or `|-` and `>-` for `|` and `>`"
+            return Finding(node.span, f"`{where}` ends with a line break", hint)
+        name = {"\n": "a line break", "\t": "a tab", "\r": "a carriage return", "\x00": "NUL"}
+        what = name.get(mark, f"the control character U+{ord(mark):04X}")
+        return Finding(node.span, f"`{where}` has {what} in it", "write it without")
+    name = unicodedata.name(mark, "unnamed").lower()
+    message = f"`{where}` has U+{ord(mark):04X} in it, {name}"
+    if odd["hidden"]:
+        return Finding(node.span, message, "delete it", severity=Severity.WARNING)
+    written = subject.document.text[node.span.start : node.span.end]
+    plain = written.translate(_PLAIN_QUOTES)
+    fix = edits.replace(node.span, plain, safe=False) if plain != written else None
+    hint = "quotes of YAML are ' and \""
+    return Finding(node.span, message, hint, fix, Severity.WARNING)
+
+
+_BASES = (
+    (re.compile(r"[-+]?0b"), "binary"),
+    (re.compile(r"[-+]?0x"), "hexadecimal"),
+    (re.compile(r"[-+]?0[0-7_]+$"), "octal"),
+    (re.compile(r"[-+]?[0-9_]+:"), "sexagesimal, minutes and seconds"),
+)
+
+
+@rule("VG116", Severity.WARNING, "number in another base", scope="text", fix="unsafe")
+def number_base(subject: Subject) -> Iterator[Finding]:
+    """YAML 1.1, which the compiler's reader speaks, takes 010 for eight and 1:30 for ninety.
+
+    Bad:
+        workspace:
+          path: ./vacc_deploy
+          workers: 010
+    Good:
+        workspace:
+          path: ./vacc_deploy
+          workers: 10
+    """
+    for where, node in _all_scalars(subject):
+        if type(node.value) not in (int, float):
+            continue
+        written = subject.document.text[node.span.start : node.span.end]
+        base = next((name for start, name in _BASES if start.match(written)), None)
+        if base is None:
+            continue
+        as_seen = written.lstrip("+0") if base == "octal" else ""
+        other = f", or {as_seen} if that is meant" if as_seen.isdigit() else ""
+        yield Finding(
+            node.span,
+            f"YAML reads {written} for `{where}` as {base}: {node.value}",
+            f"write {node.value}{other}",
+            edits.replace(node.span, as_seen or str(node.value), safe=False),
+        )
+
+
+_PACKAGES = (
+    *("transformers", "huggingface-hub", "tokenizers", "safetensors", "accelerate", "torch"),
+    *("torchvision", "torchaudio", "numpy", "scipy", "pandas", "onnx", "onnxsim", "onnxruntime"),
+    *("onnxruntime-gpu", "onnxscript", "protobuf", "sentencepiece", "tiktoken", "einops", "timm"),
+    *("pillow", "opencv-python", "peft", "datasets", "optimum", "auto-gptq", "autoawq"),
+    *("gptqmodel", "bitsandbytes", "flash-attn", "qwen-vl-utils", "modelscope", "requests"),
+    *("pyyaml", "tqdm", "packaging", "setuptools", "wheel", "pip", "psutil", "filelock", "fsspec"),
+    *("regex", "jinja2", "sympy", "networkx", "librosa", "soundfile", "decord", "av"),
+)
+_LEAST_LETTERS = 5
+"""Shorter names are near too many others."""
+
+
+@rule("VG117", Severity.WARNING, "package that looks misspelled", scope="vamc", fix="safe")
+def misspelled_package(subject: Subject) -> Iterator[Finding]:
+    """A package of `workspace.pyenv` is nearly one that models need: pip would look for another.
+
+    Bad:
+        workspace:
+          path: ./vacc_deploy
+          pyenv:
+            transformer: 4.51.3
+    Good:
+        workspace:
+          path: ./vacc_deploy
+          pyenv:
+            transformers: 4.51.3
+    """
+    from vacc_gen.schema.suggestions import distance
+
+    pyenv = subject.node("workspace", "pyenv")
+    if pyenv is None or not isinstance(pyenv.value, dict):
+        return
+    for package, entry in pyenv.value.items():
+        plain = re.sub(r"[-_.]+", "-", package).lower()
+        if plain in _PACKAGES or len(plain) < _LEAST_LETTERS:
+            continue
+        limit = 2 if len(plain) > 2 * _LEAST_LETTERS else 1
+        near = sorted((distance(plain, known, limit), known) for known in _PACKAGES)
+        if near[0][0] <= limit:
+            yield Finding(
+                entry.key_span,
+                f"the package `{package}` looks misspelled",
+                f"did you mean `{near[0][1]}`?",
+                edits.replace(entry.key_span, near[0][1]),
+            )
