@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from vacc_gen import presets
 from vacc_gen.generator.plan import check_architecture, is_placeholder
@@ -125,7 +125,7 @@ class Choices:
                 "which model? Neither --model nor --checkpoint was given",
                 hint="vacc-gen new --model falcon-7b-instruct; `vacc-gen presets list` names all",
             )
-        preset = None if self.model is None else presets.MODELS.find(self.model)
+        preset = None if self.model is None else _model(self.model)
         if self.checkpoint is None:
             assert preset is not None
             return _unseen(preset)
@@ -140,12 +140,11 @@ class Choices:
             return _unseen(preset)
         if preset is None:
             found = recognize(folder, config)
-            alike = f" (as {' and '.join(found.equals)} would be)" if found.equals else ""
-            return found.preset, (f"{folder}: {found.seen}: {found.preset.name}{alike}",)
+            return found.preset, (found.sentence(folder), *_on_quantized(config))
         check_architecture(preset, config)
         geometry = geometry_from_config(config)
         difference = differs(preset, geometry)
-        notes = (f"{folder}: {describe(config, geometry)}",)
+        notes = (f"{folder}: {describe(config, geometry)}", *_on_quantized(config))
         if difference is None:
             return preset, notes
         if preset.geometry_source.verified:
@@ -214,6 +213,27 @@ def _has_weights(root: Path, recipe: Recipe) -> bool:
     return Path(os.path.normpath(root / recipe.model.checkpoint), "config.json").is_file()
 
 
+def _model(name: str) -> ModelPreset:
+    """Find the preset of a model.
+
+    Raises:
+        UsageError: there is none, or it is one that needs no workspace.
+    """
+    if name in presets.ENCODERS:
+        encoder = presets.ENCODERS.find(name).name
+        raise UsageError(
+            f"{encoder} is a text encoder, which needs no workspace",
+            hint=f"`vacc-gen presets config {encoder}` prints its compile config",
+        )
+    if name in presets.SERVED:
+        served = presets.SERVED.find(name)
+        raise UsageError(
+            f"{served.name} is not compiled: it is served by {served.served_by}",
+            hint=f"`vacc-gen presets show {served.name}` says where the steps are",
+        )
+    return presets.MODELS.find(name)
+
+
 def _unseen(preset: ModelPreset) -> tuple[ModelPreset, tuple[str, ...]]:
     """Return a preset whose checkpoint is not there yet, and what to say of its sizes.
 
@@ -237,6 +257,19 @@ def _on_tower(tower: VisionTower) -> str:
         f"images of up to {tower.patches} patches, {image_tokens(tower)} tokens of the prompt; the "
         "vision tower runs on a die of its own, which the estimate leaves out"
     )
+
+
+def _on_quantized(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """Say of a checkpoint that is quantized already what becomes of that."""
+    quantized = config.get("quantization_config")
+    if not isinstance(quantized, Mapping):
+        return ()
+    method = quantized.get("quant_method", "unknown")
+    note = (
+        f"its weights are quantized already ({method}); the published configs compile weights in "
+        "fp16 or bf16, and quantize them themselves"
+    )
+    return (note,)
 
 
 def _precision(name: str) -> Precision:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,22 @@ from vacc_gen.schema.errors import CheckpointError, UsageError
 from vacc_gen.schema.model import Geometry, geometry_from_config
 from vacc_gen.schema.preset import ModelPreset
 
-SHOWN_CANDIDATES = 8
+TEXT_ENCODERS = ("bert", "roberta", "xlm-roberta")
+"""`model_type` values of models that `presets.ENCODERS` are of."""
+
+
+class AmbiguousModelError(UsageError):
+    """A config.json fits presets that make different files, and no name decides."""
+
+    def __init__(self, folder: Path, seen: str, candidates: tuple[str, ...]) -> None:
+        line = shlex.join(
+            ["vacc-gen", "new", "--model", candidates[0], "--checkpoint", str(folder)]
+        )
+        super().__init__(
+            f"{folder} may be any of {len(candidates)} models: {seen}",
+            hint=f"it fits {listed(candidates)}; say which, such as `{line}`",
+        )
+        self.candidates = candidates
 
 
 @dataclass(frozen=True)
@@ -27,6 +43,15 @@ class Recognized:
     """What config.json says, in words."""
     equals: tuple[str, ...]
     """Other presets that would make the same files but for the name and the download."""
+    decided_by: str | None = None
+    """Which name chose among presets that make different files; None where none had to."""
+
+    def sentence(self, folder: Path) -> str:
+        """Say what was seen and what it is."""
+        told = f"{folder}: {self.seen}: {self.preset.name}"
+        if self.decided_by is not None:
+            return f"{told}, by {self.decided_by}"
+        return f"{told} (as {listed(self.equals)} would be)" if self.equals else told
 
 
 def recognize(folder: Path, config: Mapping[str, Any]) -> Recognized:
@@ -37,7 +62,7 @@ def recognize(folder: Path, config: Mapping[str, Any]) -> Recognized:
 
     Raises:
         CheckpointError: config.json fits no preset, or has no usable sizes.
-        UsageError: it fits several that are not alike.
+        AmbiguousModelError: it fits several that are not alike.
     """
     geometry = geometry_from_config(config)
     seen = describe(config, geometry)
@@ -50,17 +75,18 @@ def recognize(folder: Path, config: Mapping[str, Any]) -> Recognized:
             hint=f"nearest: {', '.join(_nearest(of_type, geometry))}; `--model` with one of them "
             "says what differs"
             if of_type
-            else "its model_type is none that vacc-gen knows; `vacc-gen presets list` names them",
+            else _on_model_type(config),
         )
-    fitting = _narrow(fitting, folder, config, geometry)
-    chosen, *others = fitting
-    if any(_alike(chosen) != _alike(other) for other in others):
-        names = [one.name for one in fitting]
-        more = f" and {len(names) - SHOWN_CANDIDATES} more" if len(names) > SHOWN_CANDIDATES else ""
-        raise UsageError(
-            f"{folder} may be one of several models: {seen}",
-            hint=f"say which with --model: {', '.join(names[:SHOWN_CANDIDATES])}{more}",
-        )
+    chosen, *others = sorted(
+        _of_exact_sizes(fitting, geometry), key=lambda one: (len(one.name), one.name)
+    )
+    unlike = any(_alike(chosen) != _alike(other) for other in others)
+    for name, source in _names_of(folder, config):
+        for one in fitting:
+            if _key(name) in (_key(one.name), _key(one.huggingface_id or "")):
+                return Recognized(one, seen, (), source if unlike else None)
+    if unlike:
+        raise AmbiguousModelError(folder, seen, tuple(one.name for one in (chosen, *others)))
     return Recognized(chosen, seen, tuple(other.name for other in others))
 
 
@@ -81,23 +107,39 @@ def differs(preset: ModelPreset, geometry: Geometry) -> str | None:
     return shape_difference(preset.geometry.model_dump(), geometry.model_dump())
 
 
-def _narrow(
-    fitting: list[ModelPreset], folder: Path, config: Mapping[str, Any], geometry: Geometry
-) -> list[ModelPreset]:
-    """Keep those that a name, or else every size, speaks for; the shortest name first."""
+def listed(names: Sequence[str]) -> str:
+    """Return names as a phrase: `a`, `a and b`, `a, b and c`."""
+    *most, last = names
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def _names_of(folder: Path, config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield names that a checkpoint goes by, each with where it stands."""
     # Not resolved: a weight folder is often a link, whose name is the model's.
-    folder_name = os.path.basename(os.path.abspath(folder))  # noqa: PTH100, PTH119
-    saved_as = str(config.get("_name_or_path", "")).rstrip("/").rpartition("/")[2]
-    named = [
-        one
-        for hint in (folder_name, saved_as)
-        for one in fitting
-        if one.name.casefold() == hint.casefold()
-    ]
+    for part in reversed(Path(os.path.abspath(folder)).parts):  # noqa: PTH100
+        if part.startswith("models--"):  # Hugging Face's cache: models--OWNER--NAME/snapshots/HASH
+            yield part.rpartition("--")[2], "the folder's name"
+    yield os.path.basename(os.path.abspath(folder)), "the folder's name"  # noqa: PTH100, PTH119
+    yield str(config.get("_name_or_path", "")).rstrip("/"), "the name in its config.json"
+
+
+def _key(name: str) -> str:
+    """Return what makes names equal: Llama 3 has been called with and without `Meta-`."""
+    return name.rpartition("/")[2].casefold().removeprefix("meta-")
+
+
+def _of_exact_sizes(fitting: list[ModelPreset], geometry: Geometry) -> list[ModelPreset]:
+    """Keep those that also have the vocabulary and the positions, if any has."""
     exact = [
         one for one in fitting if one.geometry.model_copy(update={"parameters": None}) == geometry
     ]
-    return sorted(named[:1] or exact or fitting, key=lambda one: (len(one.name), one.name))
+    return exact or fitting
+
+
+def _on_model_type(config: Mapping[str, Any]) -> str:
+    if config.get("model_type") in TEXT_ENCODERS:
+        return "a text encoder needs no workspace: `vacc-gen presets config` prints its config"
+    return "its model_type is none that vacc-gen knows; `vacc-gen presets list` names the models"
 
 
 def _alike(preset: ModelPreset) -> tuple[object, ...]:

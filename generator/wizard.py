@@ -207,7 +207,12 @@ def _on_texts(draft: Draft) -> str | None:
 
 
 def _environments(draft: Draft | None) -> list[Option]:
-    return [Option(one.name, one.summary) for one in presets.ENVIRONMENTS.all()]
+    """Return the environments that models are compiled in, this model's own first."""
+    own = _planned(draft).decision.preset.environment
+    used = {model.environment for model in presets.MODELS.all()}
+    known = [one for one in presets.ENVIRONMENTS.all() if one.name in used]
+    known.sort(key=lambda one: one.name != own)
+    return [Option(one.name, one.summary) for one in known]
 
 
 def _free_folder(draft: Draft | None) -> str:

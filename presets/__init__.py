@@ -1,4 +1,4 @@
-"""What is known good: models, cards, calibration sets and environments, one YAML file each.
+"""What is known good: models, encoders, cards, calibration sets, environments; a YAML file each.
 
 A preset is found by its file name, so adding one means adding a file.
 """
@@ -16,7 +16,14 @@ import yaml
 from vacc_gen.schema.base import Strict
 from vacc_gen.schema.compatibility import PinFacts
 from vacc_gen.schema.errors import UsageError
-from vacc_gen.schema.preset import CalibrationSet, Card, EnvironmentPreset, ModelPreset
+from vacc_gen.schema.preset import (
+    CalibrationSet,
+    Card,
+    EncoderPreset,
+    EnvironmentPreset,
+    ModelPreset,
+    ServedModel,
+)
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
@@ -73,11 +80,15 @@ class Shelf(Generic[_Preset]):
 
 
 MODELS = Shelf("models", ModelPreset, "model")
+ENCODERS = Shelf("encoders", EncoderPreset, "encoder")
+SERVED = Shelf("served", ServedModel, "served model")
 CARDS = Shelf("cards", Card, "card")
 CALIBRATION_SETS = Shelf("calibration", CalibrationSet, "calibration set")
 ENVIRONMENTS = Shelf("environments", EnvironmentPreset, "environment")
 SHELVES: dict[str, Shelf[Any]] = {
     "models": MODELS,
+    "encoders": ENCODERS,
+    "served": SERVED,
     "cards": CARDS,
     "calibration": CALIBRATION_SETS,
     "environments": ENVIRONMENTS,

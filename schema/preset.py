@@ -27,8 +27,9 @@ class GeometrySource(Strict):
     """Where a preset's geometry comes from. A checkpoint's own config.json wins in any case."""
 
     verified: bool = Field(
-        description="read from the published config.json, or equal to the defaults of the "
-        "transformers class that is documented to be this model"
+        description="read from the published config.json, equal to a copy of it in a public "
+        "repository that `source` names, or to the defaults of the transformers class that is "
+        "documented to be this model"
     )
     source: str = Field(min_length=1)
 
@@ -103,6 +104,36 @@ class ModelPreset(Strict):
         if self.code_is_ours:
             names.append(VACC_CONFIG_FILE)
         return tuple(dict.fromkeys(names))
+
+
+class EncoderPreset(Strict):
+    """A text encoder: an embedding model or a reranker. It has a compile config, no workspace."""
+
+    name: str = Field(min_length=1)
+    summary: str = Field(min_length=1)
+    huggingface_id: str = Field(min_length=1)
+    family: str = Field(min_length=1)
+    listed_in: str = Field(min_length=1, description="where the vendor lists the model")
+    task: Literal["embedding", "reranker"]
+    reads: Literal["onnx", "huggingface"] = Field(
+        description="what the compiler reads: a graph that the vendor's script exports, or weights"
+    )
+    max_tokens: Length = Field(description="longest text that it was made for")
+    precisions: tuple[Precision, ...] = Field(min_length=1, description="the published ones")
+
+
+class ServedModel(Strict):
+    """A checkpoint that the vendor serves as it is: there is nothing to compile."""
+
+    name: str = Field(min_length=1)
+    summary: str = Field(min_length=1)
+    huggingface_id: str = Field(min_length=1)
+    family: str = Field(min_length=1)
+    listed_in: str = Field(min_length=1, description="where the vendor lists the model")
+    served_by: str = Field(min_length=1)
+    cards: tuple[str, ...] = Field(description="as the vendor's table calls them")
+    tp: tuple[int, ...] = Field(description="tensor parallelism, in dies, that the table names")
+    max_tokens: Count = Field(description="prompt and answer together")
 
 
 class Card(Strict):

@@ -25,4 +25,5 @@ def names_in(*folders: str) -> Callable[[str], list[str]]:
 complete_model = names_in("models")
 complete_card = names_in("cards")
 complete_environment = names_in("environments")
-complete_preset = names_in("models", "cards", "calibration", "environments")
+complete_encoder = names_in("encoders")
+complete_preset = names_in("models", "encoders", "served", "cards", "calibration", "environments")

@@ -72,7 +72,8 @@ def new(
         typer.Option(metavar="SET:PATH", help="What int8 is calibrated on: alpaca, c4 or ceval."),
     ] = None,
     optimize_for: Annotated[
-        Literal["throughput", "latency"] | None, typer.Option(help="[default: throughput]")
+        Literal["throughput", "latency"] | None,
+        typer.Option(help="Compile with or without b2s. [default: the preset's]"),
     ] = None,
     align_qkv: Annotated[
         bool, typer.Option("--align-qkv", help="Pad grouped-query heads to split over tp.")

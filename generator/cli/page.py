@@ -11,6 +11,7 @@ from pathlib import Path
 from vacc_gen.generator.draft import Draft
 from vacc_gen.generator.interview import Interview
 from vacc_gen.generator.question import Option
+from vacc_gen.generator.recognition import AmbiguousModelError, listed
 from vacc_gen.generator.target_view import plan_target, target_lines
 from vacc_gen.schema.errors import UsageError, VaccGenError
 
@@ -41,9 +42,11 @@ class Page:
         assert question is not None, "the summary is no page"
         self.question = question
         self._interview = interview
-        self._options = tuple(question.options(interview.draft))
         self._meanings: dict[str, Meaning] = {}
         suggestion = interview.suggestion()
+        self._options = tuple(question.options(interview.draft))
+        if question.kind == "one" and suggestion not in (one.value for one in self._options):
+            self._options = (Option(suggestion, "as given"), *self._options)
         self.text = suggestion if self.is_typed else ""
         self.taken = set(suggestion.split()) if question.kind == "several" else set()
         self._typed = self.text
@@ -165,6 +168,9 @@ class Page:
             return Meaning(error=UsageError("nothing here has all of these words"))
         try:
             return Meaning(draft=self._interview.check(value))
+        except AmbiguousModelError as error:
+            hint = f"it fits {listed(error.candidates)}: Esc, and choose it there"
+            return Meaning(error=UsageError(error.message, hint))
         except VaccGenError as error:
             return Meaning(error=error)
 

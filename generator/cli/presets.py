@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+from itertools import groupby
+from typing import Annotated, Any, Literal
 
 import typer
 
-from vacc_gen.generator.cli.completion import complete_preset
+from vacc_gen.generator.cli.completion import complete_encoder, complete_preset
+
+HEADINGS = {
+    "encoders": "encoders, of which `vacc-gen presets config` writes the compile config",
+    "served": "served as they are, with nothing to compile",
+}
 
 presets_app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Show known models, cards and data sets."
@@ -26,7 +32,7 @@ def list_presets(
         bool, typer.Option("--json", help="A list of all that is known of each, for programs.")
     ] = False,
 ) -> None:
-    """List models, cards, calibration sets and environments.
+    """List models, text encoders, cards, calibration sets and environments.
 
     Example: vacc-gen presets list falcon instruct
     """
@@ -44,13 +50,12 @@ def list_presets(
         return
     if not found:
         raise UsageError(f"no preset holds {' and '.join(repr(word) for word in words or [])}")
-    width = max(len(values["name"]) for values in found)
-    kind = None
-    for values in found:
-        if values["kind"] != kind:
-            kind = values["kind"]
-            typer.echo(kind)
-        typer.echo(f"  {values['name']:{width}}  {values['summary']}")
+    for kind, group in groupby(found, key=lambda values: str(values["kind"])):
+        rows = [(values["name"], values["summary"]) for values in group]
+        width = max(len(name) for name, _ in rows)
+        typer.echo(HEADINGS.get(kind, kind))
+        for name, summary in rows:
+            typer.echo(f"  {name:{width}}  {summary}")
 
 
 @presets_app.command("show")
@@ -78,6 +83,45 @@ def show_preset(
         typer.echo(json.dumps(values, indent=2, ensure_ascii=False))
     else:
         typer.echo(shelf.text(known), nl=False)
+
+
+@presets_app.command("config")
+def config_of_encoder(
+    name: Annotated[
+        str,
+        typer.Argument(metavar="NAME", help="A text encoder.", autocompletion=complete_encoder),
+    ],
+    precision: Annotated[
+        Literal["fp16", "int8"] | None, typer.Option(help="[default: fp16]")
+    ] = None,
+    length: Annotated[
+        int | None,
+        typer.Option(
+            metavar="TOKENS", help="Length of a text, a multiple of 16. [default: 512, or its most]"
+        ),
+    ] = None,
+) -> None:
+    """Print the compile config of a text encoder, to be filled in.
+
+    The paths in it are placeholders: of the graph that the vendor's onnx_export.py writes, and for
+    int8 of the calibration data that its gen_quant_data.py makes.
+
+    Example: vacc-gen presets config bge-m3 --precision int8 > bge-m3-int8.yaml
+    """
+    from vacc_gen import presets
+    from vacc_gen.generator.emit.yaml_text import sections
+    from vacc_gen.generator.encoder import encoder_config
+    from vacc_gen.schema.errors import UsageError
+    from vacc_gen.schema.precision import Precision
+
+    if name in presets.MODELS:
+        model = presets.MODELS.find(name).name
+        raise UsageError(
+            f"{model} is no text encoder", hint=f"`vacc-gen new --model {model}` writes its configs"
+        )
+    preset = presets.ENCODERS.find(name)
+    chosen = None if precision is None else Precision(precision)
+    typer.echo(sections(encoder_config(preset, chosen, length)), nl=False)
 
 
 def _holds(values: dict[str, Any], words: list[str]) -> bool:

@@ -1,12 +1,13 @@
 import json
+import shlex
 from pathlib import Path
 
 import pytest
 
 from vacc_gen import presets
 from vacc_gen.generator.choices import Choices
-from vacc_gen.generator.recognition import recognize
-from vacc_gen.schema.errors import CheckpointError, UsageError
+from vacc_gen.generator.recognition import AmbiguousModelError, recognize
+from vacc_gen.schema.errors import CheckpointError
 
 FALCON_TINY = Path(__file__).parents[1] / "data" / "falcon-tiny"
 TINY = json.loads((FALCON_TINY / "config.json").read_text(encoding="utf-8"))
@@ -85,11 +86,64 @@ def test_a_fine_tune_with_more_words_is_still_its_model():
 
 
 def test_several_that_are_not_alike_are_named():
-    with pytest.raises(UsageError) as error:
+    with pytest.raises(AmbiguousModelError) as error:
         recognize(Path("weights"), llama_config("Skywork-OR1-7B-Preview"))
-    assert "may be one of several models: model_type qwen2, 28 layers" in error.value.message
-    for name in ("Skywork-OR1-7B-Preview", "DeepSeek-R1-Distill-Qwen-7B", "Qwen2-7B"):
-        assert name in error.value.hint
+    assert "weights may be any of 5 models: model_type qwen2, 28 layers" in error.value.message
+    assert error.value.hint == (
+        "it fits Qwen2-7B, Qwen2.5-7B, Skywork-OR1-Math-7B, Skywork-OR1-7B-Preview and "
+        "DeepSeek-R1-Distill-Qwen-7B; say which, such as "
+        "`vacc-gen new --model Qwen2-7B --checkpoint weights`"
+    )
+
+
+def test_the_line_of_the_hint_can_be_typed_as_it_is(tmp_path, monkeypatch):
+    folder = tmp_path / "my weights"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(llama_config("internlm2-7b")))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(AmbiguousModelError) as error:
+        Choices(checkpoint="my weights").decide()
+    line = shlex.split(error.value.hint.split("`")[1])
+    assert line == ["vacc-gen", "new", "--model", "internlm2-7b", "--checkpoint", "my weights"]
+    decision = Choices(model=line[3], checkpoint=line[5]).decide()
+    assert decision.preset.name == "internlm2-7b"
+
+
+@pytest.mark.parametrize(
+    ("folder", "name_or_path", "by"),
+    [
+        ("InternLM2_5-7B-chat", "", "the folder's name"),
+        ("models--internlm--internlm2_5-7b-chat/snapshots/0a1b", "", "the folder's name"),
+        ("weights", "internlm/internlm2_5-7b-chat", "the name in its config.json"),
+    ],
+)
+def test_a_name_decides_among_models_of_one_shape_and_that_is_said(folder, name_or_path, by):
+    config = llama_config("internlm2_5-7b-chat", _name_or_path=name_or_path)
+    found = recognize(Path(folder), config)
+    assert found.preset.name == "internlm2_5-7b-chat"
+    assert found.sentence(Path(folder)).endswith(f": internlm2_5-7b-chat, by {by}")
+
+
+@pytest.mark.parametrize("name", ["Llama-3.1-8B-Instruct", "Meta-Llama-3.1-8B-Instruct"])
+def test_llama_3_is_known_by_both_of_its_names(name):
+    found = recognize(Path(name), llama_config("Meta-Llama-3.1-8B-Instruct"))
+    assert found.preset.name == "Meta-Llama-3.1-8B-Instruct"
+
+
+def test_a_text_encoder_is_told_what_makes_its_config():
+    with pytest.raises(CheckpointError) as error:
+        recognize(Path("bge"), llama_config("Llama-2-7b-hf", model_type="bert"))
+    assert "vacc-gen presets config" in error.value.hint
+
+
+def test_weights_that_are_quantized_already_are_noted(tmp_path):
+    config = llama_config("Qwen2.5-7B-Instruct", quantization_config={"quant_method": "gptq"})
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    for choices in (
+        Choices(checkpoint=str(tmp_path)),
+        Choices(model="Qwen2.5-7B-Instruct", checkpoint=str(tmp_path)),
+    ):
+        assert "quantized already (gptq)" in choices.decide().notes[-1]
 
 
 def test_a_falcon_of_other_sizes_is_a_falcon():

@@ -27,7 +27,15 @@ def test_list_names_every_kind(run):
     code, out, err = run("presets", "list")
     assert (code, err) == (0, "")
     kinds = [line for line in out.splitlines() if not line.startswith(" ")]
-    assert kinds == ["models", "cards", "calibration", "environments"]
+    assert kinds == [
+        "models",
+        "encoders, of which `vacc-gen presets config` writes the compile config",
+        "served as they are, with nothing to compile",
+        "cards",
+        "calibration",
+        "environments",
+    ]
+    assert max(len(line) for line in out.splitlines()) <= 100
     assert "  falcon-7b-instruct " in out
 
 
@@ -41,6 +49,42 @@ def test_list_takes_words_in_whatever_capitals(run):
     code, out, err = run("presets", "list", "falcon", "nothing-like-it")
     assert (code, out) == (2, "")
     assert err == "error: no preset holds 'falcon' and 'nothing-like-it'\n"
+
+
+def test_a_search_for_a_family_finds_no_other_environments(run):
+    _, out, _ = run("presets", "list", "falcon")
+    environments = out.partition("environments\n")[2].split("\n")
+    assert [line.split()[0] for line in environments if line] == ["falcon-py310"]
+
+
+def test_config_of_an_encoder_is_yaml_that_validate_takes(run, tmp_path):
+    code, out, err = run("presets", "config", "BGE-M3", "--precision", "int8", "--length", "1024")
+    assert (code, err) == (0, "")
+    made = yaml.safe_load(out)
+    assert made["name"] == "bge-m3-1024-int8"
+    (tmp_path / "bge.yaml").write_text(out)
+    assert run("validate", str(tmp_path))[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said", "hint"),
+    [
+        ("presets config falcon-7b", "is no text encoder", "vacc-gen new --model falcon-7b"),
+        ("presets config bge-m4", "no encoder is called", "did you mean bge-m3?"),
+        ("presets config bge-m3 --length 100", "not a multiple of 16", ""),
+        ("new --model bge-m3", "bge-m3 is a text encoder", "vacc-gen presets config bge-m3"),
+        (
+            "new --model Qwen2.5-7B-Instruct-GPTQ-Int4",
+            "it is served by the vendor's vLLM",
+            "vacc-gen presets show Qwen2.5-7B-Instruct-GPTQ-Int4",
+        ),
+    ],
+)
+def test_what_is_made_by_another_verb_is_sent_there(run, arguments, said, hint):
+    code, out, err = run(*arguments.split())
+    assert (code, out) == (2, "")
+    assert said in err
+    assert hint in err
 
 
 def test_list_for_programs_is_a_list_of_objects_with_names(run):
@@ -64,6 +108,7 @@ def test_show_is_the_file_or_the_same_as_json(run):
     _, text, _ = run("presets", "show", "qwen2-7b")
     shown = json.loads(out)
     assert shown.pop("kind") == "models"
+    assert shown["recommended"].pop("optimize_for") == "throughput"
     assert shown | yaml.safe_load(text) == shown
 
 
@@ -82,6 +127,8 @@ def test_show_of_an_unknown_name_says_what_is_near(run):
         ("vacc-gen new --model FALCON-RW", ["FALCON-RW-1b", "FALCON-RW-7b"]),
         ("vacc-gen new --card va10", ["va10L"]),
         ("vacc-gen presets show falcon-py", ["falcon-py310"]),
+        ("vacc-gen presets config bge-sm", ["bge-small-en-v1.5", "bge-small-zh-v1.5"]),
+        ("vacc-gen presets show acge", ["acge_text_embedding"]),
         ("vacc-gen new --model nothing", []),
     ],
 )
