@@ -20,6 +20,10 @@ from vacc_gen.schema.errors import StageError
 MEMORY_SHARE = 0.25
 """Of the memory that is available: what all hidden states may take before they go to disk."""
 
+MEMORY_BYTES = 512 << 20
+"""What they may take where disk has room. More is as quick there: they are read from end to end,
+and the system keeps of the file what it has memory for."""
+
 
 class Activations:
     """Hidden states (W, S, E), read and written a few windows at a time."""
@@ -35,11 +39,15 @@ class Activations:
         total_bytes = windows * self._window_bytes
         self._memory: torch.Tensor | None = None
         self._file: int | None = None
-        if total_bytes <= MEMORY_SHARE * available_bytes():
+        fits = total_bytes <= MEMORY_SHARE * available_bytes()
+        if fits and total_bytes <= MEMORY_BYTES:
             self._memory = torch.empty(self.shape)
             return
         spill_to.mkdir(parents=True, exist_ok=True)
         if shutil.disk_usage(spill_to).free < total_bytes:
+            if fits:
+                self._memory = torch.empty(self.shape)
+                return
             raise StageError(
                 f"hidden states of {windows} windows take {total_bytes / 1e9:.2f} GB, more than "
                 f"memory should give, and {spill_to} has no room for them",

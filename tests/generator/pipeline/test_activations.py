@@ -48,6 +48,15 @@ def test_nothing_is_left_on_disk(monkeypatch, tmp_path):
     assert not states.spilled
 
 
+@pytest.mark.parametrize(("free_bytes", "spilled"), [(10**12, True), (100, False)])
+def test_many_lie_on_disk_where_it_has_room(monkeypatch, tmp_path, free_bytes, spilled):
+    monkeypatch.setattr(activations_module, "MEMORY_BYTES", 1000)
+    usage = shutil.disk_usage(tmp_path)._replace(free=free_bytes)
+    monkeypatch.setattr(activations_module.shutil, "disk_usage", lambda _: usage)
+    with Activations(*SHAPE, tmp_path) as states:
+        assert states.spilled is spilled
+
+
 def test_room_for_them_nowhere(monkeypatch, tmp_path):
     monkeypatch.setattr(activations_module, "MEMORY_SHARE", 0.0)
     usage = shutil.disk_usage(tmp_path)._replace(free=100)
