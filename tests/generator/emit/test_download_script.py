@@ -69,8 +69,61 @@ def test_it_brings_what_vacc_gen_fetch_brings(hub, root):
     assert [one for one in hub.requests if one.path.startswith("/cdn/")] == contents
 
 
-def test_a_wrong_checksum_is_an_error(hub, root):
+def test_it_goes_on_where_it_was_stopped(hub, root):
+    weights = root / "weights"
+    weights.mkdir()
+    (weights / f"{SHARD}.part").write_bytes(CONTENT[:300_000])
+    part = root / "texts" / "c4.json.gz.download" / "en" / "c4-train.00000-of-01024.json.gz.part"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(b"some")
+    assert download(hub, root).returncode == 0
+    assert hub.ranges(SHARD) == ["bytes=300000-"]
+    assert hub.ranges("en/c4-train.00000-of-01024.json.gz") == ["bytes=4-"]
+    assert (weights / SHARD).read_bytes() == CONTENT
+    assert (root / "texts" / "c4.json.gz").read_bytes() == b"some texts"
+    assert not list(root.rglob("*.part"))
+
+
+def test_a_connection_that_is_cut_again_and_again_loses_nothing(hub, root):
+    hub.faults[SHARD] = [Fault(cut_after=50_000)] * 5
+    done = download(hub, root)
+    assert done.returncode == 1
+    assert f"error: tiiuae/falcon-7b/resolve/main/{SHARD} was cut off" in done.stderr
+    assert (root / "weights" / f"{SHARD}.part").read_bytes() == CONTENT[:250_000]
+    assert download(hub, root).returncode == 0
+    assert hub.ranges(SHARD)[-1] == "bytes=250000-"
+    assert (root / "weights" / SHARD).read_bytes() == CONTENT
+
+
+def test_the_rest_of_another_file_is_not_kept(hub, root):
+    (root / "weights").mkdir()
+    (root / "weights" / f"{SHARD}.part").write_bytes(bytes(1000))
+    assert download(hub, root).returncode == 0
+    assert (root / "weights" / SHARD).read_bytes() == CONTENT
+
+
+def test_shards_are_those_of_the_index(hub, root):
+    names = [f"model-0000{n}-of-00002.safetensors" for n in (1, 2)]
+    files = hub.repositories["models/tiiuae/falcon-7b"]
+    del files[SHARD]
+    files["model.safetensors.index.json"] = json.dumps(
+        {"weight_map": {"a": names[0], "b": names[1], "c": names[0]}}, indent=2
+    ).encode()
+    files |= {name: CONTENT[n:] for n, name in enumerate(names)}
+    hub.faults[names[1]] = [Fault(cut_after=1000)]
+    assert download(hub, root).returncode == 0
+    assert [hub.ranges(name) for name in names] == [[None], [None, "bytes=1000-"]]
+    assert all((root / "weights" / name).read_bytes() == files[name] for name in names)
+
+
+def test_a_wrong_checksum_is_mended_once(hub, root):
     hub.faults[SHARD] = [Fault(replace_with=bytes(len(CONTENT)))]
+    assert download(hub, root).returncode == 0
+    assert (root / "weights" / SHARD).read_bytes() == CONTENT
+
+
+def test_a_wrong_checksum_is_an_error(hub, root):
+    hub.faults[SHARD] = [Fault(replace_with=bytes(len(CONTENT)))] * 2
     done = download(hub, root)
     assert done.returncode == 1
     assert f"error: a file in {root / 'weights'} is not the one that tiiuae/falcon-7b holds" in (

@@ -4,7 +4,8 @@
 # usage: scripts/download.sh [DIR]
 #   DIR            the weight folder; default: the checkpoint that vacc.yaml names
 #   HF_ENDPOINT    (environment) a mirror to fetch from
-# What is there already is not fetched again. Checksums are compared with the hub's.
+# What is there already is not fetched again, and where curl is there a large file that was cut off
+# goes on where it stopped. Checksums are compared with the hub's.
 
 set -euo pipefail
 
@@ -46,6 +47,26 @@ if [ -n "${HF_ENDPOINT:-}" ]; then
   printf 'from %s\n' "$HF_ENDPOINT"
 fi
 
+# The client begins an interrupted file anew. It takes over what is there already and has the hub's
+# checksum, so large files are brought ahead of it, each under another name until it is whole.
+ahead() { # path on the hub, where it goes
+  local status
+  [ ! -e "$2" ] && command -v curl >/dev/null || return 0
+  endpoint=${endpoint:-$("$client" env 2>/dev/null | sed -n 's/^- ENDPOINT: *//p')}
+  printf 'fetching %s\n' "$1"
+  for _ in 1 2 3 4 5; do
+    status=0
+    curl --fail --location --retry 5 --progress-bar --continue-at - --output "$2.part" \
+      ${HF_TOKEN:+--oauth2-bearer "$HF_TOKEN"} "$endpoint/$1" || status=$?
+    case $status in
+      0) mv -- "$2.part" "$2" && return 0 ;;
+      22) return 0 ;; # the hub refuses: the client says why
+    esac
+    sleep 1
+  done
+  fail "$1 was cut off" "run this again: it goes on where it stopped" 1
+}
+
 verify() { # repository, its type, folder
   if "$client" cache verify --help >/dev/null 2>&1; then
     "$client" cache verify "$1" --repo-type "$2" --local-dir "$3" || fail \
@@ -55,11 +76,21 @@ verify() { # repository, its type, folder
   fi
 }
 
+bring() { # pattern; older clients take several after one --include, newer ones repeat it
+  "$client" download "$repository" --local-dir "$weights" --include "$1" --exclude '*/*'
+}
+
 mkdir -p -- "$weights"
-# One pattern a call: older clients take several after one --include, newer ones repeat it.
-for pattern in '*.json' 'tokenizer*' '*.safetensors'; do
-  "$client" download "$repository" --local-dir "$weights" --include "$pattern" --exclude '*/*'
+bring '*.json'
+bring 'tokenizer*'
+index=$weights/model.safetensors.index.json
+shards=model.safetensors
+[ ! -e "$index" ] || shards=$(grep -o '"[^"/]*\.safetensors"' "$index" | tr -d '"' | sort -u)
+for shard in $shards; do
+  ahead "$repository/resolve/main/$shard" "$weights/$shard"
 done
+bring '*.safetensors'
+rm -f -- "$weights"/*.safetensors.part
 
 for file in "$weights/config.json" "$weights"/*.safetensors; do
   [ -e "$file" ] || fail "$file did not arrive" "see what $repository holds" 1
