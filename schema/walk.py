@@ -110,7 +110,9 @@ class Walk:
         if node.value is None:
             self.issue("null", steps, node, expected=[expected], section=expected == "object")
         else:
-            self.issue("wrong-type", steps, node, expected=[expected], value=node.value)
+            self.issue(
+                "wrong-type", steps, node, expected=[expected], value=node.value, schema=schema
+            )
         return False
 
     def _valued(self, node: Node, schema: Schema, steps: Steps) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from vacc_gen.schema import edits
+from vacc_gen.schema.conversion import of_shape
 from vacc_gen.schema.diagnostics import Severity
 from vacc_gen.schema.document import Node
 from vacc_gen.schema.rules import rule
@@ -141,16 +142,13 @@ def language_model_shape(subject: Subject) -> Iterator[Finding]:
     node = subject.node("frontend", "shape", "input_ids")
     if node is None or not is_huggingface(subject) or is_vision(subject) or lengths_of(subject):
         return
-    values = node.plain()
-    fix = None
-    if len(values) == 2 and all(isinstance(value, int) and value >= 16 for value in values):
-        fix = edits.replace(node.span, f"[[{values[0]}], [{values[1]}]]", safe=False)
-    yield Finding(
-        node.span,
-        f"{values} is not the shape of a language model",
-        "write [[prefill], [total]], or [[length], []] for an encoder",
-        fix,
-    )
+    values, written = node.plain(), subject.document.text[node.span.start : node.span.end]
+    hint, fix = "write [[prefill], [total]], or [[length], []] for an encoder", None
+    meant = of_shape(written, values, language_model=True)
+    if meant is not None and not any(size in (0, 1) for size in values):
+        hint = f"write {meant.text}: {meant.why}"
+        fix = edits.replace(node.span, meant.text, safe=False)
+    yield Finding(node.span, f"{values} is not the shape of a language model", hint, fix)
 
 
 @rule("VG305", Severity.ERROR, "shape range that is none", fix="safe")

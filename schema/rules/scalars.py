@@ -10,6 +10,7 @@ from vacc_gen.schema import edits
 from vacc_gen.schema.diagnostics import Severity
 from vacc_gen.schema.document import Node
 from vacc_gen.schema.rules import rule
+from vacc_gen.schema.rules._facts import is_huggingface
 from vacc_gen.schema.rules._wording import dotted
 from vacc_gen.schema.subject import Finding, Subject
 
@@ -25,13 +26,15 @@ _PLAIN_QUOTES = str.maketrans(
 
 def _scalars(node: Node, steps: tuple[str | int, ...] = ()) -> Iterator[tuple[str, Node]]:
     """Yield the values below a node with their paths, without what is told as wrong."""
+    if node.rejected:
+        return
     if isinstance(node.value, dict):
         for key, entry in node.value.items():
             yield from _scalars(entry.node, (*steps, key))
     elif isinstance(node.value, list):
         for index, item in enumerate(node.value):
             yield from _scalars(item, (*steps, index))
-    elif not node.rejected:
+    else:
         yield dotted(steps), node
 
 
@@ -75,8 +78,8 @@ def _odd_finding(subject: Subject, where: str, node: Node, odd: re.Match[str]) -
         if node.value.endswith("\n") and odd.start() == len(node.value) - 1:
             hint = "write the value on the line of its key, or `|-` and `>-` for `|` and `>`"
             return Finding(node.span, f"`{where}` ends with a line break", hint)
-        name = {"\n": "a line break", "\t": "a tab", "\r": "a carriage return", "\x00": "NUL"}
-        what = name.get(mark, f"the control character U+{ord(mark):04X}")
+        names = {"\n": "a line break", "\t": "a tab", "\r": "a carriage return", "\x00": "NUL"}
+        what = names.get(mark, f"the control character U+{ord(mark):04X}")
         return Finding(node.span, f"`{where}` has {what} in it", "write it without")
     name = unicodedata.name(mark, "unnamed").lower()
     message = f"`{where}` has U+{ord(mark):04X} in it, {name}"
@@ -89,6 +92,7 @@ def _odd_finding(subject: Subject, where: str, node: Node, odd: re.Match[str]) -
     return Finding(node.span, message, hint, fix, Severity.WARNING)
 
 
+_THOUSANDS = re.compile(r"\d,$")
 _BASES = (
     (re.compile(r"[-+]?0b"), "binary"),
     (re.compile(r"[-+]?0x"), "hexadecimal"),
@@ -114,6 +118,9 @@ def number_base(subject: Subject) -> Iterator[Finding]:
         if type(node.value) not in (int, float):
             continue
         written = subject.document.text[node.span.start : node.span.end]
+        before = subject.document.text[max(0, node.span.start - 2) : node.span.start]
+        if is_huggingface(subject) and _THOUSANDS.search(before):
+            continue  # [1,024]: the shape is told (VG103, VG304)
         base = next((name for start, name in _BASES if start.match(written)), None)
         if base is None:
             continue

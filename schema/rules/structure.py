@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
-from typing import Any
 
 from vacc_gen.schema import edits
 from vacc_gen.schema.diagnostics import Severity
-from vacc_gen.schema.document import Problem, load
-from vacc_gen.schema.recovery import MISSING_BLANK
+from vacc_gen.schema.document import Problem
 from vacc_gen.schema.rules import rule
-from vacc_gen.schema.rules._wording import NAMES, as_written, dotted, in_section, kind_of, plain
+from vacc_gen.schema.rules._wording import NAMES, as_written, dotted, in_section
 from vacc_gen.schema.subject import Finding, Subject
 from vacc_gen.schema.suggestions import nearest
-from vacc_gen.schema.walk import is_type
 
 _IGNORES = "The compiler ignores keys that it does not know."
 
@@ -96,109 +92,6 @@ def missing_key(subject: Subject) -> Iterator[Finding]:
         elif problem.facts.get("likely"):
             hint = f"by its keys it is {' or '.join(problem.facts['likely'])}"
         yield Finding(problem.span, f"`{key}` is missing {in_section(parent)}", hint, fix)
-
-
-@rule(
-    "VG103",
-    Severity.ERROR,
-    "wrong type",
-    scope="text",
-    problems=("wrong-type",),
-    fix="safe",
-)
-def wrong_type(subject: Subject) -> Iterator[Finding]:
-    """A value is of another kind than its key takes: text for a number, one value for a list.
-
-    Bad:
-        backend:
-          compile:
-            cluster_mode: "0"
-    Good:
-        backend:
-          compile:
-            cluster_mode: 0
-    """
-    for problem in subject.problems["wrong-type"]:
-        expected, value = problem.facts["expected"], problem.facts["value"]
-        wanted = " or ".join(NAMES[name] for name in expected)
-        hint, fix = _conversion(subject, problem, expected, value)
-        got = kind_of(value)
-        shown = "" if isinstance(value, (list, dict)) else f" {as_written(value)}"
-        where = f"`{dotted(problem.facts['steps'])}`" if problem.facts["steps"] else "the file"
-        article = "is" if shown == "" else "is the"
-        if isinstance(value, bool):
-            got, article = "", "is"
-        elif shown:
-            got = got.removeprefix("a ")
-        yield Finding(
-            problem.span,
-            f"{where} {article} {got}{shown}".replace("  ", " ") + f", not {wanted}",
-            hint,
-            fix,
-        )
-
-
-def _conversion(
-    subject: Subject, problem: Problem, expected: list[str], value: Any
-) -> tuple[str | None, Any]:
-    """Return how to write a value of the wrong type rightly, where that can be known."""
-    written = subject.document.text[problem.span.start : problem.span.end]
-    if isinstance(value, str):
-        key = MISSING_BLANK.match(written) if "object" in expected else None
-        if key and "\n" not in written:
-            text = MISSING_BLANK.sub(r"\1: ", written)
-            return "a blank is missing after `:`", edits.replace(problem.span, text)
-        meant = load(value)
-        if meant.problems or meant.root is None:
-            return None, None
-        for name in expected:
-            if name != "string" and is_type(meant.root.value, name):
-                return f"write {value} without quotes", edits.replace(problem.span, value)
-        return None, None
-    if "string" in expected and not isinstance(value, (dict, list)) and "\n" not in written:
-        return f'in quotes it is text: "{written}"', edits.replace(problem.span, f'"{written}"')
-    return None, None
-
-
-@rule(
-    "VG104",
-    Severity.ERROR,
-    "value that is not known",
-    scope="text",
-    problems=("not-allowed",),
-    fix="safe",
-)
-def unknown_value(subject: Subject) -> Iterator[Finding]:
-    """A key takes one of a few values, and this is none of them.
-
-    Bad:
-        backend:
-          dtype: fp61
-    Good:
-        backend:
-          dtype: fp16
-    """
-    for problem in subject.problems["not-allowed"]:
-        value, allowed = problem.facts["value"], problem.facts["allowed"]
-        where = dotted(problem.facts["steps"])
-        words = [option for option in allowed if isinstance(option, str)]
-        meant = nearest(value, words) if isinstance(value, str) else None
-        one_of = ", ".join(plain(option) for option in allowed)
-        listed = f"one of {one_of}" if len(allowed) > 1 else f"it is always {one_of}"
-        hint = f"did you mean `{meant}`? ({listed})" if meant else listed
-        fix = None
-        if meant:
-            fix = edits.replace(problem.span, meant, safe=not _another_number(value, meant))
-        yield Finding(problem.span, f"unknown value {as_written(value)} for `{where}`", hint, fix)
-
-
-def _another_number(value: str, meant: str) -> bool:
-    """Whether values differ in their digits alone: int4 is a wish, and no slip for int8."""
-    (letters, digits), (meant_letters, meant_digits) = (
-        (re.sub(r"[\W\d_]", "", text.lower()), sorted(re.findall(r"\d", text)))
-        for text in (value, meant)
-    )
-    return letters == meant_letters and digits != meant_digits
 
 
 @rule(

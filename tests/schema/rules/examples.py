@@ -78,7 +78,11 @@ def findings(rule: Rule, example: str, folder: Path) -> list[Diagnostic]:
             is_config = path.suffix == ".yaml"
             path.write_text(completed(text) if is_config else text, encoding="utf-8")
         found = check_paths([str(folder)], KNOWN, EVERYTHING).diagnostics
-    elif rule.code < "VG1" or rule.code in AS_WRITTEN:
+    elif rule.code in AS_WRITTEN:
+        rest = {k: v for k, v in LANGUAGE_MODEL.items() if f"{k}:" not in example}
+        text = f"{example}\n{yaml.safe_dump(rest)}"
+        found = check_text(text, "example.yaml", KNOWN, EVERYTHING)
+    elif rule.code < "VG1":
         found = check_text(unescaped(example), "example.yaml", KNOWN, EVERYTHING)
     else:
         text = completed(example)
