@@ -9,6 +9,7 @@ from vacc_gen.schema import conversion, edits
 from vacc_gen.schema.diagnostics import Severity
 from vacc_gen.schema.document import Problem, load
 from vacc_gen.schema.rules import rule
+from vacc_gen.schema.rules._conversions import conversion as conversion_of
 from vacc_gen.schema.rules._facts import is_huggingface, is_vision
 from vacc_gen.schema.rules._wording import NAMES, as_written, dotted, kind_of, plain
 from vacc_gen.schema.subject import Finding, Subject
@@ -96,6 +97,8 @@ def _type_finding(subject: Subject, problem: Problem) -> Finding:
     expected, value = problem.facts["expected"], problem.facts["value"]
     span, message = problem.span, _type_message(problem)
     if isinstance(value, list):
+        if "object" in expected:
+            return Finding(span, message, *conversion_of(subject, problem, expected, value))
         value = [item.plain() for item in value]
     written = subject.document.text[span.start : span.end]
     quoted = load(value) if isinstance(value, str) and written[:1] in "\"'" else None
