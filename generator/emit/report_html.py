@@ -21,7 +21,7 @@ Report = Mapping[str, Any]
 STATUS_KINDS = {"done": "good", "reused": "good", "failed": "bad", "skipped": "soft"}
 REFERENCES = {"torch": "torch, fp32"}
 BASES = ("fp16", "torch")
-"""What others are compared with: the first that was measured."""
+"""What others are compared with: the first of these that was measured, or else the first at all."""
 
 METHODS_TOLD = {"gptq": "GPTQ", "round_to_nearest": "rounding to nearest"}
 PER_CHANNEL = -1
@@ -78,8 +78,10 @@ def report_html(report: Report) -> str:
         "models": _models(stages),
         "model_notes": _cache_notes(stages),
         "perplexity": _perplexity(report["perplexity"]),
+        "perplexity_notes": _activation_notes(report["perplexity"]),
         "parity": _parity(report["parity"]["precisions"]),
         "errors": _errors(stages),
+        "readback": _readback(stages),
         "stages": _stage_table(stages),
         "notes": [note for stage in stages for note in stage.get("notes", ())],
         "artifacts": _artifacts(report["artifacts"]),
@@ -129,7 +131,8 @@ def _weights_told(quantization: Report) -> str:
         return ""
     size = quantization["group_size"]
     groups = "a scale a channel" if size == PER_CHANNEL else f"groups of {size}"
-    return f"{METHODS_TOLD[quantization['method']]}, {groups}"
+    method, activations = METHODS_TOLD[quantization["method"]], quantization["activations"]
+    return f"{method}, {groups}, {activations} activations"
 
 
 def _perplexity(perplexity: Report) -> Bars | None:
@@ -148,10 +151,11 @@ def _perplexity(perplexity: Report) -> Bars | None:
 
 
 def _bars(caption: str, values: Sequence[Value]) -> Bars | None:
-    base = next((v for name in BASES for v in values if v.name == name), None)
-    if base is None:
+    if not values:
         return None
-    caption += f" Bars show by how much a model is above or below {base.name}"
+    base = next((v for name in BASES for v in values if v.name == name), values[0])
+    told = f"{base.name} ({base.detail})" if base.detail else base.name
+    caption += f" Bars show by how much a model is above or below {told}"
     caption += "." if all(v.is_built for v in values) else "; pale ones were not built."
     return change_bars(values, base, caption)
 
@@ -161,6 +165,65 @@ def _score_detail(score: Report) -> str:
     if score["weights"] == "float":
         return ""
     return f"{METHODS_TOLD[score['weights']]}, {score['activations']} activations"
+
+
+def _activation_notes(perplexity: Report) -> list[str]:
+    """What int8 activations cost each precision that has them, or would cost it."""
+    scores: Sequence[Report] = (perplexity.get("windows") or {}).get("scores", ())
+    notes = []
+    for built in scores:
+        other = next((score for score in scores if built["built"] and _differs(score, built)), None)
+        if other is None or not all(_is_number(one["perplexity"]) for one in (built, other)):
+            continue
+        has_int8 = built["activations"] == "int8"
+        int8, exact = (built, other) if has_int8 else (other, built)
+        change = f"{100 * (int8['perplexity'] / exact['perplexity'] - 1):+.3f} %"
+        notes.append(
+            f"{built['precision']} computes with int8 activations (accuracy_level 4): perplexity "
+            f"{change} against exact arithmetic with the same weights."
+            if has_int8
+            else f"{built['precision']} computes with exact activations; int8 ones (accuracy_level "
+            f"4) would change perplexity by {change} with the same weights."
+        )
+    return notes
+
+
+def _differs(score: Report, other: Report) -> bool:
+    """Whether two scores are of the same weights, and activations alone set them apart."""
+    same = all(score[key] == other[key] for key in ("precision", "weights"))
+    return same and bool(score["activations"] != other["activations"])
+
+
+def _readback(stages: Iterable[Report]) -> Table | None:
+    """What each precision's ONNX files were found to hold."""
+    rows = []
+    for stage in stages:
+        found: Report = stage.get("readback") or {}
+        if not found:
+            continue
+        if "matrices" in found:
+            bits = ", ".join(f"{count} of {bits} bits" for bits, count in found["bits"].items())
+            what, each = f"{found['matrices']} matrices: {bits}", "blocks of "
+            each += ", ".join(map(str, found["group_sizes"]))
+            zero, changed = str(found["zero"]), f"{100 * found['largest_error']:.3g} %"
+        else:
+            what, each = f"{found['caches']} inputs and outputs of 8 bits", "KV heads"
+            zero = changed = ""
+        problems = len(found["problems"])
+        rows.append(
+            (
+                Cell(stage["precision"]),
+                Cell(f"differs: {problems}", "bad") if problems else Cell("as meant", "good"),
+                Cell(what),
+                Cell(f"{found['scales']:,}, of {each}"),
+                _number(zero),
+                _number(str(found["left_in_float"])),
+                _number(changed),
+            )
+        )
+    return _table(
+        "precision, result, read back, scales, all zeros#, in floats#, changed by up to#", rows
+    )
 
 
 def _parity(precisions: Mapping[str, Report]) -> Table | None:

@@ -1,7 +1,7 @@
 """Reads quantized weights back from the ONNX files, and compares them with what was meant.
 
 Nothing here shares code with what wrote the graphs: attributes, offsets and lengths are those that
-ONNX Runtime will see.
+ONNX Runtime will see. `cache_readback` does the same for an int8 KV cache.
 
 Legend of shapes: M outputs (rows) of a matrix, R of them at once, K inputs, N groups a row.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,13 +37,31 @@ class Readback:
     """What was found in a folder. `problems` is empty where all is as it was meant."""
 
     matrices: int = 0
+    bits: Counter[int] = field(default_factory=Counter)
+    """Matrices by the bits of a code."""
+    group_sizes: set[int] = field(default_factory=set)
+    scales: int = 0
+    """Scales that were compared."""
+    zero: int = 0
+    """Matrices of nothing but zeros, which the checkpoint's are not."""
+    left_in_float: int = 0
+    """Matrices and fp16 constants that a graph reads as floats."""
     largest_error: float = 0.0
     """Of any matrix: the Frobenius norm of what rounding changed, over that of the weights."""
     problems: list[str] = field(default_factory=list)
 
     def figures(self) -> dict[str, object]:
         """Plain values, for the report."""
-        return {"matrices": self.matrices, "largest_error": self.largest_error}
+        return {
+            "matrices": self.matrices,
+            "bits": {str(bits): count for bits, count in sorted(self.bits.items())},
+            "group_sizes": sorted(self.group_sizes),
+            "scales": self.scales,
+            "zero": self.zero,
+            "left_in_float": self.left_in_float,
+            "largest_error": self.largest_error,
+            "problems": self.problems,
+        }
 
 
 @dataclass(frozen=True)
@@ -67,13 +86,17 @@ def read_back(
         found.problems += [
             f"{graph}: {name} is not quantized" for name in meant if name not in stored
         ]
-        found.problems += [f"{graph}: {problem}" for problem in _left_in_float(model, stored)]
+        left = [f"{graph}: {problem}" for problem in _left_in_float(model, stored)]
+        found.left_in_float += len(left)
+        found.problems += left
         for name, matrix in stored.items():
             reading = (matrix.bits, matrix.group_size)
             seen = (name, reading, _place(matrix.codes), _place(matrix.scales))
             if seen not in checked:  # the graphs share their weights
                 checked.add(seen)
                 found.matrices += 1
+                found.bits[matrix.bits] += 1
+                found.group_sizes.add(matrix.group_size)
                 found.problems += [
                     f"{graph}: {name} {problem}"
                     for problem in _compare(folder, checkpoint, name, matrix, meant[name], found)
@@ -138,6 +161,7 @@ def _compare(
         if codes.shape[1] != inputs or scales.shape[1] * grid.group_size != inputs:
             yield f"has rows of {codes.shape[1]} codes, the checkpoint has {inputs} weights"
             return
+        found.scales += scales.numel()
         digest.update(memoryview(codes.contiguous().view(-1).numpy()))
         nearest, own_scales = round_to_nearest(source, grid)
         wrong_scales |= not torch.equal(scales, own_scales)
@@ -153,6 +177,7 @@ def _compare(
     if wrong_codes or (meant.codes_sha256 not in (None, digest.hexdigest())):
         yield "has other codes than the quantizer made"
     if is_zero and not was_zero:
+        found.zero += 1
         yield "is all zeros"
     found.largest_error = max(found.largest_error, (changed / energy) ** 0.5 if energy else 0.0)
 

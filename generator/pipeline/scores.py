@@ -1,6 +1,6 @@
 """What a build's weights are worth: perplexity on held-out text, beside what else they could be.
 
-A quantized model is also scored with exact arithmetic in place of int8 activations, and one that
+A quantized model is also scored with the other kind of activations, int8 or exact, and one that
 GPTQ made with its weights rounded to nearest, so that each choice shows its price.
 """
 
@@ -95,8 +95,9 @@ class _Scorer:
         is_gptq = any(matrix.method == GPTQ for matrix in meant.values())
         method = GPTQ if is_gptq else ROUND_TO_NEAREST
         yield self._score(built, method, level, built=True)
-        if level == INT8_ACTIVATIONS_LEVEL:
-            yield self._score(built, method, EXACT_LEVEL, built=False)
+        is_exact = level != INT8_ACTIVATIONS_LEVEL
+        other = INT8_ACTIVATIONS_LEVEL if is_exact else EXACT_LEVEL
+        yield self._score(built, method, other, built=False)
         if is_gptq:
             with self._rounded_to_nearest() as weights:
                 yield self._score(weights, ROUND_TO_NEAREST, level, built=False)

@@ -16,7 +16,9 @@ from vacc_gen.generator.backends.onnxruntime import (
     PREFILL_GRAPH,
     OnnxRuntimeModel,
 )
+from vacc_gen.generator.pipeline.cache_readback import CacheReadback, read_back_cache
 from vacc_gen.generator.pipeline.checkpoint import open_checkpoint
+from vacc_gen.generator.pipeline.kv_cache import read_kv_cache
 from vacc_gen.generator.pipeline.parity import (
     Difference,
     Parity,
@@ -26,7 +28,7 @@ from vacc_gen.generator.pipeline.parity import (
     perplexity,
 )
 from vacc_gen.generator.pipeline.quantization_record import read_record
-from vacc_gen.generator.pipeline.readback import read_back
+from vacc_gen.generator.pipeline.readback import Readback, read_back
 from vacc_gen.generator.pipeline.reference import ReferenceModel
 from vacc_gen.generator.pipeline.sample import Sample, modeling_file_of, sample_text
 from vacc_gen.generator.pipeline.scores import score_job
@@ -86,14 +88,19 @@ def verify_job(
 def _read_back(
     build: Build, job: CompileJob, progress: Progress
 ) -> tuple[dict[str, object] | None, list[str]]:
-    """What was found of quantized weights and what of it is wrong; None without such weights."""
+    """What was found of int weights or an int8 cache and what of it is wrong; None without such."""
     folder = build.deploy_dir(job)
-    meant = read_record(folder)
-    if meant is None:
+    graphs = (PREFILL_GRAPH, DECODE_GRAPH)
+    meant, scales = read_record(folder), read_kv_cache(folder)
+    found: Readback | CacheReadback
+    if meant is not None:
+        progress.start("read the weights back")
+        found = read_back(folder, graphs, open_checkpoint(build.weights.path), meant)
+    elif scales is not None:
+        progress.start("read the scales of the KV cache back")
+        found = read_back_cache(folder, graphs, scales)
+    else:
         return None, []
-    progress.start("read the weights back")
-    checkpoint = open_checkpoint(build.weights.path)
-    found = read_back(folder, (PREFILL_GRAPH, DECODE_GRAPH), checkpoint, meant)
     return found.figures(), found.problems
 
 

@@ -75,6 +75,25 @@ REPORT: dict[str, Any] = {
                 "calibrated_on": {"source": "verification text", "windows": 19, "tokens": 1216},
             },
         ),
+        stage(
+            "verify",
+            "int8",
+            readback={
+                "matrices": 17,
+                "bits": {"4": 16, "8": 1},
+                "group_sizes": [32],
+                "scales": 76_160,
+                "zero": 0,
+                "left_in_float": 0,
+                "largest_error": 0.00681,
+                "problems": [],
+            },
+        ),
+        stage(
+            "verify",
+            "kv8",
+            readback={"caches": 24, "scales": 32, "left_in_float": 1, "problems": ["one"]},
+        ),
         stage("report", None),
     ],
     "parity": {
@@ -161,7 +180,7 @@ def test_every_figure_is_there() -> None:
     for figure in (
         "Build of falcon-tiny",
         "5.1 MB",  # weights
-        "GPTQ, groups of 32",
+        "GPTQ, groups of 32, int8 activations",
         "65.5 kB fp16",  # caches
         "32.8 kB int8",
         "calibrated on 1,216 tokens of verification text",
@@ -181,6 +200,8 @@ def test_every_figure_is_there() -> None:
         "deploy/falcon-tiny-fp16/weights.bin",  # artifacts
         "abababababab",
         "0.173 %",  # the square root of the last GPTQ error
+        "int8 as meant 17 matrices: 16 of 4 bits, 1 of 8 bits 76,160, of blocks of 32 0 0 0.681 %",
+        "kv8 differs: 1 24 inputs and outputs of 8 bits 32, of KV heads 1",
     ):
         assert figure in text
 
@@ -208,10 +229,27 @@ def test_scores_on_windows_of_text() -> None:
         "int8 GPTQ, int8 activations 40.100 (+0.250 %)",
         "int8 GPTQ, float activations 40.060 (+0.150 %)",
         "int8 rounding to nearest, int8 activations 41.200 (+3.000 %)",
+        "int8 computes with int8 activations (accuracy_level 4): perplexity +0.100 % against",
     ):
         assert told in page.text
     assert "77.7" not in page.text
+    assert "fp16 computes" not in page.text
     assert (page.count("rect", "built"), page.count("rect", "pale")) == (2, 2)
+
+
+def test_what_int8_activations_would_cost() -> None:
+    made = {"precision": "int4", "weights": "gptq"}
+    windows = {
+        "windows": 1,
+        "window_tokens": 128,
+        "scores": [
+            {**made, "activations": "float", "built": True, "perplexity": 50.0},
+            {**made, "activations": "int8", "built": False, "perplexity": 49.9},
+        ],
+    }
+    page = Page(report_html({**REPORT, "perplexity": {"windows": windows}}))
+    assert "above or below int4 (GPTQ, float activations)" in page.text
+    assert "int8 ones (accuracy_level 4) would change perplexity by -0.200 %" in page.text
 
 
 def test_the_plots_hold_a_mark_for_each_value() -> None:

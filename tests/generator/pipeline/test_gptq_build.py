@@ -73,7 +73,12 @@ def test_the_report_has_the_error_of_every_linear_layer(built):
 def test_weights_were_read_back(built):
     root, _, report = built
     for precision in ("int8", "int4"):
-        assert stage(report, "verify", precision)["readback"]["matrices"] == 17
+        found = stage(report, "verify", precision)["readback"]
+        bits = {"8": 17} if precision == "int8" else {"4": 16, "8": 1}  # the embedding keeps 8
+        assert (found["matrices"], found["bits"], found["group_sizes"]) == (17, bits, [32])
+        # 2048 x 224 of the embedding; of each layer 288 and 896 x 224, 224 x 224 and 224 x 896.
+        assert found["scales"] == 224 // 32 * (2048 + 4 * (288 + 896 + 224 + 896))
+        assert (found["zero"], found["left_in_float"], found["problems"]) == (0, 0, [])
         name = f"deploy/falcon-tiny-{precision}-tp1-64-128"
         assert f"{name}/quantization.json" in {one["path"] for one in report["artifacts"]}
         record = json.loads((root / name / "quantization.json").read_text())
@@ -103,6 +108,16 @@ def test_every_way_to_make_the_weights_is_scored_on_the_same_text(built):
         if precision == "int8"
     )
     assert [s["built"] for s in windows["scores"]].count(True) == 3
+
+
+def test_the_page_shows_what_was_measured(built):
+    root, _, _ = built
+    page = (root / "report.html").read_text()
+    for precision in ("int8", "int4"):
+        assert f"{precision} computes with int8 activations (accuracy_level 4)" in page
+        assert f'aria-label="Errors of {precision}"' in page
+    assert page.count("as meant") == 2
+    assert page.count('<circle class="gptq"') == 2 * 16 + 1  # one is the key's
 
 
 def test_nothing_is_left_but_what_is_needed(built):
@@ -144,8 +159,15 @@ def test_one_scale_a_channel_and_exact_activations(tmp_path):
     )
     told = stage(report, "quantize", "int8")["quantization"]
     assert (told["group_size"], told["activations"], told["desc_act"]) == (-1, "float", False)
-    activations = {s["activations"] for s in report["perplexity"]["windows"]["scores"]}
-    assert activations == {"float"}
+    scores = report["perplexity"]["windows"]["scores"]
+    assert [(s["weights"], s["activations"], s["built"]) for s in scores] == [
+        ("gptq", "float", True),
+        ("gptq", "int8", False),  # what the choice saves
+        ("round_to_nearest", "float", False),
+    ]
+    assert scores[0]["perplexity"] != scores[1]["perplexity"]
+    page = (tmp_path / "w" / "report.html").read_text()
+    assert "int8 computes with exact activations; int8 ones (accuracy_level 4) would change" in page
 
 
 def test_a_gpu_that_is_not_there_stops_the_build(tmp_path):

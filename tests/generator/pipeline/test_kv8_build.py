@@ -73,6 +73,19 @@ def test_the_report_says_what_the_cache_takes(calibrated: Workspace) -> None:
     assert kv8["calibrated_on"] == source
 
 
+def test_the_cache_was_read_back(calibrated: Workspace) -> None:
+    report = report_of(calibrated)
+    # 4 layers, keys and values: prefill's presents, decode's pasts and presents; written and read.
+    assert stage_of(report, "verify", "kv8")["readback"] == {
+        "caches": 3 * 8,
+        "scales": 2 * 2 * 8,
+        "left_in_float": 0,
+        "problems": [],
+    }
+    assert stage_of(report, "verify", "fp16")["readback"] is None
+    assert "inputs and outputs of 8 bits" in (calibrated.root / "report.html").read_text()
+
+
 def test_the_manifest_holds_the_scales(calibrated: Workspace) -> None:
     (job,) = [job for job in calibrated.plan.jobs if job.precision.value == "kv8"]
     folder = calibrated.root / "deploy" / job.name
