@@ -12,7 +12,12 @@ from vacc_gen.schema.rules._wording import NAMES, as_written, dotted, in_section
 from vacc_gen.schema.subject import Finding, Subject
 from vacc_gen.schema.suggestions import nearest
 
-_IGNORES = "The compiler ignores keys that it does not know."
+
+def _consequence(subject: Subject) -> str:
+    """What comes of a key that nobody reads; a recipe with such a key is refused as a whole."""
+    if subject.kind == "recipe":
+        return ""
+    return "The compiler ignores keys that it does not know."
 
 
 @rule(
@@ -55,7 +60,7 @@ def unknown_key(subject: Subject) -> Iterator[Finding]:
             hint = f"`{key}` belongs {where}, where line {suggestion.taken_line} has one already."
         else:
             hint = f"did you mean `{suggestion.key}`? Line {suggestion.taken_line} has one already."
-        yield Finding(problem.span, message, f"{hint} {_IGNORES}".strip(), fix)
+        yield Finding(problem.span, message, f"{hint} {_consequence(subject)}".strip(), fix)
 
 
 @rule(
@@ -210,7 +215,7 @@ def misplaced_key(subject: Subject) -> Iterator[Finding]:
         yield Finding(
             problem.span,
             f"`{key}` does not belong {in_section(steps)}",
-            f"it belongs {in_section(suggestion.section)}. {_IGNORES}",
+            f"it belongs {in_section(suggestion.section)}. {_consequence(subject)}".strip(),
             fix,
         )
     for problem in subject.problems.get("misplaced-section", ()):
@@ -218,7 +223,7 @@ def misplaced_key(subject: Subject) -> Iterator[Finding]:
         yield Finding(
             problem.span,
             f"this `{problem.facts['key']}` does not belong {in_section(steps[:-1])}",
-            f"by its keys it belongs in `{belongs}`. {_IGNORES}",
+            f"by its keys it belongs in `{belongs}`. {_consequence(subject)}".strip(),
         )
 
 
