@@ -80,9 +80,12 @@ def kind_of(document: Document) -> str:
     root = document.root
     keys = root.value if root is not None and isinstance(root.value, dict) else {}
     name = re.split(r"[\\/]", document.path)[-1]
+    is_named = name == "vacc.yaml"
+    if is_named and "version" in keys and "model" in keys:
+        return "recipe"
     if "frontend" in keys or "backend" in keys:
         return "vamc"
-    return "recipe" if name == "vacc.yaml" or "version" in keys else "vamc"
+    return "recipe" if is_named or "version" in keys else "vamc"
 
 
 def is_ours(document: Document) -> bool:

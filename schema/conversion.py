@@ -73,7 +73,10 @@ def of_word(word: str, allowed: Sequence[str]) -> Meant | None:
         for meant, others in table.items():
             if meant in allowed and letters in others:
                 return Meant(meant, safe)
-    near = nearest(word, allowed)
+    inside = [one for one in allowed if one in word]
+    if len(inside) == 1 and len(word) > len(inside[0]):
+        return Meant(inside[0], not re.sub(r"[\W_]", "", word.replace(inside[0], "")))
+    near = nearest(word, allowed) if re.search(r"[^\W\d_]", word) else None
     return Meant(near, not _another_number(word, near)) if near else None
 
 
@@ -111,7 +114,8 @@ def of_value(value: Any, expected: Sequence[str], schema: Schema) -> Meant | Non
         return None
     if allowed is not None and not isinstance(value, (dict, list, bool)):
         words = [word for word in allowed if isinstance(word, str)]
-        return of_word(str(value), words) if words else None
+        if words:
+            return of_word(str(value), words)
     for kind, converted in (("integer", _whole), ("number", _number), ("boolean", _truth)):
         if kind in expected:
             return converted(value)

@@ -159,6 +159,9 @@ class Walk:
         elif "exclusiveMinimum" in schema and value <= schema["exclusiveMinimum"]:
             must = f"be greater than {schema['exclusiveMinimum']}"
             self.issue("bounds", steps, node, value=value, must=must)
+        elif "exclusiveMaximum" in schema and value >= schema["exclusiveMaximum"]:
+            must = f"be less than {schema['exclusiveMaximum']}"
+            self.issue("bounds", steps, node, value=value, must=must)
         elif "multipleOf" in schema and value % schema["multipleOf"]:
             step = schema["multipleOf"]
             must = f"be a multiple of {step}"

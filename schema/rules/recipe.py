@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from vacc_gen.schema.diagnostics import Severity
@@ -68,3 +69,63 @@ def older_recipe(subject: Subject) -> Iterator[Finding]:
             "`vacc-gen validate --fix` writes it as one.",
             migration.fix,
         )
+
+
+MAX_PATH_BYTES = 4095
+"""PATH_MAX of Linux, without the NUL at its end."""
+
+_PATHS = (
+    ("model", "checkpoint"),
+    ("calibration", "path"),
+    ("verification", "text"),
+)
+
+
+@rule("VG197", Severity.WARNING, "path that only a shell understands", scope="recipe")
+def shell_path(subject: Subject) -> Iterator[Finding]:
+    """`~` and `$HOME` mean something to a shell; a path in a recipe is taken as it is written.
+
+    A path that is longer than any can be is an error.
+
+    Bad:
+        version: 2
+        model: {preset: falcon-7b, checkpoint: ~/weights/falcon-7b}
+    Good:
+        version: 2
+        model: {preset: falcon-7b, checkpoint: ../weights/falcon-7b}
+    """
+    mixed = [("calibration", "mix", i, "path") for i, _ in subject.items("calibration", "mix")]
+    for steps in (*_PATHS, *mixed):
+        path = subject.get(*steps)
+        if not isinstance(path, str):
+            continue
+        if re.match(r"~(\w*)(/|$)|.*\$(\{\w+\}|\w+)", path):
+            yield Finding(
+                subject.span(*steps),
+                f"`{path}` is taken as it is written, `~` and `$` included",
+                "write the path out, or relative to vacc.yaml",
+            )
+        elif len(path.encode("utf-8", "replace")) > MAX_PATH_BYTES:
+            message = f"a path of {len(path)} characters; no path is longer than {MAX_PATH_BYTES}"
+            yield Finding(subject.span(*steps), message, severity=Severity.ERROR)
+
+
+@rule("VG198", Severity.WARNING, "precision named twice", scope="recipe")
+def precision_twice(subject: Subject) -> Iterator[Finding]:
+    """One compile config is made for each precision, so naming one again makes none.
+
+    Bad:
+        version: 2
+        model: {preset: falcon-7b, checkpoint: /path/to/falcon-7b}
+        precisions: [fp16, fp16]
+    Good:
+        version: 2
+        model: {preset: falcon-7b, checkpoint: /path/to/falcon-7b}
+        precisions: [fp16, int8]
+    """
+    precisions = subject.get("precisions") or []
+    for index, precision in enumerate(precisions):
+        if precision in precisions[:index]:
+            yield Finding(
+                subject.span("precisions", index), f"{precision} is named twice", "delete one"
+            )

@@ -66,9 +66,9 @@ def odd_character(subject: Subject) -> Iterator[Finding]:
             end = "begins" if value != value.lstrip() else "ends"
             yield Finding(
                 node.span,
-                f"`{where}` {end} with a blank",
-                "the blank is part of the value; delete it",
-                severity=Severity.WARNING,
+                f"`{where}` {end} with a blank" if value.strip() else f"`{where}` is blank",
+                "the blank is part of the value; delete it" if value.strip() else None,
+                severity=Severity.WARNING if value.strip() else Severity.ERROR,
             )
 
 

@@ -108,10 +108,16 @@ def _type_finding(subject: Subject, problem: Problem) -> Finding:
                 return Finding(
                     span, message, f"write {value} without quotes", edits.replace(span, value)
                 )
-    meant = conversion.of_value(value, expected, problem.facts.get("schema") or {})
+    schema = problem.facts.get("schema") or {}
+    meant = conversion.of_value(value, expected, schema)
+    if meant is not None and written in schema.get("enum", ()):
+        meant = None  # 3.10, which is 3.1 to YAML
     if meant is not None and "\n" not in written:
         fix = edits.replace(span, meant.text, safe=meant.safe) if meant.safe else None
         return Finding(span, message, _hint(meant), fix)
+    allowed = schema.get("enum")
+    if allowed and written not in allowed:
+        return Finding(span, message, f"one of {', '.join(map(plain, allowed))}")
     if "string" in expected and not isinstance(value, (dict, list)) and "\n" not in written:
         fix = edits.replace(span, f'"{written}"')
         return Finding(span, message, f'in quotes it is text: "{written}"', fix)
