@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -124,25 +124,28 @@ def check_document(
 def check_subject(subject: Subject, selection: Selection = DEFAULT) -> list[Diagnostic]:
     """Check what a subject holds; see `check_document`."""
     document, beyond = subject.document, []
-    if not document.complete:
-        beyond = _beyond_the_error(subject, selection)
-    subject.add_problems(document.problems)
-    if document.root is None and document.complete:
-        subject.add_problems([Problem("no-content", START, {})])
-    scopes: list[Scope] = ["text"]
+    found: list[Problem] = []
     if document.root is not None:
         if subject.kind == "recipe":
             subject.migration = migrate(document)
-        if not _of_a_newer_version(subject):
-            schema = packaged_schema(subject.kind)
-            subject.add_problems(structure.check(document, schema))
-        if document.complete and isinstance(document.root.value, dict):
-            scopes.append("recipe" if subject.kind == "recipe" else "vamc")
+        if document.complete and not _of_a_newer_version(subject):
+            found = structure.check(document, packaged_schema(subject.kind))
+    told = _recovered(subject, found, selection)
+    if told is not None:
+        beyond = told
+    else:
+        subject.add_problems(found)
+    subject.add_problems(document.problems)
+    if document.root is None and document.complete and told is None:
+        subject.add_problems([Problem("no-content", START, {})])
+    scopes: list[Scope] = ["text"]
+    if told is None and document.complete and isinstance(getattr(document.root, "value", 0), dict):
+        scopes.append("recipe" if subject.kind == "recipe" else "vamc")
     diagnostics = [
         as_diagnostic(rule, finding, document.path)
         for scope in scopes
         for rule in _chosen(scope, selection)
-        if not rule.problems or any(kind in subject.problems for kind in rule.problems)
+        if _concerns(rule, subject, told is None)
         for finding in rule.check(subject)
     ]
     return sorted(
@@ -221,20 +224,34 @@ def _chosen(scope: Scope, selection: Selection) -> Iterator[Rule]:
     return (rule for rule in rules_of(scope) if selection.has(rule.code, rule.default))
 
 
-def _beyond_the_error(subject: Subject, selection: Selection) -> list[Diagnostic]:
-    """Return what is wrong with a text that cannot be read, apart from that.
+def _concerns(rule: Rule, subject: Subject, as_it_is: bool) -> bool:
+    """Whether a rule has anything to look at; one without problems looks at the text itself."""
+    if not rule.problems:
+        return as_it_is
+    return any(kind in subject.problems for kind in rule.problems)
 
-    Without its fixes: their places are those of the text as it was put right for reading.
+
+def _recovered(
+    subject: Subject, found: list[Problem], selection: Selection
+) -> list[Diagnostic] | None:
+    """Return what is wrong with a text apart from what makes it unreadable or odd throughout.
+
+    That itself takes the place of the document's problems. None where there is nothing of the kind.
     """
+    document = subject.document
+    if document.complete and not found and not document.problems and not document.suspicious:
+        return None
     from vacc_gen.schema.recovery import recover
 
-    document = subject.document
-    repaired = recover(document, "recipe" if subject.kind == "recipe" else "vamc")
-    document.root = None  # what was read before the error may be cut short
+    if not document.complete:
+        document.root = None  # what was read before the error may be cut short
+    repaired = recover(document, "recipe" if subject.kind == "recipe" else "vamc", found)
     if repaired is None:
+        return None
+    if repaired.text is None:
         return []
-    found = check_text(repaired.text, document.path, subject.known, selection)
-    return [replace(one, fix=None) for one in found if one.line not in repaired.lines]
+    beyond = check_text(repaired.text, document.path, subject.known, selection)
+    return [one for one in repaired.moved(beyond, document) if one.line not in repaired.changed]
 
 
 def _of_a_newer_version(subject: Subject) -> bool:

@@ -23,6 +23,19 @@ MAX_BYTES = 1 << 20
 _NOT_PRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
+_SUSPICIOUS = re.compile(
+    r"""
+      [^\x00-\x7f]                  # full-width, invisible; or a comment in Chinese
+    | ^[ ]*-[^\s-] | ^\+            # a dash without its blank; the sign of a diff
+    | ^[ ]*(?:-[ ])?[\"']?[\w.-]+[\"']?(?::[^\s/]|:/[^/]|[ ]*[=;~<>!]|[ ]+[^\s:\#])
+    | [,;"')][ ]*$ | [,;][ ]*\#
+    | [^\s\#]\#[ ] | [ ]// | :[ ]+\(
+    """,
+    re.MULTILINE | re.VERBOSE,
+)
+"""What a line has that `slips` may find something in; most texts have it nowhere."""
+
+
 class Document:
     """A text, its tree, and what is wrong with it as YAML."""
 
@@ -41,6 +54,11 @@ class Document:
     def complete(self) -> bool:
         """Whether the whole text was read: False after an error that ended the reading."""
         return not any(problem.kind in _FATAL for problem in self.problems)
+
+    @property
+    def suspicious(self) -> bool:
+        """Whether a line looks as if it had a slip of the pen in it; see `slips`."""
+        return _SUSPICIOUS.search(self.text) is not None
 
     @cached_property
     def lines(self) -> list[str]:
@@ -61,14 +79,19 @@ class Document:
         for step in path:
             if node is None:
                 return None
-            if isinstance(node.value, dict):
-                entry = node.value.get(step)
-                node = entry.node if entry else None
-            elif isinstance(node.value, list) and isinstance(step, int) and step < len(node.value):
-                node = node.value[step]
-            else:
-                return None
+            node = self.below(node, step)
         return node
+
+    @staticmethod
+    def below(node: Node, step: str | int) -> Node | None:
+        """Return the node under a key, or at a position, of another one; None if there is none."""
+        if isinstance(node.value, dict):
+            entry = node.value.get(step)
+            return entry.node if entry else None
+        if isinstance(node.value, list) and isinstance(step, int) and step < len(node.value):
+            item: Node = node.value[step]
+            return item
+        return None
 
     def span_at(self, start: int, end: int) -> Span:
         """Return the span between two offsets."""

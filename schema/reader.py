@@ -65,7 +65,7 @@ class _Frame:
         self.is_mapping = isinstance(node.value, dict)
         self.anchor = anchor
         self.size_before = size_before
-        self.key: tuple[str | None, Span] | None = None  # read, and waiting for its value
+        self.key: tuple[str | None, Node] | None = None  # read, and waiting for its value
         self.merges: list[Node] = []
 
 
@@ -250,13 +250,16 @@ class _Reader:
             if node.rejected:
                 frame.node.rejected = True  # a list of numbers, one of which is none
         elif frame.key is None:
-            frame.key = (self._key(node, is_merge), node.span)
+            frame.key = (self._key(node, is_merge), node)
         else:
-            (key, key_span), frame.key = frame.key, None
+            (key, key_node), frame.key = frame.key, None
+            refused = not is_merge and not isinstance(key_node.value, str)
             if key == _MERGE_TAG:
                 frame.merges.append(node)
             elif key is not None:
-                self._insert(frame.node.value, key, Entry(key_span, node))
+                self._insert(frame.node.value, key, Entry(key_node.span, node, refused))
+            if refused or key_node.rejected:
+                frame.node.partial = True
 
     def _key(self, node: Node, is_merge: bool) -> str | None:
         """Return a key as text; None where the entry has to be left out."""
@@ -274,7 +277,8 @@ class _Reader:
     def _insert(self, mapping: dict[str, Entry], key: str, entry: Entry) -> None:
         first = mapping.get(key)
         if first is not None:
-            self._problem("duplicate-key", entry.key_span, key=key, first_line=first.key_span.line)
+            facts = {"first_line": first.key_span.line, "nodes": (first.node, entry.node)}
+            self._problem("duplicate-key", entry.key_span, key=key, **facts)
         mapping[key] = entry  # the last one wins, as in PyYAML
 
     def _close(self, frame: _Frame, event: Any) -> None:
@@ -291,8 +295,10 @@ class _Reader:
                 if isinstance(source.value, dict):
                     for key, entry in source.value.items():
                         node.value.setdefault(key, entry)
-                elif not source.rejected:
-                    self._problem("bad-merge", source.span)
+                else:
+                    node.partial = True
+                    if not source.rejected:
+                        self._problem("bad-merge", source.span)
         if event is not None and event.end_mark.index > event.start_mark.index:  # flow style
             end = event.end_mark
             node.span = node.span._replace(

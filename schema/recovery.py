@@ -1,136 +1,460 @@
-"""After a syntax error: which line is to blame, and the text with that line put right.
+"""From many complaints to the one mistake behind them, and the text with that put right.
 
-A parser notices a broken line where it can go no further, often lines behind the cause. So we
-try: each nearby line, at each nearby indentation, with the colon or the bracket that it lacks. The
-change that leaves the fewest mistakes tells the line to blame, and the text that came of it lets
-the rest of the file be checked.
+A parser notices a broken line where it can go no further, often lines behind the cause; and a
+header that is indented wrongly makes every key below it look misplaced. So we try: slips of the pen
+put right, then one line after the other, at each nearby indentation, with the colon or the bracket
+that it lacks. The change that leaves the fewest mistakes tells what is to blame, and the text that
+came of it lets the rest of the file be checked.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from typing import NamedTuple
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 from vacc_gen.schema import structure
+from vacc_gen.schema.changes import Change, changes, indent_of, indents
+from vacc_gen.schema.diagnostics import Diagnostic, Edit, Fix
 from vacc_gen.schema.document import Document, Problem, Span, load
 from vacc_gen.schema.reader import MAX_PROBLEMS
+from vacc_gen.schema.slips import Slip, mended, slips
 from vacc_gen.schema.walk import Schema, packaged_schema
 
 REACH_LINES = 6
 """How far before the parser's complaint the cause is looked for."""
 
 MOST_MISTAKES = 3
-"""A repair that leaves more than this is a guess too many."""
+"""A repair of unreadable text that leaves more than this is a guess too many."""
+
+ROUNDS = 4
+"""How many lines are put right by trial."""
 
 BUDGET_CHARACTERS = 1_000_000
 """How much text is read for trials; a published config of 4 kB takes about half of it."""
 
-MISSING_BLANK = re.compile(r"^(\s*(?:- )?[\w.-]+)(?::(?=\S)|\uff1a\s*)")
-"""A key whose colon has no blank behind it, `tp:4`, or is a full-width one."""
+BUDGET_TRIALS = 500
+"""How many texts are tried; a published config takes about a hundred and fifty."""
+
+MOST_TOLD = 12
+"""A text with more mistakes than this has more than one cause, or is no config."""
+
+_LIGHT = frozenset(("dash", "colon", "commented", "colon-in-value"))
+"""Changes that are believed where they explain a single mistake; the others, two."""
+
+_STAYS = ("bom", "encoding")
+"""Problems of the bytes, which no change of the text puts right."""
+
+_CONFLICT = re.compile(r"^(<{7}|={7}|>{7})( |$)")
+_FENCE = re.compile(r"^\s*(`{3}|~{3})")
 
 
 class Repaired(NamedTuple):
-    """A text that can be read, and the lines (from 1) that were changed."""
+    """A text that can be read, and where its lines come from."""
 
-    text: str
-    lines: frozenset[int]
+    text: str | None  # None: what there is to tell is told, and nothing beyond can be checked
+    numbers: tuple[int, ...]  # by line: its number in the original
+    changed: frozenset[int]  # numbers of the original's lines that were put right
+
+    def moved(self, found: list[Diagnostic], original: Document) -> list[Diagnostic]:
+        """Return findings in the repaired text with the places that they have in the original."""
+        repaired = Document(self.text or "", original.path)
+        return [
+            replace(
+                one,
+                line=self._number(one.line),
+                end_line=self._number(one.end_line),
+                fix=self._fix(one.fix, repaired, original),
+            )
+            for one in found
+        ]
+
+    def _number(self, line: int) -> int:
+        return self.numbers[min(line, len(self.numbers)) - 1]
+
+    def _fix(self, fix: Fix | None, repaired: Document, original: Document) -> Fix | None:
+        edits = []
+        for edit in fix.edits if fix else ():
+            span = repaired.span_at(edit.start, edit.end)
+            lines = [self._number(line) for line in range(span.line, span.end_line + 1)]
+            if self.changed & set(lines) or lines != [*range(lines[0], lines[-1] + 1)]:
+                return None
+            start = original.line_start(lines[0]) + span.column - 1
+            end = original.line_start(lines[-1]) + span.end_column - 1
+            edits.append(Edit(start, end, edit.text))
+        return Fix(tuple(edits), fix.safe) if fix else None
 
 
-class _Change(NamedTuple):
-    """A line put right, and what was wrong with it."""
+class _Verdict(NamedTuple):
+    """How bad a text is; of two, the smaller is better."""
 
-    line: int
-    text: str
-    kind: str
-    cost: int
+    unreadable: bool
+    error_line: int  # negative: an error further down is the better one
+    mistakes: int
 
 
-def recover(document: Document, schema_name: str) -> Repaired | None:
+class _Exhausted(Exception):  # noqa: N818 - no error: ends the trials
+    """The budget is spent."""
+
+
+def recover(document: Document, schema_name: str, found: list[Problem]) -> Repaired | None:
     """Return the text put right, or None where no small change does that.
 
-    The document's syntax problem is moved to the line that is to blame.
+    What the changes tell replaces the document's problems.
+
+    Args:
+        document: what was read; its tree may have been repaired since.
+        schema_name: vamc or recipe.
+        found: what the structural check said of it.
     """
-    problem = next((one for one in document.problems if one.kind == "syntax"), None)
-    if problem is None:
+    syntax = next((one for one in document.problems if one.kind == "syntax"), None)
+    if not document.complete and syntax is None:
         return None
-    schema = packaged_schema(schema_name)
-    if any(_tab(line) for line in document.lines):
-        return _without_tabs(document, problem, schema)
-    tried = sorted(_changes(document, problem), key=lambda change: (-change.line, change.cost))
-    tried = tried[: BUDGET_CHARACTERS // max(1, len(document.text))]
-    changes = sorted(
-        (
-            _mistakes(_with(document.lines, change.line, change.text), schema),
-            _unusual(document, change),
-            change,
-        )
-        for change in tried
-    )
-    if not changes or changes[0][0] > MOST_MISTAKES:
+    if syntax is None and not document.suspicious and not found + document.problems:
         return None
-    change = changes[0][2]
-    blamed = Problem(
-        "syntax", _line_span(document, change.line), {**problem.facts, "cause": change.kind}
-    )
-    document.problems[document.problems.index(problem)] = blamed
-    return Repaired(_with(document.lines, change.line, change.text), frozenset({change.line}))
+    search = _Search(document, packaged_schema(schema_name))
+    try:
+        repaired = search.run(syntax)
+    except _Exhausted:
+        repaired = Repaired(None, (), frozenset()) if search.told else None
+    if repaired is not None:
+        stays = [one for one in document.problems if one.kind in _STAYS]
+        document.problems = stays + search.told
+    return repaired
 
 
-def _changes(document: Document, problem: Problem) -> Iterator[_Change]:
-    """Yield changes of single lines that may be what was meant."""
-    lines = document.lines
-    end = min(problem.span.line, len(lines))
-    context = problem.facts.get("context_line") or end
-    numbers = {*range(max(1, end - REACH_LINES), end + 1), min(context, len(lines))}
-    for number in sorted(numbers):
-        line = lines[number - 1]
-        bare = line.strip()
-        if not bare or bare.startswith("#"):
-            continue
-        for indent in _indents(lines, number):
-            moved = " " * indent + line.lstrip(" ")
-            yield _Change(number, moved, "indentation", abs(indent - _indent(line)))
-        if re.match(r"^\s*(- )?[\w.-]+(\s|$)", line):
-            yield _Change(
-                number, re.sub(r"^(\s*(?:- )?[\w.-]+)", r"\1:", line, count=1), "colon", 1
-            )
-        if MISSING_BLANK.match(line):
-            yield _Change(number, MISSING_BLANK.sub(r"\1: ", line), "blank", 0)
-        for bracket in "]}\"'":
-            opened_here = number == problem.facts.get("context_line")
-            yield _Change(number, line.rstrip() + bracket, "closing", 0 if opened_here else 1)
+class _Search:
+    """The text on its way to one that can be read."""
+
+    def __init__(self, document: Document, schema: Schema) -> None:
+        self.document = document
+        self.schema = schema
+        self.lines = [*document.lines]
+        self.numbers = [*range(1, len(self.lines) + 1)]
+        self.changed: set[int] = set()
+        self.told: list[Problem] = []
+        self.budget = BUDGET_CHARACTERS
+        self.known: dict[str, _Verdict] = {}
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self.lines)
+
+    def run(self, syntax: Problem | None) -> Repaired | None:
+        """Put right what can be; None where that tells no more than the problems themselves."""
+        if syntax is not None:
+            self._drop_debris()
+            self._without_tabs(syntax)
+        mends = self._mend()
+        cut = self._cut_off()
+        mended_lines, told = [*self.lines], [*self.told]
+        for _ in range(ROUNDS):
+            if not self._improve():
+                break
+        verdict = self._judge(self.text)
+        count = MAX_PROBLEMS if verdict.unreadable else len(self.told) + verdict.mistakes
+        if cut is not None:
+            whole_sections = any(not at for _, at in cut[-1].facts["missing"])
+            as_good = whole_sections and len(self.told) == len(told)
+            if len(told) + len(cut) >= count + as_good:
+                cut = None
+        if verdict.unreadable or cut:
+            self.lines, self.told = mended_lines, told
+            self.numbers = [*range(1, len(self.lines) + 1)]
+        self._tell(mends)
+        if cut:
+            self.told += cut
+        elif self.told and verdict.unreadable and len(self.told) < MAX_PROBLEMS:
+            self.told.append(self._read(self.text)[3][-1])
+        if not self.told:
+            return None
+        if verdict.unreadable or cut:
+            return Repaired(None, (), frozenset())
+        return Repaired(self.text, tuple(self.numbers), frozenset(self.changed))
+
+    def _judge(self, text: str) -> _Verdict:
+        if text not in self.known:
+            self.budget -= len(text)
+            if self.budget < 0 or len(self.known) > BUDGET_TRIALS:
+                raise _Exhausted
+            self.known[text] = _Verdict(*self._read(text)[:3])
+        return self.known[text]
+
+    def _read(self, text: str) -> tuple[bool, int, int, list[Problem]]:
+        document = load(text)
+        if not document.complete or document.root is None:
+            line = document.problems[-1].span.line if document.problems else 0
+            return True, -line, 0, document.problems
+        found = document.problems + structure.check(document, self.schema)
+        return False, 0, len(found), found
+
+    # Slips --------------------------------------------------------------------------------------
+
+    def _mend(self) -> dict[int, list[Slip]]:
+        """Put the slips of lines right where that makes nothing worse, and return them by line."""
+        mends: dict[int, list[Slip]] = {}
+        if not self.document.suspicious:
+            return mends
+        for slip in slips(self.text):
+            mends.setdefault(slip.line, []).append(slip)
+        before = self._judge(self.text)
+        for run in _runs(sorted(mends)):
+            written = {line: self.lines[line - 1] for line in run}
+            for line in run:
+                self.lines[line - 1] = mended(written[line], mends[line])
+            after = self._judge(self.text)
+            if after > before:
+                for line in run:
+                    self.lines[line - 1] = written[line]
+                    del mends[line]
+            else:
+                before = after
+        return mends
+
+    def _tell(self, mends: dict[int, list[Slip]]) -> None:
+        """Tell the slips without which the text is worse, in terms of YAML where it is unreadable.
+
+        A slip in a value is told where it makes no difference to YAML, too.
+        """
+        self.told = [one for one in self.told if one.span.line not in mends]
+        for line, found in sorted(mends.items()):
+            at, right = self.numbers.index(line), self.lines
+            with_it = self._judge(self.text)
+            self.lines = [*right]
+            self.lines[at] = self.document.lines[line - 1]
+            without = self._judge(self.text)
+            in_value = any(slip.in_value for slip in found)
+            if with_it < without or (with_it == without and in_value):
+                self.lines = right
+                self.changed.add(line)
+                self.told.append(self._slip(line, found, without.unreadable))
+
+    def _slip(self, line: int, found: list[Slip], unreadable: bool) -> Problem:
+        slip, written = found[0], self.document.lines[line - 1]
+        start = self.document.line_start(line)
+        whole = slip.kind in ("blank-after-colon", "colon")
+        own = indent_of(written) if whole else slip.start
+        end = len(written.rstrip()) if whole else max(slip.end, slip.start + 1)
+        facts = {
+            "cause": slip.kind,
+            "slip": written[slip.start : slip.end],
+            "right": mended(written, found).strip(),
+            "edits": [(start + one.start, start + one.end, one.text) for one in found],
+            "problem": "",
+        }
+        span = self.document.span_at(start + own, min(start + end, start + len(written)))
+        return Problem("syntax" if unreadable else "slip", span, facts)
+
+    # Trials -------------------------------------------------------------------------------------
+
+    def _improve(self) -> bool:
+        """Make the change that leaves the fewest mistakes, and tell it; whether there is one."""
+        before = self._judge(self.text)
+        found = self._read(self.text)[3]
+        if not before.unreadable and not 1 <= before.mistakes <= MOST_TOLD:
+            return False
+        tried = []
+        for change in self._guesses(before, found):
+            try:
+                verdict = self._judge(self._with(change))
+            except _Exhausted:
+                break
+            if verdict < before:
+                tried.append((verdict, change.odd, change.cost, -change.first, change))
+        if not tried:
+            return False
+        verdict, _, _, _, change = min(tried)
+        if not before.unreadable:
+            needed = 1 if change.kind in _LIGHT else 2
+            if before.mistakes - verdict.mistakes < needed:
+                return False
+        elif not verdict.unreadable and verdict.mistakes > MOST_MISTAKES:
+            return False
+        self._tell_change(change, found, before)
+        self._take(change)
+        return True
+
+    def _guesses(self, before: _Verdict, found: list[Problem]) -> list[Change]:
+        last = len(self.lines) - 1
+        if before.unreadable:
+            syntax = found[-1]
+            end = min(syntax.span.line - 1, last)
+            opened = syntax.facts.get("context_line")
+            opened = min(opened - 1, last) if opened else end
+            numbers = {*range(max(0, end - REACH_LINES), end + 1), opened}
+            headers = {key for key in self.schema["required"] if not self._has_header(key)}
+            made = changes(self.lines, sorted(numbers), opened, sorted(headers))
+            return sorted(made, key=lambda change: (-change.first, change.cost))
+        told = {min(one.span.line - 1, last) for one in found}
+        twice = {one.span.line - 1 for one in found if one.kind == "duplicate-key"}
+        numbers = told | {max(0, number - 1) for number in told}
+        numbers |= {n for n, line in enumerate(self.lines) if line.lstrip().startswith("#")}
+        return [
+            change
+            for change in changes(self.lines, sorted(numbers), None, sorted(_absent(found)))
+            if change.kind != "closing" and (change.kind != "dash" or change.first in twice)
+        ]
+
+    def _has_header(self, key: str) -> bool:
+        return any(line.startswith(f"{key}:") for line in self.lines)
+
+    def _with(self, change: Change) -> str:
+        return "\n".join([*self.lines[: change.first], *change.lines, *self.lines[change.end :]])
+
+    def _take(self, change: Change) -> None:
+        number = self.numbers[min(change.first, len(self.numbers) - 1)]
+        numbers = self.numbers[change.first : change.end] or [number]
+        self.lines[change.first : change.end] = change.lines
+        self.numbers[change.first : change.end] = numbers
+        self.changed |= set(numbers) if change.first < change.end else set()
+
+    def _tell_change(self, change: Change, found: list[Problem], before: _Verdict) -> None:
+        at = change.first - 1 if change.kind == "body" else change.first
+        number = self.numbers[min(at, len(self.numbers) - 1)]
+        facts: dict[str, Any] = {**found[-1].facts} if before.unreadable else {}
+        facts |= {
+            "cause": change.kind,
+            "right": change.lines[0].strip(),
+            "indent": indent_of(change.lines[0]),
+            "line": number,
+            "end_line": self.numbers[min(change.end, len(self.numbers)) - 1],
+            "edits": [
+                (start, start + len(line), right)
+                for n, line, right in zip(
+                    self.numbers[change.first : change.end],
+                    self.lines[change.first : change.end],
+                    change.lines,
+                    strict=False,
+                )
+                if line == self.document.lines[n - 1]
+                for start in [self.document.line_start(n)]
+            ],
+        }
+        facts.setdefault("problem", "")
+        kind = "syntax" if before.unreadable and change.kind not in _NAMED else "layout"
+        self.told.append(Problem(kind, _line_span(self.document, number), facts))
+
+    # Debris, tabs, and the end ------------------------------------------------------------------
+
+    def _drop_debris(self) -> None:
+        """Empty the lines that a merge or Markdown left; of two versions, ours stays."""
+        theirs = False
+        for number, line in enumerate(self.lines):
+            conflict, fence = _CONFLICT.match(line), _FENCE.match(line)
+            if conflict or fence:
+                theirs = line.startswith("=") if conflict else theirs
+                cause = "conflict" if conflict else "fence"
+                if not any(one.facts.get("cause") == cause for one in self.told):
+                    span = _line_span(self.document, number + 1)
+                    facts = {"cause": cause, "problem": "", "slip": line}
+                    self.told.append(Problem("syntax", span, facts))
+            if conflict or fence or theirs:
+                self.lines[number] = ""
+                self.changed.add(number + 1)
+
+    def _without_tabs(self, syntax: Problem) -> None:
+        """Tell each tab in the indentation as a mistake of its own, and put blanks in its place."""
+        lines = [*self.lines]
+        numbers = [number for number, line in enumerate(lines, 1) if _tab(line)]
+        for number in numbers:
+            lines[number - 1] = lines[number - 1].expandtabs(2)
+        if not numbers or (
+            self._judge("\n".join(lines)).unreadable and numbers[0] > syntax.span.line
+        ):
+            return  # the tabs are behind the error, and not its cause
+        for number in numbers:
+            bare = lines[number - 1].lstrip(" ")
+            near = [indent_of(lines[number - 1]), *indents(lines, number - 1)]
+            texts = {
+                indent: "\n".join([*lines[: number - 1], " " * indent + bare, *lines[number:]])
+                for indent in near
+            }
+            try:
+                best = min(texts, key=lambda indent: self._judge(texts[indent]))
+            except _Exhausted:
+                break
+            lines[number - 1] = " " * best + bare
+        self.lines = lines
+        self.changed |= set(numbers)
+        for told, number in enumerate(numbers):
+            start, line = self.document.line_start(number), self.document.lines[number - 1]
+            width = len(line) - len(line.lstrip(" \t"))
+            span = Span(number, 1, number, width + 1, start, start + width)
+            if told == MAX_PROBLEMS:
+                self.told.append(Problem("too-many-problems", span, {"limit": MAX_PROBLEMS}))
+                break
+            blanks = " " * indent_of(self.lines[number - 1])
+            self.told.append(Problem("tab", span, {"blanks": blanks}))
+
+    def _cut_off(self) -> list[Problem] | None:
+        """Return what there is to tell if the file ends too early; None where it does not."""
+        torn = bool(self.document.text) and not self.document.text.endswith(("\n", "\r"))
+        kept = [*self.lines]
+        while kept and not kept[-1].strip():
+            kept.pop()
+        last = len(kept)
+        for _ in range(REACH_LINES if torn else 1):
+            if not kept:
+                return None
+            text = "\n".join(kept) + "\n"
+            unreadable, _, _, found = self._read(text)
+            if not unreadable:
+                break
+            kept.pop()
+        else:
+            return None
+        document = load(text)
+        lacking = [one for one in found if _is_at_the_end(one, document, len(kept))]
+        others = [
+            one
+            for one in found
+            if one not in lacking and not (torn and one.span.line == last == len(kept))
+        ]
+        missing = [one.facts for one in lacking if one.kind == "missing-key"]
+        if len(others) == len(found) or (not torn and len(missing) < 2):
+            return None
+        span = _line_span(self.document, self.numbers[last - 1])
+        facts = {"missing": [(one["key"], one["parent"]) for one in missing]}
+        return [*others, Problem("cut-off", span, facts)]
 
 
-def _mistakes(text: str, schema: Schema) -> int:
-    """Count what is wrong with a text: one that cannot be read has more mistakes than any."""
-    document = load(text)
-    if not document.complete or document.root is None:
-        return 1000
-    return len(document.problems) + len(structure.check(document, schema))
+def _is_at_the_end(problem: Problem, document: Document, last: int) -> bool:
+    """Whether what is missing would stand behind the last line."""
+    if problem.kind in ("null", "empty"):
+        return problem.span.line >= last
+    if problem.kind != "missing-key":
+        return False
+    parent = problem.facts["parent"]
+    if not parent:
+        return bool(problem.facts["key"] not in ("name", "version"))
+    section = document.node(*parent)
+    return section is not None and section.span.end_line >= last
 
 
-def _unusual(document: Document, change: _Change) -> tuple[int, int, int]:
-    """Return how usual the line was before, for ties: an odd one out is the likelier cause."""
-    own = _indent(document.lines[change.line - 1])
-    alike = sum(_indent(line) == own for line in document.lines if line.strip())
-    return alike if change.kind == "indentation" else 1, change.cost, -change.line
+_NAMED = frozenset(("commented", "header", "body", "dash"))
 
 
-def _indent(line: str) -> int:
-    return len(line) - len(line.lstrip(" "))
+def _runs(numbers: list[int]) -> list[list[int]]:
+    """Return numbers in runs without a gap."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and runs[-1][-1] == number - 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return runs
 
 
-def _indents(lines: list[str], number: int) -> list[int]:
-    """Return the indentations of the lines around one, other than its own."""
-    around = lines[max(0, number - 8) : number - 1] + lines[number : number + 8]
-    near = {_indent(line) for line in around if line.strip()} | {0}
-    near |= {indent + 2 for indent in near}
-    return sorted(near - {_indent(lines[number - 1])})
-
-
-def _with(lines: list[str], number: int, line: str) -> str:
-    return "\n".join([*lines[: number - 1], line, *lines[number:]])
+def _absent(found: list[Problem]) -> set[str]:
+    """Return the sections that keys without one belong to."""
+    absent = set()
+    for one in found:
+        suggestion = one.facts.get("suggestion")
+        if suggestion is not None and suggestion.moved and suggestion.schema is None:
+            absent.add(str(suggestion.section[-1])) if suggestion.section else None
+        if one.kind == "missing-key" and not one.facts["parent"]:
+            absent.add(str(one.facts["key"]))
+    return absent
 
 
 def _line_span(document: Document, number: int) -> Span:
@@ -143,34 +467,3 @@ def _line_span(document: Document, number: int) -> Span:
 
 def _tab(line: str) -> bool:
     return "\t" in line[: len(line) - len(line.lstrip(" \t"))]
-
-
-def _without_tabs(document: Document, problem: Problem, schema: Schema) -> Repaired | None:
-    """Tell each tab in the indentation as a mistake of its own, and put blanks in its place."""
-    lines = [*document.lines]
-    numbers = [number for number, line in enumerate(lines, 1) if _tab(line)]
-    for number in numbers:
-        lines[number - 1] = lines[number - 1].expandtabs(2)
-    budget = BUDGET_CHARACTERS
-    for number in numbers:
-        bare = lines[number - 1].lstrip(" ")
-        indents = [_indent(lines[number - 1]), *_indents(lines, number)]
-        budget -= len(indents) * len(document.text)
-        if budget < 0:
-            break
-        texts = {indent: _with(lines, number, " " * indent + bare) for indent in indents}
-        best = min(texts, key=lambda indent: _mistakes(texts[indent], schema))
-        lines[number - 1] = " " * best + bare
-    text = "\n".join(lines)
-    if not load(text).complete and numbers[0] > problem.span.line:
-        return None  # the tabs are behind the error, and not its cause
-    document.problems.remove(problem)
-    for told, number in enumerate(numbers):
-        start, line = document.line_start(number), document.lines[number - 1]
-        width = len(line) - len(line.lstrip(" \t"))
-        span = Span(number, 1, number, width + 1, start, start + width)
-        if told == MAX_PROBLEMS:
-            document.problems.append(Problem("too-many-problems", span, {"limit": MAX_PROBLEMS}))
-            break
-        document.problems.append(Problem("tab", span, {"blanks": " " * _indent(lines[number - 1])}))
-    return Repaired(text, frozenset(numbers))

@@ -31,6 +31,11 @@ class _Walker(Walk):
         self.document = document
         self.places: Places | None = None
         self.problems: list[Problem] = []
+        self.twice: dict[int, list[Node]] = {}  # what stood under the same key, by the last one
+        for problem in document.problems:
+            if problem.kind == "duplicate-key":
+                first, last = problem.facts["nodes"]
+                self.twice[id(last)] = [*self.twice.get(id(first), ()), first]
 
     def run(self) -> list[Problem]:
         root = self.document.root
@@ -44,6 +49,20 @@ class _Walker(Walk):
             self._reject(issue)
             self._report(issue)
         return sorted(self.problems, key=lambda problem: problem.span)
+
+    def walk(self, node: Node, schema: Schema, steps: Steps) -> None:
+        """Of a key that is there twice, look into both sections; what they lack, nobody knows."""
+        others = self.twice.get(id(node))
+        if others is None:
+            super().walk(node, schema, steps)
+            return
+        for copy in (*others, node):
+            if isinstance(copy.value, dict):
+                before = len(self.issues)
+                super().walk(copy, schema, steps)
+                kept = [one for one in self.issues[before:] if one.kind != "missing-key"]
+                self.issues[before:] = kept
+            copy.rejected = True
 
     def _reject(self, issue: Issue) -> None:
         """Hide a wrong value from the rules, and the list that it is in."""

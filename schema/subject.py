@@ -114,8 +114,18 @@ class Subject:
         return None if node is None else node.plain()
 
     def has(self, *steps: str | int) -> bool:
-        """Whether something stands at a path, right or wrong."""
-        return self.document.node(*steps) is not None
+        """Whether something stands at a path, right or wrong, or may be meant to stand there.
+
+        What is absent from a mapping that could not be read as a whole is not called absent.
+        """
+        node = self.document.root
+        for step in steps:
+            if node is None:
+                return False
+            if node.rejected or node.partial:
+                return True
+            node = Document.below(node, step)
+        return node is not None
 
     def is_sound(self, *steps: str | int) -> bool:
         """Whether reading and the structural check found nothing wrong at a path or below it."""

@@ -32,12 +32,13 @@ class Problem(NamedTuple):
 class Node:
     """A value and its place. `value` is a scalar, a list of nodes, or a dict of key to `Entry`."""
 
-    __slots__ = ("rejected", "span", "value")
+    __slots__ = ("partial", "rejected", "span", "value")
 
     def __init__(self, value: Any, span: Span) -> None:
         self.value = value
         self.span = span
         self.rejected = False  # told as wrong already: nobody must look inside
+        self.partial = False  # a key of it could not be read: nothing must be called missing
 
     def plain(self) -> Any:
         """Return the value without places, as PyYAML would load it."""
@@ -62,6 +63,7 @@ class Entry(NamedTuple):
 
     key_span: Span
     node: Node
+    refused: bool = False  # the key is told as wrong already
 
 
 START = Span(1, 1, 1, 1, 0, 0)

@@ -190,11 +190,11 @@ class Walk:
                 self.walk(entry.node, properties[key], (*steps, key))
             elif isinstance(additional, dict):
                 self._free_key(key, entry, node, schema, steps)
-            elif additional is False:
+            elif additional is False and not entry.refused:
                 self.unknown.append(UnknownKey(key, entry, node, steps, schema))
-        for key in self._required(node, schema):
+        for key in self._required(node, schema) if not node.partial else ():
             self.issue("missing-key", (*steps, key), None, node.span, key=key, parent=steps)
-        if len(node.value) < schema.get("minProperties", 0):
+        if len(node.value) < schema.get("minProperties", 0) and not node.partial:
             self.issue("empty", steps, node)
 
     def _free_key(
@@ -222,6 +222,8 @@ class Walk:
             self.walk(node, {"$ref": schema["x-default"]}, steps)
             return
         if name not in node.value:
+            if node.partial:
+                return
             keys = set(node.value)
             likely = [
                 variant

@@ -157,8 +157,8 @@ def file_cut_off(rng: random.Random, document: Document) -> Mutant | None:
     text = document.text[:at]
     if not text.strip():
         return None
-    number = text.rstrip("\n").count("\n") + 1
-    return Mutant(text, frozenset({number, number + 1}), what=repr(text[-20:]))
+    number = text.rstrip().count("\n") + 1
+    return Mutant(text, frozenset({number}), what=repr(text[-20:]))
 
 
 def _ops(document: Document) -> Iterator[tuple[Path, Node]]:

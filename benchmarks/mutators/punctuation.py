@@ -30,7 +30,7 @@ def _one_line(rng: random.Random, document: Document, form: str) -> Mutant | Non
     if chosen is None:
         return None
     number, match = chosen
-    right = f"{match['key']}: {match['value']}".rstrip()
+    right = document.lines[number - 1].strip()
     return _with(document, {number: form.format(**match.groupdict())}, suggestion=right)
 
 
@@ -106,9 +106,10 @@ def full_width_indentation(rng: random.Random, document: Document) -> Mutant | N
     chosen = one(rng, [(n, m) for n, m in _lines(document) if m["indent"].startswith("  ")])
     if chosen is None:
         return None
-    number, match = chosen
+    number, _ = chosen
     line = document.lines[number - 1]
-    return _with(document, {number: "\u3000" * (match.start("key") // 2) + line.lstrip(" ")})
+    width = len(line) - len(line.lstrip(" "))
+    return _with(document, {number: "\u3000" * (width // 2) + " " * (width % 2) + line.lstrip(" ")})
 
 
 @mutator

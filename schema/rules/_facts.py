@@ -32,8 +32,10 @@ def is_huggingface(subject: Subject) -> bool:
 
 
 def is_vision(subject: Subject) -> bool:
-    """Whether the config builds the vision tower of a vision-language model."""
-    return subject.get("frontend", "model_kwargs", "build_visual") is True
+    """Whether the config builds the vision tower of a vision-language model, or may mean to."""
+    steps = ("frontend", "model_kwargs", "build_visual")
+    said = subject.get(*steps)
+    return said is True or (said is None and subject.has(*steps))
 
 
 def lengths_of(subject: Subject) -> Lengths | None:

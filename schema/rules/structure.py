@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from vacc_gen.schema import edits
-from vacc_gen.schema.diagnostics import Severity
+from vacc_gen.schema.diagnostics import Edit, Fix, Severity
 from vacc_gen.schema.document import Problem
 from vacc_gen.schema.rules import rule
 from vacc_gen.schema.rules._wording import NAMES, as_written, dotted, in_section
@@ -68,7 +68,7 @@ def unknown_key(subject: Subject) -> Iterator[Finding]:
     Severity.ERROR,
     "missing key",
     scope="text",
-    problems=("missing-key",),
+    problems=("missing-key", "layout"),
     fix="safe",
 )
 def missing_key(subject: Subject) -> Iterator[Finding]:
@@ -86,7 +86,21 @@ def missing_key(subject: Subject) -> Iterator[Finding]:
             suffix: jpg
             get_data_num: 50
     """
-    for problem in subject.problems["missing-key"]:
+    for problem in subject.problems.get("layout", ()):
+        cause, right = problem.facts["cause"], problem.facts["right"]
+        if cause == "commented":
+            yield Finding(
+                problem.span,
+                f"`{right.split(':')[0].removeprefix('- ')}` is missing: it is commented out",
+                f"write `{right}` without the `#`, or comment out what belongs to it, too",
+            )
+        elif cause == "header":
+            yield Finding(
+                problem.span,
+                f"`{right[:-1]}` is missing, to which this belongs",
+                f"write `{right}` above this line",
+            )
+    for problem in subject.problems.get("missing-key", ()):
         key, parent = problem.facts["key"], problem.facts["parent"]
         hint, fix = None, None
         if parent == ("backend",) and key == "type":
@@ -191,7 +205,7 @@ def null_value(subject: Subject) -> Iterator[Finding]:
     Severity.ERROR,
     "key in the wrong section",
     scope="text",
-    problems=("unknown-key", "misplaced-section"),
+    problems=("unknown-key", "misplaced-section", "layout"),
     fix="safe",
 )
 def misplaced_key(subject: Subject) -> Iterator[Finding]:
@@ -205,6 +219,9 @@ def misplaced_key(subject: Subject) -> Iterator[Finding]:
           model_kwargs:
             b2s: true
     """
+    for problem in subject.problems.get("layout", ()):
+        if problem.facts["cause"] in ("indentation", "body"):
+            yield _misindented(problem)
     for problem in subject.problems.get("unknown-key", ()):
         suggestion = problem.facts["suggestion"]
         if suggestion is None or not suggestion.moved or suggestion.taken_line is not None:
@@ -225,6 +242,27 @@ def misplaced_key(subject: Subject) -> Iterator[Finding]:
             f"this `{problem.facts['key']}` does not belong {in_section(steps[:-1])}",
             f"by its keys it belongs in `{belongs}`. {_consequence(subject)}".strip(),
         )
+
+
+def _misindented(problem: Problem) -> Finding:
+    facts = problem.facts
+    fix = Fix(tuple(Edit(*edit) for edit in facts["edits"])) if facts["edits"] else None
+    key = facts["right"].split(":")[0].removeprefix("- ")
+    if facts["cause"] == "body":
+        last = facts["end_line"]
+        return Finding(
+            problem.span,
+            f"what belongs in this section is not indented further, up to line {last}",
+            f"indent it by {facts['indent']} blanks",
+            fix,
+        )
+    blanks = "blank" if facts["indent"] == 1 else "blanks"
+    return Finding(
+        problem.span,
+        f"`{key}` is indented wrongly, and so in the wrong section",
+        f"indent it by {facts['indent']} {blanks}",
+        fix,
+    )
 
 
 @rule(

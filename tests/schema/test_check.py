@@ -294,7 +294,6 @@ def test_tabs_beyond_count_are_told_once():
     ("old", "new", "line"),
     [
         ("tp: 4", "tp:4", 10),
-        ("tp: 4", "tp\uff1a 4", 10),
         ("name: ", "name:", 1),
         ("checkpoint: ", "checkpoint:", 4),
         ("dtype: int8", "dtype:int8", 18),
