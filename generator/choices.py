@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from vacc_gen import presets
 from vacc_gen.generator.plan import check_architecture, is_placeholder
+from vacc_gen.generator.published_set import calibration_targets
 from vacc_gen.generator.recognition import describe, differs, recognize
 from vacc_gen.generator.vision import image_tokens
 from vacc_gen.generator.workspace import read_model_config
@@ -195,22 +196,38 @@ class Choices:
 def next_steps(root: Path, recipe: Recipe) -> list[str]:
     """Return the commands that come after `new`, one a line."""
     folder = shlex.quote(str(root))
-    preset = presets.MODELS.find(recipe.model.preset)
     steps = []
     if is_placeholder(recipe.model.checkpoint):
-        if preset.huggingface_id is not None:
-            steps.append(f"{folder}/scripts/download.sh DIR    # the weights, if you lack them")
         steps.append(f"edit {folder}/vacc.yaml    # model.checkpoint: the weight folder")
         steps.append(f"vacc-gen generate {folder}")
-    elif preset.huggingface_id is not None and not _has_weights(root, recipe):
-        steps.append(f"vacc-gen fetch {folder}    # the weights")
-    steps.append(f"vacc-gen validate {folder}")
-    steps.append(f"vacc-gen build {folder}")
-    return steps
+    missing = [
+        *(["the weights"] if _lacks_weights(root, recipe) else []),
+        *(["the calibration texts"] if _lacks_texts(root, recipe) else []),
+    ]
+    if missing:
+        steps.append(f"vacc-gen fetch {folder}    # {' and '.join(missing)}, if you lack them")
+    return [*steps, f"vacc-gen validate {folder}", f"vacc-gen build {folder}"]
 
 
-def _has_weights(root: Path, recipe: Recipe) -> bool:
-    return Path(os.path.normpath(root / recipe.model.checkpoint), "config.json").is_file()
+def _lacks_weights(root: Path, recipe: Recipe) -> bool:
+    """Whether weights that `fetch` can bring are not where the recipe says."""
+    if presets.MODELS.find(recipe.model.preset).huggingface_id is None:
+        return False
+    folder = os.path.normpath(root / recipe.model.checkpoint)
+    return not Path(folder, "config.json").is_file()
+
+
+def _lacks_texts(root: Path, recipe: Recipe) -> bool:
+    """Whether calibration texts that `fetch` can bring are not where the recipe says."""
+    sources = recipe.calibration.sources if recipe.calibration else ()
+    return any(
+        not Path(os.path.normpath(root / target)).exists()
+        for source in sources
+        if source.set in presets.CALIBRATION_SETS and not is_placeholder(source.path)
+        for target in calibration_targets(
+            presets.CALIBRATION_SETS.find(source.set), source
+        ).values()
+    )
 
 
 def _model(name: str) -> ModelPreset:

@@ -69,7 +69,7 @@ def _graph(
 
 def _weights(tokens: int) -> dict[str, dict[str, object]]:
     options = {"data_type": 0, "gather_data_vccl_dsp_enable": True, "stream_mode": True}
-    frontend = {
+    frontend: dict[str, object] = {
         "shape": {"input_ids": [[tokens], []]},
         "type": "huggingface",
         "model_kwargs": {"model_arch": "vacc"},

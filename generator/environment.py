@@ -15,7 +15,7 @@ from vacc_gen.generator.requirements import (
     requirements_of,
     unanswered,
 )
-from vacc_gen.schema.compatibility import pin_problems
+from vacc_gen.schema.compatibility import PinProblem, pin_problems
 from vacc_gen.schema.environment import Environment
 from vacc_gen.schema.errors import LockError, UnreadableError
 from vacc_gen.schema.pins import parse_pin
@@ -96,15 +96,20 @@ def lock_of(environment: Environment, own: Lock | None) -> Lock | None:
     return None
 
 
-def missing_lock_reason(environment: Environment) -> str:
-    """Say why no lock that ships answers a recipe."""
+def pins_problem(environment: Environment) -> PinProblem | None:
+    """Return the first thing that is known to be wrong with a recipe's pins, or None."""
     wanted = requirements_of(environment)
     pins = [parse_pin(asked.requirement) for asked in wanted.asked]
-    problems = pin_problems(pins, wanted.python, presets.pin_facts())
-    if problems:
-        return problems[0].message
+    return next(iter(pin_problems(pins, wanted.python, presets.pin_facts())), None)
+
+
+def missing_lock_reason(environment: Environment) -> str:
+    """Say why no lock that ships answers a recipe."""
+    problem = pins_problem(environment)
+    if problem is not None:
+        return problem.message
     lock = preset_lock(environment.preset)
-    return "; ".join(lock.shortcomings(wanted)) if lock else "it has none"
+    return "; ".join(lock.shortcomings(requirements_of(environment))) if lock else "it has none"
 
 
 def description_text(environment: Environment, lock: Lock | None) -> str:

@@ -64,18 +64,21 @@ def recognize(folder: Path, config: Mapping[str, Any]) -> Recognized:
         CheckpointError: config.json fits no preset, or has no usable sizes.
         AmbiguousModelError: it fits several that are not alike.
     """
-    geometry = geometry_from_config(config)
-    seen = describe(config, geometry)
     of_type = [one for one in presets.MODELS.all() if config.get("model_type") in one.model_types]
+    if not of_type:
+        raise CheckpointError(f"{folder} fits no preset: {_kind(config)}", _on_model_type(config))
+    try:
+        geometry = geometry_from_config(config)
+    except CheckpointError as error:
+        raise CheckpointError(f"{folder} ({_kind(config)}): {error.message}", error.hint) from error
+    seen = describe(config, geometry)
     fitting = [one for one in of_type if not one.any_size and not differs(one, geometry)]
     fitting = fitting or [one for one in of_type if one.any_size]
     if not fitting:
         raise CheckpointError(
             f"{folder} fits no preset: {seen}",
             hint=f"nearest: {', '.join(_nearest(of_type, geometry))}; `--model` with one of them "
-            "says what differs"
-            if of_type
-            else _on_model_type(config),
+            "says what differs",
         )
     chosen, *others = sorted(
         _of_exact_sizes(fitting, geometry), key=lambda one: (len(one.name), one.name)
@@ -136,10 +139,15 @@ def _of_exact_sizes(fitting: list[ModelPreset], geometry: Geometry) -> list[Mode
     return exact or fitting
 
 
+def _kind(config: Mapping[str, Any]) -> str:
+    model_type = config.get("model_type")
+    return "no model_type in its config.json" if model_type is None else f"model_type {model_type}"
+
+
 def _on_model_type(config: Mapping[str, Any]) -> str:
     if config.get("model_type") in TEXT_ENCODERS:
         return "a text encoder needs no workspace: `vacc-gen presets config` prints its config"
-    return "its model_type is none that vacc-gen knows; `vacc-gen presets list` names the models"
+    return "no model that vacc-gen knows has this model_type; `vacc-gen presets list` names them"
 
 
 def _alike(preset: ModelPreset) -> tuple[object, ...]:

@@ -52,13 +52,13 @@ def footprint_line(one: Footprint, card: Card | None, cards: Sequence[Card] = ()
     A line has up to 80 columns, as long as no figure has more than three digits before the point.
     """
     weights, cache = binary_size(one.weights_bytes), binary_size(one.kv_cache_bytes)
-    words = f"weights {weights:>8}  KV cache {cache:>8}"
+    name, words = f"{one.precision.value:4}", f"weights {weights:>8}  KV cache {cache:>8}"
     if card is None:
         names = [known.name for known in cards if one.left_bytes(known) >= 0]
-        return f"{one.precision.value}  {words}  fits {', '.join(names) or 'no known card'}"
+        return f"{name}  {words}  fits {', '.join(names) or 'no known card'}"
     left = one.left_bytes(card)
     rest = f"left {binary_size(left)}" if left >= 0 else f"short {binary_size(-left)}"
-    return f"{one.precision.value}  {bar(one, card)}  {words}  {rest}"
+    return f"{name}  {bar(one, card)}  {words}  {rest}"
 
 
 def bar(one: Footprint, card: Card, width: int = BAR_WIDTH) -> str:

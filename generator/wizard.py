@@ -162,8 +162,12 @@ def _lengths(draft: Draft | None, least: int = 0) -> list[Option]:
 def _splits_oddly(draft: Draft | None) -> bool:
     """Whether the model shares KV heads among query heads, and tp does not divide them."""
     geometry, target = _planned(draft).plan.geometry, _planned(draft).decision.recipe.target
-    grouped = 1 < geometry.kv_heads < geometry.attention_heads
-    return grouped and geometry.kv_heads % target.tp != 0
+    shared = geometry.kv_heads < geometry.attention_heads
+    return shared and geometry.kv_heads % target.tp != 0
+
+
+def _is_multi_query(draft: Draft | None) -> bool:
+    return _planned(draft).plan.geometry.kv_heads == 1
 
 
 # --- calibration ---
@@ -331,10 +335,16 @@ QUESTIONS = (
     Question(
         name="align qkv",
         prompt="The KV heads cannot be split over the dies. Pad them?",
-        help="The compiler's `align_qkv`: grouped-query models may need it then.",
+        help="The compiler's `align_qkv`.",
+        advice=lambda draft: (
+            "Multi-query models are published without it."
+            if _is_multi_query(draft)
+            else "Grouped-query models may need it then."
+        ),
         kind="one",
         choose=lambda choices, answer: replace(choices, align_qkv=answer == "yes"),
-        default=lambda draft: "yes",
+        given=lambda choices: "yes" if choices.align_qkv else None,
+        default=lambda draft: "no" if _is_multi_query(draft) else "yes",
         options=lambda draft: [Option("yes", "align_qkv: true"), Option("no", "leave it out")],
         applies=_splits_oddly,
         shows_memory=True,

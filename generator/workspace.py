@@ -18,7 +18,7 @@ from vacc_gen.generator.emit.emitted import EmittedFile
 from vacc_gen.generator.environment import Lock, read_own_lock
 from vacc_gen.generator.manifest import MANIFEST_PATH, Manifest, read_manifest, text_hash
 from vacc_gen.generator.plan import Plan, make_plan
-from vacc_gen.schema.errors import CheckpointError, FindingsError, UnreadableError, UsageError
+from vacc_gen.schema.errors import FindingsError, UnreadableError, UsageError
 from vacc_gen.schema.recipe import RECIPE_FILE, Recipe
 
 
@@ -82,8 +82,7 @@ def read_model_config(checkpoint_path: Path) -> dict[str, Any] | None:
     """Read a checkpoint's config.json; None where there is none.
 
     Raises:
-        UnreadableError: it cannot be read.
-        CheckpointError: it is no JSON object.
+        UnreadableError: it cannot be read, or is no JSON object.
     """
     path = checkpoint_path / "config.json"
     try:
@@ -92,10 +91,10 @@ def read_model_config(checkpoint_path: Path) -> dict[str, Any] | None:
         return None
     except OSError as error:
         raise UnreadableError(f"cannot read {path}: {error.strerror}") from error
-    except ValueError as error:
-        raise CheckpointError(f"{path} is not JSON: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise UnreadableError(f"{path} is not valid JSON: {error}") from error
     if not isinstance(config, dict):
-        raise CheckpointError(f"{path} holds no JSON object")
+        raise UnreadableError(f"{path} is not a JSON object")
     return config
 
 

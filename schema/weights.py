@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vacc_gen.schema.errors import CheckpointError
+from vacc_gen.schema.errors import CheckpointError, UnreadableError
 
 MAX_HEADER_BYTES = 100_000_000
 """What safetensors itself accepts; a longer header is damage or an attack."""
@@ -88,6 +88,7 @@ def read_weight_folder(path: Path) -> WeightFolder:
     Raises:
         CheckpointError: no config.json; no safetensors; a shard that is missing, truncated or
             damaged; an index that disagrees with its shards.
+        UnreadableError: config.json or the index cannot be read, or is not a JSON object.
     """
     config = read_config(path)
     index = path / INDEX_FILE
@@ -99,10 +100,11 @@ def read_config(path: Path) -> dict[str, Any]:
     """Read `config.json` of the folder `path`.
 
     Raises:
-        CheckpointError: there is none, or it is not a JSON object.
+        CheckpointError: there is none.
+        UnreadableError: it cannot be read, or is not a JSON object.
     """
     file = path / CONFIG_FILE
-    if not file.is_file():
+    if not file.exists():
         raise CheckpointError(
             f"{path} has no config.json" if path.is_dir() else f"{path} is not a folder",
             "give the folder that holds config.json and the weights",
@@ -238,11 +240,11 @@ def _read_json_object(file: Path) -> dict[str, Any]:
     try:
         value = json.loads(file.read_bytes())
     except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{file} is not valid JSON: {error}") from error
+        raise UnreadableError(f"{file} is not valid JSON: {error}") from error
     except OSError as error:
-        raise CheckpointError(f"{file} cannot be read: {error.strerror}") from error
+        raise UnreadableError(f"cannot read {file}: {error.strerror}") from error
     if not isinstance(value, dict):
-        raise CheckpointError(f"{file} is not a JSON object")
+        raise UnreadableError(f"{file} is not a JSON object")
     return value
 
 

@@ -76,7 +76,9 @@ class Page:
         if not self.is_searched or not self.text:
             return self._options
         words = self.text.casefold().split()
-        return [option for option in self._options if _has_words(option, words)]
+        found = [option for option in self._options if _has_words(option, words)]
+        # A model that is only likened to the one that was meant comes after it.
+        return sorted(found, key=lambda option: not _holds(option.value, words))
 
     @property
     def value(self) -> str:
@@ -220,5 +222,8 @@ def _common_beginning(words: Sequence[str]) -> str:
 
 
 def _has_words(option: Option, words: Sequence[str]) -> bool:
-    text = f"{option.value} {option.note} {option.keywords}".casefold()
-    return all(word in text for word in words)
+    return _holds(f"{option.value} {option.note} {option.keywords}", words)
+
+
+def _holds(text: str, words: Sequence[str]) -> bool:
+    return all(word in text.casefold() for word in words)

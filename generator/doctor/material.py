@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from vacc_gen.generator.doctor.check import Check, State, problem_of
 from vacc_gen.generator.drift import State as FileState
-from vacc_gen.generator.environment import lock_of, missing_lock_reason
+from vacc_gen.generator.environment import lock_of, missing_lock_reason, pins_problem
 from vacc_gen.generator.figures import size_text
 from vacc_gen.generator.pipeline.calibrate import check_calibration
 from vacc_gen.generator.pipeline.preflight import TOKENIZER_FILES
@@ -48,13 +48,14 @@ def _lock(workspace: Workspace) -> Check:
     environment = workspace.plan.recipe.environment
     lock = lock_of(environment, workspace.own_lock)
     if lock is None:
-        return Check(
-            SECTION,
-            "lock",
-            State.PROBLEM,
-            f"none for these pins: {missing_lock_reason(environment)}",
-            f"vacc-gen lock {workspace.root}",
-        )
+        unlockable = pins_problem(environment)
+        if unlockable is not None and unlockable.kind == "source-only":
+            # Nothing is wrong with the workspace: no tool can pin by hash what is built here.
+            return Check(SECTION, "lock", State.WARNING, unlockable.message, unlockable.hint)
+        reason, hint = missing_lock_reason(environment), f"vacc-gen lock {workspace.root}"
+        if unlockable is not None:
+            hint = unlockable.hint
+        return Check(SECTION, "lock", State.PROBLEM, f"none for these pins: {reason}", hint)
     if lock.trial is not None and lock.trial.failed:
         return Check(
             SECTION, "lock", State.PROBLEM, f"failed its test: {_listed(lock.trial.failed)}"

@@ -11,7 +11,7 @@ from vacc_gen.generator.doctor.check import Check, State
 from vacc_gen.generator.environment import LOCK_PATH, Lock
 from vacc_gen.generator.pipeline.interpreter import ask
 from vacc_gen.generator.requirements import Requirements, locked_packages
-from vacc_gen.schema.compatibility import pin_problems
+from vacc_gen.schema.compatibility import Bound, pin_problems
 from vacc_gen.schema.pins import Pin, parse_pin, parse_version
 
 _SHOWN = 4
@@ -40,11 +40,12 @@ def compiler_environment(
     version, installed = str(answer.values["python"]), answer.values["packages"]
     yield _python(section, python, version, wanted)
     if wanted is not None:
-        hint = _install(wanted) if lock is None else None
-        for asked in wanted.asked:
-            check = _pin(section, parse_pin(asked.requirement), installed, hint)
-            yield check
-            hint = hint if check.state is State.OK else None
+        pins = [parse_pin(asked.requirement) for asked in wanted.asked]
+        amiss = [pin for pin in pins if not _answers(installed, pin)]
+        hint = _install(amiss, wanted.bounds, installed) if lock is None else None
+        for pin in pins:
+            first = hint if amiss and pin is amiss[0] else None
+            yield _pin(section, pin, installed, first)
         if lock is not None:
             yield _against_lock(section, lock, installed, root / LOCK_PATH)
     yield from _together(section, installed, version)
@@ -86,17 +87,22 @@ def _python(section: str, python: Path, version: str, wanted: Requirements | Non
 
 def _pin(section: str, pin: Pin, installed: Installed, hint: str | None) -> Check:
     version = installed.get(pin.name)
-    if version is not None and parse_version(version) in pin.versions:
+    if version is not None and _answers(installed, pin):
         return Check(section, pin.name, State.OK, version)
     message = f"{version or 'missing'}, wanted {pin}"
     return Check(section, pin.name, State.PROBLEM, message, hint)
 
 
-def _install(wanted: Requirements) -> str:
-    """Return a command for all that is wanted, within the bounds that make it run."""
-    pins = [asked.requirement for asked in wanted.asked]
-    bounds = [bound.requirement for bound in wanted.bounds]
-    return f"pip install {shlex.join([*pins, *bounds])}"
+def _answers(installed: Installed, pin: Pin) -> bool:
+    version = installed.get(pin.name)
+    return version is not None and parse_version(version) in pin.versions
+
+
+def _install(amiss: Sequence[Pin], bounds: Sequence[Bound], installed: Installed) -> str:
+    """Return a command for the pins that are amiss, within bounds that do not hold yet."""
+    limits = [parse_pin(bound.requirement) for bound in bounds]
+    wanted = [*amiss, *(limit for limit in limits if not _answers(installed, limit))]
+    return f"pip install {shlex.join(str(pin) for pin in wanted)}"
 
 
 def _against_lock(section: str, lock: Lock, installed: Installed, path: Path) -> Check:

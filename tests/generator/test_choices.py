@@ -171,8 +171,13 @@ def test_a_folder_without_a_config(here):
 def test_the_next_steps_begin_with_the_weights_where_they_lack(here):
     root, recipe = decide(model="falcon-7b", out="my w")
     steps = next_steps(root, recipe)
-    assert steps[0].startswith("'my w'/scripts/download.sh DIR")
-    assert steps[-1] == "vacc-gen build 'my w'"
+    assert [step.partition("    #")[0] for step in steps] == [
+        "edit 'my w'/vacc.yaml",
+        "vacc-gen generate 'my w'",
+        "vacc-gen fetch 'my w'",
+        "vacc-gen validate 'my w'",
+        "vacc-gen build 'my w'",
+    ]
     root, recipe = decide(checkpoint="weights")
     assert next_steps(root, recipe) == [
         "vacc-gen validate falcon-tiny",
@@ -182,4 +187,18 @@ def test_the_next_steps_begin_with_the_weights_where_they_lack(here):
 
 def test_the_next_steps_fetch_weights_that_are_not_there_yet(here):
     root, recipe = decide(model="falcon-7b", checkpoint="weights-to-be")
-    assert next_steps(root, recipe)[0].startswith("vacc-gen fetch falcon-7b ")
+    (fetch, _, _) = next_steps(root, recipe)
+    assert fetch == "vacc-gen fetch falcon-7b    # the weights, if you lack them"
+
+
+def test_the_next_steps_fetch_calibration_texts_that_are_not_there_yet(here):
+    choices = {"checkpoint": "weights", "calibration": "ceval:texts/ceval-exam.zip"}
+    root, recipe = decide(**choices)
+    fetch = "vacc-gen fetch falcon-tiny    # the calibration texts, if you lack them"
+    assert next_steps(root, recipe)[0] == fetch
+    Path("texts").mkdir()
+    Path("texts/ceval-exam.zip").touch()
+    assert len(next_steps(root, recipe)) == 2
+    both, recipe = decide(model="falcon-7b", checkpoint="later", calibration="c4:texts")
+    fetch = "vacc-gen fetch falcon-7b    # the weights and the calibration texts, if you lack them"
+    assert next_steps(both, recipe)[0] == fetch

@@ -70,6 +70,9 @@ def test_a_checkpoint_tells_the_model(here):
 def test_questions_are_asked_where_they_apply():
     tiny = walk(Interview(), model="falcon-tiny")
     assert {"align qkv", "texts"}.isdisjoint(tiny)
+    split = Interview()
+    assert "align qkv" in walk(split, model="falcon-tiny", tp="2")
+    assert not split.draft.decision.recipe.target.align_qkv  # multi-query, published without
     grouped = walk(Interview(), model="falcon-40b", tp="16", calibration="c4")
     assert {"align qkv", "texts"} <= set(grouped)
 
@@ -118,7 +121,7 @@ def test_going_back_to_the_start_and_no_further():
     steps = 0
     while interview.back():
         steps += 1
-    assert steps == len(QUESTIONS) - 2
+    assert steps == len(QUESTIONS) - 1
     assert interview.draft is None
     assert interview.answered == []
 

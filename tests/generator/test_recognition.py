@@ -158,7 +158,16 @@ def test_of_unknown_sizes_the_nearest_are_named():
     assert error.value.hint.startswith("nearest: Llama-2-7b-")
     with pytest.raises(CheckpointError) as error:
         recognize(Path("weights"), llama_config("Qwen2-7B", model_type="gpt_neox"))
-    assert "none that vacc-gen knows" in error.value.hint
+    assert error.value.message == "weights fits no preset: model_type gpt_neox"
+    assert "no model that vacc-gen knows has this model_type" in error.value.hint
+
+
+def test_a_config_that_lacks_a_size_is_named_with_its_model_type():
+    with pytest.raises(CheckpointError) as error:
+        recognize(Path("weights"), {"model_type": "llama", "hidden_size": 64})
+    assert error.value.message.startswith("weights (model_type llama): config.json: num_attention")
+    with pytest.raises(CheckpointError, match=r"no model_type in its config\.json"):
+        recognize(Path("weights"), {"hidden_size": 64})
 
 
 def test_where_the_preset_was_not_sure_the_checkpoint_wins(tmp_path):

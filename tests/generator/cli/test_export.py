@@ -122,3 +122,18 @@ def test_characters_of_several_tokens_come_whole():
     assert "".join(pieces) == text
     assert not any("\N{REPLACEMENT CHARACTER}" in piece for piece in pieces)
     assert len(pieces) > 4
+
+
+@pytest.mark.parametrize("content", ["{", "[1]", None])
+def test_a_config_that_cannot_be_read_is_the_same_to_new_and_export(tmp_path, content):
+    config = tmp_path / "weights" / "config.json"
+    config.parent.mkdir()
+    config.mkdir() if content is None else config.write_text(content)
+    makes, exports = (
+        vacc_gen("new", "--checkpoint", config.parent, "--out", tmp_path / "w"),
+        vacc_gen("export", config.parent, "--out", tmp_path / "out"),
+    )
+    assert makes.returncode == exports.returncode == 2
+    for done in (makes, exports):
+        assert "config.json" in done.stderr
+        assert "Traceback" not in done.stderr

@@ -1,5 +1,6 @@
 import pytest
 
+from vacc_gen.generator.choices import Choices
 from vacc_gen.generator.cli.page import Page, matching_paths
 from vacc_gen.generator.interview import Interview
 from vacc_gen.generator.wizard import FROM_CHECKPOINT
@@ -66,6 +67,22 @@ def test_search_takes_words_of_name_summary_and_repository():
     page.step(1)
     page.type("")
     assert len(page.rows) > 100
+
+
+def test_a_model_comes_before_those_that_are_likened_to_it():
+    page = Page(Interview())
+    page.type("Qwen2.5-VL-3B")
+    assert page.value == "Qwen2.5-VL-3B-Instruct"
+    assert [row.value for row in page.rows[1:]] == ["OCRFlux-3B"]
+
+
+def test_what_was_given_is_offered_though_the_list_lacks_it():
+    interview = Interview(Choices(environment="clip-py38"))
+    while interview.question.name != "environment":
+        interview.answer(interview.suggestion())
+    page = Page(interview)
+    assert page.value == page.rows[0].value == "clip-py38"
+    assert "qwen3_gptq-py310" not in {row.value for row in page.rows}
 
 
 def test_letters_seek_the_option_that_begins_so():

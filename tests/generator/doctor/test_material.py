@@ -46,6 +46,16 @@ def test_pins_without_a_lock_are_a_problem(tmp_path):
     assert checks(made)["lock"].message == "none for these pins: it lacks tiktoken"
 
 
+def test_pins_that_no_lock_can_hold_are_no_fault_of_the_workspace(tmp_path):
+    made = make_workspace(
+        tmp_path / "w", environment={"preset": "qwen3_gptq-py310", "python": "3.10"}
+    )
+    check = checks(made)["lock"]
+    assert check.state is State.WARNING
+    assert "gptqmodel==4.0.0 cannot be locked" in check.message
+    assert check.hint == "leave it out of the pins, and install it by hand beside them"
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [

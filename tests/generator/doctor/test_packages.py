@@ -76,6 +76,17 @@ def test_how_to_install_is_said_once_and_installs_what_runs(venv, tmp_path):
     assert {"torch==2.1.0", "transformers>=4.31.0", "transformers<4.52", "numpy<2"} < set(words)
 
 
+def test_what_is_there_already_is_not_installed_again(venv):
+    pins = {"protobuf": "3.20.3", "onnx": "1.14.0", "onnxsim": "0.4.35", "accelerate": "0.25.0"}
+    for name, version in (*pins.items(), ("torch", "2.1.0"), ("numpy", "1.26.4")):
+        venv.install(name, version)
+    venv.install("onnxruntime", "1.14.0")
+    wanted = requirements_of(Environment.model_validate({"python": PYTHON}))
+    checks = compiler_environment(venv.python, wanted, None)
+    (hint,) = [check.hint for check in checks if "pip install" in (check.hint or "")][:1]
+    assert hint == ("pip install onnxruntime==1.13.1 'transformers>=4.31.0' 'transformers<4.52'")
+
+
 def test_everything_as_locked_is_fine(venv):
     for name, package in locked_packages(FALCON.text, "it").items():
         if name not in ("numpy", "torch", "onnxruntime"):
