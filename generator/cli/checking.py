@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -135,6 +136,8 @@ def _refuse_unknown(selection: Selection, where: str | None) -> None:
 
 
 _KEYS = ("select", "extend-select", "ignore")
+_ENDLESS_KEY = re.compile(rb"^[\s\[]*(?:[\w\"'-]{1,99}\s?\.\s?){64}", re.MULTILINE)
+"""Readers of TOML take a time that grows with the square of a dotted key's parts."""
 _OF_PYPROJECT = "the nearest pyproject.toml says which rules run, in [tool.vacc-gen]"
 
 
@@ -163,14 +166,18 @@ def _parsed(text: bytes, where: str) -> dict[str, list[str]]:
     else:
         import tomli as tomllib
 
+    if _ENDLESS_KEY.search(text):
+        raise UnreadableError(f"{where} has a key of more than 64 parts", _OF_PYPROJECT)
     try:
         tools = tomllib.loads(text.decode("utf-8")).get("tool", {})
     except UnicodeDecodeError as error:
         raise UnreadableError(
             f"cannot read {where}: byte {error.start + 1} is not UTF-8", _OF_PYPROJECT
         ) from error
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        reason = str(error) or "too deeply nested"
+    except tomllib.TOMLDecodeError as error:
+        raise UnreadableError(f"{where} is not valid TOML: {error}", _OF_PYPROJECT) from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits
+        reason = "a value is beyond all bounds"
         raise UnreadableError(f"{where} is not valid TOML: {reason}", _OF_PYPROJECT) from error
     table = tools.get("vacc-gen", {}) if isinstance(tools, dict) else {}
     if not isinstance(table, dict):

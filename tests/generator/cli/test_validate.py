@@ -306,8 +306,10 @@ def test_a_wrong_table_is_refused(folder, table, message):
         (b"[tool.ruff]\n# caf\xe9\n", "byte 18 is not UTF-8"),
         ('[tool.vacc-gen]\nignore = ["VG6"]\n'.encode("utf-16"), "byte 1 is not UTF-8"),
         (b"a = " + b"[" * 100_000, "is not valid TOML: "),
+        (b"a = " + b"9" * 5_000, "is not valid TOML: "),
+        (b".".join([b"a"] * 50_000) + b" = 1", "has a key of more than 64 parts"),
     ],
-    ids=["cut", "of-another-tool", "latin-1", "utf-16", "nested"],
+    ids=["cut", "of-another-tool", "latin-1", "utf-16", "nested", "digits", "dotted"],
 )
 def test_an_unreadable_pyproject_is_one_error(folder, content, message):
     (folder / "pyproject.toml").write_bytes(content)
