@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from vacc_gen.schema import sources, structure
 from vacc_gen.schema.diagnostics import Diagnostic
@@ -131,10 +131,10 @@ def check_subject(subject: Subject, selection: Selection = DEFAULT) -> list[Diag
         if document.complete and not _of_a_newer_version(subject):
             found = structure.check(document, packaged_schema(subject.kind))
     told = _recovered(subject, found, selection)
-    if told is not None:
-        beyond = told
-    else:
+    if told is None:
         subject.add_problems(found)
+    else:
+        beyond = told.beyond
     subject.add_problems(document.problems)
     if document.root is None and document.complete and told is None:
         subject.add_problems([Problem("no-content", START, {})])
@@ -145,7 +145,7 @@ def check_subject(subject: Subject, selection: Selection = DEFAULT) -> list[Diag
         as_diagnostic(rule, finding, document.path)
         for scope in scopes
         for rule in _chosen(scope, selection)
-        if _concerns(rule, subject, told is None)
+        if _concerns(rule, subject, told is None or not told.elsewhere)
         for finding in rule.check(subject)
     ]
     return sorted(
@@ -231,9 +231,14 @@ def _concerns(rule: Rule, subject: Subject, as_it_is: bool) -> bool:
     return any(kind in subject.problems for kind in rule.problems)
 
 
-def _recovered(
-    subject: Subject, found: list[Problem], selection: Selection
-) -> list[Diagnostic] | None:
+class _Recovered(NamedTuple):
+    """What is wrong beyond the mistake that made a text unreadable, or odd throughout."""
+
+    beyond: list[Diagnostic]
+    elsewhere: bool  # whether another text was checked, in which that is put right
+
+
+def _recovered(subject: Subject, found: list[Problem], selection: Selection) -> _Recovered | None:
     """Return what is wrong with a text apart from what makes it unreadable or odd throughout.
 
     That itself takes the place of the document's problems. None where there is nothing of the kind.
@@ -249,9 +254,10 @@ def _recovered(
     if repaired is None:
         return None
     if repaired.text is None:
-        return []
+        return _Recovered([], elsewhere=False)
     beyond = check_text(repaired.text, document.path, subject.known, selection)
-    return [one for one in repaired.moved(beyond, document) if one.line not in repaired.changed]
+    moved = repaired.moved(beyond, document)
+    return _Recovered([one for one in moved if one.line not in repaired.changed], elsewhere=True)
 
 
 def _of_a_newer_version(subject: Subject) -> bool:

@@ -160,7 +160,7 @@ def suggest(unknown: UnknownKey, places: Places, missing: set[Steps]) -> Suggest
         *_renamings(unknown, places),
         *_movings(unknown, places, missing),
         *_free_movings(unknown, places),
-    ]
+    ] or [*_fillings(unknown, places, missing)]
     return min(options, key=lambda option: option[0])[1] if options else None
 
 
@@ -183,6 +183,15 @@ def _renamings(unknown: UnknownKey, places: Places) -> Iterator[tuple[tuple[int,
         if unknown.key.lower() in aliases and key not in present:
             ill = not fits(unknown.entry.node, schema, places.root)
             yield (4 if ill else 1, 0), Suggestion(key, unknown.steps, schema, False)
+
+
+def _fillings(
+    unknown: UnknownKey, places: Places, missing: set[Steps]
+) -> Iterator[tuple[tuple[int, ...], Suggestion]]:
+    """Yield the keys that the section lacks and that take the value; the last resort."""
+    for key, schema in unknown.schema["properties"].items():
+        if (*unknown.steps, key) in missing and fits(unknown.entry.node, schema, places.root):
+            yield (0,), Suggestion(key, unknown.steps, schema, False)
 
 
 def _movings(

@@ -389,9 +389,7 @@ class _Search:
     def _cut_off(self) -> list[Problem] | None:
         """Return what there is to tell if the file ends too early; None where it does not."""
         torn = bool(self.document.text) and not self.document.text.endswith(("\n", "\r"))
-        kept = [*self.lines]
-        while kept and not kept[-1].strip():
-            kept.pop()
+        kept = _filled(self.lines)
         last = len(kept)
         for _ in range(REACH_LINES if torn else 1):
             if not kept:
@@ -400,7 +398,7 @@ class _Search:
             unreadable, _, _, found = self._read(text)
             if not unreadable:
                 break
-            kept.pop()
+            kept = _filled(kept[:-1])
         else:
             return None
         document = load(text)
@@ -416,6 +414,14 @@ class _Search:
         span = _line_span(self.document, self.numbers[last - 1])
         facts = {"missing": [(one["key"], one["parent"]) for one in missing]}
         return [*others, Problem("cut-off", span, facts)]
+
+
+def _filled(lines: list[str]) -> list[str]:
+    """Return lines without the empty ones at their end."""
+    end = len(lines)
+    while end and not lines[end - 1].strip():
+        end -= 1
+    return lines[:end]
 
 
 def _is_at_the_end(problem: Problem, document: Document, last: int) -> bool:

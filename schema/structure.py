@@ -149,7 +149,7 @@ class _Walker(Walk):
             for key, entry in node.value.items():
                 ref = refs.get(entry.node.value) if isinstance(entry.node.value, str) else None
                 variant = self.resolve({"$ref": ref}) if ref else {"properties": {key: {}}}
-                if key not in variant["properties"]:
+                if key not in variant["properties"] and not entry.refused:
                     self.unknown.append(UnknownKey(key, entry, node, steps, variant))
                     others = {k: e for k, e in node.value.items() if k != key}
                     others[name] = entry
@@ -197,6 +197,8 @@ class _Walker(Walk):
             )
             if suggestion is not None:
                 self._graft(unknown, suggestion)
+            else:
+                unknown.mapping.partial = True  # who knows what it was meant to be
 
     def _graft(self, unknown: UnknownKey, suggestion: Suggestion) -> None:
         """Hang the value where it was meant to be; that something is missing there is told."""

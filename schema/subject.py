@@ -114,18 +114,22 @@ class Subject:
         return None if node is None else node.plain()
 
     def has(self, *steps: str | int) -> bool:
-        """Whether something stands at a path, right or wrong, or may be meant to stand there.
+        """Whether something stands at a path, right or wrong."""
+        return self.document.node(*steps) is not None
 
-        What is absent from a mapping that could not be read as a whole is not called absent.
+    def lacks(self, *steps: str | int) -> bool:
+        """Whether surely nothing stands at a path, nor was meant to.
+
+        What is absent from a mapping that could not be read as a whole may be meant to be there.
         """
         node = self.document.root
         for step in steps:
             if node is None:
-                return False
-            if node.rejected or node.partial:
                 return True
+            if node.rejected or node.partial:
+                return False
             node = Document.below(node, step)
-        return node is not None
+        return node is None
 
     def is_sound(self, *steps: str | int) -> bool:
         """Whether reading and the structural check found nothing wrong at a path or below it."""

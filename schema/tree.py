@@ -49,13 +49,13 @@ class Node:
         return self.value
 
     def holds_rejected(self) -> bool:
-        """Whether this value or one below it is told as wrong."""
+        """Whether this value or one below it is told as wrong, or could not be read as a whole."""
         below: Iterable[Node] = ()
         if isinstance(self.value, dict):
             below = (entry.node for entry in self.value.values())
         elif isinstance(self.value, list):
             below = self.value
-        return self.rejected or any(node.holds_rejected() for node in below)
+        return self.rejected or self.partial or any(node.holds_rejected() for node in below)
 
 
 class Entry(NamedTuple):

@@ -183,6 +183,9 @@ class Walk:
                 self.walk(item, item_schema, (*steps, index))
 
     def _mapping(self, node: Node, schema: Schema, steps: Steps) -> None:
+        if not node.value and steps and not node.partial and self._required(node, schema):
+            self.issue("null", steps, node, expected=["object"], section=True)
+            return
         properties: Schema = schema.get("properties", {})
         additional = schema.get("additionalProperties")
         for key, entry in node.value.items():

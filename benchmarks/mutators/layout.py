@@ -158,7 +158,8 @@ def file_cut_off(rng: random.Random, document: Document) -> Mutant | None:
     if not text.strip():
         return None
     number = text.rstrip().count("\n") + 1
-    return Mutant(text, frozenset({number}), what=repr(text[-20:]))
+    between = {1} if text.endswith("\n") else set()  # then a section is missing, and no more
+    return Mutant(text, frozenset({number} | between), what=repr(text[-20:]))
 
 
 def _ops(document: Document) -> Iterator[tuple[Path, Node]]:

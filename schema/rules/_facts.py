@@ -31,6 +31,11 @@ def is_huggingface(subject: Subject) -> bool:
     return said or subject.has("frontend", "model_kwargs")
 
 
+def may_be_huggingface(subject: Subject) -> bool:
+    """Whether it is one, or cannot be told, `frontend` being wrong already."""
+    return is_huggingface(subject) or not subject.lacks("frontend", "model_kwargs")
+
+
 def is_vision(subject: Subject) -> bool:
     """Whether the config builds the vision tower of a vision-language model, or may mean to."""
     steps = ("frontend", "model_kwargs", "build_visual")

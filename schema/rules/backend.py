@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from vacc_gen.schema import edits
 from vacc_gen.schema.diagnostics import Severity
 from vacc_gen.schema.rules import rule
-from vacc_gen.schema.rules._facts import is_huggingface
+from vacc_gen.schema.rules._facts import is_huggingface, may_be_huggingface
 from vacc_gen.schema.subject import Finding, Subject
 
 
@@ -33,7 +33,7 @@ def int8_without_data(subject: Subject) -> Iterator[Finding]:
     misplaced = [problem.facts["key"] for problem in subject.problems.get("misplaced-section", ())]
     if "quantize" in misplaced or "dataset" in misplaced:
         return  # VG107
-    if not subject.has("dataset") and not subject.has("frontend", "quantize"):
+    if subject.lacks("dataset") and subject.lacks("frontend", "quantize"):
         wanted = "`frontend.quantize`" if is_huggingface(subject) else "a `dataset`"
         yield Finding(
             subject.span("backend", "dtype"),
@@ -66,7 +66,7 @@ def gptq_without_dataset(subject: Subject) -> Iterator[Finding]:
           seqlen: 512
     """
     gptq = subject.get("frontend", "quantize", "type") == "w8a16_gptq"
-    if gptq and not subject.has("dataset"):
+    if gptq and subject.lacks("dataset"):
         yield Finding(
             subject.span("frontend", "quantize", "type"),
             "GPTQ without `dataset`: which data will it use?",
@@ -123,9 +123,9 @@ def no_calibrate_mode(subject: Subject) -> Iterator[Finding]:
             suffix: jpg
             get_data_num: 50
     """
-    if subject.get("backend", "dtype") != "int8" or is_huggingface(subject):
+    if subject.get("backend", "dtype") != "int8" or may_be_huggingface(subject):
         return
-    if subject.has("backend", "quantize", "calibrate_mode") or not subject.has("dataset"):
+    if not subject.lacks("backend", "quantize", "calibrate_mode") or subject.lacks("dataset"):
         return
     where = ("backend", "quantize") if subject.has("backend", "quantize") else ("backend", "dtype")
     section = subject.node(*where)
@@ -158,7 +158,7 @@ def data_type(subject: Subject) -> Iterator[Finding]:
     dtype, written = subject.get("backend", "dtype"), subject.get("backend", "compile", "data_type")
     if dtype is None or written is None:
         return
-    right = 2 if dtype == "int8" and not is_huggingface(subject) else 0
+    right = 2 if dtype == "int8" and not may_be_huggingface(subject) else 0
     if written != right:
         span = subject.span("backend", "compile", "data_type")
         yield Finding(

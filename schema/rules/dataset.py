@@ -41,7 +41,7 @@ def truncated_dataset(subject: Subject) -> Iterator[Finding]:
         return
     texts = subject.get("dataset", "type") == "huggingface"
     needed = ("path", "name") if texts else ("path", "sampler")
-    missing = [key for key in needed if key not in section.value]
+    missing = [key for key in needed if subject.lacks("dataset", key)]
     if missing:
         is_are = "is" if len(missing) == 1 else "are"
         yield Finding(
@@ -69,7 +69,7 @@ def unread_dataset(subject: Subject) -> Iterator[Finding]:
           dtype: fp16
     """
     fp16 = subject.get("backend", "dtype") == "fp16" and is_huggingface(subject)
-    if fp16 and subject.has("dataset") and not subject.has("frontend", "quantize"):
+    if fp16 and subject.has("dataset") and subject.lacks("frontend", "quantize"):
         yield Finding(
             subject.key_span("dataset"),
             "an fp16 build of a language model reads no `dataset`",

@@ -35,7 +35,7 @@ def kv_heads(subject: Subject) -> Iterator[Finding]:
     if not tp or lengths_of(subject) is None or subject.geometry is None:
         return
     heads = subject.geometry.get("kv_heads")
-    if heads and heads % tp and not subject.has("frontend", "model_kwargs", "align_qkv"):
+    if heads and heads % tp and subject.lacks("frontend", "model_kwargs", "align_qkv"):
         section = subject.node("frontend", "model_kwargs")
         plural = "" if heads == 1 else "s"
         yield Finding(

@@ -76,7 +76,7 @@ def tp_in_name(subject: Subject) -> Iterator[Finding]:
     span = name_span(subject, said) if said else None
     if said is None or span is None:
         return
-    if tp is None and not subject.has("frontend", "model_kwargs", "tp"):
+    if tp is None and subject.lacks("frontend", "model_kwargs", "tp"):
         section = ("frontend", "model_kwargs") if subject.has("frontend", "model_kwargs") else ()
         node = subject.document.node(*section) if section else None
         yield Finding(
@@ -161,7 +161,7 @@ def kv8_in_name(subject: Subject) -> Iterator[Finding]:
     if subject.has("frontend", "quantize", "type") and quantize is None:
         return
     said = "kv8" in words(name)
-    if not quantize and not subject.has("dataset") and subject.get("backend", "dtype") == "int8":
+    if not quantize and subject.lacks("dataset") and subject.get("backend", "dtype") == "int8":
         return  # VG401
     if said and quantize != "w16kv8":
         what = f"is {quantize}" if quantize else "is absent"

@@ -153,7 +153,7 @@ def adaptive_side(subject: Subject) -> Iterator[Finding]:
             yield Finding(
                 span, f"both sides are given, {size}, and `adaptive_side` too", "write -1 for one"
             )
-        elif -1 in size and not subject.has(*_OPS, index, "adaptive_side"):
+        elif -1 in size and subject.lacks(*_OPS, index, "adaptive_side"):
             yield Finding(
                 span, "-1 without `adaptive_side`", "say `adaptive_side: long`, or give both sides"
             )

@@ -149,11 +149,11 @@ def implied_type(subject: Subject) -> Iterator[Finding]:
     if frontend is None:
         return
     kind = subject.get("frontend", "type") or _implied_type(subject)
-    if not subject.has("frontend", "type") and kind:
+    if subject.lacks("frontend", "type") and kind:
         yield _implied(subject, ("frontend",), "type", kind)
-    if not subject.has("frontend", "dtype") and kind not in ("huggingface", None):
+    if subject.lacks("frontend", "dtype") and kind not in ("huggingface", None):
         yield _implied(subject, ("frontend",), "dtype", "fp32")
-    if subject.has("dataset") and not subject.has("dataset", "type"):
+    if subject.has("dataset") and subject.lacks("dataset", "type"):
         yield _implied(subject, ("dataset",), "type", "tvm")
 
 
