@@ -23,7 +23,7 @@ from vacc_gen.schema.migration import RECIPE_VERSION
 from vacc_gen.schema.model import NAME_PATTERN, Model, geometry_from_config
 from vacc_gen.schema.precision import Precision
 from vacc_gen.schema.preset import ModelPreset, VisionTower
-from vacc_gen.schema.recipe import Recipe
+from vacc_gen.schema.recipe import RECIPE_FILE, Recipe
 from vacc_gen.schema.target import LENGTH_STEP_TOKENS, Target
 
 
@@ -198,7 +198,8 @@ def next_steps(root: Path, recipe: Recipe) -> list[str]:
     folder = shlex.quote(str(root))
     steps = []
     if is_placeholder(recipe.model.checkpoint):
-        steps.append(f"edit {folder}/vacc.yaml    # model.checkpoint: the weight folder")
+        recipe_path = shlex.quote(str(root / RECIPE_FILE))
+        steps.append(f"edit {recipe_path}    # model.checkpoint: the weight folder")
         steps.append(f"vacc-gen generate {folder}")
     missing = [
         *(["the weights"] if _lacks_weights(root, recipe) else []),
@@ -262,11 +263,13 @@ def _unseen(preset: ModelPreset) -> tuple[ModelPreset, tuple[str, ...]]:
             f"{preset.name} stands for models of any size",
             hint="--checkpoint names the weight folder, whose config.json says the sizes",
         )
-    source = preset.geometry_source
-    if source.verified:
+    if preset.geometry_source.verified:
         return preset, ()
-    doubt = f"the sizes of {preset.name} are not verified ({source.source})"
-    return preset, (f"{doubt}; the checkpoint's config.json will win",)
+    note = (
+        f"the sizes of {preset.name} are not verified (`vacc-gen presets show {preset.name}` says "
+        "where they are from); the checkpoint's config.json will win"
+    )
+    return preset, (note,)
 
 
 def _on_tower(tower: VisionTower) -> str:

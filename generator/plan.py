@@ -112,8 +112,8 @@ def check_architecture(preset: ModelPreset, model_config: Mapping[str, Any]) -> 
     model_type = model_config.get("model_type")
     if model_type not in preset.model_types:
         raise CheckpointError(
-            f"config.json: model_type is {model_type!r}, which is no {preset.family} model "
-            f"({', '.join(preset.model_types)})",
+            f"config.json: model_type is {model_type!r}; that of {preset.name} is "
+            f"{' or '.join(preset.model_types)}",
             hint="choose the preset of that model; `vacc-gen presets list` names them",
         )
 

@@ -137,7 +137,8 @@ def _number(answer: str) -> int:
     try:
         return int(answer)
     except ValueError:
-        raise UsageError(f"{answer!r} is not a whole number" if answer else "a number") from None
+        said = f"{answer!r} is not a whole number" if answer else "how many? A whole number"
+        raise UsageError(said) from None
 
 
 def _choose_prefill(choices: Choices, answer: str) -> Choices:

@@ -12,6 +12,13 @@ def clip(text: str, cells: int) -> str:
     return f"{_head(text, cells - 3)}..."
 
 
+def clip_start(text: str, cells: int) -> str:
+    """Return the end of text, in at most so many cells; three dots stand for what comes before."""
+    if get_cwidth(text) <= cells:
+        return text
+    return f"...{_head(text[::-1], cells - 3)[::-1]}"
+
+
 def pad(text: str, cells: int) -> str:
     """Return text with blanks up to so many cells."""
     return text + " " * (cells - get_cwidth(text))

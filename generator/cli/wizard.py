@@ -26,13 +26,16 @@ from prompt_toolkit.layout import (
 from prompt_toolkit.styles import Style
 from prompt_toolkit.utils import get_cwidth
 
-from vacc_gen.generator.cli.cells import clip, pad, wrap
+from vacc_gen.generator.cli.cells import clip, clip_start, pad, wrap
 from vacc_gen.generator.cli.page import Page
 from vacc_gen.generator.draft import Draft
 from vacc_gen.generator.interview import Interview
 from vacc_gen.generator.target_view import plan_target, target_lines
 
 NAME_COLUMNS = 14
+PROMPT_COLUMNS = 2
+NOTE_COLUMNS = 22
+"""What `has a config.json` and the cursor take beside a path."""
 KEY_WAIT_SECONDS = 0.05
 """How long a lone Escape waits for the rest of an arrow key's sequence."""
 
@@ -100,6 +103,8 @@ class _Wizard:
 
     def _typed(self, field: Buffer) -> None:
         self._offered = None
+        if get_cwidth(field.text) < _columns() - PROMPT_COLUMNS:
+            self._field_window.horizontal_scroll = 0  # a longer text that stood there left its own
         if self._page:
             self._page.type(field.text)
 
@@ -114,7 +119,8 @@ class _Wizard:
             ),
             height=lambda: _height(len(self._answer_lines()), 0),
         )
-        field = VSplit([Window(FormattedTextControl("> "), width=2, height=1), self._field_window])
+        mark = Window(FormattedTextControl("> "), width=PROMPT_COLUMNS, height=1)
+        field = VSplit([mark, self._field_window])
         rows = Window(self._list_control, height=self._list_height)
         return Layout(
             HSplit(
@@ -159,13 +165,17 @@ class _Wizard:
             return []
         lines: list[StyleAndTextTuples] = []
         rows = self._page.rows
-        width = min(max((get_cwidth(row.value) for row in rows), default=0), _columns() // 2)
+        are_paths = self._page.question.kind in ("file", "folder")
+        kept, room = (
+            (clip_start, _columns() - NOTE_COLUMNS) if are_paths else (clip, _columns() // 2)
+        )
+        width = min(max((get_cwidth(row.value) for row in rows), default=0), room)
         for index, row in enumerate(rows):
             here = index == self._page.cursor
             mark = ">" if here else " "
             if self._page.question.kind == "several":
                 mark += " [x]" if row.value in self._page.taken else " [ ]"
-            value = pad(clip(row.value, width), width)
+            value = pad(kept(row.value, width), width)
             style = "class:current" if here else ""
             note = clip(row.note, _columns() - width - len(mark) - 3)
             lines.append([(style, f"{mark} {value}"), ("class:note", f"  {note}")])
@@ -295,20 +305,19 @@ def summary(draft: Draft) -> list[tuple[str, str]]:
     """Return what would be made, in lines with a name."""
     recipe, plan = draft.decision.recipe, draft.plan
     target = recipe.target
-    served = [
+    split = [
         *([target.card] if target.card else []),
         f"tp {target.tp}",
-        f"{target.prefill} tokens of prompt",
-        f"{target.total} in all",
-        f"for {target.optimize_for}",
         *(["align_qkv"] if target.align_qkv else []),
+        f"for {target.optimize_for}",
     ]
     files = draft.workspace.files()
     lines = [
         ("model", f"{plan.preset.name}: {plan.preset.summary}"),
         ("checkpoint", recipe.model.checkpoint),
         ("precisions", ", ".join(precision.value for precision in recipe.precisions)),
-        ("target", ", ".join(served)),
+        ("target", ", ".join(split)),
+        ("lengths", f"{target.prefill} tokens of prompt, {target.total} with the answer"),
         ("environment", recipe.environment.preset),
         ("folder", f"{draft.decision.root}: {len(files) + 1} files"),
     ]

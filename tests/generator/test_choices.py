@@ -172,7 +172,7 @@ def test_the_next_steps_begin_with_the_weights_where_they_lack(here):
     root, recipe = decide(model="falcon-7b", out="my w")
     steps = next_steps(root, recipe)
     assert [step.partition("    #")[0] for step in steps] == [
-        "edit 'my w'/vacc.yaml",
+        "edit 'my w/vacc.yaml'",
         "vacc-gen generate 'my w'",
         "vacc-gen fetch 'my w'",
         "vacc-gen validate 'my w'",

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prompt_toolkit.utils import get_cwidth
 
-from vacc_gen.generator.cli.cells import clip, pad, wrap
+from vacc_gen.generator.cli.cells import clip, clip_start, pad, wrap
 
 TEXTS = st.text(st.sampled_from("ab 模型，é"), max_size=60)
 WIDTHS = st.integers(4, 30)
@@ -21,6 +21,13 @@ def test_clipped_text_fits(text, cells):
     clipped = clip(text, cells)
     assert get_cwidth(clipped) <= cells
     assert clipped == text or (clipped.endswith("...") and text.startswith(clipped[:-3]))
+
+
+@given(TEXTS, WIDTHS)
+def test_of_a_path_the_end_is_kept(text, cells):
+    clipped = clip_start(text, cells)
+    assert get_cwidth(clipped) <= cells
+    assert clipped == text or (clipped.startswith("...") and text.endswith(clipped[3:]))
 
 
 @pytest.mark.parametrize(

@@ -372,6 +372,19 @@ def test_a_pasted_path_may_end_with_its_line(wizard, tmp_path):
     assert wizard.exit_code() == 130
 
 
+def test_a_field_shows_what_it_holds_after_something_longer(wizard, tmp_path):
+    (tmp_path / "长长的中文文件夹名称用来测试宽字符").mkdir()
+    wizard = wizard()
+    go_on(wizard, "Which model?")
+    wizard.wait_for("Where are its weights?")
+    wizard.send("x" * 150)
+    wizard.wait_for("> xxx")
+    wizard.send(CTRL_U + "长长的中文文件夹名称用来测试宽字符")
+    wizard.wait_for("> 长长的中文文件夹名称用来测试宽字符")
+    wizard.send(CTRL_C)
+    assert wizard.exit_code() == 130
+
+
 @pytest.mark.parametrize("environment", [{"TERM": "dumb"}])
 def test_a_terminal_that_cannot_draw_is_told_the_options(wizard, environment):
     wizard = wizard(**environment)
