@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -94,6 +93,8 @@ MANIFEST = ".vacc-gen/manifest.json"
 
 def text_hash(text: str) -> str:
     """Return the sha256 of a text in UTF-8, whatever ends its lines."""
+    import hashlib
+
     plain = text.replace("\r\n", "\n").replace("\r", "\n")
     return hashlib.sha256(plain.encode("utf-8", errors="surrogateescape")).hexdigest()
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from vacc_gen.schema import edits
-from vacc_gen.schema.conversion import of_shape
 from vacc_gen.schema.diagnostics import Severity
 from vacc_gen.schema.document import Node
 from vacc_gen.schema.rules import rule
@@ -144,6 +143,8 @@ def language_model_shape(subject: Subject) -> Iterator[Finding]:
         return
     values, written = node.plain(), subject.document.text[node.span.start : node.span.end]
     hint, fix = "write [[prefill], [total]], or [[length], []] for an encoder", None
+    from vacc_gen.schema.conversion import of_shape
+
     meant = of_shape(written, values, language_model=True)
     if meant is not None and not any(size in (0, 1) for size in values):
         hint = f"write {meant.text}: {meant.why}"

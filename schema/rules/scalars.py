@@ -19,6 +19,15 @@ _ODD = re.compile(
     "|(?P<hidden>[\u00a0\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff])"
     "|(?P<quote>[\u2018-\u201f\u00ab\u00bb\uff02\uff07])"
 )
+_MAY_BE_ODD = re.compile(
+    "[\x7f-\xa0\xad\u1680\u2000-\u200f\u2018-\u202f\u205f-\u206f\u3000\ufeff\u00ab\u00bb\uff02\uff07]"
+    r"""|\\|[|>][-+\d]*\s*(?:\#.*)?$|["']\s|\s["']\s*(?:$|[,\]}\#])""",
+    re.MULTILINE,
+)
+"""What a text has where one of its values can have an odd character: most texts have none."""
+_MAY_BE_BASED = re.compile(r"(?<![\w./])0[0-7bx_]|\d:[0-5]")
+"""The same for numbers in another base."""
+
 _PLAIN_QUOTES = str.maketrans(
     "\u2018\u2019\u201a\u201b\u201c\u201d\u201e\u201f\uff02\uff07", "''''\"\"\"\"\"'"
 )
@@ -54,6 +63,8 @@ def odd_character(subject: Subject) -> Iterator[Finding]:
     Good:
         name: falcon-7b
     """
+    if not _MAY_BE_ODD.search(subject.document.text):
+        return
     told = {problem.span.line for problem in subject.problems.get("slip", ())}
     for where, node in _all_scalars(subject):
         value = node.value
@@ -92,12 +103,8 @@ def _odd_finding(subject: Subject, where: str, node: Node, odd: re.Match[str]) -
     return Finding(node.span, message, hint, fix, Severity.WARNING)
 
 
-_THOUSANDS = re.compile(r"\d,$")
-_BASES = (
-    (re.compile(r"[-+]?0b"), "binary"),
-    (re.compile(r"[-+]?0x"), "hexadecimal"),
-    (re.compile(r"[-+]?0[0-7_]+$"), "octal"),
-    (re.compile(r"[-+]?[0-9_]+:"), "sexagesimal, minutes and seconds"),
+_BASE = re.compile(
+    r"[-+]?(?:(?P<binary>0b)|(?P<hexadecimal>0x)|(?P<octal>0[0-7_]+$)|(?P<sexagesimal>[0-9_]+:))"
 )
 
 
@@ -114,16 +121,19 @@ def number_base(subject: Subject) -> Iterator[Finding]:
           path: ./vacc_deploy
           workers: 10
     """
+    if not _MAY_BE_BASED.search(subject.document.text):
+        return
     for where, node in _all_scalars(subject):
         if type(node.value) not in (int, float):
             continue
         written = subject.document.text[node.span.start : node.span.end]
         before = subject.document.text[max(0, node.span.start - 2) : node.span.start]
-        if is_huggingface(subject) and _THOUSANDS.search(before):
+        if is_huggingface(subject) and re.fullmatch(r"\d,", before):
             continue  # [1,024]: the shape is told (VG103, VG304)
-        base = next((name for start, name in _BASES if start.match(written)), None)
-        if base is None:
+        found = _BASE.match(written)
+        if found is None:
             continue
+        base = found.lastgroup
         as_seen = written.lstrip("+0") if base == "octal" else ""
         other = f", or {as_seen} if that is meant" if as_seen.isdigit() else ""
         yield Finding(

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from vacc_gen.schema import conversion, edits
+from vacc_gen.schema import edits
 from vacc_gen.schema.diagnostics import Severity
 from vacc_gen.schema.document import Problem, load
 from vacc_gen.schema.rules import rule
-from vacc_gen.schema.rules._conversions import conversion as conversion_of
 from vacc_gen.schema.rules._facts import is_huggingface, is_vision
 from vacc_gen.schema.rules._wording import NAMES, as_written, dotted, kind_of, plain
 from vacc_gen.schema.subject import Finding, Subject
 from vacc_gen.schema.walk import is_type
+
+if TYPE_CHECKING:
+    from vacc_gen.schema.conversion import Meant
 
 
 @rule(
@@ -66,7 +68,9 @@ def _shape_finding(subject: Subject, problem: Problem) -> Finding | None:
         return None
     written, values = subject.document.text[node.span.start : node.span.end], node.plain()
     language = is_huggingface(subject) and not is_vision(subject) and steps[2] == "input_ids"
-    meant = conversion.of_shape(written, values, language)
+    from vacc_gen.schema.conversion import of_shape
+
+    meant = of_shape(written, values, language)
     if meant is None:
         if not language or isinstance(values, str) or len(steps) > _IN_BRACKETS:
             return None
@@ -76,7 +80,7 @@ def _shape_finding(subject: Subject, problem: Problem) -> Finding | None:
     return Finding(problem.span, _type_message(problem), _hint(meant), fix)
 
 
-def _hint(meant: conversion.Meant) -> str:
+def _hint(meant: Meant) -> str:
     if not meant.safe:
         return f"did you mean `{meant.text}`?"
     return f"write {meant.text}" + (f": {meant.why}" if meant.why else "")
@@ -98,7 +102,9 @@ def _type_finding(subject: Subject, problem: Problem) -> Finding:
     span, message = problem.span, _type_message(problem)
     if isinstance(value, list):
         if "object" in expected:
-            return Finding(span, message, *conversion_of(subject, problem, expected, value))
+            from vacc_gen.schema.rules._conversions import conversion
+
+            return Finding(span, message, *conversion(subject, problem, expected, value))
         value = [item.plain() for item in value]
     written = subject.document.text[span.start : span.end]
     quoted = load(value) if isinstance(value, str) and written[:1] in "\"'" else None
@@ -108,8 +114,10 @@ def _type_finding(subject: Subject, problem: Problem) -> Finding:
                 return Finding(
                     span, message, f"write {value} without quotes", edits.replace(span, value)
                 )
+    from vacc_gen.schema.conversion import of_value
+
     schema = problem.facts.get("schema") or {}
-    meant = conversion.of_value(value, expected, schema)
+    meant = of_value(value, expected, schema)
     if meant is not None and written in schema.get("enum", ()):
         meant = None  # 3.10, which is 3.1 to YAML
     if meant is not None and "\n" not in written:
@@ -142,11 +150,13 @@ def unknown_value(subject: Subject) -> Iterator[Finding]:
         backend:
           dtype: fp16
     """
+    from vacc_gen.schema.conversion import of_word
+
     for problem in subject.problems["not-allowed"]:
         value, allowed = problem.facts["value"], problem.facts["allowed"]
         where = dotted(problem.facts["steps"])
         words = [option for option in allowed if isinstance(option, str)]
-        meant = conversion.of_word(value, words) if isinstance(value, str) else None
+        meant = of_word(value, words) if isinstance(value, str) else None
         one_of = ", ".join(plain(option) for option in allowed)
         listed = f"one of {one_of}" if len(allowed) > 1 else f"it is always {one_of}"
         hint, fix = listed, None
