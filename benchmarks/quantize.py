@@ -61,8 +61,9 @@ def compare_rtn(options: argparse.Namespace) -> None:
     """Run both in turn and print the least of each."""
     kinds = {"bare read + round + write": "bare", "export int8": "rtn"}
     taken = {name: [] for name in kinds}
-    for _ in range(options.runs):
-        for name, kind in kinds.items():
+    for round_number in range(options.runs):
+        # In turn also as to which comes first: a file that was just removed leaves memory behind.
+        for name, kind in list(kinds.items())[:: 1 if round_number % 2 else -1]:
             taken[name].append(run(options, kind))
             shutil.rmtree(options.folder / "out")
     print(f"least of {options.runs} runs in turn")
@@ -163,14 +164,19 @@ def work(options: argparse.Namespace) -> None:
     """Do `options.kind` in this process and print what it cost as JSON, on the last line."""
     import torch
 
-    cpu_started = time.process_time()
-    seconds, figures = KINDS[options.kind](torch, options)
-    figures |= {
-        "seconds": seconds,
-        "cpu": time.process_time() - cpu_started,
-        "peak_bytes": peak_bytes(),
-    }
-    print("\n" + json.dumps(figures))
+    figures = KINDS[options.kind](torch, options)
+    print("\n" + json.dumps(figures | {"peak_bytes": peak_bytes()}))
+
+
+def clock() -> tuple[float, float]:
+    """Seconds, and those of CPU time."""
+    return time.perf_counter(), time.process_time()
+
+
+def since(started: tuple[float, float]) -> dict:
+    """What it took since `started`, of which imports are no part."""
+    seconds, cpu = (now - then for now, then in zip(clock(), started, strict=True))
+    return {"seconds": seconds, "cpu": cpu}
 
 
 def peak_bytes() -> int:
@@ -179,7 +185,7 @@ def peak_bytes() -> int:
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
 
 
-def do_rate(torch, options) -> tuple[float, dict]:
+def do_rate(torch, options) -> dict:
     """The speed of a large fp32 product."""
     left = torch.randn(RATE_SIZE, RATE_SIZE, device=options.device)
     best = 0.0
@@ -187,26 +193,26 @@ def do_rate(torch, options) -> tuple[float, dict]:
         started = time.perf_counter()
         (left @ left)[0, 0].item()
         best = max(best, 2 * RATE_SIZE**3 / (time.perf_counter() - started) / 1e9)
-    return 0.0, {"gflops": best}
+    return {"gflops": best}
 
 
-def do_bare(torch, options) -> tuple[float, dict]:
+def do_bare(torch, options) -> dict:
     """Every shard from end to end in one thread: 8 MB read, rounded by our own kernel, written."""
     from export import read_cast_write
 
     from vacc_gen.generator.pipeline import quantize  # noqa: F401
 
-    started = time.perf_counter()
+    started = clock()
     read_cast_write(options.folder / "checkpoint", options.folder / "out", "int8")
-    return time.perf_counter() - started, {}
+    return since(started)
 
 
-def do_rtn(torch, options) -> tuple[float, dict]:
+def do_rtn(torch, options) -> dict:
     """Our export of int8, rounded to nearest."""
-    return export(options, None), {}
+    return export(options, None)
 
 
-def do_gptq(torch, options) -> tuple[float, dict]:
+def do_gptq(torch, options) -> dict:
     """Our export of int8 by GPTQ."""
     from importlib.resources import files
 
@@ -224,7 +230,7 @@ def do_gptq(torch, options) -> tuple[float, dict]:
         options.folder / "spill",
         SilentProgress(),
     )
-    seconds = export(options, quantizer)
+    cost = export(options, quantizer)
     notes = [
         f"layer {e.layer} {e.linear}: {e.gptq / e.rtn:.2f} of the error of rounding to nearest"
         for e in quantizer.errors
@@ -232,17 +238,17 @@ def do_gptq(torch, options) -> tuple[float, dict]:
     if options.device != "cpu":
         notes.append(f"{torch.cuda.max_memory_allocated() / 1e9:.2f} GB of the device's memory")
     shutil.rmtree(options.folder / "out")
-    return seconds, {"notes": notes}
+    return cost | {"notes": notes}
 
 
-def export(options: argparse.Namespace, quantizer: object) -> float:
-    """Seconds of an export; torch and onnx are loaded before."""
+def export(options: argparse.Namespace, quantizer: object) -> dict:
+    """What an export costs; torch and onnx are loaded before."""
     from vacc_gen.generator.pipeline import falcon_graph  # noqa: F401
     from vacc_gen.generator.pipeline.checkpoint import open_checkpoint
     from vacc_gen.generator.pipeline.export import Lengths, export_graphs
 
     checkpoint = open_checkpoint(options.folder / "checkpoint")
-    started = time.perf_counter()
+    started = clock()
     export_graphs(
         checkpoint,
         options.folder / "out",
@@ -250,10 +256,10 @@ def export(options: argparse.Namespace, quantizer: object) -> float:
         lengths=Lengths(1024, 2048),
         quantizer=quantizer,
     )
-    return time.perf_counter() - started
+    return since(started)
 
 
-def do_peer(torch, options) -> tuple[float, dict]:
+def do_peer(torch, options) -> dict:
     """gptqmodel on the same checkpoint and tokens."""
     os.environ["GPTQMODEL_CPU_WORKERS"] = "2"  # without it, it does not start on two cores
     from gptqmodel import GPTQModel, QuantizeConfig
@@ -266,9 +272,9 @@ def do_peer(torch, options) -> tuple[float, dict]:
     data = [{"input_ids": row, "attention_mask": [1] * len(row)} for row in ids]
     batch = max(1, 2048 // options.seqlen)
     os.chdir(options.folder)  # it writes beside itself
-    started = time.perf_counter()
+    started = clock()
     model.quantize(data, batch_size=min(batch, len(data)))
-    return time.perf_counter() - started, {}
+    return since(started)
 
 
 def token_ids(torch, options) -> list[list[int]]:
