@@ -207,7 +207,9 @@ def next_steps(root: Path, recipe: Recipe) -> list[str]:
     ]
     if missing:
         steps.append(f"vacc-gen fetch {folder}    # {' and '.join(missing)}, if you lack them")
-    return [*steps, f"vacc-gen validate {folder}", f"vacc-gen build {folder}"]
+    embedded = presets.MODELS.find(recipe.model.preset).runs_embedded
+    where = "" if embedded else "    # where the vendor's vamc is"
+    return [*steps, f"vacc-gen validate {folder}", f"vacc-gen build {folder}{where}"]
 
 
 def _lacks_weights(root: Path, recipe: Recipe) -> bool:

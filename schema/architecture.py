@@ -104,7 +104,8 @@ def architecture_from_config(config: Mapping[str, Any]) -> Architecture:
         )
         raise CheckpointError(
             f"config.json {said}: not a Falcon",
-            f"model_type must be one of {', '.join(FALCON_MODEL_TYPES)}",
+            f"what runs here is Falcon alone (model_type {', '.join(FALCON_MODEL_TYPES)}); other "
+            "models are for the vendor's vamc, with the workspace that `vacc-gen new` makes",
         )
     geometry = geometry_from_config(config)
     new_decoder = is_new_decoder(config)

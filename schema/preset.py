@@ -8,7 +8,7 @@ from pydantic import Field
 
 from vacc_gen.schema.base import Strict
 from vacc_gen.schema.environment import Requirement
-from vacc_gen.schema.model import Count, Geometry
+from vacc_gen.schema.model import FALCON_MODEL_TYPES, Count, Geometry
 from vacc_gen.schema.precision import Precision
 from vacc_gen.schema.target import Length
 
@@ -97,6 +97,11 @@ class ModelPreset(Strict):
     def code_is_ours(self) -> bool:
         """Whether we write the code that the weight folder needs."""
         return any(source.generated for source in self.sources)
+
+    @property
+    def runs_embedded(self) -> bool:
+        """Whether the embedded backend can build and run the model: it knows Falcon alone."""
+        return any(model_type in FALCON_MODEL_TYPES for model_type in self.model_types)
 
     def beside_weights(self) -> tuple[str, ...]:
         """Names of the files that must stand beside the weights: code, and the config for it."""

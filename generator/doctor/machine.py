@@ -49,13 +49,7 @@ def programs(python: Path | None, plan: Plan | None) -> Iterator[Check]:
     found = shutil.which(EXECUTABLE)
     version = packages.get(EXECUTABLE)
     if found is None:
-        yield Check(
-            SECTION,
-            EXECUTABLE,
-            State.WARNING,
-            "not on the PATH: `build` compiles on the embedded backend, not for the card",
-            "install the vendor's compiler to make models for the card",
-        )
+        yield _without_vamc(plan)
     else:
         yield Check(SECTION, EXECUTABLE, State.OK, f"{version or 'version not known'} ({found})")
     if plan is not None and version is not None:
@@ -70,6 +64,24 @@ def programs(python: Path | None, plan: Plan | None) -> Iterator[Check]:
         )
     else:
         yield Check(SECTION, SERVER, State.OK, packages.get(SERVER, "version not known"))
+
+
+def _without_vamc(plan: Plan | None) -> Check:
+    if plan is not None and not plan.preset.runs_embedded:
+        return Check(
+            SECTION,
+            EXECUTABLE,
+            State.PROBLEM,
+            f"not on the PATH, and the embedded backend does not run {plan.preset.name}",
+            "take the workspace to a machine with the vendor's compiler: `build`, or its scripts/",
+        )
+    return Check(
+        SECTION,
+        EXECUTABLE,
+        State.WARNING,
+        "not on the PATH: `build` compiles on the embedded backend, not for the card",
+        "install the vendor's compiler to make models for the card",
+    )
 
 
 def _vocabulary(plan: Plan, version: str) -> Iterator[Check]:

@@ -22,6 +22,7 @@ def readme(plan: Plan, lock: Lock | None) -> EmittedFile:
         title=plan.preset.name,
         summary=plan.preset.summary,
         listed_in=plan.preset.listed_in or "",
+        runs_embedded=plan.preset.runs_embedded,
         target=recipe.target,
         environment=recipe.environment,
         missing_lock=None if lock else missing_lock_reason(recipe.environment),

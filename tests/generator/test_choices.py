@@ -191,6 +191,11 @@ def test_the_next_steps_fetch_weights_that_are_not_there_yet(here):
     assert fetch == "vacc-gen fetch falcon-7b    # the weights, if you lack them"
 
 
+def test_the_next_steps_say_where_another_model_than_falcon_is_built(here):
+    steps = next_steps(*decide(model="Qwen2-7B"))
+    assert steps[-1] == "vacc-gen build Qwen2-7B    # where the vendor's vamc is"
+
+
 def test_the_next_steps_fetch_calibration_texts_that_are_not_there_yet(here):
     choices = {"checkpoint": "weights", "calibration": "ceval:texts/ceval-exam.zip"}
     root, recipe = decide(**choices)

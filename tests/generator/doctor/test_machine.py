@@ -14,6 +14,7 @@ from vacc_gen.generator.doctor import machine
 from vacc_gen.generator.doctor.check import State
 from vacc_gen.generator.doctor.need import Need, need_of
 from vacc_gen.generator.plan import Plan
+from vacc_gen.presets import MODELS
 from vacc_gen.schema.footprint import parameter_count
 
 GIGABYTE = 10**9
@@ -60,6 +61,16 @@ def test_without_the_vendors_programs_it_warns_and_goes_on(path):
         "vamc": State.WARNING,
         "vastgenx": State.WARNING,
     }
+
+
+def test_a_model_that_only_vamc_compiles_cannot_go_on_without_it(path, plan):
+    other = replace(plan, preset=MODELS.find("Qwen2-7B"))
+    check = next(check for check in machine.programs(None, other) if check.name == "vamc")
+    assert check.state is State.PROBLEM
+    assert check.message.endswith("the embedded backend does not run Qwen2-7B")
+    program(path / "vamc", "#!/bin/sh")
+    check = next(check for check in machine.programs(None, other) if check.name == "vamc")
+    assert check.state is State.OK
 
 
 def test_versions_are_those_of_the_compilers_environment(path, tmp_path):
