@@ -22,6 +22,16 @@ def names_in(*folders: str) -> Callable[[str], list[str]]:
     return complete
 
 
+def complete_precision(incomplete: str) -> list[str]:
+    """Return the precisions that begin so."""
+    return [name for name in ("fp16", "int8", "int4", "kv8") if name.startswith(incomplete)]
+
+
+def complete_calibration(incomplete: str) -> list[str]:
+    """Return the calibration sets that begin so, with the colon that their path follows."""
+    return [f"{name}:" for name in names_in("calibration")(incomplete)]
+
+
 complete_model = names_in("models")
 complete_card = names_in("cards")
 complete_environment = names_in("environments")

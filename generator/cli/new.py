@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from vacc_gen.generator.cli.completion import complete_card, complete_environment, complete_model
+from vacc_gen.generator.cli.completion import (
+    complete_calibration,
+    complete_card,
+    complete_environment,
+    complete_model,
+    complete_precision,
+)
 
 if TYPE_CHECKING:
     from vacc_gen.generator.choices import Choices
@@ -46,6 +52,7 @@ def new(
         typer.Option(
             metavar="WORD",
             help="fp16, int8, int4 or kv8; may be given several times. [default: the preset's]",
+            autocompletion=complete_precision,
         ),
     ] = None,
     prefill: Annotated[
@@ -69,7 +76,11 @@ def new(
     ] = None,
     calibration: Annotated[
         str | None,
-        typer.Option(metavar="SET:PATH", help="What int8 is calibrated on: alpaca, c4 or ceval."),
+        typer.Option(
+            metavar="SET:PATH",
+            help="What int8 is calibrated on: alpaca, c4 or ceval.",
+            autocompletion=complete_calibration,
+        ),
     ] = None,
     optimize_for: Annotated[
         Literal["throughput", "latency"] | None,

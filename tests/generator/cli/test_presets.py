@@ -6,7 +6,9 @@ import sys
 import pytest
 import yaml
 
+from vacc_gen.generator.cli.completion import complete_precision
 from vacc_gen.generator.cli.main import main
+from vacc_gen.schema.precision import Precision
 
 
 @pytest.fixture
@@ -126,6 +128,8 @@ def test_show_of_an_unknown_name_says_what_is_near(run):
     [
         ("vacc-gen new --model FALCON-RW", ["FALCON-RW-1b", "FALCON-RW-7b"]),
         ("vacc-gen new --card va10", ["va10L"]),
+        ("vacc-gen new --precision i", ["int8", "int4"]),
+        ("vacc-gen new --calibration c", ["c4:", "ceval:"]),
         ("vacc-gen presets show falcon-py", ["falcon-py310"]),
         ("vacc-gen presets config bge-sm", ["bge-small-en-v1.5", "bge-small-zh-v1.5"]),
         ("vacc-gen presets show acge", ["acge_text_embedding"]),
@@ -148,3 +152,7 @@ def test_the_shell_completes_names(words, completed):
     )
     assert done.stdout.split() == completed
     assert done.stderr == "False\n"
+
+
+def test_every_precision_is_completed():
+    assert complete_precision("") == [precision.value for precision in Precision]
