@@ -37,16 +37,32 @@ class Suggestion(NamedTuple):
     taken_line: int | None = None  # where that key already stands
 
 
+class _Known(NamedTuple):
+    """What was collected of a schema, and the schema itself, so that its identity stays its own."""
+
+    root: Schema
+    by_key: dict[str, list[Place]]
+    free: list[tuple[tuple[str | Variant, ...], Schema]]
+
+
+_KNOWN: dict[int, _Known] = {}
+"""By the identity of the schema: collecting takes longer than checking a file."""
+
+
 class Places:
     """Every key of a schema, by name."""
 
     def __init__(self, document: Document, root: Schema) -> None:
         self.document = document
         self.root = root
-        self.by_key: dict[str, list[Place]] = {}
-        self.free: list[tuple[tuple[str | Variant, ...], Schema]] = []
-        for place in self._collect(root, ()):
-            self.by_key.setdefault(place.key, []).append(place)
+        known = _KNOWN.get(id(root))
+        if known is None:
+            self.by_key: dict[str, list[Place]] = {}
+            self.free: list[tuple[tuple[str | Variant, ...], Schema]] = []
+            for place in self._collect(root, ()):
+                self.by_key.setdefault(place.key, []).append(place)
+            known = _KNOWN[id(root)] = _Known(root, self.by_key, self.free)
+        self.by_key, self.free = known.by_key, known.free
 
     def resolve(self, schema: Schema) -> Schema:
         """Follow references."""
