@@ -6,9 +6,13 @@ that name. Without either they are silent.
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 from vacc_gen.schema import edits
+from vacc_gen.schema.checkpoint_facts import MAX_JSON_BYTES, read_regular
 from vacc_gen.schema.diagnostics import Severity
 from vacc_gen.schema.rules import rule
 from vacc_gen.schema.rules._facts import lengths_of
@@ -110,3 +114,56 @@ def max_positions(subject: Subject) -> Iterator[Finding]:
             lengths.total.span,
             f"total {lengths.total.value} is longer than the model's {most} positions",
         )
+
+
+@rule("VG604", Severity.ERROR, "checkpoint that cannot be read", scope="text")
+def unreadable_checkpoint(subject: Subject) -> Iterator[Finding]:
+    """The weight folder is there, and its config.json is not, or cannot be read.
+
+    A folder that is not there yet says nothing.
+
+    Bad:
+        # vacc.yaml
+        version: 2
+        model: {preset: falcon-7b, checkpoint: weights}
+        ---
+        # weights/config.json
+        {"model_type": "falcon",
+    Good:
+        # vacc.yaml
+        version: 2
+        model: {preset: falcon-7b, checkpoint: weights}
+        ---
+        # weights/config.json
+        {"model_type": "falcon"}
+    """
+    steps = ("model", "checkpoint") if subject.kind == "recipe" else ("frontend", "checkpoint")
+    checkpoint = subject.get(*steps)
+    if not isinstance(checkpoint, str) or "\x00" in checkpoint:
+        return
+    if subject.kind != "recipe" and subject.get("frontend", "type") != "huggingface":
+        return
+    folder = subject.folder / checkpoint
+    if os.path.isdir(folder):  # noqa: PTH112  # Path.is_dir raises for some names
+        fault = _config_fault(folder)
+        if fault is not None:
+            absent = Severity.WARNING if fault == _ABSENT else None  # it may be on its way
+            message = f"the checkpoint's config.json {fault}"
+            yield Finding(subject.span(*steps), message, severity=absent)
+
+
+_ABSENT = "is not there"
+
+
+def _config_fault(folder: Path) -> str | None:
+    try:
+        source = read_regular(folder / "config.json", MAX_JSON_BYTES)
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    if source is None:
+        return _ABSENT
+    try:
+        value = json.loads(source)
+    except (ValueError, RecursionError):
+        return "is not valid JSON"
+    return None if isinstance(value, dict) else "is not a JSON object"
