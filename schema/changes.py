@@ -12,6 +12,7 @@ REACH_LINES = 8
 _HEADER = re.compile(r"^ *(?:- )?[\w.-]+:\s*(?:#.*)?$")
 _COMMENTED = re.compile(r"^( *)#(\s*)((?:- )?[\w.-]+:(?:\s.*)?)$")
 _BARE_KEY = re.compile(r"^( *(?:- )?[\w.-]+)(?=\s|$)")
+_VALUE = re.compile(r"^(?P<before> *(?:- )?[\w.-]+: +)(?P<value>[^\s\[{#|>][^#]*)$")
 _ITEM_KEY = re.compile(r"^( *)  ([\w.-]+:(?:\s.*)?)$")
 
 
@@ -90,7 +91,7 @@ def _indented(lines: list[str], number: int) -> Iterator[Change]:
     due = _due(lines, number)
     for indent in indents(lines, number):
         moved = " " * indent + lines[number].lstrip(" ")
-        odd = 0 if indent == due else alike
+        odd = 0 if indent == due else len(lines) if own == due else alike
         yield _one(number, moved, "indentation", odd, abs(indent - own))
 
 
@@ -111,9 +112,22 @@ def _punctuated(lines: list[str], number: int, opened: int | None) -> Iterator[C
     item = _ITEM_KEY.match(line)
     if item:
         yield _one(number, f"{item[1]}- {item[2]}", "dash", 1, 0)
-    value = re.match(r"^( *(?:- )?[\w.-]+: +)([^\s\"'\[{#!&*|>%@`][^\"#]*:(?:\s[^\"#]*)?)$", line)
+    value = _VALUE.match(line)
     if value:
-        yield _one(number, f'{value[1]}"{value[2].rstrip()}"', "colon-in-value", 0, 0)
+        yield from _quoted(number, value["before"], value["value"].rstrip())
+
+
+def _quoted(number: int, before: str, value: str) -> Iterator[Change]:
+    """Yield a value in quotes, and one that holds the next key on a line of its own."""
+    pair = re.match(r"^([^\s:]+?),? +([\w-]+:(?: .*)?)$", value)
+    if pair:
+        following = " " * len(before[: len(before) - len(before.lstrip(" -"))]) + pair[2]
+        yield Change(number, number + 1, (before + pair[1], following), "two-keys", 0, 0)
+    bare = value[1:-1] if len(value) > 1 and value[0] == value[-1] in "\"'" else value
+    if re.search(r"^[@`%*&!\"']|:(\s|$)|\\|'", bare):
+        quote = "'" if "\\" in bare or '"' in bare else '"'
+        if quote not in bare and not re.search(r"[\[{]", bare):
+            yield _one(number, f"{before}{quote}{bare}{quote}", "quotes", 0, 0)
 
 
 def _block(lines: list[str], number: int) -> Iterator[Change]:

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from vacc_gen.schema import structure
-from vacc_gen.schema.changes import Change, changes, indent_of, indents
+from vacc_gen.schema.changes import Change, changes, indent_of, indents, is_bare
 from vacc_gen.schema.diagnostics import Diagnostic, Edit, Fix
 from vacc_gen.schema.document import Document, Problem, Span, load
 from vacc_gen.schema.reader import MAX_PROBLEMS
@@ -39,7 +39,7 @@ BUDGET_TRIALS = 500
 MOST_TOLD = 12
 """A text with more mistakes than this has more than one cause, or is no config."""
 
-_LIGHT = frozenset(("dash", "colon", "commented", "colon-in-value"))
+_LIGHT = frozenset(("dash", "colon", "commented", "quotes", "two-keys"))
 """Changes that are believed where they explain a single mistake; the others, two."""
 
 _STAYS = ("bom", "encoding")
@@ -108,7 +108,7 @@ def recover(document: Document, schema_name: str, found: list[Problem]) -> Repai
         found: what the structural check said of it.
     """
     syntax = next((one for one in document.problems if one.kind == "syntax"), None)
-    if not document.complete and syntax is None:
+    if (not document.complete and syntax is None) or not document.text.strip():
         return None
     if syntax is None and not document.suspicious and not found + document.problems:
         return None
@@ -135,6 +135,7 @@ class _Search:
         self.told: list[Problem] = []
         self.budget = BUDGET_CHARACTERS
         self.known: dict[str, _Verdict] = {}
+        self.written = self.lines  # as they were before slips were put right
 
     @property
     def text(self) -> str:
@@ -154,9 +155,11 @@ class _Search:
         verdict = self._judge(self.text)
         count = MAX_PROBLEMS if verdict.unreadable else len(self.told) + verdict.mistakes
         if cut is not None:
+            far = self.document.lines[cut[-1].facts["kept"] : cut[-1].span.line - 1]
             whole_sections = any(not at for _, at in cut[-1].facts["missing"])
             as_good = whole_sections and len(self.told) == len(told)
-            if len(told) + len(cut) >= count + as_good:
+            readable_else = not verdict.unreadable and any(line.strip() for line in far)
+            if len(told) + len(cut) >= count + as_good or readable_else:
                 cut = None
         if verdict.unreadable or cut:
             self.lines, self.told = mended_lines, told
@@ -195,6 +198,7 @@ class _Search:
         mends: dict[int, list[Slip]] = {}
         if not self.document.suspicious:
             return mends
+        self.written = [*self.lines]
         for slip in slips(self.text):
             mends.setdefault(slip.line, []).append(slip)
         before = self._judge(self.text)
@@ -216,12 +220,12 @@ class _Search:
 
         A slip in a value is told where it makes no difference to YAML, too.
         """
-        self.told = [one for one in self.told if one.span.line not in mends]
+        self.told = [one for one in self.told if one.kind == "tab" or one.span.line not in mends]
         for line, found in sorted(mends.items()):
             at, right = self.numbers.index(line), self.lines
             with_it = self._judge(self.text)
             self.lines = [*right]
-            self.lines[at] = self.document.lines[line - 1]
+            self.lines[at] = self.written[line - 1]
             without = self._judge(self.text)
             in_value = any(slip.in_value for slip in found)
             if with_it < without or (with_it == without and in_value):
@@ -230,8 +234,9 @@ class _Search:
                 self.told.append(self._slip(line, found, without.unreadable))
 
     def _slip(self, line: int, found: list[Slip], unreadable: bool) -> Problem:
-        slip, written = found[0], self.document.lines[line - 1]
+        slip, written = found[0], self.written[line - 1]
         start = self.document.line_start(line)
+        as_it_is = written == self.document.lines[line - 1]  # else it had a tab
         whole = slip.kind in ("blank-after-colon", "colon")
         own = indent_of(written) if whole else slip.start
         end = len(written.rstrip()) if whole else max(slip.end, slip.start + 1)
@@ -239,10 +244,11 @@ class _Search:
             "cause": slip.kind,
             "slip": written[slip.start : slip.end],
             "right": mended(written, found).strip(),
-            "edits": [(start + one.start, start + one.end, one.text) for one in found],
+            "edits": [(start + one.start, start + one.end, one.text) for one in found if as_it_is],
             "problem": "",
         }
         span = self.document.span_at(start + own, min(start + end, start + len(written)))
+        span = span if as_it_is else _line_span(self.document, line)
         return Problem("syntax" if unreadable else "slip", span, facts)
 
     # Trials -------------------------------------------------------------------------------------
@@ -259,7 +265,8 @@ class _Search:
                 verdict = self._judge(self._with(change))
             except _Exhausted:
                 break
-            if verdict < before:
+            guessed = verdict.unreadable and change.kind == "closing" and change.cost > 0
+            if verdict < before and not guessed:
                 tried.append((verdict, change.odd, change.cost, -change.first, change))
         if not tried:
             return False
@@ -276,12 +283,13 @@ class _Search:
 
     def _guesses(self, before: _Verdict, found: list[Problem]) -> list[Change]:
         last = len(self.lines) - 1
-        if before.unreadable:
+        if before.unreadable and found:
             syntax = found[-1]
             end = min(syntax.span.line - 1, last)
             opened = syntax.facts.get("context_line")
             opened = min(opened - 1, last) if opened else end
             numbers = {*range(max(0, end - REACH_LINES), end + 1), opened}
+            numbers |= set(_above(self.lines, end))
             headers = {key for key in self.schema["required"] if not self._has_header(key)}
             made = changes(self.lines, sorted(numbers), opened, sorted(headers))
             return sorted(made, key=lambda change: (-change.first, change.cost))
@@ -292,7 +300,8 @@ class _Search:
         return [
             change
             for change in changes(self.lines, sorted(numbers), None, sorted(_absent(found)))
-            if change.kind != "closing" and (change.kind != "dash" or change.first in twice)
+            if change.kind not in ("closing", "quotes")
+            and (change.kind != "dash" or change.first in twice)
         ]
 
     def _has_header(self, key: str) -> bool:
@@ -303,7 +312,8 @@ class _Search:
 
     def _take(self, change: Change) -> None:
         number = self.numbers[min(change.first, len(self.numbers) - 1)]
-        numbers = self.numbers[change.first : change.end] or [number]
+        old = self.numbers[change.first : change.end] or [number]
+        numbers = [old[min(at, len(old) - 1)] for at in range(len(change.lines))]
         self.lines[change.first : change.end] = change.lines
         self.numbers[change.first : change.end] = numbers
         self.changed |= set(numbers) if change.first < change.end else set()
@@ -406,13 +416,13 @@ class _Search:
         others = [
             one
             for one in found
-            if one not in lacking and not (torn and one.span.line == last == len(kept))
+            if one not in lacking and not (torn and one.span.end_line >= last == len(kept))
         ]
         missing = [one.facts for one in lacking if one.kind == "missing-key"]
         if len(others) == len(found) or (not torn and len(missing) < 2):
             return None
         span = _line_span(self.document, self.numbers[last - 1])
-        facts = {"missing": [(one["key"], one["parent"]) for one in missing]}
+        facts = {"missing": [(one["key"], one["parent"]) for one in missing], "kept": len(kept)}
         return [*others, Problem("cut-off", span, facts)]
 
 
@@ -449,6 +459,17 @@ def _runs(numbers: list[int]) -> list[list[int]]:
         else:
             runs.append([number])
     return runs
+
+
+def _above(lines: list[str], number: int) -> list[int]:
+    """Return the lines (from 0) that one stands below, by their indentation."""
+    above: list[int] = []
+    indent = indent_of(lines[number])
+    for at in range(number - 1, -1, -1):
+        if not is_bare(lines[at]) and indent_of(lines[at]) < indent:
+            above.append(at)
+            indent = indent_of(lines[at])
+    return above
 
 
 def _absent(found: list[Problem]) -> set[str]:

@@ -35,7 +35,7 @@ _DASH = re.compile(
     rf"(?P<fancy>[{_DASHES}]{_ANY_BLANK}*|-[ ]*[{BLANKS}]{_ANY_BLANK}*)"
     r"|(?P<glued>-(?=[^\s-]|-\d))|(?P<right>-[ ]+)|(?P<sign>\+(?=[ ]))"
 )
-_KEY = re.compile(r"""(?P<quote>["']?)(?P<key>[\w.-]*\w)(?P=quote)""")
+_KEY = re.compile(r"""(?P<quote>["']?)(?P<key>[\w./-]*\w)(?P=quote)""")
 _SEPARATOR = re.compile(
     rf"""
     (?P<right> [ ]*:(?:[ ]+(?![{BLANKS}])|$))

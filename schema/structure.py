@@ -43,12 +43,21 @@ class _Walker(Walk):
         self.walk(root, self.root, ())
         self._settle_unknown()
         self._settle_swapped()
+        self._forget_inside()
         for issue in self.issues:
-            if issue.kind == "missing-key" and not self.document.complete:
-                continue
             self._reject(issue)
             self._report(issue)
         return sorted(self.problems, key=lambda problem: problem.span)
+
+    def _forget_inside(self) -> None:
+        """Drop what reading said of the keys in a collection that has no place here at all."""
+        wrong = [one.span for one in self.issues if one.kind == "wrong-type"]
+        self.document.problems = [
+            one
+            for one in self.document.problems
+            if one.kind not in ("collection-key", "key-not-text", "duplicate-key")
+            or not any(span.start <= one.span.start < span.end for span in wrong)
+        ]
 
     def walk(self, node: Node, schema: Schema, steps: Steps) -> None:
         """Of a key that is there twice, look into both sections; what they lack, nobody knows."""

@@ -221,12 +221,12 @@ class Walk:
             return
         discriminator = schema["discriminator"]
         name, variants = discriminator["propertyName"], discriminator["mapping"]
+        if name not in node.value and node.partial:
+            return  # it may be what could not be read
         if name not in node.value and "x-default" in schema:
             self.walk(node, {"$ref": schema["x-default"]}, steps)
             return
         if name not in node.value:
-            if node.partial:
-                return
             keys = set(node.value)
             likely = [
                 variant

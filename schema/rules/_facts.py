@@ -43,9 +43,15 @@ def is_vision(subject: Subject) -> bool:
     return said is True or (said is None and subject.has(*steps))
 
 
+def may_be_vision(subject: Subject) -> bool:
+    """Whether it does, or cannot be told, `model_kwargs` being wrong already."""
+    steps = ("frontend", "model_kwargs", "build_visual")
+    return is_vision(subject) or (subject.get(*steps) is None and not subject.lacks(*steps))
+
+
 def lengths_of(subject: Subject) -> Lengths | None:
     """Return the lengths of a Hugging Face language model, or None where the form is another."""
-    if not is_huggingface(subject) or is_vision(subject):
+    if not is_huggingface(subject) or may_be_vision(subject):
         return None
     node = subject.node("frontend", "shape", "input_ids")
     if node is None or not isinstance(node.value, list) or len(node.value) != 2:

@@ -158,7 +158,9 @@ def data_type(subject: Subject) -> Iterator[Finding]:
     dtype, written = subject.get("backend", "dtype"), subject.get("backend", "compile", "data_type")
     if dtype is None or written is None:
         return
-    right = 2 if dtype == "int8" and not may_be_huggingface(subject) else 0
+    if dtype == "int8" and may_be_huggingface(subject) and not is_huggingface(subject):
+        return
+    right = 2 if dtype == "int8" and not is_huggingface(subject) else 0
     if written != right:
         span = subject.span("backend", "compile", "data_type")
         yield Finding(

@@ -40,6 +40,8 @@ def truncated_dataset(subject: Subject) -> Iterator[Finding]:
     if section is None or not isinstance(section.value, dict) or not section.value:
         return
     texts = subject.get("dataset", "type") == "huggingface"
+    if subject.get("dataset", "type") is None and not subject.lacks("dataset", "type"):
+        return  # of which kind, is wrong already
     needed = ("path", "name") if texts else ("path", "sampler")
     missing = [key for key in needed if subject.lacks("dataset", key)]
     if missing:

@@ -12,7 +12,7 @@ from vacc_gen.schema.rules import rule
 from vacc_gen.schema.rules._facts import (
     TEXT_INPUTS,
     is_huggingface,
-    is_vision,
+    may_be_vision,
     lengths_of,
     shapes_of,
     words,
@@ -139,7 +139,7 @@ def language_model_shape(subject: Subject) -> Iterator[Finding]:
             input_ids: [[1024], [2048]]
     """
     node = subject.node("frontend", "shape", "input_ids")
-    if node is None or not is_huggingface(subject) or is_vision(subject) or lengths_of(subject):
+    if node is None or not is_huggingface(subject) or may_be_vision(subject) or lengths_of(subject):
         return
     values, written = node.plain(), subject.document.text[node.span.start : node.span.end]
     hint, fix = "write [[prefill], [total]], or [[length], []] for an encoder", None

@@ -15,7 +15,8 @@ _CAUSES = {
     "indentation": "the indentation does not match the lines around it",
     "colon": "a `:` is missing after the key",
     "closing": "a bracket or a quote is not closed",
-    "colon-in-value": "a value with a `:` in it needs quotes",
+    "quotes": "a value with such characters needs quotes",
+    "two-keys": "a key begins on a line of its own",
     "blank-after-colon": "a blank is missing after `:`",
     "blank-after-dash": "a blank is missing after `-`",
     "dash": "a `-` is missing, or is another kind of dash",
@@ -53,6 +54,8 @@ _PLAINER = (
     ("did not find expected node content", "a value is missing"),
     ("block sequence entries are not allowed", "a `-` that starts no list: check the indentation"),
     ("cannot start any token", "this character cannot start a value; put it in quotes"),
+    ("alphabetic or numeric", "a value that begins with `*` or `&` needs quotes"),
+    ("unknown escape", "a `\\` in double quotes begins an escape: use single quotes"),
     ("block mapping", "the indentation does not match the lines above"),
 )
 

@@ -177,7 +177,7 @@ def untold_type(subject: Subject) -> Iterator[Finding]:
           checkpoint: /models/resnet50.torchscript.pt
     """
     checkpoint = subject.get("frontend", "checkpoint")
-    if checkpoint is None or subject.has("frontend", "type"):
+    if checkpoint is None or not subject.lacks("frontend", "type"):
         return
     if not checkpoint.endswith((".onnx", ".pb")):
         kind = _implied_type(subject)

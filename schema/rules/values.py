@@ -102,9 +102,9 @@ def _type_finding(subject: Subject, problem: Problem) -> Finding:
     span, message = problem.span, _type_message(problem)
     if isinstance(value, list):
         if "object" in expected:
-            from vacc_gen.schema.rules._conversions import conversion
+            from vacc_gen.schema.rules._conversions import without_dashes
 
-            return Finding(span, message, *conversion(subject, problem, expected, value))
+            return Finding(span, message, *without_dashes(subject, value))
         value = [item.plain() for item in value]
     written = subject.document.text[span.start : span.end]
     quoted = load(value) if isinstance(value, str) and written[:1] in "\"'" else None
