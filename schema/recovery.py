@@ -398,7 +398,10 @@ class _Search:
 
     def _cut_off(self) -> list[Problem] | None:
         """Return what there is to tell if the file ends too early; None where it does not."""
-        torn = bool(self.document.text) and not self.document.text.endswith(("\n", "\r"))
+        text = self.document.text
+        if text.lstrip()[:1] == "{" and text.rstrip()[-1:] == "}":
+            return None  # whole, as JSON is
+        torn = bool(text) and not text.endswith(("\n", "\r"))
         kept = _filled(self.lines)
         last = len(kept)
         for _ in range(REACH_LINES if torn else 1):
