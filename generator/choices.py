@@ -133,10 +133,12 @@ class Choices:
         folder = Path(self.checkpoint)
         config = read_model_config(folder)
         if config is None:
-            if preset is None or (folder.exists() and any(folder.iterdir())):
+            is_folder = folder.is_dir()
+            to_be_filled = not folder.exists() or (is_folder and not any(folder.iterdir()))
+            if preset is None or not to_be_filled:
+                what = "has no config.json" if is_folder else "is no folder"
                 raise CheckpointError(
-                    f"{folder} has no config.json",
-                    hint="name the folder of a Hugging Face checkpoint",
+                    f"{folder} {what}", hint="name the folder of a Hugging Face checkpoint"
                 )
             return _unseen(preset)
         if preset is None:

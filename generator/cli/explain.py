@@ -29,5 +29,6 @@ def explain(
     rule = rules.get(code.upper())
     if rule is None:
         near = nearest(code.upper(), rules)
-        raise UsageError(f"no rule is called {code}", f"did you mean {near}?" if near else None)
+        hint = f"did you mean {near}?" if near else "`vacc-gen explain` lists them all"
+        raise UsageError(f"no rule is called {code}", hint)
     typer.echo(as_page(rule), nl=False)

@@ -162,6 +162,10 @@ def test_a_folder_without_a_config(here):
     for model in (None, "falcon-tiny"):
         with pytest.raises(CheckpointError, match=r"has no config\.json"):
             Choices(model=model, checkpoint="weights").decide()
+    Path("file").touch()
+    for model in (None, "falcon-tiny"):
+        with pytest.raises(CheckpointError, match="file is no folder"):
+            Choices(model=model, checkpoint="file").decide()
     Path("empty").mkdir()
     assert Choices(model="falcon-tiny", checkpoint="empty").decide()  # to be downloaded to
     with pytest.raises(CheckpointError):
