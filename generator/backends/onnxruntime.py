@@ -40,8 +40,13 @@ class OnnxRuntimeModel:
     is opened at its first use; both map the same weights file.
     """
 
-    def __init__(self, folder: Path, *, threads: int | None = None) -> None:
+    def __init__(
+        self, folder: Path, *, threads: int | None = None, one_session: bool = False
+    ) -> None:
         """Open `folder`; `threads` None leaves their number to ONNX Runtime.
+
+        With `one_session`, a graph's session is closed before the other's is opened: half of the
+        memory where sessions copy weights, for loading them again at each change.
 
         Raises:
             MissingExtraError: onnxruntime is not installed.
@@ -53,14 +58,17 @@ class OnnxRuntimeModel:
         self.folder = folder
         self.position = 0
         """Tokens of the current text that the cache holds."""
-        self._threads = threads
+        self._threads, self._one_session = threads, one_session
+        self._prompt_tokens = 0
+        self._presents: Sequence[Any] = ()  # of the prompt's tokens, each (1, KV, P, D)
+        self._is_filled = False  # whether the decoder has them
 
     @cached_property
     def prefill_tokens(self) -> int:
         """The longest prompt, P."""
         return _input_shape(self._prefill_session, "input_ids")[1]
 
-    @property
+    @cached_property
     def total_tokens(self) -> int:
         """The most tokens of prompt and answer together, T."""
         return self._decoder.total_tokens
@@ -89,10 +97,14 @@ class OnnxRuntimeModel:
         ids[0, :count], mask[0, :count] = token_ids, 1
         feeds = {"input_ids": ids, "attention_mask": mask}
         feeds["position_ids"] = np.arange(width, dtype=np.int64)[None]
-        logits, *presents = self._prefill_session.run(None, feeds)
-        self._decoder.fill(presents, count)
-        self.position = count
+        logits, *self._presents = self._prefill_session.run(None, feeds)
+        self._prompt_tokens = count
+        self.rewind()
         return np.asarray(logits, np.float32).reshape(-1)
+
+    def rewind(self) -> None:
+        """Go back to the end of the prompt, as if nothing had been decoded."""
+        self.position, self._is_filled = self._prompt_tokens, False
 
     def decode(self, token_id: int) -> Logits:
         """Append one token and return the logits after it, (V,) fp32.
@@ -104,6 +116,9 @@ class OnnxRuntimeModel:
             raise UsageError("decode needs a text that prefill began")
         if self.position >= self.total_tokens:
             raise UsageError(f"the text fills the model's total length, {self.total_tokens} tokens")
+        if not self._is_filled:
+            self._decoder.fill(self._presents, self._prompt_tokens)
+            self._is_filled = True
         logits = self._decoder.step(token_id, self.position)
         self.position += 1
         return logits
@@ -141,11 +156,19 @@ class OnnxRuntimeModel:
 
     @cached_property
     def _prefill_session(self) -> Any:
+        self._close("_decoder")
         return open_session(self.folder / PREFILL_GRAPH, threads=self._threads)
 
     @cached_property
     def _decoder(self) -> _Decoder:
+        self._close("_prefill_session")
         return _Decoder(open_session(self.folder / DECODE_GRAPH, threads=self._threads))
+
+    def _close(self, session: str) -> None:
+        """Let go of the other graph's session, where only one may be open."""
+        if self._one_session:
+            self.__dict__.pop(session, None)
+            self._is_filled = False
 
 
 class _Decoder:

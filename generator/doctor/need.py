@@ -5,15 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vacc_gen.generator.plan import Plan
-from vacc_gen.schema.footprint import SCALE_BYTES, parameter_count
+from vacc_gen.schema.footprint import SCALE_BYTES, WEIGHT_BITS, parameter_count
 from vacc_gen.schema.model import Geometry
 from vacc_gen.schema.precision import Precision
 
 FP16_BYTES, FP32_BYTES = 2, 4
 LIBRARIES_BYTES = 1 << 30
 """torch, transformers and ONNX Runtime, loaded: 0.6 to 0.9 GB resident on x86-64."""
-PACKED_SESSIONS = 2
-"""Prefill and decode: each packs int8 weights into a copy of its own."""
 NARROWEST_GROUP = 16
 
 
@@ -31,31 +29,31 @@ def need_of(plan: Plan, with_vamc: bool) -> Need:
     """Estimate what `build` takes.
 
     Embedded: export streams, so memory is that of the widest part in fp32 while it is verified, and
-    of int8 weights that both sessions pack. vamc: its own need is not published; it reads the whole
-    checkpoint, so that the fp16 weights are the least.
+    of int8 or int4 weights that a session packs; one is open at a time. vamc: its own need is not
+    published; it reads the whole checkpoint, so that the fp16 weights are the least.
     """
     weights = parameter_count(plan.geometry)
     precisions = plan.recipe.precisions
     disk_bytes = sum(_deployed_bytes(weights, precision) for precision in precisions)
     if with_vamc:
         return Need(disk_bytes, weights * FP16_BYTES, "the least: the checkpoint's weights in fp16")
-    packed_bytes = 0
-    if Precision.INT8 in precisions:
-        packed_bytes = PACKED_SESSIONS * _deployed_bytes(weights, Precision.INT8)
+    packed = [_deployed_bytes(weights, kind) for kind in precisions if kind in WEIGHT_BITS]
+    packed_bytes = max(packed, default=0)
     part_bytes = 2 * FP32_BYTES * _widest_part(plan.geometry)
     return Need(
         disk_bytes,
         LIBRARIES_BYTES + max(packed_bytes, part_bytes),
-        "both sessions pack the int8 weights"
+        "a session packs the quantized weights"
         if packed_bytes > part_bytes
         else "the widest part of the model in fp32",
     )
 
 
 def _deployed_bytes(weights: int, precision: Precision) -> int:
-    if precision is Precision.FP16:
+    bits = WEIGHT_BITS.get(precision)
+    if bits is None:
         return weights * FP16_BYTES
-    return weights + weights * SCALE_BYTES // NARROWEST_GROUP
+    return weights * bits // 8 + weights * SCALE_BYTES // NARROWEST_GROUP
 
 
 def _widest_part(geometry: Geometry) -> int:

@@ -42,7 +42,7 @@ def compile_job(build: Build, job: CompileJob, progress: Progress) -> Outcome:
 
 
 def _try(folder: Path) -> None:
-    model = OnnxRuntimeModel(folder)
+    model = OnnxRuntimeModel(folder, one_session=True)
     for graph, logits in (
         ("prefill", model.prefill([TRIAL_TOKEN])),
         ("decode", model.decode(TRIAL_TOKEN)),

@@ -110,13 +110,14 @@ def trace_file_of(build: Build, job: CompileJob) -> Path:
 
 
 def _trace(folder: Path, sample: Sample, progress: Progress) -> Trace:
-    model = OnnxRuntimeModel(folder)
+    model = OnnxRuntimeModel(folder, one_session=True)
     progress.start(f"{sample.prompt_tokens} tokens of prompt")
     prefill = [model.prefill(sample.ids[:length]) for length in sample.prompt_lengths]
     progress.start(f"{sample.steps} tokens of text")
     decode = [model.decode(token) for token in sample.ids[sample.prompt_tokens : -1]]
     progress.start(f"{sample.steps} greedy tokens")
-    rows = [model.prefill(sample.prompt)]
+    model.rewind()
+    rows = prefill[-1:]  # that of the whole prompt
     tokens = [int(rows[0].argmax())]
     while len(tokens) < sample.steps:
         rows.append(model.decode(tokens[-1]))

@@ -63,6 +63,27 @@ def test_teacher_forced_to_the_last_slot(pair, prompt_length):
             np.testing.assert_allclose(model.decode(int(text[step])), expected[step], atol=1e-4)
 
 
+@pytest.mark.parametrize("one_session", [False, True])
+def test_a_text_goes_on_again_from_its_prompt(pair, one_session):
+    folder, oracle = pair
+    model = OnnxRuntimeModel(folder, threads=1, one_session=one_session)
+    prompt, *answers = (tokens(count, seed=count).tolist() for count in (8, 9, 5))
+
+    def check(answer):
+        assert model.position == len(prompt)
+        expected = logits_of(oracle, np.array([prompt + answer]))[0, len(prompt) :]
+        rows = [model.decode(token) for token in answer]
+        np.testing.assert_allclose(rows, expected, atol=1e-4)
+
+    model.prefill(prompt)
+    check(answers[0])
+    model.rewind()
+    check(answers[1])
+    model.prefill(prompt[:3])
+    model.prefill(prompt)
+    check(answers[0])
+
+
 def test_greedy_text_is_the_oracle_s(pair):
     folder, oracle = pair
     model = OnnxRuntimeModel(folder, threads=1)

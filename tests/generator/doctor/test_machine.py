@@ -17,7 +17,7 @@ from vacc_gen.generator.plan import Plan
 from vacc_gen.presets import MODELS
 from vacc_gen.schema.footprint import parameter_count
 
-GIGABYTE = 10**9
+MEGABYTE = 10**6
 
 
 @pytest.fixture
@@ -122,7 +122,15 @@ def test_the_need_grows_with_the_model_and_is_another_with_vamc(plan):
     assert with_vamc.memory_bytes == 2 * weights
     geometry = plan.geometry.model_copy(update={"layers": 1000})
     large = need_of(replace(plan, geometry=geometry), False)
-    assert large.memory_bytes - embedded.memory_bytes > 2 * parameter_count(geometry) - GIGABYTE
+    assert large.memory_bytes - embedded.memory_bytes > parameter_count(geometry) - 10 * MEGABYTE
+
+
+def test_each_precision_has_its_own_size(tmp_path_factory):
+    root = tmp_path_factory.mktemp("sizes") / "w"
+    plan = make_workspace(root, precisions=["int4", "kv8"]).plan
+    weights = parameter_count(plan.geometry)
+    # Half a byte and a scale for each 16; the cache is no part of what lies on disk.
+    assert need_of(plan, False).disk_bytes == weights // 2 + weights * 2 // 16 + 2 * weights
 
 
 def test_a_gpu_is_looked_for_only_where_gptq_is_to_run_on_it(tmp_path_factory, plan):
