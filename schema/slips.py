@@ -146,7 +146,7 @@ def _separator(number: int, code: str, found: re.Match[str]) -> Iterator[Slip]:
     value = code[found.end() :].strip(" ")
     if kind == "colon" and re.search(r":(?:\s|$)", value):
         return  # prose, or a key with a blank in it
-    if kind == "blank" and re.match(r"[\\/][^/]|\d+$", value) and found.start() == 1:
+    if kind == "blank" and re.match(r"[\\/][^/]", value) and found.start() == 1:
         return  # C:\weights
     right = ": " if value else ":"
     is_pin = kind == "equals" and len(found.group().strip()) > 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterator
 
 from vacc_gen.schema.diagnostics import Edit, Fix, Severity
@@ -149,6 +148,8 @@ def slip(subject: Subject) -> Iterator[Finding]:
 def _what(problem: Problem) -> str | None:
     cause, slip = problem.facts.get("cause", ""), problem.facts.get("slip", "")
     if cause in ("full-width", "invisible"):
+        import unicodedata
+
         mark = next((one for one in slip if not one.isascii()), "")
         name = f"{unicodedata.name(mark, 'character').lower()}, U+{ord(mark):04X}" if mark else ""
         if cause == "invisible":
