@@ -118,7 +118,9 @@ def of_value(value: Any, expected: Sequence[str], schema: Schema) -> Meant | Non
             return of_word(str(value), words)
     for kind, converted in (("integer", _whole), ("number", _number), ("boolean", _truth)):
         if kind in expected:
-            return converted(value)
+            meant = converted(value)
+            known = meant is None or allowed is None or meant.text in map(str, allowed)
+            return meant if known else None
     return _listed(value, schema) if "array" in expected else None
 
 

@@ -15,6 +15,9 @@ TEXT_INPUTS = re.compile(
 """Names of inputs that are token numbers or masks."""
 
 _WORDS = re.compile(r"[^A-Za-z0-9]+")
+IN_FOLDERS = (".safetensors", ".json", ".bin", ".gguf")
+"""Files of which a weight folder is made."""
+
 PRECISIONS = ("fp16", "int8", "fp32", "bf16", "int4")
 
 

@@ -10,10 +10,11 @@ from vacc_gen.schema.diagnostics import Severity
 from vacc_gen.schema.document import Node
 from vacc_gen.schema.rules import rule
 from vacc_gen.schema.rules._facts import (
+    IN_FOLDERS,
     TEXT_INPUTS,
     is_huggingface,
-    may_be_vision,
     lengths_of,
+    may_be_vision,
     shapes_of,
     words,
 )
@@ -64,6 +65,17 @@ def checkpoint_against_type(subject: Subject) -> Iterator[Finding]:
             )
             return
     if not isinstance(checkpoint, str):
+        return
+    if "://" in checkpoint:
+        hint = "fetch it first, and name the file or folder"
+        yield Finding(subject.span("frontend", "checkpoint"), "a URL is no checkpoint", hint)
+        return
+    if kind == "huggingface" and checkpoint.endswith(IN_FOLDERS):
+        yield Finding(
+            subject.span("frontend", "checkpoint"),
+            "the checkpoint is a file, and huggingface reads a folder",
+            "name the folder that it is in",
+        )
         return
     found = next((kind for suffix, kind in _SUFFIXES.items() if checkpoint.endswith(suffix)), None)
     if found is not None and found != kind:

@@ -63,20 +63,23 @@ def unequal_text_inputs(subject: Subject) -> Iterator[Finding]:
     texts = {
         name: shape
         for name, shape in shapes.items()
-        if TEXT_INPUTS.match(name) and len(shape) == 2 and all(type(n) is int for n in shape)
+        if TEXT_INPUTS.match(name) and shape and all(type(size) is int for size in shape)
     }
     sizes = list(texts.values())
     usual = max(sizes, key=sizes.count, default=[])
     first = next((name for name, shape in texts.items() if shape == usual), "")
     for name, shape in texts.items():
-        for axis in (0, 1):
-            if shape[axis] != usual[axis]:
-                yield Finding(
-                    subject.span("frontend", "shape", name, axis),
-                    f"`{name}` is {shape}, `{first}` is {usual}",
-                    "inputs about the same tokens have the same shape",
-                )
-                break
+        steps: tuple[str | int, ...] = ("frontend", "shape", name)
+        odd = next((axis for axis in range(len(shape)) if shape[axis:] == usual[axis:]), len(shape))
+        if len(shape) == len(usual) and odd:
+            steps = (*steps, odd - 1)
+        elif len(shape) == len(usual) or ("mask" in name and shape[-1] == usual[-1]):
+            continue  # a mask may have axes of its own
+        yield Finding(
+            subject.span(*steps),
+            f"`{name}` is {shape}, `{first}` is {usual}",
+            "inputs about the same tokens have the same shape",
+        )
 
 
 @rule("VG311", Severity.WARNING, "input that looks misspelled", fix="unsafe")

@@ -9,6 +9,7 @@ from vacc_gen.schema import edits
 from vacc_gen.schema.diagnostics import Severity
 from vacc_gen.schema.rules import rule
 from vacc_gen.schema.rules._facts import (
+    IN_FOLDERS,
     PRECISIONS,
     basename,
     is_huggingface,
@@ -195,6 +196,8 @@ def model_in_name(subject: Subject) -> Iterator[Finding]:
     name, checkpoint = subject.get("name"), subject.get("frontend", "checkpoint")
     if not isinstance(name, str) or not isinstance(checkpoint, str) or not is_huggingface(subject):
         return
+    if checkpoint.endswith(IN_FOLDERS):
+        return  # VG301
     model = basename(checkpoint)
     conflict = _conflict(name, model)
     if conflict:

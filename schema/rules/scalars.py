@@ -135,7 +135,8 @@ def number_base(subject: Subject) -> Iterator[Finding]:
             continue
         base = found.lastgroup
         as_seen = written.lstrip("+0") if base == "octal" else ""
-        other = f", or {as_seen} if that is meant" if as_seen.isdigit() else ""
+        meant = as_seen.isdigit() and int(as_seen) != node.value
+        other = f", or {as_seen} if that is meant" if meant else ""
         yield Finding(
             node.span,
             f"YAML reads {written} for `{where}` as {base}: {node.value}",
@@ -190,3 +191,33 @@ def misspelled_package(subject: Subject) -> Iterator[Finding]:
                 f"did you mean `{near[0][1]}`?",
                 edits.replace(entry.key_span, near[0][1]),
             )
+
+
+_FOLDER_NAME = re.compile(r"(?!-)[^\s*?\"'`<>|:;&$(){}!#%~\\]+")
+
+
+@rule("VG118", Severity.WARNING, "name that a shell takes otherwise")
+def odd_name(subject: Subject) -> Iterator[Finding]:
+    """The name becomes a folder, which scripts and servers are called with.
+
+    A blank in it makes two words of it, `*` a pattern, a dash at its head an option; `.` and `..`
+    are folders that are there already.
+
+    Bad:
+        name: falcon 7b fp16
+    Good:
+        name: falcon-7b-fp16
+    """
+    name = subject.get("name")
+    if not isinstance(name, str) or _ODD.search(name):
+        return  # VG115
+    if name in (".", ".."):
+        yield Finding(subject.span("name"), f"`{name}` is a folder that is there already")
+    elif name == name.strip() and not _FOLDER_NAME.fullmatch(name):
+        odd = next((mark for mark in name if not _FOLDER_NAME.fullmatch(mark)), name[0])
+        what = "a blank" if odd == " " else f"`{odd}`"
+        yield Finding(
+            subject.span("name"),
+            f"{what} in a name that becomes a folder's",
+            "letters, digits, `-`, `_` and `.` are safe everywhere",
+        )

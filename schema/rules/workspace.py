@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from vacc_gen.schema.diagnostics import Severity
-from vacc_gen.schema.group import GroupFinding, Workspace, text_hash
+from vacc_gen.schema.group import GroupFinding, Workspace
 from vacc_gen.schema.rules import rule
 from vacc_gen.schema.rules._facts import basename, lengths_of
 from vacc_gen.schema.rules._wording import plain

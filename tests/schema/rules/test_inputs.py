@@ -40,11 +40,19 @@ def test_a_healthy_encoder_has_no_findings():
         ("token_type_ids: [1, 256]", "token_type_ids: [1, 255]", (8, 25)),
         ("input_ids: [1, 256]", "input_ids: [1, 512]", (6, 20)),
         ("input_ids: [1, 256]", "input_ids: [2, 256]", (6, 17)),
+        ("input_ids: [1, 256]", "input_ids: [256]", (6, 16)),
+        ("input_ids: [1, 256]", "input_ids: [1, 256, 1]", (6, 16)),
+        ("attention_mask: [1, 256]", "attention_mask: [1, 1, 128]", (7, 21)),
     ],
 )
 def test_inputs_of_unequal_shape_are_told_at_the_odd_one(old, new, place):
     ((line, column, code, _),) = found(BERT.replace(old, new))
     assert (line, column, code) == (*place, "VG310")
+
+
+@pytest.mark.parametrize("shape", ["[1, 1, 256]", "[1, 1, 256, 256]", "[256]"])
+def test_a_mask_may_have_axes_of_its_own(shape):
+    assert found(BERT.replace("attention_mask: [1, 256]", f"attention_mask: {shape}")) == []
 
 
 def test_a_mask_over_a_cache_may_be_longer():

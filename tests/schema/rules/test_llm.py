@@ -52,3 +52,19 @@ def test_a_checkpoint_that_cannot_be_read_is_told(weights, content, fault):
     elif content is not None:
         config.write_bytes(content)
     assert found(weights) == [[f"the checkpoint's config.json {fault}"]] * 2
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "message"),
+    [
+        ("https://example.com/falcon-7b-instruct", "a URL is no checkpoint"),
+        ("/w/falcon-7b-instruct/model.safetensors", "the checkpoint is a file"),
+        ("/w/falcon-7b-instruct/config.json", "the checkpoint is a file"),
+        ("org/falcon-7b-instruct", None),
+    ],
+)
+def test_a_checkpoint_that_is_no_folder_is_told(checkpoint, message):
+    text = CONFIG.replace("/path/to/falcon-7b-instruct", checkpoint)
+    told = [one.message for one in check_text(text, "x.yaml") if one.code == "VG301"]
+    assert len(told) == (message is not None)
+    assert not told or told[0].startswith(message)

@@ -136,3 +136,20 @@ def test_a_dataset_that_nothing_reads_is_told():
     dataset = "\ndataset: {type: huggingface, name: c4, path: /c4, nsamples: 128, seqlen: 512}\n"
     (one,) = found(CONFIG + dataset)
     assert one.code == "VG510"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("falcon 7b", "a blank in a name that becomes a folder's"),
+        ("falcon*7b", "`*` in a name that becomes a folder's"),
+        ("-falcon", "`-` in a name that becomes a folder's"),
+        ("..", "`..` is a folder that is there already"),
+        ("PP-OCRv5_mobile.det@2+x", None),
+        ("模型-7b", None),
+    ],
+)
+def test_a_name_that_a_shell_takes_otherwise_is_told(name, message):
+    text = CONFIG.replace(NAME, f'name: "{name}"')
+    told = [one.message for one in found(text) if one.code == "VG118"]
+    assert told == ([message] if message else [])
