@@ -128,6 +128,20 @@ def test_without_true_sequential_layers_of_a_block_do_not_see_each_other(falcon,
     assert quantizer.settings_told()["true_sequential"] is False
 
 
+@pytest.mark.parametrize("setting", [{"desc_act": False}, {"damp_percent": 0.5}], ids=list)
+def test_settings_of_the_recipe_reach_the_arithmetic(falcon, tmp_path, setting):
+    checkpoint, _ = falcon
+    one, _ = quantize_all(make_quantizer(checkpoint, tmp_path, windows_of(40)), checkpoint, 4)
+    quantizer = make_quantizer(checkpoint, tmp_path, windows_of(40), **setting)
+    other, _ = quantize_all(quantizer, checkpoint, 4)
+    name = f"transformer.h.0.{QKV}.weight"
+    assert not torch.equal(one[name][0], other[name][0])
+    assert torch.equal(one[name][1], other[name][1])  # scales are those of the weights
+    assert quantizer.settings_told().items() >= setting.items()
+    if "damp_percent" in setting:
+        assert {error.damp_percent for error in quantizer.errors} == {0.5}
+
+
 def architecture(**changes):
     config = {
         "model_type": "falcon",
