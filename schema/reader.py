@@ -90,11 +90,15 @@ class _Reader:
 
     def _keep_open_frames(self) -> None:
         """Keep what was read before the reading ended."""
+        told = len(self.problems)
         while self.frames:
             frame = self.frames.pop()
             with suppress(_Stop):
                 self._settle(frame)
                 self._add(frame.node, None, False)
+        # A bracket that is left open is told already; that it stands where a key does is no news.
+        kept = [problem for problem in self.problems[told:] if problem.kind != "collection-key"]
+        self.problems[told:] = kept
 
     def _events(self) -> Iterator[Any]:
         documents = 0

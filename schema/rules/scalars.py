@@ -134,6 +134,7 @@ def number_base(subject: Subject) -> Iterator[Finding]:
         if found is None:
             continue
         base = found.lastgroup
+        node.rejected = True  # what was meant is not known: let no rule build on it
         as_seen = written.lstrip("+0") if base == "octal" else ""
         meant = as_seen.isdigit() and int(as_seen) != node.value
         other = f", or {as_seen} if that is meant" if meant else ""

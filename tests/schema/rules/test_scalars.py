@@ -153,3 +153,11 @@ def test_a_name_that_a_shell_takes_otherwise_is_told(name, message):
     text = CONFIG.replace(NAME, f'name: "{name}"')
     told = [one.message for one in found(text) if one.code == "VG118"]
     assert told == ([message] if message else [])
+
+
+def test_nothing_is_built_on_a_number_in_another_base():
+    assert [one.code for one in found(CONFIG.replace("tp: 4", "tp: 017"))] == ["VG116"]
+
+
+def test_brackets_without_end_are_one_mistake():
+    assert [one.code for one in found("{" * 100_000)] == ["VG004"]
