@@ -95,7 +95,7 @@ def test_sizes_are_verified_where_the_source_is_a_published_config_or_a_class():
         "its own config.json",
     )
     assert all(model.geometry_source.source.startswith(sources) for model in verified)
-    assert len(verified) == 31
+    assert len(verified) == 32
 
 
 @every_model
