@@ -7,7 +7,8 @@
 | what does a compile config say? | vamc, vamc_frontend, vamc_backend, vamc_dataset, vamc_graph |
 | what does a preset say? | preset |
 | where does a value stand in the text? | reader, tree, document |
-| what is wrong with its form? | structure, walk, placement, suggestions, recovery |
+| what is wrong with its form? | structure, walk, placement, suggestions |
+| which one mistake makes many lines look wrong? | recovery, changes, slips, break_off, verdict, readable |
 | what is wrong with its meaning? | rules/, which look at a subject, a group, or weight files |
 | what is checked, and what comes of it? | sources, check, diagnostics, edits, repair |
 | how is it told? | render, sarif, rules_page, json_schema |

@@ -73,6 +73,14 @@ class Document:
         """Return the offset at which a line (from 1) starts."""
         return self._line_starts[number - 1]
 
+    def line_span(self, number: int) -> Span:
+        """Return the span of a line (from 1) without the blanks around it."""
+        line = self.lines[number - 1]
+        start, bare = self.line_start(number), line.strip(" \t")
+        own = len(line) - len(line.lstrip(" \t"))
+        end = own + len(bare)
+        return Span(number, own + 1, number, end + 1, start + own, start + end)
+
     def node(self, *path: str | int) -> Node | None:
         """Return the node at a path such as `("frontend", "shape", "input_ids", 0)`, or None."""
         node = self.root

@@ -10,15 +10,15 @@ came of it lets the rest of the file be checked.
 from __future__ import annotations
 
 import re
-from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
-from vacc_gen.schema import structure
+from vacc_gen.schema.break_off import break_off
 from vacc_gen.schema.changes import Change, changes, indent_of, indents, is_bare
-from vacc_gen.schema.diagnostics import Diagnostic, Edit, Fix
-from vacc_gen.schema.document import Document, Problem, Span, load
+from vacc_gen.schema.document import Document, Problem, Span
+from vacc_gen.schema.readable import Repaired
 from vacc_gen.schema.reader import MAX_PROBLEMS
 from vacc_gen.schema.slips import Slip, mended, slips
+from vacc_gen.schema.verdict import Verdict, judge
 from vacc_gen.schema.walk import Schema, packaged_schema
 
 REACH_LINES = 6
@@ -47,50 +47,6 @@ _STAYS = ("bom", "encoding")
 
 _CONFLICT = re.compile(r"^(<{7}|={7}|>{7})( |$)")
 _FENCE = re.compile(r"^\s*(`{3}|~{3})")
-
-
-class Repaired(NamedTuple):
-    """A text that can be read, and where its lines come from."""
-
-    text: str | None  # None: what there is to tell is told, and nothing beyond can be checked
-    numbers: tuple[int, ...]  # by line: its number in the original
-    changed: frozenset[int]  # numbers of the original's lines that were put right
-
-    def moved(self, found: list[Diagnostic], original: Document) -> list[Diagnostic]:
-        """Return findings in the repaired text with the places that they have in the original."""
-        repaired = Document(self.text or "", original.path)
-        return [
-            replace(
-                one,
-                line=self._number(one.line),
-                end_line=self._number(one.end_line),
-                fix=self._fix(one.fix, repaired, original),
-            )
-            for one in found
-        ]
-
-    def _number(self, line: int) -> int:
-        return self.numbers[min(line, len(self.numbers)) - 1]
-
-    def _fix(self, fix: Fix | None, repaired: Document, original: Document) -> Fix | None:
-        edits = []
-        for edit in fix.edits if fix else ():
-            span = repaired.span_at(edit.start, edit.end)
-            lines = [self._number(line) for line in range(span.line, span.end_line + 1)]
-            if self.changed & set(lines) or lines != [*range(lines[0], lines[-1] + 1)]:
-                return None
-            start = original.line_start(lines[0]) + span.column - 1
-            end = original.line_start(lines[-1]) + span.end_column - 1
-            edits.append(Edit(start, end, edit.text))
-        return Fix(tuple(edits), fix.safe) if fix else None
-
-
-class _Verdict(NamedTuple):
-    """How bad a text is; of two, the smaller is better."""
-
-    unreadable: bool
-    error_line: int  # negative: an error further down is the better one
-    mistakes: int
 
 
 class _Exhausted(Exception):  # noqa: N818 - no error: ends the trials
@@ -134,7 +90,7 @@ class _Search:
         self.changed: set[int] = set()
         self.told: list[Problem] = []
         self.budget = BUDGET_CHARACTERS
-        self.known: dict[str, _Verdict] = {}
+        self.known: dict[str, Verdict] = {}
         self.written = self.lines  # as they were before slips were put right
 
     @property
@@ -147,7 +103,7 @@ class _Search:
             self._drop_debris()
             self._without_tabs(syntax)
         mends = self._mend()
-        cut = self._cut_off()
+        cut = break_off(self.document, self.lines, self.numbers, self.schema)
         mended_lines, told = [*self.lines], [*self.told]
         for _ in range(ROUNDS):
             if not self._improve():
@@ -168,28 +124,20 @@ class _Search:
         if cut:
             self.told += cut
         elif self.told and verdict.unreadable and len(self.told) < MAX_PROBLEMS:
-            self.told.append(self._read(self.text)[3][-1])
+            self.told += judge(self.text, self.schema)[1][-1:]
         if not self.told:
             return None
         if verdict.unreadable or cut:
             return Repaired(None, (), frozenset())
         return Repaired(self.text, tuple(self.numbers), frozenset(self.changed))
 
-    def _judge(self, text: str) -> _Verdict:
+    def _judge(self, text: str) -> Verdict:
         if text not in self.known:
             self.budget -= len(text)
             if self.budget < 0 or len(self.known) > BUDGET_TRIALS:
                 raise _Exhausted
-            self.known[text] = _Verdict(*self._read(text)[:3])
+            self.known[text] = judge(text, self.schema)[0]
         return self.known[text]
-
-    def _read(self, text: str) -> tuple[bool, int, int, list[Problem]]:
-        document = load(text)
-        if not document.complete or document.root is None:
-            line = document.problems[-1].span.line if document.problems else 0
-            return True, -line, 0, document.problems
-        found = document.problems + structure.check(document, self.schema)
-        return False, 0, len(found), found
 
     # Slips --------------------------------------------------------------------------------------
 
@@ -248,7 +196,7 @@ class _Search:
             "problem": "",
         }
         span = self.document.span_at(start + own, min(start + end, start + len(written)))
-        span = span if as_it_is else _line_span(self.document, line)
+        span = span if as_it_is else self.document.line_span(line)
         return Problem("syntax" if unreadable else "slip", span, facts)
 
     # Trials -------------------------------------------------------------------------------------
@@ -256,7 +204,7 @@ class _Search:
     def _improve(self) -> bool:
         """Make the change that leaves the fewest mistakes, and tell it; whether there is one."""
         before = self._judge(self.text)
-        found = self._read(self.text)[3]
+        found = judge(self.text, self.schema)[1]
         if not before.unreadable and not 1 <= before.mistakes <= MOST_TOLD:
             return False
         tried = []
@@ -281,7 +229,7 @@ class _Search:
         self._take(change)
         return True
 
-    def _guesses(self, before: _Verdict, found: list[Problem]) -> list[Change]:
+    def _guesses(self, before: Verdict, found: list[Problem]) -> list[Change]:
         last = len(self.lines) - 1
         if before.unreadable and found:
             syntax = found[-1]
@@ -318,7 +266,7 @@ class _Search:
         self.numbers[change.first : change.end] = numbers
         self.changed |= set(numbers) if change.first < change.end else set()
 
-    def _tell_change(self, change: Change, found: list[Problem], before: _Verdict) -> None:
+    def _tell_change(self, change: Change, found: list[Problem], before: Verdict) -> None:
         at = change.first - 1 if change.kind == "body" else change.first
         number = self.numbers[min(at, len(self.numbers) - 1)]
         facts: dict[str, Any] = {**found[-1].facts} if before.unreadable else {}
@@ -342,9 +290,9 @@ class _Search:
         }
         facts.setdefault("problem", "")
         kind = "syntax" if before.unreadable and change.kind not in _NAMED else "layout"
-        self.told.append(Problem(kind, _line_span(self.document, number), facts))
+        self.told.append(Problem(kind, self.document.line_span(number), facts))
 
-    # Debris, tabs, and the end ------------------------------------------------------------------
+    # Debris and tabs ------------------------------------------------------------------
 
     def _drop_debris(self) -> None:
         """Empty the lines that a merge or Markdown left; of two versions, ours stays."""
@@ -355,7 +303,7 @@ class _Search:
                 theirs = line.startswith("=") if conflict else theirs
                 cause = "conflict" if conflict else "fence"
                 if not any(one.facts.get("cause") == cause for one in self.told):
-                    span = _line_span(self.document, number + 1)
+                    span = self.document.line_span(number + 1)
                     facts = {"cause": cause, "problem": "", "slip": line}
                     self.told.append(Problem("syntax", span, facts))
             if conflict or fence or theirs:
@@ -396,59 +344,6 @@ class _Search:
             blanks = " " * indent_of(self.lines[number - 1])
             self.told.append(Problem("tab", span, {"blanks": blanks}))
 
-    def _cut_off(self) -> list[Problem] | None:
-        """Return what there is to tell if the file ends too early; None where it does not."""
-        text = self.document.text
-        if text.lstrip()[:1] == "{" and text.rstrip()[-1:] == "}":
-            return None  # whole, as JSON is
-        torn = bool(text) and not text.endswith(("\n", "\r"))
-        kept = _filled(self.lines)
-        last = len(kept)
-        for _ in range(REACH_LINES if torn else 1):
-            if not kept:
-                return None
-            text = "\n".join(kept) + "\n"
-            unreadable, _, _, found = self._read(text)
-            if not unreadable:
-                break
-            kept = _filled(kept[:-1])
-        else:
-            return None
-        document = load(text)
-        lacking = [one for one in found if _is_at_the_end(one, document, len(kept))]
-        others = [
-            one
-            for one in found
-            if one not in lacking and not (torn and one.span.end_line >= last == len(kept))
-        ]
-        missing = [one.facts for one in lacking if one.kind == "missing-key"]
-        if len(others) == len(found) or (not torn and len(missing) < 2):
-            return None
-        span = _line_span(self.document, self.numbers[last - 1])
-        facts = {"missing": [(one["key"], one["parent"]) for one in missing], "kept": len(kept)}
-        return [*others, Problem("cut-off", span, facts)]
-
-
-def _filled(lines: list[str]) -> list[str]:
-    """Return lines without the empty ones at their end."""
-    end = len(lines)
-    while end and not lines[end - 1].strip():
-        end -= 1
-    return lines[:end]
-
-
-def _is_at_the_end(problem: Problem, document: Document, last: int) -> bool:
-    """Whether what is missing would stand behind the last line."""
-    if problem.kind in ("null", "empty"):
-        return problem.span.line >= last
-    if problem.kind != "missing-key":
-        return False
-    parent = problem.facts["parent"]
-    if not parent:
-        return bool(problem.facts["key"] not in ("name", "version"))
-    section = document.node(*parent)
-    return section is not None and section.span.end_line >= last
-
 
 _NAMED = frozenset(("commented", "header", "body", "dash"))
 
@@ -485,14 +380,6 @@ def _absent(found: list[Problem]) -> set[str]:
         if one.kind == "missing-key" and not one.facts["parent"]:
             absent.add(str(one.facts["key"]))
     return absent
-
-
-def _line_span(document: Document, number: int) -> Span:
-    """Return the span of a line without its indentation."""
-    line = document.lines[number - 1]
-    start, bare = document.line_start(number), line.strip(" \t")
-    own = len(line) - len(line.lstrip(" \t"))
-    return Span(number, own + 1, number, own + 1 + len(bare), start + own, start + own + len(bare))
 
 
 def _tab(line: str) -> bool:

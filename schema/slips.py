@@ -121,7 +121,7 @@ def _in_line(number: int, code: str, line: str) -> Iterator[Slip]:
             yield Slip(number, *dash.span(), "", "sign", False)
     key = _KEY.match(code, at)
     separator = _SEPARATOR.match(code, key.end()) if key else None
-    if key and separator and not (has_dash and separator["colon"]):
+    if key and separator and not (has_dash and _is_item(separator)):
         if not key["key"].isascii():
             plain = unicodedata.normalize("NFKC", key["key"])
             if plain != key["key"] and plain.isascii():
@@ -131,6 +131,11 @@ def _in_line(number: int, code: str, line: str) -> Iterator[Slip]:
     elif not has_dash:
         return
     yield from _in_value(number, code, at, line)
+
+
+def _is_item(separator: re.Match[str]) -> bool:
+    """Whether behind a dash this is a text, `- some words` or `- package==1.0`, and no key."""
+    return separator["colon"] is not None or "==" in (separator["equals"] or "")
 
 
 def _as_blanks(text: str) -> str:

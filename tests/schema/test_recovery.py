@@ -108,7 +108,7 @@ def test_a_list_in_place_of_a_mapping_hides_the_keys_in_it():
 @pytest.mark.parametrize("text", [FALCON, IMAGES], ids=["falcon", "images"])
 def test_a_file_that_breaks_off_is_one_finding(text):
     last_section = text.index("\nworkspace:")
-    for end in range(text.index("\n") + 2, last_section):
+    for end in range(text.index("\n") + 2, last_section, 7):
         if text[end - 1] in "\n ":
             continue
         found = told(text[:end])
