@@ -32,7 +32,9 @@ def list_presets(
         bool, typer.Option("--json", help="A list of all that is known of each, for programs.")
     ] = False,
 ) -> None:
-    """List models, text encoders, cards, calibration sets and environments.
+    """List models, encoders, cards and the rest.
+
+    The rest is checkpoints that are served as they are, calibration sets and environments.
 
     Example: vacc-gen presets list falcon instruct
     """
