@@ -38,7 +38,7 @@ def break_off(
         if one not in lacking and not (torn and one.span.end_line >= last == len(kept))
     ]
     missing = [one.facts for one in lacking if one.kind == "missing-key"]
-    if len(others) == len(found) or (not torn and len(missing) < 2):
+    if len(others) == len(found) or (not torn and (not missing or len(lacking) < 2)):
         return None
     span = document.line_span(numbers[last - 1])
     facts = {"missing": [(one["key"], one["parent"]) for one in missing], "kept": len(kept)}
