@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from vacc_gen.schema.compatibility import PinFacts
 from vacc_gen.schema.diagnostics import Fix, Severity
 from vacc_gen.schema.document import Document, Node, Problem, Span
 from vacc_gen.schema.migration import Migration
+
+if TYPE_CHECKING:
+    from vacc_gen.schema.compatibility import PinFacts
 
 
 class Known(Protocol):
@@ -59,6 +61,8 @@ class KnowsNothing:
 
     def pin_facts(self) -> PinFacts:
         """Return no facts."""
+        from vacc_gen.schema.compatibility import PinFacts
+
         return PinFacts()
 
     def environment_pins(self, preset: str) -> Sequence[str]:

@@ -149,11 +149,13 @@ def _table(path: str) -> tuple[dict[str, list[str]], str | None]:
             continue
         try:
             with file.open("rb") as opened:
-                text = opened.read(MAX_BYTES)
+                text = opened.read(MAX_BYTES + 1)
         except OSError as error:
             raise UnreadableError(
                 f"cannot read {on_one_line(str(file))}: {error.strerror}"
             ) from error
+        if len(text) > MAX_BYTES:
+            raise UnreadableError(f"{on_one_line(str(file))} is larger than {MAX_BYTES} bytes")
         if text:
             return _parsed(text, on_one_line(str(file))), str(file)
     return {}, None

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from vacc_gen.schema.compatibility import PinProblem, effective_pins, pin_problems
 from vacc_gen.schema.diagnostics import Severity
-from vacc_gen.schema.pins import Pin, parse_pin
 from vacc_gen.schema.rules import rule
 from vacc_gen.schema.subject import Finding, Subject
+
+if TYPE_CHECKING:
+    from vacc_gen.schema.compatibility import PinProblem
+    from vacc_gen.schema.pins import Pin
 
 _DEFAULT_PYTHON = "3.10"
 _PINS = ("environment", "pins")
@@ -86,6 +89,9 @@ def breaking_pins(subject: Subject) -> Iterator[Finding]:
 
 def _findings(subject: Subject, kinds: tuple[str, ...]) -> Iterator[Finding]:
     """Put what is known of the recipe's pins into its places."""
+    from vacc_gen.schema.compatibility import effective_pins, pin_problems
+    from vacc_gen.schema.pins import Pin, parse_pin
+
     own = {pin: index for index, pin in _own_pins(subject) if isinstance(pin, Pin)}
     preset = subject.get("environment", "preset")
     asked = subject.known.environment_pins(preset) if isinstance(preset, str) else ()
@@ -110,6 +116,8 @@ def _finding(subject: Subject, problem: PinProblem, own: dict[Pin, int]) -> Find
 
 def _own_pins(subject: Subject) -> Iterator[tuple[int, Pin | ValueError]]:
     """Yield the recipe's pins with their positions; for a bad one, what is wrong with it."""
+    from vacc_gen.schema.pins import parse_pin
+
     pins = subject.get(*_PINS)
     for index, text in enumerate(pins if isinstance(pins, list) else ()):
         if isinstance(text, str):

@@ -308,8 +308,9 @@ def test_a_wrong_table_is_refused(folder, table, message):
         (b"a = " + b"[" * 100_000, "is not valid TOML: "),
         (b"a = " + b"9" * 5_000, "is not valid TOML: "),
         (b".".join([b"a"] * 50_000) + b" = 1", "has a key of more than 64 parts"),
+        (b"# " * 600_000, "is larger than 1048576 bytes"),
     ],
-    ids=["cut", "of-another-tool", "latin-1", "utf-16", "nested", "digits", "dotted"],
+    ids=["cut", "of-another-tool", "latin-1", "utf-16", "nested", "digits", "dotted", "large"],
 )
 def test_an_unreadable_pyproject_is_one_error(folder, content, message):
     (folder / "pyproject.toml").write_bytes(content)
