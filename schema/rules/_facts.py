@@ -35,8 +35,11 @@ def is_huggingface(subject: Subject) -> bool:
 
 
 def may_be_huggingface(subject: Subject) -> bool:
-    """Whether it is one, or cannot be told, `frontend` being wrong already."""
-    return is_huggingface(subject) or not subject.lacks("frontend", "model_kwargs")
+    """Whether it is one, or cannot be told, something of `frontend` being wrong already."""
+    if is_huggingface(subject) or subject.has("frontend", "quantize"):
+        return True
+    unknown = subject.get("frontend", "type") is None and not subject.lacks("frontend", "type")
+    return unknown or not subject.lacks("frontend", "model_kwargs")
 
 
 def is_vision(subject: Subject) -> bool:

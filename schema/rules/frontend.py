@@ -265,7 +265,7 @@ def no_model_arch(subject: Subject) -> Iterator[Finding]:
     section = subject.node("frontend", "model_kwargs")
     if section is None or not isinstance(section.value, dict) or not section.value:
         return
-    if is_huggingface(subject) and "model_arch" not in section.value:
+    if is_huggingface(subject) and subject.lacks("frontend", "model_kwargs", "model_arch"):
         yield Finding(
             subject.key_span("frontend", "model_kwargs"),
             "`model_arch` is missing in `frontend.model_kwargs`",
@@ -290,9 +290,11 @@ def no_tp(subject: Subject) -> Iterator[Finding]:
             tp: 4
     """
     lengths, name = lengths_of(subject), subject.get("name") or ""
-    if lengths is None or lengths.total is None or subject.has("frontend", "model_kwargs", "tp"):
+    if lengths is None or lengths.total is None:
         return
-    if subject.has("frontend", "quantize", "device"):  # for `vamc quant`, which runs on a GPU
+    if not subject.lacks("frontend", "model_kwargs", "tp"):
+        return
+    if not subject.lacks("frontend", "quantize", "device"):  # for `vamc quant`, which runs on a GPU
         return
     if not any(word.startswith("tp") and word[2:].isdigit() for word in words(str(name))):  # VG202
         yield Finding(

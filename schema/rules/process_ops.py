@@ -198,7 +198,7 @@ def normalize_scale(subject: Subject) -> Iterator[Finding]:
     for index, op in subject.items(*_OPS):
         if op.get("type") != "Normalize" or not op.get("mean") or not op.get("std"):
             continue
-        if subject.has(*_OPS, index, "div255") and op.get("div255") is None:
+        if op.get("div255") is None and not subject.lacks(*_OPS, index, "div255"):
             continue  # null: VG106
         used = 255 if op.get("div255") is False else 1
         scales = {"mean": _scale(op["mean"], 0), "std": _scale(op["std"], 1)}

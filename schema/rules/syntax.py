@@ -155,7 +155,9 @@ def _what(problem: Problem) -> str | None:
         if cause == "invisible":
             return f"a blank that is none to YAML ({name})"
         return f"the full-width `{mark}` ({name}) is a letter to YAML"
-    return _CAUSES[cause].format(slip=slip.strip()) if cause in _CAUSES else None
+    return (
+        _CAUSES[cause].format(slip=slip.strip().rstrip("0123456789.")) if cause in _CAUSES else None
+    )
 
 
 def _advice(problem: Problem) -> str | None:
