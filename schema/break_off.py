@@ -38,7 +38,8 @@ def break_off(
         if one not in lacking and not (torn and one.span.end_line >= last == len(kept))
     ]
     missing = [one.facts for one in lacking if one.kind == "missing-key"]
-    if len(others) == len(found) or (not torn and (not missing or len(lacking) < 2)):
+    whole_sections = any(not one["parent"] for one in missing)
+    if len(others) == len(found) or (not torn and not (whole_sections and len(lacking) > 1)):
         return None
     span = document.line_span(numbers[last - 1])
     facts = {"missing": [(one["key"], one["parent"]) for one in missing], "kept": len(kept)}
