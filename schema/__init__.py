@@ -8,10 +8,11 @@
 | what does a preset say? | preset |
 | where does a value stand in the text? | reader, tree, document |
 | what is wrong with its form? | structure, walk, placement, suggestions |
-| which one mistake makes many lines look wrong? | recovery, changes, slips, break_off, verdict, readable |
+| what was meant by a value of another kind? | conversion |
+| which one mistake is behind many? | recovery, changes, slips, break_off, verdict, readable |
 | what is wrong with its meaning? | rules/, which look at a subject, a group, or weight files |
 | what is checked, and what comes of it? | sources, check, diagnostics, edits, repair |
-| how is it told? | render, sarif, rules_page, json_schema |
+| how is it told? | render, printable, sarif, rules_page, json_schema |
 | what is a weight folder, and what does it need? | weights, architecture, footprint |
 | do these packages go together? | pins, compatibility |
 | what do these calibration texts hold? | rows, texts |
