@@ -85,7 +85,8 @@ class Choices:
         """Decide on a folder and a recipe, by the preset where nothing was chosen.
 
         Raises:
-            UsageError: a name is unknown, a length impossible, or too little was chosen.
+            UsageError: a name is unknown, a length impossible, too little was chosen, or
+                the weight folder is no folder.
             CheckpointError: the weight folder does not fit the preset, or has no config.json.
         """
         for word in self.command():
@@ -136,10 +137,10 @@ class Choices:
             is_folder = folder.is_dir()
             to_be_filled = not folder.exists() or (is_folder and not any(folder.iterdir()))
             if preset is None or not to_be_filled:
-                what = "has no config.json" if is_folder else "is no folder"
-                raise CheckpointError(
-                    f"{folder} {what}", hint="name the folder of a Hugging Face checkpoint"
-                )
+                hint = "name the folder of a Hugging Face checkpoint"
+                if not is_folder:
+                    raise UsageError(f"{folder} is no folder", hint)
+                raise CheckpointError(f"{folder} has no config.json", hint)
             return _unseen(preset)
         if preset is None:
             found = recognize(folder, config)

@@ -27,11 +27,13 @@ def as_text(
     Args:
         diagnostics: in the order in which to show them.
         lines: the lines of each file, by path, for excerpts.
-        checked: number of files.
+        checked: number of files; where none was, there is no summary.
         colour: whether to write escape sequences.
     """
     blocks = [_block(found, lines.get(found.path, ()), colour) for found in diagnostics]
-    return "\n\n".join([*blocks, summary(diagnostics, checked)]) + "\n"
+    if checked:
+        blocks.append(summary(diagnostics, checked))
+    return "\n\n".join(blocks) + "\n" if blocks else ""
 
 
 def excerpts(diagnostics: Sequence[Diagnostic], colour: bool = False) -> str:
@@ -59,8 +61,6 @@ def summary(diagnostics: Sequence[Diagnostic], checked: int) -> str:
         if number:
             counts.append(f"{number} {noun}{'s' if number > 1 else ''}")
     fixable = sum(found.fix is not None and found.fix.safe for found in diagnostics)
-    if not checked:
-        return "no files checked"
     what = ", ".join(counts) or "nothing found"
     tail = f" ({fixable} fixable with --fix)" if fixable else ""
     return f"{checked} file{'' if checked == 1 else 's'} checked: {what}{tail}"

@@ -164,11 +164,11 @@ def test_a_folder_without_a_config(here):
             Choices(model=model, checkpoint="weights").decide()
     Path("file").touch()
     for model in (None, "falcon-tiny"):
-        with pytest.raises(CheckpointError, match="file is no folder"):
+        with pytest.raises(UsageError, match="file is no folder"):
             Choices(model=model, checkpoint="file").decide()
     Path("empty").mkdir()
     assert Choices(model="falcon-tiny", checkpoint="empty").decide()  # to be downloaded to
-    with pytest.raises(CheckpointError):
+    with pytest.raises(UsageError, match="absent is no folder"):
         Choices(checkpoint="absent").decide()
 
 

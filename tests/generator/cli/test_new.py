@@ -75,7 +75,7 @@ def test_what_new_makes_is_valid(run):
         (("--model", "falcon-7b", "--prefill", "1000"), 2, ("992 and 1008",)),
         (("--model", "falcon-7b", "--tp", "0"), 2, ("--tp",)),
         (("--model", "falcon-7b", "--tp", "four"), 2, ("--tp",)),
-        (("--checkpoint", "nowhere"), 1, ("nowhere is no folder",)),
+        (("--checkpoint", "nowhere"), 2, ("nowhere is no folder",)),
         (("--model", "falcon-7b", "--checkpoint", str(FALCON_TINY)), 1, ("layers is 4",)),
     ],
 )

@@ -60,6 +60,13 @@ def test_what_cannot_be_read_is_2(folder, capsys):
     assert "1 file checked" in captured.out
 
 
+def test_where_nothing_could_be_read_nothing_is_summed_up(folder, capsys):
+    assert run(["missing.yaml"]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err == "error: cannot read missing.yaml: no such file or directory\n"
+
+
 def test_a_folder_of_nothing_is_refused(folder):
     (folder / "empty").mkdir()
     with pytest.raises(UsageError, match="no recipe, compile config or weight folder in empty"):
