@@ -157,12 +157,16 @@ class OnnxRuntimeModel:
     @cached_property
     def _prefill_session(self) -> Any:
         self._close("_decoder")
-        return open_session(self.folder / PREFILL_GRAPH, threads=self._threads)
+        return self._open(PREFILL_GRAPH)
 
     @cached_property
     def _decoder(self) -> _Decoder:
         self._close("_prefill_session")
-        return _Decoder(open_session(self.folder / DECODE_GRAPH, threads=self._threads))
+        return _Decoder(self._open(DECODE_GRAPH))
+
+    def _open(self, graph: str) -> Any:
+        sessions = 1 if self._one_session else 2
+        return open_session(self.folder / graph, threads=self._threads, sessions=sessions)
 
     def _close(self, session: str) -> None:
         """Let go of the other graph's session, where only one may be open."""

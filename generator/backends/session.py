@@ -21,18 +21,20 @@ from vacc_gen.schema.errors import UnreadableError
 ERRORS_ONLY = 3
 """ONNX Runtime's log severity: below it, the library's warnings would mix into our output."""
 
-FP32_COPIES = 4
-"""What two fp16 sessions (prefill and decode) copy: each weight as fp32, twice its size."""
+FP32_COPIES = 2
+"""What a session copies of an fp16 file: each weight as fp32, twice its size."""
 
 MEMORY_SHARE = 0.5
 """Of the available memory that such copies may take; the rest is for the work itself."""
 
 
-def open_session(graph: Path, *, threads: int | None, frugal: bool | None = None) -> Any:
+def open_session(
+    graph: Path, *, threads: int | None, frugal: bool | None = None, sessions: int = 1
+) -> Any:
     """Open `graph` as an InferenceSession on the CPU.
 
-    `frugal` says whether fp16 weights are cast as they are used; None: where their copies would
-    take more than half of the available memory.
+    `frugal` says whether fp16 weights are cast as they are used; None: where the copies of
+    `sessions` of its kind would take more than half of the available memory.
 
     Raises:
         UnreadableError: ONNX Runtime cannot load it.
@@ -46,7 +48,7 @@ def open_session(graph: Path, *, threads: int | None, frugal: bool | None = None
     if dtype not in ("int8", "int4"):
         # One row times a matrix is bound by reading the matrix: packing it saves no time.
         options.add_session_config_entry("session.disable_prepacking", "1")
-    if dtype == "fp16" and (_must_be_frugal(graph) if frugal is None else frugal):
+    if dtype == "fp16" and (_must_be_frugal(graph, sessions) if frugal is None else frugal):
         _cast_as_used(onnxruntime, options)
     try:
         return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
@@ -85,9 +87,9 @@ def _share_tight_arena() -> None:
     onnxruntime.create_and_register_allocator(info, config)
 
 
-def _must_be_frugal(graph: Path) -> bool:
+def _must_be_frugal(graph: Path, sessions: int) -> bool:
     weights_bytes = sum(file.stat().st_size for file in graph.parent.glob("weights.bin"))
-    return FP32_COPIES * weights_bytes > MEMORY_SHARE * available_bytes()
+    return sessions * FP32_COPIES * weights_bytes > MEMORY_SHARE * available_bytes()
 
 
 def available_bytes() -> int:

@@ -47,6 +47,15 @@ def test_frugal_sessions_compute_the_same(compiled, monkeypatch):
     np.testing.assert_array_equal(little.argmax(-1), plenty.argmax(-1))
 
 
+@pytest.mark.parametrize(("share", "frugal"), [(3, [True, False]), (1, [True, True])])
+def test_one_session_at_a_time_has_room_where_two_have_none(compiled, monkeypatch, share, frugal):
+    weights_bytes = (compiled / "fp16" / "weights.bin").stat().st_size
+    # Half of it may be used: `share` times the file, of which a session copies twice its size.
+    monkeypatch.setattr(module, "available_bytes", lambda: 2 * share * weights_bytes)
+    graph = compiled / "fp16" / "decode.onnx"
+    assert [module._must_be_frugal(graph, sessions) for sessions in (2, 1)] == frugal
+
+
 ANONYMOUS_GROWTH = """
 import re, sys
 from pathlib import Path
