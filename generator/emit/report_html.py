@@ -221,9 +221,7 @@ def _readback(stages: Iterable[Report]) -> Table | None:
                 _number(changed),
             )
         )
-    return _table(
-        "precision, result, read back, scales, all zeros#, in floats#, changed by up to#", rows
-    )
+    return _table("precision, result, read back, scales, zero#, in floats#, changed#", rows)
 
 
 def _parity(precisions: Mapping[str, Report]) -> Table | None:
