@@ -1,12 +1,16 @@
 """What int8 and int4 cost three trained models, one of each style, on all of the held-out text.
 
-Through ONNX Runtime, as built: with int8 activations.
+Through ONNX Runtime, as built: with int8 activations. Of int4, what GPTQ costs is the mean over
+several draws of calibration texts: a model's perplexity on a text moves by a tenth of a percent
+with any small change of its weights, for better or worse, which is as much as GPTQ gains on the
+easiest of the three.
 """
 
 from __future__ import annotations
 
 from importlib.resources import files
 from pathlib import Path
+from statistics import mean
 
 import pytest
 
@@ -30,7 +34,7 @@ from vacc_gen.generator.pipeline.tokenizing import Tokenizer  # noqa: E402
 from vacc_gen.generator.progress import SilentProgress  # noqa: E402
 
 MODELING = Path(str(files("vacc_gen.generator").joinpath("templates/modeling_falcon_vacc.py")))
-SPEC = Calibration(set="kjv", path=str(CALIBRATION), samples=128, seqlen=256)
+SEEDS = (0, 1, 2)
 MODELS = ("falcon-tiny", "falcon-tiny-40b", "falcon-tiny-rw")
 
 
@@ -43,15 +47,19 @@ def test_int8_costs_next_to_nothing_and_gptq_makes_int4_cheaper(
     checkpoint = open_checkpoint(FALCON_TINY.with_name(model))
     tokenizer_json = checkpoint.path / "tokenizer.json"
     progress, settings = SilentProgress(), Quantization(group_size=group_size)
-    drawn = calibrate(SPEC, tokenizer_json, tmp_path, 2048, progress)
-    calibration = torch.from_numpy(read_windows(drawn.path).copy())
+
+    def drawn(seed):
+        spec = Calibration(set="kjv", path=str(CALIBRATION), samples=128, seqlen=256, seed=seed)
+        made = calibrate(spec, tokenizer_json, tmp_path / str(seed), 2048, progress)
+        return torch.from_numpy(read_windows(made.path).copy())
+
     windows = windows_of(Tokenizer(tokenizer_json).encode(HELD_OUT.read_bytes()))
 
-    def perplexity(dtype, gptq):
+    def perplexity(dtype, seed=None):
         quantizer = None
-        if gptq:
+        if seed is not None:
             quantizer = GptqQuantizer(
-                MODELING, checkpoint, calibration, settings, tmp_path, progress
+                MODELING, checkpoint, drawn(seed), settings, tmp_path, progress
             )
         out = tmp_path / "out"
         export_graphs(
@@ -62,12 +70,12 @@ def test_int8_costs_next_to_nothing_and_gptq_makes_int4_cheaper(
         with scoring_graph(checkpoint, layout, weights, level, None, tmp_path) as graph:
             return perplexity_of(graph, windows)
 
-    base = perplexity("fp16", gptq=False)
-    change = {}
+    base = perplexity("fp16")
+    rtn, gptq = {}, {}
     for dtype in ("int8", "int4"):
-        for gptq in (False, True):
-            change[dtype, gptq] = perplexity(dtype, gptq) / base - 1
-            record_property(f"{dtype} {'gptq' if gptq else 'rtn'}", f"{change[dtype, gptq]:+.3%}")
-    assert abs(change["int8", False]) < 0.005
-    assert abs(change["int8", True]) < 0.005
-    assert change["int4", True] < change["int4", False]
+        rtn[dtype] = perplexity(dtype) / base - 1
+        gptq[dtype] = [perplexity(dtype, seed) / base - 1 for seed in SEEDS]
+        record_property(f"{dtype} rtn", f"{rtn[dtype]:+.3%}")
+        record_property(f"{dtype} gptq", " ".join(f"{one:+.3%}" for one in gptq[dtype]))
+    assert all(abs(change) < 0.005 for change in (rtn["int8"], *gptq["int8"]))
+    assert mean(gptq["int4"]) < rtn["int4"]
