@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -21,7 +21,7 @@ from vacc_gen.schema.environment import Environment
 from vacc_gen.schema.errors import CheckpointError, UsageError, is_text
 from vacc_gen.schema.migration import RECIPE_VERSION
 from vacc_gen.schema.model import NAME_PATTERN, Model, geometry_from_config
-from vacc_gen.schema.precision import Precision
+from vacc_gen.schema.precision import EMBEDDED_ONLY, Precision
 from vacc_gen.schema.preset import ModelPreset, VisionTower
 from vacc_gen.schema.recipe import RECIPE_FILE, Recipe
 from vacc_gen.schema.target import LENGTH_STEP_TOKENS, Target
@@ -119,7 +119,7 @@ class Choices:
         )
         if preset.vision is not None:
             notes = (*notes, _on_tower(preset.vision))
-        return Decision(root, recipe, preset, notes)
+        return Decision(root, recipe, preset, (*notes, *_on_embedded_only(precisions, preset)))
 
     def _preset(self) -> tuple[ModelPreset, tuple[str, ...]]:
         if self.model is None and self.checkpoint is None:
@@ -282,6 +282,18 @@ def _on_tower(tower: VisionTower) -> str:
         f"images of up to {tower.patches} patches, {image_tokens(tower)} tokens of the prompt; the "
         "vision tower runs on a die of its own, which the estimate leaves out"
     )
+
+
+def _on_embedded_only(precisions: Sequence[Precision], preset: ModelPreset) -> Iterator[str]:
+    """Say of precisions that the vendor's compiler does not make who makes them."""
+    for precision in precisions:
+        if precision in EMBEDDED_ONLY:
+            who = (
+                "the embedded backend makes it"
+                if preset.runs_embedded
+                else "nor does the embedded backend, which knows Falcon alone"
+            )
+            yield f"{precision.value}: the compiler makes none, so no compile config; {who}"
 
 
 def _on_quantized(config: Mapping[str, Any]) -> tuple[str, ...]:

@@ -162,7 +162,8 @@ def explained(stderr: str) -> tuple[str, str | None]:
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     hints = [line.removeprefix("hint: ") for line in lines if line.startswith("hint: ")]
     said = [line.removeprefix("error: ") for line in lines if not line.startswith("hint: ")]
-    return " ".join(said) or "uv failed and said nothing", " ".join(hints) or None
+    message = " ".join(said).replace(" cause: ", ": ")
+    return message or "uv failed and said nothing", " ".join(hints) or None
 
 
 def _lines(lines: list[str]) -> str:

@@ -20,7 +20,9 @@ def doctor(
     python: Annotated[
         Path | None,
         typer.Option(
-            metavar="PATH", help="The interpreter that the compiler runs in. [default: vamc's]"
+            metavar="PATH",
+            help="The interpreter that the compiler runs in, or its environment's folder. "
+            "[default: vamc's]",
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
@@ -42,13 +44,27 @@ def doctor(
 
     named = folder != Path()
     workspace = load_workspace(folder) if named or (folder / RECIPE_FILE).exists() else None
-    examination = examine(workspace, python)
+    examination = examine(workspace, None if python is None else _interpreter(python))
     if as_json:
         typer.echo(json.dumps(examination.as_dict(), indent=2, ensure_ascii=False))
     else:
         _print(examination)
     if has_problems(examination.checks):
         raise typer.Exit(1)
+
+
+def _interpreter(named: Path) -> Path:
+    """Return the interpreter that is meant: a file, an environment's, or a name on the PATH."""
+    import shutil
+
+    of_environment = named / "bin" / "python"
+    if of_environment.is_file():
+        return of_environment
+    if len(named.parts) > 1:
+        return named
+    on_path = None if named.exists() else shutil.which(named)
+    # Without a folder before it, a name would be looked for on the PATH alone.
+    return Path(on_path) if on_path else named.absolute()
 
 
 def _print(examination: Examination) -> None:

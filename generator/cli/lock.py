@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -81,7 +82,7 @@ def _answering_lock(workspace: Workspace) -> Lock:
     if reasons:
         raise LockError(
             f"{workspace.root / LOCK_PATH} is no answer to vacc.yaml: {'; '.join(reasons)}",
-            f"vacc-gen lock {workspace.root}",
+            shlex.join(["vacc-gen", "lock", str(workspace.root)]),
         )
     return found
 
@@ -145,7 +146,8 @@ def _resolve(workspace: Workspace, *, upgrade: bool, allow_source: bool, pylock:
     if not done.written:
         typer.echo("nothing to write: the lock is current")
     if not (made.tested or made.trial):
-        typer.echo("not tested yet: `vacc-gen lock --test` installs it and runs it", err=True)
+        again = shlex.join(["vacc-gen", "lock", str(workspace.root), "--test"])
+        typer.echo(f"not tested yet: `{again}` installs it and runs it", err=True)
 
 
 def _found_lock(workspace: Workspace) -> Lock | None:

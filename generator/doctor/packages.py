@@ -17,6 +17,9 @@ from vacc_gen.schema.pins import Pin, parse_pin, parse_version
 _SHOWN = 4
 _ROUND_TRIP = ("torch", "numpy")
 _SESSION = ("onnxruntime", "onnx", "numpy")
+_FIRST_ANSWER_S = 60
+"""The first question imports nothing: what does not answer it by then is no interpreter."""
+_ANY_PYTHON = "name the interpreter of an environment, of Python 3.8 or newer"
 _FROM_A_LOCK = (
     f"make the environment from a workspace's lock: pip install --require-hashes -r {LOCK_PATH}"
 )
@@ -33,9 +36,10 @@ def compiler_environment(
     Where a lock answers, its check alone hints how to install: all at once, as it was locked.
     """
     section = "compiler's environment"
-    answer = ask(python, "versions")
+    answer = ask(python, "versions", timeout_s=_FIRST_ANSWER_S)
     if answer.failure:
-        yield Check(section, "interpreter", State.PROBLEM, f"{python} {answer.failure}")
+        told = f"{python} {answer.failure}"
+        yield Check(section, "interpreter", State.PROBLEM, told, _ANY_PYTHON)
         return
     version, installed = str(answer.values["python"]), answer.values["packages"]
     yield _python(section, python, version, wanted)

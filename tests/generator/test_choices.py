@@ -157,6 +157,19 @@ def test_a_checkpoint_of_another_architecture(here):
         Choices(checkpoint="weights").decide()
 
 
+@pytest.mark.parametrize(
+    ("model", "maker"),
+    [
+        ("falcon-7b", "the embedded backend makes it"),
+        ("Meta-Llama-3-8B", "nor does the embedded backend, which knows Falcon alone"),
+    ],
+)
+def test_who_makes_int4_is_told(model, maker):
+    decision = Choices(model=model, precisions=("fp16", "int4")).decide()
+    assert decision.notes[-1] == f"int4: the compiler makes none, so no compile config; {maker}"
+    assert not any("int4" in note for note in Choices(model=model).decide().notes)
+
+
 def test_a_folder_without_a_config(here):
     Path("weights/config.json").unlink()
     for model in (None, "falcon-tiny"):

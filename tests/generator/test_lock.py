@@ -11,7 +11,7 @@ import pytest
 from tests.wheels import make_wheel, offline_settings
 from vacc_gen.generator import lock as lock_module
 from vacc_gen.generator.environment import MADE_HERE, preset_lock
-from vacc_gen.generator.lock import changes, or_shipped, resolve, resolve_pylock
+from vacc_gen.generator.lock import changes, explained, or_shipped, resolve, resolve_pylock
 from vacc_gen.generator.requirements import Asked, Requirements, locked_packages
 from vacc_gen.schema.compatibility import Bound
 from vacc_gen.schema.environment import DEFAULT_PLATFORM
@@ -133,3 +133,17 @@ def test_without_uv_the_extra_is_named(monkeypatch):
     with pytest.raises(MissingExtraError, match="needs uv") as error:
         resolve(wanted("leaf"), "x")
     assert error.value.hint == "pip install 'vacc-gen[lock]'"
+
+
+def test_the_words_of_uv_are_one_sentence_and_its_hint():
+    said = (
+        "error: No solution found when resolving dependencies\n"
+        "  cause: Because torch was not found in the cache, your requirements are unsatisfiable.\n"
+        "hint: Packages were unavailable because the network was disabled.\n"
+    )
+    message, hint = explained(said)
+    assert message == (
+        "No solution found when resolving dependencies: Because torch was not found in the cache, "
+        "your requirements are unsatisfiable."
+    )
+    assert hint == "Packages were unavailable because the network was disabled."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -42,6 +43,20 @@ def test_a_workspace_that_builds_here_has_no_problem(workspace):
     assert names["vacc-gen's environment", "a session of ONNX Runtime"] == "ok"
     assert names["vacc-gen's environment", "torch to numpy and back"] == "ok"
     assert names["machine", "disk"] == names["machine", "memory"] == "ok"
+
+
+def test_an_interpreter_may_be_named_by_its_environment_its_file_or_as_on_the_path(tmp_path):
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "env"], check=True)
+    folder, file = tmp_path / "env", tmp_path / "env" / "bin" / "python"
+    for word, cwd, meant in (
+        (str(folder), tmp_path, file),
+        ("env", tmp_path, Path("env/bin/python")),
+        ("./python", file.parent, file),
+        ("sh", tmp_path, Path(shutil.which("sh"))),
+        ("absent", tmp_path, tmp_path / "absent"),
+    ):
+        told = json.loads(doctor("--python", word, "--json", cwd=cwd).stdout)
+        assert told["python"] == str(meant)
 
 
 def test_an_interpreter_without_the_pins_is_a_problem(workspace):

@@ -132,7 +132,8 @@ needs_this_platform = pytest.mark.skipif(
 @needs_this_platform
 def test_a_lock_is_called_tested_when_it_was_installed_and_ran(root, wheels, monkeypatch, capsys):
     assert run(monkeypatch, "lock", str(root)) == 0
-    assert "not tested yet" in capsys.readouterr().err
+    told = f"not tested yet: `vacc-gen lock {root} --test` installs it"
+    assert told in capsys.readouterr().err
     assert run(monkeypatch, "lock", str(root), "--test") == 0
     trial = described(root)["lock"]["trial"]
     assert trial["python"].startswith(PYTHON)

@@ -139,3 +139,4 @@ def test_an_interpreter_that_cannot_be_run_is_the_only_finding(tmp_path):
     (check,) = compiler_environment(tmp_path / "absent", None, None)
     assert check.state is State.PROBLEM
     assert "cannot be run: No such file" in check.message
+    assert "Python 3.8 or newer" in check.hint
