@@ -31,7 +31,7 @@ LENGTHS = (128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768)
 PRECISION_NOTES = {
     "fp16": "weights and KV cache in fp16",
     "int8": "weights in int8, by GPTQ; KV cache in fp16",
-    "int4": "weights in int4, on the embedded backend alone: not for cards",
+    "int4": "weights in int4, on the embedded backend alone: Falcon, no cards",
     "kv8": "weights in fp16, KV cache in int8; published for ChatGLM",
 }
 
