@@ -9,7 +9,8 @@
 | where does a value stand in the text? | reader, tree, document |
 | what is wrong with its form? | structure, walk, placement, suggestions |
 | what was meant by a value of another kind? | conversion |
-| which one mistake is behind many? | recovery, changes, slips, break_off, verdict, readable |
+| which one mistake is behind many? | recovery, changes, break_off, verdict, readable |
+| what is left over in a text, or slipped into it? | slips, debris |
 | what is wrong with its meaning? | rules/, which look at a subject, a group, or weight files |
 | what is checked, and what comes of it? | sources, check, diagnostics, edits, repair |
 | how is it told? | render, printable, sarif, rules_page, json_schema |

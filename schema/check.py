@@ -257,7 +257,13 @@ def _recovered(subject: Subject, found: list[Problem], selection: Selection) -> 
         return _Recovered([], elsewhere=False)
     beyond = check_text(repaired.text, document.path, subject.known, selection)
     moved = repaired.moved(beyond, document)
-    return _Recovered([one for one in moved if one.line not in repaired.changed], elsewhere=True)
+    kept = [one for one in moved if repaired.changed.isdisjoint(_lines_of(one))]
+    return _Recovered(kept, elsewhere=True)
+
+
+def _lines_of(found: Diagnostic) -> range:
+    """Return the lines of a value that is not quoted: of one that goes on, the next one, too."""
+    return range(found.line, min(found.end_line, found.line + 1) + 1)
 
 
 def _of_a_newer_version(subject: Subject) -> bool:

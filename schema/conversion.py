@@ -68,7 +68,10 @@ _LIKE = {
 
 def of_word(word: str, allowed: Sequence[str]) -> Meant | None:
     """Return the allowed word that another one stands for, or None."""
-    letters = re.sub(r"[\W_]", "", word.lower())
+    letters = re.sub(r"[\W_]", "", word.lower().removeprefix("torch.").removeprefix("np."))
+    for one in allowed:
+        if letters == re.sub(r"[\W_]", "", one.lower()):
+            return Meant(one, True)
     for safe, table in ((True, _SAME), (False, _LIKE)):
         for meant, others in table.items():
             if meant in allowed and letters in others:
@@ -98,13 +101,16 @@ _SEPARATOR = re.compile(r"\s*[,;xX\u00d7*\s]\s*")
 _PLAIN_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
-def of_value(value: Any, expected: Sequence[str], schema: Schema) -> Meant | None:
+def of_value(
+    value: Any, expected: Sequence[str], schema: Schema, in_list: bool = False
+) -> Meant | None:
     """Return what a value of a wrong type was meant to be, or None where that cannot be known.
 
     Args:
         value: plain, as YAML reads it.
         expected: the types of JSON Schema that are taken.
         schema: of the value that is taken.
+        in_list: whether the value is one of several, in brackets.
     """
     allowed = schema.get("enum") or ([schema["const"]] if "const" in schema else None)
     if isinstance(value, list) and len(value) == 1 and "array" not in expected:
@@ -118,7 +124,7 @@ def of_value(value: Any, expected: Sequence[str], schema: Schema) -> Meant | Non
             return of_word(str(value), words)
     for kind, converted in (("integer", _whole), ("number", _number), ("boolean", _truth)):
         if kind in expected:
-            meant = converted(value)
+            meant = _whole(value, in_list) if kind == "integer" else converted(value)
             known = meant is None or allowed is None or meant.text in map(str, allowed)
             return meant if known else None
     return _listed(value, schema) if "array" in expected else None
@@ -136,7 +142,7 @@ def _single(value: Any, expected: Sequence[str], schema: Schema) -> Meant | None
     return inner._replace(safe=False) if inner else None
 
 
-def _whole(value: Any) -> Meant | None:
+def _whole(value: Any, in_list: bool = False) -> Meant | None:
     if isinstance(value, float) and value.is_integer() and abs(value) < 1 << 53:
         return Meant(str(int(value)), True, "a whole number has no point")
     if not isinstance(value, str):
@@ -145,6 +151,8 @@ def _whole(value: Any) -> Meant | None:
     if text in _NUMBER_WORDS:
         return Meant(str(_NUMBER_WORDS[text]), False)
     if _THOUSANDS.fullmatch(text):
+        if " " in text:  # in a list, a comma is missing
+            return Meant(text.replace(" ", ", " if in_list else ""), False)
         return Meant(re.sub(r"\D", "", text), True, "numbers have no separators")
     if _PLAIN_NUMBER.fullmatch(text) and float(text).is_integer() and abs(float(text)) < 1 << 53:
         return Meant(str(int(float(text))), True)
@@ -163,6 +171,8 @@ def _number(value: Any) -> Meant | None:
     text = value.strip()
     if _without_commas(text):
         return _without_commas(text)
+    if re.fullmatch(r"0\d+", text):
+        return Meant(f"0.{text[1:]}", False)
     if _PLAIN_NUMBER.fullmatch(text):
         return Meant(_with_point(text), True)
     if re.fullmatch(r"\d+,\d+", text):

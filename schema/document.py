@@ -26,7 +26,7 @@ _NOT_PRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U0001
 _SUSPICIOUS = re.compile(
     r"""
       [^\x00-\x7f]                  # full-width, invisible; or a comment in Chinese
-    | ^[ ]*-(?:[^\s-]|-\d) | ^\+            # a dash without its blank; the sign of a diff
+    | ^[ ]*-(?:[^\s-]|-\d) | ^(?:\+|\d|-[ ]{2})  # a dash without its blank; a diff, a listing
     | ^[ ]*(?:-[ ])?[\"']?\w[\w.-]*[\"']?(?::[^\s/]|:/[^/]|[ ]*[=;~<>!]|[ ]+[^\s:\#])
     | [,;"')][ ]*$ | [,;][ ]*\#
     | [^\s\#]\#[ ] | [ ]// | :[ ]+\(

@@ -9,11 +9,11 @@ came of it lets the rest of the file be checked.
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from vacc_gen.schema.break_off import break_off
 from vacc_gen.schema.changes import Change, changes, indent_of, indents, is_bare
+from vacc_gen.schema.debris import before_every_line, between_lines
 from vacc_gen.schema.document import Document, Problem, Span
 from vacc_gen.schema.readable import Repaired
 from vacc_gen.schema.reader import MAX_PROBLEMS
@@ -44,9 +44,6 @@ _LIGHT = frozenset(("dash", "colon", "commented", "quotes", "two-keys"))
 
 _STAYS = ("bom", "encoding")
 """Problems of the bytes, which no change of the text puts right."""
-
-_CONFLICT = re.compile(r"^(<{7}|={7}|>{7})( |$)")
-_FENCE = re.compile(r"^\s*(`{3}|~{3})")
 
 
 class _Exhausted(Exception):  # noqa: N818 - no error: ends the trials
@@ -88,6 +85,7 @@ class _Search:
         self.lines = [*document.lines]
         self.numbers = [*range(1, len(self.lines) + 1)]
         self.changed: set[int] = set()
+        self.shifts: dict[int, int] = {}
         self.told: list[Problem] = []
         self.budget = BUDGET_CHARACTERS
         self.known: dict[str, Verdict] = {}
@@ -99,8 +97,8 @@ class _Search:
 
     def run(self, syntax: Problem | None) -> Repaired | None:
         """Put right what can be; None where that tells no more than the problems themselves."""
+        self._drop_debris(syntax is not None)
         if syntax is not None:
-            self._drop_debris()
             self._without_tabs(syntax)
         mends = self._mend()
         cut = break_off(self.document, self.lines, self.numbers, self.schema)
@@ -129,7 +127,7 @@ class _Search:
             return None
         if verdict.unreadable or cut:
             return Repaired(None, (), frozenset())
-        return Repaired(self.text, tuple(self.numbers), frozenset(self.changed))
+        return Repaired(self.text, tuple(self.numbers), frozenset(self.changed), self.shifts)
 
     def _judge(self, text: str) -> Verdict:
         if text not in self.known:
@@ -185,7 +183,7 @@ class _Search:
         slip, written = found[0], self.written[line - 1]
         start = self.document.line_start(line)
         as_it_is = written == self.document.lines[line - 1]  # else it had a tab
-        whole = slip.kind in ("blank-after-colon", "colon")
+        whole = slip.kind in ("blank-after-colon", "colon", "prose")
         own = indent_of(written) if whole else slip.start
         end = len(written.rstrip()) if whole else max(slip.end, slip.start + 1)
         facts = {
@@ -294,21 +292,20 @@ class _Search:
 
     # Debris and tabs ------------------------------------------------------------------
 
-    def _drop_debris(self) -> None:
-        """Empty the lines that a merge or Markdown left; of two versions, ours stays."""
-        theirs = False
-        for number, line in enumerate(self.lines):
-            conflict, fence = _CONFLICT.match(line), _FENCE.match(line)
-            if conflict or fence:
-                theirs = line.startswith("=") if conflict else theirs
-                cause = "conflict" if conflict else "fence"
-                if not any(one.facts.get("cause") == cause for one in self.told):
-                    span = self.document.line_span(number + 1)
-                    facts = {"cause": cause, "problem": "", "slip": line}
-                    self.told.append(Problem("syntax", span, facts))
-            if conflict or fence or theirs:
-                self.lines[number] = ""
-                self.changed.add(number + 1)
+    def _drop_debris(self, unreadable: bool) -> None:
+        """Take off what stands before every line, and empty the lines that tools left."""
+        before = before_every_line(self.lines)
+        for one in [before] if before else between_lines(self.lines) if unreadable else []:
+            starts = [(self.document.line_start(number), width) for number, width in one.cuts]
+            for number, width in one.cuts:
+                if width == len(self.lines[number - 1]):
+                    self.changed.add(number)
+                self.lines[number - 1] = self.lines[number - 1][width:]
+            facts: dict[str, Any] = {"cause": one.cause, "problem": "", "slip": one.slip}
+            if before:
+                self.shifts = dict(one.cuts)
+                facts["edits"] = [(start, start + width, "") for start, width in starts]
+            self.told.append(Problem("syntax", self.document.line_span(one.line), facts))
 
     def _without_tabs(self, syntax: Problem) -> None:
         """Tell each tab in the indentation as a mistake of its own, and put blanks in its place."""

@@ -31,6 +31,7 @@ _OPENING, _CLOSING = (
 )
 
 _LEAD = re.compile(f"{_ANY_BLANK}*")
+_LISTED = re.compile(r"\d+[:.|)]? +(?= *(?:- )?[A-Za-z_][\w.-]*:(?: |$))")
 _DASH = re.compile(
     rf"(?P<fancy>[{_DASHES}]{_ANY_BLANK}*|-[ ]*[{BLANKS}]{_ANY_BLANK}*)"
     r"|(?P<glued>-(?=[^\s-]|-\d))|(?P<right>-[ ]+)|(?P<sign>\+(?=[ ]))"
@@ -48,6 +49,8 @@ _SEPARATOR = re.compile(
     """,
     re.VERBOSE,
 )
+_PROSE = re.compile(r"[^\W\d_]+,?(?: +[^\s:\[{]+)+ *")
+"""What follows the first word of a sentence; behind a key that lacks its colon is one word."""
 _COMMENT = re.compile(r"(?:^|[ \t])#")
 _QUOTED = re.compile(r"""(?:"(?:[^"\\]|\\.)*"|'(?:[^']|'')*')""")
 _NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?")
@@ -103,6 +106,10 @@ def _without_comment(line: str) -> str:
 
 
 def _in_line(number: int, code: str, line: str) -> Iterator[Slip]:
+    listed = _LISTED.match(code)
+    if listed:
+        yield Slip(number, 0, listed.end(), "", "number", False)
+        return
     lead = _LEAD.match(code)
     assert lead is not None  # it matches nothing, too
     at = lead.end()
@@ -117,6 +124,8 @@ def _in_line(number: int, code: str, line: str) -> Iterator[Slip]:
             yield Slip(number, *dash.span(), "- ", "dash", False)
         elif dash["glued"]:
             yield Slip(number, *dash.span(), "- ", "blank-after-dash", False)
+        elif dash["right"] and dash.start() == 0 and len(dash.group()) > 2:
+            yield Slip(number, 0, 1, "", "sign", False)
         elif dash["sign"]:
             yield Slip(number, *dash.span(), "", "sign", False)
     key = _KEY.match(code, at)
@@ -126,6 +135,9 @@ def _in_line(number: int, code: str, line: str) -> Iterator[Slip]:
             plain = unicodedata.normalize("NFKC", key["key"])
             if plain != key["key"] and plain.isascii():
                 yield Slip(number, *key.span("key"), plain, "full-width", False)
+        if not has_dash and separator["colon"] and _PROSE.fullmatch(code[separator.end() :]):
+            yield Slip(number, lead.end(), lead.end(), "# ", "prose", False)
+            return
         yield from _separator(number, code, separator)
         at = separator.end()
     elif not has_dash:

@@ -82,10 +82,16 @@ class QuantizeOptions(VamcPart):
     """`backend.quantize`: options of the post-training quantizer."""
 
     calibrate_mode: Literal["percentile", "kl_divergence", "max", "mse"] | None = Field(
-        default=None, description="how ranges are taken from the calibration data"
+        default=None,
+        description="how ranges are taken from the calibration data",
+        json_schema_extra=also_written(
+            "calib_mode", "calibration_method", "calibration_mode", "calib_method"
+        ),
     )
     quantize_per_channel: bool | None = Field(
-        default=None, description="a scale for each channel, not for each tensor"
+        default=None,
+        description="a scale for each channel, not for each tensor",
+        json_schema_extra=also_written("per_channel", "quant_per_channel", "channel_wise"),
     )
     calibrate_range: float | None = Field(
         default=None, gt=0, le=1, description="share of the values that the range covers"
@@ -146,10 +152,14 @@ class Backend(VamcPart):
         description="precision of the compiled model", json_schema_extra=also_written("precision")
     )
     compile: CompileOptions | None = Field(
-        default=None, description="options of the build and of relay"
+        default=None,
+        description="options of the build and of relay",
+        json_schema_extra=also_written("build", "compile_options", "compile_config"),
     )
     quantize: QuantizeOptions | None = Field(
-        default=None, description="options of the post-training quantizer"
+        default=None,
+        description="options of the post-training quantizer",
+        json_schema_extra=also_written("quant", "quantization", "quant_config", "quantize_config"),
     )
     merge_params: bool | None = Field(
         default=None, description="one parameter file; set for language models"

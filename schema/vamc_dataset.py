@@ -29,7 +29,8 @@ class Resize(VamcPart):
 
     type: Literal["Resize"]
     size: Annotated[list[Side], Field(min_length=2, max_length=2)] = Field(
-        description="height and width; -1: free, with adaptive_side"
+        description="height and width; -1: free, with adaptive_side",
+        json_schema_extra=also_written("shape", "resize_size", "target_size", "scale"),
     )
     adaptive_side: Literal["long", "short"] | None = Field(
         default=None, description="which side the first size is for, keeping proportions"
@@ -45,7 +46,7 @@ class CenterCrop(VamcPart):
 
     type: Literal["CenterCrop"]
     crop_size: Annotated[list[Pixels], Field(min_length=2, max_length=2)] = Field(
-        description="height and width"
+        description="height and width", json_schema_extra=also_written("size", "shape")
     )
     backend: ImageBackend | None = Field(default=None, description="library that cuts")
 
@@ -94,9 +95,18 @@ class Normalize(VamcPart):
     div255: bool | None = Field(
         default=None,
         description="divide by 255 first; true when absent (every published mean says so)",
+        json_schema_extra=also_written("to_01", "scale255", "divide_by_255"),
     )
-    mean: Channels | None = Field(default=None, description="one for each channel")
-    std: Channels | None = Field(default=None, description="one for each channel")
+    mean: Channels | None = Field(
+        default=None,
+        description="one for each channel",
+        json_schema_extra=also_written("mean_value", "mean_values"),
+    )
+    std: Channels | None = Field(
+        default=None,
+        description="one for each channel",
+        json_schema_extra=also_written("std_value", "std_values", "scale"),
+    )
     norm_type: Literal["None"] | None = Field(
         default=None, description="null: no mean and std; other values are not published"
     )
@@ -135,7 +145,10 @@ class Sampler(VamcPart):
     """Which files of the folder are used."""
 
     suffix: str | None = Field(
-        default=None, pattern=r"^\.?[A-Za-z0-9]{1,10}$", description="of the files, such as jpg"
+        default=None,
+        pattern=r"^\.?[A-Za-z0-9]{1,10}$",
+        description="of the files, such as jpg",
+        json_schema_extra=also_written("ext", "extension", "format", "file_type"),
     )
     get_data_num: int = Field(
         ge=1,
@@ -153,14 +166,18 @@ class FileDataset(VamcPart):
         min_length=1,
         max_length=4096,
         description="folder of the files",
-        json_schema_extra=also_written("dir", "data_path"),
+        json_schema_extra=also_written("dir", "data_path", "root", "folder", "data_dir"),
     )
-    sampler: Sampler | None = Field(default=None, description="which files are used")
+    sampler: Sampler | None = Field(
+        default=None,
+        description="which files are used",
+        json_schema_extra=also_written("data_sampler", "sampling"),
+    )
     process_ops: list[ProcessOp] | None = Field(
         default=None,
         min_length=1,
         description="from an image file to an input, in order",
-        json_schema_extra=also_written("transforms", "ops", "preprocess"),
+        json_schema_extra=also_written("transforms", "ops", "preprocess", "pipeline"),
     )
 
 
@@ -173,7 +190,7 @@ class TextDataset(VamcPart):
         min_length=1,
         max_length=4096,
         description="file or folder of the texts",
-        json_schema_extra=also_written("dir", "data_path"),
+        json_schema_extra=also_written("dir", "data_path", "root", "folder", "data_dir"),
     )
     name: str | None = Field(
         default=None,

@@ -97,11 +97,17 @@ class Frontend(VamcPart):
         json_schema_extra=also_written("shapes", "input_shape", "input_shapes"),
     )
     dtype: Literal["fp32", "fp16", "int64", "int32", "int8", "uint8"] | None = Field(
-        default=None, description="element type of the inputs; fp32 when absent"
+        default=None,
+        description="element type of the inputs; fp32 when absent",
+        json_schema_extra=also_written("precision", "data_type", "datatype", "input_dtype"),
     )
     model_kwargs: ModelOptions | None = Field(
         default=None, description="how a Hugging Face model is built"
     )
     quantize: WeightQuantization | None = Field(
-        default=None, description="how the weights of a language model become int8"
+        default=None,
+        description="how the weights of a language model become int8",
+        json_schema_extra=also_written(
+            "quant", "quantization", "quant_config", "quantization_config"
+        ),
     )

@@ -36,12 +36,20 @@ EXTRA_OPS = (
 class ExtraOpParams(VamcPart):
     """Parameters of a post-processing op; which op reads which is typed from use."""
 
-    num_classes: Count | None = Field(default=None, description="classes of the detector")
+    num_classes: Count | None = Field(
+        default=None,
+        description="classes of the detector",
+        json_schema_extra=also_written("nc", "class_num"),
+    )
     confidence_threshold: Score | None = Field(
-        default=None, description="boxes with lower scores are dropped (yolo)"
+        default=None,
+        description="boxes with lower scores are dropped (yolo)",
+        json_schema_extra=also_written("conf_thres", "conf"),
     )
     nms_threshold: Score | None = Field(
-        default=None, description="overlap above which the weaker box is dropped (yolo)"
+        default=None,
+        description="overlap above which the weaker box is dropped (yolo)",
+        json_schema_extra=also_written("iou_threshold", "iou_thres"),
     )
     strides: list[Count] | None = Field(default=None, description="strides of the output maps")
     anchor: list[Annotated[float, Field(gt=0)]] | None = Field(

@@ -286,8 +286,9 @@ def normalize_length(subject: Subject) -> Iterator[Finding]:
                     "one for each channel, or a single one",
                 )
                 break
-        if std and any(value == 0 for value in std):
-            yield Finding(subject.span(*_OPS, index, "std"), "std 0 divides by zero")
+        if std and min(std) <= 0:
+            what = "divides by zero" if 0 in std else "is below 0"
+            yield Finding(subject.span(*_OPS, index, "std"), f"std {min(std, key=abs)} {what}")
 
 
 @rule("VG507", Severity.WARNING, "ops out of order")
@@ -316,7 +317,7 @@ def op_order(subject: Subject) -> Iterator[Finding]:
     if kinds[0] != "DecodeImage":
         where = kinds.index("DecodeImage") if "DecodeImage" in kinds else 0
         yield Finding(subject.span(*_OPS, where, "type"), "the first op is not DecodeImage")
-    if kinds[-1] != "ToTensor":
+    elif kinds[-1] != "ToTensor":
         where = kinds.index("ToTensor") if "ToTensor" in kinds else len(kinds) - 1
         yield Finding(subject.span(*_OPS, where, "type"), "the last op is not ToTensor")
 

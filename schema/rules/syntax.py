@@ -19,7 +19,7 @@ _CAUSES = {
     "blank-after-colon": "a blank is missing after `:`",
     "blank-after-dash": "a blank is missing after `-`",
     "dash": "a `-` is missing, or is another kind of dash",
-    "sign": "a `+` before the line, as in a patch",
+    "sign": "a `{slip}` before the line, as in a patch",
     "semicolon": "a `;` in place of a `:`",
     "comma": "a `{slip}` behind the value, which is read as a part of it",
     "comment": "a comment needs a blank and a `#` before it",
@@ -28,6 +28,11 @@ _CAUSES = {
     "equals": "a `{slip}` in place of a `:`",
     "conflict": "a merge has left a conflict here",
     "fence": "a fence of Markdown is no YAML",
+    "numbered": "line numbers stand before the lines, as in a listing",
+    "number": "a line number stands before the line, as in a listing",
+    "prose": "a sentence is no YAML, and no comment without its `#`",
+    "quoted": "a `{slip}` stands before every line, as in a quotation",
+    "patch": "this is a patch: `+`, `-` or a blank stands before every line",
 }
 _ADVICE = {
     "blank-after-dash": "; a negative number in a list is `- -1`",
@@ -37,6 +42,9 @@ _ADVICE = {
 _OTHER_ADVICE = {
     "conflict": "keep one of the two versions, and delete the lines of `<<<<<<<` and its like",
     "fence": "delete the line",
+    "numbered": "copy the text without them",
+    "quoted": "copy the text without it",
+    "patch": "apply it to the file, and check that",
 }
 _OF_OTHER_RULES = ("indentation", "body", "commented", "header")  # VG102, VG107
 _PLAINER = (

@@ -117,7 +117,8 @@ def _type_finding(subject: Subject, problem: Problem) -> Finding:
     from vacc_gen.schema.conversion import of_value
 
     schema = problem.facts.get("schema") or {}
-    meant = of_value(value, expected, schema)
+    steps = problem.facts["steps"]
+    meant = of_value(value, expected, schema, bool(steps) and isinstance(steps[-1], int))
     if meant is not None and written in schema.get("enum", ()):
         meant = None  # 3.10, which is 3.1 to YAML
     if meant is not None and "\n" not in written:

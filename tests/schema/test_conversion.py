@@ -10,6 +10,7 @@ from vacc_gen.schema.walk import packaged_schema
 DTYPES = ("fp16", "int8")
 METHODS = ("w8a16_gptq", "w16kv8")
 MODES = ("percentile", "kl_divergence", "max", "mse")
+ELEMENTS = ("fp32", "fp16", "int64", "int32", "int8", "uint8")
 KINDS = ("huggingface", "onnx", "pytorch", "keras", "tensorflow", "darknet")
 
 
@@ -25,6 +26,9 @@ KINDS = ("huggingface", "onnx", "pytorch", "keras", "tensorflow", "darknet")
         ("INT8", DTYPES, "int8", True),
         ("w8a16", DTYPES, "int8", False),
         ("int4", DTYPES, "int8", False),
+        ("FP32", ELEMENTS, "fp32", True),
+        ("UINT8", ELEMENTS, "uint8", True),
+        ("torch.float16", DTYPES, "fp16", True),
         ("gptq", METHODS, "w8a16_gptq", True),
         ("w8a16", METHODS, "w8a16_gptq", True),
         ("w4a16_gptq", METHODS, "w8a16_gptq", False),
@@ -144,3 +148,9 @@ def test_no_value_makes_it_raise(value, schema):
     assert found is None or (found.text and "\n" not in found.text)
     of_shape(str(value), value, language_model=True)
     of_shape(str(value), value, language_model=False)
+
+
+def test_a_blank_between_numbers_is_a_missing_comma_in_a_list_alone():
+    schema = {"type": "integer"}
+    assert of_value("1 512", ["integer"], schema) == ("1512", False, "")
+    assert of_value("1 512", ["integer"], schema, in_list=True) == ("1, 512", False, "")

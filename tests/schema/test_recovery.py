@@ -178,3 +178,64 @@ def test_trials_end():
     document = load(text)
     recover(document, "vamc", [])
     assert document.problems
+
+
+def listed(text, form):
+    return "".join(form.format(n, line) for n, line in enumerate(text.splitlines(True), 1))
+
+
+@pytest.mark.parametrize(
+    "form",
+    ["{}: {}", "{}:{}", "{:>4}  {}", "{:>6}\t{}", "{} | {}", "L{} {}", "> {1}", "| {1}", "+{1}"],
+)
+def test_what_stands_before_every_line_is_told_once_and_taken_off(form):
+    text = listed(FALCON, form)
+    assert told(text) == [(1, "VG001")]
+    assert fixed(text) == FALCON
+
+
+def test_the_text_behind_line_numbers_is_checked_at_its_columns():
+    wrong = changed(FALCON, ("dtype: int8", "dtype: INT8"))
+    (alone,) = check_text(wrong, "x.yaml")
+    listing, one = check_text(listed(wrong, "{}: {}"), "x.yaml")
+    assert (listing.line, one.line, one.column) == (1, alone.line, alone.column + len("18: "))
+    assert one.message == alone.message
+    assert fixed(listed(wrong, "{}: {}")) == FALCON
+
+
+def test_a_patch_that_was_pasted_whole_is_told_once():
+    lines = [f" {line}" for line in FALCON.splitlines()]
+    lines[9:10] = ["-    tp: 2", "+    tp: 4"]
+    text = "\n".join(["--- a/x.yaml", "+++ b/x.yaml", "@@ -1,27 +1,27 @@", *lines]) + "\n"
+    assert told(text) == [(1, "VG001")]
+
+
+def test_one_line_with_its_number_is_told_there():
+    assert told(changed(FALCON, ("  dtype: int8", "18:   dtype: int8"))) == [(18, "VG001")]
+
+
+@pytest.mark.parametrize("marker", ["<<<<<<< a", "||||||| base", "=======", ">>>>>>> b"])
+def test_a_marker_that_a_merge_left_alone_is_told_alone(marker):
+    assert told(changed(FALCON, ("    tp: 4\n", f"    tp: 4\n{marker}\n"))) == [(11, "VG001")]
+
+
+def test_a_conflict_with_its_base_is_told_once():
+    ours, base, theirs = "  dtype: int8\n", "  dtype: fp32\n", "  dtype: fp16\n"
+    text = f"<<<<<<< a\n{ours}||||||| base\n{base}=======\n{theirs}>>>>>>> b\n"
+    assert told(changed(FALCON, (ours, text))) == [(18, "VG001")]
+
+
+def test_a_value_that_goes_on_in_the_next_line_is_told_once():
+    assert len(told(changed(FALCON, ("type: huggingface", "type: huggi\nngface")))) == 1
+
+
+@pytest.mark.parametrize("at", ["    tp: 4\n", "  path: ./vacc_deploy\n"])
+def test_a_sentence_becomes_a_comment(at):
+    text = changed(FALCON, (at, "  this is what we run\n" + at))
+    assert [code for _, code in told(text)] == ["VG001"]
+    assert fixed(text) == changed(FALCON, (at, "  # this is what we run\n" + at))
+
+
+def test_the_minus_of_a_patch_is_no_list():
+    text = changed(FALCON, ("  dtype: int8", "-  dtype: int8"))
+    assert told(text) == [(18, "VG001")]
