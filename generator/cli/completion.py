@@ -1,4 +1,4 @@
-"""Names for the shell's completion. Looks at file names only: it runs on every press of Tab."""
+"""Names for the shell's completion. Loads as little as it can: it runs on every press of Tab."""
 
 from __future__ import annotations
 
@@ -30,6 +30,15 @@ def complete_precision(incomplete: str) -> list[str]:
 def complete_calibration(incomplete: str) -> list[str]:
     """Return the calibration sets that begin so, with the colon that their path follows."""
     return [f"{name}:" for name in names_in("calibration")(incomplete)]
+
+
+def complete_code(incomplete: str) -> list[str]:
+    """Return the codes of the rules that begin so, in whatever capitals."""
+    from vacc_gen.schema.rules import all_rules
+
+    size = len(incomplete)
+    codes = [rule.code for rule in all_rules() if rule.code.startswith(incomplete.upper())]
+    return [incomplete + code[size:] for code in codes]
 
 
 complete_model = names_in("models")

@@ -6,11 +6,17 @@ from typing import Annotated
 
 import typer
 
+from vacc_gen.generator.cli.completion import complete_code
+
 
 def explain(
     code: Annotated[
         str | None,
-        typer.Argument(metavar="CODE", help="A code such as VG101; without one, all of them."),
+        typer.Argument(
+            metavar="CODE",
+            help="A code such as VG101; without one, all of them.",
+            autocompletion=complete_code,
+        ),
     ] = None,
 ) -> None:
     """Explain a finding of `validate`.

@@ -6,7 +6,7 @@ import sys
 import pytest
 import yaml
 
-from vacc_gen.generator.cli.completion import complete_precision
+from vacc_gen.generator.cli.completion import complete_code, complete_precision
 from vacc_gen.generator.cli.main import main
 from vacc_gen.schema.precision import Precision
 
@@ -152,6 +152,11 @@ def test_the_shell_completes_names(words, completed):
     )
     assert done.stdout.split() == completed
     assert done.stderr == "False\n"
+
+
+def test_codes_of_findings_are_completed():
+    assert complete_code("vg60") == ["vg601", "vg602", "vg603", "vg604"]
+    assert complete_code("nonsense") == []
 
 
 def test_every_precision_is_completed():
