@@ -18,6 +18,29 @@ _WORDS = re.compile(r"[^A-Za-z0-9]+")
 IN_FOLDERS = (".safetensors", ".json", ".bin", ".gguf")
 """Files of which a weight folder is made."""
 
+_UNWRITTEN = re.compile(
+    r"(?:todo|tbd|fixme|xxx+|none|nil|n/a|null|undefined|\?{2,}|\.{3,}|\u5f85\u5b9a|\u5f85\u586b|<[^<>]*>)"
+    r"|(?:todo|fixme)\b.*",
+    re.IGNORECASE,
+)
+"""The Chinese ones say `to be decided` and `to be filled in`."""
+
+MODEL_FILES = {
+    ".onnx": "onnx",
+    ".pt": "pytorch",
+    ".pth": "pytorch",
+    ".torchscript": "pytorch",
+    ".jit": "pytorch",
+    ".h5": "keras",
+    ".keras": "keras",
+    ".hdf5": "keras",
+    ".pb": "tensorflow",
+    ".tflite": "tensorflow",
+    ".weights": "darknet",
+    ".cfg": "darknet",
+}
+"""The type of the model in a file, by the end of its name."""
+
 PRECISIONS = ("fp16", "int8", "fp32", "bf16", "int4")
 
 
@@ -32,6 +55,18 @@ def is_huggingface(subject: Subject) -> bool:
     """Whether the model is a Hugging Face one, said or told from `model_kwargs`."""
     said = subject.get("frontend", "type") == "huggingface"
     return said or subject.has("frontend", "model_kwargs")
+
+
+def is_contradicted(subject: Subject) -> bool:
+    """Whether something else in `frontend` says that the model is no Hugging Face one: VG301."""
+    kind, checkpoint = subject.get("frontend", "type"), subject.get("frontend", "checkpoint")
+    is_file = isinstance(checkpoint, str) and checkpoint.endswith(tuple(MODEL_FILES))
+    return kind not in (None, "huggingface") or (kind is not None and is_file)
+
+
+def is_unwritten(value: str) -> bool:
+    """Whether a text is a word that stands for one that is still to be written."""
+    return _UNWRITTEN.fullmatch(value.strip()) is not None
 
 
 def may_be_huggingface(subject: Subject) -> bool:

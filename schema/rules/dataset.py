@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from vacc_gen.schema.diagnostics import Severity
 from vacc_gen.schema.rules import rule
-from vacc_gen.schema.rules._facts import is_huggingface, numbers, text_length
+from vacc_gen.schema.rules._facts import is_contradicted, is_huggingface, numbers, text_length
 from vacc_gen.schema.subject import Finding, Subject
 
 LEAST_SAMPLES = 10
@@ -71,7 +71,12 @@ def unread_dataset(subject: Subject) -> Iterator[Finding]:
           dtype: fp16
     """
     fp16 = subject.get("backend", "dtype") == "fp16" and is_huggingface(subject)
-    if fp16 and subject.has("dataset") and subject.lacks("frontend", "quantize"):
+    if (
+        fp16
+        and not is_contradicted(subject)
+        and subject.has("dataset")
+        and subject.lacks("frontend", "quantize")
+    ):
         yield Finding(
             subject.key_span("dataset"),
             "an fp16 build of a language model reads no `dataset`",

@@ -11,7 +11,9 @@ from vacc_gen.schema.document import Node
 from vacc_gen.schema.rules import rule
 from vacc_gen.schema.rules._facts import (
     IN_FOLDERS,
+    MODEL_FILES,
     TEXT_INPUTS,
+    is_contradicted,
     is_huggingface,
     lengths_of,
     may_be_vision,
@@ -21,21 +23,6 @@ from vacc_gen.schema.rules._facts import (
 from vacc_gen.schema.subject import Finding, Subject
 
 LENGTH_STEP_TOKENS = 16
-
-_SUFFIXES = {
-    ".onnx": "onnx",
-    ".pt": "pytorch",
-    ".pth": "pytorch",
-    ".torchscript": "pytorch",
-    ".jit": "pytorch",
-    ".h5": "keras",
-    ".keras": "keras",
-    ".hdf5": "keras",
-    ".pb": "tensorflow",
-    ".tflite": "tensorflow",
-    ".weights": "darknet",
-    ".cfg": "darknet",
-}
 
 
 @rule("VG301", Severity.ERROR, "checkpoint and frontend.type contradict each other", fix="unsafe")
@@ -77,7 +64,9 @@ def checkpoint_against_type(subject: Subject) -> Iterator[Finding]:
             "name the folder that it is in",
         )
         return
-    found = next((kind for suffix, kind in _SUFFIXES.items() if checkpoint.endswith(suffix)), None)
+    found = next(
+        (kind for suffix, kind in MODEL_FILES.items() if checkpoint.endswith(suffix)), None
+    )
     if found is not None and found != kind:
         suffix = checkpoint.rsplit(".", 1)[-1]
         yield Finding(
@@ -153,6 +142,8 @@ def language_model_shape(subject: Subject) -> Iterator[Finding]:
     node = subject.node("frontend", "shape", "input_ids")
     if node is None or not is_huggingface(subject) or may_be_vision(subject) or lengths_of(subject):
         return
+    if is_contradicted(subject):
+        return  # VG301
     values, written = node.plain(), subject.document.text[node.span.start : node.span.end]
     hint, fix = "write [[prefill], [total]], or [[length], []] for an encoder", None
     from vacc_gen.schema.conversion import of_shape
@@ -265,7 +256,8 @@ def no_model_arch(subject: Subject) -> Iterator[Finding]:
     section = subject.node("frontend", "model_kwargs")
     if section is None or not isinstance(section.value, dict) or not section.value:
         return
-    if is_huggingface(subject) and subject.lacks("frontend", "model_kwargs", "model_arch"):
+    told = not is_huggingface(subject) or is_contradicted(subject)
+    if not told and subject.lacks("frontend", "model_kwargs", "model_arch"):
         yield Finding(
             subject.key_span("frontend", "model_kwargs"),
             "`model_arch` is missing in `frontend.model_kwargs`",

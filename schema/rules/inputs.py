@@ -7,7 +7,13 @@ from collections.abc import Iterator
 from vacc_gen.schema import edits
 from vacc_gen.schema.diagnostics import Severity
 from vacc_gen.schema.rules import rule
-from vacc_gen.schema.rules._facts import TEXT_INPUTS, is_huggingface, may_be_vision, shapes_of
+from vacc_gen.schema.rules._facts import (
+    TEXT_INPUTS,
+    is_contradicted,
+    is_huggingface,
+    may_be_vision,
+    shapes_of,
+)
 from vacc_gen.schema.subject import Finding, Subject
 from vacc_gen.schema.suggestions import distance
 
@@ -116,6 +122,7 @@ def misspelled_input(subject: Subject) -> Iterator[Finding]:
                 edits.replace(entry.key_span, meant, safe=False),
             )
     language = is_huggingface(subject) and not may_be_vision(subject)
+    language = language and not is_contradicted(subject)
     if language and shape.value and not found and "input_ids" not in shape.value:
         first = next(iter(shape.value.values()))
         name = next(iter(shape.value))

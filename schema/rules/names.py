@@ -10,9 +10,11 @@ from vacc_gen.schema.diagnostics import Severity
 from vacc_gen.schema.rules import rule
 from vacc_gen.schema.rules._facts import (
     IN_FOLDERS,
+    MODEL_FILES,
     PRECISIONS,
     basename,
     is_huggingface,
+    is_unwritten,
     lengths_of,
     name_span,
     numbers,
@@ -196,8 +198,10 @@ def model_in_name(subject: Subject) -> Iterator[Finding]:
     name, checkpoint = subject.get("name"), subject.get("frontend", "checkpoint")
     if not isinstance(name, str) or not isinstance(checkpoint, str) or not is_huggingface(subject):
         return
-    if checkpoint.endswith(IN_FOLDERS):
+    if checkpoint.endswith((*IN_FOLDERS, *MODEL_FILES)):
         return  # VG301
+    if is_unwritten(name) or is_unwritten(checkpoint):
+        return  # VG119
     model = basename(checkpoint)
     conflict = _conflict(name, model)
     if conflict:

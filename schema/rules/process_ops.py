@@ -287,8 +287,8 @@ def normalize_length(subject: Subject) -> Iterator[Finding]:
                 )
                 break
         if std and min(std) <= 0:
-            what = "divides by zero" if 0 in std else "is below 0"
-            yield Finding(subject.span(*_OPS, index, "std"), f"std {min(std, key=abs)} {what}")
+            wrong = "0 divides by zero" if 0 in std else f"{min(std)} is below 0"
+            yield Finding(subject.span(*_OPS, index, "std"), f"std {wrong}")
 
 
 @rule("VG507", Severity.WARNING, "ops out of order")
@@ -320,6 +320,9 @@ def op_order(subject: Subject) -> Iterator[Finding]:
     elif kinds[-1] != "ToTensor":
         where = kinds.index("ToTensor") if "ToTensor" in kinds else len(kinds) - 1
         yield Finding(subject.span(*_OPS, where, "type"), "the last op is not ToTensor")
+    elif kinds.count("ToTensor") > 1:
+        where = kinds.index("ToTensor")
+        yield Finding(subject.span(*_OPS, where, "type"), "ToTensor stands twice")
 
 
 _MEANS_RGB = ((123.675, 116.28, 103.53), (123.68, 116.779, 103.939), (123, 117, 104))

@@ -10,7 +10,7 @@ from vacc_gen.schema import edits
 from vacc_gen.schema.diagnostics import Severity
 from vacc_gen.schema.document import Node
 from vacc_gen.schema.rules import rule
-from vacc_gen.schema.rules._facts import is_huggingface
+from vacc_gen.schema.rules._facts import is_huggingface, is_unwritten
 from vacc_gen.schema.rules._wording import dotted
 from vacc_gen.schema.subject import Finding, Subject
 
@@ -194,6 +194,34 @@ def misspelled_package(subject: Subject) -> Iterator[Finding]:
             )
 
 
+_FREE_TEXTS = (
+    ("name",),
+    ("frontend", "checkpoint"),
+    ("dataset", "path"),
+    ("workspace", "path"),
+)
+
+
+@rule("VG119", Severity.ERROR, "word in place of a value")
+def unwritten(subject: Subject) -> Iterator[Finding]:
+    """A word stands for a value that is still to be written; the compiler takes it as it is.
+
+    Bad:
+        frontend:
+          type: onnx
+          checkpoint: TODO
+    Good:
+        frontend:
+          type: onnx
+          checkpoint: ./weights/resnet50.onnx
+    """
+    for steps in _FREE_TEXTS:
+        value = subject.get(*steps)
+        if isinstance(value, str) and is_unwritten(value):
+            where = dotted(steps)
+            yield Finding(subject.span(*steps), f"`{where}` is still to be written: {value}")
+
+
 _FOLDER_NAME = re.compile(r"(?!-)[^\s*?\"'`<>|:;&$(){}!#%~\\]+")
 
 
@@ -210,8 +238,8 @@ def odd_name(subject: Subject) -> Iterator[Finding]:
         name: falcon-7b-fp16
     """
     name = subject.get("name")
-    if not isinstance(name, str) or _ODD.search(name):
-        return  # VG115
+    if not isinstance(name, str) or _ODD.search(name) or is_unwritten(name):
+        return  # VG115, VG119
     if name in (".", ".."):
         yield Finding(subject.span("name"), f"`{name}` is a folder that is there already")
     elif name == name.strip() and not _FOLDER_NAME.fullmatch(name):

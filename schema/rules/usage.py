@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from vacc_gen.schema import edits
 from vacc_gen.schema.diagnostics import Severity
 from vacc_gen.schema.rules import rule
+from vacc_gen.schema.rules._facts import is_unwritten
 from vacc_gen.schema.rules._wording import as_written, dotted
 from vacc_gen.schema.subject import Finding, Subject
 from vacc_gen.schema.suggestions import nearest
@@ -177,7 +178,7 @@ def untold_type(subject: Subject) -> Iterator[Finding]:
           checkpoint: /models/resnet50.torchscript.pt
     """
     checkpoint = subject.get("frontend", "checkpoint")
-    if checkpoint is None or not subject.lacks("frontend", "type"):
+    if checkpoint is None or not subject.lacks("frontend", "type") or is_unwritten(checkpoint):
         return
     if not checkpoint.endswith((".onnx", ".pb")):
         kind = _implied_type(subject)
