@@ -110,7 +110,7 @@ class Choices:
                 checkpoint=f"/path/to/{_basename(preset)}"
                 if self.checkpoint is None
                 else _seen_from(root, self.checkpoint),
-                name=self.name,
+                name=self.name or self._published_name(preset),
             ),
             precisions=precisions,
             target=self._target(preset),
@@ -157,6 +157,11 @@ class Choices:
                 hint="name no model, and the preset that fits is taken",
             )
         return preset, (*notes, f"the preset was not sure; config.json wins: {difference}")
+
+    def _published_name(self, preset: ModelPreset) -> str | None:
+        """Return what the vendor calls the compiled model; a folder of another name has its own."""
+        folder = None if self.checkpoint is None else Path(self.checkpoint).name
+        return preset.compiled_name if folder in (None, _basename(preset)) else None
 
     def _target(self, preset: ModelPreset) -> Target:
         recommended = preset.recommended

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from vacc_gen.schema.base import Strict
 from vacc_gen.schema.environment import Requirement
-from vacc_gen.schema.model import FALCON_MODEL_TYPES, Count, Geometry
+from vacc_gen.schema.model import FALCON_MODEL_TYPES, NAME_PATTERN, Count, Geometry
 from vacc_gen.schema.precision import Precision
 from vacc_gen.schema.target import Length
 
@@ -65,6 +65,12 @@ class ModelPreset(Strict):
     summary: str = Field(min_length=1, description="one line for `presets list`")
     huggingface_id: str | None = Field(
         default=None, description="where scripts/download.sh takes the weights from; unset: nowhere"
+    )
+    compiled_name: str | None = Field(
+        default=None,
+        pattern=f"^{NAME_PATTERN}$",
+        description="how names of compiled models begin in the published configs; unset: as the "
+        "weight folder is called",
     )
     family: str = Field(
         min_length=1, pattern=r"^[a-z0-9_.]+$", description="as in hf_<family>_fp16.yaml"

@@ -41,7 +41,8 @@ def new(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="What compiled models are called. [default: the checkpoint's folder]",
+            help="What compiled models are called. [default: as published, or as the "
+            "checkpoint's folder]",
         ),
     ] = None,
     out: Annotated[

@@ -158,6 +158,20 @@ def test_a_checkpoint_of_another_architecture(here):
 
 
 @pytest.mark.parametrize(
+    ("checkpoint", "given", "name"),
+    [
+        (None, None, "Mistral-7B-Instruct"),
+        ("/data/Mistral-7B-Instruct-v0.2/", None, "Mistral-7B-Instruct"),
+        ("/data/our-mistral", None, None),
+        ("/data/Mistral-7B-Instruct-v0.2", "ours", "ours"),
+    ],
+)
+def test_compiled_models_are_called_as_published_where_the_folder_is(checkpoint, given, name):
+    chosen = Choices(model="Mistral-7B-Instruct-v0.2", checkpoint=checkpoint, name=given)
+    assert chosen.decide().recipe.model.name == name
+
+
+@pytest.mark.parametrize(
     ("model", "maker"),
     [
         ("falcon-7b", "the embedded backend makes it"),

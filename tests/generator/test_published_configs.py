@@ -34,10 +34,7 @@ CONFIGS = [
         "mistral",
         "mistral",
         "fp16 int8",
-        (
-            "--model Mistral-7B-Instruct-v0.2 --checkpoint /path/to/Mistral-7B-Instruct-v0.2/ "
-            "--name Mistral-7B-Instruct"
-        ),
+        "--model Mistral-7B-Instruct-v0.2 --checkpoint /path/to/Mistral-7B-Instruct-v0.2/",
     ),
     (
         "openbuddy",
@@ -45,7 +42,7 @@ CONFIGS = [
         "fp16 int8",
         (
             "--model openbuddy-qwen1.5-14b-v21.1-32k "
-            "--checkpoint /path/to/openbuddy-qwen1.5-14b-v21.1-32k/ --name openbuddy-qwen1.5-14b"
+            "--checkpoint /path/to/openbuddy-qwen1.5-14b-v21.1-32k/"
         ),
     ),
     ("phi", "phi", "fp16 int8", "--model Phi-3-mini-4k-instruct"),
