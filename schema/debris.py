@@ -7,6 +7,7 @@ place; what stands before every line is taken off.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -19,6 +20,9 @@ _PATCH_LINE = re.compile(r"^[ +-]")
 
 LEAST_LINES = 4
 """A mark before every line is no accident in a text of so many."""
+
+
+_SECTION = re.compile(r"^(\w+):\s*(#.*)?$")
 
 
 class Debris(NamedTuple):
@@ -99,3 +103,26 @@ def between_lines(lines: list[str]) -> list[Debris]:
         )
         for cause, numbers in found.items()
     ]
+
+
+def flat(lines: list[str], top_level: Collection[str]) -> int | None:
+    """Return the first section's line (from 1) where the whole indentation is lost, else None.
+
+    Args:
+        lines: the text.
+        top_level: keys that belong there.
+    """
+    filled = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
+    bare = [(number, line) for number, line in filled if not line.lstrip().startswith("#")]
+    if any(line[0] in " \t{" for _, line in bare):
+        return None
+    found = [
+        number
+        for (number, line), (_, below) in pairwise(bare)
+        if _SECTION.match(line) and _key(line) in top_level and _key(below) not in top_level
+    ]
+    return found[0] if len(found) > 1 else None
+
+
+def _key(line: str) -> str:
+    return line.split(":", 1)[0].strip()

@@ -13,7 +13,7 @@ from typing import Any
 
 from vacc_gen.schema.break_off import break_off
 from vacc_gen.schema.changes import Change, changes, indent_of, indents, is_bare
-from vacc_gen.schema.debris import before_every_line, between_lines
+from vacc_gen.schema.debris import before_every_line, between_lines, flat
 from vacc_gen.schema.document import Document, Problem, Span
 from vacc_gen.schema.readable import Repaired
 from vacc_gen.schema.reader import MAX_PROBLEMS
@@ -98,6 +98,11 @@ class _Search:
     def run(self, syntax: Problem | None) -> Repaired | None:
         """Put right what can be; None where that tells no more than the problems themselves."""
         self._drop_debris(syntax is not None)
+        at = flat(self.lines, self.schema["properties"])
+        if at is not None:
+            facts = {"cause": "flat", "problem": "", "slip": ""}
+            self.told.append(Problem("slip", self.document.line_span(at), facts))
+            return Repaired(None, (), frozenset())
         if syntax is not None:
             self._without_tabs(syntax)
         mends = self._mend()

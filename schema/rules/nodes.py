@@ -9,6 +9,9 @@ from vacc_gen.schema.edits import replace
 from vacc_gen.schema.rules import rule
 from vacc_gen.schema.subject import Finding, Subject
 
+_TWO_FILES = 3
+"""So many sections of one file that stand twice were not copied one by one."""
+
 
 @rule("VG006", Severity.ERROR, "duplicate key", scope="text", problems=("duplicate-key",))
 def duplicate_key(subject: Subject) -> Iterator[Finding]:
@@ -22,7 +25,18 @@ def duplicate_key(subject: Subject) -> Iterator[Finding]:
         backend:
           dtype: int8
     """
+    sections = [one for one in subject.problems["duplicate-key"] if one.span.column == 1]
+    twice = len(sections) >= _TWO_FILES
+    if twice:
+        first, line = sections[0], sections[0].facts["first_line"]
+        yield Finding(
+            first.span,
+            f"`{first.facts['key']}` and {len(sections) - 1} other sections stand twice",
+            f"first from line {line} on; are these two files in one?",
+        )
     for problem in subject.problems["duplicate-key"]:
+        if twice and problem in sections:
+            continue
         key, line = problem.facts["key"], problem.facts["first_line"]
         yield Finding(
             problem.span, f"duplicate key `{key}`", f"first on line {line}; delete one of the two"

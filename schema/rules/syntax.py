@@ -31,6 +31,7 @@ _CAUSES = {
     "numbered": "line numbers stand before the lines, as in a listing",
     "number": "a line number stands before the line, as in a listing",
     "prose": "a sentence is no YAML, and no comment without its `#`",
+    "flat": "nothing is indented, so every section is empty",
     "quoted": "a `{slip}` stands before every line, as in a quotation",
     "patch": "this is a patch: `+`, `-` or a blank stands before every line",
 }
@@ -43,6 +44,7 @@ _OTHER_ADVICE = {
     "conflict": "keep one of the two versions, and delete the lines of `<<<<<<<` and its like",
     "fence": "delete the line",
     "numbered": "copy the text without them",
+    "flat": "indent what belongs to a section by 2 blanks, as in the original",
     "quoted": "copy the text without it",
     "patch": "apply it to the file, and check that",
 }
@@ -57,7 +59,7 @@ _PLAINER = (
     ("could not find expected ':'", "a `:` is missing after the key"),
     ("did not find expected ',' or ']'", "a `]` or a `,` is missing"),
     ("did not find expected ',' or '}'", "a `}` or a `,` is missing"),
-    ("found unexpected end of stream", "the text ends inside quotes or brackets"),
+    ("found unexpected end of stream", "a quote or a bracket is opened here and not closed"),
     ("did not find expected node content", "a value is missing"),
     ("block sequence entries are not allowed", "a `-` that starts no list: check the indentation"),
     ("cannot start any token", "this character cannot start a value; put it in quotes"),
@@ -84,11 +86,14 @@ def invalid_yaml(subject: Subject) -> Iterator[Finding]:
     """
     for problem in subject.problems["syntax"]:
         parser = problem.facts["problem"]
-        plainer = _what(problem)
+        span, plainer = problem.span, _what(problem)
+        if plainer is None and "unexpected end of stream" in parser:
+            opened = problem.facts.get("context_line")
+            span = subject.document.line_span(opened) if opened else span
         plainer = plainer or next((text for mark, text in _PLAINER if mark in parser), parser)
         hint = _advice(problem) or (f"the parser says: {parser}" if parser else None)
         fix = _fix(problem) if "slip" in problem.facts else None
-        yield Finding(problem.span, f"not valid YAML: {plainer}", hint, fix)
+        yield Finding(span, f"not valid YAML: {plainer}", hint, fix)
 
 
 @rule("VG013", Severity.ERROR, "file that breaks off", scope="text", problems=("cut-off",))

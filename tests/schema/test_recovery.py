@@ -239,3 +239,23 @@ def test_a_sentence_becomes_a_comment(at):
 def test_the_minus_of_a_patch_is_no_list():
     text = changed(FALCON, ("  dtype: int8", "-  dtype: int8"))
     assert told(text) == [(18, "VG001")]
+
+
+def test_a_text_without_its_indentation_is_told_once():
+    lines = FALCON.splitlines(keepends=True)
+    assert told("".join(line.lstrip(" ") for line in lines)) == [(3, "VG014")]
+    assert told(FALCON.replace(" ", "")) == [(3, "VG014")]
+
+
+def test_two_files_in_one_are_told_once():
+    assert told(FALCON + FALCON) == [(FALCON.count("\n") + 1, "VG006")]
+
+
+def test_a_quote_that_never_ends_is_told_where_it_begins():
+    found = check_text(changed(FALCON, ("type: w8a16_gptq", '"type: w8a16_gptq')), "x.yaml")
+    assert [one.line for one in found] == [14]
+
+
+def test_sections_that_are_merely_empty_have_lost_no_indentation():
+    found = told("name: x\nfrontend:\nbackend:\nworkspace:\n")
+    assert found and "VG014" not in [code for _, code in found]
