@@ -259,7 +259,15 @@ def _model(name: str) -> ModelPreset:
             f"{served.name} is not compiled: it is served by {served.served_by}",
             hint=f"`vacc-gen presets show {served.name}` says where the steps are",
         )
-    return presets.MODELS.find(name)
+    return presets.MODELS.find(_name_of(name) if "/" in name else name)
+
+
+def _name_of(huggingface_id: str) -> str:
+    """Return the name of the preset of a Hugging Face id; where there is none, what was given."""
+    for preset in presets.MODELS.all():
+        if (preset.huggingface_id or "").casefold() == huggingface_id.casefold():
+            return preset.name
+    return huggingface_id
 
 
 def _unseen(preset: ModelPreset) -> tuple[ModelPreset, tuple[str, ...]]:

@@ -26,7 +26,7 @@ def new(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="A preset; `vacc-gen presets list` names them.",
+            help="A preset, or its Hugging Face id; `vacc-gen presets list` names them.",
             autocompletion=complete_model,
         ),
     ] = None,

@@ -157,6 +157,17 @@ def test_a_checkpoint_of_another_architecture(here):
         Choices(checkpoint="weights").decide()
 
 
+@pytest.mark.parametrize("model", ["tiiuae/falcon-7b", "TIIUAE/Falcon-7B", "FALCON-7B"])
+def test_a_model_is_found_by_its_hugging_face_id_too(model):
+    assert Choices(model=model).decide().recipe.model.preset == "falcon-7b"
+
+
+def test_an_id_of_no_preset_is_refused_with_the_nearest():
+    with pytest.raises(UsageError, match="no model is called 'someone/falcon-7b'") as refused:
+        Choices(model="someone/falcon-7b").decide()
+    assert "falcon-7b" in refused.value.hint
+
+
 @pytest.mark.parametrize(
     ("checkpoint", "given", "name"),
     [
