@@ -150,11 +150,11 @@ def read_lock(root: Path) -> Lock:
         UnreadableError: environment.json is not as we write it.
     """
     lock_path, description_path = root / LOCK_PATH, root / DESCRIPTION_PATH
-    path = description_path
+    path, hint = description_path, f"vacc-gen lock {root}"
     try:
         values = json.loads(path.read_bytes())["lock"]
         if values is None:
-            raise LockError(f"{root} has no lock yet", hint=f"vacc-gen lock {root}")
+            raise LockError(f"{root} has no lock yet", hint)
         path = lock_path
         text = path.read_bytes().decode()
         trial = values.get("trial")
@@ -169,11 +169,11 @@ def read_lock(root: Path) -> Lock:
             and Trial(str(trial["python"]), _strings(trial["passed"]), _strings(trial["failed"])),
         )
     except OSError as error:
-        raise UnreadableError(f"cannot read {path}: {error.strerror}") from error
+        raise UnreadableError(f"cannot read {path}: {error.strerror}", hint) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UnreadableError(f"{path} is not as vacc-gen writes it") from error
+        raise UnreadableError(f"{path} is not as vacc-gen writes it", hint) from error
     if lock.sha256() != values["sha256"]:
-        raise LockError(f"{lock_path} was changed since it was made", f"vacc-gen lock {root}")
+        raise LockError(f"{lock_path} was changed since it was made", hint)
     return lock
 
 

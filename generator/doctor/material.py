@@ -6,13 +6,18 @@ from collections.abc import Iterator
 
 from vacc_gen.generator.doctor.check import Check, State, problem_of
 from vacc_gen.generator.drift import State as FileState
-from vacc_gen.generator.environment import lock_of, missing_lock_reason, pins_problem
+from vacc_gen.generator.environment import (
+    lock_of,
+    missing_lock_reason,
+    pins_problem,
+    read_lock,
+)
 from vacc_gen.generator.figures import size_text
 from vacc_gen.generator.pipeline.calibrate import check_calibration
 from vacc_gen.generator.pipeline.preflight import TOKENIZER_FILES
 from vacc_gen.generator.plan import is_placeholder
 from vacc_gen.generator.workspace import Workspace
-from vacc_gen.schema.errors import VaccGenError
+from vacc_gen.schema.errors import LockError, UnreadableError, VaccGenError
 from vacc_gen.schema.weights import read_weight_folder
 
 SECTION = "workspace"
@@ -56,6 +61,10 @@ def _lock(workspace: Workspace) -> Check:
         if unlockable is not None:
             hint = unlockable.hint
         return Check(SECTION, "lock", State.PROBLEM, f"none for these pins: {reason}", hint)
+    try:
+        read_lock(workspace.root)
+    except (LockError, UnreadableError) as error:
+        return Check(SECTION, "lock", State.PROBLEM, error.message, error.hint)
     if lock.trial is not None and lock.trial.failed:
         return Check(
             SECTION, "lock", State.PROBLEM, f"failed its test: {_listed(lock.trial.failed)}"

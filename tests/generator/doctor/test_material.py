@@ -40,6 +40,25 @@ def test_a_recipe_that_changed_and_a_hand_edit_are_told_apart(workspace):
     assert checks(workspace)["files"].hint == f"vacc-gen generate {workspace.root}"
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("requirements.lock", "numpy==2.0\n", "requirements.lock was changed since it was made"),
+        ("requirements.lock", None, "requirements.lock: No such file or directory"),
+        ("environment.json", "{", "environment.json is not as vacc-gen writes it"),
+    ],
+)
+def test_a_lock_that_is_not_as_it_was_made_is_a_problem(workspace, name, text, message):
+    file = workspace.root / "env" / name
+    file.unlink()
+    if text is not None:
+        file.write_text(text)
+    check = checks(load_workspace(workspace.root))["lock"]
+    assert check.state is State.PROBLEM
+    assert check.message.endswith(message)
+    assert check.hint == f"vacc-gen lock {workspace.root}"
+
+
 def test_pins_without_a_lock_are_a_problem(tmp_path):
     made = make_workspace(tmp_path / "w", environment={"pins": ["tiktoken"]})
     assert checks(made)["lock"].state is State.PROBLEM
