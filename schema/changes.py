@@ -12,6 +12,11 @@ REACH_LINES = 8
 _HEADER = re.compile(r"^ *(?:- )?[\w.-]+:\s*(?:#.*)?$")
 _COMMENTED = re.compile(r"^( *)#(\s*)((?:- )?[\w.-]+:(?:\s.*)?)$")
 _BARE_KEY = re.compile(r"^( *(?:- )?[\w.-]+)(?=\s|$)")
+_NO_KEY = re.compile(
+    r"""^(?! *(?:- )?["']?[\w.-]+["']?\s*[:=\uff1a](?:\s|$))"""
+    r"""(?! *[\[\]{}"'-]| +[\w.-]+ *$)[^:]*(?::\S[^:]*)*$"""
+)
+"""A line that is neither a key, nor an item, nor part of a list in brackets."""
 _VALUE = re.compile(r"^(?P<before> *(?:- )?[\w.-]+: +)(?P<value>[^\s\[{#|>][^#]*)$")
 _ITEM_KEY = re.compile(r"^( *)  ([\w.-]+:(?:\s.*)?)$")
 
@@ -56,6 +61,9 @@ def changes(
         yield from _indented(lines, number)
         yield from _punctuated(lines, number, opened)
         yield from _block(lines, number)
+        if _NO_KEY.match(line):
+            commented = " " * indent_of(line) + "# " + line.lstrip(" ")
+            yield _one(number, commented, "prose", len(lines), 0)
         for key in headers:
             if indent_of(line) >= 2:
                 written = " " * (indent_of(line) - 2) + key + ":"

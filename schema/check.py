@@ -22,6 +22,7 @@ from vacc_gen.schema.walk import packaged_schema
 ALWAYS = ("VG001", "VG002", "VG004")
 """What cannot be read cannot be checked: these codes are told whatever is selected."""
 
+_MOST_LINES = 3
 _IGNORE = re.compile(r"#\s*vacc-gen:\s*ignore(?:\[([^\]]*)\])?")
 _SECTION = re.compile(r"^(frontend|backend|workspace)\s*:", re.MULTILINE)
 
@@ -262,8 +263,8 @@ def _recovered(subject: Subject, found: list[Problem], selection: Selection) -> 
 
 
 def _lines_of(found: Diagnostic) -> range:
-    """Return the lines of a value that is not quoted: of one that goes on, the next one, too."""
-    return range(found.line, min(found.end_line, found.line + 1) + 1)
+    """Return the lines of a value that goes on, but no more than such a value usually has."""
+    return range(found.line, min(found.end_line, found.line + _MOST_LINES) + 1)
 
 
 def _of_a_newer_version(subject: Subject) -> bool:

@@ -58,10 +58,11 @@ def is_huggingface(subject: Subject) -> bool:
 
 
 def is_contradicted(subject: Subject) -> bool:
-    """Whether something else in `frontend` says that the model is no Hugging Face one: VG301."""
+    """Whether one part of `frontend` says Hugging Face and another part does not: VG301."""
     kind, checkpoint = subject.get("frontend", "type"), subject.get("frontend", "checkpoint")
-    is_file = isinstance(checkpoint, str) and checkpoint.endswith(tuple(MODEL_FILES))
-    return kind not in (None, "huggingface") or (kind is not None and is_file)
+    if kind == "huggingface":
+        return isinstance(checkpoint, str) and checkpoint.endswith(tuple(MODEL_FILES))
+    return kind is not None and subject.has("frontend", "model_kwargs")
 
 
 def is_unwritten(value: str) -> bool:
@@ -71,7 +72,7 @@ def is_unwritten(value: str) -> bool:
 
 def may_be_huggingface(subject: Subject) -> bool:
     """Whether it is one, or cannot be told, something of `frontend` being wrong already."""
-    if is_huggingface(subject) or subject.has("frontend", "quantize"):
+    if is_huggingface(subject) or subject.has("frontend", "quantize") or subject.lacks("frontend"):
         return True
     unknown = subject.get("frontend", "type") is None and not subject.lacks("frontend", "type")
     return unknown or not subject.lacks("frontend", "model_kwargs")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from vacc_gen.schema import edits
 from vacc_gen.schema.diagnostics import Severity
 from vacc_gen.schema.rules import rule
-from vacc_gen.schema.rules._facts import is_huggingface, may_be_huggingface
+from vacc_gen.schema.rules._facts import is_contradicted, is_huggingface, may_be_huggingface
 from vacc_gen.schema.subject import Finding, Subject
 
 
@@ -33,6 +33,8 @@ def int8_without_data(subject: Subject) -> Iterator[Finding]:
     misplaced = [problem.facts["key"] for problem in subject.problems.get("misplaced-section", ())]
     if "quantize" in misplaced or "dataset" in misplaced:
         return  # VG107
+    if not subject.has("frontend"):
+        return  # VG102
     if subject.lacks("dataset") and subject.lacks("frontend", "quantize"):
         wanted = "`frontend.quantize`" if is_huggingface(subject) else "a `dataset`"
         yield Finding(
@@ -158,7 +160,8 @@ def data_type(subject: Subject) -> Iterator[Finding]:
     dtype, written = subject.get("backend", "dtype"), subject.get("backend", "compile", "data_type")
     if dtype is None or written is None:
         return
-    if dtype == "int8" and may_be_huggingface(subject) and not is_huggingface(subject):
+    unknown = may_be_huggingface(subject) and not is_huggingface(subject)
+    if dtype == "int8" and (unknown or is_contradicted(subject)):
         return
     right = 2 if dtype == "int8" and not is_huggingface(subject) else 0
     if written != right:

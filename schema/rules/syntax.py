@@ -30,7 +30,7 @@ _CAUSES = {
     "fence": "a fence of Markdown is no YAML",
     "numbered": "line numbers stand before the lines, as in a listing",
     "number": "a line number stands before the line, as in a listing",
-    "prose": "a sentence is no YAML, and no comment without its `#`",
+    "prose": "this line is no YAML, and no comment without a `#`",
     "flat": "nothing is indented, so every section is empty",
     "quoted": "a `{slip}` stands before every line, as in a quotation",
     "patch": "this is a patch: `+`, `-` or a blank stands before every line",

@@ -259,3 +259,14 @@ def test_a_quote_that_never_ends_is_told_where_it_begins():
 def test_sections_that_are_merely_empty_have_lost_no_indentation():
     found = told("name: x\nfrontend:\nbackend:\nworkspace:\n")
     assert found and "VG014" not in [code for _, code in found]
+
+
+@pytest.mark.parametrize("line", ["$ cat x.yaml", ":wq", "~", "EOF", "root@host:~#", "// use int8"])
+def test_what_a_terminal_left_is_told_at_its_line(line):
+    assert told(f"{FALCON}{line}\n") == [(FALCON.count("\n") + 1, "VG001")]
+    assert told(f"{line}\n{FALCON}") == [(1, "VG001")]
+
+
+def test_nothing_is_said_of_what_belongs_to_a_section_that_is_missing():
+    start, end = FALCON.index("frontend:"), FALCON.index("backend:")
+    assert told(FALCON[:start] + FALCON[end:]) == [(1, "VG102")]
