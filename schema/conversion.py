@@ -183,7 +183,7 @@ def _number(value: Any) -> Meant | None:
 
 def _without_commas(text: str) -> Meant | None:
     """Return the numbers of a list with commas between them, where blanks stand there alone."""
-    parts = text.split()
+    parts = [part.rstrip(".") for part in text.split()]
     numbers = len(parts) > 1 and all(_PLAIN_NUMBER.fullmatch(part) for part in parts)
     why = "commas stand between the values of a list"
     return Meant(", ".join(map(_with_point, parts)), True, why) if numbers else None

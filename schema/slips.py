@@ -31,7 +31,7 @@ _OPENING, _CLOSING = (
 )
 
 _LEAD = re.compile(f"{_ANY_BLANK}*")
-_LISTED = re.compile(r"\d+[:.|)]? +(?= *(?:- )?[A-Za-z_][\w.-]*:(?: |$))")
+_LISTED = re.compile(r"\d+(?: ?[:.|)] ?| )(?= *(?:- )?[A-Za-z_][\w.-]*:(?: |$))")
 _DASH = re.compile(
     rf"(?P<fancy>[{_DASHES}]{_ANY_BLANK}*|-[ ]*[{BLANKS}]{_ANY_BLANK}*)"
     r"|(?P<glued>-(?=[^\s-]|-\d))|(?P<right>-[ ]+)|(?P<sign>\+(?=[ ]))"
@@ -53,6 +53,7 @@ _PROSE = re.compile(r"[^\W\d_]+,?(?: +[^\s:\[{]+)+ *")
 """What follows the first word of a sentence; behind a key that lacks its colon is one word."""
 _COMMENT = re.compile(r"(?:^|[ \t])#")
 _QUOTED = re.compile(r"""(?:"(?:[^"\\]|\\.)*"|'(?:[^']|'')*')""")
+_ENTITY = re.compile(r"&#?\w+;$")
 _NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?")
 
 
@@ -190,7 +191,7 @@ def _in_value(number: int, code: str, at: int, line: str) -> Iterator[Slip]:
         yield Slip(number, at + glued.start(), at + glued.end(), text, "comment", True)
         return
     body = value.rstrip(",;\uff0c\u3001\uff1b")
-    if body != value and body and _closed(body):
+    if body != value and body and _closed(body) and not _ENTITY.search(value):
         yield Slip(number, at + len(body), end, "", "comma", True)
         return
     if len(value) > 2 and value[0] in _OPENING and value[-1] in _CLOSING:

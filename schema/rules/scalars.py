@@ -222,21 +222,33 @@ def unwritten(subject: Subject) -> Iterator[Finding]:
             yield Finding(subject.span(*steps), f"`{where}` is still to be written: {value}")
 
 
+_NO_PATH = re.compile(r"(?<=\s)(?:;|--|//|/\*)(?=\s|\w|$)|<\w+ ?/?>|&\w+;")
+"""A comment of another language, or markup, behind a path or around it."""
 _FOLDER_NAME = re.compile(r"(?!-)[^\s*?\"'`<>|:;&$(){}!#%~\\]+")
 
 
-@rule("VG118", Severity.WARNING, "name that a shell takes otherwise")
+@rule("VG118", Severity.WARNING, "name or path that a shell takes otherwise")
 def odd_name(subject: Subject) -> Iterator[Finding]:
     """The name becomes a folder, which scripts and servers are called with.
 
     A blank in it makes two words of it, `*` a pattern, a dash at its head an option; `.` and `..`
-    are folders that are there already.
+    are folders that are there already. In a path, ` ;`, ` --`, `/*` and `<br>` are remains of a
+    comment or a web page.
 
     Bad:
         name: falcon 7b fp16
     Good:
         name: falcon-7b-fp16
     """
+    for steps in _FREE_TEXTS[1:]:
+        path = subject.get(*steps)
+        found = _NO_PATH.search(path) if isinstance(path, str) else None
+        if found:
+            yield Finding(
+                subject.span(*steps),
+                f"`{found.group()}` in a path",
+                "a comment begins with a blank and `#`; anything else is part of the value",
+            )
     name = subject.get("name")
     if not isinstance(name, str) or _ODD.search(name) or is_unwritten(name):
         return  # VG115, VG119

@@ -154,3 +154,7 @@ def test_a_blank_between_numbers_is_a_missing_comma_in_a_list_alone():
     schema = {"type": "integer"}
     assert of_value("1 512", ["integer"], schema) == ("1512", False, "")
     assert of_value("1 512", ["integer"], schema, in_list=True) == ("1, 512", False, "")
+
+
+def test_a_point_between_numbers_of_a_list_is_a_comma():
+    assert of_value("1. 384", ["integer"], {"type": "integer"}, in_list=True).text == "1, 384"

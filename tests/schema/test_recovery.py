@@ -211,7 +211,9 @@ def test_a_patch_that_was_pasted_whole_is_told_once():
 
 
 def test_one_line_with_its_number_is_told_there():
-    assert told(changed(FALCON, ("  dtype: int8", "18:   dtype: int8"))) == [(18, "VG001")]
+    text = changed(FALCON, ("  dtype: int8", "18:   dtype: int8"))
+    assert told(text) == [(18, "VG001")]
+    assert fixed(text) == FALCON
 
 
 @pytest.mark.parametrize("marker", ["<<<<<<< a", "||||||| base", "=======", ">>>>>>> b"])

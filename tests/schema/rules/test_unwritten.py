@@ -41,3 +41,13 @@ def test_a_language_model_of_another_type_is_told_once(kind):
 
 def test_an_image_model_called_huggingface_is_told_once():
     assert codes(IMAGES.replace("type: onnx", "type: huggingface", 1)) == ["VG301"]
+
+
+@pytest.mark.parametrize("rest", [" ; ours", " -- ours", " /* ours */", "<br>", "&nbsp;"])
+def test_remains_behind_a_path_are_told(rest):
+    assert codes(with_value(IMAGES, "path", "./images" + rest)) == ["VG118"]
+
+
+@pytest.mark.parametrize("path", ["./a--b", "./a b/c", "./R&D/x", "s3://b/x", "./a;b"])
+def test_paths_that_merely_look_odd_are_left_alone(path):
+    assert "VG118" not in codes(with_value(IMAGES, "path", path))
