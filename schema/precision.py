@@ -58,6 +58,12 @@ class Quantization(Strict):
         description="GPTQ on the embedded backend adds this share of the Hessian's mean diagonal "
         "to its diagonal",
     )
+    gptaq: bool | None = Field(
+        default=None,
+        description="GPTQ on the embedded backend aims at what the unquantized layers before would "
+        "have passed on, not at what the quantized ones do (GPTAQ), for twice the time and memory; "
+        "unset: for int4 alone, as int8 loses next to nothing either way",
+    )
     accuracy_level: Literal[0, 1, 2, 3, 4] = Field(
         default=4,
         description="of ONNX Runtime's MatMulNBits on the embedded backend: 4 computes with int8 "

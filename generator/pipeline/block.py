@@ -5,6 +5,8 @@ Legend of shapes: B windows of S tokens, E hidden size, K inputs of a linear lay
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 import torch
@@ -51,6 +53,17 @@ class Block:
         after: torch.Tensor = self._block(states, *args, **kwargs)[0]
         return after
 
+    @contextmanager
+    def unquantized(self) -> Iterator[None]:
+        """Compute with the weights as stored in the block, where they were kept."""
+        for linear in self.linears.values():
+            linear.unquantized = True
+        try:
+            yield
+        finally:
+            for linear in self.linears.values():
+                linear.unquantized = False
+
     def drop(self) -> None:
         """Let go of the weights; the model that the block is of lives on."""
         self.linears.clear()
@@ -69,17 +82,20 @@ class Linear(nn.Module):  # type: ignore[misc]  # torch is typed nowhere here
         self.outputs, self.inputs = tensor.shape
         parts = [rows.clone() for _, rows in checkpoint.chunks(f"{name}.weight")]
         self.stored = torch.cat(parts).to(device)
-        """(M, K), in the checkpoint's dtype; nothing once codes are used."""
+        """(M, K), in the checkpoint's dtype; nothing once codes are used, unless kept."""
+        self.unquantized = False
+        """Whether to compute with `stored` all the same."""
         self._made: tuple[torch.Tensor, torch.Tensor, Grid] | None = None
         self._bias: torch.Tensor | None = None
         if f"{name}.bias" in checkpoint.tensors:
             self._bias = _vector(checkpoint, f"{name}.bias").to(device, torch.float32)
 
-    def use(self, made: QuantizedMatrix, grid: Grid) -> None:
-        """Compute with what was `made` of the weights from now on."""
+    def use(self, made: QuantizedMatrix, grid: Grid, keep: bool = False) -> None:
+        """Compute with what was `made` of the weights from now on; `keep` those as stored too."""
         device = self.stored.device
         self._made = made.codes.to(device), made.scales.to(device), grid
-        self.stored = torch.empty(0, device=device)
+        if not keep:
+            self.stored = torch.empty(0, device=device)
 
     def forget(self) -> None:
         """Give all memory back."""
@@ -98,7 +114,7 @@ class Linear(nn.Module):  # type: ignore[misc]  # torch is typed nowhere here
         return y.view(*x.shape[:-1], self.outputs)
 
     def _rows(self, rows: slice) -> torch.Tensor:
-        if self._made is None:
+        if self._made is None or self.unquantized:
             return self.stored[rows].float()
         codes, scales, grid = self._made
         return grid.restore(codes[rows], scales[rows])

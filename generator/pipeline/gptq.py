@@ -10,6 +10,10 @@ input, each zero but for the rounding if
 
 so inputs are rounded from the last to the first, and nothing is inverted.
 
+Where the Hessian knows how far its inputs x have drifted from those of the unquantized model, x',
+the weights are first moved to those whose output on x is nearest to the old one's on x' (GPTAQ, Li
+et al. 2025, arXiv:2504.02692): w + w D H^-1, for D the sum of (x' - x) x^T.
+
 Legend: M outputs (rows) of a matrix, R of them in a sweep, K inputs, N groups a row, P inputs of a
 panel, C of a block.
 """
@@ -54,7 +58,7 @@ class QuantizedMatrix:
     scales: torch.Tensor
     """fp32 (M, N)."""
     gptq_error: float
-    """Squared error of the output over the squared output."""
+    """Squared error of the output over the squared output that is aimed at."""
     rtn_error: float
     """The same, had each weight been rounded to its nearest code."""
 
@@ -84,12 +88,12 @@ class Gptq:
             rows = slice(first, first + rows_per_sweep)
             wide = weight[rows].to(self._order.device, torch.float32)
             row_scales = scales_of(wide, grid)
-            columns = wide.mT[self._order]  # (K, R), in the order of rounding
+            columns = self._aim(wide)
             measured = slice(-first % step, None, step)
-            some = wide[measured].contiguous()
-            nearest = grid.restore(*round_to_nearest(some, grid))
-            vectors = [some.mT[self._order], (some - nearest).mT[self._order]]
-            del wide, some, nearest
+            nearest = grid.restore(*round_to_nearest(wide[measured].contiguous(), grid))
+            aim = columns[:, measured].clone()
+            vectors = [aim, aim - nearest.mT[self._order]]
+            del wide, aim, nearest
             codes[rows] = self._round(columns, row_scales, grid)
             scales[rows] = row_scales
             vectors.append(columns[:, measured])
@@ -97,6 +101,13 @@ class Gptq:
             errors += energies.view(3, vectors[0].shape[1]).sum(1).cpu()
         energy, rtn, gptq = errors.tolist()
         return QuantizedMatrix(codes, scales, _ratio(gptq, energy), _ratio(rtn, energy))
+
+    def _aim(self, rows: torch.Tensor) -> torch.Tensor:
+        """The weights to come near to, (K, R) in the order of rounding, for `rows` (R, K)."""
+        columns = rows.mT[self._order]
+        if self._hessian.drift is not None:
+            columns += self._hessian.solve((rows @ self._hessian.drift).mT[self._order])
+        return columns
 
     def _round(self, columns: torch.Tensor, scales: torch.Tensor, grid: Grid) -> torch.Tensor:
         """Codes (R, K) of `columns` (K, R), which are replaced by what rounding left of them."""

@@ -2,7 +2,8 @@
 
 The layers are those of the workspace's own modeling file. For each, calibration windows go through
 it as far as its linear layers' inputs, whose Hessians are summed; the linear layers are quantized;
-and the windows go through the quantized layer, which makes the next one's input.
+and the windows go through the quantized layer, which makes the next one's input. For GPTAQ they
+also go through the layer as it was, beside it.
 
 Legend of shapes: W windows of S tokens, B of them at once, E hidden size, K inputs of a linear
 layer, M its outputs, N groups a row.
@@ -108,6 +109,9 @@ class GptqQuantizer:
         widest = max(inputs for _, inputs in checkpoint.architecture.linears().values())
         self._threads = torch.get_num_threads() if widest >= THREADED_INPUTS else 1
         self._states: Activations | None = None
+        self._unquantized: Activations | None = None
+        """Hidden states of the model as it was, where they are aimed at."""
+        self._gptaq = False
         self._ready: dict[str, QuantizedMatrix] = {}
         self._next_layer = 0
 
@@ -131,6 +135,7 @@ class GptqQuantizer:
             "desc_act": self._settings.desc_act,
             "damp_percent": self._settings.damp_percent,
             "true_sequential": self._true_sequential,
+            "gptaq": self._gptaq,
             "device": str(self._device),
             "windows": windows,
             "seqlen": tokens,
@@ -139,8 +144,9 @@ class GptqQuantizer:
 
     def close(self) -> None:
         """Give the hidden states' memory or disk back."""
-        if self._states is not None:
-            self._states.close()
+        for states in (self._states, self._unquantized):
+            if states is not None:
+                states.close()
 
     def _quantize_layer(self, grid: Grid) -> None:
         """Quantize the next layer, and move the hidden states through it."""
@@ -148,7 +154,10 @@ class GptqQuantizer:
         self._next_layer += 1
         self._progress.say(f"GPTQ: layer {layer + 1} of {layers}")
         if self._states is None:
+            wanted = self._settings.gptaq
+            self._gptaq = grid.bits == 4 if wanted is None else wanted
             self._states = self._embed()
+            self._unquantized = self._embed() if self._gptaq else None
             self._arguments = self._block_arguments()
         block = Block(self._checkpoint, layer, self._model.transformer.h[layer], self._device)
         for stage in stages_of(self._checkpoint.architecture, self._true_sequential):
@@ -157,8 +166,12 @@ class GptqQuantizer:
                 # Taken out, so that its memory is free before the next one's factor takes some.
                 self._quantize_set(block, names, hessians.pop(names), grid)
         if layer + 1 < layers:
-            for first, output in self._through(block):
-                self._states.write(first, output)
+            for first, states, unquantized in self._batches():
+                self._states.write(first, block.run(states, self._arguments))
+                if self._unquantized is not None:
+                    with block.unquantized():
+                        after = block.run(unquantized, self._arguments)
+                    self._unquantized.write(first, after)
         block.drop()
 
     def _quantize_set(
@@ -167,7 +180,7 @@ class GptqQuantizer:
         gptq = Gptq(hessian, self._settings.damp_percent, self._settings.desc_act)
         for name in names:
             made = gptq.quantize(block.linears[name].stored, grid)
-            block.linears[name].use(made, grid)
+            block.linears[name].use(made, grid, keep=self._gptaq)
             parameter = f"transformer.h.{block.layer}.{name}.weight"
             self._ready[parameter] = made
             self.digests[parameter] = codes_digest(made.codes)
@@ -179,13 +192,17 @@ class GptqQuantizer:
         """Run the windows through the block until every set of `stage` has had its inputs."""
         hessians: dict[tuple[str, ...], Hessian] = {}
         waiting: set[tuple[str, ...]] = set()
+        aims: dict[tuple[str, ...], torch.Tensor] = {}
 
         def listen(names: tuple[str, ...]) -> Callable[..., None]:
             def hear(_module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
                 x = inputs[0].reshape(-1, inputs[0].shape[-1])
-                if names not in hessians:  # not before: attention has large matrices of its own
-                    hessians[names] = Hessian(x.shape[1], self._device)
-                hessians[names].add(x)
+                if block.linears[names[0]].unquantized:
+                    aims[names] = x
+                else:
+                    if names not in hessians:  # not before: attention has large matrices of its own
+                        hessians[names] = Hessian(x.shape[1], self._device)
+                    hessians[names].add(x, aims.pop(names, None))
                 waiting.discard(names)
                 if not waiting:
                     raise _EnoughError
@@ -196,30 +213,39 @@ class GptqQuantizer:
             block.linears[names[0]].register_forward_pre_hook(listen(names)) for names in stage
         ]
         try:
-            for _, states in self._batches():
-                waiting.update(stage)
-                try:
-                    block.run(states, self._arguments)
-                except _EnoughError:
-                    continue
-                unused = [name for names in waiting for name in names]
-                raise StageError(f"layer {block.layer} does not use {' and '.join(unused)}")
+            for _, states, unquantized in self._batches():
+                if self._gptaq:
+                    with block.unquantized():
+                        self._run_into(block, unquantized, waiting, stage)
+                self._run_into(block, states, waiting, stage)
         finally:
             for hook in hooks:
                 hook.remove()
         return hessians
 
-    def _through(self, block: Block) -> Iterator[tuple[int, torch.Tensor]]:
-        for first, states in self._batches():
-            yield first, block.run(states, self._arguments)
+    def _run_into(
+        self, block: Block, states: torch.Tensor, waiting: set[tuple[str, ...]], stage: Stage
+    ) -> None:
+        """Run `states` into the block, until those who listen are no longer `waiting`."""
+        waiting.update(stage)
+        try:
+            block.run(states, self._arguments)
+        except _EnoughError:
+            return
+        unused = [name for names in waiting for name in names]
+        raise StageError(f"layer {block.layer} does not use {' and '.join(unused)}")
 
-    def _batches(self) -> Iterator[tuple[int, torch.Tensor]]:
+    def _batches(self) -> Iterator[tuple[int, torch.Tensor, torch.Tensor]]:
+        """Yield (first window, hidden states, those of the unquantized model or the same)."""
         assert self._states is not None
         tokens = self._windows.shape[1]
         scores_bytes = 4 * tokens**2 * self._checkpoint.architecture.geometry.attention_heads
         windows = min(BATCH_TOKENS // tokens, SCORES_BYTES // scores_bytes)
         for first, states in self._states.batches(max(1, windows)):
-            yield first, states.to(self._device)
+            beside = states
+            if self._unquantized is not None:
+                beside = self._unquantized.read(first, len(states))
+            yield first, states.to(self._device), beside.to(self._device)
 
     def _embed(self) -> Activations:
         """The windows' token embeddings, picked out of the table as it is read."""

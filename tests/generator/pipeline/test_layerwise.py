@@ -142,6 +142,28 @@ def test_settings_of_the_recipe_reach_the_arithmetic(falcon, tmp_path, setting):
         assert {error.damp_percent for error in quantizer.errors} == {0.5}
 
 
+def test_gptaq_aims_at_the_layers_as_they_were(falcon, tmp_path):
+    checkpoint, oracle = falcon
+    plain, _ = quantize_all(make_quantizer(checkpoint, tmp_path, gptaq=False), checkpoint, 4)
+    quantizer = make_quantizer(checkpoint, tmp_path, gptaq=True)
+    aimed, _ = quantize_all(quantizer, checkpoint, 4)
+    wanted = hidden_states(oracle, windows_of())[1]
+    assert torch.allclose(quantizer._unquantized.read(0, WINDOWS), wanted, atol=2e-5)
+    first, later = f"transformer.h.0.{QKV}.weight", f"transformer.h.1.{QKV}.weight"
+    assert torch.equal(plain[first][0], aimed[first][0])  # nothing has drifted yet
+    assert not torch.equal(plain[later][0], aimed[later][0])
+    assert torch.equal(plain[later][1], aimed[later][1])
+    quantizer.close()
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+def test_gptaq_is_for_four_bits_unless_told(falcon, tmp_path, bits):
+    checkpoint, _ = falcon
+    quantizer = make_quantizer(checkpoint, tmp_path)
+    quantize_all(quantizer, checkpoint, bits)
+    assert quantizer.settings_told()["gptaq"] is (bits == 4)
+
+
 def architecture(**changes):
     config = {
         "model_type": "falcon",

@@ -1,16 +1,13 @@
 """What int8 and int4 cost three trained models, one of each style, on all of the held-out text.
 
-Through ONNX Runtime, as built: with int8 activations. Of int4, what GPTQ costs is the mean over
-several draws of calibration texts: a model's perplexity on a text moves by a tenth of a percent
-with any small change of its weights, for better or worse, which is as much as GPTQ gains on the
-easiest of the three.
+Through ONNX Runtime, as built: with int8 activations, and GPTQ with several draws of calibration
+texts, as a model's perplexity on a text moves by a tenth of a percent with any small change.
 """
 
 from __future__ import annotations
 
 from importlib.resources import files
 from pathlib import Path
-from statistics import mean
 
 import pytest
 
@@ -78,4 +75,4 @@ def test_int8_costs_next_to_nothing_and_gptq_makes_int4_cheaper(
         record_property(f"{dtype} rtn", f"{rtn[dtype]:+.3%}")
         record_property(f"{dtype} gptq", " ".join(f"{one:+.3%}" for one in gptq[dtype]))
     assert all(abs(change) < 0.005 for change in (rtn["int8"], *gptq["int8"]))
-    assert mean(gptq["int4"]) < rtn["int4"]
+    assert max(gptq["int4"]) < rtn["int4"]
