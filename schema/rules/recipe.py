@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from vacc_gen.schema.diagnostics import Severity
 from vacc_gen.schema.migration import RECIPE_VERSION, version_of
 from vacc_gen.schema.rules import rule
+from vacc_gen.schema.rules._facts import IN_FOLDERS, MODEL_FILES, is_unwritten
 from vacc_gen.schema.subject import Finding, Subject
 
 
@@ -108,6 +109,32 @@ def shell_path(subject: Subject) -> Iterator[Finding]:
         elif len(path.encode("utf-8", "replace")) > MAX_PATH_BYTES:
             message = f"a path of {len(path)} characters; no path is longer than {MAX_PATH_BYTES}"
             yield Finding(subject.span(*steps), message, severity=Severity.ERROR)
+
+
+@rule("VG199", Severity.ERROR, "path that cannot be one", scope="recipe")
+def no_path(subject: Subject) -> Iterator[Finding]:
+    """A word stands for a path that is still to be written, or a file for a weight folder.
+
+    Bad:
+        version: 2
+        model: {preset: falcon-7b, checkpoint: TODO}
+    Good:
+        version: 2
+        model: {preset: falcon-7b, checkpoint: ../weights/falcon-7b}
+    """
+    for steps in _PATHS:
+        path = subject.get(*steps)
+        if isinstance(path, str) and is_unwritten(path):
+            yield Finding(
+                subject.span(*steps), f"`{'.'.join(steps)}` is still to be written: {path}"
+            )
+    checkpoint = subject.get("model", "checkpoint")
+    if isinstance(checkpoint, str) and checkpoint.endswith((*IN_FOLDERS, *MODEL_FILES)):
+        yield Finding(
+            subject.span("model", "checkpoint"),
+            "the checkpoint is a file; a recipe names the folder that it is in",
+            "write the weight folder, where config.json and the safetensors files are",
+        )
 
 
 @rule("VG198", Severity.WARNING, "precision named twice", scope="recipe")

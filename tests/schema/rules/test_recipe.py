@@ -59,6 +59,12 @@ def test_a_path_that_only_looks_like_one_is_not(path):
     assert found("/path/to/falcon-7b", path) == []
 
 
+@pytest.mark.parametrize("path", ["TODO", '"NULL"', "./w/model.onnx", "model-1.safetensors"])
+def test_what_cannot_be_a_weight_folder_is_told(path):
+    ((line, column, code, _),) = found("/path/to/falcon-7b", path)
+    assert (line, column, code) == (4, 15, "VG199")
+
+
 def test_a_path_beyond_all_length_is_an_error():
     assert [code for _, _, code, _ in found("/path/to/falcon-7b", "/x" * 3000)] == ["VG197"]
 
