@@ -338,14 +338,14 @@ QUESTIONS = (
         prompt="The KV heads cannot be split over the dies. Pad them?",
         help="The compiler's `align_qkv`.",
         advice=lambda draft: (
-            "Multi-query models are published without it."
+            "The published configs leave it out."
             if _is_multi_query(draft)
-            else "Grouped-query models may need it then."
+            else "Grouped-query models may need it; the published configs leave it out."
         ),
         kind="one",
         choose=lambda choices, answer: replace(choices, align_qkv=answer == "yes"),
         given=lambda choices: "yes" if choices.align_qkv else None,
-        default=lambda draft: "no" if _is_multi_query(draft) else "yes",
+        default=lambda draft: "no",
         options=lambda draft: [Option("yes", "align_qkv: true"), Option("no", "leave it out")],
         applies=_splits_oddly,
         shows_memory=True,
