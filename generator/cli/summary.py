@@ -145,14 +145,22 @@ def _parity(parity: Mapping[str, Any]) -> RenderableType:
 
 
 def _perplexity(records: Sequence[StageRecord]) -> str:
+    """On windows of text where it fills some, else on the few tokens that torch was given too."""
     figures: dict[str, object] = {}
+    built: dict[str, object] = {}
+    where = ""
     for record in records:
         found = record.details.get("perplexity")
-        if isinstance(found, Mapping):
-            figures |= found
-    return ", ".join(
-        f"{name} {value:.2f}" for name, value in figures.items() if isinstance(value, float)
-    )
+        if not isinstance(found, Mapping):
+            continue
+        figures |= found
+        if isinstance(windows := found.get("windows"), Mapping):
+            scores = [score for score in windows["scores"] if score["built"]]
+            built |= {score["precision"]: score["perplexity"] for score in scores}
+            where = f" on {windows['windows']} windows of {windows['window_tokens']} tokens"
+    told = built or figures
+    values = [f"{name} {value:.2f}" for name, value in told.items() if isinstance(value, float)]
+    return ", ".join(values) + where
 
 
 def _common_folder(root: Path, record: StageRecord) -> Path:

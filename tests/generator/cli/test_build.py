@@ -44,7 +44,7 @@ def test_in_a_log_it_is_plain_lines_and_a_table(workspace: Workspace) -> None:
     assert "export int8: skipped, quantize reads the checkpoint" in lines
     out = ended.stdout
     assert max(map(len, out.splitlines())) <= COLUMNS or str(workspace.root) in out
-    for expected in ("stage", "peak memory", "parity fp16", "parity int8", "perplexity"):
+    for expected in ("stage", "peak memory", "parity fp16", "parity int8", "windows of 128"):
         assert expected in out
     assert f"vacc-gen run {workspace.root} --precision fp16" in out
 
