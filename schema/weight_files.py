@@ -33,8 +33,8 @@ _SLIPS = {
     "'": "texts stand in double quotes",
     "/": "JSON has no comments",
     "#": "JSON has no comments",
-    "}": "a comma stands before the closing brace",
-    "]": "a comma stands before the closing bracket",
+    "}": "a value is missing",
+    "]": "a value is missing",
     ",": "two commas in a row",
     "": "it ends too early",
     "T": "true is written small",
@@ -43,12 +43,27 @@ _SLIPS = {
 """What stands where a value or a key was expected, and what that tells."""
 
 
+_CLOSING = {"}": "brace", "]": "bracket"}
+
+
+def _at_the_comma(text: str, error: json.JSONDecodeError) -> json.JSONDecodeError:
+    """Return the error at a comma that nothing follows, as Python has it from 3.13 on."""
+    before = text[: error.pos].rstrip()
+    if text[error.pos : error.pos + 1] in _CLOSING and before.endswith(","):
+        return json.JSONDecodeError(error.msg, text, len(before) - 1)
+    return error
+
+
 def _reason(text: str, error: json.JSONDecodeError) -> str:
     """Return why a text is no JSON, in words, where the parser says only what it expected."""
     if text.startswith("\ufeff"):
         return "it begins with a byte order mark"
     if not text.strip():
         return "the file is empty"
+    if text[error.pos : error.pos + 1] == ",":
+        closing = text[error.pos + 1 :].lstrip()[:1]
+        if closing in _CLOSING:
+            return f"a comma stands before the closing {_CLOSING[closing]}"
     slip = _SLIPS.get(text[error.pos : error.pos + 1])
     if slip is not None and error.msg.startswith("Expecting"):
         return slip
@@ -119,12 +134,13 @@ class WeightFiles:
         try:
             source.decode("utf-8")
             value = json.loads(text, object_pairs_hook=_without_repeats)
-        except UnicodeDecodeError as error:
-            before = source[: error.start].decode("utf-8")
+        except UnicodeDecodeError as bad:
+            before = source[: bad.start].decode("utf-8")
             self.broken[name] = BrokenJson(len(before), "not UTF-8 text")
-        except _RepeatedKeyError as error:
-            self.broken[name] = BrokenJson(_last(text, error.key), f"`{error.key}` stands twice")
-        except json.JSONDecodeError as error:
+        except _RepeatedKeyError as twice:
+            self.broken[name] = BrokenJson(_last(text, twice.key), f"`{twice.key}` stands twice")
+        except json.JSONDecodeError as found:
+            error = _at_the_comma(text, found)
             self.broken[name] = BrokenJson(min(error.pos, len(text)), _reason(text, error))
         except RecursionError:
             self.broken[name] = BrokenJson(0, "nested too deeply")

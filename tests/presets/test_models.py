@@ -77,8 +77,7 @@ def test_falcon_180b_is_recommended_in_int8_alone_because_fp16_is_too_large():
     ],
 )
 def test_sizes_that_are_called_verified_are_transformers_own(name, class_name):
-    import transformers
-
+    transformers = pytest.importorskip("transformers")
     model = presets.MODELS.find(name)
     assert model.geometry_source.verified
     config = getattr(transformers, class_name)().to_dict()

@@ -135,7 +135,9 @@ def test_broken_json_is_told(weights, text):
 @pytest.mark.parametrize(
     ("text", "reason", "column"),
     [
-        (b'{"a": 1,}', "a comma stands before the closing brace", 9),
+        (b'{"a": 1,}', "a comma stands before the closing brace", 8),
+        (b'{"a": [1, ]}', "a comma stands before the closing bracket", 9),
+        (b'{"a": }', "a value is missing", 7),
         (b'{"a": True}', "true is written small", 7),
         (b"{'a': 1}", "texts stand in double quotes", 2),
         (b'{"a": 1} // x', "extra data", 10),
@@ -145,10 +147,10 @@ def test_broken_json_is_told(weights, text):
         (b'{"a": "\xe9"}', "not UTF-8 text", 8),
         (b" ", "the file is empty", 2),
         (b'{"a": ' + b"9" * 5000 + b"}", "a number has thousands of digits", 1),
-        (b'{"a":' * 5000, "nested too deeply", 1),
+        (b'{"a":' * 50_000, "nested too deeply", 1),
     ],
-    ids=["comma", "True", "quotes", "comment", "twice", "bom", "utf-16", "latin-1", "empty",
-         "digits", "nested"],
+    ids=["comma", "bracket", "missing", "True", "quotes", "comment", "twice", "bom", "utf-16",
+         "latin-1", "empty", "digits", "nested"],
 )  # fmt: skip
 def test_broken_json_is_told_at_its_place(weights, text, reason, column):
     (weights / "config_vacc.json").write_bytes(text)
