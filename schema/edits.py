@@ -11,10 +11,10 @@ def replace(span: Span, text: str, *, safe: bool = True) -> Fix:
     return Fix((Edit(span.start, span.end, text),), safe)
 
 
-def swap(document: Document, one: Span, other: Span) -> Fix:
+def swap(document: Document, one: Span, other: Span, *, safe: bool = True) -> Fix:
     """Exchange the text of two places."""
     first, second = document.text[one.start : one.end], document.text[other.start : other.end]
-    return Fix((Edit(one.start, one.end, second), Edit(other.start, other.end, first)))
+    return Fix((Edit(one.start, one.end, second), Edit(other.start, other.end, first)), safe)
 
 
 def _line_start(document: Document, offset: int) -> int:

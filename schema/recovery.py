@@ -376,9 +376,9 @@ def _absent(found: list[Problem]) -> set[str]:
     """Return the sections that keys without one belong to."""
     absent = set()
     for one in found:
-        suggestion = one.facts.get("suggestion")
-        if suggestion is not None and suggestion.moved and suggestion.schema is None:
-            absent.add(str(suggestion.section[-1])) if suggestion.section else None
+        other = one.facts.get("suggestion")
+        if other is not None and other.moved and other.schema is None and other.section:
+            absent.add(str(other.section[-1]))
         if one.kind == "missing-key" and not one.facts["parent"]:
             absent.add(str(one.facts["key"]))
     return absent

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+from collections.abc import Callable
 
 from mutators.base import Mutant, block_lines, mutator, nodes, one, places, spliced
 from vacc_gen.schema.document import Document, Node
@@ -32,6 +33,18 @@ def _one_line(rng: random.Random, document: Document, form: str) -> Mutant | Non
     number, match = chosen
     right = document.lines[number - 1].strip()
     return _with(document, {number: form.format(**match.groupdict())}, suggestion=right)
+
+
+def _indented(
+    rng: random.Random, document: Document, blanks: Callable[[int], str]
+) -> Mutant | None:
+    """Indent a line by what `blanks` makes of its indentation's width."""
+    chosen = one(rng, [(n, m) for n, m in _lines(document) if m["indent"].startswith("  ")])
+    if chosen is None:
+        return None
+    number, _ = chosen
+    bare = document.lines[number - 1].lstrip(" ")
+    return _with(document, {number: blanks(len(document.lines[number - 1]) - len(bare)) + bare})
 
 
 def _two_lines(rng: random.Random, document: Document, form: str) -> Mutant | None:
@@ -103,13 +116,7 @@ def full_width_blank(rng: random.Random, document: Document) -> Mutant | None:
 
 @mutator
 def full_width_indentation(rng: random.Random, document: Document) -> Mutant | None:
-    chosen = one(rng, [(n, m) for n, m in _lines(document) if m["indent"].startswith("  ")])
-    if chosen is None:
-        return None
-    number, _ = chosen
-    line = document.lines[number - 1]
-    width = len(line) - len(line.lstrip(" "))
-    return _with(document, {number: "\u3000" * (width // 2) + " " * (width % 2) + line.lstrip(" ")})
+    return _indented(rng, document, lambda width: "\u3000" * (width // 2) + " " * (width % 2))
 
 
 @mutator
@@ -119,13 +126,7 @@ def no_break_space_after_a_colon(rng: random.Random, document: Document) -> Muta
 
 @mutator
 def no_break_space_in_the_indentation(rng: random.Random, document: Document) -> Mutant | None:
-    chosen = one(rng, [(n, m) for n, m in _lines(document) if m["indent"].startswith("  ")])
-    if chosen is None:
-        return None
-    number, _ = chosen
-    line = document.lines[number - 1]
-    width = len(line) - len(line.lstrip(" "))
-    return _with(document, {number: "\u00a0" * width + line.lstrip(" ")})
+    return _indented(rng, document, lambda width: "\u00a0" * width)
 
 
 @mutator

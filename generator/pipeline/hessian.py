@@ -26,7 +26,6 @@ class Hessian:
         self.drift: torch.Tensor | None = None
         """(K, K): sum of (x' - x) x^T, where inputs x' of the unquantized model were added too."""
         self.inputs = inputs
-        self.tokens = 0
         self.matrix = torch.zeros(inputs, inputs, device=device)
         """(K, K): the sum on and above the diagonal; after `factor`, L below and `diagonal` L's."""
         self.diagonal = torch.zeros(inputs, device=device)
@@ -40,7 +39,6 @@ class Hessian:
             if self.drift is None:
                 self.drift = torch.zeros_like(self.matrix)
             self.drift.addmm_((unquantized - x).mT, x)
-        self.tokens += len(x)
 
     def permute(self, order: torch.Tensor) -> None:
         """Reorder the inputs in place: input `order[k]` becomes the k-th, for `order` (K)."""

@@ -232,7 +232,7 @@ class GptqQuantizer:
             block.run(states, self._arguments)
         except _EnoughError:
             return
-        unused = [name for names in waiting for name in names]
+        unused = sorted(name for names in waiting for name in names)
         raise StageError(f"layer {block.layer} does not use {' and '.join(unused)}")
 
     def _batches(self) -> Iterator[tuple[int, torch.Tensor, torch.Tensor]]:

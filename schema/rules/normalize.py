@@ -84,8 +84,7 @@ def exchanged(subject: Subject) -> Iterator[Finding]:
         first, second = (subject.document.text[span.start : span.end] for span in spans)
         fix = None
         if "\n" not in first + second:
-            swapped = edits.swap(subject.document, *spans)
-            fix = type(swapped)(swapped.edits, safe=False)
+            fix = edits.swap(subject.document, *spans, safe=False)
         yield Finding(spans[0], "mean and std are exchanged", "ImageNet's mean is the larger", fix)
 
 

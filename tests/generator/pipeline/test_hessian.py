@@ -34,7 +34,6 @@ def summed(x):
 @pytest.mark.parametrize("count", [7, 32, 100])
 def test_the_factor_is_that_of_the_damped_sum(count):
     hessian, exact = summed(inputs_of(count, 250))
-    assert hessian.tokens == 250
     assert hessian.factor(0.01) == 0.01
     lower = torch.tril(hessian.matrix).double()
     damped = exact + 0.01 * exact.diagonal().mean() * torch.eye(count)
