@@ -92,11 +92,11 @@ def measure(kind: str, dtype: str, checkpoint: str, out: str) -> None:
     """Do one kind of work in this process and print what it cost, as JSON."""
     import torch  # noqa: F401
 
-    from vacc_gen.generator.pipeline.checkpoint import open_checkpoint
-    from vacc_gen.generator.pipeline.export import Lengths, export_graphs
-    from vacc_gen.generator.pipeline.falcon_graph import falcon_graph  # noqa: F401
+    from vacc_gen.generator.backends.onnxruntime.export import Lengths, export_graphs
+    from vacc_gen.generator.backends.onnxruntime.graph.falcon import falcon_graph  # noqa: F401
+    from vacc_gen.generator.backends.onnxruntime.weights.quantize import round_to_nearest  # noqa: F401
+    from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
     from vacc_gen.generator.pipeline.memory import peak_rss_bytes
-    from vacc_gen.generator.pipeline.quantize import round_to_nearest  # noqa: F401
 
     started, cpu_started = time.perf_counter(), time.process_time()
     if kind == "bare":
@@ -139,7 +139,7 @@ def caster(torch, dtype):
 
 def rounder():
     """What makes codes and scales of a chunk."""
-    from vacc_gen.generator.pipeline.quantize import Grid, round_to_nearest
+    from vacc_gen.generator.backends.onnxruntime.weights.quantize import Grid, round_to_nearest
 
     grid = Grid(8, GROUP_SIZE)
     return lambda source: round_to_nearest(source.view(-1, GROUP_SIZE), grid)

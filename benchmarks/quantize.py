@@ -200,8 +200,6 @@ def do_bare(torch, options) -> dict:
     """Every shard from end to end in one thread: 8 MB read, rounded by our own kernel, written."""
     from export import read_cast_write
 
-    from vacc_gen.generator.pipeline import quantize  # noqa: F401
-
     started = clock()
     read_cast_write(options.folder / "checkpoint", options.folder / "out", "int8")
     return since(started)
@@ -216,8 +214,8 @@ def do_gptq(torch, options) -> dict:
     """Our export of int8 by GPTQ."""
     from importlib.resources import files
 
-    from vacc_gen.generator.pipeline.checkpoint import open_checkpoint
-    from vacc_gen.generator.pipeline.layerwise import GptqQuantizer
+    from vacc_gen.generator.backends.onnxruntime.weights.gptq.layerwise import GptqQuantizer
+    from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
     from vacc_gen.generator.progress import SilentProgress
     from vacc_gen.schema.precision import Quantization
 
@@ -243,9 +241,8 @@ def do_gptq(torch, options) -> dict:
 
 def export(options: argparse.Namespace, quantizer: object) -> dict:
     """What an export costs; torch and onnx are loaded before."""
-    from vacc_gen.generator.pipeline import falcon_graph  # noqa: F401
-    from vacc_gen.generator.pipeline.checkpoint import open_checkpoint
-    from vacc_gen.generator.pipeline.export import Lengths, export_graphs
+    from vacc_gen.generator.backends.onnxruntime.export import Lengths, export_graphs
+    from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
 
     checkpoint = open_checkpoint(options.folder / "checkpoint")
     started = clock()

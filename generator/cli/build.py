@@ -43,11 +43,11 @@ def build(
     from rich.console import Console
 
     from vacc_gen.generator.backends.base import Stage
+    from vacc_gen.generator.backends.onnxruntime.quiet import quiet_libraries
+    from vacc_gen.generator.backends.select import select_backend
     from vacc_gen.generator.cli.display import build_display
     from vacc_gen.generator.cli.summary import next_commands, print_summary
-    from vacc_gen.generator.pipeline.quiet import quiet_libraries
     from vacc_gen.generator.pipeline.runner import BuildOptions, run_build
-    from vacc_gen.generator.pipeline.selection import select_backend
     from vacc_gen.generator.workspace import load_workspace
 
     for number in (signal.SIGTERM, signal.SIGHUP):  # HUP: the terminal was closed

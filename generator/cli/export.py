@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 if TYPE_CHECKING:
-    from vacc_gen.generator.pipeline.export import ExportResult, Lengths
+    from vacc_gen.generator.backends.onnxruntime.export import ExportResult, Lengths
 
 
 def export(
@@ -41,9 +41,9 @@ def export(
     Example: vacc-gen export weights --out onnx --prefill 1024 --total 2048
     """
     lengths = _lengths(prefill, total)
+    from vacc_gen.generator.backends.onnxruntime.export import export_graphs
+    from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
     from vacc_gen.generator.cli.terminal import terminal_progress
-    from vacc_gen.generator.pipeline.checkpoint import open_checkpoint
-    from vacc_gen.generator.pipeline.export import export_graphs
 
     opened = open_checkpoint(checkpoint)
     with terminal_progress() as progress:
@@ -54,7 +54,7 @@ def export(
 
 
 def _lengths(prefill: int | None, total: int | None) -> Lengths | None:
-    from vacc_gen.generator.pipeline.export import Lengths
+    from vacc_gen.generator.backends.onnxruntime.export import Lengths
     from vacc_gen.schema.errors import UsageError
 
     if prefill is None and total is None:

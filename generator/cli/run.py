@@ -42,7 +42,7 @@ def run(
 
     Example: vacc-gen run falcon-7b-instruct --prompt "In the beginning"
     """
-    from vacc_gen.generator.backends.onnxruntime import OnnxRuntimeModel
+    from vacc_gen.generator.backends.onnxruntime.model import OnnxRuntimeModel
     from vacc_gen.schema.errors import UsageError, is_text
 
     if not is_text(prompt):

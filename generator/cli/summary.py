@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from vacc_gen.generator.backends.base import Stage
-from vacc_gen.generator.backends.onnxruntime import DECODE_GRAPH
+from vacc_gen.generator.backends.onnxruntime.model import DECODE_GRAPH
 from vacc_gen.generator.figures import size_text, time_text
 from vacc_gen.generator.pipeline.report import REPORT_FILE, REPORT_PAGE, StageRecord, Status
 

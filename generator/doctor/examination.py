@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vacc_gen.generator.backends.onnxruntime.backend import PACKAGES
 from vacc_gen.generator.backends.vamc import EXECUTABLE
 from vacc_gen.generator.doctor import machine
 from vacc_gen.generator.doctor.check import Check, State, problem_of
@@ -16,7 +17,6 @@ from vacc_gen.generator.doctor.material import material
 from vacc_gen.generator.doctor.need import need_of
 from vacc_gen.generator.doctor.packages import compiler_environment, runs
 from vacc_gen.generator.environment import lock_of
-from vacc_gen.generator.pipeline.embedded import PACKAGES
 from vacc_gen.generator.pipeline.interpreter import ask
 from vacc_gen.generator.requirements import requirements_of
 from vacc_gen.generator.workspace import Workspace

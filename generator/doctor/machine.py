@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from vacc_gen.generator.backends.session import available_bytes
+from vacc_gen.generator.backends.onnxruntime.session import available_bytes
 from vacc_gen.generator.backends.vamc import EXECUTABLE
 from vacc_gen.generator.doctor.check import Check, State
 from vacc_gen.generator.doctor.need import Need

@@ -12,8 +12,8 @@ import pytest
 
 from tests.workspaces import FALCON_TINY, Recorder, make_workspace
 from vacc_gen.generator.backends.base import Stage
-from vacc_gen.generator.backends.onnxruntime import OnnxRuntimeModel
-from vacc_gen.generator.pipeline.embedded import OnnxRuntimeBackend
+from vacc_gen.generator.backends.onnxruntime.backend import OnnxRuntimeBackend
+from vacc_gen.generator.backends.onnxruntime.model import OnnxRuntimeModel
 from vacc_gen.generator.pipeline.report import Status
 from vacc_gen.generator.pipeline.runner import BuildOptions, run_build
 from vacc_gen.generator.pipeline.tokenizing import Tokenizer

@@ -1,0 +1,312 @@
+"""Export: a checkpoint to ONNX graphs that share one weights file.
+
+With lengths, `prefill.onnx` and `decode.onnx` (static, batch 1); without, one dynamic `model.onnx`.
+No moment holds the model: the graphs are emitted from the architecture, and the weights streamed.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vacc_gen.generator.backends.onnxruntime.model import (
+    DECODE_GRAPH,
+    KV_CACHE_FILE,
+    MANIFEST_FILE,
+    PREFILL_GRAPH,
+)
+from vacc_gen.generator.backends.onnxruntime.quantization_record import QUANTIZATION_FILE
+from vacc_gen.generator.backends.onnxruntime.weights.quantize import (
+    Quantizer,
+    RoundToNearest,
+    grid_for,
+)
+from vacc_gen.generator.backends.onnxruntime.weights.source import Checkpoint
+from vacc_gen.generator.backends.onnxruntime.weights.weight_file import (
+    WEIGHTS_FILE,
+    Dtype,
+    Layout,
+    plan_layout,
+    write_weights,
+)
+from vacc_gen.generator.pipeline.staging import staged_folder
+from vacc_gen.generator.progress import Progress, SilentProgress
+from vacc_gen.schema.errors import MissingExtraError, StageError, UsageError
+from vacc_gen.schema.precision import Precision, Quantization
+from vacc_gen.schema.target import LENGTH_STEP_TOKENS
+
+if TYPE_CHECKING:
+    from vacc_gen.generator.backends.onnxruntime.graph.kv_cache import CacheScales
+    from vacc_gen.generator.backends.onnxruntime.graph.kv_calibration import CacheWindows, EmitGraph
+    from vacc_gen.generator.backends.onnxruntime.graph.positions import Axes
+    from vacc_gen.schema.architecture import Architecture
+
+DYNAMIC_GRAPH = "model.onnx"
+
+SIDE_FILES = (
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "tokenizer.model",
+    "vocab.json",
+    "merges.txt",
+)
+"""Copied beside the graphs where the checkpoint has them, so that the folder runs by itself."""
+
+EXPORTED_FILES = frozenset(
+    (
+        PREFILL_GRAPH,
+        DECODE_GRAPH,
+        DYNAMIC_GRAPH,
+        WEIGHTS_FILE,
+        MANIFEST_FILE,
+        KV_CACHE_FILE,
+        QUANTIZATION_FILE,
+        *SIDE_FILES,
+    )
+)
+"""All that a replaced folder may hold: anything else is somebody's own."""
+
+DTYPES: dict[Precision, Dtype] = {
+    Precision.FP16: "fp16",
+    Precision.INT8: "int8",
+    Precision.INT4: "int4",
+    Precision.KV8: "fp16",
+}
+"""What weights are stored as in a build of each precision."""
+
+BITS: dict[Dtype, int] = {"int8": 8, "int4": 4}
+"""Of a weight, where weights are quantized."""
+
+CACHE_BYTES = {"int8": 1, "fp16": 2, "fp32": 4}
+"""Of a key or value."""
+
+GRAPH_ALLOWANCE_BYTES = 16 << 20
+"""Room asked for beyond the weights: graphs and tokenizer take a few MB."""
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """Static lengths in tokens: of the prompt, and of prompt and answer together."""
+
+    prefill: int
+    total: int
+
+    def __post_init__(self) -> None:
+        for name, tokens in (("prefill", self.prefill), ("total", self.total)):
+            if tokens < LENGTH_STEP_TOKENS or tokens % LENGTH_STEP_TOKENS:
+                raise UsageError(
+                    f"{name} length {tokens} is not a positive multiple of {LENGTH_STEP_TOKENS}"
+                )
+        if self.prefill > self.total:
+            raise UsageError(f"prefill length {self.prefill} is beyond the total, {self.total}")
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """What an export wrote. `overflowed` counts values that became infinite, by parameter."""
+
+    folder: Path
+    graphs: tuple[Path, ...]
+    weights: Path
+    weights_bytes: int
+    source_bytes: int
+    layout: Layout
+    """Where each tensor lies in the weights file."""
+    overflowed: dict[str, int] = field(default_factory=dict)
+    kv_cache: dict[str, object] | None = None
+    """Its `dtype`, its `bytes` for all tokens, and what int8 is calibrated on; None if dynamic."""
+
+
+def export_graphs(
+    checkpoint: Checkpoint,
+    out_dir: Path,
+    *,
+    dtype: Dtype,
+    lengths: Lengths | None = None,
+    quantization: Quantization | None = None,
+    quantizer: Quantizer | None = None,
+    cache_windows: CacheWindows | None = None,
+    metadata: Mapping[str, str] | None = None,
+    progress: Progress | None = None,
+    force: bool = False,
+) -> ExportResult:
+    """Write graphs, weights and the tokenizer's files of `checkpoint` into `out_dir`.
+
+    The folder appears complete or not at all. `quantization` and `quantizer` (round to nearest
+    unless another is given) count for int8 and int4 only. With `cache_windows`, the KV cache is
+    int8, its scales calibrated on them. Each graph carries `metadata` in its
+    `metadata_props`, and with it the tool's version and the checkpoint's fingerprint. An `out_dir`
+    that is not empty is refused; with `force`, one that holds an earlier export is replaced.
+
+    Raises:
+        MissingExtraError: torch or onnx is not installed.
+        UsageError: `out_dir` is in use, or holds the checkpoint.
+        CheckpointError: the checkpoint cannot be read, or no group size divides its widths.
+        StageError: there is not enough disk, or a key or value is no number; nothing was written.
+    """
+    for package in ("torch", "onnx"):
+        if find_spec(package) is None:
+            raise MissingExtraError(package, "export")
+    quantization = quantization or Quantization()
+    progress = progress or SilentProgress()
+    layout = planned_layout(checkpoint, dtype, quantization)
+    _refuse_used_folder(out_dir, checkpoint.path, force)
+    refuse_full_disk(out_dir, required_bytes(checkpoint, dtype, quantization))
+    source_bytes = sum(tensor.length_bytes for tensor in checkpoint.tensors.values())
+    with staged_folder(out_dir) as folder:
+        for name in SIDE_FILES:
+            if (checkpoint.path / name).is_file():
+                shutil.copyfile(checkpoint.path / name, folder / name)
+        progress.start(f"weights to {dtype}", source_bytes)
+        overflowed = write_weights(
+            folder / WEIGHTS_FILE, layout, checkpoint, quantizer or RoundToNearest(), progress
+        )
+        emit = _emitter(checkpoint, layout, quantization.accuracy_level, metadata or {})
+        scales = _quantize_cache(folder, emit, cache_windows, progress)
+        graphs = _write_graphs(folder, emit, lengths, scales)
+    return ExportResult(
+        folder=out_dir,
+        graphs=tuple(out_dir / name for name in graphs),
+        weights=out_dir / WEIGHTS_FILE,
+        weights_bytes=layout.total_bytes,
+        source_bytes=source_bytes,
+        layout=layout,
+        overflowed=overflowed,
+        kv_cache=_kv_cache(checkpoint.architecture, dtype, lengths, cache_windows),
+    )
+
+
+def planned_layout(checkpoint: Checkpoint, dtype: Dtype, quantization: Quantization) -> Layout:
+    """The layout of weights.bin for `checkpoint`, without reading or writing any value."""
+    architecture = checkpoint.architecture
+    bits = BITS.get(dtype)
+    grid = None if bits is None else grid_for(architecture, bits, quantization.group_size)
+    return plan_layout(architecture, dtype, grid)
+
+
+def required_bytes(
+    checkpoint: Checkpoint, dtype: Dtype, quantization: Quantization | None = None
+) -> int:
+    """Bytes of disk that an export takes, known before anything is written."""
+    layout = planned_layout(checkpoint, dtype, quantization or Quantization())
+    return layout.total_bytes + GRAPH_ALLOWANCE_BYTES
+
+
+def refuse_full_disk(out_dir: Path, needed_bytes: int) -> None:
+    """Raise StageError unless the disk of `out_dir` (which may not exist yet) has room."""
+    parent = out_dir.absolute()
+    while not parent.exists():
+        parent = parent.parent
+    free_bytes = shutil.disk_usage(parent).free
+    if free_bytes < needed_bytes:
+        raise StageError(
+            f"the export needs {needed_bytes / 1e9:.2f} GB, {parent} has {free_bytes / 1e9:.2f} GB "
+            "free",
+            "free some space or choose another folder",
+        )
+
+
+def _emitter(
+    checkpoint: Checkpoint, layout: Layout, accuracy_level: int, metadata: Mapping[str, str]
+) -> EmitGraph:
+    """What emits a graph of this model for any axes, with a cache of either kind."""
+    from vacc_gen.generator.backends.onnxruntime.graph.falcon import falcon_graph
+
+    tool_version = version("vacc-gen")
+    properties = {
+        "vacc_gen.version": tool_version,
+        "vacc_gen.checkpoint": checkpoint.folder.fingerprint(),
+        "vacc_gen.dtype": layout.dtype,
+        **metadata,
+    }
+
+    def emit(file: Path, axes: Axes, scales: CacheScales | None) -> None:
+        model = falcon_graph(
+            file.stem,
+            checkpoint.architecture,
+            layout,
+            axes,
+            accuracy_level=accuracy_level,
+            cache_scales=scales,
+            metadata=properties,
+            producer_version=tool_version,
+        )
+        file.write_bytes(model.SerializeToString(deterministic=True))
+
+    return emit
+
+
+def _quantize_cache(
+    folder: Path, emit: EmitGraph, windows: CacheWindows | None, progress: Progress
+) -> CacheScales | None:
+    """Scales for an int8 cache, written down in `folder`, where there are windows for them."""
+    if windows is None:
+        return None
+    from vacc_gen.generator.backends.onnxruntime.graph.kv_cache import write_kv_cache
+    from vacc_gen.generator.backends.onnxruntime.graph.kv_calibration import calibrate_cache
+
+    scales = calibrate_cache(folder, emit, windows, progress)
+    write_kv_cache(folder, scales, windows.described())
+    return scales
+
+
+def _kv_cache(
+    architecture: Architecture,
+    dtype: Dtype,
+    lengths: Lengths | None,
+    windows: CacheWindows | None,
+) -> dict[str, object] | None:
+    """What a static model's KV cache takes, for the report."""
+    if lengths is None:
+        return None
+    stored = "int8" if windows else "fp16" if dtype == "fp16" else "fp32"
+    geometry = architecture.geometry
+    values = 2 * geometry.layers * geometry.kv_heads * geometry.head_size * lengths.total
+    facts: dict[str, object] = {"dtype": stored, "bytes": values * CACHE_BYTES[stored]}
+    return facts | ({"calibrated_on": windows.described()} if windows else {})
+
+
+def _write_graphs(
+    folder: Path, emit: EmitGraph, lengths: Lengths | None, scales: CacheScales | None
+) -> list[str]:
+    graphs = _axes(lengths)
+    for name, axes in graphs.items():
+        emit(folder / name, axes, scales)
+    return list(graphs)
+
+
+def _axes(lengths: Lengths | None) -> dict[str, Axes]:
+    from vacc_gen.generator.backends.onnxruntime.graph import falcon as falcon_graph
+
+    if lengths is None:
+        return {DYNAMIC_GRAPH: falcon_graph.DYNAMIC_AXES}
+    return {
+        PREFILL_GRAPH: falcon_graph.prefill_axes(lengths.prefill),
+        DECODE_GRAPH: falcon_graph.decode_axes(lengths.total),
+    }
+
+
+def _refuse_used_folder(out_dir: Path, checkpoint: Path, force: bool) -> None:
+    if checkpoint.resolve().is_relative_to(out_dir.resolve()):
+        raise UsageError(f"{out_dir} holds the checkpoint itself", "choose another folder")
+    if out_dir.exists() and not out_dir.is_dir():
+        raise UsageError(f"{out_dir} is a file, not a folder")
+    present = sorted(file.name for file in out_dir.iterdir()) if out_dir.is_dir() else []
+    if present and not force:
+        raise UsageError(
+            f"{out_dir} is not empty", "choose another folder, or replace this one with --force"
+        )
+    strangers = [name for name in present if name not in EXPORTED_FILES]
+    if strangers:
+        raise UsageError(
+            f"{out_dir} holds what no export wrote, among it {', '.join(strangers[:3])}",
+            "choose another folder, or move that away: --force replaces earlier exports only",
+        )

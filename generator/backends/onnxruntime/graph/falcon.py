@@ -1,0 +1,418 @@
+"""Emits the ONNX graph of a Falcon directly: the same nodes for every layer, nothing traced.
+
+Legend of shapes:
+    B  batch               H  hidden size            KV  heads of the cache
+    S  tokens fed          D  head size              G   query heads a KV head
+    L  tokens in the past  V  vocabulary
+    T  tokens attended to = L + S
+
+The residual stream, norms, softmax and rotary angles are fp32 in every graph; linear layers, the
+products of attention and the cache are in the graph's own dtype (fp16, or fp32 where weights are
+fp32 or int). Queries of one KV head are folded into one matrix (G*S, D), so that grouped-query
+and multi-query attention read the cache once and never broadcast it.
+
+An int8 cache is attended to as it is stored, by prefill too: a text gives the same logits however
+it is cut into prompt and steps. Everything else stays as it is with a cache of the graph's dtype.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import onnx
+from onnx import TensorProto
+
+from vacc_gen.generator.backends.onnxruntime.graph.builder import CONTRIB_DOMAIN, GraphBuilder
+from vacc_gen.generator.backends.onnxruntime.graph.kv_cache import (
+    CacheScales,
+    Kind,
+    dequantized,
+    quantized,
+)
+from vacc_gen.generator.backends.onnxruntime.graph.positions import (
+    Axes,
+    alibi_bias,
+    mask_bias,
+    rotation,
+)
+from vacc_gen.generator.backends.onnxruntime.weights.weight_file import Layout
+from vacc_gen.schema.architecture import EMBEDDING, FINAL_NORM, HEAD, Architecture
+
+FLOAT, FLOAT16 = TensorProto.FLOAT, TensorProto.FLOAT16
+INT8, INT64 = TensorProto.INT8, TensorProto.INT64
+
+DYNAMIC_AXES = Axes(
+    "batch_size",
+    "sequence_length",
+    "past_sequence_length",
+    "past_sequence_length + sequence_length",
+)
+"""One graph for every length; the names are those that Optimum gives."""
+
+SCORING_AXES = Axes("batch_size", "sequence_length", None, "sequence_length")
+"""No past, any length, the logits of every position: for measuring, not for serving."""
+
+
+def prefill_axes(prefill_tokens: int) -> Axes:
+    """One prompt, padded to `prefill_tokens`, no past."""
+    return Axes(1, prefill_tokens, None, prefill_tokens)
+
+
+def decode_axes(total_tokens: int) -> Axes:
+    """One token after a cache of `total_tokens` - 1 slots."""
+    return Axes(1, 1, total_tokens - 1, total_tokens)
+
+
+def falcon_graph(
+    name: str,
+    architecture: Architecture,
+    layout: Layout,
+    axes: Axes,
+    *,
+    accuracy_level: int,
+    metadata: Mapping[str, str],
+    producer_version: str,
+    cache_scales: CacheScales | None = None,
+) -> onnx.ModelProto:
+    """Emit the graph called `name`.
+
+    Inputs: `input_ids` (B, S), `attention_mask` (B, T) with 1 for tokens that count,
+    `position_ids` (B, S), `past_key_values.{i}.key` and `.value` (B, KV, L, D).
+    Outputs: `logits` (B, S, V), of static graphs (B, 1, V): those of the last position that the
+    mask counts; `present.{i}.key` and `.value` (B, KV, T, D).
+    Past and present are of the dtype of the graph, or int8 with `cache_scales`.
+    Which slots of the past count is for the mask alone to say, so a cache may be padded anywhere;
+    ALiBi counts positions along the mask, so there slots must be in the order of the text.
+    """
+    return (
+        _Emitter(name, architecture, layout, axes, accuracy_level, cache_scales)
+        .emit()
+        .model(metadata, producer_version)
+    )
+
+
+class _Emitter:
+    """Holds what all parts of one graph share."""
+
+    def __init__(
+        self,
+        name: str,
+        architecture: Architecture,
+        layout: Layout,
+        axes: Axes,
+        accuracy_level: int,
+        cache_scales: CacheScales | None,
+    ) -> None:
+        self.arch, self.layout, self.axes = architecture, layout, axes
+        self.accuracy_level = accuracy_level
+        self.dtype = FLOAT16 if layout.dtype == "fp16" else FLOAT
+        self.cache_scales = cache_scales
+        self.cache_dtype = INT8 if cache_scales else self.dtype
+        self.kv_heads = architecture.geometry.kv_heads
+        self.queries = architecture.geometry.attention_heads // self.kv_heads
+        self.head_size = architecture.geometry.head_size
+        self.g = GraphBuilder(name)
+
+    def emit(self) -> GraphBuilder:
+        g, axes, geometry = self.g, self.axes, self.arch.geometry
+        g.input("input_ids", INT64, (axes.batch, axes.sequence))
+        g.input("attention_mask", INT64, (axes.batch, axes.total))
+        g.input("position_ids", INT64, (axes.batch, axes.sequence))
+        cache = (axes.batch, self.kv_heads, axes.past or 0, self.head_size)
+        for layer in range(geometry.layers) if axes.past is not None else ():
+            g.input(f"past_key_values.{layer}.key", self.cache_dtype, cache)
+            g.input(f"past_key_values.{layer}.value", self.cache_dtype, cache)
+        g.output(
+            "logits",
+            self.dtype,
+            (axes.batch, 1 if axes.static else axes.sequence, geometry.vocab_size),
+        )
+        self._shapes()
+        self.bias = mask_bias(g, axes)  # (B, 1, 1, S, T)
+        self.rotation: tuple[str, str] | None = None
+        if self.arch.alibi:
+            alibi = alibi_bias(g, self.kv_heads, self.queries, self.head_size)
+            self.bias = g.node("Add", self.bias, alibi, name="bias")  # (B, KV, G, S, T)
+        else:
+            cos, sin = rotation(g, self.head_size, self.arch.rope_theta)
+            self.rotation = self._to_graph_dtype(cos), self._to_graph_dtype(sin)
+        hidden = self._embed()  # (B*S, H) fp32
+        for layer in range(geometry.layers):
+            hidden = self._layer(layer, hidden)
+            present = (axes.batch, self.kv_heads, axes.total, self.head_size)
+            g.output(f"present.{layer}.key", self.cache_dtype, present)
+            g.output(f"present.{layer}.value", self.cache_dtype, present)
+        self._head(hidden)
+        return g
+
+    # --- shapes -----------------------------------------------------------------------------
+
+    def _shapes(self) -> None:
+        """Prepare the targets of Reshape that depend on the lengths."""
+        g, axes, geometry = self.g, self.axes, self.arch.geometry
+        if isinstance(axes.batch, int) and isinstance(axes.sequence, int):
+            assert isinstance(axes.total, int)
+            b, s, t = axes.batch, axes.sequence, axes.total
+            self.qkv_shape = g.shape(b, s, self.kv_heads, self.queries + 2, self.head_size)
+            self.scores_shape = g.shape(b, self.kv_heads, self.queries, s, t)
+            self.folded_scores_shape = g.shape(b, self.kv_heads, self.queries * s, t)
+            self.logits_shape = g.shape(b, 1, geometry.vocab_size)
+            return
+        batch = g.node("Shape", "input_ids", name="batch", start=0, end=1)
+        sequence = g.node("Shape", "input_ids", name="sequence", start=1, end=2)
+        total = g.node("Shape", "attention_mask", name="total", start=1, end=2)
+        per_head = g.shape(self.kv_heads, self.queries)
+
+        def join(name: str, *parts: str) -> str:
+            return g.node("Concat", *parts, name=name, axis=0)
+
+        self.qkv_shape = join(
+            "qkv_shape", batch, sequence, g.shape(self.kv_heads, self.queries + 2, self.head_size)
+        )
+        self.scores_shape = join("scores_shape", batch, per_head, sequence, total)
+        self.folded_scores_shape = join(
+            "folded_scores_shape", batch, g.shape(self.kv_heads, -1), total
+        )
+        self.logits_shape = join("logits_shape", batch, sequence, g.shape(geometry.vocab_size))
+
+    # --- layers -----------------------------------------------------------------------------
+
+    def _layer(self, layer: int, hidden: str) -> str:
+        """One decoder layer, (B*S, H) fp32 to the same."""
+        prefix = f"transformer.h.{layer}."
+        norms = self.arch.layer_norms()
+        normed = self._norm(hidden, prefix + norms[0])
+        attended = self._to_fp32(self._attention(layer, normed))
+        if not self.arch.parallel:
+            hidden = self.g.node("Add", hidden, attended, name=f"{prefix}attention_residual")
+            return self._add_mlp(prefix, hidden, self._norm(hidden, prefix + norms[1]))
+        mlp_input = self._norm(hidden, prefix + norms[1]) if self.arch.separate_norms else normed
+        hidden = self.g.node("Add", hidden, attended, name=f"{prefix}attention_residual")
+        return self._add_mlp(prefix, hidden, mlp_input)
+
+    def _add_mlp(self, prefix: str, hidden: str, mlp_input: str) -> str:
+        wide = self._activation(self._linear(mlp_input, f"{prefix}mlp.dense_h_to_4h"))
+        narrow = self._to_fp32(self._linear(wide, f"{prefix}mlp.dense_4h_to_h"))
+        return self.g.node("Add", hidden, narrow, name=f"{prefix}mlp_residual")
+
+    def _attention(self, layer: int, hidden: str) -> str:
+        """Attention of one layer, (B*S, H) to the same; declares this layer's present."""
+        g, prefix = self.g, f"transformer.h.{layer}.self_attention."
+        fused = self._linear(hidden, f"{prefix}query_key_value")
+        fused = g.node("Reshape", fused, self.qkv_shape, name=f"{prefix}heads")
+        fused = g.node(
+            "Transpose", fused, name=f"{prefix}heads_first", perm=(0, 2, 3, 1, 4)
+        )  # (B, KV, G + 2, S, D)
+        query, key, value = self._split_heads(prefix, fused)
+        scale = g.constant("query_scale", 1 / math.sqrt(self.head_size), self._numpy_dtype())
+        query = g.node("Mul", query, scale, name=f"{prefix}query_scaled")
+        query = self._fold(query, f"{prefix}query_folded")  # (B, KV, G*S, D)
+        key = self._append(layer, "key", key)  # (B, KV, T, D)
+        value = self._append(layer, "value", value)
+        key = g.node("Transpose", key, name=f"{prefix}key_transposed", perm=(0, 1, 3, 2))
+        scores = g.node("MatMul", query, key, name=f"{prefix}scores")  # (B, KV, G*S, T)
+        scores = self._to_fp32(scores)
+        scores = g.node("Reshape", scores, self.scores_shape, name=f"{prefix}scores_5d")
+        scores = g.node("Add", scores, self.bias, name=f"{prefix}scores_masked")
+        weights = g.node("Softmax", scores, name=f"{prefix}weights", axis=-1)
+        weights = self._to_graph_dtype(weights)
+        weights = g.node(
+            "Reshape", weights, self.folded_scores_shape, name=f"{prefix}weights_folded"
+        )
+        context = g.node("MatMul", weights, value, name=f"{prefix}context")  # (B, KV, G*S, D)
+        return self._linear(self._merge_heads(prefix, context), f"{prefix}dense")
+
+    def _split_heads(self, prefix: str, fused: str) -> tuple[str, str, str]:
+        """Queries (B, KV, G, S, D), key and value (B, KV, 1, S, D), rotated where rotary."""
+        g = self.g
+        rotated_heads = self.queries + 1
+        queries_key, value = g.split_node(
+            "Split",
+            fused,
+            g.axes(rotated_heads, 1),
+            names=[f"{prefix}query_key", f"{prefix}value"],
+            axis=2,
+        )
+        if self.rotation is not None:
+            queries_key = self._rotate(prefix, queries_key)
+        query, key = g.split_node(
+            "Split",
+            queries_key,
+            g.axes(self.queries, 1),
+            names=[f"{prefix}query", f"{prefix}key"],
+            axis=2,
+        )
+        return query, key, value
+
+    def _rotate(self, prefix: str, heads: str) -> str:
+        """Rotary embedding of (B, KV, G + 1, S, D); see `rotation` for the signs."""
+        assert self.rotation is not None
+        g, (cos, sin) = self.g, self.rotation
+        first, second = g.split_node(
+            "Split", heads, names=[f"{prefix}first_half", f"{prefix}second_half"], axis=-1
+        )
+        swapped = g.node("Concat", second, first, name=f"{prefix}swapped", axis=-1)
+        straight = g.node("Mul", heads, cos, name=f"{prefix}times_cos")
+        crossed = g.node("Mul", swapped, sin, name=f"{prefix}times_sin")
+        return g.node("Add", straight, crossed, name=f"{prefix}rotated")
+
+    def _fold(self, value: str, name: str) -> str:
+        """(B, KV, n, S, D) to (B, KV, n*S, D)."""
+        return self.g.node("Reshape", value, self.g.shape(0, 0, -1, self.head_size), name=name)
+
+    def _append(self, layer: int, kind: Kind, value: str) -> str:
+        """Put the new keys or values behind the past: the layer's present, (B, KV, T, D).
+
+        Returns what attention reads: the present, or what its codes stand for.
+        """
+        g, scales = self.g, self.cache_scales
+        present, past = f"present.{layer}.{kind}", f"past_key_values.{layer}.{kind}"
+        new = present if self.axes.past is None else f"{value}_new"
+        if scales is None:
+            self._fold(value, new)  # (B, KV, S, D)
+        else:
+            folded = self._to_fp32(self._fold(value, f"{value}_folded"))
+            quantized(g, folded, scales, layer, kind, new)
+        if self.axes.past is not None:
+            g.node("Concat", past, new, name=present, axis=2)
+        if scales is None:
+            return present
+        return self._to_graph_dtype(dequantized(g, present, scales, layer, kind))
+
+    def _merge_heads(self, prefix: str, context: str) -> str:
+        """(B, KV, G*S, D) to (B*S, H)."""
+        g = self.g
+        unfolded = g.shape(0, 0, self.queries, -1, self.head_size)
+        context = g.node("Reshape", context, unfolded, name=f"{prefix}context_5d")
+        context = g.node("Transpose", context, name=f"{prefix}tokens_first", perm=(0, 3, 1, 2, 4))
+        return g.node(
+            "Reshape", context, g.shape(-1, self.arch.geometry.hidden_size), name=f"{prefix}merged"
+        )
+
+    # --- ends -------------------------------------------------------------------------------
+
+    def _embed(self) -> str:
+        """Token embeddings, (B*S, H) fp32. int8 reads the head's own codes where they are tied."""
+        g, tensors, hidden_size = self.g, self.layout.tensors, self.arch.geometry.hidden_size
+        grid = self.layout.grid_of(EMBEDDING)
+        if grid is None:
+            rows = g.node("Gather", g.weight(tensors[EMBEDDING]), "input_ids", name="embeddings")
+        else:
+            codes = tensors[f"{EMBEDDING}.codes"]
+            rows = g.node(
+                "GatherBlockQuantized",
+                g.weight(codes),
+                "input_ids",
+                g.weight(tensors[f"{EMBEDDING}.scales"]),
+                name="embeddings",
+                domain=CONTRIB_DOMAIN,
+                bits=grid.bits,
+                block_size=grid.group_size,
+                gather_axis=0,
+                quantize_axis=1,
+            )
+        rows = g.node("Reshape", rows, g.shape(-1, hidden_size), name="embeddings_2d")
+        return self._to_fp32(rows)
+
+    def _head(self, hidden: str) -> None:
+        """Final norm and logits; static graphs keep the last position that the mask counts."""
+        g = self.g
+        if self.axes.static and self.axes.sequence != 1:
+            mask = g.node("Cast", "attention_mask", name="last/mask", to=FLOAT)
+            last = g.node(
+                "ArgMax", mask, name="last/position", axis=1, keepdims=0, select_last_index=1
+            )
+            hidden = g.node("Gather", hidden, last, name="last/hidden", axis=0)  # (1, H)
+        normed = self._norm(hidden, FINAL_NORM)
+        name = EMBEDDING if self.arch.tied_head else HEAD
+        flat = self._matmul(normed, name, None, "logits_2d")
+        g.node("Reshape", flat, self.logits_shape, name="logits")
+
+    # --- parts ------------------------------------------------------------------------------
+
+    def _norm(self, hidden: str, module: str) -> str:
+        """LayerNorm of (B*S, H) fp32, in the graph's dtype."""
+        g, tensors = self.g, self.layout.tensors
+        normed = g.node(
+            "LayerNormalization",
+            hidden,
+            g.weight(tensors[f"{module}.weight"]),
+            g.weight(tensors[f"{module}.bias"]),
+            name=module,
+            axis=-1,
+            epsilon=self.arch.layer_norm_epsilon,
+        )
+        return self._to_graph_dtype(normed)
+
+    def _linear(self, value: str, module: str) -> str:
+        bias = f"{module}.bias" if self.arch.bias else None
+        return self._matmul(value, f"{module}.weight", bias, module)
+
+    def _matmul(self, value: str, weight: str, bias: str | None, name: str) -> str:
+        """(rows, inputs) times a stored matrix (outputs, inputs), plus the bias if any."""
+        g, tensors, grid = self.g, self.layout.tensors, self.layout.grid_of(weight)
+        addend = [] if bias is None else [g.weight(tensors[bias])]
+        if grid is None:
+            # Gemm reads [outputs, inputs] as it lies; Transpose + MatMul would be folded to a copy.
+            return g.node("Gemm", value, g.weight(tensors[weight]), *addend, name=name, transB=1)
+        codes = tensors[f"{weight}.codes"]
+        scales = tensors[f"{weight}.scales"]
+        outputs, groups = scales.shape
+        blocks = (outputs, groups, grid.group_size * grid.bits // 8)
+        return g.node(
+            "MatMulNBits",
+            value,
+            g.weight(codes, f"{codes.name}.blocks", blocks),
+            g.weight(scales),
+            *(["", "", *addend] if addend else []),
+            name=name,
+            domain=CONTRIB_DOMAIN,
+            K=groups * grid.group_size,
+            N=outputs,
+            bits=grid.bits,
+            block_size=grid.group_size,
+            accuracy_level=self.accuracy_level,
+        )
+
+    def _activation(self, value: str) -> str:
+        """The MLP's non-linearity, under the name that config.json gives it."""
+        g, kind = self.g, self.arch.activation
+
+        def number(name: str, n: float) -> str:
+            return g.constant(f"{kind}/{name}", n, self._numpy_dtype())
+
+        if kind == "relu":
+            return g.node("Relu", value, name=f"{value}/relu")
+        if kind == "silu":
+            gate = g.node("Sigmoid", value, name=f"{value}/sigmoid")
+            return g.node("Mul", value, gate, name=f"{value}/silu")
+        if kind == "gelu":
+            inner = g.node("Div", value, number("sqrt_2", math.sqrt(2)), name=f"{value}/scaled")
+            inner = g.node("Erf", inner, name=f"{value}/erf")
+        else:  # the approximation by tanh
+            cube = g.node("Mul", value, value, name=f"{value}/square")
+            cube = g.node("Mul", cube, value, name=f"{value}/cube")
+            cube = g.node("Mul", cube, number("cubic", 0.044715), name=f"{value}/cubic")
+            inner = g.node("Add", value, cube, name=f"{value}/polynomial")
+            root = number("sqrt_2_over_pi", math.sqrt(2 / math.pi))
+            inner = g.node(
+                "Tanh", g.node("Mul", inner, root, name=f"{value}/scaled"), name=f"{value}/tanh"
+            )
+        gate = g.node("Add", inner, number("one", 1.0), name=f"{value}/plus_one")
+        gated = g.node("Mul", value, gate, name=f"{value}/gated")
+        return g.node("Mul", gated, number("half", 0.5), name=f"{value}/{kind}")
+
+    def _to_fp32(self, value: str) -> str:
+        if self.dtype == FLOAT:
+            return value
+        return self.g.node("Cast", value, name=f"{value}/fp32", to=FLOAT)
+
+    def _to_graph_dtype(self, value: str) -> str:
+        if self.dtype == FLOAT:
+            return value
+        return self.g.node("Cast", value, name=f"{value}/fp16", to=FLOAT16)
+
+    def _numpy_dtype(self) -> type[np.generic]:
+        return np.float16 if self.dtype == FLOAT16 else np.float32

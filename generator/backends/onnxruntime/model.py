@@ -1,0 +1,283 @@
+"""Runs a compiled folder on ONNX Runtime: prefill.onnx, then decode.onnx a token at a time.
+
+Legend of shapes:
+    P  prefill length     KV  heads of the cache    V  vocabulary
+    T  total length       D   head size             n  tokens so far
+
+The cache is kept in the order of the text from slot 0 on: prefill's first n slots are copied in,
+and of each step only the new slot is. Nothing is shifted; the mask says which slots count. Its
+dtype is the graphs' business: fp16, fp32, or int8 codes that are copied as they are.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vacc_gen.generator.backends.onnxruntime.session import open_session
+from vacc_gen.schema.errors import MissingExtraError, UnreadableError, UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Logits = NDArray[np.float32]
+
+PREFILL_GRAPH, DECODE_GRAPH, WEIGHTS_FILE = "prefill.onnx", "decode.onnx", "weights.bin"
+MANIFEST_FILE = "manifest.json"
+KV_CACHE_FILE = "kv_cache.json"
+"""The scales of an int8 KV cache and where they are from; the graphs hold them too."""
+
+
+class OnnxRuntimeModel:
+    """A compiled folder, loaded as far as it is used.
+
+    One text at a time: `prefill` begins a new one, `decode` goes on with it. Each graph's session
+    is opened at its first use; both map the same weights file.
+    """
+
+    def __init__(
+        self, folder: Path, *, threads: int | None = None, one_session: bool = False
+    ) -> None:
+        """Open `folder`; `threads` None leaves their number to ONNX Runtime.
+
+        With `one_session`, a graph's session is closed before the other's is opened: half of the
+        memory where sessions copy weights, for loading them again at each change.
+
+        Raises:
+            MissingExtraError: onnxruntime is not installed.
+            UnreadableError: the folder is not a complete compiled model.
+        """
+        if find_spec("onnxruntime") is None:
+            raise MissingExtraError("onnxruntime", "running a compiled model")
+        check_folder(folder)
+        self.folder = folder
+        self.position = 0
+        """Tokens of the current text that the cache holds."""
+        self._threads, self._one_session = threads, one_session
+        self._prompt_tokens = 0
+        self._presents: Sequence[Any] = ()  # of the prompt's tokens, each (1, KV, P, D)
+        self._is_filled = False  # whether the decoder has them
+
+    @cached_property
+    def prefill_tokens(self) -> int:
+        """The longest prompt, P."""
+        return _input_shape(self._prefill_session, "input_ids")[1]
+
+    @cached_property
+    def total_tokens(self) -> int:
+        """The most tokens of prompt and answer together, T."""
+        return self._decoder.total_tokens
+
+    @cached_property
+    def end_tokens(self) -> frozenset[int]:
+        """Tokens that end a text; generation_config.json says which, or else config.json."""
+        for name in ("generation_config.json", "config.json"):
+            file = self.folder / name
+            ends = _read_json(file).get("eos_token_id") if file.is_file() else None
+            if ends is not None:
+                return frozenset([ends] if isinstance(ends, int) else ends)
+        return frozenset()
+
+    def prefill(self, token_ids: Sequence[int]) -> Logits:
+        """Begin a text with `token_ids` and return the logits after its last token, (V,) fp32.
+
+        Raises:
+            UsageError: the prompt is empty or longer than the model's prefill length.
+        """
+        import numpy as np
+
+        count, width = len(token_ids), self.prefill_tokens
+        self._refuse_prompt(count)
+        ids, mask = np.zeros((1, width), np.int64), np.zeros((1, width), np.int64)
+        ids[0, :count], mask[0, :count] = token_ids, 1
+        feeds = {"input_ids": ids, "attention_mask": mask}
+        feeds["position_ids"] = np.arange(width, dtype=np.int64)[None]
+        logits, *self._presents = self._prefill_session.run(None, feeds)
+        self._prompt_tokens = count
+        self.rewind()
+        return np.asarray(logits, np.float32).reshape(-1)
+
+    def rewind(self) -> None:
+        """Go back to the end of the prompt, as if nothing had been decoded."""
+        self.position, self._is_filled = self._prompt_tokens, False
+
+    def decode(self, token_id: int) -> Logits:
+        """Append one token and return the logits after it, (V,) fp32.
+
+        Raises:
+            UsageError: no text was begun, or it fills the model's total length.
+        """
+        if self.position == 0:
+            raise UsageError("decode needs a text that prefill began")
+        if self.position >= self.total_tokens:
+            raise UsageError(f"the text fills the model's total length, {self.total_tokens} tokens")
+        if not self._is_filled:
+            self._decoder.fill(self._presents, self._prompt_tokens)
+            self._is_filled = True
+        logits = self._decoder.step(token_id, self.position)
+        self.position += 1
+        return logits
+
+    def generate(self, token_ids: Sequence[int], max_tokens: int) -> Iterator[int]:
+        """Continue `token_ids` greedily and yield each new token, at most `max_tokens` of them.
+
+        A token that ends the text ends the answer too and is not yielded.
+
+        Raises:
+            UsageError: the prompt is too long, or leaves no room for `max_tokens`.
+        """
+        self._refuse_prompt(len(token_ids))
+        if len(token_ids) + max_tokens > self.total_tokens:
+            raise UsageError(
+                f"{len(token_ids)} tokens of prompt and {max_tokens} of answer are more than this "
+                f"model's total length, {self.total_tokens}",
+                "ask for fewer tokens, or build with a longer total length",
+            )
+        logits = self.prefill(token_ids)
+        for produced in range(1, max_tokens + 1):
+            token = int(logits.argmax())
+            if token in self.end_tokens:
+                return
+            yield token
+            if produced < max_tokens:
+                logits = self.decode(token)
+
+    def _refuse_prompt(self, tokens: int) -> None:
+        if not 0 < tokens <= self.prefill_tokens:
+            raise UsageError(
+                f"the prompt has {tokens} tokens, this model takes 1 to {self.prefill_tokens}",
+                "shorten the prompt, or build with a longer prefill length" if tokens else None,
+            )
+
+    @cached_property
+    def _prefill_session(self) -> Any:
+        self._close("_decoder")
+        return self._open(PREFILL_GRAPH)
+
+    @cached_property
+    def _decoder(self) -> _Decoder:
+        self._close("_prefill_session")
+        return _Decoder(self._open(DECODE_GRAPH))
+
+    def _open(self, graph: str) -> Any:
+        sessions = 1 if self._one_session else 2
+        return open_session(self.folder / graph, threads=self._threads, sessions=sessions)
+
+    def _close(self, session: str) -> None:
+        """Let go of the other graph's session, where only one may be open."""
+        if self._one_session:
+            self.__dict__.pop(session, None)
+            self._is_filled = False
+
+
+class _Decoder:
+    """The decode session with the buffers that it reads and writes, bound once."""
+
+    def __init__(self, session: Any) -> None:
+        import numpy as np
+
+        self._session = session
+        self._binding = session.io_binding()
+        self.total_tokens = _input_shape(session, "attention_mask")[1]
+        self._ids = self._bind_input("input_ids", np.zeros((1, 1), np.int64))
+        self._mask = self._bind_input("attention_mask", np.zeros((1, self.total_tokens), np.int64))
+        self._positions = self._bind_input("position_ids", np.zeros((1, 1), np.int64))
+        outputs = {
+            output.name: self._bind_output(output.name, np.empty(output.shape, _dtype(output)))
+            for output in session.get_outputs()
+        }
+        self._logits = outputs["logits"]  # (1, 1, V)
+        self._slots = [
+            (
+                self._bind_input(past.name, np.zeros(past.shape, _dtype(past))),
+                outputs[past.name.replace("past_key_values", "present")],
+            )
+            for past in session.get_inputs()
+            if past.name.startswith("past_key_values.")
+        ]  # of each layer's keys and values: past (1, KV, T-1, D), present (1, KV, T, D)
+
+    def fill(self, presents: Sequence[Any], count: int) -> None:
+        """Take the first `count` slots of prefill's outputs, each (1, KV, P, D), as the past."""
+        kept = min(count, self.total_tokens - 1)  # a full text is never decoded from
+        for (past, _), present in zip(self._slots, presents, strict=True):
+            past[:, :, :kept] = present[:, :, :kept]
+
+    def step(self, token_id: int, position: int) -> Logits:
+        """Run one token that stands at `position`, and keep its keys and values."""
+        import numpy as np
+
+        self._ids[0, 0] = token_id
+        self._positions[0, 0] = position
+        self._mask[0, :position] = 1
+        self._mask[0, position:-1] = 0
+        self._mask[0, -1] = 1
+        self._session.run_with_iobinding(self._binding)
+        if position < self.total_tokens - 1:
+            for past, present in self._slots:
+                past[:, :, position] = present[:, :, -1]
+        return np.array(self._logits, np.float32).reshape(-1)
+
+    def _bind_input(self, name: str, array: Any) -> Any:
+        self._binding.bind_input(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
+        return array
+
+    def _bind_output(self, name: str, array: Any) -> Any:
+        self._binding.bind_output(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
+        return array
+
+
+def check_folder(folder: Path) -> None:
+    """Check that `folder` holds a compiled model, and all of what its manifest lists.
+
+    Sizes are compared, not contents: hashing the weights would take longer than loading them.
+
+    Raises:
+        UnreadableError: a file is missing or has another size than the manifest says.
+    """
+    for name in (PREFILL_GRAPH, DECODE_GRAPH, WEIGHTS_FILE):
+        if not (folder / name).is_file():
+            raise UnreadableError(
+                f"{folder} is not a compiled model: {name} is missing",
+                "make one with `vacc-gen build`, or `vacc-gen export` with --prefill and --total",
+            )
+    manifest = folder / MANIFEST_FILE
+    if not manifest.is_file():
+        return
+    artifacts = _read_json(manifest).get("artifacts", [])
+    try:
+        expected = {folder / artifact["path"]: artifact["bytes"] for artifact in artifacts}
+    except (TypeError, KeyError) as error:
+        raise UnreadableError(f"{manifest} is damaged ({error!r})", "build again") from error
+    for file, length_bytes in expected.items():
+        found = file.stat().st_size if file.is_file() else None
+        if found != length_bytes:
+            state = "missing" if found is None else f"{found} bytes long"
+            raise UnreadableError(
+                f"{file} is {state}, its manifest says {length_bytes} bytes", "build again"
+            )
+
+
+def _input_shape(session: Any, name: str) -> list[int]:
+    return next(value.shape for value in session.get_inputs() if value.name == name)
+
+
+def _dtype(value: Any) -> str:
+    """The numpy dtype of a session's input or output."""
+    return {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(int8)": "int8"}[
+        value.type
+    ]
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_bytes())
+    except (OSError, ValueError) as error:
+        raise UnreadableError(f"{file} cannot be read: {error}") from error
+    if not isinstance(content, dict):
+        raise UnreadableError(f"{file} is not a JSON object")
+    return content

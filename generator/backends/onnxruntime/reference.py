@@ -1,0 +1,112 @@
+"""The torch model that graphs are compared with, run without ever holding all of it.
+
+The workspace's own modeling file is built on the meta device. Each part's weights are read from
+the checkpoint, in fp32, just before the part runs, and dropped just after: memory is that of the
+largest part (a block, or the embedding), whatever the number of layers.
+
+Legend of shapes: S tokens of the text, N wanted positions, E hidden size, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from vacc_gen.generator.backends.onnxruntime.weights.source import Checkpoint
+from vacc_gen.generator.progress import Progress
+from vacc_gen.schema.architecture import EMBEDDING, HEAD
+from vacc_gen.schema.errors import StageError
+
+MODULE_NAME = "vacc_gen_workspace_modeling"
+
+
+class ReferenceModel:
+    """The model of a workspace's modeling file, with the weights of a checkpoint, in fp32."""
+
+    def __init__(self, modeling_file: Path, checkpoint: Checkpoint, progress: Progress) -> None:
+        """Build it without weights.
+
+        Raises:
+            StageError: the modeling file cannot be loaded, or is not a model of this checkpoint.
+        """
+        self._checkpoint = checkpoint
+        self._progress = progress
+        self._model = build_on_meta(modeling_file, checkpoint)
+        for name, part in self._parts():
+            part.register_forward_pre_hook(lambda part, _args, name=name: self._fill(name, part))
+            part.register_forward_hook(lambda part, _args, _output: part.to("meta") and None)
+
+    def logits(self, token_ids: Sequence[int], positions: Sequence[int]) -> NDArray[np.float32]:
+        """Logits (N, V) after each of `positions` of a text (S) that is read in one pass."""
+        total = sum(tensor.length_bytes for tensor in self._checkpoint.tensors.values())
+        self._progress.start("the torch model, part by part", total)
+        with torch.inference_mode():
+            ids = torch.tensor([list(token_ids)])  # (1, S)
+            output = self._model.transformer(ids, use_cache=False, return_dict=True)
+            hidden = output.last_hidden_state[:, list(positions)]  # (1, N, E)
+            logits: NDArray[np.float32] = self._model.lm_head(hidden)[0].numpy()  # (N, V)
+        return logits
+
+    def _parts(self) -> list[tuple[str, Any]]:
+        model = self._model
+        blocks = [(f"transformer.h.{i}", block) for i, block in enumerate(model.transformer.h)]
+        return [
+            ("transformer.word_embeddings", model.transformer.word_embeddings),
+            *blocks,
+            ("transformer.ln_f", model.transformer.ln_f),
+            ("lm_head", model.lm_head),
+        ]
+
+    def _fill(self, prefix: str, part: Any) -> None:
+        """Read a part's parameters from the checkpoint, which has a tied head only once."""
+        part.to_empty(device="cpu")
+        for name, parameter in part.named_parameters():
+            stored = f"{prefix}.{name}"
+            if stored == HEAD and HEAD not in self._checkpoint.tensors:
+                stored = EMBEDDING
+            rows = parameter.data.view(-1, parameter.shape[-1])
+            for first, chunk in self._checkpoint.chunks(stored):
+                rows[first : first + len(chunk)].copy_(chunk)
+                self._progress.advance(chunk.numel() * chunk.element_size())
+
+
+def build_on_meta(modeling_file: Path, checkpoint: Checkpoint) -> Any:
+    """The model of `modeling_file` for `checkpoint`, its parameters without memory.
+
+    Raises:
+        StageError: the modeling file cannot be loaded, or is not a model of this checkpoint.
+    """
+    module = _load_module(modeling_file)
+    try:
+        config = module.FalconConfig(**checkpoint.folder.config)
+        config._attn_implementation = "eager"
+        with torch.device("meta"):
+            model = module.FalconForCausalLM(config).eval()
+    except Exception as error:  # whatever a file that may have been edited raises
+        raise StageError(f"{modeling_file} builds no model: {error}") from error
+    parameters = {*checkpoint.architecture.parameters(), HEAD}
+    unknown = sorted({name for name, _ in model.named_parameters()} - parameters)
+    if unknown:
+        raise StageError(f"{modeling_file} has parameters that the checkpoint lacks: {unknown[0]}")
+    return model
+
+
+def _load_module(file: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(MODULE_NAME, file)
+    if spec is None or spec.loader is None:
+        raise StageError(f"{file} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[MODULE_NAME] = module  # transformers looks a class's module up by name
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # whatever a file that may have been edited raises
+        raise StageError(f"{file} cannot be loaded: {error}") from error
+    return module

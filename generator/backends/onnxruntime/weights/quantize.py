@@ -1,0 +1,156 @@
+"""Weights to eight or four bits, a group of inputs to a scale, a few rows at a time.
+
+Legend: R rows (outputs) of a chunk, K inputs, G group size, N = K / G groups a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from vacc_gen.schema.errors import CheckpointError
+from vacc_gen.schema.precision import GROUP_SIZES, PER_CHANNEL, widest_group
+
+if TYPE_CHECKING:
+    import torch
+
+    from vacc_gen.generator.backends.onnxruntime.weights.source import Checkpoint
+    from vacc_gen.schema.architecture import Architecture
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The values that weights may take: whole multiples of a scale, the same to either side of 0.
+
+    A weight is `(code - zero_code) * scale`. Codes run from 1 to 2 * `max_code` + 1: symmetric, so
+    that zero is exact and no zero points are stored; unsigned, as MatMulNBits and
+    GatherBlockQuantized keep them.
+    """
+
+    bits: int
+    group_size: int
+    """Inputs that are stored with one scale."""
+    per_channel: bool = False
+    """Whether all groups of a row carry the row's scale."""
+
+    @property
+    def max_code(self) -> int:
+        """The largest multiple, 127 at 8 bits and 7 at 4."""
+        return (1 << (self.bits - 1)) - 1
+
+    @property
+    def zero_code(self) -> int:
+        """The code of zero."""
+        return 1 << (self.bits - 1)
+
+    def restore(self, codes: torch.Tensor, scales: torch.Tensor) -> torch.Tensor:
+        """Weights fp32 (R, K) of `codes` uint8 (R, K) and `scales` fp32 (R, N)."""
+        import torch
+
+        groups = codes.view(len(codes), -1, self.group_size).to(torch.float32)
+        return groups.sub_(self.zero_code).mul_(scales.unsqueeze(-1)).view(codes.shape)
+
+
+class Quantizer(Protocol):
+    """Turns the weight matrices of a checkpoint into codes and scales."""
+
+    def quantize(
+        self, checkpoint: Checkpoint, name: str, grid: Grid
+    ) -> Iterator[tuple[int, torch.Tensor, torch.Tensor]]:
+        """Yield (first row, codes, scales) for all rows of the matrix `name`, in order.
+
+        Codes are uint8 (R, K), one a byte, scales float32 (R, N); see `Grid`. Matrices are asked
+        for in the order of `checkpoint.tensors`.
+        """
+
+
+class RoundToNearest:
+    """Each weight to the nearest multiple of its scale, the largest magnitude over `max_code`."""
+
+    def quantize(
+        self, checkpoint: Checkpoint, name: str, grid: Grid
+    ) -> Iterator[tuple[int, torch.Tensor, torch.Tensor]]:
+        """Yield (first row, codes (R, K), scales (R, N)); see `Quantizer`."""
+        for first, rows in checkpoint.chunks(name):
+            codes, scales = round_to_nearest(rows, grid)
+            yield first, codes, scales
+
+
+def round_to_nearest(rows: torch.Tensor, grid: Grid) -> tuple[torch.Tensor, torch.Tensor]:
+    """Quantize (R, K) floats to codes uint8 (R, K) and scales float32 (R, N)."""
+    import torch
+
+    shape = (rows.shape[0], rows.shape[1] // grid.group_size, grid.group_size)
+    groups = torch.empty(shape, device=rows.device)
+    groups.copy_(rows.view(shape))
+    scales = _scales_of(groups, grid)
+    # Divided, not multiplied by a reciprocal: one rounding of fp32 before the one to a code.
+    signed = groups.div_(scales.unsqueeze(-1)).round_().to(torch.int8)
+    # Bytes wrap around, and int8 is cheaper to cast to than uint8.
+    return signed.view(torch.uint8).add_(grid.zero_code).view(rows.shape), scales
+
+
+def scales_of(rows: torch.Tensor, grid: Grid) -> torch.Tensor:
+    """The scales float32 (R, N) of `rows` (R, K), fp32."""
+    return _scales_of(rows.view(len(rows), -1, grid.group_size), grid)
+
+
+def _scales_of(groups: torch.Tensor, grid: Grid) -> torch.Tensor:
+    """The scales (R, N) of `groups` fp32 (R, N, G); 1 for zeros, so that no reader divides by 0."""
+    import torch
+
+    # amax and amin: aminmax along an axis takes eight times as long (PyTorch 2.13, CPU).
+    scales = torch.maximum(groups.amax(-1), groups.amin(-1).neg_()).div_(grid.max_code)
+    if grid.per_channel:
+        scales = scales.amax(-1, keepdim=True).repeat(1, scales.shape[1])
+    return scales.masked_fill_(scales == 0, 1.0)
+
+
+def pack(codes: torch.Tensor, bits: int) -> torch.Tensor:
+    """Codes (R, K) as they are stored: at 4 bits two to a byte, the first in the low half."""
+    if bits == 8:
+        return codes
+    return codes[:, 0::2] | (codes[:, 1::2] << 4)
+
+
+def unpack(stored: torch.Tensor, bits: int) -> torch.Tensor:
+    """The inverse of `pack`."""
+    import torch
+
+    if bits == 8:
+        return stored
+    return torch.stack((stored & 15, stored >> 4), dim=-1).view(len(stored), -1)
+
+
+def grid_for(architecture: Architecture, bits: int, group_size: int | None) -> Grid:
+    """The grid for a model; `group_size` as in the recipe, -1 for one scale a row.
+
+    Raises:
+        CheckpointError: see `group_size_for`.
+    """
+    per_channel = group_size == PER_CHANNEL
+    return Grid(
+        bits, group_size_for(architecture, None if per_channel else group_size), per_channel
+    )
+
+
+def group_size_for(architecture: Architecture, wanted: int | None) -> int:
+    """The group size for a model: `wanted`, or the widest of 64, 32 and 16 that divides its widths.
+
+    Raises:
+        CheckpointError: no group size (or not the wanted one) divides every width.
+    """
+    geometry = architecture.geometry
+    widths = sorted({geometry.hidden_size, geometry.ffn_hidden_size})
+    candidates = GROUP_SIZES if wanted is None else (wanted,)
+    group_size = widest_group(widths, candidates)
+    if group_size is None:
+        raise CheckpointError(
+            f"groups of {' or '.join(map(str, candidates))} weights do not divide the model's "
+            f"widths ({', '.join(map(str, widths))})",
+            "export fp16 or fp32 instead"
+            if wanted is None
+            else "leave quantization.group_size out, or name one that divides every width",
+        )
+    return group_size

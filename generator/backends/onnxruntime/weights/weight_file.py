@@ -1,0 +1,191 @@
+"""weights.bin: the one file that all graphs of an export take their weights from.
+
+The layout is planned from the architecture alone, so that its size is known before anything is
+written; values are then streamed from the checkpoint, a few rows at a time, keeping the
+[outputs, inputs] order in which they are stored.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from vacc_gen.schema.architecture import EMBEDDING, HEAD, Architecture
+
+if TYPE_CHECKING:
+    import torch
+
+    from vacc_gen.generator.backends.onnxruntime.weights.quantize import Grid, Quantizer
+    from vacc_gen.generator.backends.onnxruntime.weights.source import Checkpoint
+    from vacc_gen.generator.progress import Progress
+
+WEIGHTS_FILE = "weights.bin"
+
+ALIGNMENT_BYTES = 4096
+"""Every tensor begins on a page, so that ONNX Runtime can map it rather than read it."""
+
+Dtype = Literal["fp16", "fp32", "int8", "int4"]
+StorageDtype = Literal["fp16", "fp32", "uint8"]
+STORAGE_BYTES: dict[StorageDtype, int] = {"fp16": 2, "fp32": 4, "uint8": 1}
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """One tensor of weights.bin: `length_bytes` at `offset_bytes`."""
+
+    name: str
+    dtype: StorageDtype
+    shape: tuple[int, ...]
+    offset_bytes: int
+    length_bytes: int
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where every tensor of weights.bin lies. `grid` is that of the layers' weights, if int.
+
+    A parameter that is quantized is stored as two tensors, `<name>.codes` (uint8) and
+    `<name>.scales` (fp32), every other under its own name.
+    """
+
+    dtype: Dtype
+    grid: Grid | None
+    tensors: dict[str, StoredTensor]
+    total_bytes: int
+
+    def grid_of(self, parameter: str) -> Grid | None:
+        """The grid of a quantized parameter, None of any other."""
+        is_quantized = f"{parameter}.codes" in self.tensors
+        return _grid_of(parameter, self.grid) if is_quantized and self.grid else None
+
+
+def _grid_of(matrix: str, grid: Grid) -> Grid:
+    """Embedding and head keep 8 bits in an int4 model: nothing makes up for their errors."""
+    return replace(grid, bits=8) if matrix in (EMBEDDING, HEAD) else grid
+
+
+def plan_layout(architecture: Architecture, dtype: Dtype, grid: Grid | None) -> Layout:
+    """Lay out weights.bin for a model. Norms are kept in fp32, matrices and biases in `dtype`.
+
+    An int `dtype` comes with a `grid`, whose group size must divide every width; biases are fp32.
+    """
+    tensors: dict[str, StoredTensor] = {}
+    offset = 0
+
+    def place(name: str, storage: StorageDtype, shape: tuple[int, ...]) -> None:
+        nonlocal offset
+        length = STORAGE_BYTES[storage]
+        for size in shape:
+            length *= size
+        tensors[name] = StoredTensor(name, storage, shape, offset, length)
+        offset = -(-(offset + length) // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
+
+    for name, shape in architecture.parameters().items():
+        if grid is not None and len(shape) == 2:
+            outputs, inputs = shape
+            place(f"{name}.codes", "uint8", (outputs, inputs * _grid_of(name, grid).bits // 8))
+            place(f"{name}.scales", "fp32", (outputs, inputs // grid.group_size))
+        else:
+            place(
+                name,
+                "fp16" if dtype == "fp16" and not architecture.is_norm(name) else "fp32",
+                shape,
+            )
+    last = max(tensors.values(), key=lambda tensor: tensor.offset_bytes)
+    return Layout(dtype, grid, tensors, last.offset_bytes + last.length_bytes)
+
+
+def write_weights(
+    path: Path, layout: Layout, checkpoint: Checkpoint, quantizer: Quantizer, progress: Progress
+) -> dict[str, int]:
+    """Stream the checkpoint into `path` and return how many values overflowed, by parameter.
+
+    A value overflows when it is finite in the checkpoint and infinite in fp16 (beyond 65504).
+    """
+    overflowed: dict[str, int] = {}
+    with path.open("wb", buffering=0) as file, _one_thread():
+        file.truncate(layout.total_bytes)
+        for name, source in checkpoint.tensors.items():
+            if name in layout.tensors:
+                count = _write_floats(file.fileno(), layout.tensors[name], checkpoint, progress)
+                if count:
+                    overflowed[name] = count
+            else:
+                _write_codes(file.fileno(), name, layout, checkpoint, quantizer)
+                progress.advance(source.length_bytes)
+    return overflowed
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Keep PyTorch to this thread: chunks are small, and copying them is bound by memory.
+
+    More threads would spin at a barrier after each operation, which on a busy machine made an
+    export three times slower.
+    """
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _write_floats(
+    file: int, stored: StoredTensor, checkpoint: Checkpoint, progress: Progress
+) -> int:
+    """Stream one parameter, cast to what is stored; return how many values overflowed."""
+    import torch
+
+    dtype = torch.float16 if stored.dtype == "fp16" else torch.float32
+    offset, overflowed = stored.offset_bytes, 0
+    cast = torch.empty(0, dtype=dtype)
+    for _, rows in checkpoint.chunks(stored.name):
+        if cast.numel() < rows.numel():
+            cast = torch.empty(rows.numel(), dtype=dtype)
+        part = cast[: rows.numel()]
+        part.copy_(rows.view(-1))
+        if dtype == torch.float16 and rows.dtype != torch.float16:
+            overflowed += _overflowed(part, rows.view(-1))
+        offset = _write_exactly(file, part, offset)
+        progress.advance(rows.nbytes)
+    return overflowed
+
+
+def _write_codes(
+    file: int, name: str, layout: Layout, checkpoint: Checkpoint, quantizer: Quantizer
+) -> None:
+    from vacc_gen.generator.backends.onnxruntime.weights.quantize import pack
+
+    grid = layout.grid_of(name)
+    assert grid is not None
+    codes_offset = layout.tensors[f"{name}.codes"].offset_bytes
+    scales_offset = layout.tensors[f"{name}.scales"].offset_bytes
+    for _, codes, scales in quantizer.quantize(checkpoint, name, grid):
+        codes_offset = _write_exactly(file, pack(codes, grid.bits), codes_offset)
+        scales_offset = _write_exactly(file, scales, scales_offset)
+
+
+def _overflowed(cast: torch.Tensor, source: torch.Tensor) -> int:
+    """Count finite values of `source` that are infinite in `cast`; one cheap pass where none is."""
+    import torch
+
+    low, high = torch.aminmax(cast)
+    if torch.isfinite(low) and torch.isfinite(high):
+        return 0
+    return int((torch.isinf(cast) & torch.isfinite(source)).sum())
+
+
+def _write_exactly(file: int, values: torch.Tensor, offset_bytes: int) -> int:
+    """Write contiguous `values` at `offset_bytes` and return the offset after them."""
+    rest = memoryview(values.view(-1).numpy()).cast("B")
+    while rest:
+        count = os.pwrite(file, rest, offset_bytes)
+        rest, offset_bytes = rest[count:], offset_bytes + count
+    return offset_bytes

@@ -1,0 +1,288 @@
+"""Emitted graphs compute what transformers' Falcon computes, for every variant.
+
+Legend: B batch, S tokens fed, L past, T = L + S, P prefill length, KV heads of the cache, D head.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+from tests.falcons import VARIANTS, VOCABULARY, logits_of, make_falcon
+from vacc_gen.generator.backends.onnxruntime.export import Lengths, export_graphs
+from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
+
+LENGTHS = Lengths(prefill=16, total=32)
+ABSOLUTE = 1e-4
+"""On logits of unit size: what different orders of summation in fp32 leave."""
+
+
+@pytest.fixture(scope="module", params=list(VARIANTS))
+def falcon(request, tmp_path_factory):
+    """(checkpoint, oracle, folder of static fp32 graphs and the dynamic one)."""
+    folder = tmp_path_factory.mktemp(request.param)
+    oracle = make_falcon(request.param, folder / "checkpoint")
+    checkpoint = open_checkpoint(folder / "checkpoint")
+    export_graphs(checkpoint, folder / "static", dtype="fp32", lengths=LENGTHS)
+    export_graphs(checkpoint, folder / "dynamic", dtype="fp32")
+    return checkpoint, oracle, folder
+
+
+def run(graph: Path, **feeds):
+    """Outputs of a graph, by name."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(graph, options)
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(None, feeds), strict=True))
+
+
+def tokens(batch, length, seed=0):
+    return np.random.default_rng(seed).integers(3, VOCABULARY, (batch, length))
+
+
+def padded(length, padding):
+    """Masks (3, length): none, half and one position padded, on the given side."""
+    mask = np.ones((3, length), np.int64)
+    if padding == "left":
+        mask[1, : length // 2], mask[2, 0] = 0, 0
+    if padding == "right":
+        mask[1, length // 2 :], mask[2, -1] = 0, 0
+    return mask
+
+
+def positions(mask):
+    return np.maximum(mask.cumsum(1) - 1, 0)
+
+
+def past_of(checkpoint, present=None, dtype=np.float32):
+    """Feeds for the past: an earlier run's presents, or a past of length 0 for a batch of 3."""
+    geometry = checkpoint.architecture.geometry
+    empty = np.zeros((3, geometry.kv_heads, 0, geometry.head_size), dtype)
+    return {
+        f"past_key_values.{layer}.{kind}": present[f"present.{layer}.{kind}"] if present else empty
+        for layer in range(geometry.layers)
+        for kind in ("key", "value")
+    }
+
+
+@pytest.mark.parametrize("padding", ["none", "left", "right"])
+@pytest.mark.parametrize("chunks", [(14,), (5, 1, 1, 1, 1, 1, 1, 1, 1, 1), (4, 6, 4)], ids=str)
+def test_dynamic_graph(falcon, padding, chunks):
+    """Whatever the chunks, each position's logits are those of one pass over the whole."""
+    checkpoint, oracle, folder = falcon
+    mask = padded(sum(chunks), padding)
+    ids = tokens(3, sum(chunks))
+    expected = logits_of(oracle, ids, mask, positions(mask))
+    past, start = past_of(checkpoint), 0
+    for length in chunks:
+        end = start + length
+        outputs = run(
+            folder / "dynamic" / "model.onnx",
+            input_ids=ids[:, start:end],
+            attention_mask=mask[:, :end],
+            position_ids=positions(mask)[:, start:end],
+            **past,
+        )
+        visible = mask[:, start:end] == 1
+        np.testing.assert_allclose(
+            outputs["logits"][visible], expected[:, start:end][visible], atol=ABSOLUTE
+        )
+        past, start = past_of(checkpoint, outputs), end
+
+
+@pytest.mark.parametrize("length", [1, 9, 16])
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_static_graphs_with_a_shifted_cache(falcon, length, side):
+    """Prefill, then ten steps with the cache right-aligned, its first slot dropped each time."""
+    checkpoint, oracle, folder = falcon
+    text = tokens(1, length + 10, seed=length)
+    expected = logits_of(oracle, text)[0]
+    attended = slice(0, length) if side == "right" else slice(LENGTHS.prefill - length, None)
+    ids, mask, place = (np.zeros((1, LENGTHS.prefill), np.int64) for _ in range(3))
+    ids[0, attended], mask[0, attended] = text[0, :length], 1
+    place[0, attended] = np.arange(length)
+    prefilled = run(
+        folder / "static" / "prefill.onnx", input_ids=ids, attention_mask=mask, position_ids=place
+    )
+    assert prefilled["logits"].shape == (1, 1, VOCABULARY)
+    np.testing.assert_allclose(prefilled["logits"][0, 0], expected[length - 1], atol=ABSOLUTE)
+
+    room = LENGTHS.total - 1 - LENGTHS.prefill
+    past = {
+        name: np.pad(values, ((0, 0), (0, 0), (room, 0), (0, 0)))
+        for name, values in past_of(checkpoint, prefilled).items()
+    }
+    mask = np.pad(mask, ((0, 0), (room, 1)), constant_values=(0, 1))
+    for step in range(length, length + 10):
+        outputs = run(
+            folder / "static" / "decode.onnx",
+            input_ids=text[:, step : step + 1],
+            attention_mask=mask,
+            position_ids=np.array([[step]]),
+            **past,
+        )
+        np.testing.assert_allclose(outputs["logits"][0, 0], expected[step], atol=ABSOLUTE)
+        past = {k: v[:, :, 1:] for k, v in past_of(checkpoint, outputs).items()}
+        mask = np.pad(mask[:, 1:], ((0, 0), (0, 1)), constant_values=1)
+
+
+def test_alibi_counts_beyond_what_bf16_holds(tmp_path):
+    """Positions above 256 are rounded as transformers rounds them, in a graph too."""
+    oracle = make_falcon("rw", tmp_path / "checkpoint", num_hidden_layers=1)
+    checkpoint = open_checkpoint(tmp_path / "checkpoint")
+    export_graphs(checkpoint, tmp_path / "out", dtype="fp32")
+    ids = tokens(3, 300)
+    mask = padded(300, "left")
+    outputs = run(
+        tmp_path / "out" / "model.onnx",
+        input_ids=ids,
+        attention_mask=mask,
+        position_ids=positions(mask),
+        **past_of(checkpoint),
+    )
+    expected = logits_of(oracle, ids, mask, positions(mask))
+    np.testing.assert_allclose(outputs["logits"][mask == 1], expected[mask == 1], atol=ABSOLUTE)
+
+
+@pytest.mark.parametrize(("dtype", "bound"), [("fp16", 0.01), ("int8", 0.06)])
+def test_lower_precisions_stay_near(falcon, tmp_path, dtype, bound):
+    """The mean deviation from fp32, relative to the logits' spread, with rows of padding."""
+    checkpoint, oracle, _ = falcon
+    export_graphs(checkpoint, tmp_path / "out", dtype=dtype)
+    ids, mask = tokens(3, 40), padded(40, "left")
+    mask[1] = 0  # nothing at all to attend to
+    outputs = run(
+        tmp_path / "out" / "model.onnx",
+        input_ids=ids,
+        attention_mask=mask,
+        position_ids=positions(mask),
+        **past_of(checkpoint, dtype=np.float16 if dtype == "fp16" else np.float32),
+    )
+    expected = logits_of(oracle, ids, mask, positions(mask))[mask == 1]
+    logits = outputs["logits"].astype(np.float32)
+    assert np.isfinite(logits).all()
+    error = np.abs(logits[mask == 1] - expected).mean() / expected.std()
+    assert 0 < error < bound
+
+
+def test_an_untied_head_is_its_own(tmp_path):
+    oracle = make_falcon("7b", tmp_path / "checkpoint", tie_word_embeddings=False)
+    checkpoint = open_checkpoint(tmp_path / "checkpoint")
+    ids, mask = tokens(3, 6), padded(6, "none")
+    expected = logits_of(oracle, ids)
+    for dtype, bound in (("fp32", ABSOLUTE), ("int8", 0.2)):
+        export_graphs(checkpoint, tmp_path / dtype, dtype=dtype)
+        outputs = run(
+            tmp_path / dtype / "model.onnx",
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=positions(mask),
+            **past_of(checkpoint),
+        )
+        np.testing.assert_allclose(outputs["logits"], expected, atol=bound)
+
+
+@pytest.mark.parametrize("dtype", ["fp32", "fp16", "int8"])
+@pytest.mark.parametrize("lengths", [None, LENGTHS], ids=["dynamic", "static"])
+def test_graphs_are_valid_onnx(falcon, tmp_path, dtype, lengths):
+    checkpoint, _, _ = falcon
+    result = export_graphs(checkpoint, tmp_path / "out", dtype=dtype, lengths=lengths)
+    for graph in result.graphs:
+        onnx.checker.check_model(str(graph), full_check=True)
+
+
+def test_names_and_shapes_are_those_of_the_hugging_face_world(falcon):
+    checkpoint, _, folder = falcon
+    geometry = checkpoint.architecture.geometry
+
+    def described(values):
+        return {
+            value.name: [d.dim_param or d.dim_value for d in value.type.tensor_type.shape.dim]
+            for value in values
+        }
+
+    graph = onnx.load(folder / "dynamic" / "model.onnx", load_external_data=False).graph
+    past, total = "past_sequence_length", "past_sequence_length + sequence_length"
+    inputs, outputs = described(graph.input), described(graph.output)
+    assert inputs["input_ids"] == inputs["position_ids"] == ["batch_size", "sequence_length"]
+    assert inputs["attention_mask"] == ["batch_size", total]
+    assert outputs["logits"] == ["batch_size", "sequence_length", VOCABULARY]
+    for layer in range(geometry.layers):
+        for kind in ("key", "value"):
+            cache = [geometry.kv_heads, geometry.head_size]
+            assert inputs[f"past_key_values.{layer}.{kind}"] == [
+                "batch_size", cache[0], past, cache[1],
+            ]  # fmt: skip
+            assert outputs[f"present.{layer}.{kind}"] == ["batch_size", cache[0], total, cache[1]]
+    assert len(inputs) == 3 + 2 * geometry.layers
+    assert len(outputs) == 1 + 2 * geometry.layers
+
+
+def test_all_layers_are_alike(falcon):
+    """Nothing but the number of the layer tells one layer's nodes from another's."""
+    checkpoint, _, folder = falcon
+    for name in ("static/prefill.onnx", "static/decode.onnx", "dynamic/model.onnx"):
+        nodes = onnx.load(folder / name, load_external_data=False).graph.node
+        per_layer = [
+            [node.op_type for node in nodes if f".{layer}." in node.name]
+            for layer in range(checkpoint.architecture.geometry.layers)
+        ]
+        assert per_layer[0]
+        assert all(ops == per_layer[0] for ops in per_layer)
+
+
+MODELING = Path(__file__).parents[5] / "generator" / "templates" / "modeling_falcon_vacc.py"
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+def test_an_emitted_graph_equals_a_traced_one(falcon, tmp_path):
+    """The graph that PyTorch traces from the modeling file gives the same logits and cache."""
+    import torch
+
+    checkpoint, oracle, folder = falcon
+    spec = importlib.util.spec_from_file_location("modeling_falcon_vacc", MODELING)
+    modeling = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(modeling)
+    config = modeling.FalconConfig.from_pretrained(checkpoint.path)
+    config._attn_implementation = "eager"
+    config.insert_slice = True
+    model = modeling.FalconForCausalLM(config).eval()
+    model.load_state_dict(oracle.state_dict())
+
+    class Flat(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.model = model
+
+        def forward(self, input_ids, attention_mask, position_ids):
+            output = self.model(input_ids, attention_mask, position_ids, return_dict=True)
+            return (output.logits, *(part for pair in output.past_key_values for part in pair))
+
+    ids = tokens(1, LENGTHS.prefill)
+    mask = np.ones_like(ids)
+    mask[0, 11:] = 0
+    feeds = {"input_ids": ids, "attention_mask": mask, "position_ids": positions(mask)}
+    emitted = run(folder / "static" / "prefill.onnx", **feeds)
+    torch.onnx.export(
+        Flat(),
+        tuple(map(torch.from_numpy, feeds.values())),
+        tmp_path / "traced.onnx",
+        input_names=list(feeds),
+        output_names=list(emitted),
+        opset_version=17,
+        dynamo=False,
+    )
+    kept = onnx.load(tmp_path / "traced.onnx").graph.input
+    traced = run(tmp_path / "traced.onnx", **{i.name: feeds[i.name] for i in kept})
+    np.testing.assert_allclose(emitted["logits"], traced["logits"], atol=ABSOLUTE)
+    for name, values in traced.items():
+        if name != "logits":
+            np.testing.assert_allclose(emitted[name][:, :, :11], values[:, :, :11], atol=ABSOLUTE)

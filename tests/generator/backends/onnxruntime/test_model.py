@@ -1,0 +1,211 @@
+"""Running compiled folders: the same logits as the oracle, the same text, clear refusals."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.falcons import VARIANTS, VOCABULARY, logits_of, make_falcon
+from vacc_gen.generator.backends.onnxruntime.model import OnnxRuntimeModel
+from vacc_gen.schema.errors import MissingExtraError, UnreadableError, UsageError
+
+pytest.importorskip("onnxruntime")
+from vacc_gen.generator.backends.onnxruntime.export import Lengths, export_graphs
+from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
+
+FALCON_TINY = Path(__file__).parents[3] / "data" / "falcon-tiny"
+
+
+@pytest.fixture(scope="module", params=list(VARIANTS))
+def pair(request, tmp_path_factory):
+    """(compiled folder in fp32, oracle)."""
+    folder = tmp_path_factory.mktemp(request.param)
+    oracle = make_falcon(request.param, folder / "checkpoint")
+    compile_falcon(folder / "checkpoint", folder / "compiled", "fp32", Lengths(16, 32))
+    return folder / "compiled", oracle
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The trained checkpoint, compiled in fp16."""
+    folder = tmp_path_factory.mktemp("trained") / "compiled"
+    compile_falcon(FALCON_TINY, folder, "fp16", Lengths(32, 48))
+    return folder
+
+
+def compile_falcon(checkpoint, folder, dtype, lengths):
+    export_graphs(open_checkpoint(checkpoint), folder, dtype=dtype, lengths=lengths)
+
+
+def tokens(length, seed=0):
+    return np.random.default_rng(seed).integers(3, VOCABULARY, length)
+
+
+@pytest.mark.parametrize("prompt_length", [1, 7, 16])
+def test_teacher_forced_to_the_last_slot(pair, prompt_length):
+    """Prefill, then each further token up to the total length, one text after another."""
+    folder, oracle = pair
+    model = OnnxRuntimeModel(folder, threads=1)
+    for seed in range(2):
+        text = tokens(32, seed)
+        expected = logits_of(oracle, text[None])[0]
+        logits = model.prefill(text[:prompt_length])
+        assert logits.shape == (VOCABULARY,)
+        assert logits.dtype == np.float32
+        np.testing.assert_allclose(logits, expected[prompt_length - 1], atol=1e-4)
+        for step in range(prompt_length, 32):
+            assert model.position == step
+            np.testing.assert_allclose(model.decode(int(text[step])), expected[step], atol=1e-4)
+
+
+@pytest.mark.parametrize("one_session", [False, True])
+def test_a_text_goes_on_again_from_its_prompt(pair, one_session):
+    folder, oracle = pair
+    model = OnnxRuntimeModel(folder, threads=1, one_session=one_session)
+    prompt, *answers = (tokens(count, seed=count).tolist() for count in (8, 9, 5))
+
+    def check(answer):
+        assert model.position == len(prompt)
+        expected = logits_of(oracle, np.array([prompt + answer]))[0, len(prompt) :]
+        rows = [model.decode(token) for token in answer]
+        np.testing.assert_allclose(rows, expected, atol=1e-4)
+
+    model.prefill(prompt)
+    check(answers[0])
+    model.rewind()
+    check(answers[1])
+    model.prefill(prompt[:3])
+    model.prefill(prompt)
+    check(answers[0])
+
+
+def test_greedy_text_is_the_oracle_s(pair):
+    folder, oracle = pair
+    model = OnnxRuntimeModel(folder, threads=1)
+    text = tokens(9).tolist()
+    produced = list(model.generate(text, 20))
+    assert len(produced) == 20 or model.end_tokens
+    for token in produced:
+        assert token == logits_of(oracle, np.array([text]))[0, -1].argmax()
+        text.append(token)
+
+
+def test_prefill_may_be_as_long_as_the_total(tmp_path):
+    oracle = make_falcon("7b", tmp_path / "checkpoint")
+    compile_falcon(tmp_path / "checkpoint", tmp_path / "out", "fp32", Lengths(16, 16))
+    model = OnnxRuntimeModel(tmp_path / "out", threads=1)
+    text = tokens(16)
+    expected = logits_of(oracle, text[None])[0]
+    np.testing.assert_allclose(model.prefill(text), expected[-1], atol=1e-4)
+    with pytest.raises(UsageError, match="fills the model's total length"):
+        model.decode(3)
+    np.testing.assert_allclose(model.prefill(text[:15]), expected[14], atol=1e-4)
+    np.testing.assert_allclose(model.decode(int(text[15])), expected[15], atol=1e-4)
+
+
+def test_lengths_are_those_of_the_graphs(trained):
+    model = OnnxRuntimeModel(trained)
+    assert (model.prefill_tokens, model.total_tokens) == (32, 48)
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"generation_config.json": {"eos_token_id": [3, 4]}}, {3, 4}),
+        ({"generation_config.json": {}, "config.json": {"eos_token_id": 11}}, {11}),
+        ({"generation_config.json": {"eos_token_id": 0}}, {0}),
+        ({"config.json": {"eos_token_id": None}}, set()),
+        ({}, set()),
+    ],
+)
+def test_end_tokens(trained, tmp_path, files, expected):
+    folder = Path(shutil.copytree(trained, tmp_path / "copy"))
+    for name in ("generation_config.json", "config.json"):
+        (folder / name).unlink()
+    for name, content in files.items():
+        (folder / name).write_text(json.dumps(content))
+    assert OnnxRuntimeModel(folder).end_tokens == expected
+
+
+def test_an_end_token_ends_the_text_and_is_not_shown(trained, tmp_path):
+    prompt = list(range(100, 110))
+    free = list(OnnxRuntimeModel(trained).generate(prompt, 12))
+    end = free[5]
+    folder = Path(shutil.copytree(trained, tmp_path / "copy"))
+    (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": end}))
+    assert list(OnnxRuntimeModel(folder).generate(prompt, 12)) == free[: free.index(end)]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "max_tokens", "words"),
+    [
+        ([], 5, "the prompt has 0 tokens"),
+        ([5] * 33, 5, "33 tokens, this model takes 1 to 32"),
+        ([5] * 32, 17, "32 tokens of prompt and 17 of answer"),
+    ],
+)
+def test_texts_that_do_not_fit(trained, prompt, max_tokens, words):
+    with pytest.raises(UsageError, match=words):
+        list(OnnxRuntimeModel(trained).generate(prompt, max_tokens))
+
+
+def test_decode_before_prefill(trained):
+    with pytest.raises(UsageError, match="prefill"):
+        OnnxRuntimeModel(trained).decode(5)
+
+
+def write_manifest(folder: Path) -> None:
+    files = [{"path": file.name, "bytes": file.stat().st_size} for file in folder.iterdir()]
+    (folder / "manifest.json").write_text(json.dumps({"version": 1, "artifacts": files}))
+
+
+def test_a_complete_folder_agrees_with_its_manifest(trained, tmp_path):
+    folder = Path(shutil.copytree(trained, tmp_path / "copy"))
+    write_manifest(folder)
+    assert OnnxRuntimeModel(folder).total_tokens == 48
+
+
+@pytest.mark.parametrize(
+    ("harm", "words"),
+    [
+        (lambda folder: (folder / "decode.onnx").unlink(), "decode.onnx is missing"),
+        (lambda folder: (folder / "tokenizer.json").unlink(), "tokenizer.json is missing"),
+        (lambda folder: (folder / "weights.bin").write_bytes(b"short"), "is 5 bytes long"),
+        (lambda folder: (folder / "manifest.json").write_text("{"), "cannot be read"),
+        (lambda folder: (folder / "manifest.json").write_text("[]"), "not a JSON object"),
+        (
+            lambda folder: (folder / "manifest.json").write_text('{"artifacts": [1]}'),
+            "is damaged",
+        ),
+    ],
+)
+def test_a_harmed_folder(trained, tmp_path, harm, words):
+    folder = Path(shutil.copytree(trained, tmp_path / "copy"))
+    write_manifest(folder)
+    harm(folder)
+    with pytest.raises(UnreadableError, match=words):
+        OnnxRuntimeModel(folder)
+
+
+def test_a_graph_that_is_no_graph(trained, tmp_path):
+    folder = Path(shutil.copytree(trained, tmp_path / "copy"))
+    (folder / "prefill.onnx").write_bytes(b"\xff" * 100)
+    with pytest.raises(UnreadableError, match="cannot load"):
+        OnnxRuntimeModel(folder).prefill([5])
+
+
+def test_a_dynamic_export_is_not_a_compiled_model(tmp_path):
+    export_graphs(open_checkpoint(FALCON_TINY), tmp_path / "out", dtype="int8")
+    with pytest.raises(UnreadableError, match=r"prefill\.onnx is missing"):
+        OnnxRuntimeModel(tmp_path / "out")
+
+
+def test_without_onnxruntime(trained, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(MissingExtraError, match="needs onnxruntime"):
+        OnnxRuntimeModel(trained)

@@ -1,0 +1,117 @@
+"""How sessions hold their weights: mapped, packed, or cast as they are used."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("onnxruntime")
+from vacc_gen.generator.backends.onnxruntime import session as module
+from vacc_gen.generator.backends.onnxruntime.export import Lengths, export_graphs
+from vacc_gen.generator.backends.onnxruntime.model import OnnxRuntimeModel
+from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
+
+FALCON_TINY = Path(__file__).parents[3] / "data" / "falcon-tiny"
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory):
+    """Folders of the trained checkpoint by dtype."""
+    folder = tmp_path_factory.mktemp("compiled")
+    for dtype in ("fp32", "fp16", "int8"):
+        export_graphs(
+            open_checkpoint(FALCON_TINY), folder / dtype, dtype=dtype, lengths=Lengths(32, 48)
+        )
+    return folder
+
+
+def test_the_dtype_is_read_from_the_graph(compiled):
+    for dtype in ("fp32", "fp16", "int8"):
+        for name in ("prefill.onnx", "decode.onnx"):
+            assert module._dtype_of(compiled / dtype / name) == dtype
+
+
+def test_frugal_sessions_compute_the_same(compiled, monkeypatch):
+    """Only where fp32 copies would not fit are weights cast as they are used."""
+    prompt, rows = list(range(100, 120)), {}
+    for available in (1 << 40, 1 << 20):
+        monkeypatch.setattr(module, "available_bytes", lambda available=available: available)
+        model = OnnxRuntimeModel(compiled / "fp16")
+        rows[available] = [model.prefill(prompt), *(model.decode(token) for token in range(20, 30))]
+    plenty, little = (np.stack(logits) for logits in rows.values())
+    np.testing.assert_allclose(little, plenty, atol=0.02)
+    np.testing.assert_array_equal(little.argmax(-1), plenty.argmax(-1))
+
+
+@pytest.mark.parametrize(("share", "frugal"), [(3, [True, False]), (1, [True, True])])
+def test_one_session_at_a_time_has_room_where_two_have_none(compiled, monkeypatch, share, frugal):
+    weights_bytes = (compiled / "fp16" / "weights.bin").stat().st_size
+    # Half of it may be used: `share` times the file, of which a session copies twice its size.
+    monkeypatch.setattr(module, "available_bytes", lambda: 2 * share * weights_bytes)
+    graph = compiled / "fp16" / "decode.onnx"
+    assert [module._must_be_frugal(graph, sessions) for sessions in (2, 1)] == frugal
+
+
+ANONYMOUS_GROWTH = """
+import re, sys
+from pathlib import Path
+from vacc_gen.generator.backends.onnxruntime import session
+from vacc_gen.generator.backends.onnxruntime.model import OnnxRuntimeModel
+
+def anonymous_bytes():
+    return int(re.search(r"RssAnon:\\s*(\\d+)", Path("/proc/self/status").read_text())[1]) * 1024
+
+session.available_bytes = lambda: int(sys.argv[2])
+import numpy, onnxruntime
+before = anonymous_bytes()
+model = OnnxRuntimeModel(Path(sys.argv[1]), threads=1, one_session=sys.argv[3] == "one")
+model.prefill([1, 2, 3])
+after_prefill = anonymous_bytes()
+model.decode(4)
+print(max(after_prefill, anonymous_bytes()) - before)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc")
+def test_what_sessions_copy(tmp_path):
+    """fp16 copies everything in fp32 twice, unless it must be frugal or has but one session at a
+    time; fp32 copies nothing."""
+    from tests.falcons import make_falcon
+
+    shape = {"hidden_size": 640, "num_hidden_layers": 6, "vocab_size": 512}
+    make_falcon("7b", tmp_path / "checkpoint", "float16", **shape)
+    weights_bytes, grown = {}, {}
+    for dtype in ("fp16", "fp32"):
+        result = export_graphs(
+            open_checkpoint(tmp_path / "checkpoint"),
+            tmp_path / dtype,
+            dtype=dtype,
+            lengths=Lengths(16, 32),
+        )
+        weights_bytes[dtype] = result.weights_bytes
+        for available, sessions in (("plenty", "both"), ("plenty", "one"), ("little", "both")):
+            done = subprocess.run(
+                [sys.executable, "-c", ANONYMOUS_GROWTH, tmp_path / dtype,
+                 str(1 << 40 if available == "plenty" else 1), sessions],
+                capture_output=True,
+                text=True,
+                check=True,
+            )  # fmt: skip
+            grown[dtype, available, sessions] = int(done.stdout)
+    assert grown["fp16", "plenty", "both"] > 3 * weights_bytes["fp16"]
+    assert (
+        1.5 * weights_bytes["fp16"] < grown["fp16", "plenty", "one"] < 2.6 * weights_bytes["fp16"]
+    )
+    assert grown["fp16", "little", "both"] < weights_bytes["fp16"]
+    assert grown["fp32", "plenty", "both"] < weights_bytes["fp32"] / 2
+
+
+def test_available_memory_is_some_and_no_more_than_there_is():
+    import os
+
+    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    assert 1 << 20 < module.available_bytes() <= whole

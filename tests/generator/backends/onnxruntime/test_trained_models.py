@@ -1,0 +1,78 @@
+"""What int8 and int4 cost three trained models, one of each style, on all of the held-out text.
+
+Through ONNX Runtime, as built: with int8 activations, and GPTQ with several draws of calibration
+texts, as a model's perplexity on a text moves by a tenth of a percent with any small change.
+"""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+from tests.texts import CALIBRATION, HELD_OUT
+from tests.workspaces import FALCON_TINY
+from vacc_gen.schema.calibration import Calibration
+from vacc_gen.schema.precision import Quantization
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("onnxruntime")
+from vacc_gen.generator.backends.onnxruntime.export import export_graphs, planned_layout  # noqa: E402
+from vacc_gen.generator.backends.onnxruntime.perplexity import (  # noqa: E402
+    perplexity_of,
+    scoring_graph,
+    windows_of,
+)
+from vacc_gen.generator.backends.onnxruntime.weights.gptq.layerwise import GptqQuantizer  # noqa: E402
+from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint  # noqa: E402
+from vacc_gen.generator.pipeline.calibrate import calibrate, read_windows  # noqa: E402
+from vacc_gen.generator.pipeline.tokenizing import Tokenizer  # noqa: E402
+from vacc_gen.generator.progress import SilentProgress  # noqa: E402
+
+MODELING = Path(str(files("vacc_gen.generator").joinpath("templates/modeling_falcon_vacc.py")))
+SEEDS = (0, 1, 2)
+MODELS = ("falcon-tiny", "falcon-tiny-40b", "falcon-tiny-rw")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("group_size", [None, -1], ids=["groups", "channels"])
+@pytest.mark.parametrize("model", MODELS)
+def test_int8_costs_next_to_nothing_and_gptq_makes_int4_cheaper(
+    model, group_size, tmp_path, record_property
+):
+    checkpoint = open_checkpoint(FALCON_TINY.with_name(model))
+    tokenizer_json = checkpoint.path / "tokenizer.json"
+    progress, settings = SilentProgress(), Quantization(group_size=group_size)
+
+    def drawn(seed):
+        spec = Calibration(set="kjv", path=str(CALIBRATION), samples=128, seqlen=256, seed=seed)
+        made = calibrate(spec, tokenizer_json, tmp_path / str(seed), 2048, progress)
+        return torch.from_numpy(read_windows(made.path).copy())
+
+    windows = windows_of(Tokenizer(tokenizer_json).encode(HELD_OUT.read_bytes()))
+
+    def perplexity(dtype, seed=None):
+        quantizer = None
+        if seed is not None:
+            quantizer = GptqQuantizer(
+                MODELING, checkpoint, drawn(seed), settings, tmp_path, progress
+            )
+        out = tmp_path / "out"
+        export_graphs(
+            checkpoint, out, dtype=dtype, quantization=settings, quantizer=quantizer, force=True
+        )
+        layout = planned_layout(checkpoint, dtype, settings)
+        weights, level = out / "weights.bin", settings.accuracy_level
+        with scoring_graph(checkpoint, layout, weights, level, None, tmp_path) as graph:
+            return perplexity_of(graph, windows)
+
+    base = perplexity("fp16")
+    rtn, gptq = {}, {}
+    for dtype in ("int8", "int4"):
+        rtn[dtype] = perplexity(dtype) / base - 1
+        gptq[dtype] = [perplexity(dtype, seed) / base - 1 for seed in SEEDS]
+        record_property(f"{dtype} rtn", f"{rtn[dtype]:+.3%}")
+        record_property(f"{dtype} gptq", " ".join(f"{one:+.3%}" for one in gptq[dtype]))
+    assert all(abs(change) < 0.005 for change in (rtn["int8"], *gptq["int8"]))
+    assert max(gptq["int4"]) < rtn["int4"]

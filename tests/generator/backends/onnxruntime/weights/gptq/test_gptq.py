@@ -1,0 +1,149 @@
+"""GPTQ against the algorithm as published, with its inverse Hessian, in fp64."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+torch = pytest.importorskip("torch")
+from vacc_gen.generator.backends.onnxruntime.weights.gptq import gptq as gptq_module
+from vacc_gen.generator.backends.onnxruntime.weights.gptq.gptq import Gptq  # noqa: E402
+from vacc_gen.generator.backends.onnxruntime.weights.gptq.hessian import Hessian  # noqa: E402
+from vacc_gen.generator.backends.onnxruntime.weights.quantize import Grid, round_to_nearest  # noqa: E402
+
+CPU = torch.device("cpu")
+INPUTS, OUTPUTS, DAMP = 160, 96, 0.01
+
+
+@pytest.fixture(autouse=True)
+def small_panels(monkeypatch):
+    """Neither a block's size divides a panel's, nor a panel's the inputs."""
+    monkeypatch.setattr(gptq_module, "PANEL", 72)
+    monkeypatch.setattr(gptq_module, "BLOCK", 20)
+
+
+def layer(seed=0, inputs=INPUTS, tokens=600):
+    """Inputs (tokens, K) that hang together, and weights (M, K)."""
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(tokens, inputs, generator=generator)
+    x = x @ (torch.randn(inputs, inputs, generator=generator) * 0.3 + torch.eye(inputs))
+    return x, torch.randn(OUTPUTS, inputs, generator=generator)
+
+
+def quantized(x, weight, grid, desc_act=True, damp_percent=DAMP):
+    hessian = Hessian(x.shape[1], CPU)
+    hessian.add(x)
+    return Gptq(hessian, damp_percent, desc_act).quantize(weight, grid)
+
+
+def published(x, weight, grid, order, aim=None):
+    """Signed codes by Frantar et al., algorithm 1: inputs in `order`, static scales; of `aim`."""
+    hessian = x.double().mT @ x.double()
+    hessian += DAMP * hessian.diagonal().mean() * torch.eye(len(hessian))
+    inverse = torch.linalg.inv(hessian[order][:, order])
+    upper = torch.linalg.cholesky(inverse, upper=True)
+    _, scales = round_to_nearest(weight, grid)
+    scales = scales.double().repeat_interleave(grid.group_size, dim=1)[:, order]
+    rest = (weight if aim is None else aim).double()[:, order]
+    codes = torch.zeros_like(rest)
+    for k in range(len(order)):
+        codes[:, k] = (rest[:, k] / scales[:, k]).round().clamp(-grid.max_code, grid.max_code)
+        error = (rest[:, k] - codes[:, k] * scales[:, k]) / upper[k, k]
+        rest[:, k:] -= error[:, None] * upper[k, k:]
+    return codes[:, torch.argsort(order)]
+
+
+@pytest.mark.parametrize(
+    ("bits", "per_channel", "desc_act"),
+    list(itertools.product([8, 4], [False, True], [False, True])),
+)
+def test_codes_are_those_of_the_published_algorithm(bits, per_channel, desc_act):
+    x, weight = layer()
+    grid = Grid(bits, 32, per_channel)
+    made = quantized(x, weight, grid, desc_act)
+    order = x.square().sum(0).argsort(stable=True) if desc_act else torch.arange(INPUTS)
+    wanted = published(x, weight, grid, order.flip(0))
+    differing = (made.codes.double() - grid.zero_code != wanted).double().mean()
+    assert differing < 0.01  # ties that fp32 rounds the other way, and what follows from them
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+def test_errors_are_those_of_the_output_and_smaller_than_rounding_s(bits):
+    x, weight = layer()
+    grid = Grid(bits, 32)
+    made = quantized(x, weight, grid)
+    outputs = x.double() @ weight.double().mT
+
+    def error(codes, scales):
+        changed = x.double() @ grid.restore(codes, scales).double().mT - outputs
+        return float(changed.square().sum() / outputs.square().sum())
+
+    assert made.gptq_error == pytest.approx(error(made.codes, made.scales), rel=1e-3)
+    assert made.rtn_error == pytest.approx(error(*round_to_nearest(weight, grid)), rel=1e-3)
+    assert made.gptq_error < 0.7 * made.rtn_error
+    assert torch.equal(made.scales, round_to_nearest(weight, grid)[1])
+
+
+def test_gptaq_aims_at_what_the_weights_put_out_on_undrifted_inputs():
+    x, weight = layer()
+    generator = torch.Generator().manual_seed(1)
+    noise = torch.randn(INPUTS, INPUTS, generator=generator)
+    drifted = x + 0.03 * x @ noise
+    grid = Grid(4, 32)
+    hessian = Hessian(INPUTS, CPU)
+    for rows in (slice(0, 250), slice(250, None)):
+        hessian.add(drifted[rows], x[rows])
+    made = Gptq(hessian, DAMP, True).quantize(weight, grid)
+
+    undrifted, there = x.double(), drifted.double()
+    moment = there.mT @ there
+    moment += DAMP * moment.diagonal().mean() * torch.eye(INPUTS)
+    moved = (undrifted - there).mT @ there @ torch.linalg.inv(moment)
+    aim = weight.double() @ (torch.eye(INPUTS) + moved)
+    order = drifted.square().sum(0).argsort(stable=True)
+    wanted = published(drifted, weight, grid, order.flip(0), aim)
+    assert (made.codes.double() - grid.zero_code != wanted).double().mean() < 0.01
+
+    def error(codes, scales):
+        return (weight @ x.mT - grid.restore(codes, scales) @ drifted.mT).square().sum().item()
+
+    plain = quantized(drifted, weight, grid)
+    assert error(made.codes, made.scales) < 0.8 * error(plain.codes, plain.scales)
+
+
+def test_sweeps_panels_and_sampled_rows_change_no_code(monkeypatch):
+    x, weight = layer()
+    whole = quantized(x, weight, Grid(4, 32))
+    monkeypatch.setattr(gptq_module, "SWEEP_BYTES", 4 * INPUTS * 10)
+    monkeypatch.setattr(gptq_module, "PANEL", 1024)
+    monkeypatch.setattr(gptq_module, "MEASURED_ROWS", 24)
+    monkeypatch.setattr(gptq_module, "MEASURED_OPERATIONS", 1)
+    parts = quantized(x, weight, Grid(4, 32))
+    assert torch.equal(parts.codes, whole.codes)
+    assert parts.gptq_error == pytest.approx(whole.gptq_error, rel=0.3)
+
+
+def test_independent_inputs_are_rounded_to_nearest():
+    _, weight = layer()
+    made = quantized(torch.eye(INPUTS), weight, Grid(8, 32))
+    assert torch.equal(made.codes, round_to_nearest(weight, Grid(8, 32))[0])
+    assert made.gptq_error == pytest.approx(made.rtn_error)
+
+
+def test_silent_layers_and_weights_of_zero():
+    _, weight = layer()
+    silent = quantized(torch.zeros(50, INPUTS), weight, Grid(8, 32))
+    assert torch.equal(silent.codes, round_to_nearest(weight, Grid(8, 32))[0])
+    assert (silent.gptq_error, silent.rtn_error) == (0.0, 0.0)
+    x, _ = layer()
+    nothing = quantized(x, torch.zeros(OUTPUTS, INPUTS), Grid(8, 32))
+    assert (nothing.codes == 128).all()
+    assert (nothing.scales == 1).all()
+
+
+def test_bf16_weights_are_widened_exactly():
+    x, weight = layer()
+    half = weight.bfloat16()
+    one, other = (quantized(x, w, Grid(8, 32)) for w in (half, half.float()))
+    assert torch.equal(one.codes, other.codes)

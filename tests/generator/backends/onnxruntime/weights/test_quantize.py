@@ -1,0 +1,108 @@
+"""Round to nearest: error bounds, symmetry, and the group sizes that fit a model."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vacc_gen.schema.architecture import architecture_from_config
+from vacc_gen.schema.errors import CheckpointError
+
+torch = pytest.importorskip("torch")
+from vacc_gen.generator.backends.onnxruntime.weights.quantize import (  # noqa: E402
+    Grid,
+    grid_for,
+    group_size_for,
+    pack,
+    round_to_nearest,
+    unpack,
+)
+
+SLACK = 1 + 2e-5
+"""A quotient of up to 127 is off by 127 / 2**24 in fp32, so a tie may round either way."""
+
+GRIDS = st.builds(Grid, st.sampled_from([8, 4]), st.sampled_from([16, 32, 64]), st.booleans())
+
+
+def restored(codes, scales, grid):
+    groups = codes.view(codes.shape[0], -1, grid.group_size).double() - grid.zero_code
+    return (groups * scales.double().unsqueeze(-1)).view(codes.shape)
+
+
+@given(
+    st.integers(0, 2**32),
+    GRIDS,
+    st.sampled_from([torch.bfloat16, torch.float16, torch.float32]),
+    st.floats(-6, 3),
+)
+def test_every_error_is_within_half_a_scale(seed, grid, dtype, magnitude):
+    generator = torch.Generator().manual_seed(seed)
+    rows = (torch.randn(3, 2 * grid.group_size, generator=generator) * 10**magnitude).to(dtype)
+    codes, scales = round_to_nearest(rows, grid)
+    error = (restored(codes, scales, grid) - rows.double()).abs()
+    half = scales.double().repeat_interleave(grid.group_size, dim=1) / 2
+    assert (error <= half * SLACK).all()
+    assert codes.min() >= 1
+    assert codes.max() <= 2 * grid.max_code + 1
+    assert torch.equal(grid.restore(codes, scales), restored(codes, scales, grid).float())
+
+
+@given(st.integers(0, 2**32), GRIDS)
+def test_scales_are_the_largest_magnitude_over_the_largest_code(seed, grid):
+    rows = torch.randn(3, 128, generator=torch.Generator().manual_seed(seed))
+    _, scales = round_to_nearest(rows, grid)
+    largest = rows.abs().view(3, -1, grid.group_size).amax(-1)
+    if grid.per_channel:
+        largest = largest.amax(1, keepdim=True).expand_as(scales)
+    assert torch.equal(scales, largest / {8: 127, 4: 7}[grid.bits])
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+def test_the_largest_of_a_group_is_exact_and_zero_is_zero(bits):
+    rows = torch.zeros(2, 64)
+    rows[0, 5], rows[0, 40] = -3.0, 1.75
+    grid = Grid(bits, 32)
+    codes, scales = round_to_nearest(rows, grid)
+    assert torch.equal(restored(codes, scales, grid).float(), rows)
+    assert scales[1].tolist() == [1.0, 1.0]
+
+
+def test_four_bit_codes_are_stored_two_to_a_byte_the_first_low():
+    codes = torch.arange(16, dtype=torch.uint8).view(2, 8)
+    stored = pack(codes, 4)
+    assert stored.tolist() == [[0x10, 0x32, 0x54, 0x76], [0x98, 0xBA, 0xDC, 0xFE]]
+    assert torch.equal(unpack(stored, 4), codes)
+    assert pack(codes, 8) is unpack(codes, 8)
+
+
+def widths(hidden_size, ffn_hidden_size):
+    return architecture_from_config(
+        {
+            "model_type": "falcon",
+            "hidden_size": hidden_size,
+            "ffn_hidden_size": ffn_hidden_size,
+            "num_attention_heads": 1,
+            "num_hidden_layers": 1,
+            "vocab_size": 10,
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("hidden_size", "ffn_hidden_size", "group_size"),
+    [(4544, 18176, 64), (224, 896, 32), (80, 320, 16), (64, 96, 32)],
+)
+def test_the_widest_group_that_divides_every_width(hidden_size, ffn_hidden_size, group_size):
+    assert group_size_for(widths(hidden_size, ffn_hidden_size), None) == group_size
+
+
+def test_one_scale_a_row_is_stored_in_blocks():
+    assert grid_for(widths(224, 896), 8, -1) == Grid(8, 32, per_channel=True)
+    assert grid_for(widths(224, 896), 4, 16) == Grid(4, 16)
+
+
+@pytest.mark.parametrize(("wanted", "words"), [(None, "64 or 32 or 16"), (64, "groups of 64")])
+def test_no_group_that_divides(wanted, words):
+    with pytest.raises(CheckpointError, match=rf"{words} weights do not divide .* \(72, 288\)"):
+        group_size_for(widths(72, 288), wanted)

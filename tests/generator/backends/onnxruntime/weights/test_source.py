@@ -1,0 +1,99 @@
+"""Opening checkpoints for export: complete ones are read, others refused by name."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.falcons import make_falcon
+from vacc_gen.generator.backends.onnxruntime.weights import source as module
+from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
+from vacc_gen.schema.errors import CheckpointError
+
+torch = pytest.importorskip("torch")
+safetensors = pytest.importorskip("safetensors.torch")
+
+FALCON_TINY = Path(__file__).parents[4] / "data" / "falcon-tiny"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return Path(shutil.copytree(FALCON_TINY, tmp_path / "falcon"))
+
+
+def edit_config(folder: Path, **changes):
+    file = folder / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+
+
+def rewrite_shard(folder: Path, name: str, change):
+    """Let `change` edit the tensors of the shard that holds `name`."""
+    index = json.loads((folder / "model.safetensors.index.json").read_text())["weight_map"]
+    shard = folder / index[name]
+    tensors = safetensors.load_file(shard)
+    change(tensors)
+    safetensors.save_file(tensors, shard)
+
+
+def test_chunks_are_the_tensor(monkeypatch):
+    """All rows, in order and bit for bit, whatever the chunk's size."""
+    monkeypatch.setattr(module, "CHUNK_BYTES", 5000)
+    opened = open_checkpoint(FALCON_TINY)
+    for name, entry in opened.tensors.items():
+        chunks = [(first, rows.clone()) for first, rows in opened.chunks(name)]
+        firsts = [first for first, _ in chunks]
+        assert firsts == sorted(firsts)
+        assert all(rows.nbytes <= 5000 for _, rows in chunks)
+        whole = torch.cat([rows for _, rows in chunks]).view(entry.shape)
+        expected = safetensors.load_file(entry.path)[name]
+        assert torch.equal(whole.view(torch.int16), expected.view(torch.int16))
+
+
+def test_either_name_of_a_tied_embedding_will_do(tmp_path):
+    make_falcon("7b", tmp_path)
+    (tmp_path / "model.safetensors.index.json").unlink(missing_ok=True)
+    tensors = {}
+    for file in tmp_path.glob("*.safetensors"):
+        tensors |= safetensors.load_file(file)
+        file.unlink()
+    tensors["lm_head.weight"] = tensors.pop("transformer.word_embeddings.weight")
+    safetensors.save_file(tensors, tmp_path / "model.safetensors")
+    embedding = open_checkpoint(tmp_path).tensors["transformer.word_embeddings.weight"]
+    assert embedding.name == "lm_head.weight"
+
+
+def test_another_architecture(folder):
+    edit_config(folder, model_type="llama")
+    with pytest.raises(CheckpointError, match="'llama': not a Falcon"):
+        open_checkpoint(folder)
+
+
+def test_a_missing_tensor_is_named(folder):
+    edit_config(folder, num_hidden_layers=5)
+    with pytest.raises(CheckpointError, match=r"lacks 6 of the 33 .*h\.4\.input_layernorm"):
+        open_checkpoint(folder)
+
+
+def test_a_wrong_shape_is_named(folder):
+    edit_config(folder, vocab_size=2000)
+    with pytest.raises(CheckpointError, match=r"\[2048, 224\], config.json asks for \[2000, 224\]"):
+        open_checkpoint(folder)
+
+
+def test_a_quantized_copy_is_refused(folder):
+    name = "transformer.h.0.mlp.dense_h_to_4h.weight"
+    rewrite_shard(folder, name, lambda t: t.update({name: t[name].to(torch.int8)}))
+    with pytest.raises(CheckpointError, match=f"{name} is stored as I8"):
+        open_checkpoint(folder)
+
+
+def test_a_file_that_shrinks_meanwhile(folder):
+    opened = open_checkpoint(folder)
+    name = "transformer.word_embeddings.weight"
+    shard = opened.tensors[name].path
+    shard.write_bytes(shard.read_bytes()[:-1])
+    with pytest.raises(CheckpointError, match=f"ends inside {name}"):
+        list(opened.chunks(name))
