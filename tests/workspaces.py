@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from vacc_gen.generator.backends.base import Stage
-from vacc_gen.generator.pipeline.report import StageRecord, Status
+from vacc_gen.generator.build.report import StageRecord, Status
 from vacc_gen.generator.progress import SilentProgress
 from vacc_gen.generator.workspace import Workspace, create
 from vacc_gen.schema.precision import Precision

@@ -45,9 +45,9 @@ def build(
     from vacc_gen.generator.backends.base import Stage
     from vacc_gen.generator.backends.onnxruntime.quiet import quiet_libraries
     from vacc_gen.generator.backends.select import select_backend
+    from vacc_gen.generator.build.runner import BuildOptions, run_build
     from vacc_gen.generator.cli.display import build_display
     from vacc_gen.generator.cli.summary import next_commands, print_summary
-    from vacc_gen.generator.pipeline.runner import BuildOptions, run_build
     from vacc_gen.generator.workspace import load_workspace
 
     for number in (signal.SIGTERM, signal.SIGHUP):  # HUP: the terminal was closed

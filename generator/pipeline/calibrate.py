@@ -16,7 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vacc_gen.generator.pipeline.ledger import sha256_of, write_atomically
+from vacc_gen.generator.build.ledger import sha256_of, write_atomically
 from vacc_gen.generator.pipeline.tokenizing import Tokenizer
 from vacc_gen.generator.pipeline.windows import (
     Window,

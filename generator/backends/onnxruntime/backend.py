@@ -25,15 +25,15 @@ from vacc_gen.generator.backends.onnxruntime.quantizing import (
 )
 from vacc_gen.generator.backends.onnxruntime.sample import modeling_file_of, sample_text, text_of
 from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
+from vacc_gen.generator.build.ledger import package_version, sha256_of
+from vacc_gen.generator.build.preflight import TOKENIZER_FILE
+from vacc_gen.generator.files import remove_leftovers
 from vacc_gen.generator.pipeline.calibrate import (
     calibrate,
     check_calibration,
     read_windows,
     windows_file,
 )
-from vacc_gen.generator.pipeline.ledger import package_version, sha256_of
-from vacc_gen.generator.pipeline.preflight import TOKENIZER_FILE
-from vacc_gen.generator.pipeline.staging import remove_leftovers
 from vacc_gen.generator.pipeline.tokenizing import Tokenizer
 from vacc_gen.generator.plan import CompileJob, is_placeholder
 from vacc_gen.generator.progress import Progress

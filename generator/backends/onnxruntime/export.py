@@ -34,7 +34,7 @@ from vacc_gen.generator.backends.onnxruntime.weights.weight_file import (
     plan_layout,
     write_weights,
 )
-from vacc_gen.generator.pipeline.staging import staged_folder
+from vacc_gen.generator.files import staged_folder
 from vacc_gen.generator.progress import Progress, SilentProgress
 from vacc_gen.schema.errors import MissingExtraError, StageError, UsageError
 from vacc_gen.schema.precision import Precision, Quantization

@@ -15,8 +15,8 @@ from tests.processes import eventually, is_group_gone
 from tests.workspaces import Recorder, make_workspace
 from vacc_gen.generator.backends.base import Stage
 from vacc_gen.generator.backends.vamc import Vamc, compiled_files
-from vacc_gen.generator.pipeline.report import Status
-from vacc_gen.generator.pipeline.runner import BuildOptions, run_build
+from vacc_gen.generator.build.report import Status
+from vacc_gen.generator.build.runner import BuildOptions, run_build
 from vacc_gen.generator.workspace import Workspace
 from vacc_gen.presets import MODELS
 from vacc_gen.schema.errors import StageError

@@ -12,11 +12,11 @@ from tests.workspaces import FALCON_TINY
 pytest.importorskip("torch")
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
-from vacc_gen.generator.backends.onnxruntime.cache_readback import read_back_cache  # noqa: E402
-from vacc_gen.generator.backends.onnxruntime.export import Lengths, export_graphs  # noqa: E402
-from vacc_gen.generator.backends.onnxruntime.graph.kv_cache import read_kv_cache  # noqa: E402
-from vacc_gen.generator.backends.onnxruntime.graph.kv_calibration import cut_windows  # noqa: E402
-from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint  # noqa: E402
+from vacc_gen.generator.backends.onnxruntime.cache_readback import read_back_cache
+from vacc_gen.generator.backends.onnxruntime.export import Lengths, export_graphs
+from vacc_gen.generator.backends.onnxruntime.graph.kv_cache import read_kv_cache
+from vacc_gen.generator.backends.onnxruntime.graph.kv_calibration import cut_windows
+from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
 
 GRAPHS = ("prefill.onnx", "decode.onnx")
 LAYERS = 4

@@ -21,15 +21,15 @@ onnx = pytest.importorskip("onnx")
 safetensors = pytest.importorskip("safetensors.torch")
 
 from vacc_gen.generator.backends.onnxruntime import export as module
-from vacc_gen.generator.backends.onnxruntime.export import (  # noqa: E402
+from vacc_gen.generator.backends.onnxruntime.export import (
     GRAPH_ALLOWANCE_BYTES,
     Lengths,
     export_graphs,
     required_bytes,
 )
 from vacc_gen.generator.backends.onnxruntime.weights import weight_file
-from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint  # noqa: E402
-from vacc_gen.generator.progress import SilentProgress  # noqa: E402
+from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
+from vacc_gen.generator.progress import SilentProgress
 
 FALCON_TINY = Path(__file__).parents[3] / "data" / "falcon-tiny"
 LENGTHS = Lengths(64, 128)
@@ -315,7 +315,7 @@ import sys
 from pathlib import Path
 from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
 from vacc_gen.generator.backends.onnxruntime.export import Lengths, export_graphs
-from vacc_gen.generator.pipeline.memory import peak_rss_bytes
+from vacc_gen.generator.build.memory import peak_rss_bytes
 export_graphs(
     open_checkpoint(Path(sys.argv[1])), Path(sys.argv[2]), dtype=sys.argv[3],
     lengths=Lengths(64, 128),

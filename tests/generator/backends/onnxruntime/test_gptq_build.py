@@ -13,8 +13,8 @@ pytest.importorskip("torch")
 pytest.importorskip("onnxruntime")
 from vacc_gen.generator.backends.base import Stage
 from vacc_gen.generator.backends.onnxruntime.backend import OnnxRuntimeBackend
-from vacc_gen.generator.pipeline.report import Status
-from vacc_gen.generator.pipeline.runner import BuildOptions, run_build
+from vacc_gen.generator.build.report import Status
+from vacc_gen.generator.build.runner import BuildOptions, run_build
 from vacc_gen.generator.workspace import load_workspace
 from vacc_gen.schema.errors import StageError
 

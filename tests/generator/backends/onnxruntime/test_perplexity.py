@@ -13,14 +13,14 @@ from vacc_gen.schema.precision import Quantization
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnxruntime")
-from vacc_gen.generator.backends.onnxruntime.export import export_graphs, planned_layout  # noqa: E402
-from vacc_gen.generator.backends.onnxruntime.graph.kv_cache import CacheScales  # noqa: E402
-from vacc_gen.generator.backends.onnxruntime.perplexity import (  # noqa: E402
+from vacc_gen.generator.backends.onnxruntime.export import export_graphs, planned_layout
+from vacc_gen.generator.backends.onnxruntime.graph.kv_cache import CacheScales
+from vacc_gen.generator.backends.onnxruntime.perplexity import (
     perplexity_of,
     scoring_graph,
     windows_of,
 )
-from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint  # noqa: E402
+from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
 
 
 def scored(checkpoint, tmp_path, dtype, windows, level=4, cache=None):

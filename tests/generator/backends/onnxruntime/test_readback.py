@@ -16,17 +16,17 @@ from vacc_gen.schema.precision import Quantization
 
 torch = pytest.importorskip("torch")
 onnx = pytest.importorskip("onnx")
-from vacc_gen.generator.backends.onnxruntime.export import Lengths, export_graphs  # noqa: E402
-from vacc_gen.generator.backends.onnxruntime.quantization_record import (  # noqa: E402
+from vacc_gen.generator.backends.onnxruntime.export import Lengths, export_graphs
+from vacc_gen.generator.backends.onnxruntime.quantization_record import (
     GPTQ,
     meant_matrices,
     read_record,
     write_record,
 )
-from vacc_gen.generator.backends.onnxruntime.readback import read_back  # noqa: E402
-from vacc_gen.generator.backends.onnxruntime.weights.gptq.layerwise import GptqQuantizer  # noqa: E402
-from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint  # noqa: E402
-from vacc_gen.generator.progress import SilentProgress  # noqa: E402
+from vacc_gen.generator.backends.onnxruntime.readback import read_back
+from vacc_gen.generator.backends.onnxruntime.weights.gptq.layerwise import GptqQuantizer
+from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
+from vacc_gen.generator.progress import SilentProgress
 
 MODELING = Path(str(files("vacc_gen.generator").joinpath("templates/modeling_falcon_vacc.py")))
 GRAPHS = ("prefill.onnx", "decode.onnx")

@@ -14,7 +14,7 @@ from vacc_gen.schema.errors import StageError
 
 torch = pytest.importorskip("torch")
 
-from vacc_gen.generator.backends.onnxruntime.reference import ReferenceModel  # noqa: E402
+from vacc_gen.generator.backends.onnxruntime.reference import ReferenceModel
 
 MODELING = Path(__file__).parents[4] / "generator" / "templates" / "modeling_falcon_vacc.py"
 

@@ -18,17 +18,17 @@ from vacc_gen.schema.precision import Quantization
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnxruntime")
-from vacc_gen.generator.backends.onnxruntime.export import export_graphs, planned_layout  # noqa: E402
-from vacc_gen.generator.backends.onnxruntime.perplexity import (  # noqa: E402
+from vacc_gen.generator.backends.onnxruntime.export import export_graphs, planned_layout
+from vacc_gen.generator.backends.onnxruntime.perplexity import (
     perplexity_of,
     scoring_graph,
     windows_of,
 )
-from vacc_gen.generator.backends.onnxruntime.weights.gptq.layerwise import GptqQuantizer  # noqa: E402
-from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint  # noqa: E402
-from vacc_gen.generator.pipeline.calibrate import calibrate, read_windows  # noqa: E402
-from vacc_gen.generator.pipeline.tokenizing import Tokenizer  # noqa: E402
-from vacc_gen.generator.progress import SilentProgress  # noqa: E402
+from vacc_gen.generator.backends.onnxruntime.weights.gptq.layerwise import GptqQuantizer
+from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
+from vacc_gen.generator.pipeline.calibrate import calibrate, read_windows
+from vacc_gen.generator.pipeline.tokenizing import Tokenizer
+from vacc_gen.generator.progress import SilentProgress
 
 MODELING = Path(str(files("vacc_gen.generator").joinpath("templates/modeling_falcon_vacc.py")))
 SEEDS = (0, 1, 2)

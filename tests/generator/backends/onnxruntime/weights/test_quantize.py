@@ -10,7 +10,7 @@ from vacc_gen.schema.architecture import architecture_from_config
 from vacc_gen.schema.errors import CheckpointError
 
 torch = pytest.importorskip("torch")
-from vacc_gen.generator.backends.onnxruntime.weights.quantize import (  # noqa: E402
+from vacc_gen.generator.backends.onnxruntime.weights.quantize import (
     Grid,
     grid_for,
     group_size_for,

@@ -10,7 +10,7 @@ from vacc_gen.schema.errors import StageError
 
 torch = pytest.importorskip("torch")
 from vacc_gen.generator.backends.onnxruntime.weights.gptq import activations as activations_module
-from vacc_gen.generator.backends.onnxruntime.weights.gptq.activations import Activations  # noqa: E402
+from vacc_gen.generator.backends.onnxruntime.weights.gptq.activations import Activations
 
 SHAPE = (7, 5, 16)
 

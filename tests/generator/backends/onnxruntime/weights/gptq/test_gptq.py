@@ -8,9 +8,9 @@ import pytest
 
 torch = pytest.importorskip("torch")
 from vacc_gen.generator.backends.onnxruntime.weights.gptq import gptq as gptq_module
-from vacc_gen.generator.backends.onnxruntime.weights.gptq.gptq import Gptq  # noqa: E402
-from vacc_gen.generator.backends.onnxruntime.weights.gptq.hessian import Hessian  # noqa: E402
-from vacc_gen.generator.backends.onnxruntime.weights.quantize import Grid, round_to_nearest  # noqa: E402
+from vacc_gen.generator.backends.onnxruntime.weights.gptq.gptq import Gptq
+from vacc_gen.generator.backends.onnxruntime.weights.gptq.hessian import Hessian
+from vacc_gen.generator.backends.onnxruntime.weights.quantize import Grid, round_to_nearest
 
 CPU = torch.device("cpu")
 INPUTS, OUTPUTS, DAMP = 160, 96, 0.01

@@ -6,7 +6,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 from vacc_gen.generator.backends.onnxruntime.weights.gptq import hessian as hessian_module
-from vacc_gen.generator.backends.onnxruntime.weights.gptq.hessian import Hessian  # noqa: E402
+from vacc_gen.generator.backends.onnxruntime.weights.gptq.hessian import Hessian
 
 CPU = torch.device("cpu")
 

@@ -15,7 +15,7 @@ from vacc_gen.schema.precision import Quantization
 
 torch = pytest.importorskip("torch")
 from vacc_gen.generator.backends.onnxruntime.weights.gptq import activations as activations_module
-from vacc_gen.generator.backends.onnxruntime.weights.gptq.layerwise import (  # noqa: E402
+from vacc_gen.generator.backends.onnxruntime.weights.gptq.layerwise import (
     DENSE,
     DOWN,
     QKV,
@@ -23,9 +23,9 @@ from vacc_gen.generator.backends.onnxruntime.weights.gptq.layerwise import (  # 
     GptqQuantizer,
     stages_of,
 )
-from vacc_gen.generator.backends.onnxruntime.weights.quantize import grid_for  # noqa: E402
-from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint  # noqa: E402
-from vacc_gen.generator.progress import SilentProgress  # noqa: E402
+from vacc_gen.generator.backends.onnxruntime.weights.quantize import grid_for
+from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
+from vacc_gen.generator.progress import SilentProgress
 
 MODELING = Path(str(files("vacc_gen.generator").joinpath("templates/modeling_falcon_vacc.py")))
 WINDOWS, TOKENS = 6, 20

@@ -18,11 +18,11 @@ from vacc_gen.generator.backends.base import (
     Stage,
     Step,
 )
-from vacc_gen.generator.pipeline import preflight
-from vacc_gen.generator.pipeline.ledger import LEDGER_FILE, Entry, Ledger, step_key
-from vacc_gen.generator.pipeline.lock import build_lock
-from vacc_gen.generator.pipeline.memory import peak_rss_bytes, reset_peak_rss
-from vacc_gen.generator.pipeline.report import StageRecord, Status, write_report
+from vacc_gen.generator.build import preflight
+from vacc_gen.generator.build.ledger import LEDGER_FILE, Entry, Ledger, step_key
+from vacc_gen.generator.build.lock import build_lock
+from vacc_gen.generator.build.memory import peak_rss_bytes, reset_peak_rss
+from vacc_gen.generator.build.report import StageRecord, Status, write_report
 from vacc_gen.generator.plan import CompileJob, model_name
 from vacc_gen.generator.progress import Progress
 from vacc_gen.generator.workspace import Workspace

@@ -17,9 +17,9 @@ from tests.processes import eventually
 from tests.workspaces import Recorder, make_workspace
 from vacc_gen.generator.backends.base import Stage
 from vacc_gen.generator.backends.onnxruntime.backend import OnnxRuntimeBackend
-from vacc_gen.generator.pipeline.lock import build_lock
-from vacc_gen.generator.pipeline.report import Status
-from vacc_gen.generator.pipeline.runner import BuildOptions, run_build
+from vacc_gen.generator.build.lock import build_lock
+from vacc_gen.generator.build.report import Status
+from vacc_gen.generator.build.runner import BuildOptions, run_build
 from vacc_gen.generator.workspace import Workspace
 from vacc_gen.schema.errors import StageError
 
@@ -124,7 +124,7 @@ def test_the_lock_of_a_dead_process_holds_nobody(tmp_path: Path) -> None:
     lock = tmp_path / "build.lock"
     script = (
         "import sys, time; from pathlib import Path\n"
-        "from vacc_gen.generator.pipeline.lock import build_lock\n"
+        "from vacc_gen.generator.build.lock import build_lock\n"
         "with build_lock(Path(sys.argv[1])): time.sleep(60)"
     )
     holder = subprocess.Popen([sys.executable, "-c", script, str(lock)])

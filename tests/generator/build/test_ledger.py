@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from vacc_gen.generator.backends.base import Stage
-from vacc_gen.generator.pipeline.ledger import Entry, Ledger, step_key
+from vacc_gen.generator.build.ledger import Entry, Ledger, step_key
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from tests.workspaces import FALCON_TINY, Recorder, make_workspace
 from vacc_gen.generator.backends.base import Stage
 from vacc_gen.generator.backends.onnxruntime.backend import OnnxRuntimeBackend
 from vacc_gen.generator.backends.onnxruntime.model import OnnxRuntimeModel
-from vacc_gen.generator.pipeline.report import Status
-from vacc_gen.generator.pipeline.runner import BuildOptions, run_build
+from vacc_gen.generator.build.report import Status
+from vacc_gen.generator.build.runner import BuildOptions, run_build
 from vacc_gen.generator.pipeline.tokenizing import Tokenizer
 from vacc_gen.generator.workspace import Workspace, load_workspace, update
 from vacc_gen.schema.errors import StageError

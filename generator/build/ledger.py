@@ -143,8 +143,8 @@ def _program() -> str:
     """This program's identity: a digest of its sources, since versions change less often."""
     digest = hashlib.sha256()
     generator = Path(__file__).parent.parent
-    for room in ("pipeline", "backends", "templates"):
-        for source in sorted((generator / room).glob("*.py")):
+    for room in ("backends", "build", "calibration", "templates"):
+        for source in sorted((generator / room).rglob("*.py")):
             digest.update(source.read_bytes())
     return digest.hexdigest()
 
