@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from vacc_gen import presets
+from vacc_gen.generator.calibration.published import calibration_targets
 from vacc_gen.generator.plan import check_architecture, is_placeholder
-from vacc_gen.generator.published_set import calibration_targets
 from vacc_gen.generator.recognition import describe, differs, recognize
 from vacc_gen.generator.vision import image_tokens
 from vacc_gen.generator.workspace import read_model_config

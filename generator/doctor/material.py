@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from vacc_gen.generator.build.preflight import TOKENIZER_FILES
+from vacc_gen.generator.calibration.calibrate import check_calibration
 from vacc_gen.generator.doctor.check import Check, State, problem_of
 from vacc_gen.generator.drift import State as FileState
 from vacc_gen.generator.environment import (
@@ -14,7 +15,6 @@ from vacc_gen.generator.environment import (
     read_lock,
 )
 from vacc_gen.generator.figures import size_text
-from vacc_gen.generator.pipeline.calibrate import check_calibration
 from vacc_gen.generator.plan import is_placeholder
 from vacc_gen.generator.workspace import Workspace
 from vacc_gen.schema.errors import LockError, UnreadableError, VaccGenError

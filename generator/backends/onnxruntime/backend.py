@@ -27,20 +27,20 @@ from vacc_gen.generator.backends.onnxruntime.sample import modeling_file_of, sam
 from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
 from vacc_gen.generator.build.ledger import package_version, sha256_of
 from vacc_gen.generator.build.preflight import TOKENIZER_FILE
-from vacc_gen.generator.files import remove_leftovers
-from vacc_gen.generator.pipeline.calibrate import (
+from vacc_gen.generator.calibration.calibrate import (
     calibrate,
     check_calibration,
     read_windows,
     windows_file,
 )
-from vacc_gen.generator.pipeline.tokenizing import Tokenizer
+from vacc_gen.generator.calibration.texts import files_of
+from vacc_gen.generator.calibration.tokenizer import Tokenizer
+from vacc_gen.generator.files import remove_leftovers
 from vacc_gen.generator.plan import CompileJob, is_placeholder
 from vacc_gen.generator.progress import Progress
 from vacc_gen.schema.calibration import Calibration
 from vacc_gen.schema.errors import MissingExtraError
 from vacc_gen.schema.precision import Precision
-from vacc_gen.schema.texts import files_of
 
 if TYPE_CHECKING:
     from vacc_gen.generator.backends.onnxruntime.graph.kv_calibration import CacheWindows

@@ -13,7 +13,7 @@ from vacc_gen.generator.backends.onnxruntime.quantization_record import GPTQ, RO
 from vacc_gen.generator.backends.onnxruntime.sample import modeling_file_of
 from vacc_gen.generator.backends.onnxruntime.weights.quantize import Grid, Quantizer, RoundToNearest
 from vacc_gen.generator.backends.onnxruntime.weights.source import Checkpoint
-from vacc_gen.generator.pipeline.calibrate import read_windows
+from vacc_gen.generator.calibration.calibrate import read_windows
 from vacc_gen.generator.progress import Progress
 from vacc_gen.schema.precision import INT8_ACTIVATIONS_LEVEL, PER_CHANNEL, Quantization
 

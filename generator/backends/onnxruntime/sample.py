@@ -8,8 +8,8 @@ from importlib.resources import files
 from pathlib import Path
 
 from vacc_gen.generator.backends.base import Build
+from vacc_gen.generator.calibration.tokenizer import Tokenizer
 from vacc_gen.generator.emit.modeling import SOURCE_FOLDER
-from vacc_gen.generator.pipeline.tokenizing import Tokenizer
 from vacc_gen.schema.errors import StageError, UnreadableError
 from vacc_gen.schema.recipe import Recipe
 

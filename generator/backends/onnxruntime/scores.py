@@ -31,7 +31,7 @@ from vacc_gen.generator.backends.onnxruntime.sample import text_of
 from vacc_gen.generator.backends.onnxruntime.weights.quantize import RoundToNearest
 from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
 from vacc_gen.generator.backends.onnxruntime.weights.weight_file import WEIGHTS_FILE, write_weights
-from vacc_gen.generator.pipeline.tokenizing import Tokenizer
+from vacc_gen.generator.calibration.tokenizer import Tokenizer
 from vacc_gen.generator.plan import CompileJob
 from vacc_gen.generator.progress import Progress
 from vacc_gen.schema.precision import EXACT_LEVEL, INT8_ACTIVATIONS_LEVEL

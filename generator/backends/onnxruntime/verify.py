@@ -32,7 +32,7 @@ from vacc_gen.generator.backends.onnxruntime.reference import ReferenceModel
 from vacc_gen.generator.backends.onnxruntime.sample import Sample, modeling_file_of, sample_text
 from vacc_gen.generator.backends.onnxruntime.scores import score_job
 from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
-from vacc_gen.generator.pipeline.tokenizing import Tokenizer
+from vacc_gen.generator.calibration.tokenizer import Tokenizer
 from vacc_gen.generator.plan import CompileJob
 from vacc_gen.generator.progress import Progress
 from vacc_gen.schema.precision import Precision

@@ -26,8 +26,8 @@ from vacc_gen.generator.backends.onnxruntime.perplexity import (
 )
 from vacc_gen.generator.backends.onnxruntime.weights.gptq.layerwise import GptqQuantizer
 from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
-from vacc_gen.generator.pipeline.calibrate import calibrate, read_windows
-from vacc_gen.generator.pipeline.tokenizing import Tokenizer
+from vacc_gen.generator.calibration.calibrate import calibrate, read_windows
+from vacc_gen.generator.calibration.tokenizer import Tokenizer
 from vacc_gen.generator.progress import SilentProgress
 
 MODELING = Path(str(files("vacc_gen.generator").joinpath("templates/modeling_falcon_vacc.py")))

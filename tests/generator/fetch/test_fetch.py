@@ -13,7 +13,7 @@ import pexpect
 import pytest
 
 from tests.hub_server import Fault, git_sha1, serving
-from vacc_gen.generator.hub import CHUNK_BYTES
+from vacc_gen.generator.fetch.hub import CHUNK_BYTES
 from vacc_gen.presets import MODELS
 
 MAIN = "from vacc_gen.generator.cli.main import main; main()"

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vacc_gen.schema import rows
+from vacc_gen.generator.calibration import rows
+from vacc_gen.generator.calibration.rows import Format, format_of, rows_of
 from vacc_gen.schema.errors import CalibrationError, UnreadableError
-from vacc_gen.schema.rows import Format, format_of, rows_of
 
 DOCUMENTS = [{"text": f"text {n} — №", "url": f"https://example.org/{n}"} for n in range(300)]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from fnmatch import fnmatch
 from pathlib import PurePosixPath
 
+from vacc_gen.generator.calibration.texts import PUBLISHED
 from vacc_gen.schema.calibration import TextSource
 from vacc_gen.schema.preset import CalibrationSet
-from vacc_gen.schema.texts import PUBLISHED
 
 FILE_SUFFIXES = (".gz", ".json", ".jsonl", ".zip")
 """A path that ends so names a file; any other, a folder."""

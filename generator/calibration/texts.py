@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from vacc_gen.generator.calibration.rows import Format, OnBytes, format_of, rows_of
 from vacc_gen.schema.errors import CalibrationError, UnreadableError
-from vacc_gen.schema.rows import Format, OnBytes, format_of, rows_of
 
 
 class Source(Protocol):

@@ -1,6 +1,6 @@
 import pytest
 
-from vacc_gen.generator.published_set import calibration_targets
+from vacc_gen.generator.calibration.published import calibration_targets
 from vacc_gen.presets import CALIBRATION_SETS
 from vacc_gen.schema.calibration import TextSource
 

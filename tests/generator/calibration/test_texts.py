@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vacc_gen.generator.calibration.texts import check_enough, files_of, texts_of, windows_by_source
 from vacc_gen.schema.calibration import Calibration, TextSource
 from vacc_gen.schema.errors import CalibrationError, UnreadableError
-from vacc_gen.schema.texts import check_enough, files_of, texts_of, windows_by_source
 
 
 def source(name, path, **choice):

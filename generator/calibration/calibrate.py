@@ -17,8 +17,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vacc_gen.generator.build.ledger import sha256_of, write_atomically
-from vacc_gen.generator.pipeline.tokenizing import Tokenizer
-from vacc_gen.generator.pipeline.windows import (
+from vacc_gen.generator.calibration.texts import (
+    check_enough,
+    files_of,
+    texts_of,
+    too_few_hint,
+    windows_by_source,
+)
+from vacc_gen.generator.calibration.tokenizer import Tokenizer
+from vacc_gen.generator.calibration.windows import (
     Window,
     concatenated,
     held_bytes,
@@ -29,13 +36,6 @@ from vacc_gen.generator.pipeline.windows import (
 from vacc_gen.generator.progress import Progress
 from vacc_gen.schema.calibration import Calibration, TextSource
 from vacc_gen.schema.errors import CalibrationError
-from vacc_gen.schema.texts import (
-    check_enough,
-    files_of,
-    texts_of,
-    too_few_hint,
-    windows_by_source,
-)
 
 if TYPE_CHECKING:
     import numpy as np

@@ -9,9 +9,9 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Literal
 
-from vacc_gen.generator.hub import Hub, RemoteFile, has_digest
+from vacc_gen.generator.calibration.published import calibration_targets
+from vacc_gen.generator.fetch.hub import Hub, RemoteFile, has_digest
 from vacc_gen.generator.progress import Progress
-from vacc_gen.generator.published_set import calibration_targets
 from vacc_gen.schema.calibration import TextSource
 from vacc_gen.schema.errors import FetchError
 from vacc_gen.schema.preset import CalibrationSet

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from safetensors.numpy import load_file
 
-from vacc_gen.generator.pipeline.calibrate import calibrate
-from vacc_gen.generator.pipeline.tokenizing import PIECE_CHARS, Tokenizer, pieces
+from vacc_gen.generator.calibration.calibrate import calibrate
+from vacc_gen.generator.calibration.tokenizer import PIECE_CHARS, Tokenizer, pieces
 from vacc_gen.generator.progress import SilentProgress
 from vacc_gen.schema.calibration import Calibration, TextSource
 from vacc_gen.schema.errors import CalibrationError, CheckpointError, UnreadableError
@@ -269,7 +269,7 @@ def test_a_long_text_is_encoded_in_pieces_to_the_same_tokens(falcon):
 MEASURED = """
 import sys
 from pathlib import Path
-from vacc_gen.generator.pipeline.calibrate import calibrate
+from vacc_gen.generator.calibration.calibrate import calibrate
 from vacc_gen.generator.progress import SilentProgress
 from vacc_gen.schema.calibration import Calibration
 spec = Calibration(set="c4", path=sys.argv[1], samples=128, seqlen=1024, packing=sys.argv[3])

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vacc_gen.generator.pipeline.windows import (
+from vacc_gen.generator.calibration.windows import (
     concatenated,
     generator_for,
     held_bytes,
