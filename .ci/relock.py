@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 from vacc_gen import presets
-from vacc_gen.generator.lock import changes, resolve
-from vacc_gen.generator.requirements import requirements_of
+from vacc_gen.generator.environment.lock import changes, resolve
+from vacc_gen.generator.environment.requirements import requirements_of
 from vacc_gen.schema.environment import Environment
 
 FOLDER = Path(presets.__path__[0]) / "environments"

@@ -8,7 +8,7 @@ from pathlib import Path
 from vacc_gen.generator.backends.base import Stage
 from vacc_gen.generator.build.report import StageRecord, Status
 from vacc_gen.generator.progress import SilentProgress
-from vacc_gen.generator.workspace import Workspace, create
+from vacc_gen.generator.workspace.workspace import Workspace, create
 from vacc_gen.schema.precision import Precision
 
 FALCON_TINY = Path(__file__).parent / "data" / "falcon-tiny"

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from vacc_gen import presets
 from vacc_gen.generator.backends.base import Build
-from vacc_gen.generator.drift import State
 from vacc_gen.generator.plan import CompileJob
-from vacc_gen.generator.workspace import Workspace
+from vacc_gen.generator.workspace.drift import State
+from vacc_gen.generator.workspace.workspace import Workspace
 from vacc_gen.schema.check import check_paths
 from vacc_gen.schema.diagnostics import has_errors
 from vacc_gen.schema.errors import CheckpointError, FindingsError, StageError, UsageError

@@ -25,7 +25,7 @@ from vacc_gen.generator.build.memory import peak_rss_bytes, reset_peak_rss
 from vacc_gen.generator.build.report import StageRecord, Status, write_report
 from vacc_gen.generator.plan import CompileJob, model_name
 from vacc_gen.generator.progress import Progress
-from vacc_gen.generator.workspace import Workspace
+from vacc_gen.generator.workspace.workspace import Workspace
 from vacc_gen.schema.errors import StageError, VaccGenError
 from vacc_gen.schema.precision import Precision
 

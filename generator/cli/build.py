@@ -48,7 +48,7 @@ def build(
     from vacc_gen.generator.build.runner import BuildOptions, run_build
     from vacc_gen.generator.cli.display import build_display
     from vacc_gen.generator.cli.summary import next_commands, print_summary
-    from vacc_gen.generator.workspace import load_workspace
+    from vacc_gen.generator.workspace.workspace import load_workspace
 
     for number in (signal.SIGTERM, signal.SIGHUP):  # HUP: the terminal was closed
         signal.signal(number, _terminated)

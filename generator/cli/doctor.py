@@ -39,7 +39,7 @@ def doctor(
 
     from vacc_gen.generator.doctor.check import has_problems
     from vacc_gen.generator.doctor.examination import examine
-    from vacc_gen.generator.workspace import load_workspace
+    from vacc_gen.generator.workspace.workspace import load_workspace
     from vacc_gen.schema.recipe import RECIPE_FILE
 
     named = folder != Path()

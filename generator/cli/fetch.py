@@ -10,7 +10,7 @@ import typer
 if TYPE_CHECKING:
     from vacc_gen.generator.fetch.fetch import FetchedFile
     from vacc_gen.generator.progress import Progress
-    from vacc_gen.generator.workspace import Workspace
+    from vacc_gen.generator.workspace.workspace import Workspace
 
 
 def fetch(
@@ -35,7 +35,7 @@ def fetch(
     Example: vacc-gen fetch falcon-7b-instruct
     """
     from vacc_gen.generator.cli.terminal import terminal_progress
-    from vacc_gen.generator.workspace import load_workspace
+    from vacc_gen.generator.workspace.workspace import load_workspace
 
     workspace = load_workspace(folder)
     with terminal_progress() as progress:

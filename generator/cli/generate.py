@@ -26,8 +26,8 @@ def generate(
 
     Example: vacc-gen generate falcon-7b-instruct --diff
     """
-    from vacc_gen.generator.drift import State, unified_diff
-    from vacc_gen.generator.workspace import load_workspace, update
+    from vacc_gen.generator.workspace.drift import State, unified_diff
+    from vacc_gen.generator.workspace.workspace import load_workspace, update
 
     workspace = load_workspace(folder)
     if check or diff:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from vacc_gen.generator.environment import Lock
-    from vacc_gen.generator.workspace import Workspace
+    from vacc_gen.generator.environment.environment import Lock
+    from vacc_gen.generator.workspace.workspace import Workspace
 
 
 def lock(
@@ -46,7 +46,7 @@ def lock(
 
     Example: vacc-gen lock falcon-7b-instruct --test
     """
-    from vacc_gen.generator.workspace import load_workspace
+    from vacc_gen.generator.workspace.workspace import load_workspace
     from vacc_gen.schema.errors import UsageError
 
     if check and (test or upgrade or allow_source or pylock):
@@ -73,8 +73,8 @@ def _answering_lock(workspace: Workspace) -> Lock:
     Raises:
         LockError: there is none, it was changed by hand, or it is no answer to the recipe.
     """
-    from vacc_gen.generator.environment import LOCK_PATH, read_lock
-    from vacc_gen.generator.requirements import requirements_of
+    from vacc_gen.generator.environment.environment import LOCK_PATH, read_lock
+    from vacc_gen.generator.environment.requirements import requirements_of
     from vacc_gen.schema.errors import LockError
 
     found = read_lock(workspace.root)
@@ -89,8 +89,8 @@ def _answering_lock(workspace: Workspace) -> Lock:
 
 def _check(workspace: Workspace) -> None:
     """Say whether the lock answers the recipe; without network and without uv."""
-    from vacc_gen.generator.environment import LOCK_PATH
-    from vacc_gen.generator.requirements import locked_packages
+    from vacc_gen.generator.environment.environment import LOCK_PATH
+    from vacc_gen.generator.environment.requirements import locked_packages
 
     found = _answering_lock(workspace)
     count = len(locked_packages(found.text, str(LOCK_PATH)))
@@ -103,8 +103,8 @@ def _check(workspace: Workspace) -> None:
 def _resolve(workspace: Workspace, *, upgrade: bool, allow_source: bool, pylock: bool) -> None:
     from dataclasses import replace
 
-    from vacc_gen.generator.environment import DESCRIPTION_PATH, LOCK_PATH, preset_lock
-    from vacc_gen.generator.lock import (
+    from vacc_gen.generator.environment.environment import DESCRIPTION_PATH, LOCK_PATH, preset_lock
+    from vacc_gen.generator.environment.lock import (
         PYLOCK_NAME,
         changes,
         or_shipped,
@@ -112,8 +112,8 @@ def _resolve(workspace: Workspace, *, upgrade: bool, allow_source: bool, pylock:
         resolve_pylock,
         write_pylock,
     )
-    from vacc_gen.generator.requirements import requirements_of
-    from vacc_gen.generator.workspace import update
+    from vacc_gen.generator.environment.requirements import requirements_of
+    from vacc_gen.generator.workspace.workspace import update
 
     environment = workspace.plan.recipe.environment
     wanted = requirements_of(environment)
@@ -151,7 +151,7 @@ def _resolve(workspace: Workspace, *, upgrade: bool, allow_source: bool, pylock:
 
 
 def _found_lock(workspace: Workspace) -> Lock | None:
-    from vacc_gen.generator.environment import read_lock
+    from vacc_gen.generator.environment.environment import read_lock
     from vacc_gen.schema.errors import LockError, UnreadableError
 
     try:
@@ -164,9 +164,9 @@ def _test(workspace: Workspace, venv: Path) -> None:
     from dataclasses import replace
 
     from vacc_gen.generator.cli.terminal import terminal_progress
-    from vacc_gen.generator.environment import DESCRIPTION_PATH, LOCK_PATH
-    from vacc_gen.generator.pipeline.trial import try_lock
-    from vacc_gen.generator.workspace import update
+    from vacc_gen.generator.environment.environment import DESCRIPTION_PATH, LOCK_PATH
+    from vacc_gen.generator.environment.trial import try_lock
+    from vacc_gen.generator.workspace.workspace import update
 
     found = _answering_lock(workspace)
     with terminal_progress() as progress:

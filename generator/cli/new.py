@@ -18,7 +18,7 @@ from vacc_gen.generator.cli.completion import (
 )
 
 if TYPE_CHECKING:
-    from vacc_gen.generator.choices import Choices
+    from vacc_gen.generator.new.choices import Choices
 
 
 def new(
@@ -110,7 +110,7 @@ def new(
 
     Example: vacc-gen new --model falcon-7b-instruct --card VA16
     """
-    from vacc_gen.generator.choices import Choices
+    from vacc_gen.generator.new.choices import Choices
 
     choices = Choices(
         model=model,
@@ -140,17 +140,17 @@ def _on_a_terminal() -> bool:
 def _asked(given: Choices) -> Choices:
     """Run the wizard; what the command line gave is offered there."""
     from vacc_gen.generator.cli.wizard import run_wizard
-    from vacc_gen.generator.interview import Interview
+    from vacc_gen.generator.new.interview import Interview
 
     return run_wizard(Interview(given)).choices
 
 
 def _make(choices: Choices, force: bool, tells_command: bool) -> None:
     """Make the workspace, and say what was made and what comes next."""
-    from vacc_gen.generator.choices import next_steps
     from vacc_gen.generator.emit.recipe_yaml import recipe_text
-    from vacc_gen.generator.target_view import plan_target, target_lines
-    from vacc_gen.generator.workspace import create
+    from vacc_gen.generator.new.choices import next_steps
+    from vacc_gen.generator.new.memory import plan_target, target_lines
+    from vacc_gen.generator.workspace.workspace import create
 
     decision = choices.decide()
     for note in decision.notes:

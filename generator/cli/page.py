@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 
-from vacc_gen.generator.draft import Draft
-from vacc_gen.generator.interview import Interview
-from vacc_gen.generator.question import Option
-from vacc_gen.generator.recognition import AmbiguousModelError, listed
-from vacc_gen.generator.target_view import plan_target, target_lines
+from vacc_gen.generator.new.draft import Draft
+from vacc_gen.generator.new.interview import Interview
+from vacc_gen.generator.new.memory import plan_target, target_lines
+from vacc_gen.generator.new.question import Option
+from vacc_gen.generator.new.recognition import AmbiguousModelError, listed
 from vacc_gen.schema.errors import UsageError, VaccGenError
 
 SEARCHED_FROM = 20

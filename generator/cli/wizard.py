@@ -28,9 +28,9 @@ from prompt_toolkit.utils import get_cwidth
 
 from vacc_gen.generator.cli.cells import clip, clip_start, pad, wrap
 from vacc_gen.generator.cli.page import Page
-from vacc_gen.generator.draft import Draft
-from vacc_gen.generator.interview import Interview
-from vacc_gen.generator.target_view import plan_target, target_lines
+from vacc_gen.generator.new.draft import Draft
+from vacc_gen.generator.new.interview import Interview
+from vacc_gen.generator.new.memory import plan_target, target_lines
 
 NAME_COLUMNS = 14
 PROMPT_COLUMNS = 2

@@ -16,10 +16,10 @@ from vacc_gen.generator.doctor.check import Check, State, problem_of
 from vacc_gen.generator.doctor.material import material
 from vacc_gen.generator.doctor.need import need_of
 from vacc_gen.generator.doctor.packages import compiler_environment, runs
-from vacc_gen.generator.environment import lock_of
-from vacc_gen.generator.pipeline.interpreter import ask
-from vacc_gen.generator.requirements import requirements_of
-from vacc_gen.generator.workspace import Workspace
+from vacc_gen.generator.environment.environment import lock_of
+from vacc_gen.generator.environment.interpreter import ask
+from vacc_gen.generator.environment.requirements import requirements_of
+from vacc_gen.generator.workspace.workspace import Workspace
 from vacc_gen.schema.errors import MissingExtraError
 
 OWN = "vacc-gen's environment"

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from vacc_gen.generator.build.preflight import TOKENIZER_FILES
 from vacc_gen.generator.calibration.calibrate import check_calibration
 from vacc_gen.generator.doctor.check import Check, State, problem_of
-from vacc_gen.generator.drift import State as FileState
-from vacc_gen.generator.environment import (
+from vacc_gen.generator.environment.environment import (
     lock_of,
     missing_lock_reason,
     pins_problem,
@@ -16,7 +15,8 @@ from vacc_gen.generator.environment import (
 )
 from vacc_gen.generator.figures import size_text
 from vacc_gen.generator.plan import is_placeholder
-from vacc_gen.generator.workspace import Workspace
+from vacc_gen.generator.workspace.drift import State as FileState
+from vacc_gen.generator.workspace.workspace import Workspace
 from vacc_gen.schema.errors import LockError, UnreadableError, VaccGenError
 from vacc_gen.schema.weights import read_weight_folder
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from vacc_gen import presets
 from vacc_gen.generator.doctor.check import Check, State
-from vacc_gen.generator.environment import LOCK_PATH, Lock
-from vacc_gen.generator.pipeline.interpreter import ask
-from vacc_gen.generator.requirements import Requirements, locked_packages
+from vacc_gen.generator.environment.environment import LOCK_PATH, Lock
+from vacc_gen.generator.environment.interpreter import ask
+from vacc_gen.generator.environment.requirements import Requirements, locked_packages
 from vacc_gen.schema.compatibility import Bound, pin_problems
 from vacc_gen.schema.pins import Pin, parse_pin, parse_version
 

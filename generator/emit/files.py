@@ -12,7 +12,7 @@ from vacc_gen.generator.emit.lockfile import environment_files
 from vacc_gen.generator.emit.modeling import modeling_files
 from vacc_gen.generator.emit.readme import readme
 from vacc_gen.generator.emit.scripts import scripts
-from vacc_gen.generator.environment import Lock, lock_of
+from vacc_gen.generator.environment.environment import Lock, lock_of
 from vacc_gen.generator.plan import Plan
 
 

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from vacc_gen.generator.emit.emitted import EmittedFile
-from vacc_gen.generator.environment import DESCRIPTION_PATH, LOCK_PATH, Lock, description_text
+from vacc_gen.generator.environment.environment import (
+    DESCRIPTION_PATH,
+    LOCK_PATH,
+    Lock,
+    description_text,
+)
 from vacc_gen.schema.environment import Environment
 
 

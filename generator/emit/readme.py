@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from vacc_gen.generator.emit.emitted import EmittedFile
 from vacc_gen.generator.emit.scripts import script_values
 from vacc_gen.generator.emit.template import render
-from vacc_gen.generator.environment import Lock, missing_lock_reason
+from vacc_gen.generator.environment.environment import Lock, missing_lock_reason
 from vacc_gen.generator.plan import Plan, is_placeholder
 
 

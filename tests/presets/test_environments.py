@@ -8,8 +8,8 @@ import pytest
 from packaging.requirements import Requirement
 
 from vacc_gen import presets
-from vacc_gen.generator.environment import missing_lock_reason, preset_lock
-from vacc_gen.generator.requirements import locked_packages, requirements_of
+from vacc_gen.generator.environment.environment import missing_lock_reason, preset_lock
+from vacc_gen.generator.environment.requirements import locked_packages, requirements_of
 from vacc_gen.schema.environment import Environment
 
 FOLDER = Path(presets.__path__[0]) / "environments"

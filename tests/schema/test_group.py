@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from vacc_gen.generator.manifest import text_hash as written_hash
+from vacc_gen.generator.workspace.manifest import text_hash as written_hash
 from vacc_gen.schema.check import Selection, check_paths
 from vacc_gen.schema.group import text_hash
 

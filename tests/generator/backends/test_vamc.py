@@ -17,7 +17,7 @@ from vacc_gen.generator.backends.base import Stage
 from vacc_gen.generator.backends.vamc import Vamc, compiled_files
 from vacc_gen.generator.build.report import Status
 from vacc_gen.generator.build.runner import BuildOptions, run_build
-from vacc_gen.generator.workspace import Workspace
+from vacc_gen.generator.workspace.workspace import Workspace
 from vacc_gen.presets import MODELS
 from vacc_gen.schema.errors import StageError
 from vacc_gen.schema.precision import Precision

@@ -17,7 +17,7 @@ from vacc_gen.generator.backends.onnxruntime.model import OnnxRuntimeModel
 from vacc_gen.generator.build.report import Status
 from vacc_gen.generator.build.runner import BuildOptions, run_build
 from vacc_gen.generator.calibration.tokenizer import Tokenizer
-from vacc_gen.generator.workspace import Workspace, load_workspace, update
+from vacc_gen.generator.workspace.workspace import Workspace, load_workspace, update
 from vacc_gen.schema.errors import StageError
 from vacc_gen.schema.precision import Precision
 

@@ -17,7 +17,7 @@ from vacc_gen.generator.backends.base import Stage
 from vacc_gen.generator.backends.onnxruntime.backend import OnnxRuntimeBackend
 from vacc_gen.generator.build import preflight
 from vacc_gen.generator.build.runner import BuildOptions, run_build
-from vacc_gen.generator.workspace import Workspace
+from vacc_gen.generator.workspace.workspace import Workspace
 from vacc_gen.schema.errors import (
     CheckpointError,
     FindingsError,

@@ -20,7 +20,7 @@ from vacc_gen.generator.backends.onnxruntime.backend import OnnxRuntimeBackend
 from vacc_gen.generator.build.lock import build_lock
 from vacc_gen.generator.build.report import Status
 from vacc_gen.generator.build.runner import BuildOptions, run_build
-from vacc_gen.generator.workspace import Workspace
+from vacc_gen.generator.workspace.workspace import Workspace
 from vacc_gen.schema.errors import StageError
 
 UNTIL_COMPILE = ("--backend", "onnxruntime", "--until", "compile")

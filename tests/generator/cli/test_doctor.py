@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.workspaces import make_workspace
-from vacc_gen.generator.workspace import Workspace
+from vacc_gen.generator.workspace.workspace import Workspace
 
 DOCTOR = (sys.executable, "-m", "vacc_gen.generator.cli.main", "doctor")
 HEAVY = ("torch", "transformers", "onnx", "onnxruntime", "numpy", "tokenizers", "uv")

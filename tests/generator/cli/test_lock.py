@@ -12,7 +12,7 @@ import pytest
 from tests.wheels import make_wheel, offline_settings
 from tests.workspaces import FALCON_TINY
 from vacc_gen.generator.cli.main import main
-from vacc_gen.generator.workspace import create
+from vacc_gen.generator.workspace.workspace import create
 
 pytest.importorskip("uv")
 

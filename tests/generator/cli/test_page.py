@@ -1,9 +1,9 @@
 import pytest
 
-from vacc_gen.generator.choices import Choices
 from vacc_gen.generator.cli.page import Page, matching_paths
-from vacc_gen.generator.interview import Interview
-from vacc_gen.generator.wizard import FROM_CHECKPOINT
+from vacc_gen.generator.new.choices import Choices
+from vacc_gen.generator.new.interview import Interview
+from vacc_gen.generator.new.wizard import FROM_CHECKPOINT
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.hub_server import Fault, serving
-from vacc_gen.generator.workspace import create
+from vacc_gen.generator.workspace.workspace import create
 
 SHARD = "model.safetensors"
 CONTENT = random.Random(0).randbytes(500_000)

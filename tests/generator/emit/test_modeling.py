@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from vacc_gen.generator.emit.template import template_text
-from vacc_gen.generator.workspace import create
+from vacc_gen.generator.workspace.workspace import create
 
 onnxruntime = pytest.importorskip("onnxruntime")
 torch = pytest.importorskip("torch")

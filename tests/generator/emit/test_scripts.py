@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from vacc_gen.generator.workspace import create
+from vacc_gen.generator.workspace.workspace import create
 
 FALCON_TINY = Path(__file__).parents[2] / "data" / "falcon-tiny"
 SHELLCHECK = Path(sys.executable).parent / "shellcheck"

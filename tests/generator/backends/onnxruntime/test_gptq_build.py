@@ -15,7 +15,7 @@ from vacc_gen.generator.backends.base import Stage
 from vacc_gen.generator.backends.onnxruntime.backend import OnnxRuntimeBackend
 from vacc_gen.generator.build.report import Status
 from vacc_gen.generator.build.runner import BuildOptions, run_build
-from vacc_gen.generator.workspace import load_workspace
+from vacc_gen.generator.workspace.workspace import load_workspace
 from vacc_gen.schema.errors import StageError
 
 TEXTS = {"set": "mine", "path": str(CALIBRATION), "samples": 32, "seqlen": 128}

@@ -16,7 +16,7 @@ from vacc_gen.generator.backends.base import Stage
 from vacc_gen.generator.backends.onnxruntime.backend import OnnxRuntimeBackend
 from vacc_gen.generator.build.report import Status
 from vacc_gen.generator.build.runner import BuildOptions, run_build
-from vacc_gen.generator.workspace import Workspace, load_workspace
+from vacc_gen.generator.workspace.workspace import Workspace, load_workspace
 from vacc_gen.schema.errors import StageError
 
 OWN = {"set": "own", "path": "own.txt", "samples": 4, "seqlen": 100}

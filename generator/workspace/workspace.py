@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from vacc_gen import presets
-from vacc_gen.generator.drift import FileState, State, compare
 from vacc_gen.generator.emit.emitted import EmittedFile
-from vacc_gen.generator.environment import Lock, read_own_lock
-from vacc_gen.generator.manifest import MANIFEST_PATH, Manifest, read_manifest, text_hash
+from vacc_gen.generator.environment.environment import Lock, read_own_lock
 from vacc_gen.generator.plan import Plan, make_plan
+from vacc_gen.generator.workspace.drift import FileState, State, compare
+from vacc_gen.generator.workspace.manifest import MANIFEST_PATH, Manifest, read_manifest, text_hash
 from vacc_gen.schema.errors import FindingsError, UnreadableError, UsageError
 from vacc_gen.schema.recipe import RECIPE_FILE, Recipe
 

@@ -9,10 +9,16 @@ from pathlib import Path
 import pytest
 
 from tests.wheels import make_wheel, offline_settings
-from vacc_gen.generator import lock as lock_module
-from vacc_gen.generator.environment import MADE_HERE, preset_lock
-from vacc_gen.generator.lock import changes, explained, or_shipped, resolve, resolve_pylock
-from vacc_gen.generator.requirements import Asked, Requirements, locked_packages
+from vacc_gen.generator.environment import lock as lock_module
+from vacc_gen.generator.environment.environment import MADE_HERE, preset_lock
+from vacc_gen.generator.environment.lock import (
+    changes,
+    explained,
+    or_shipped,
+    resolve,
+    resolve_pylock,
+)
+from vacc_gen.generator.environment.requirements import Asked, Requirements, locked_packages
 from vacc_gen.schema.compatibility import Bound
 from vacc_gen.schema.environment import DEFAULT_PLATFORM
 from vacc_gen.schema.errors import LockError, MissingExtraError

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from vacc_gen import presets
-from vacc_gen.generator.requirements import (
+from vacc_gen.generator.environment.requirements import (
     Requirements,
     locked_packages,
     requirements_of,

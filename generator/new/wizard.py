@@ -12,11 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from vacc_gen import presets
-from vacc_gen.generator.choices import Choices
-from vacc_gen.generator.draft import Draft
-from vacc_gen.generator.question import Option, Question
-from vacc_gen.generator.target_view import binary_size
-from vacc_gen.generator.workspace import is_occupied
+from vacc_gen.generator.new.choices import Choices
+from vacc_gen.generator.new.draft import Draft
+from vacc_gen.generator.new.memory import binary_size
+from vacc_gen.generator.new.question import Option, Question
+from vacc_gen.generator.workspace.workspace import is_occupied
 from vacc_gen.schema.errors import UsageError
 from vacc_gen.schema.footprint import TP_CHOICES, footprint
 from vacc_gen.schema.precision import Precision

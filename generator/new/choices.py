@@ -12,10 +12,10 @@ from typing import Any, Literal
 
 from vacc_gen import presets
 from vacc_gen.generator.calibration.published import calibration_targets
+from vacc_gen.generator.new.recognition import describe, differs, recognize
 from vacc_gen.generator.plan import check_architecture, is_placeholder
-from vacc_gen.generator.recognition import describe, differs, recognize
 from vacc_gen.generator.vision import image_tokens
-from vacc_gen.generator.workspace import read_model_config
+from vacc_gen.generator.workspace.workspace import read_model_config
 from vacc_gen.schema.calibration import Calibration
 from vacc_gen.schema.environment import Environment
 from vacc_gen.schema.errors import CheckpointError, UsageError, is_text

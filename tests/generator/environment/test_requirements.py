@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vacc_gen import presets
-from vacc_gen.generator.environment import preset_lock
-from vacc_gen.generator.requirements import (
+from vacc_gen.generator.environment.environment import preset_lock
+from vacc_gen.generator.environment.requirements import (
     RECIPE_SOURCE,
     locked_packages,
     requirements_of,

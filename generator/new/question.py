@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from vacc_gen.generator.choices import Choices
-from vacc_gen.generator.draft import Draft
+from vacc_gen.generator.new.choices import Choices
+from vacc_gen.generator.new.draft import Draft
 
 Kind = Literal["one", "several", "number", "file", "folder"]
 """How an answer is given: from a list, several from a list, or typed."""

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from vacc_gen.generator import workspace as workspace_module
-from vacc_gen.generator.drift import State, unified_diff
-from vacc_gen.generator.manifest import MANIFEST_PATH
-from vacc_gen.generator.workspace import create, load_workspace, update
+from vacc_gen.generator.workspace import workspace as workspace_module
+from vacc_gen.generator.workspace.drift import State, unified_diff
+from vacc_gen.generator.workspace.manifest import MANIFEST_PATH
+from vacc_gen.generator.workspace.workspace import create, load_workspace, update
 from vacc_gen.schema.errors import CheckpointError, FindingsError, UnreadableError, UsageError
 
-FALCON_TINY = Path(__file__).parents[1] / "data" / "falcon-tiny"
+FALCON_TINY = Path(__file__).parents[2] / "data" / "falcon-tiny"
 
 
 def recipe(checkpoint="/path/to/falcon-7b", preset="falcon-7b", **parts):

@@ -9,7 +9,7 @@ from vacc_gen.generator.backends.base import Stage
 from vacc_gen.generator.backends.onnxruntime.backend import OnnxRuntimeBackend
 from vacc_gen.generator.build.report import Status
 from vacc_gen.generator.build.runner import BuildOptions, run_build
-from vacc_gen.generator.workspace import load_workspace
+from vacc_gen.generator.workspace.workspace import load_workspace
 from vacc_gen.schema.errors import VaccGenError
 
 OWN = {"set": "own", "path": "own.txt", "samples": 4, "seqlen": 32}

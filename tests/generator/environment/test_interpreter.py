@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from vacc_gen.generator.pipeline.interpreter import PROBE, ask
+from vacc_gen.generator.environment.interpreter import PROBE, ask
 
 
 def program(path: Path, text: str) -> Path:

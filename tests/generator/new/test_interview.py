@@ -4,15 +4,15 @@ from pathlib import Path
 import pytest
 
 from vacc_gen import presets
-from vacc_gen.generator.choices import Choices
-from vacc_gen.generator.interview import Interview
-from vacc_gen.generator.wizard import FROM_CHECKPOINT, QUESTIONS
-from vacc_gen.generator.workspace import create
+from vacc_gen.generator.new.choices import Choices
+from vacc_gen.generator.new.interview import Interview
+from vacc_gen.generator.new.wizard import FROM_CHECKPOINT, QUESTIONS
+from vacc_gen.generator.workspace.workspace import create
 from vacc_gen.schema.check import check_paths
 from vacc_gen.schema.diagnostics import Severity
 from vacc_gen.schema.errors import UsageError, VaccGenError
 
-FALCON_TINY = Path(__file__).parents[1] / "data" / "falcon-tiny"
+FALCON_TINY = Path(__file__).parents[2] / "data" / "falcon-tiny"
 
 
 @pytest.fixture(autouse=True)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vacc_gen import presets
-from vacc_gen.generator.environment import MADE_HERE, Lock
-from vacc_gen.generator.requirements import Requirements, locked_packages
+from vacc_gen.generator.environment.environment import MADE_HERE, Lock
+from vacc_gen.generator.environment.requirements import Requirements, locked_packages
 from vacc_gen.schema.compatibility import pin_problems
 from vacc_gen.schema.errors import LockError, MissingExtraError
 from vacc_gen.schema.pins import parse_pin

@@ -8,7 +8,7 @@ from enum import Enum
 from pathlib import Path
 
 from vacc_gen.generator.emit.emitted import EmittedFile
-from vacc_gen.generator.manifest import Manifest, text_hash
+from vacc_gen.generator.workspace.manifest import Manifest, text_hash
 from vacc_gen.schema.errors import UnreadableError
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from vacc_gen.generator.choices import Choices
-from vacc_gen.generator.draft import Draft, make_draft
-from vacc_gen.generator.question import Question
-from vacc_gen.generator.wizard import FROM_CHECKPOINT, QUESTIONS
+from vacc_gen.generator.new.choices import Choices
+from vacc_gen.generator.new.draft import Draft, make_draft
+from vacc_gen.generator.new.question import Question
+from vacc_gen.generator.new.wizard import FROM_CHECKPOINT, QUESTIONS
 from vacc_gen.schema.errors import VaccGenError
 
 

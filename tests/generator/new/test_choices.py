@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from vacc_gen.generator.choices import Choices, next_steps
+from vacc_gen.generator.new.choices import Choices, next_steps
 from vacc_gen.schema.errors import CheckpointError, UsageError
 
-FALCON_TINY = Path(__file__).parents[1] / "data" / "falcon-tiny"
+FALCON_TINY = Path(__file__).parents[2] / "data" / "falcon-tiny"
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from vacc_gen import presets
-from vacc_gen.generator.target_view import bar, target_lines
+from vacc_gen.generator.new.memory import bar, target_lines
 from vacc_gen.schema.footprint import Footprint, target_plan
 from vacc_gen.schema.precision import Precision
 
@@ -62,6 +62,6 @@ def test_a_bar_is_as_long_as_its_parts(weights, cache, drawn):
 
 
 def test_the_guide_shows_what_is_printed():
-    guide = (Path(__file__).parents[2] / "docs" / "memory.md").read_text(encoding="utf-8")
+    guide = (Path(__file__).parents[3] / "docs" / "memory.md").read_text(encoding="utf-8")
     lines = target_lines(target_plan(geometry("falcon-40b"), BOTH, 8, 2048, CARD))
     assert "\n".join(lines) in guide

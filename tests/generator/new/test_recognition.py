@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from vacc_gen import presets
-from vacc_gen.generator.choices import Choices
-from vacc_gen.generator.recognition import AmbiguousModelError, recognize
+from vacc_gen.generator.new.choices import Choices
+from vacc_gen.generator.new.recognition import AmbiguousModelError, recognize
 from vacc_gen.schema.errors import CheckpointError
 
-FALCON_TINY = Path(__file__).parents[1] / "data" / "falcon-tiny"
+FALCON_TINY = Path(__file__).parents[2] / "data" / "falcon-tiny"
 TINY = json.loads((FALCON_TINY / "config.json").read_text(encoding="utf-8"))
 
 

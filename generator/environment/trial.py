@@ -8,11 +8,11 @@ import subprocess
 from hashlib import sha256
 from pathlib import Path
 
-from vacc_gen.generator.environment import Lock, Trial
-from vacc_gen.generator.lock import explained, uv_path
-from vacc_gen.generator.pipeline.interpreter import ask
+from vacc_gen.generator.environment.environment import Lock, Trial
+from vacc_gen.generator.environment.interpreter import ask
+from vacc_gen.generator.environment.lock import explained, uv_path
+from vacc_gen.generator.environment.requirements import locked_packages
 from vacc_gen.generator.progress import Progress
-from vacc_gen.generator.requirements import locked_packages
 from vacc_gen.schema.errors import LockError, UsageError
 
 STAMP_NAME = "lock.sha256"

@@ -10,11 +10,11 @@ import pytest
 
 from vacc_gen.generator.doctor.check import State
 from vacc_gen.generator.doctor.packages import compiler_environment
-from vacc_gen.generator.environment import preset_lock
-from vacc_gen.generator.lock import uv_path
-from vacc_gen.generator.pipeline.trial import try_lock
+from vacc_gen.generator.environment.environment import preset_lock
+from vacc_gen.generator.environment.lock import uv_path
+from vacc_gen.generator.environment.requirements import requirements_of
+from vacc_gen.generator.environment.trial import try_lock
 from vacc_gen.generator.progress import SilentProgress
-from vacc_gen.generator.requirements import requirements_of
 from vacc_gen.schema.environment import Environment
 
 pytest.importorskip("uv")

@@ -9,11 +9,11 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from vacc_gen import presets
-from vacc_gen.generator.choices import Choices, Decision
 from vacc_gen.generator.emit.compile_yaml import compile_config_text
 from vacc_gen.generator.emit.recipe_yaml import recipe_text
+from vacc_gen.generator.new.choices import Choices, Decision
 from vacc_gen.generator.plan import Plan, make_plan
-from vacc_gen.generator.workspace import Workspace, read_model_config
+from vacc_gen.generator.workspace.workspace import Workspace, read_model_config
 from vacc_gen.schema.check import check_text
 from vacc_gen.schema.diagnostics import Diagnostic, Severity
 from vacc_gen.schema.errors import UsageError
