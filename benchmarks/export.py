@@ -156,7 +156,7 @@ def write_checkpoint(folder: Path, layers: int) -> int:
     """Write a random checkpoint in one shard a layer, and return its size in bytes."""
     import torch
 
-    from vacc_gen.schema.architecture import architecture_from_config
+    from vacc_gen.schema.falcon import architecture_from_config
 
     folder.mkdir()
     config = {**FALCON_7B, "num_hidden_layers": layers}

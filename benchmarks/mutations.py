@@ -21,9 +21,9 @@ from pathlib import Path
 from mutators import HARMLESS, MUTATORS, Mutant
 
 from vacc_gen.generator.cli.checking import PresetModels
-from vacc_gen.schema.check import check_paths, check_text
-from vacc_gen.schema.diagnostics import Diagnostic, Severity
-from vacc_gen.schema.document import Document, load
+from vacc_gen.schema.lint.check import check_paths, check_text
+from vacc_gen.schema.lint.diagnostics import Diagnostic, Severity
+from vacc_gen.schema.lint.document import Document, load
 
 DEFAULT_FOLDER = Path(__file__).parents[1] / "tests" / "data" / "vamc"
 KNOWN = PresetModels()

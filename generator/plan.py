@@ -11,7 +11,7 @@ from vacc_gen.generator import vision
 from vacc_gen.generator.environment.requirements import requirements_of
 from vacc_gen.schema.errors import CheckpointError, UsageError
 from vacc_gen.schema.footprint import parameter_count
-from vacc_gen.schema.model import Geometry, geometry_from_config
+from vacc_gen.schema.geometry import Geometry, geometry_from_config
 from vacc_gen.schema.precision import EMBEDDED_ONLY, Precision
 from vacc_gen.schema.preset import ModelPreset, VisionTower
 from vacc_gen.schema.recipe import Recipe

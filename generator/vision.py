@@ -14,8 +14,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from vacc_gen.schema.model import Geometry
-from vacc_gen.schema.pins import parse_pin
+from vacc_gen.schema.geometry import Geometry
+from vacc_gen.schema.packages import parse_pin
 from vacc_gen.schema.preset import VisionTower
 
 PATCH_PIXELS = 14 * 14

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import yaml
 
-from vacc_gen.schema.base import Strict
 from vacc_gen.schema.compatibility import PinFacts
 from vacc_gen.schema.errors import UsageError
 from vacc_gen.schema.preset import (
@@ -24,6 +23,7 @@ from vacc_gen.schema.preset import (
     ModelPreset,
     ServedModel,
 )
+from vacc_gen.schema.strict import Strict
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable

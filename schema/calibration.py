@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from vacc_gen.schema.base import Strict
+from vacc_gen.schema.strict import Strict
 
 Split = Literal["train", "validation", "dev", "val", "test"]
 Packing = Literal["concatenate", "one_text"]

@@ -55,7 +55,9 @@ def geometry_of(folder: Path) -> Mapping[str, Any] | None:
     config = read_json(folder / "config.json")
     if not isinstance(config, dict):
         return None
-    from vacc_gen.schema.model import geometry_from_config  # pydantic: only where a folder is there
+    from vacc_gen.schema.geometry import (
+        geometry_from_config,  # pydantic: only where a folder is there
+    )
 
     try:
         return geometry_from_config(config).model_dump()

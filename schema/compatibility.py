@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from vacc_gen.schema.pins import (
+from vacc_gen.schema.packages import (
     NO_VERSION,
     Pin,
     VersionSet,

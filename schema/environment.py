@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from vacc_gen.schema.base import Strict
-from vacc_gen.schema.pins import parse_pin
+from vacc_gen.schema.packages import parse_pin
+from vacc_gen.schema.strict import Strict
 
 DEFAULT_PLATFORM = "x86_64-unknown-linux-gnu"
 """A target triple, as uv names platforms: the machines that the vendor's cards sit in."""

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
-    from vacc_gen.schema.diagnostics import Diagnostic
+    from vacc_gen.schema.lint.diagnostics import Diagnostic
 
 
 def is_text(word: str) -> bool:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # `validate` computes this too, and does without pydantic
-    from vacc_gen.schema.model import Geometry
+    from vacc_gen.schema.geometry import Geometry
     from vacc_gen.schema.precision import Precision
     from vacc_gen.schema.preset import Card
 

@@ -14,9 +14,9 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
+from vacc_gen.schema.compile_yaml.config import VamcConfig
+from vacc_gen.schema.compile_yaml.part import VamcPart
 from vacc_gen.schema.recipe import Recipe
-from vacc_gen.schema.vamc import VamcConfig
-from vacc_gen.schema.vamc_part import VamcPart
 
 FOLDER = Path(__file__).parent
 MODELS: dict[str, type[BaseModel]] = {"vamc": VamcConfig, "recipe": Recipe}

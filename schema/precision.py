@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from vacc_gen.schema.base import Strict
+from vacc_gen.schema.strict import Strict
 
 GROUP_SIZES = (64, 32, 16)
 """Quantization groups that we try, widest first: 64 divides falcon-7b's 4544, 128 does not."""

@@ -6,10 +6,10 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from vacc_gen.schema.base import Strict
 from vacc_gen.schema.environment import Requirement
-from vacc_gen.schema.model import FALCON_MODEL_TYPES, NAME_PATTERN, Count, Geometry
+from vacc_gen.schema.geometry import FALCON_MODEL_TYPES, NAME_PATTERN, Count, Geometry
 from vacc_gen.schema.precision import Precision
+from vacc_gen.schema.strict import Strict
 from vacc_gen.schema.target import Length
 
 VACC_CONFIG_FILE = "config_vacc.json"

@@ -6,11 +6,11 @@ from typing import Literal
 
 from pydantic import Field
 
-from vacc_gen.schema.base import Strict
 from vacc_gen.schema.calibration import Calibration
 from vacc_gen.schema.environment import Environment
-from vacc_gen.schema.model import Model
+from vacc_gen.schema.geometry import Model
 from vacc_gen.schema.precision import Precision, Quantization
+from vacc_gen.schema.strict import Strict
 from vacc_gen.schema.target import Target
 from vacc_gen.schema.verification import Verification
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from vacc_gen.schema.base import Strict
+from vacc_gen.schema.strict import Strict
 
 LENGTH_STEP_TOKENS = 16
 """The compiler takes sequence lengths that are multiples of 16 (vendor's LLM README)."""

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from vacc_gen.schema.base import Strict
+from vacc_gen.schema.strict import Strict
 
 Tolerance = Annotated[float, Field(gt=0)]
 

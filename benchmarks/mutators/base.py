@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from vacc_gen.schema.document import Document, Entry, Node
+from vacc_gen.schema.lint.document import Document, Entry, Node
 
 
 class Mutant(NamedTuple):

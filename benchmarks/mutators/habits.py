@@ -7,7 +7,7 @@ import re
 
 from mutators.base import Mutant, block_lines, mutator, one, places, scalars, spliced, with_value
 from mutators.keys import typo
-from vacc_gen.schema.document import Document
+from vacc_gen.schema.lint.document import Document
 
 
 def _pins(rng: random.Random, document: Document, dash: str, share: float) -> Mutant | None:

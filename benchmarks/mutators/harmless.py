@@ -6,7 +6,7 @@ import random
 import re
 
 from mutators.base import HARMLESS, block_lines, harmless, one, places
-from vacc_gen.schema.document import Document
+from vacc_gen.schema.lint.document import Document
 
 __all__ = ["HARMLESS"]
 

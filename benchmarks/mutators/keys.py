@@ -20,9 +20,9 @@ from mutators.base import (
     spliced,
     without_lines,
 )
-from vacc_gen.schema.document import Document, Node
-from vacc_gen.schema.placement import Places
-from vacc_gen.schema.walk import packaged_schema
+from vacc_gen.schema.lint.document import Document, Node
+from vacc_gen.schema.lint.placement import Places
+from vacc_gen.schema.lint.walk import packaged_schema
 
 
 def typo(

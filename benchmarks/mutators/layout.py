@@ -16,7 +16,7 @@ from mutators.base import (
     places,
     reindented,
 )
-from vacc_gen.schema.document import Document, Node
+from vacc_gen.schema.lint.document import Document, Node
 
 REQUIRED_SECTIONS = ("frontend", "backend", "workspace")
 

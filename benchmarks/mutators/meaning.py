@@ -14,7 +14,7 @@ from mutators.base import (
     with_value,
     without_lines,
 )
-from vacc_gen.schema.document import Document, Node
+from vacc_gen.schema.lint.document import Document, Node
 
 
 def _name(document: Document) -> Node | None:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 
 from mutators.base import Mutant, block_lines, mutator, nodes, one, places, spliced
-from vacc_gen.schema.document import Document, Node
+from vacc_gen.schema.lint.document import Document, Node
 
 _LINE = re.compile(r"^(?P<indent> *(?:- )?)(?P<key>[\w.-]+): (?P<value>[^\s#].*)$")
 

@@ -16,7 +16,7 @@ from mutators.base import (
     scalars,
     with_value,
 )
-from vacc_gen.schema.document import Document
+from vacc_gen.schema.lint.document import Document
 
 
 @mutator

@@ -15,8 +15,8 @@ from typing import Protocol
 
 from vacc_gen.generator.plan import CompileJob, Plan
 from vacc_gen.generator.progress import Progress
+from vacc_gen.schema.checkpoint import WeightFolder
 from vacc_gen.schema.precision import Precision
-from vacc_gen.schema.weights import WeightFolder
 
 
 class Stage(str, Enum):

@@ -11,12 +11,12 @@ from vacc_gen.generator.backends.base import Build
 from vacc_gen.generator.plan import CompileJob
 from vacc_gen.generator.workspace.drift import State
 from vacc_gen.generator.workspace.workspace import Workspace
-from vacc_gen.schema.check import check_paths
-from vacc_gen.schema.diagnostics import has_errors
+from vacc_gen.schema.checkpoint import read_weight_folder
 from vacc_gen.schema.errors import CheckpointError, FindingsError, StageError, UsageError
-from vacc_gen.schema.model import geometry_from_config
+from vacc_gen.schema.geometry import geometry_from_config
+from vacc_gen.schema.lint.check import check_paths
+from vacc_gen.schema.lint.diagnostics import has_errors
 from vacc_gen.schema.precision import Precision
-from vacc_gen.schema.weights import read_weight_folder
 
 TOKENIZER_FILE = "tokenizer.json"
 """The one that the embedded backend reads."""

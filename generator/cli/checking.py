@@ -10,11 +10,11 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vacc_gen.schema.check import Selection
-from vacc_gen.schema.document import MAX_BYTES
 from vacc_gen.schema.errors import UnreadableError, UsageError
+from vacc_gen.schema.lint.check import Selection
+from vacc_gen.schema.lint.document import MAX_BYTES
+from vacc_gen.schema.lint.sources import STDIN, parents
 from vacc_gen.schema.printable import on_one_line
-from vacc_gen.schema.sources import STDIN, parents
 
 if TYPE_CHECKING:
     from vacc_gen.schema.compatibility import PinFacts
@@ -49,7 +49,7 @@ class PresetModels:
     def pin_facts(self) -> PinFacts:
         """Return what is known of packages beside each other, and of their wheels."""
         from vacc_gen.schema.compatibility import PinFacts
-        from vacc_gen.schema.document import load
+        from vacc_gen.schema.lint.document import load
 
         folder = self._folder()
         if folder is None:
@@ -76,7 +76,7 @@ class PresetModels:
 
     @cache  # noqa: B019  # as above
     def _values(self, shelf: str, name: str) -> Mapping[str, Any]:
-        from vacc_gen.schema.document import load
+        from vacc_gen.schema.lint.document import load
 
         for file in self._files(shelf):
             if file.stem.casefold() == name.casefold():
@@ -122,8 +122,8 @@ def _refuse_unknown(selection: Selection, where: str | None) -> None:
     named = {*selection.select, *selection.extend, *selection.ignore} - {"ALL"}
     if not named:
         return
-    from vacc_gen.schema.rules import all_rules
-    from vacc_gen.schema.suggestions import nearest
+    from vacc_gen.schema.lint.rule import all_rules
+    from vacc_gen.schema.lint.suggestions import nearest
 
     codes = [rule.code for rule in all_rules()]
     for name in sorted(named):
@@ -186,7 +186,7 @@ def _parsed(text: bytes, where: str) -> dict[str, list[str]]:
         raise UsageError(f"`vacc-gen` in [tool] of {where} is not a table")
     for key, value in table.items():
         if key not in _KEYS:
-            from vacc_gen.schema.suggestions import nearest
+            from vacc_gen.schema.lint.suggestions import nearest
 
             near = nearest(key, _KEYS)
             hint = f"did you mean `{near}`?" if near else f"known: {', '.join(_KEYS)}"

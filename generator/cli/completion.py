@@ -34,7 +34,7 @@ def complete_calibration(incomplete: str) -> list[str]:
 
 def complete_code(incomplete: str) -> list[str]:
     """Return the codes of the rules that begin so, in whatever capitals."""
-    from vacc_gen.schema.rules import all_rules
+    from vacc_gen.schema.lint.rule import all_rules
 
     size = len(incomplete)
     codes = [rule.code for rule in all_rules() if rule.code.startswith(incomplete.upper())]

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import typer
 
-from vacc_gen.schema.check import CheckResult
+from vacc_gen.schema.lint.check import CheckResult
+from vacc_gen.schema.lint.repair import repaired
 from vacc_gen.schema.printable import on_one_line
-from vacc_gen.schema.repair import repaired
 
 
 def fix_all(result: CheckResult, *, unsafe: bool, only_show: bool) -> None:

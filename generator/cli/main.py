@@ -14,7 +14,7 @@ from vacc_gen.schema.errors import FindingsError, VaccGenError
 def report(error: VaccGenError) -> None:
     """Print an error the way every verb does: what is wrong, then on its own line what to do."""
     if isinstance(error, FindingsError):
-        from vacc_gen.schema.render import excerpts
+        from vacc_gen.schema.lint.output import excerpts
 
         print(excerpts(error.diagnostics, sys.stderr.isatty()), file=sys.stderr)
     print(f"error: {error.message}", file=sys.stderr)

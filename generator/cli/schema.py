@@ -27,6 +27,6 @@ def schema(
 
     Example: vacc-gen schema recipe > recipe.schema.json
     """
-    from vacc_gen.schema.walk import schema_text
+    from vacc_gen.schema.lint.walk import schema_text
 
     typer.echo(schema_text(name.value), nl=False)

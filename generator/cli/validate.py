@@ -10,9 +10,9 @@ import io
 import sys
 from collections.abc import Sequence
 
-from vacc_gen.schema.check import CheckResult, check_paths
-from vacc_gen.schema.diagnostics import has_errors
 from vacc_gen.schema.errors import UsageError
+from vacc_gen.schema.lint.check import CheckResult, check_paths
+from vacc_gen.schema.lint.diagnostics import has_errors
 from vacc_gen.schema.printable import on_one_line
 
 FORMATS = ("text", "json", "github", "sarif")
@@ -98,7 +98,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _rendered(result: CheckResult, form: str) -> str:
-    from vacc_gen.schema import render
+    from vacc_gen.schema.lint import output as render
 
     if form == "text":
         from vacc_gen.generator.cli.checking import wants_colour
@@ -108,7 +108,7 @@ def _rendered(result: CheckResult, form: str) -> str:
         return render.as_json(result.diagnostics, result.checked)
     if form == "github":
         return render.as_github(result.diagnostics)
-    from vacc_gen.schema.sarif import as_sarif
+    from vacc_gen.schema.lint.sarif import as_sarif
 
     return as_sarif(result.diagnostics)
 

@@ -14,7 +14,7 @@ from vacc_gen.generator.doctor.need import Need
 from vacc_gen.generator.environment.interpreter import ask
 from vacc_gen.generator.figures import size_text
 from vacc_gen.generator.plan import Plan
-from vacc_gen.schema.pins import parse_version
+from vacc_gen.schema.packages import parse_version
 from vacc_gen.schema.precision import Precision
 
 SECTION = "machine"

@@ -17,8 +17,8 @@ from vacc_gen.generator.figures import size_text
 from vacc_gen.generator.plan import is_placeholder
 from vacc_gen.generator.workspace.drift import State as FileState
 from vacc_gen.generator.workspace.workspace import Workspace
+from vacc_gen.schema.checkpoint import read_weight_folder
 from vacc_gen.schema.errors import LockError, UnreadableError, VaccGenError
-from vacc_gen.schema.weights import read_weight_folder
 
 SECTION = "workspace"
 _SHOWN = 3

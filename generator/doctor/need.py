@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from vacc_gen.generator.plan import Plan
 from vacc_gen.schema.footprint import SCALE_BYTES, WEIGHT_BITS, parameter_count
-from vacc_gen.schema.model import Geometry
+from vacc_gen.schema.geometry import Geometry
 from vacc_gen.schema.precision import Precision
 
 FP16_BYTES, FP32_BYTES = 2, 4

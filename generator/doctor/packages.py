@@ -12,7 +12,7 @@ from vacc_gen.generator.environment.environment import LOCK_PATH, Lock
 from vacc_gen.generator.environment.interpreter import ask
 from vacc_gen.generator.environment.requirements import Requirements, locked_packages
 from vacc_gen.schema.compatibility import Bound, pin_problems
-from vacc_gen.schema.pins import Pin, parse_pin, parse_version
+from vacc_gen.schema.packages import Pin, parse_pin, parse_version
 
 _SHOWN = 4
 _ROUND_TRIP = ("torch", "numpy")

@@ -18,7 +18,7 @@ from vacc_gen.generator.environment.requirements import (
 from vacc_gen.schema.compatibility import PinProblem, pin_problems
 from vacc_gen.schema.environment import Environment
 from vacc_gen.schema.errors import LockError, UnreadableError
-from vacc_gen.schema.pins import parse_pin
+from vacc_gen.schema.packages import parse_pin
 
 LOCK_PATH = PurePosixPath("env", "requirements.lock")
 DESCRIPTION_PATH = PurePosixPath("env", "environment.json")

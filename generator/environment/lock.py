@@ -14,7 +14,7 @@ from vacc_gen.generator.environment.environment import MADE_HERE, Lock
 from vacc_gen.generator.environment.requirements import Requirements, locked_packages
 from vacc_gen.schema.compatibility import pin_problems
 from vacc_gen.schema.errors import LockError, MissingExtraError
-from vacc_gen.schema.pins import parse_pin
+from vacc_gen.schema.packages import parse_pin
 
 PYLOCK_NAME = "pylock.toml"
 

@@ -10,7 +10,7 @@ from vacc_gen import presets
 from vacc_gen.schema.compatibility import Bound, added_bounds, effective_pins
 from vacc_gen.schema.environment import Environment
 from vacc_gen.schema.errors import UnreadableError
-from vacc_gen.schema.pins import Version, normalized_name, parse_pin, parse_version
+from vacc_gen.schema.packages import Version, normalized_name, parse_pin, parse_version
 
 RECIPE_SOURCE = "vacc.yaml"
 

@@ -14,9 +14,9 @@ from vacc_gen.generator.emit.recipe_yaml import recipe_text
 from vacc_gen.generator.new.choices import Choices, Decision
 from vacc_gen.generator.plan import Plan, make_plan
 from vacc_gen.generator.workspace.workspace import Workspace, read_model_config
-from vacc_gen.schema.check import check_text
-from vacc_gen.schema.diagnostics import Diagnostic, Severity
 from vacc_gen.schema.errors import UsageError
+from vacc_gen.schema.lint.check import check_text
+from vacc_gen.schema.lint.diagnostics import Diagnostic, Severity
 from vacc_gen.schema.recipe import RECIPE_FILE
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from vacc_gen import presets
 from vacc_gen.schema.checkpoint_facts import SHAPE, shape_difference
 from vacc_gen.schema.errors import CheckpointError, UsageError
-from vacc_gen.schema.model import Geometry, geometry_from_config
+from vacc_gen.schema.geometry import Geometry, geometry_from_config
 from vacc_gen.schema.preset import ModelPreset
 
 TEXT_ENCODERS = ("bert", "roberta", "xlm-roberta")

@@ -252,8 +252,8 @@ def _is_empty_folder(path: Path) -> bool:
 
 def _check(root: Path) -> None:
     """Validate a workspace as anyone would."""
-    from vacc_gen.schema.check import check_paths
-    from vacc_gen.schema.diagnostics import has_errors
+    from vacc_gen.schema.lint.check import check_paths
+    from vacc_gen.schema.lint.diagnostics import has_errors
 
     diagnostics = check_paths([str(root)], presets.KNOWN).diagnostics
     if has_errors(diagnostics):
@@ -261,10 +261,10 @@ def _check(root: Path) -> None:
 
 
 def _read_recipe(root: Path) -> Recipe:
-    from vacc_gen.schema.check import Selection, check_text
-    from vacc_gen.schema.diagnostics import has_errors
-    from vacc_gen.schema.document import load
-    from vacc_gen.schema.migration import migrate
+    from vacc_gen.schema.lint.check import Selection, check_text
+    from vacc_gen.schema.lint.diagnostics import has_errors
+    from vacc_gen.schema.lint.document import load
+    from vacc_gen.schema.lint.migration import migrate
 
     path = root / RECIPE_FILE
     try:

@@ -13,9 +13,9 @@ import sys
 import atheris
 
 with atheris.instrument_imports(include=["vacc_gen"]):
-    from vacc_gen.schema.check import Selection, check_text
-    from vacc_gen.schema.document import load
-    from vacc_gen.schema.repair import repaired
+    from vacc_gen.schema.lint.check import Selection, check_text
+    from vacc_gen.schema.lint.document import load
+    from vacc_gen.schema.lint.repair import repaired
 
 EVERYTHING = Selection(extend=("ALL",))
 

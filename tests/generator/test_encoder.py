@@ -8,8 +8,8 @@ import yaml
 from vacc_gen import presets
 from vacc_gen.generator.emit.yaml_text import sections
 from vacc_gen.generator.encoder import encoder_config
-from vacc_gen.schema.check import check_text
 from vacc_gen.schema.errors import UsageError
+from vacc_gen.schema.lint.check import check_text
 from vacc_gen.schema.precision import Precision
 
 PUBLISHED = Path(__file__).parents[1] / "data" / "vamc" / "nlp" / "text2vec"

@@ -5,7 +5,7 @@ import pytest
 from vacc_gen import presets
 from vacc_gen.generator.vision import image_tokens
 from vacc_gen.schema.footprint import footprint
-from vacc_gen.schema.model import geometry_from_config
+from vacc_gen.schema.geometry import geometry_from_config
 from vacc_gen.schema.precision import Precision
 
 MODELS = presets.MODELS.all()

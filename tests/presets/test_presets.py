@@ -6,7 +6,7 @@ import pytest
 from vacc_gen import presets
 from vacc_gen.schema.errors import UsageError
 from vacc_gen.schema.footprint import parameter_count
-from vacc_gen.schema.model import geometry_from_config
+from vacc_gen.schema.geometry import geometry_from_config
 
 FALCON_TINY = Path(__file__).parents[1] / "data" / "falcon-tiny"
 MODELS = presets.MODELS.all()

@@ -12,7 +12,7 @@ from vacc_gen.schema.compatibility import (
     effective_pins,
     pin_problems,
 )
-from vacc_gen.schema.pins import parse_pin, parse_version
+from vacc_gen.schema.packages import parse_pin, parse_version
 
 FACTS = presets.pin_facts()
 

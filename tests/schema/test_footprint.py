@@ -9,7 +9,7 @@ from vacc_gen.schema.footprint import (
     parameter_count,
     target_plan,
 )
-from vacc_gen.schema.model import Geometry
+from vacc_gen.schema.geometry import Geometry
 from vacc_gen.schema.precision import Precision
 from vacc_gen.schema.preset import Card
 

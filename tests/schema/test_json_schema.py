@@ -10,12 +10,12 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.schema.published import PATHS, named
-from vacc_gen.schema import structure
-from vacc_gen.schema.document import load
+from tests.published import PATHS, named
+from vacc_gen.schema.compile_yaml.config import VamcConfig
 from vacc_gen.schema.json_schema import MODELS, as_text
-from vacc_gen.schema.vamc import VamcConfig
-from vacc_gen.schema.walk import packaged_schema, schema_text
+from vacc_gen.schema.lint import structure
+from vacc_gen.schema.lint.document import load
+from vacc_gen.schema.lint.walk import packaged_schema, schema_text
 
 WRONG = {
     "sqlai_mobilenetv3.yaml",

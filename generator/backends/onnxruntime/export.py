@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from vacc_gen.generator.backends.onnxruntime.graph.kv_cache import CacheScales
     from vacc_gen.generator.backends.onnxruntime.graph.kv_calibration import CacheWindows, EmitGraph
     from vacc_gen.generator.backends.onnxruntime.graph.positions import Axes
-    from vacc_gen.schema.architecture import Architecture
+    from vacc_gen.schema.falcon import Architecture
 
 DYNAMIC_GRAPH = "model.onnx"
 

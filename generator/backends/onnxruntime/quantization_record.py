@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from vacc_gen.generator.backends.onnxruntime.weights.quantize import Grid
     from vacc_gen.generator.backends.onnxruntime.weights.weight_file import Layout
-    from vacc_gen.schema.architecture import Architecture
+    from vacc_gen.schema.falcon import Architecture
 
 QUANTIZATION_FILE = "quantization.json"
 RECORD_VERSION = 1

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 
 from vacc_gen.generator.backends.onnxruntime.weights.source import Checkpoint
 from vacc_gen.generator.progress import Progress
-from vacc_gen.schema.architecture import EMBEDDING, HEAD
 from vacc_gen.schema.errors import StageError
+from vacc_gen.schema.falcon import EMBEDDING, HEAD
 
 MODULE_NAME = "vacc_gen_workspace_modeling"
 

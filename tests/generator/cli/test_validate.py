@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.schema.published import FOLDER, PATHS
+from tests.published import FOLDER, PATHS
 from vacc_gen.generator.cli.validate import run
-from vacc_gen.schema.check import Selection, check_text
-from vacc_gen.schema.document import load
 from vacc_gen.schema.errors import UsageError
-from vacc_gen.schema.repair import repaired
+from vacc_gen.schema.lint.check import Selection, check_text
+from vacc_gen.schema.lint.document import load
+from vacc_gen.schema.lint.repair import repaired
 
 FALCON = (FOLDER / "llm/falcon/build_in/build/hf_falcon_int8.yaml").read_text(encoding="utf-8")
 WRONG = FALCON.replace("  workers: 4", "  wokers: 4  # one for each die")

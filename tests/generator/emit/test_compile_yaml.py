@@ -11,8 +11,8 @@ from vacc_gen.generator.emit.compile_yaml import compile_config_text
 from vacc_gen.generator.emit.files import emit
 from vacc_gen.generator.new.choices import Choices
 from vacc_gen.generator.plan import make_plan
-from vacc_gen.schema.check import check_text
-from vacc_gen.schema.diagnostics import has_errors
+from vacc_gen.schema.lint.check import check_text
+from vacc_gen.schema.lint.diagnostics import has_errors
 from vacc_gen.schema.precision import EMBEDDED_ONLY, Precision
 from vacc_gen.schema.recipe import Recipe
 

@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from vacc_gen.generator.emit.recipe_yaml import recipe_text
-from vacc_gen.schema.check import check_text
+from vacc_gen.schema.lint.check import check_text
 from vacc_gen.schema.recipe import Recipe
 
 MODEL = {"preset": "falcon-7b", "checkpoint": "/path/to/falcon-7b"}

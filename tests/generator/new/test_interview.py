@@ -8,9 +8,9 @@ from vacc_gen.generator.new.choices import Choices
 from vacc_gen.generator.new.interview import Interview
 from vacc_gen.generator.new.wizard import FROM_CHECKPOINT, QUESTIONS
 from vacc_gen.generator.workspace.workspace import create
-from vacc_gen.schema.check import check_paths
-from vacc_gen.schema.diagnostics import Severity
 from vacc_gen.schema.errors import UsageError, VaccGenError
+from vacc_gen.schema.lint.check import check_paths
+from vacc_gen.schema.lint.diagnostics import Severity
 
 FALCON_TINY = Path(__file__).parents[2] / "data" / "falcon-tiny"
 

@@ -38,7 +38,7 @@ from vacc_gen.generator.backends.onnxruntime.graph.positions import (
     rotation,
 )
 from vacc_gen.generator.backends.onnxruntime.weights.weight_file import Layout
-from vacc_gen.schema.architecture import EMBEDDING, FINAL_NORM, HEAD, Architecture
+from vacc_gen.schema.falcon import EMBEDDING, FINAL_NORM, HEAD, Architecture
 
 FLOAT, FLOAT16 = TensorProto.FLOAT, TensorProto.FLOAT16
 INT8, INT64 = TensorProto.INT8, TensorProto.INT64

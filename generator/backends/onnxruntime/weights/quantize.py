@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import torch
 
     from vacc_gen.generator.backends.onnxruntime.weights.source import Checkpoint
-    from vacc_gen.schema.architecture import Architecture
+    from vacc_gen.schema.falcon import Architecture
 
 
 @dataclass(frozen=True)

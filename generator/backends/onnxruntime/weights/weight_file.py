@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from vacc_gen.schema.architecture import EMBEDDING, HEAD, Architecture
+from vacc_gen.schema.falcon import EMBEDDING, HEAD, Architecture
 
 if TYPE_CHECKING:
     import torch

@@ -326,7 +326,7 @@ print(peak_rss_bytes())
 
 def write_zeros(folder: Path, layers: int) -> int:
     """A sparse checkpoint of `layers` wide layers, and the bytes of one of them."""
-    from vacc_gen.schema.architecture import architecture_from_config
+    from vacc_gen.schema.falcon import architecture_from_config
 
     config = {
         "model_type": "falcon",

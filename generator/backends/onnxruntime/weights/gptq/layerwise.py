@@ -29,8 +29,8 @@ from vacc_gen.generator.backends.onnxruntime.weights.gptq.hessian import Hessian
 from vacc_gen.generator.backends.onnxruntime.weights.quantize import Grid, RoundToNearest
 from vacc_gen.generator.backends.onnxruntime.weights.source import Checkpoint
 from vacc_gen.generator.progress import Progress
-from vacc_gen.schema.architecture import EMBEDDING, HEAD, Architecture
 from vacc_gen.schema.errors import StageError
+from vacc_gen.schema.falcon import EMBEDDING, HEAD, Architecture
 from vacc_gen.schema.precision import Quantization
 
 BATCH_TOKENS = 2048

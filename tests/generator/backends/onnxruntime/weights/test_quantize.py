@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vacc_gen.schema.architecture import architecture_from_config
 from vacc_gen.schema.errors import CheckpointError
+from vacc_gen.schema.falcon import architecture_from_config
 
 torch = pytest.importorskip("torch")
 from vacc_gen.generator.backends.onnxruntime.weights.quantize import (

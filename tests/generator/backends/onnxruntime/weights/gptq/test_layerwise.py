@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.falcons import VARIANTS, VOCABULARY, make_falcon
-from vacc_gen.schema.architecture import architecture_from_config
 from vacc_gen.schema.errors import StageError
+from vacc_gen.schema.falcon import architecture_from_config
 from vacc_gen.schema.precision import Quantization
 
 torch = pytest.importorskip("torch")

@@ -1,0 +1,176 @@
+"""The model of a recipe, and the geometry that decides what fits and what splits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from vacc_gen.schema.errors import CheckpointError
+from vacc_gen.schema.strict import Strict
+
+FALCON_MODEL_TYPES = ("falcon", "RefinedWeb", "RefinedWebModel")
+"""`model_type` values of Falcon checkpoints; the last two are those of 2023."""
+
+Count = Annotated[int, Field(ge=1)]
+
+
+class Geometry(Strict):
+    """The sizes of a decoder-only transformer. Widths and lengths in elements, not bytes."""
+
+    layers: Count
+    hidden_size: Count
+    attention_heads: Count
+    kv_heads: Count = Field(description="heads that the KV cache really holds (1 for multi-query)")
+    head_size: Count
+    ffn_hidden_size: Count
+    vocab_size: Count
+    max_positions: Count
+    gated_mlp: bool = Field(
+        default=False, description="the MLP has three matrices (gate, up, down) and not two"
+    )
+    tied_embeddings: bool = Field(default=True, description="the head is the embedding's matrix")
+    parameters: int | None = Field(default=None, ge=1, description="total, as published")
+
+
+NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]*"
+"""What may stand in `model.name`: it becomes part of a folder's name."""
+
+_NAMES = {
+    "layers": ("num_hidden_layers", "n_layer", "num_layers"),
+    "hidden_size": ("hidden_size", "n_embed"),
+    "attention_heads": ("num_attention_heads", "n_head"),
+    "ffn_hidden_size": ("ffn_hidden_size", "intermediate_size"),
+    "vocab_size": ("padded_vocab_size", "vocab_size"),
+    "max_positions": ("max_position_embeddings", "model_max_length", "seq_length"),
+}
+"""How config.json calls a size, likeliest first: LLaMA's and Falcon's names, `n_*` of Falcon in
+2023, `num_layers`, `padded_vocab_size` and `seq_length` of ChatGLM, `model_max_length` of
+Baichuan2-13B."""
+
+_EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts")
+_TIED_BY_DEFAULT = (*FALCON_MODEL_TYPES, "gemma")
+"""Classes whose `tie_word_embeddings` is true where config.json does not say."""
+
+
+class Model(Strict):
+    """Which model the recipe is for, and where its weights are."""
+
+    preset: str = Field(min_length=1, description="name of a preset; see `vacc-gen presets list`")
+    checkpoint: str = Field(
+        min_length=1,
+        description="weight folder, absolute or relative to vacc.yaml: config.json, tokenizer.json "
+        "and safetensors shards; a placeholder such as /path/to/falcon-7b-instruct is fine until "
+        "`build`",
+    )
+    name: str | None = Field(
+        default=None,
+        pattern=f"^{NAME_PATTERN}$",
+        description="what compiled models are called, before precision, tp and lengths; unset: "
+        "the last part of `checkpoint`",
+    )
+
+
+def geometry_from_config(config: Mapping[str, Any]) -> Geometry:
+    """Read the geometry out of a `config.json`, of Falcon (old spelling or new) or another model.
+
+    Defaults are those of the model's class in transformers. Names that no table here knows are
+    those of LLaMA, which most families took over.
+
+    Raises:
+        CheckpointError: a size is missing or is not a positive whole number, or the model is not
+            a plain decoder (mixture of experts).
+    """
+    inner = config.get("text_config")
+    if isinstance(inner, Mapping):  # where newer transformers put a vision-language model's sizes
+        config = {**inner, **config}
+    falcon = is_falcon(config)
+    if any(name in config for name in _EXPERTS):
+        raise CheckpointError(
+            "config.json: a mixture of experts",
+            hint="vacc-gen knows models whose layers all have one MLP",
+        )
+    heads = _size(config, *_NAMES["attention_heads"])
+    hidden_size = _size(config, *_NAMES["hidden_size"])
+    ffn_hidden_size = _optional_size(config, *_NAMES["ffn_hidden_size"])
+    if ffn_hidden_size is None:
+        ffn_hidden_size = 4 * hidden_size if falcon else _size(config, "intermediate_size")
+    max_positions = _optional_size(config, *_NAMES["max_positions"])
+    if max_positions is None:
+        max_positions = 2048 if falcon else _size(config, "max_position_embeddings")
+    tied = config.get("tie_word_embeddings")
+    return Geometry(
+        layers=_size(config, *_NAMES["layers"]),
+        hidden_size=hidden_size,
+        attention_heads=heads,
+        kv_heads=_kv_heads(config, heads),
+        head_size=_head_size(config, hidden_size, heads),
+        ffn_hidden_size=ffn_hidden_size,
+        vocab_size=_size(config, *_NAMES["vocab_size"]),
+        max_positions=max_positions,
+        gated_mlp=not falcon,
+        tied_embeddings=(
+            config.get("model_type") in _TIED_BY_DEFAULT if tied is None else bool(tied)
+        ),
+    )
+
+
+def is_falcon(config: Mapping[str, Any]) -> bool:
+    """Whether a `config.json` is of the Falcon architecture (Falcon3 is of LLaMA's)."""
+    return config.get("model_type") in FALCON_MODEL_TYPES
+
+
+def is_new_decoder(config: Mapping[str, Any]) -> bool:
+    """Whether the config is of the 40B and 11B kind (grouped-query, norms in parallel).
+
+    Checkpoints of 2023 with `model_type: RefinedWeb` say so by `n_head_kv` alone.
+    """
+    if "new_decoder_architecture" in config:
+        return bool(config["new_decoder_architecture"])
+    return config.get("model_type") == "RefinedWeb" and "n_head_kv" in config
+
+
+def _kv_heads(config: Mapping[str, Any], heads: int) -> int:
+    """Heads that the cache really holds.
+
+    falcon-7b says `num_kv_heads: 71` beside `multi_query: true`, yet its cache holds one KV head:
+    `num_kv_heads` counts only in the new decoder architecture, as in transformers' FalconAttention.
+    """
+    if is_falcon(config):
+        if is_new_decoder(config):
+            return _size(config, "num_kv_heads", "n_head_kv")
+        return 1 if config.get("multi_query", True) else heads
+    if "multi_query_attention" in config:  # chatglm
+        return _size(config, "multi_query_group_num") if config["multi_query_attention"] else heads
+    return _optional_size(config, "num_key_value_heads") or heads
+
+
+def _head_size(config: Mapping[str, Any], hidden_size: int, heads: int) -> int:
+    head_size = _optional_size(config, "head_dim", "kv_channels")
+    if head_size is not None:
+        return head_size
+    if hidden_size % heads:
+        raise CheckpointError(
+            f"config.json: hidden_size {hidden_size} is not a multiple of {heads} attention heads"
+        )
+    return hidden_size // heads
+
+
+def _size(config: Mapping[str, Any], *names: str) -> int:
+    size = _optional_size(config, *names)
+    if size is None:
+        raise CheckpointError(f"config.json: {' or '.join(names)} is missing")
+    return size
+
+
+def _optional_size(config: Mapping[str, Any], *names: str) -> int | None:
+    """The first of `names` that is there and not null."""
+    for name in names:
+        value = config.get(name)
+        if value is None:
+            continue
+        if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+            return value
+        raise CheckpointError(f"config.json: {name} is {value!r}, not a positive whole number")
+    return None

@@ -1,0 +1,146 @@
+"""Findings as text for people, JSON for programs, annotations for GitHub."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Mapping, Sequence
+
+from vacc_gen.schema.errors import UnreadableError
+from vacc_gen.schema.lint.diagnostics import Diagnostic, Severity
+from vacc_gen.schema.lint.sources import read
+from vacc_gen.schema.printable import encodable, on_one_line
+
+_COLOURS = {Severity.ERROR: "31", Severity.WARNING: "33", Severity.INFO: "36"}
+_WIDTH = 160
+"""Longest excerpt of a line; longer ones are cut around the finding."""
+
+
+def as_text(
+    diagnostics: Sequence[Diagnostic],
+    lines: Mapping[str, Sequence[str]],
+    checked: int,
+    colour: bool = False,
+) -> str:
+    """Return findings as a terminal shows them.
+
+    Args:
+        diagnostics: in the order in which to show them.
+        lines: the lines of each file, by path, for excerpts.
+        checked: number of files; where none was, there is no summary.
+        colour: whether to write escape sequences.
+    """
+    blocks = [_block(found, lines.get(found.path, ()), colour) for found in diagnostics]
+    if checked:
+        blocks.append(summary(diagnostics, checked))
+    return "\n\n".join(blocks) + "\n" if blocks else ""
+
+
+def excerpts(diagnostics: Sequence[Diagnostic], colour: bool = False) -> str:
+    """Return findings as text, with excerpts of the files as they are now, without a summary."""
+    lines = {path: _lines_now(path) for path in {found.path for found in diagnostics}}
+    return "\n\n".join(_block(found, lines[found.path], colour) for found in diagnostics) + "\n"
+
+
+def _lines_now(path: str) -> Sequence[str]:
+    try:
+        return read(path).lines
+    except UnreadableError:
+        return ()
+
+
+def summary(diagnostics: Sequence[Diagnostic], checked: int) -> str:
+    """Return one line that counts: files, findings by severity, how many can be fixed."""
+    counts = []
+    for severity, noun in (
+        (Severity.ERROR, "error"),
+        (Severity.WARNING, "warning"),
+        (Severity.INFO, "note"),
+    ):
+        number = sum(found.severity is severity for found in diagnostics)
+        if number:
+            counts.append(f"{number} {noun}{'s' if number > 1 else ''}")
+    fixable = sum(found.fix is not None and found.fix.safe for found in diagnostics)
+    what = ", ".join(counts) or "nothing found"
+    tail = f" ({fixable} fixable with --fix)" if fixable else ""
+    return f"{checked} file{'' if checked == 1 else 's'} checked: {what}{tail}"
+
+
+def _block(found: Diagnostic, lines: Sequence[str], colour: bool) -> str:
+    severity = f"{found.severity.value} {found.code}"
+    if colour:
+        severity = f"\x1b[1;{_COLOURS[found.severity]}m{severity}\x1b[0m"
+    path, message = on_one_line(found.path), on_one_line(found.message)
+    parts = [f"{path}:{found.line}:{found.column}: {severity}: {message}"]
+    if 0 < found.line <= len(lines):
+        parts += _excerpt(found, lines[found.line - 1], colour)
+    fixable = found.fix is not None and found.fix.safe
+    if found.hint:
+        parts.append(f"hint: {on_one_line(found.hint)}" + (" (fixable)" if fixable else ""))
+    elif fixable:
+        parts.append("hint: `--fix` does it")
+    return "\n".join(parts)
+
+
+def _excerpt(found: Diagnostic, line: str, colour: bool) -> list[str]:
+    """Return the line with carets under the finding."""
+    start = found.column - 1
+    end = found.end_column - 1 if found.end_line == found.line else len(line)
+    cut = max(0, start - _WIDTH // 2) if len(line) > _WIDTH else 0
+    line = line[cut : cut + _WIDTH]
+    start, end = start - cut, min(end - cut, len(line))
+    text = "".join(
+        mark if mark.isprintable() or mark == "\t" else "\N{REPLACEMENT CHARACTER}" for mark in line
+    )
+    indent = "".join("\t" if mark == "\t" else " " * _cells(mark) for mark in text[:start])
+    indent += " " * (start - len(text))
+    carets = "^" * max(1, sum(map(_cells, text[start:end])))
+    if colour:
+        carets = f"\x1b[{_COLOURS[found.severity]}m{carets}\x1b[0m"
+    number = str(found.line)
+    margin = " " * len(number)
+    return [f"{margin}|", f"{number}| {text}".rstrip(), f"{margin}| {indent}{carets}"]
+
+
+def _cells(mark: str) -> int:
+    """Return how many columns of a terminal a character takes; a Chinese one takes two."""
+    if unicodedata.combining(mark):
+        return 0
+    return 2 if unicodedata.east_asian_width(mark) in "WF" else 1
+
+
+def as_json(diagnostics: Sequence[Diagnostic], checked: int) -> str:
+    """Return findings as the object that other programs rely on (version 1)."""
+    report = {
+        "version": 1,
+        "checked": checked,
+        "findings": [found.as_dict() for found in diagnostics],
+    }
+    return json.dumps(report, indent=2, ensure_ascii=True) + "\n"
+
+
+_LEVELS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "notice"}
+
+
+def as_github(diagnostics: Sequence[Diagnostic]) -> str:
+    """Return findings as workflow commands, which GitHub shows beside the lines of a change."""
+    out = []
+    for found in diagnostics:
+        # GitHub drops an annotation whose columns span lines.
+        columns = f",col={found.column}"
+        if found.end_line == found.line:
+            columns += f",endColumn={max(found.end_column - 1, found.column)}"
+        message = found.message + (f"\n{found.hint}" if found.hint else "")
+        out.append(
+            f"::{_LEVELS[found.severity]} file={_property(found.path)},line={found.line}"
+            f",endLine={found.end_line}{columns},title={_property(found.code)}::{_data(message)}\n"
+        )
+    return "".join(out)
+
+
+def _data(text: str) -> str:
+    return encodable(text).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")

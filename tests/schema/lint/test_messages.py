@@ -1,0 +1,83 @@
+"""The words and places of findings. `UPDATE_GOLDEN=1 pytest tests/schema/lint/test_messages.py` writes
+tests/schema/lint/messages.txt again; read the difference before you commit it.
+"""
+
+import os
+from pathlib import Path
+
+from tests.published import FOLDER
+from vacc_gen.schema.lint.check import check_text
+from vacc_gen.schema.lint.document import Document
+from vacc_gen.schema.lint.output import as_text
+
+GOLDEN = Path(__file__).parent / "messages.txt"
+
+FALCON = FOLDER / "llm/falcon/build_in/build/hf_falcon_int8.yaml"
+IMAGES = FOLDER / "cv/classification/cspnet/build_in/build/timm_cspnet.yaml"
+YOLO = FOLDER / "cv/detection/yolov4/build_in/build/darknet_config.yaml"
+TOWER = FOLDER / "vlm/qwen2_vl/build_in/build/qwen2_vl_visual.yaml"
+
+MISTAKES = [
+    (FALCON, "    b2s: true", "    b2z: true"),
+    (FALCON, "    b2s: true", "    zzz: true"),
+    (FALCON, "name: falcon", "model: falcon"),
+    (FALCON, "    b2s: true", "    tp: 8"),
+    (FALCON, "    b2s: true", "    workers: 4"),
+    (FALCON, "  merge_params: true", "  b2s: false"),
+    (FALCON, "    tp: 4", '    tp: "4"'),
+    (FALCON, "    tp: 4", "    tp: [4]"),
+    (FALCON, "    b2s: true", "    b2s: 1"),
+    (FALCON, "name: falcon-7b-instruct-int8-tp4-1024-2048", "name: 7"),
+    (FALCON, "  dtype: int8", "  dtype: int9"),
+    (FALCON, "  type: tvm_vacc", "  type: tensorrt"),
+    (FALCON, "  type: tvm_vacc\n", ""),
+    (FALCON, "  workers: 4", "  workers: 0"),
+    (FALCON, "  path: ./vacc_deploy", "  path:"),
+    (FALCON, "  path: ./vacc_deploy", '  path: ""'),
+    (FALCON, "  workers: 4", "  env_recheck: null"),
+    (FALCON, "    type: w8a16_gptq", "    calibrate_mode: max"),
+    (FALCON, "[[1024], [2048]]", "[[1000], [2048]]"),
+    (FALCON, "[[1024], [2048]]", "[[4096], [2048]]"),
+    (FALCON, "[[1024], [2048]]", "[1, 1024]"),
+    (FALCON, "[[1024], [2048]]", "[[1024], [0]]"),
+    (FALCON, "[[1024], [2048]]", "[]"),
+    (FALCON, "-int8-", "-fp16-"),
+    (FALCON, "-tp4-", "-tp8-"),
+    (FALCON, "-1024-2048", "-2048-4096"),
+    (FALCON, "-2048", "-2048-kv8"),
+    (FALCON, "  quantize:\n    type: w8a16_gptq\n", ""),
+    (FALCON, "  type: huggingface", "  type: onnx"),
+    (FALCON, "    model_arch: vacc\n", ""),
+    (FALCON, "\n  dtype: int8", "\n   dtype: int8"),
+    (FALCON, "  workers: 4", "\tworkers: 4"),
+    (FALCON, "  workers: 4", "  workers 4"),
+    (FALCON, "[[1024], [2048]]", "[[1024], [2048]"),
+    (FALCON, "./vacc_deploy", "!!python/name:os.system ./vacc_deploy"),
+    (IMAGES, "suffix: JPEG", "suffix: null"),
+    (IMAGES, "get_data_num: 50", "get_data_num: 5"),
+    (IMAGES, "type: Resize", "type: Resise"),
+    (IMAGES, "- type: Resize", "- tipe: Resize"),
+    (IMAGES, "crop_size:\n    - 256\n    - 256", "crop_size: [224, 224]"),
+    (IMAGES, "- 0.485\n    - 0.456\n    - 0.406", "- 123.675\n    - 116.28\n    - 103.53"),
+    (IMAGES, "- 0.485\n    - 0.456\n    - 0.406", "- 0.485\n    - 0.456"),
+    (IMAGES, ".onnx", ".pt"),
+    (YOLO, "nms_threshold: 0.65", "nms_thresh: 0.65"),
+    (YOLO, "type: yolov4_nms", "type: yolov4_nns"),
+    (TOWER, "cos: [4096, 80]", "cos: [4080, 80]"),
+]
+
+
+def test_messages_are_those_on_record():
+    written = []
+    for path, old, new in MISTAKES:
+        text = path.read_text(encoding="utf-8")
+        assert text.count(old) == 1, (path.name, old, text.count(old))
+        changed = text.replace(old, new)
+        found = check_text(changed, path.name)
+        assert found, new
+        lines = {path.name: Document(changed, path.name).lines}
+        written.append(as_text(found, lines, 1).rsplit("\n\n", 1)[0])
+    text = "\n\n".join(written) + "\n"
+    if os.environ.get("UPDATE_GOLDEN"):
+        GOLDEN.write_text(text, encoding="utf-8")
+    assert text == GOLDEN.read_text(encoding="utf-8")

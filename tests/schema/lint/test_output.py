@@ -1,0 +1,128 @@
+import gzip
+import json
+import re
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from tests.published import FOLDER
+from vacc_gen.schema.lint import output as render
+from vacc_gen.schema.lint.check import Selection, check_paths
+from vacc_gen.schema.lint.diagnostics import Diagnostic, Fix, Severity
+from vacc_gen.schema.lint.sarif import as_sarif
+
+FOUND = Diagnostic(
+    "VG101",
+    Severity.ERROR,
+    "build/x.yaml",
+    2,
+    3,
+    2,
+    6,
+    "unknown key `tpp`",
+    "did you mean `tp`?",
+    Fix(()),
+)
+LINES = {"build/x.yaml": ["a:", "  tpp: 4"]}
+
+
+def test_text_shows_the_line_and_the_hint():
+    assert render.as_text([FOUND], LINES, 1) == (
+        "build/x.yaml:2:3: error VG101: unknown key `tpp`\n"
+        " |\n"
+        "2|   tpp: 4\n"
+        " |   ^^^\n"
+        "hint: did you mean `tp`? (fixable)\n"
+        "\n"
+        "1 file checked: 1 error (1 fixable with --fix)\n"
+    )
+
+
+def test_colour_adds_escapes_alone():
+    plain = render.as_text([FOUND], LINES, 1)
+    coloured = render.as_text([FOUND], LINES, 1, colour=True)
+    assert "\x1b[" in coloured
+    assert re.sub(r"\x1b\[[0-9;]*m", "", coloured) == plain
+
+
+def test_nothing_found_is_one_line():
+    assert render.as_text([], {}, 3) == "3 files checked: nothing found\n"
+
+
+@pytest.mark.parametrize("path", ["a\nb.yaml", "a\x1b[31m.yaml", "a\u202eb.yaml"])
+def test_paths_and_messages_cannot_write_to_the_terminal(path):
+    found = Diagnostic("VG101", Severity.ERROR, path, 1, 1, 1, 2, "key `\x1b[2J`", "\x07")
+    text = render.as_text([found], {path: ["\x1b[2J: 1"]}, 1)
+    assert "\x1b" not in text
+    assert "\x07" not in text
+    assert path not in text
+    assert len(text.splitlines()) == 7
+
+
+def test_long_lines_are_cut_around_the_finding():
+    line = "x" * 5000 + "tpp" + "y" * 5000
+    found = Diagnostic("VG101", Severity.ERROR, "x", 1, 5001, 1, 5004, "message")
+    text = render.as_text([found], {"x": [line]}, 1)
+    excerpt, carets = text.splitlines()[2:4]
+    assert len(excerpt) < 200
+    assert excerpt[carets.index("^") : carets.rindex("^") + 1] == "tpp"
+
+
+def test_json_is_the_contract():
+    report = json.loads(render.as_json([FOUND], 7))
+    assert report == {
+        "version": 1,
+        "checked": 7,
+        "findings": [
+            {
+                "code": "VG101",
+                "severity": "error",
+                "path": "build/x.yaml",
+                "line": 2,
+                "column": 3,
+                "end_line": 2,
+                "end_column": 6,
+                "message": "unknown key `tpp`",
+                "hint": "did you mean `tp`?",
+                "fixable": True,
+            }
+        ],
+    }
+
+
+def test_github_escapes_what_would_end_a_command():
+    found = Diagnostic("VG101", Severity.WARNING, "a,b:c%.yaml", 1, 2, 3, 4, "50 %\nnext", None)
+    assert render.as_github([FOUND, found]) == (
+        "::error file=build/x.yaml,line=2,endLine=2,col=3,endColumn=5,title=VG101"
+        "::unknown key `tpp`%0Adid you mean `tp`?\n"
+        "::warning file=a%2Cb%3Ac%25.yaml,line=1,endLine=3,col=2,title=VG101::50 %25%0Anext\n"
+    )
+
+
+def test_sarif_is_valid_by_the_published_schema():
+    packed = Path(__file__).parents[2] / "data" / "sarif-schema-2.1.0.json.gz"
+    schema = json.loads(gzip.decompress(packed.read_bytes()))
+    result = check_paths([str(FOLDER)], selection=Selection(extend=("ALL",)))
+    log = json.loads(as_sarif(result.diagnostics))
+    jsonschema.Draft4Validator(schema).validate(log)
+    (run,) = log["runs"]
+    assert len(run["results"]) == len(result.diagnostics) > 100
+    for entry in run["results"]:
+        assert run["tool"]["driver"]["rules"][entry["ruleIndex"]]["id"] == entry["ruleId"]
+
+
+def test_sarif_of_nothing_is_valid():
+    assert json.loads(as_sarif([]))["runs"][0]["results"] == []
+
+
+@pytest.mark.parametrize(
+    ("value", "cells"), [("weights", 7), ("模型权重", 8), ("e\N{COMBINING ACUTE ACCENT}", 1)]
+)
+def test_carets_stand_under_their_word_whatever_the_script(value, cells):
+    text = f"model: {{checkpoint: {value}, 预设: x}}\n"
+    column = text.index("预设") + 1
+    found = Diagnostic("VG101", Severity.ERROR, "a.yaml", 1, column, 1, column + 2, "unknown key")
+    shown = render.as_text([found], {"a.yaml": [text.rstrip()]}, 1)
+    carets = shown.splitlines()[3]
+    assert carets == " | " + " " * (len("model: {checkpoint: , ") + cells) + "^" * 4

@@ -1,0 +1,36 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vacc_gen.schema.lint.suggestions import distance, nearest, ranked
+
+WORDS = st.text("abc", max_size=7)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "edits"),
+    [("", "", 0), ("tp", "pt", 1), ("abc", "abd", 1), ("abc", "ac", 1), ("ca", "abc", 3)],
+)
+def test_edits_are_counted(one, other, edits):
+    assert distance(one, other, limit=9) == edits
+
+
+@given(WORDS, WORDS)
+def test_distance_is_symmetric_and_zero_for_equals_alone(one, other):
+    assert distance(one, other, 9) == distance(other, one, 9)
+    assert (distance(one, other, 9) == 0) == (one == other)
+
+
+@given(WORDS, WORDS, st.integers(0, 3))
+def test_the_limit_cuts_and_changes_nothing_below(one, other, limit):
+    assert distance(one, other, limit) == min(distance(one, other, 9), limit + 1)
+
+
+def test_case_and_separators_do_not_count():
+    assert ranked("Data-Type", ["dtype", "data_type"])[0] == (0, "data_type")
+    assert nearest("gatherdata", ["gather_data"]) == "gather_data"
+
+
+def test_far_words_are_no_suggestions():
+    assert nearest("workers", ["path", "pyenv"]) is None
+    assert nearest("tp", ["b2s"]) is None

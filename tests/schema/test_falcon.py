@@ -1,0 +1,135 @@
+"""The architecture that a config.json says, in every spelling of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from vacc_gen.schema.errors import CheckpointError
+from vacc_gen.schema.falcon import EMBEDDING, HEAD, architecture_from_config
+
+TINY = {
+    "model_type": "falcon",
+    "hidden_size": 64,
+    "num_attention_heads": 4,
+    "num_hidden_layers": 2,
+    "vocab_size": 100,
+}
+
+PUBLISHED = {
+    "falcon-7b": (
+        {
+            "model_type": "RefinedWebModel",
+            "hidden_size": 4544,
+            "num_attention_heads": 71,
+            "num_kv_heads": 71,
+            "num_hidden_layers": 32,
+            "vocab_size": 65024,
+            "multi_query": True,
+        },
+        6_921_720_704,
+    ),
+    "falcon-40b as RefinedWeb": (
+        {
+            "model_type": "RefinedWeb",
+            "hidden_size": 8192,
+            "n_head": 128,
+            "n_head_kv": 8,
+            "n_layer": 60,
+            "vocab_size": 65024,
+            "parallel_attn": True,
+        },
+        41_303_293_952,
+    ),
+    "falcon-rw-1b": (
+        {
+            "model_type": "falcon",
+            "hidden_size": 2048,
+            "num_attention_heads": 32,
+            "num_hidden_layers": 24,
+            "vocab_size": 50304,
+            "multi_query": False,
+            "parallel_attn": False,
+            "alibi": True,
+            "bias": True,
+        },
+        1_311_625_216,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", list(PUBLISHED))
+def test_parameters_of_published_models(name):
+    """The count is that of the model's own checkpoint."""
+    config, parameters = PUBLISHED[name]
+    count = 0
+    for shape in architecture_from_config(config).parameters().values():
+        size = 1
+        for length in shape:
+            size *= length
+        count += size
+    assert count == parameters
+
+
+@pytest.mark.parametrize("variant", ["7b", "40b", "11b", "rw"])
+def test_names_and_shapes_are_those_of_transformers(variant):
+    transformers = pytest.importorskip("transformers")
+    torch = pytest.importorskip("torch")
+    from tests.falcons import VARIANTS, VOCABULARY
+
+    config = transformers.FalconConfig(
+        num_hidden_layers=2, vocab_size=VOCABULARY, **VARIANTS[variant]
+    )
+    with torch.device("meta"):
+        model = transformers.FalconForCausalLM(config)
+    expected = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
+    assert architecture_from_config(config.to_dict()).parameters() == expected
+
+
+def test_an_untied_head_is_a_parameter_of_its_own():
+    shapes = architecture_from_config({**TINY, "tie_word_embeddings": False}).parameters()
+    assert shapes[HEAD] == shapes[EMBEDDING] == (100, 64)
+
+
+def test_norms_are_told_from_other_parameters():
+    architecture = architecture_from_config({**TINY, "bias": True, "parallel_attn": False})
+    norms = {name for name in architecture.parameters() if architecture.is_norm(name)}
+    layer = {
+        f"transformer.h.{i}.{norm}.{part}"
+        for i in range(2)
+        for norm in ("input_layernorm", "post_attention_layernorm")
+        for part in ("weight", "bias")
+    }
+    assert norms == layer | {"transformer.ln_f.weight", "transformer.ln_f.bias"}
+
+
+@pytest.mark.parametrize(
+    ("config", "theta"),
+    [
+        ({}, 10000.0),
+        ({"rope_theta": 500042.0}, 500042.0),
+        ({"rope_scaling": None, "rope_theta": 7.0}, 7.0),
+        ({"rope_parameters": {"rope_theta": 9.0, "rope_type": "default"}}, 9.0),
+    ],
+)
+def test_the_rotary_base_in_every_spelling(config, theta):
+    assert architecture_from_config({**TINY, **config}).rope_theta == theta
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"model_type": "llama"}, "says model_type 'llama': not a Falcon"),
+        ({"model_type": None}, "does not say its model_type"),
+        ({"rope_scaling": {"type": "linear", "factor": 2.0}}, "rope scaling 'linear'"),
+        ({"rope_parameters": {"rope_type": "yarn"}}, "rope scaling 'yarn'"),
+        ({"activation": "mish"}, "activation 'mish'"),
+        ({"new_decoder_architecture": True, "num_kv_heads": 3}, "do not divide into 3 KV heads"),
+        (
+            {"new_decoder_architecture": True, "num_kv_heads": 2, "parallel_attn": False},
+            "without parallel_attn",
+        ),
+    ],
+)
+def test_what_no_falcon_asks_for_is_refused(config, words):
+    with pytest.raises(CheckpointError, match=words):
+        architecture_from_config({**TINY, **config})

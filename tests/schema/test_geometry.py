@@ -1,0 +1,136 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vacc_gen.schema.errors import CheckpointError
+from vacc_gen.schema.geometry import Geometry, geometry_from_config
+
+SEVEN = {
+    "model_type": "falcon",
+    "hidden_size": 4544,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 71,
+    "num_kv_heads": 71,
+    "multi_query": True,
+    "vocab_size": 65024,
+    "max_position_embeddings": 2048,
+}
+LLAMA = {
+    "model_type": "llama",
+    "hidden_size": 4096,
+    "intermediate_size": 14336,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "vocab_size": 128256,
+    "max_position_embeddings": 8192,
+}
+CHATGLM = {
+    "model_type": "chatglm",
+    "hidden_size": 4096,
+    "ffn_hidden_size": 13696,
+    "num_layers": 28,
+    "num_attention_heads": 32,
+    "multi_query_attention": True,
+    "multi_query_group_num": 2,
+    "kv_channels": 128,
+    "padded_vocab_size": 65024,
+    "seq_length": 32768,
+}
+
+
+def test_a_cache_of_falcon_7b_holds_one_head_whatever_num_kv_heads_says():
+    assert geometry_from_config(SEVEN) == Geometry(
+        layers=32,
+        hidden_size=4544,
+        attention_heads=71,
+        kv_heads=1,
+        head_size=64,
+        ffn_hidden_size=18176,
+        vocab_size=65024,
+        max_positions=2048,
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (
+            {"model_type": "RefinedWebModel", "n_head": 71, "n_layer": 32, "multi_query": True},
+            SEVEN,
+        ),
+        (
+            {"model_type": "RefinedWeb", "n_head": 128, "n_head_kv": 8, "n_layer": 60},
+            {
+                **SEVEN,
+                "num_attention_heads": 128,
+                "num_kv_heads": 8,
+                "num_hidden_layers": 60,
+                "new_decoder_architecture": True,
+            },
+        ),
+    ],
+    ids=["7B", "40B"],
+)
+def test_the_names_of_2023_say_the_same(old, new):
+    hidden_size = 64 * old["n_head"]
+    old = {**old, "hidden_size": hidden_size, "vocab_size": 65024}
+    assert geometry_from_config(old) == geometry_from_config({**new, "hidden_size": hidden_size})
+
+
+def test_llama_names_serve_most_families():
+    geometry = geometry_from_config(LLAMA)
+    assert geometry.model_dump(exclude_none=True) == {
+        "layers": 32,
+        "hidden_size": 4096,
+        "attention_heads": 32,
+        "kv_heads": 8,
+        "head_size": 128,
+        "ffn_hidden_size": 14336,
+        "vocab_size": 128256,
+        "max_positions": 8192,
+        "gated_mlp": True,
+        "tied_embeddings": False,
+    }
+    assert geometry_from_config({**LLAMA, "model_type": "qwen2"}) == geometry
+    assert geometry_from_config({**LLAMA, "head_dim": 256}).head_size == 256
+    assert geometry_from_config({**LLAMA, "num_key_value_heads": None}).kv_heads == 32
+    assert geometry_from_config({**LLAMA, "tie_word_embeddings": True}).tied_embeddings
+    assert geometry_from_config({**LLAMA, "model_type": "gemma"}).tied_embeddings
+
+
+def test_chatglm_has_names_of_its_own():
+    geometry = geometry_from_config(CHATGLM)
+    assert (geometry.layers, geometry.kv_heads, geometry.head_size) == (28, 2, 128)
+    assert (geometry.vocab_size, geometry.max_positions) == (65024, 32768)
+    assert geometry_from_config({**CHATGLM, "multi_query_attention": False}).kv_heads == 32
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"num_hidden_layers": None}, "num_hidden_layers or n_layer or num_layers is missing"),
+        ({"hidden_size": "4096"}, "hidden_size is '4096', not a positive whole number"),
+        ({"vocab_size": 0}, "vocab_size is 0"),
+        ({"num_attention_heads": True}, "num_attention_heads is True"),
+        ({"num_attention_heads": 31}, "4096 is not a multiple of 31 attention heads"),
+        ({"num_local_experts": 8}, "a mixture of experts"),
+        ({"max_position_embeddings": None}, "max_position_embeddings is missing"),
+    ],
+)
+def test_a_config_without_usable_sizes_is_refused(change, message):
+    with pytest.raises(CheckpointError, match=message):
+        geometry_from_config({**LLAMA, **change})
+
+
+VALUES = st.none() | st.booleans() | st.integers(-1, 9) | st.floats() | st.text(max_size=3)
+
+
+@given(st.dictionaries(st.sampled_from(sorted({*SEVEN, *LLAMA, *CHATGLM})), VALUES))
+def test_whatever_stands_there_is_read_or_refused(changes):
+    for config in (SEVEN, LLAMA, CHATGLM):
+        try:
+            geometry = geometry_from_config({**config, **changes})
+        except CheckpointError:
+            continue
+        assert min(value for value in geometry.model_dump(exclude_none=True).values()) >= 0
