@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from vacc_gen.generator.backends.base import Stage
+from vacc_gen.generator.files import sha256_of, write_atomically
 
 LEDGER_FILE = "build.json"
 LEDGER_VERSION = 1
-_HASH_CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -108,34 +106,6 @@ def step_key(stage: Stage, job: str, inputs: Mapping[str, object], upstream: Ite
     """Hash what a step's result depends on: its inputs, what it builds on, and this program."""
     material = [stage.value, job, dict(inputs), list(upstream), _program()]
     return hashlib.sha256(json.dumps(material, sort_keys=True).encode()).hexdigest()
-
-
-def sha256_of(file: Path) -> str:
-    """Hash a file's content."""
-    digest = hashlib.sha256()
-    with file.open("rb", buffering=0) as stream:
-        while chunk := stream.read(_HASH_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
-def write_atomically(file: Path, text: str) -> None:
-    """Write `text` beside `file`, then put it in its place."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    beside = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(file)
-    finally:
-        beside.unlink(missing_ok=True)
-
-
-def package_version(package: str) -> str | None:
-    """The installed version of a distribution, without importing it."""
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 @cache

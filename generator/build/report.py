@@ -13,8 +13,9 @@ from enum import Enum
 from pathlib import Path
 
 from vacc_gen.generator.backends.base import Stage
-from vacc_gen.generator.build.ledger import Output, write_atomically
+from vacc_gen.generator.build.ledger import Output
 from vacc_gen.generator.emit.report_html import report_html
+from vacc_gen.generator.files import write_atomically
 from vacc_gen.schema.precision import Precision
 
 REPORT_FILE = "report.json"

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import struct
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,7 +15,6 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vacc_gen.generator.build.ledger import sha256_of, write_atomically
 from vacc_gen.generator.calibration.texts import (
     check_enough,
     files_of,
@@ -33,6 +31,7 @@ from vacc_gen.generator.calibration.windows import (
     one_text_each,
     shuffled,
 )
+from vacc_gen.generator.files import sha256_of, staged_file, write_atomically
 from vacc_gen.generator.progress import Progress
 from vacc_gen.schema.calibration import Calibration, TextSource
 from vacc_gen.schema.errors import CalibrationError
@@ -238,16 +237,10 @@ def write_windows(path: Path, windows: Sequence[Window], seqlen: int) -> str:
     header = json.dumps({TENSOR: tensor}, separators=(",", ":")).encode()
     header += b" " * (-len(header) % 8)
     digest = hashlib.sha256()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with beside.open("wb") as file:
-            for block in (struct.pack("<Q", len(header)), header, *map(_little_endian, windows)):
-                digest.update(block)
-                file.write(block)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    with staged_file(path) as file:
+        for block in (struct.pack("<Q", len(header)), header, *map(_little_endian, windows)):
+            digest.update(block)
+            file.write(block)
     return digest.hexdigest()
 
 

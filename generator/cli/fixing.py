@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
 import typer
 
+from vacc_gen.generator.files import write_atomically
 from vacc_gen.schema.lint.check import CheckResult
 from vacc_gen.schema.lint.repair import repaired
 from vacc_gen.schema.printable import on_one_line
@@ -28,7 +28,7 @@ def fix_all(result: CheckResult, *, unsafe: bool, only_show: bool) -> None:
         if only_show:
             _show(path, text, changed)
         else:
-            _write(path, changed)
+            write_atomically(Path(path), changed)
             typer.echo(f"fixed {on_one_line(path)}", err=True)
 
 
@@ -42,19 +42,3 @@ def _show(path: str, before: str, after: str) -> None:
             before.splitlines(keepends=True), after.splitlines(keepends=True), name, name
         )
     )
-
-
-def _write(path: str, text: str) -> None:
-    """Put a file in another's place, with its permissions; through a link, in the link's target."""
-    target = Path(os.path.realpath(path))
-    beside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        with beside.open("x", encoding="utf-8", newline="") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.chmod(target.stat().st_mode & 0o7777)
-        beside.replace(target)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise

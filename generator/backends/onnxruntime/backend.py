@@ -25,7 +25,6 @@ from vacc_gen.generator.backends.onnxruntime.quantizing import (
 )
 from vacc_gen.generator.backends.onnxruntime.sample import modeling_file_of, sample_text, text_of
 from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
-from vacc_gen.generator.build.ledger import package_version, sha256_of
 from vacc_gen.generator.build.preflight import TOKENIZER_FILE
 from vacc_gen.generator.calibration.calibrate import (
     calibrate,
@@ -35,7 +34,7 @@ from vacc_gen.generator.calibration.calibrate import (
 )
 from vacc_gen.generator.calibration.texts import files_of
 from vacc_gen.generator.calibration.tokenizer import Tokenizer
-from vacc_gen.generator.files import remove_leftovers
+from vacc_gen.generator.files import package_version, remove_leftovers, sha256_of
 from vacc_gen.generator.plan import CompileJob, is_placeholder
 from vacc_gen.generator.progress import Progress
 from vacc_gen.schema.calibration import Calibration

@@ -14,8 +14,7 @@ from vacc_gen.generator.backends.onnxruntime.model import (
     MANIFEST_FILE,
     OnnxRuntimeModel,
 )
-from vacc_gen.generator.build.ledger import write_atomically
-from vacc_gen.generator.files import remove_leftovers, replace_folder
+from vacc_gen.generator.files import remove_leftovers, replace_folder, write_atomically
 from vacc_gen.generator.plan import CompileJob
 from vacc_gen.generator.progress import Progress
 from vacc_gen.schema.errors import StageError
