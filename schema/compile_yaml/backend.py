@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from vacc_gen.schema.compile_yaml.part import VamcPart, WholeNumber, also_written
+from vacc_gen.schema.compile_yaml.part import ConfigPart, Unverified, WholeNumber, also_written
 
 Index = Annotated[int, Field(ge=0)]
 Split = Annotated[str, Field(pattern=r"^\s*\d+(\s*,\s*\d+)*\s*$")]
@@ -17,7 +17,7 @@ _UNPUBLISHED = "meaning not published; typed from use"
 CALIBRATE_MODES = ("percentile", "kl_divergence", "max", "mse")
 
 
-class CompileOptions(VamcPart):
+class CompileOptions(ConfigPart):
     """`backend.compile`: options of the build and of relay."""
 
     data_type: Annotated[Literal[0, 2], WholeNumber] | None = Field(
@@ -78,7 +78,7 @@ class CompileOptions(VamcPart):
     )
 
 
-class QuantizeOptions(VamcPart):
+class QuantizeOptions(ConfigPart):
     """`backend.quantize`: options of the post-training quantizer."""
 
     calibrate_mode: Literal["percentile", "kl_divergence", "max", "mse"] | None = Field(
@@ -137,17 +137,19 @@ class QuantizeOptions(VamcPart):
     )
 
 
-class DynamicParams(VamcPart):
+class DynamicParams(ConfigPart):
     """`backend.dynamic_params`: options for inputs of changing shape."""
 
     is_elic_gs: bool | None = Field(default=None, description=_UNPUBLISHED)
     enable_graph_partition: bool | None = Field(default=None, description=_UNPUBLISHED)
 
 
-class Backend(VamcPart):
+class Backend(ConfigPart):
     """What is made of the model."""
 
-    type: Literal["tvm_vacc"] = Field(description="the only backend there is")
+    type: Literal["tvm_vacc", "tvm_runmodel"] = Field(
+        description="tvm_vacc compiles; tvm_runmodel runs the model without compiling it"
+    )
     dtype: Literal["fp16", "int8"] = Field(
         description="precision of the compiled model", json_schema_extra=also_written("precision")
     )
@@ -168,3 +170,6 @@ class Backend(VamcPart):
     dynamic_params: DynamicParams | None = Field(
         default=None, description="options for inputs of changing shape"
     )
+    merge_shapes: Unverified = None
+    device: Unverified = None
+    dynamic_compile: Unverified = None

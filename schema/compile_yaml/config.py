@@ -7,21 +7,22 @@ from use".
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from vacc_gen.schema.compile_yaml.backend import Backend
-from vacc_gen.schema.compile_yaml.dataset import DATASET_BY_TYPE, Dataset
+from vacc_gen.schema.compile_yaml.dataset import Dataset
 from vacc_gen.schema.compile_yaml.frontend import Frontend
 from vacc_gen.schema.compile_yaml.graph import Graph
-from vacc_gen.schema.compile_yaml.part import VamcPart, also_written
+from vacc_gen.schema.compile_yaml.part import ConfigPart, also_written
 
 Version = Annotated[str, Field(pattern=r"^\d[\w.+!*-]*$")]
 """A version as pip knows it, in quotes where it would be a number: 4.51.3, "4.45"."""
 
 
-class Workspace(VamcPart):
+class Workspace(ConfigPart):
     """Where the compiler writes, and how it runs."""
 
     model_config = ConfigDict(
@@ -64,11 +65,11 @@ class Workspace(VamcPart):
     @model_validator(mode="after")
     def _has_a_folder(self) -> Workspace:
         if self.path is None and self.work_dir is None:
-            raise ValueError("`path` is missing")
+            raise PydanticCustomError("missing_key", "`path` is missing", {"key": "path"})
         return self
 
 
-class VamcConfig(VamcPart):
+class CompileConfig(ConfigPart):
     """One compile config: one model, one precision, one set of shapes."""
 
     name: str = Field(
@@ -88,18 +89,8 @@ class VamcConfig(VamcPart):
     dataset: Dataset | None = Field(
         default=None,
         description="calibration data for int8",
-        json_schema_extra={**also_written("data", "calibration"), **DATASET_BY_TYPE},
+        json_schema_extra=also_written("data", "calibration"),
     )
     workspace: Workspace = Field(
         description="where the output goes", json_schema_extra=also_written("work_space")
     )
-
-
-def parse(values: Any) -> VamcConfig:
-    """Return plain values as a typed config.
-
-    Raises:
-        pydantic.ValidationError: with every structural mistake. `check.check_text` says the same,
-            with places, in fewer words.
-    """
-    return VamcConfig.model_validate(values)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import ConfigDict, Discriminator, Field, Tag
 
-from vacc_gen.schema.compile_yaml.part import VamcPart, also_written
+from vacc_gen.schema.compile_yaml.part import ConfigPart, Unverified, also_written
 
 Pixels = Annotated[int, Field(ge=1)]
 Side = Annotated[int, Field(ge=-1)]
@@ -14,7 +14,7 @@ Channels = Annotated[list[float], Field(min_length=1, max_length=4)]
 ImageBackend = Literal["pillow", "opencv"]
 
 
-class DecodeImage(VamcPart):
+class DecodeImage(ConfigPart):
     """Read an image file as RGB, 0 to 255."""
 
     type: Literal["DecodeImage"]
@@ -24,7 +24,7 @@ class DecodeImage(VamcPart):
     backend: ImageBackend | None = Field(default=None, description="library that reads the image")
 
 
-class Resize(VamcPart):
+class Resize(ConfigPart):
     """Scale an image."""
 
     type: Literal["Resize"]
@@ -41,7 +41,7 @@ class Resize(VamcPart):
     backend: ImageBackend | None = Field(default=None, description="library that scales")
 
 
-class CenterCrop(VamcPart):
+class CenterCrop(ConfigPart):
     """Cut the middle out of an image."""
 
     type: Literal["CenterCrop"]
@@ -51,14 +51,24 @@ class CenterCrop(VamcPart):
     backend: ImageBackend | None = Field(default=None, description="library that cuts")
 
 
-class Pad(VamcPart):
+class Pad(ConfigPart):
     """Fill an image up."""
 
     type: Literal["Pad"]
-    pad_to_square: bool = Field(description="up to the longer side")
+    pad_to_square: bool | None = Field(default=None, description="up to the longer side")
+    size_divisor: Unverified = None
+    pad_val: Unverified = None
 
 
-class CvtColor(VamcPart):
+class Clip(ConfigPart):
+    """Bound values; named by a third party only, its keys are taken as they are."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: Literal["Clip"]
+
+
+class CvtColor(ConfigPart):
     """Change the colour space."""
 
     type: Literal["CvtColor"]
@@ -79,17 +89,15 @@ class CvtColor(VamcPart):
     )
 
 
-class ChannelSplit(VamcPart):
+class ChannelSplit(ConfigPart):
     """Keep one channel."""
 
     type: Literal["ChannelSplit"]
     index: int = Field(ge=0, le=3, description="which one, from 0")
 
 
-class Normalize(VamcPart):
+class Normalize(ConfigPart):
     """Subtract `mean`, divide by `std`; before that divide by 255 unless told not to."""
-
-    NULLABLE: ClassVar[frozenset[str]] = frozenset({"norm_type"})
 
     type: Literal["Normalize"]
     div255: bool | None = Field(
@@ -112,13 +120,13 @@ class Normalize(VamcPart):
     )
 
 
-class ToTensor(VamcPart):
+class ToTensor(ConfigPart):
     """Height, width, channels -> channels, height, width."""
 
     type: Literal["ToTensor"]
 
 
-class CustomFunc(VamcPart):
+class CustomFunc(ConfigPart):
     """Call a Python function of the user's."""
 
     type: Literal["CustomFunc"]
@@ -132,6 +140,7 @@ ProcessOp = Annotated[
     | Resize
     | CenterCrop
     | Pad
+    | Clip
     | CvtColor
     | ChannelSplit
     | Normalize
@@ -141,7 +150,7 @@ ProcessOp = Annotated[
 ]
 
 
-class Sampler(VamcPart):
+class Sampler(ConfigPart):
     """Which files of the folder are used."""
 
     suffix: str | None = Field(
@@ -157,7 +166,7 @@ class Sampler(VamcPart):
     )
 
 
-class FileDataset(VamcPart):
+class FileDataset(ConfigPart):
     """Files of a folder: images through `process_ops`, npz as they are."""
 
     type: Literal["tvm"] | None = Field(default=None, description="may be left out")
@@ -181,7 +190,7 @@ class FileDataset(VamcPart):
     )
 
 
-class TextDataset(VamcPart):
+class TextDataset(ConfigPart):
     """Windows of text, which GPTQ is calibrated on."""
 
     type: Literal["huggingface"]
@@ -214,7 +223,7 @@ class TextDataset(VamcPart):
 
 def _kind(values: Any) -> str | None:
     if isinstance(values, dict):
-        kind = values.get("type", "tvm")
+        kind = values.get("type") or "tvm"
         return kind if kind in ("tvm", "huggingface") else None
     return "huggingface" if isinstance(values, TextDataset) else "tvm"
 
@@ -224,12 +233,3 @@ Dataset = Annotated[
     Discriminator(_kind),
 ]
 """The calibration data: of files (`type: tvm`, which may be left out) or of texts."""
-
-DATASET_BY_TYPE: dict[str, Any] = {
-    "discriminator": {
-        "propertyName": "type",
-        "mapping": {"tvm": "#/$defs/FileDataset", "huggingface": "#/$defs/TextDataset"},
-    },
-    "x-default": "#/$defs/FileDataset",
-}
-"""What JSON Schema has no words for: which of the two is meant."""

@@ -2,24 +2,45 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
-from vacc_gen.schema.compile_yaml.part import VamcPart, also_written
+from vacc_gen.schema.compile_yaml.part import ConfigPart, Unverified, also_written
 
 Size = Annotated[int, Field(ge=1)]
 FixedShape = Annotated[list[Size], Field(min_length=1, max_length=8)]
 """`[1, 3, 224, 224]`"""
 ShapeRange = Annotated[
-    tuple[FixedShape, Annotated[list[Size], Field(max_length=8)]], Field(strict=False)
+    list[Annotated[list[Size], Field(max_length=8)]], Field(min_length=2, max_length=3)
 ]
 """`[[prefill], [total]]` of a language model, `[[seq], []]` of an encoder, `[[min..], [max..]]`."""
 
-FRONTEND_TYPES = ("huggingface", "onnx", "pytorch", "keras", "tensorflow", "darknet")
+
+class ShapeProfile(ConfigPart):
+    """The bounds of a shape that changes; named by a third party only."""
+
+    min: FixedShape
+    opt: FixedShape | None = None
+    max: FixedShape
 
 
-class ModelOptions(VamcPart):
+def _shape_kind(value: Any) -> str:
+    if isinstance(value, (dict, ShapeProfile)):
+        return "profile"
+    nested = isinstance(value, list) and any(isinstance(item, list) for item in value)
+    return "range" if nested else "fixed"
+
+
+Shape = Annotated[
+    Annotated[FixedShape, Tag("fixed")]
+    | Annotated[ShapeRange, Tag("range")]
+    | Annotated[ShapeProfile, Tag("profile")],
+    Discriminator(_shape_kind),
+]
+
+
+class ModelOptions(ConfigPart):
     """`model_kwargs`: how a Hugging Face model is built."""
 
     model_arch: Literal["vacc"] | None = Field(
@@ -50,17 +71,31 @@ class ModelOptions(VamcPart):
         deprecated=True,
         description="obsolete: compiler 3 sees shared KV heads itself",
     )
+    split_embed: Unverified = None
+    onnx_cache: Unverified = None
+    from_onnx: Unverified = None
+    seq_lens: Unverified = None
+    dump_layers: Unverified = None
+    cached_length: Unverified = None
+    insert_slice: Unverified = None
 
 
-class CalibrationOptions(VamcPart):
+class CalibrationOptions(ConfigPart):
     """`calib_args`: options of the GPTQ pass."""
 
     true_sequential: bool | None = Field(
         default=None, description="quantize the layers of a block one after the other"
     )
+    wbits: Unverified = None
+    damp_percent: Unverified = None
+    onegroup: Unverified = None
+    blocksize: Unverified = None
+    desc_act: Unverified = None
+    model_file_base_name: Unverified = None
+    model_file_kv_name: Unverified = None
 
 
-class WeightQuantization(VamcPart):
+class WeightQuantization(ConfigPart):
     """`frontend.quantize`: how the weights of a language model become int8."""
 
     type: Literal["w8a16_gptq", "w16kv8"] = Field(
@@ -76,7 +111,7 @@ class WeightQuantization(VamcPart):
     )
 
 
-class Frontend(VamcPart):
+class Frontend(ConfigPart):
     """Which model is read, from what kind of file, in which shapes."""
 
     checkpoint: str = Field(
@@ -87,10 +122,11 @@ class Frontend(VamcPart):
     )
     type: Literal["huggingface", "onnx", "pytorch", "keras", "tensorflow", "darknet"] | None = (
         Field(
-            default=None, description="kind of checkpoint; told from the file's suffix when absent"
+            default=None,
+            description="kind of checkpoint; detected from the file's suffix when absent",
         )
     )
-    shape: dict[str, FixedShape | ShapeRange] = Field(
+    shape: dict[str, Shape] = Field(
         min_length=1,
         description="per input a static shape, a range of two shapes, or for a language model "
         "[[prefill], [total]] in tokens",

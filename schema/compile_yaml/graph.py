@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 from pydantic import Field
 
-from vacc_gen.schema.compile_yaml.part import VamcPart, also_written
+from vacc_gen.schema.compile_yaml.part import ConfigPart, also_written
 
 Count = Annotated[int, Field(ge=1)]
 Score = Annotated[float, Field(ge=0, le=1)]
@@ -33,7 +33,7 @@ EXTRA_OPS = (
 """Ops of published configs and their neighbours; the compiler may know more."""
 
 
-class ExtraOpParams(VamcPart):
+class ExtraOpParams(ConfigPart):
     """Parameters of a post-processing op; which op reads which is typed from use."""
 
     num_classes: Count | None = Field(
@@ -98,10 +98,8 @@ class ExtraOpParams(VamcPart):
     dir_limit_offset: float | None = Field(default=None, description="radians (pointpillar)")
 
 
-class ExtraOps(VamcPart):
+class ExtraOps(ConfigPart):
     """An op that follows the model's outputs."""
-
-    NULLABLE: ClassVar[frozenset[str]] = frozenset({"type"})
 
     type: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", examples=list(EXTRA_OPS))] | None = (
         Field(description="the op; null: none")
@@ -109,7 +107,7 @@ class ExtraOps(VamcPart):
     params: ExtraOpParams | None = Field(default=None, description="its parameters")
 
 
-class Graph(VamcPart):
+class Graph(ConfigPart):
     """What is added to the graph."""
 
     extra_ops: ExtraOps = Field(description="an op that follows the model's outputs")

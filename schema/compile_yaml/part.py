@@ -1,39 +1,28 @@
-"""The base of every part of a compile YAML: strict, closed, and null only where null is legal."""
+"""The base of every part of a compile YAML: strict and closed."""
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Annotated, Any
 
-from pydantic import BeforeValidator, ConfigDict, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from vacc_gen.schema.strict import Strict
 
 
-class VamcPart(Strict):
+class ConfigPart(Strict):
     """A mapping of the compile YAML.
 
-    A field with the default None is one that may be left out. Writing `key: null` instead is an
-    error, except for the fields named in `NULLABLE`, where null means something to the compiler.
+    A field with the default None may be left out. Its value may be null too, of which `validate`
+    warns: what the compiler makes of a null is not published.
     """
 
     model_config = ConfigDict(allow_inf_nan=False)
 
-    NULLABLE: ClassVar[frozenset[str]] = frozenset()
-
-    @model_validator(mode="before")
-    @classmethod
-    def _refuse_null(cls, values: Any) -> Any:
-        if isinstance(values, dict):
-            for key, value in values.items():
-                if value is None and key not in cls.NULLABLE:
-                    raise PydanticCustomError("null", "`{key}` is null", {"key": key})
-        return values
-
 
 def _whole(value: Any) -> Any:
-    if type(value) is not int:
-        raise PydanticCustomError("whole", "not a whole number")
+    if value is not None and type(value) is not int:
+        raise PydanticCustomError("int_type", "not a whole number")
     return value
 
 
@@ -42,5 +31,11 @@ WholeNumber = BeforeValidator(_whole)
 
 
 def also_written(*names: str) -> dict[str, Any]:
-    """Mark a field with names that people write by mistake, for suggestions."""
+    """Mark a field with the names that other tools have for it, for suggestions."""
     return {"x-aliases": list(names)}
+
+
+Unverified = Annotated[
+    Any, Field(description="named by a third party only (for vamc 3.4.3); taken as it is")
+]
+"""The value of a key that no published config has."""

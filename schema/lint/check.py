@@ -1,4 +1,8 @@
-"""Documents -> diagnostics."""
+"""Files -> diagnostics.
+
+Each stage waits for the one before: what is wrong with a text as YAML, then with its form, then with
+its meaning, then with what files say of each other. So one mistake is one finding.
+"""
 
 from __future__ import annotations
 
@@ -6,53 +10,49 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+from vacc_gen.schema.compile_yaml.config import CompileConfig
 from vacc_gen.schema.errors import UnreadableError
 from vacc_gen.schema.lint import sources, structure
-from vacc_gen.schema.lint.diagnostics import Diagnostic
-from vacc_gen.schema.lint.document import Document, Problem, load
-from vacc_gen.schema.lint.group import Group, workspaces
-from vacc_gen.schema.lint.migration import RECIPE_VERSION, migrate, version_of
+from vacc_gen.schema.lint.diagnostics import Diagnostic, Finding
+from vacc_gen.schema.lint.document import Document, load
+from vacc_gen.schema.lint.files import CheckedFile, ConfigFile, Known, RecipeFile
+from vacc_gen.schema.lint.kinds import Kind, is_ours, kind_of
+from vacc_gen.schema.lint.placeholders import placeholders
 from vacc_gen.schema.lint.rule import Rule, Scope, rules_of
-from vacc_gen.schema.lint.subject import Finding, Known, KnowsNothing, Subject
-from vacc_gen.schema.lint.tree import START
-from vacc_gen.schema.lint.walk import packaged_schema
 
 ALWAYS = ("VG001", "VG002", "VG004")
-"""What cannot be read cannot be checked: these codes are told whatever is selected."""
+"""What cannot be read cannot be checked: these codes are reported whatever is selected."""
 
-_MOST_LINES = 3
 _IGNORE = re.compile(r"#\s*vacc-gen:\s*ignore(?:\[([^\]]*)\])?")
-_SECTION = re.compile(r"^(frontend|backend|workspace)\s*:", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Selection:
     """Which rules run: codes or their beginnings (`VG1`), or ALL.
 
-    `select` replaces the rules that run by default, `extend` adds to them, `ignore` takes away.
+    `select` replaces all rules, `extend` adds to `select`, `ignore` takes away.
     """
 
     select: tuple[str, ...] = ()
     extend: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
 
-    def has(self, code: str, default: bool) -> bool:
+    def has(self, code: str) -> bool:
         """Whether a rule with this code runs."""
         if code in ALWAYS:
             return True
         if _named(code, self.ignore):
             return False
-        chosen = _named(code, self.select) if self.select else default
-        return chosen or _named(code, self.extend)
+        return not self.select or _named(code, (*self.select, *self.extend))
 
 
 def _named(code: str, names: Iterable[str]) -> bool:
     return any(name == "ALL" or code.startswith(name) for name in names)
 
 
-DEFAULT = Selection()
+EVERYTHING = Selection()
 
 
 @dataclass
@@ -62,44 +62,25 @@ class CheckResult:
     checked: int = 0
     diagnostics: list[Diagnostic] = field(default_factory=list)
     unreadable: list[tuple[str, str]] = field(default_factory=list)
-    texts: dict[str, str] = field(default_factory=dict)  # of the files with findings, by path
+    documents: dict[str, Document] = field(default_factory=dict)  # of those with findings, by path
 
-    def take(self, path: str, text: str, diagnostics: Sequence[Diagnostic]) -> None:
-        """Add findings in a file, each in its place by path and line."""
+    def add(self, document: Document, diagnostics: Sequence[Diagnostic]) -> None:
+        """Add findings in a file."""
         if diagnostics:
-            self.texts[path] = text
+            self.documents[document.path] = document
             self.diagnostics += diagnostics
 
     @property
     def lines(self) -> dict[str, list[str]]:
         """The lines of the files with findings, by path."""
-        return {path: Document(text, path).lines for path, text in self.texts.items()}
-
-
-def kind_of(document: Document) -> str:
-    """Return what a document is: `recipe` or `vamc`."""
-    root = document.root
-    keys = root.value if root is not None and isinstance(root.value, dict) else {}
-    name = re.split(r"[\\/]", document.path)[-1]
-    is_named = name == "vacc.yaml"
-    if is_named and "version" in keys and "model" in keys:
-        return "recipe"
-    if "frontend" in keys or "backend" in keys:
-        return "vamc"
-    return "recipe" if is_named or "version" in keys else "vamc"
-
-
-def is_ours(document: Document) -> bool:
-    """Whether a YAML that was found in a folder is a recipe or a compile config."""
-    name = re.split(r"[\\/]", document.path)[-1]
-    return name == "vacc.yaml" or len(set(_SECTION.findall(document.text))) > 1
+        return {path: document.lines for path, document in self.documents.items()}
 
 
 def check_text(
     source: bytes | str,
     path: str,
     known: Known | None = None,
-    selection: Selection = DEFAULT,
+    selection: Selection = EVERYTHING,
 ) -> list[Diagnostic]:
     """Check one text, a recipe or a compile config. Never raises for a bad one.
 
@@ -112,64 +93,58 @@ def check_text(
     Returns:
         All findings, in the order of the text.
     """
-    return check_document(load(source, path), known, selection)
+    return check_document(load(source, path), known, selection)[0]
 
 
 def check_document(
-    document: Document, known: Known | None = None, selection: Selection = DEFAULT
-) -> list[Diagnostic]:
-    """Check one document; its tree is repaired on the way, so use it for nothing else."""
-    return check_subject(Subject(document, kind_of(document), known or KnowsNothing()), selection)
+    document: Document, known: Known | None = None, selection: Selection = EVERYTHING
+) -> tuple[list[Diagnostic], CheckedFile | None]:
+    """Check one document.
+
+    Returns:
+        All findings, in the order of the text; and the typed file, None where it is not whole.
+    """
+    findings = _findings("document", document, document, selection)
+    file: CheckedFile | None = None
+    kind = kind_of(document)
+    if document.is_sound and kind in (Kind.CONFIG, Kind.RECIPE):
+        form = structure.check(document, _model(kind))
+        unfilled = {span for span, _ in placeholders(document)}
+        form.faults = [fault for fault in form.faults if fault.span not in unfilled]
+        findings += _findings("form", form, document, selection)
+        if form.typed is not None and not unfilled:
+            file = _typed(document, form.typed, known)
+            scope: Scope = "config" if kind is Kind.CONFIG else "recipe"
+            findings += _findings(scope, file, document, selection)
+    found = _not_ignored(document, findings)
+    return sorted(set(found), key=lambda one: (one.line, one.column, one.code, one.message)), file
 
 
-def check_subject(subject: Subject, selection: Selection = DEFAULT) -> list[Diagnostic]:
-    """Check what a subject holds; see `check_document`."""
-    document, beyond = subject.document, []
-    found: list[Problem] = []
-    if document.root is not None:
-        if subject.kind == "recipe":
-            subject.migration = migrate(document)
-        if document.complete and not _of_a_newer_version(subject):
-            found = structure.check(document, packaged_schema(subject.kind))
-    told = _recovered(subject, found, selection)
-    if told is None:
-        subject.add_problems(found)
-    else:
-        beyond = told.beyond
-    subject.add_problems(document.problems)
-    if document.root is None and document.complete and told is None:
-        subject.add_problems([Problem("no-content", START, {})])
-    scopes: list[Scope] = ["text"]
-    if told is None and document.complete and isinstance(getattr(document.root, "value", 0), dict):
-        scopes.append("recipe" if subject.kind == "recipe" else "vamc")
-    diagnostics = [
-        as_diagnostic(rule, finding, document.path)
-        for scope in scopes
-        for rule in _chosen(scope, selection)
-        if _concerns(rule, subject, told is None or not told.elsewhere)
-        for finding in rule.check(subject)
-    ]
-    return sorted(
-        {
-            (found.line, found.column, found.code, found.message): found
-            for found in [*_not_ignored(document, diagnostics), *beyond]
-        }.values(),
-        key=lambda found: (found.line, found.column, found.code),
-    )
+def _model(kind: Kind) -> structure.Model:
+    if kind is Kind.CONFIG:
+        return CompileConfig
+    from vacc_gen.schema.recipe import Recipe
+
+    return Recipe
+
+
+def _typed(document: Document, typed: Any, known: Known | None) -> CheckedFile:
+    if isinstance(typed, CompileConfig):
+        return ConfigFile(document, known, typed)
+    return RecipeFile(document, known, typed)
 
 
 def check_paths(
-    paths: Sequence[str], known: Known | None = None, selection: Selection = DEFAULT
+    paths: Sequence[str], known: Known | None = None, selection: Selection = EVERYTHING
 ) -> CheckResult:
     """Check files, folders and `-` (the standard input), each by itself and all of them together.
 
     In folders, compile configs, recipes and weight folders are found; YAML of other tools is left
     alone. Files that are named are checked whatever they look like.
     """
-    known = known or KnowsNothing()
     found = sources.find(paths)
     result = CheckResult(unreadable=found.unreadable)
-    subjects: list[Subject] = []
+    files: list[CheckedFile] = []
     for path in found.files:
         try:
             document = sources.read(path)
@@ -178,30 +153,31 @@ def check_paths(
             continue
         if path in found.found and not is_ours(document):
             continue
-        subject = Subject(document, kind_of(document), known)
         result.checked += 1
-        result.take(document.path, document.text, check_subject(subject, selection))
-        if document.complete and document.root is not None:
-            subjects.append(subject)
-    _check_together(subjects, selection, result)
+        diagnostics, file = check_document(document, known, selection)
+        result.add(document, diagnostics)
+        if file is not None:
+            files.append(file)
+    _check_together(files, selection, result)
     for folder in found.weight_folders:
         _check_weights(folder, selection, result)
     result.diagnostics.sort(key=lambda found: (found.path, found.line, found.column, found.code))
     return result
 
 
-def _check_together(subjects: list[Subject], selection: Selection, result: CheckResult) -> None:
+def _check_together(files: list[CheckedFile], selection: Selection, result: CheckResult) -> None:
     """Run the rules about several files at once."""
-    configs = [subject for subject in subjects if subject.kind == "vamc"]
-    recipes = [subject for subject in subjects if subject.kind == "recipe"]
-    together: list[tuple[Scope, Any]] = [("group", Group(configs))] if len(configs) > 1 else []
+    from vacc_gen.schema.lint.workspace import workspaces
+
+    configs = [file for file in files if isinstance(file, ConfigFile)]
+    recipes = [file for file in files if isinstance(file, RecipeFile)]
+    together: list[tuple[Scope, Any]] = [("configs", configs)] if len(configs) > 1 else []
     together += [("workspace", workspace) for workspace in workspaces(recipes, configs)]
     for scope, members in together:
         for rule in _chosen(scope, selection):
-            for subject, finding in rule.check(members):
-                document = subject.document
-                diagnostic = as_diagnostic(rule, finding, document.path)
-                result.take(document.path, document.text, _not_ignored(document, [diagnostic]))
+            for file, finding in rule.check(members):
+                diagnostic = as_diagnostic(rule, finding, file.document.path)
+                result.add(file.document, _not_ignored(file.document, [diagnostic]))
 
 
 def _check_weights(folder: str, selection: Selection, result: CheckResult) -> None:
@@ -214,7 +190,8 @@ def _check_weights(folder: str, selection: Selection, result: CheckResult) -> No
     for rule in _chosen("weights", selection):
         for name, finding in rule.check(files):
             path = _in(folder, name)
-            result.take(path, files.texts[name], [as_diagnostic(rule, finding, path)])
+            diagnostic = as_diagnostic(rule, finding, path)
+            result.add(Document(files.texts[name], path), [diagnostic])
 
 
 def _in(folder: str, name: str) -> str:
@@ -222,55 +199,18 @@ def _in(folder: str, name: str) -> str:
 
 
 def _chosen(scope: Scope, selection: Selection) -> Iterator[Rule]:
-    return (rule for rule in rules_of(scope) if selection.has(rule.code, rule.default))
+    return (rule for rule in rules_of(scope) if selection.has(rule.code))
 
 
-def _concerns(rule: Rule, subject: Subject, as_it_is: bool) -> bool:
-    """Whether a rule has anything to look at; one without problems looks at the text itself."""
-    if not rule.problems:
-        return as_it_is
-    return any(kind in subject.problems for kind in rule.problems)
-
-
-class _Recovered(NamedTuple):
-    """What is wrong beyond the mistake that made a text unreadable, or odd throughout."""
-
-    beyond: list[Diagnostic]
-    elsewhere: bool  # whether another text was checked, in which that is put right
-
-
-def _recovered(subject: Subject, found: list[Problem], selection: Selection) -> _Recovered | None:
-    """Return what is wrong with a text apart from what makes it unreadable or odd throughout.
-
-    That itself takes the place of the document's problems. None where there is nothing of the kind.
-    """
-    document = subject.document
-    if document.complete and not found and not document.problems and not document.suspicious:
-        return None
-    from vacc_gen.schema.lint.recovery import recover
-
-    if not document.complete:
-        document.root = None  # what was read before the error may be cut short
-    repaired = recover(document, "recipe" if subject.kind == "recipe" else "vamc", found)
-    if repaired is None:
-        return None
-    if repaired.text is None:
-        return _Recovered([], elsewhere=False)
-    beyond = check_text(repaired.text, document.path, subject.known, selection)
-    moved = repaired.moved(beyond, document)
-    kept = [one for one in moved if repaired.changed.isdisjoint(_lines_of(one))]
-    return _Recovered(kept, elsewhere=True)
-
-
-def _lines_of(found: Diagnostic) -> range:
-    """Return the lines of a value that goes on, but no more than such a value usually has."""
-    return range(found.line, min(found.end_line, found.line + _MOST_LINES) + 1)
-
-
-def _of_a_newer_version(subject: Subject) -> bool:
-    """Whether a recipe is of a version that our schema does not describe."""
-    version = version_of(subject.document) if subject.kind == "recipe" else None
-    return version is not None and version > RECIPE_VERSION
+def _findings(
+    scope: Scope, read: Any, document: Document, selection: Selection
+) -> list[Diagnostic]:
+    """Return what the rules of a scope find in what they read."""
+    return [
+        as_diagnostic(rule, finding, document.path)
+        for rule in _chosen(scope, selection)
+        for finding in rule.check(read)
+    ]
 
 
 def as_diagnostic(rule: Rule, finding: Finding, path: str) -> Diagnostic:

@@ -1,12 +1,13 @@
-"""What a check has to say: one mistake, its place, and what to do about it."""
+"""What a check reports: one mistake, its place, and what to do about it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
+from vacc_gen.schema.lint.tree import Span
 from vacc_gen.schema.printable import encodable
 
 
@@ -31,12 +32,22 @@ class Edit:
 class Fix:
     """Edits that remove the cause of a finding.
 
-    `safe` edits keep or restore what the author evidently meant, and `--fix` applies them. The
-    others change what is compiled and need `--unsafe-fixes`.
+    A fix is safe where the file then means what its writer can only have meant, and `--fix` applies
+    it. What moves, drops or invents something needs `--unsafe-fixes`.
     """
 
     edits: tuple[Edit, ...]
     safe: bool = True
+
+
+class Finding(NamedTuple):
+    """What a rule yields; `check` adds the rule's code and the path."""
+
+    span: Span
+    message: str
+    hint: str | None = None
+    fix: Fix | None = None
+    severity: Severity | None = None  # instead of the rule's own
 
 
 @dataclass(frozen=True)
@@ -66,8 +77,13 @@ class Diagnostic:
             "end_column": self.end_column,
             "message": encodable(self.message),
             "hint": None if self.hint is None else encodable(self.hint),
-            "fixable": self.fix is not None and self.fix.safe,
+            "fixable": self.is_fixable,
         }
+
+    @property
+    def is_fixable(self) -> bool:
+        """Whether `--fix` removes the cause."""
+        return self.fix is not None and self.fix.safe
 
 
 def has_errors(diagnostics: Iterable[Diagnostic], strict: bool = False) -> bool:

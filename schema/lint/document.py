@@ -1,8 +1,8 @@
 """YAML text -> values that know where they stand.
 
-`load` never raises for bad text: what is wrong with it comes back as `Document.problems`, and with
-it as much of the tree as could be read. Scalars mean what they mean to PyYAML, which the compiler
-reads its configs with: YAML 1.1, where a plain `no` is false and `0o17` is text.
+`load` never raises for bad text: what is wrong with it comes back as `Document.faults`. Scalars mean
+what they mean to PyYAML, which the compiler reads its configs with: YAML 1.1, where a plain `no` is
+false and `0o17` is text.
 """
 
 from __future__ import annotations
@@ -10,40 +10,40 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 from vacc_gen.schema.lint.reader import read
-from vacc_gen.schema.lint.tree import LINE_BREAK, START, Entry, Node, Problem, Span
-
-__all__ = ["MAX_BYTES", "Document", "Entry", "Node", "Problem", "Span", "load"]
+from vacc_gen.schema.lint.syntax import templates
+from vacc_gen.schema.lint.tree import (
+    LINE_BREAK,
+    START,
+    ByteOrderMark,
+    DuplicateKey,
+    Fault,
+    Node,
+    NotText,
+    Span,
+    TooMuch,
+)
 
 MAX_BYTES = 1 << 20
 """Largest text that is read; the largest published config has 4 kB."""
 
+_BOM = "\ufeff"
 _NOT_PRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
-
-_SUSPICIOUS = re.compile(
-    r"""
-      [^\x00-\x7f]                  # full-width, invisible; or a comment in Chinese
-    | ^[ ]*-(?:[^\s-]|-\d) | ^(?:\+|\d|-[ ]{2})  # a dash without its blank; a diff, a listing
-    | ^[ ]*(?:-[ ])?[\"']?\w[\w.-]*[\"']?(?::[^\s/]|:/[^/]|[ ]*[=;~<>!]|[ ]+[^\s:\#])
-    | [,;"')][ ]*$ | [,;][ ]*\#
-    | [^\s\#]\#[ ] | [ ]// | :[ ]+\(
-    """,
-    re.MULTILINE | re.VERBOSE,
-)
-"""What a line has that `slips` may find something in; most texts have it nowhere."""
+AnyFault = TypeVar("AnyFault", bound=Fault)
 
 
 class Document:
-    """A text, its tree, and what is wrong with it as YAML."""
+    """A text, its tree, and what is wrong with it as YAML. Offsets count behind `prefix`."""
 
-    def __init__(self, text: str, path: str) -> None:
+    def __init__(self, text: str, path: str, prefix: str = "") -> None:
         self.text = text
         self.path = path
+        self.prefix = prefix  # a byte order mark, or nothing
         self.root: Node | None = None
-        self.problems: list[Problem] = []
+        self.faults: list[Fault] = []
 
     @property
     def values(self) -> Any:
@@ -51,14 +51,15 @@ class Document:
         return None if self.root is None else self.root.plain()
 
     @property
-    def complete(self) -> bool:
-        """Whether the whole text was read: False after an error that ended the reading."""
-        return not any(problem.kind in _FATAL for problem in self.problems)
+    def is_sound(self) -> bool:
+        """Whether the values are those that the text says: nothing was skipped or not read."""
+        return self.root is not None and all(
+            isinstance(fault, (ByteOrderMark, DuplicateKey)) for fault in self.faults
+        )
 
-    @property
-    def suspicious(self) -> bool:
-        """Whether a line looks as if it had a slip of the pen in it; see `slips`."""
-        return _SUSPICIOUS.search(self.text) is not None
+    def faults_of(self, kind: type[AnyFault]) -> list[AnyFault]:
+        """Return the faults of one kind, in the order of the text."""
+        return [fault for fault in self.faults if isinstance(fault, kind)]
 
     @cached_property
     def lines(self) -> list[str]:
@@ -70,61 +71,59 @@ class Document:
         return [0, *(found.end() for found in LINE_BREAK.finditer(self.text))]
 
     def line_start(self, number: int) -> int:
-        """Return the offset at which a line (from 1) starts."""
-        return self._line_starts[number - 1]
-
-    def line_span(self, number: int) -> Span:
-        """Return the span of a line (from 1) without the blanks around it."""
-        line = self.lines[number - 1]
-        start, bare = self.line_start(number), line.strip(" \t")
-        own = len(line) - len(line.lstrip(" \t"))
-        end = own + len(bare)
-        return Span(number, own + 1, number, end + 1, start + own, start + end)
+        """Return the offset at which a line (from 1) starts; the text's end beyond the last."""
+        starts = self._line_starts
+        return starts[number - 1] if number <= len(starts) else len(self.text)
 
     def node(self, *path: str | int) -> Node | None:
         """Return the node at a path such as `("frontend", "shape", "input_ids", 0)`, or None."""
         node = self.root
         for step in path:
-            if node is None:
+            value = None if node is None else node.value
+            if isinstance(value, dict) and step in value:
+                node = value[step].node
+            elif isinstance(value, list) and isinstance(step, int) and step < len(value):
+                node = value[step]
+            else:
                 return None
-            node = self.below(node, step)
         return node
 
-    @staticmethod
-    def below(node: Node, step: str | int) -> Node | None:
-        """Return the node under a key, or at a position, of another one; None if there is none."""
-        if isinstance(node.value, dict):
-            entry = node.value.get(step)
-            return entry.node if entry else None
-        if isinstance(node.value, list) and isinstance(step, int) and step < len(node.value):
-            item: Node = node.value[step]
-            return item
-        return None
+    def value_span(self, *path: str | int) -> Span:
+        """Return where the value at a path stands; without one, the nearest key above it."""
+        node = self.node(*path)
+        return self.key_span(*path) if node is None else node.span
+
+    def key_span(self, *path: str | int) -> Span:
+        """Return where the key of a path stands; where it is absent, the nearest key above it."""
+        while path:
+            parent, last = self.node(*path[:-1]), path[-1]
+            if parent is not None and isinstance(parent.value, dict) and last in parent.value:
+                span: Span = parent.value[last].key_span
+                return span
+            item = self.node(*path) if isinstance(last, int) else None
+            if item is not None:
+                return self.first_line_of(item.span)
+            path = path[:-1]
+        return self.span_at(0, len(self.lines[0]))
+
+    def first_line_of(self, span: Span) -> Span:
+        """Return the part of a span that stands in its first line."""
+        end = span.start + len(self.lines[span.line - 1].rstrip()) - span.column + 1
+        return span if span.end_line == span.line else self.span_at(span.start, end)
 
     def span_at(self, start: int, end: int) -> Span:
         """Return the span between two offsets."""
         line, end_line = (bisect_right(self._line_starts, at) for at in (start, end))
-        column = start - self.line_start(line) + 1
-        return Span(line, column, end_line, end - self.line_start(end_line) + 1, start, end)
+        column = start - self._line_starts[line - 1] + 1
+        return Span(line, column, end_line, end - self._line_starts[end_line - 1] + 1, start, end)
 
-
-_FATAL = frozenset(
-    (
-        "syntax",
-        "tab",
-        "not-text",
-        "too-large",
-        "too-deep",
-        "too-many",
-        "too-many-problems",
-        "several-documents",
-        "control",
-    )
-)
+    def written(self, span: Span) -> str:
+        """Return the text of a span."""
+        return self.text[span.start : span.end]
 
 
 def load(source: bytes | str, path: str = "<text>") -> Document:
-    """Read YAML. Never raises: see `Document.problems`.
+    """Read YAML. Never raises: see `Document.faults`.
 
     Args:
         source: the file's bytes, or text that was decoded already.
@@ -132,48 +131,48 @@ def load(source: bytes | str, path: str = "<text>") -> Document:
     """
     if len(source) > MAX_BYTES:
         return too_large(path, len(source))
-    text, encoding_problem = _decode(source) if isinstance(source, bytes) else (source, None)
-    if text.startswith("\ufeff"):
-        encoding_problem = encoding_problem or Problem("bom", START, {})
-        text = text[1:]
-    document = Document(text, path)
-    if encoding_problem:
-        document.problems.append(encoding_problem)
-    control = _NOT_PRINTABLE.search(text)
-    if control:
-        facts = {"character": control.group()}
-        document.problems.append(Problem("control", document.span_at(*control.span()), facts))
-    elif document.complete:
-        document.root, problems = read(text)
-        document.problems += problems
+    text, fault = _decode(source) if isinstance(source, bytes) else (source, None)
+    prefix = _BOM if text.startswith(_BOM) else ""
+    document = Document(text.removeprefix(_BOM), path, prefix)
+    if fault is not None:
+        document.faults.append(fault)
+        return document
+    if prefix:
+        document.faults.append(ByteOrderMark(START))
+    control = _NOT_PRINTABLE.search(document.text)
+    if control is None:
+        unfilled = templates(document.text)
+        document.root, faults = (None, unfilled) if unfilled else read(document.text)
+        document.faults += faults
+        return document
+    reason = f"control character U+{ord(control.group()):04X}, which YAML does not allow"
+    hint = "delete it; in double quotes it can be written as an escape"
+    document.faults.append(NotText(document.span_at(*control.span()), reason, hint))
     return document
 
 
 def too_large(path: str, size_bytes: int) -> Document:
     """Return what stands for a file that is larger than any config, and is not read."""
     document = Document("", path)
-    facts = {"bytes": size_bytes, "limit": MAX_BYTES}
-    document.problems.append(Problem("too-large", START, facts))
+    reason = f"{size_bytes:,} bytes; a config has at most {MAX_BYTES:,}"
+    document.faults.append(TooMuch(START, reason))
     return document
 
 
-def _decode(source: bytes) -> tuple[str, Problem | None]:
+def _decode(source: bytes) -> tuple[str, NotText | None]:
     """Decode UTF-8; say so where it is UTF-16, UTF-32 or no text at all."""
     for bom, encoding in (
-        (b"\xff\xfe\x00\x00", "utf-32"),
-        (b"\x00\x00\xfe\xff", "utf-32"),
-        (b"\xff\xfe", "utf-16"),
-        (b"\xfe\xff", "utf-16"),
+        (b"\xff\xfe\x00\x00", "UTF-32"),
+        (b"\x00\x00\xfe\xff", "UTF-32"),
+        (b"\xff\xfe", "UTF-16"),
+        (b"\xfe\xff", "UTF-16"),
     ):
         if source.startswith(bom):
-            try:
-                return source.decode(encoding), Problem("encoding", START, {"encoding": encoding})
-            except UnicodeDecodeError:
-                break
+            return "", NotText(START, f"the file is {encoding}, not UTF-8", "save it as UTF-8")
     try:
         return source.decode("utf-8"), None
     except UnicodeDecodeError as error:
         before = source[: error.start].decode("utf-8")
-        document = Document(before + "\ufffd", "")
-        span = document.span_at(len(before), len(before) + 1)
-        return before, Problem("not-text", span, {"byte": source[error.start]})
+        span = Document(before + "\ufffd", "").span_at(len(before), len(before) + 1)
+        reason = f"not UTF-8: byte 0x{source[error.start]:02x}"
+        return before, NotText(span, reason, "save the file as UTF-8, if it is text")

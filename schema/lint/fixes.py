@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from vacc_gen.schema.lint.diagnostics import Edit, Fix
-from vacc_gen.schema.lint.document import Document, Entry, Node, Span
+from vacc_gen.schema.lint.document import Document
+from vacc_gen.schema.lint.tree import Entry, Node, Span
 
 
 def replace(span: Span, text: str, *, safe: bool = True) -> Fix:
@@ -11,87 +14,59 @@ def replace(span: Span, text: str, *, safe: bool = True) -> Fix:
     return Fix((Edit(span.start, span.end, text),), safe)
 
 
-def swap(document: Document, one: Span, other: Span, *, safe: bool = True) -> Fix:
-    """Exchange the text of two places."""
-    first, second = document.text[one.start : one.end], document.text[other.start : other.end]
-    return Fix((Edit(one.start, one.end, second), Edit(other.start, other.end, first)), safe)
+def drop_prefix(document: Document) -> Fix:
+    """Take the byte order mark away."""
+    return Fix((Edit(-len(document.prefix), 0, ""),))
 
 
-def _line_start(document: Document, offset: int) -> int:
-    return max(document.text.rfind(mark, 0, offset) for mark in "\n\r") + 1
-
-
-def _line_end(document: Document, offset: int) -> int:
-    """Return the offset behind the line's end, its line break included."""
-    found = document.text.find("\n", offset)
-    return len(document.text) if found < 0 else found + 1
-
-
-def lines_of(document: Document, entry: Entry) -> tuple[int, int] | None:
-    """Return the offsets of the lines that hold an entry and nothing else, or None."""
-    start = _line_start(document, entry.key_span.start)
-    if document.text[start : entry.key_span.start].strip(" "):
-        return None
-    last = max(entry.key_span.end, entry.node.span.end)
-    end = _line_end(document, last if last == 0 or document.text[last - 1] != "\n" else last - 1)
-    rest = document.text[last:end].strip()
-    if rest not in ("", ":") and not rest.lstrip(": ").startswith("#"):
-        return None
-    return start, end
+def swap(document: Document, first: Span, second: Span) -> Fix:
+    """Exchange the text of two places; unsafe, for it changes what both say."""
+    texts = document.written(first), document.written(second)
+    edits = Edit(first.start, first.end, texts[1]), Edit(second.start, second.end, texts[0])
+    return Fix(edits, safe=False)
 
 
 def remove(document: Document, entry: Entry, *, safe: bool = True) -> Fix | None:
-    """Take an entry of a block mapping out, with its lines."""
-    lines = lines_of(document, entry)
-    return Fix((Edit(*lines, ""),), safe) if lines else None
-
-
-def _newline(document: Document) -> str:
-    return "\r\n" if "\r\n" in document.text else "\n"
-
-
-def insert(document: Document, section: Node, text: str, *, safe: bool = True) -> Fix | None:
-    """Add the line `text` at the head of a block mapping that has at least one entry."""
-    first = _first_entry(section)
-    if first is None:
+    """Take an entry of a block mapping out with its lines; None where others stand on them."""
+    start = document.line_start(entry.key_span.line)
+    last = max(entry.key_span, entry.node.span, key=lambda span: span.end)
+    before = document.text[start : entry.key_span.start]
+    line = document.lines[last.end_line - 1]
+    rest = line[last.end_column - 1 :].strip()
+    if before.strip(" ") or (rest not in ("", ":") and not rest.startswith("#")):
         return None
-    start = _line_start(document, first.key_span.start)
-    before = document.text[start : first.key_span.start]
-    if before.strip(" "):  # the first key of a list item, or flow style
-        return None
-    return Fix((Edit(start, start, before + text + _newline(document)),), safe)
+    end = document.line_start(last.end_line + 1)
+    return Fix((Edit(start, end, ""),), safe)
 
 
-def move(document: Document, entry: Entry, section: Node) -> Fix | None:
-    """Move an entry of a single line to the head of another block mapping."""
-    lines = lines_of(document, entry)
-    first = _first_entry(section)
-    if lines is None or first is None or entry.node.span.end_line != entry.key_span.line:
-        return None
-    line = document.text[lines[0] : lines[1]].strip()
-    added = insert(document, section, line)
-    return Fix((*added.edits, Edit(*lines, ""))) if added else None
-
-
-def _first_entry(section: Node) -> Entry | None:
-    """Return the first of the entries that stand in the section's text, not grafted into it."""
-    if not isinstance(section.value, dict):
+def insert(document: Document, section: Node | None, line: str) -> Fix | None:
+    """Add a line at the head of a block mapping that has an entry; unsafe, for it invents it."""
+    if section is None or not isinstance(section.value, dict):
         return None
     inside = range(section.span.start, section.span.end)
-    own = [entry for entry in section.value.values() if entry.key_span.start in inside]
-    return min(own, key=lambda entry: entry.key_span.start) if own else None
+    own = [one.key_span for one in section.value.values() if one.key_span.start in inside]
+    if not own:
+        return None
+    first = min(own, key=lambda span: span.start)
+    start = document.line_start(first.line)
+    before = document.text[start : first.start]
+    if before.strip(" "):  # the first key of a list item, or flow style
+        return None
+    newline = "\r\n" if "\r\n" in document.text else "\n"
+    return Fix((Edit(start, start, before + line + newline),), safe=False)
 
 
-def apply(text: str, fixes: list[Fix]) -> str:
-    """Return the text with the edits of all fixes that do not touch each other's."""
+def fixed(document: Document, fixes: Sequence[Fix]) -> str:
+    """Return the file's text with the edits of all fixes that do not touch each other's."""
+    text, shift = document.prefix + document.text, len(document.prefix)
     taken: list[Edit] = []
     for fix in fixes:
-        if all(_apart(edit, other) for edit in fix.edits for other in taken):
+        if all(_are_apart(edit, other) for edit in fix.edits for other in taken):
             taken += fix.edits
     for edit in sorted(taken, key=lambda edit: edit.start, reverse=True):
-        text = text[: edit.start] + edit.text + text[edit.end :]
+        text = text[: edit.start + shift] + edit.text + text[edit.end + shift :]
     return text
 
 
-def _apart(one: Edit, other: Edit) -> bool:
-    return one.end < other.start or other.end < one.start
+def _are_apart(first: Edit, second: Edit) -> bool:
+    return first.end < second.start or second.end < first.start

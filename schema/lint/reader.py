@@ -6,20 +6,32 @@ bounded while reading, so that hostile input costs no more than a healthy file o
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
-from contextlib import suppress
 from typing import Any
 
 import yaml
 
-from vacc_gen.schema.lint.tree import LINE_BREAK, START, Entry, Node, Problem, Span
+from vacc_gen.schema.lint.syntax import explain
+from vacc_gen.schema.lint.tree import (
+    LINE_BREAK,
+    BadAlias,
+    BadScalar,
+    DuplicateKey,
+    Empty,
+    Entry,
+    Fault,
+    KeyNotText,
+    Node,
+    SecondDocument,
+    Span,
+    Tagged,
+    TooMuch,
+)
 
 MAX_NODES = 20_000
 """Most values in one file, aliases expanded."""
 
-MAX_PROBLEMS = 500
-"""Most problems that are told; a text with more of them is no config."""
+MAX_FAULTS = 500
+"""Most faults that are reported; a text with more of them is no config."""
 
 MAX_DEPTH = 64
 """Deepest nesting; a healthy config has seven levels."""
@@ -28,41 +40,62 @@ MAX_NUMBER_CHARACTERS = 64
 """Longest number that is made a value; PyYAML takes minutes for a long `1:59:59...`."""
 
 MAX_INT_BITS = 64
-"""Largest integer that is told from an impossible one; beyond it, floats and messages fail."""
+"""Largest integer that is made a value; beyond it, floats and messages fail."""
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
-_MERGE_TAG = "tag:yaml.org,2002:merge"
 _TAG_PREFIX = "tag:yaml.org,2002:"
+_MERGE_TAG = _TAG_PREFIX + "merge"
 _PLAIN_TAGS = frozenset(
     _TAG_PREFIX + name for name in ("str", "int", "float", "bool", "null", "seq", "map")
 )
-_TAG = re.compile(r"!\S*")
 
 
-def read(text: str) -> tuple[Node | None, list[Problem]]:
-    """Read a text that has printable characters alone.
+def read(text: str) -> tuple[Node | None, list[Fault]]:
+    """Read a text of printable characters.
 
     Returns:
-        The root, or None where there is no value at all; and what is wrong with the text.
+        The root, None where the text could not be read to its end; and what is wrong with it.
     """
     reader = _Reader(text)
-    reader.read()
-    return reader.root, reader.problems
+    try:
+        reader.read()
+    except yaml.YAMLError as error:
+        if "nesting depth" in str(error):  # libyaml's own bound, beyond ours
+            return None, [TooMuch(_place(error, text), _too_deep())]
+        return None, explain(text, error)
+    except _StopError as stop:
+        return None, [*reader.faults, stop.fault]
+    return reader.root, reader.faults
 
 
-class _Stop(Exception):  # noqa: N818 - not an error: ends the reading early
-    """Reading cannot go on; the problem is on record."""
+def _place(error: yaml.YAMLError, text: str) -> Span:
+    mark = getattr(error, "problem_mark", None)
+    if mark is None:
+        return Span(1, 1, 1, 1, 0, 0)
+    end = min(mark.index + 1, len(text))
+    return Span(mark.line + 1, mark.column + 1, mark.line + 1, mark.column + 2, mark.index, end)
+
+
+def _too_deep() -> str:
+    return f"nested deeper than {MAX_DEPTH} levels"
+
+
+class _StopError(Exception):
+    """Reading cannot go on."""
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__()
+        self.fault = fault
 
 
 class _Frame:
     """A collection that is being read."""
 
-    __slots__ = ("anchor", "is_mapping", "key", "merges", "node", "size_before")
+    __slots__ = ("anchor", "key", "merges", "node", "size_before")
 
     def __init__(self, node: Node, anchor: str | None, size_before: int) -> None:
         self.node = node
-        self.is_mapping = isinstance(node.value, dict)
         self.anchor = anchor
         self.size_before = size_before
         self.key: tuple[str | None, Node] | None = None  # read, and waiting for its value
@@ -75,106 +108,66 @@ class _Reader:
     def __init__(self, text: str) -> None:
         self.text = text
         self.root: Node | None = None
-        self.problems: list[Problem] = []
+        self.faults: list[Fault] = []
         self.loader: Any = _Loader(text)
         self.frames: list[_Frame] = []
         self.anchors: dict[str, tuple[Node, int] | None] = {}  # None: still open
         self.size = 0  # values so far, aliases expanded
 
     def read(self) -> None:
-        try:
-            for event in self._events():
-                self._take(event)
-        except _Stop:
-            self._keep_open_frames()
-
-    def _keep_open_frames(self) -> None:
-        """Keep what was read before the reading ended."""
-        told = len(self.problems)
-        while self.frames:
-            frame = self.frames.pop()
-            with suppress(_Stop):
-                self._settle(frame)
-                self._add(frame.node, None, False)
-        # A bracket that is left open is told already; that it stands where a key does is no news.
-        kept = [problem for problem in self.problems[told:] if problem.kind != "collection-key"]
-        self.problems[told:] = kept
-
-    def _events(self) -> Iterator[Any]:
         documents = 0
-        while True:
-            try:
-                event = self.loader.get_event()
-            except yaml.MarkedYAMLError as error:
-                self._fail(error)
-            except yaml.YAMLError as error:
-                self._problem("syntax", START, problem=str(error), context="")
-                raise _Stop from error
-            if event is None or isinstance(event, yaml.StreamEndEvent):
-                return
+        while (event := self.loader.get_event()) is not None:
             if isinstance(event, yaml.DocumentStartEvent):
                 documents += 1
                 if documents > 1:
-                    self._problem("several-documents", self._span(event))
-                    raise _Stop
-            yield event
+                    raise _StopError(SecondDocument(self._span(event)))
+            elif isinstance(event, yaml.ScalarEvent):
+                self._count(event)
+                self._add(*self._scalar(event), event.anchor)
+            elif isinstance(event, yaml.CollectionStartEvent):
+                self._open(event)
+            elif isinstance(event, yaml.CollectionEndEvent):
+                self._close(event)
+            elif isinstance(event, yaml.AliasEvent):
+                self._add(self._alias(event), False, None)
+        if self.root is None or self.root.value is None:
+            self.faults.append(Empty(Span(1, 1, 1, 1, 0, 0)))
 
-    def _fail(self, error: yaml.MarkedYAMLError) -> None:
-        context = error.context_mark
-        mark = error.problem_mark or context
-        if mark is None:
-            self._problem("syntax", START, problem=str(error), context="")
-            raise _Stop from error
-        if context is not None and "could not find expected ':'" in (error.problem or ""):
-            mark = context  # the key; the problem is noticed where the next token begins
-        end = min(mark.index + 1, len(self.text))
-        span = Span(mark.line + 1, mark.column + 1, mark.line + 1, mark.column + 2, mark.index, end)
-        self._problem(
-            "syntax",
-            span,
-            problem=error.problem or "",
-            context=error.context or "",
-            context_line=context.line + 1 if context else None,
-            context_column=context.column + 1 if context else None,
-        )
-        raise _Stop from error
+    def _report(self, fault: Fault) -> None:
+        self.faults.append(fault)
+        if len(self.faults) >= MAX_FAULTS:
+            raise _StopError(TooMuch(fault.span, f"more than {MAX_FAULTS} mistakes above"))
 
-    def _take(self, event: Any) -> None:
-        if isinstance(event, yaml.ScalarEvent):
-            refused = self._refuses_tag(event)
-            self._count(event)
-            node, is_merge = self._scalar(event, refused)
-            self._add(node, event.anchor, is_merge)
-        elif isinstance(event, (yaml.MappingStartEvent, yaml.SequenceStartEvent)):
-            refused = self._refuses_tag(event)
-            if len(self.frames) >= MAX_DEPTH:
-                self._problem("too-deep", self._span(event), limit=MAX_DEPTH)
-                raise _Stop
-            size_before = self.size
-            self._count(event)
-            empty: Any = {} if isinstance(event, yaml.MappingStartEvent) else []
-            if event.anchor:
-                self.anchors[event.anchor] = None
-            node = Node(empty, self._span(event))
-            node.rejected = refused and bool(self.frames)
-            self.frames.append(_Frame(node, event.anchor, size_before))
-        elif isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent)):
-            frame = self.frames.pop()
-            self._close(frame, event)
-            self._add(frame.node, None, False)
-        elif isinstance(event, yaml.AliasEvent):
-            self._alias(event)
+    def _open(self, event: Any) -> None:
+        self._check_tag(event)
+        if len(self.frames) >= MAX_DEPTH:
+            raise _StopError(TooMuch(self._span(event), _too_deep()))
+        size_before = self.size
+        self._count(event)
+        empty: Any = {} if isinstance(event, yaml.MappingStartEvent) else []
+        if event.anchor:
+            self.anchors[event.anchor] = None
+        self.frames.append(_Frame(Node(empty, self._span(event)), event.anchor, size_before))
+
+    def _close(self, event: Any) -> None:
+        frame = self.frames.pop()
+        self._merge(frame)
+        self._end_span(frame.node, event)
+        if frame.anchor:
+            self.anchors[frame.anchor] = (frame.node, self.size - frame.size_before)
+        self._add(frame.node, False, None)
 
     def _count(self, event: Any, size: int = 1) -> None:
         self.size += size
         if self.size > MAX_NODES:
-            self._problem("too-many", self._span(event), limit=MAX_NODES, alias=size > 1)
-            raise _Stop
+            what = "aliases that stand for" if size > 1 else "holds"
+            raise _StopError(TooMuch(self._span(event), f"{what} more than {MAX_NODES:,} values"))
 
-    def _refuses_tag(self, event: Any) -> bool:
+    def _check_tag(self, event: Any) -> bool:
+        """Report a tag that no config needs, and return whether there is one."""
         if event.tag is None or event.tag == "!" or event.tag in _PLAIN_TAGS:
             return False
-        self._problem("tag", self._tag_span(event), tag=_short_tag(event.tag))
+        self._report(Tagged(self._span(event), event.tag.replace(_TAG_PREFIX, "!!")))
         return True
 
     def _span(self, event: Any) -> Span:
@@ -187,61 +180,44 @@ class _Reader:
             start.line + 1, start.column + 1, end.line + 1, end.column + 1, start.index, end.index
         )
 
-    def _tag_span(self, event: Any) -> Span:
-        span = self._span(event)
-        found = _TAG.search(self.text, span.start, span.end)
-        if found is None or LINE_BREAK.search(self.text, span.start, found.end()):
-            return span  # an anchor and a line break stand before the tag
-        column = span.column + found.start() - span.start
-        width = found.end() - found.start()
-        return Span(span.line, column, span.line, column + width, *found.span())
-
-    def _scalar(self, event: Any, refused: bool) -> tuple[Node, bool]:
+    def _scalar(self, event: Any) -> tuple[Node, bool]:
         """Return the value as PyYAML constructs it, and whether it is the merge key `<<`."""
         loader, tag = self.loader, event.tag
         node = Node(event.value, self._span(event))
-        if refused:
-            node.rejected = True
+        if self._check_tag(event):
             return node, False
         if tag is None or tag == "!":
             tag = loader.resolve(yaml.ScalarNode, event.value, event.implicit)
-        if tag == _MERGE_TAG:
-            return node, True
         construct = loader.yaml_constructors.get(tag)
-        if construct is None or tag == _TAG_PREFIX + "str":
-            return node, False
-        is_number = tag in (_TAG_PREFIX + "int", _TAG_PREFIX + "float")
-        too_large = is_number and len(event.value) > MAX_NUMBER_CHARACTERS
+        if tag == _MERGE_TAG or construct is None or tag == _TAG_PREFIX + "str":
+            return node, tag == _MERGE_TAG
+        kind = tag.removeprefix(_TAG_PREFIX)
+        too_large = kind in ("int", "float") and len(event.value) > MAX_NUMBER_CHARACTERS
         if not too_large:
             try:
-                value = construct(loader, yaml.ScalarNode(tag, event.value))
+                node.value = construct(loader, yaml.ScalarNode(tag, event.value))
             except (ValueError, OverflowError, LookupError, AttributeError, yaml.YAMLError):
-                value = node
-            too_large = isinstance(value, int) and value.bit_length() > MAX_INT_BITS
-            if value is not node and not too_large:
-                node.value = value
+                article = "an" if kind == "int" else "a"
+                reason = f"looks like {article} {kind} and is none"
+                self._report(BadScalar(node.span, event.value, reason))
                 return node, False
-        node.rejected = True
-        facts = {"text": event.value, "tag": _short_tag(tag), "too_large": too_large}
-        self._problem("bad-scalar", node.span, **facts)
+            too_large = isinstance(node.value, int) and node.value.bit_length() > MAX_INT_BITS
+        if too_large:
+            reason = "is a number too large for any config"
+            self._report(BadScalar(node.span, event.value, reason))
         return node, False
 
-    def _alias(self, event: Any) -> None:
+    def _alias(self, event: Any) -> Node:
         known = self.anchors.get(event.anchor, ())
-        if known is None:
-            self._problem("recursive-alias", self._span(event), anchor=event.anchor)
-            node = Node(None, self._span(event))
-            node.rejected = True
-        elif not known:
-            self._problem("undefined-alias", self._span(event), anchor=event.anchor)
-            node = Node(None, self._span(event))
-            node.rejected = True
-        else:
+        if known:
             node, size = known
             self._count(event, size)
-        self._add(node, None, False)
+            return node
+        reason = "contains itself" if known is None else "has no anchor above it"
+        self._report(BadAlias(self._span(event), f"the alias `*{event.anchor}` {reason}"))
+        return Node(None, self._span(event))
 
-    def _add(self, node: Node, anchor: str | None, is_merge: bool) -> None:
+    def _add(self, node: Node, is_merge: bool, anchor: str | None) -> None:
         """Hang a finished node into the collection around it."""
         if anchor:
             self.anchors[anchor] = (node, 1)
@@ -249,81 +225,56 @@ class _Reader:
             self.root = node
             return
         frame = self.frames[-1]
-        if not frame.is_mapping:
+        if isinstance(frame.node.value, list):
             frame.node.value.append(node)
-            if node.rejected:
-                frame.node.rejected = True  # a list of numbers, one of which is none
         elif frame.key is None:
-            frame.key = (self._key(node, is_merge), node)
+            frame.key = (_MERGE_TAG if is_merge else self._key(node), node)
         else:
             (key, key_node), frame.key = frame.key, None
-            refused = not is_merge and not isinstance(key_node.value, str)
             if key == _MERGE_TAG:
                 frame.merges.append(node)
             elif key is not None:
-                self._insert(frame.node.value, key, Entry(key_node.span, node, refused))
-            if refused or key_node.rejected:
-                frame.node.partial = True
+                self._insert(frame.node.value, key, Entry(key_node.span, node))
 
-    def _key(self, node: Node, is_merge: bool) -> str | None:
-        """Return a key as text; None where the entry has to be left out."""
-        if is_merge:
-            return _MERGE_TAG
+    def _key(self, node: Node) -> str | None:
+        """Return a key; None, and reported, where it is not text."""
         if isinstance(node.value, str):
             return node.value
-        if isinstance(node.value, (dict, list)):
-            self._problem("collection-key", node.span)
-            return None
         written = self.text[node.span.start : node.span.end]
-        self._problem("key-not-text", node.span, written=written, value=node.value)
-        return written
+        self._report(KeyNotText(node.span, written, node.value))
+        return None
 
     def _insert(self, mapping: dict[str, Entry], key: str, entry: Entry) -> None:
         first = mapping.get(key)
         if first is not None:
-            facts = {"first_line": first.key_span.line, "nodes": (first.node, entry.node)}
-            self._problem("duplicate-key", entry.key_span, key=key, **facts)
+            same = first.node.plain() == entry.node.plain()
+            line = first.key_span.line
+            self._report(DuplicateKey(entry.key_span, key, line, entry, same))
         mapping[key] = entry  # the last one wins, as in PyYAML
 
-    def _close(self, frame: _Frame, event: Any) -> None:
-        self._settle(frame, event)
-        if frame.anchor:
-            self.anchors[frame.anchor] = (frame.node, self.size - frame.size_before)
-
-    def _settle(self, frame: _Frame, event: Any = None) -> None:
-        """Merge what `<<` asks for, and end the span of a block where its last value ends."""
-        node = frame.node
+    def _merge(self, frame: _Frame) -> None:
+        """Take over the keys that `<<` names, and that the mapping does not have itself."""
         for merged in frame.merges:
             sources = merged.value if isinstance(merged.value, list) else [merged]
             for source in sources:
                 if isinstance(source.value, dict):
                     for key, entry in source.value.items():
-                        node.value.setdefault(key, entry)
+                        frame.node.value.setdefault(key, entry)
                 else:
-                    node.partial = True
-                    if not source.rejected:
-                        self._problem("bad-merge", source.span)
-        if event is not None and event.end_mark.index > event.start_mark.index:  # flow style
-            end = event.end_mark
-            node.span = node.span._replace(
-                end_line=end.line + 1, end_column=end.column + 1, end=end.index
-            )
+                    reason = "`<<` merges a mapping or a list of mappings, nothing else"
+                    self._report(BadAlias(source.span, reason))
+
+    @staticmethod
+    def _end_span(node: Node, event: Any) -> None:
+        """End a flow collection at its bracket, a block where its last value ends."""
+        end = event.end_mark
+        if end.index > event.start_mark.index:  # flow style
+            line, column, index = end.line + 1, end.column + 1, end.index
         elif node.value:
-            children = node.value.values() if frame.is_mapping else node.value
-            last = max(
-                (child.node.span if frame.is_mapping else child.span for child in children),
-                key=lambda span: span.end,
-            )
-            node.span = node.span._replace(
-                end_line=last.end_line, end_column=last.end_column, end=last.end
-            )
-
-    def _problem(self, kind: str, span: Span, **facts: Any) -> None:
-        self.problems.append(Problem(kind, span, facts))
-        if len(self.problems) == MAX_PROBLEMS:
-            self.problems.append(Problem("too-many-problems", span, {"limit": MAX_PROBLEMS}))
-            raise _Stop
-
-
-def _short_tag(tag: str) -> str:
-    return tag.replace(_TAG_PREFIX, "!!")
+            values = node.value if isinstance(node.value, list) else [*node.value.values()]
+            spans = [one.node.span if isinstance(one, Entry) else one.span for one in values]
+            last = max(spans, key=lambda span: span.end)
+            line, column, index = last.end_line, last.end_column, last.end
+        else:
+            return
+        node.span = node.span._replace(end_line=line, end_column=column, end=index)

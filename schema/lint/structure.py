@@ -1,259 +1,326 @@
-"""A document against its format: each mistake once, at its very token, with what was meant.
+"""pydantic's errors -> faults of form, each at its place in the text.
 
-Beyond a yes or no this finds out what was meant: a key that is misspelled, at the wrong level or in
-the neighbouring section; two values that are swapped. It puts such values where they belong in the
-tree, and marks those that are wrong as rejected, so that the rules that run afterwards see what the
-author meant, and a mistake is told once.
+The typed models decide what is wrong. Here each error is placed at the token that it is about, and
+gets the nearest legal name beside it.
 """
 
 from __future__ import annotations
 
-from itertools import pairwise
+import json
+from dataclasses import dataclass
+from typing import Any
 
-from vacc_gen.schema.lint.document import Document, Entry, Node, Problem, Span
-from vacc_gen.schema.lint.placement import Places, Suggestion, suggest
-from vacc_gen.schema.lint.suggestions import nearest
-from vacc_gen.schema.lint.walk import Issue, Schema, Steps, UnknownKey, Walk, fits
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from vacc_gen.schema.lint import fields
+from vacc_gen.schema.lint.document import Document
+from vacc_gen.schema.lint.fields import Model
+from vacc_gen.schema.lint.suggestions import nearest, nearest_of_all
+from vacc_gen.schema.lint.tree import Entry, Span, Steps
+
+TYPES = {
+    "string_type": "text",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "list_type": "a list",
+    "tuple_type": "a list",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "model_attributes_type": "a mapping",
+}
+"""What a value was expected to be, by the type of pydantic's error."""
+
+_MOST_PLACES = 3
 
 
-def check(document: Document, schema: Schema) -> list[Problem]:
-    """Return what is structurally wrong with a document, and repair its tree for the rules."""
-    if document.root is None:
-        return []
-    return _Walker(document, schema).run()
+@dataclass(frozen=True)
+class FormFault:
+    """Something that the typed model refuses; `steps` is the path of the value."""
+
+    span: Span
+    steps: Steps
+
+    @property
+    def section(self) -> Steps:
+        """The path of the mapping that the value stands in."""
+        return self.steps[:-1]
 
 
-class _Walker(Walk):
-    """A walk that works out what was meant, and repairs the tree accordingly."""
+@dataclass(frozen=True)
+class UnknownKey(FormFault):
+    """A key that its section does not have.
 
-    def __init__(self, document: Document, schema: Schema) -> None:
-        super().__init__(schema)
+    `meant` is the nearest key of the section; `fits` says that nothing else can be meant: one or two
+    edits away, not there yet, and legal with this value. `belongs` are the sections elsewhere that
+    have a key of exactly this name.
+    """
+
+    meant: str | None
+    fits: bool
+    taken_line: int | None
+    belongs: tuple[Steps, ...]
+    known: tuple[str, ...]
+
+    @property
+    def key(self) -> str:
+        """The key as written."""
+        return str(self.steps[-1])
+
+
+@dataclass(frozen=True)
+class MissingKey(FormFault):
+    """A section lacks a key; `steps` ends in the key that is missing."""
+
+    allowed: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class WrongType(FormFault):
+    """A value of another kind; `unquoted` is what it means without its quotes, where that is legal."""
+
+    value: Any
+    expected: str
+    unquoted: str | None
+
+
+@dataclass(frozen=True)
+class NotAllowed(FormFault):
+    """A value that is none of those allowed; `fits` as for an unknown key."""
+
+    value: Any
+    allowed: tuple[Any, ...]
+    meant: Any
+    fits: bool
+
+
+@dataclass(frozen=True)
+class OutOfBounds(FormFault):
+    """A value of the right kind outside of its bounds: `must` says what it has to be."""
+
+    value: Any
+    must: str
+    hint: str | None = None
+
+
+@dataclass(frozen=True)
+class NullValue(FormFault):
+    """Null where a value is needed."""
+
+    expected: str
+
+
+@dataclass
+class Form:
+    """A document against its typed model: the typed values, or what keeps it from being them."""
+
+    document: Document
+    typed: BaseModel | None
+    faults: list[FormFault]
+
+    def of(self, kind: type[Any]) -> list[Any]:
+        """Return the faults of one kind."""
+        return [fault for fault in self.faults if isinstance(fault, kind)]
+
+
+def check(document: Document, model: Model) -> Form:
+    """Return a document as its typed model, or the faults in the order of the text."""
+    values = document.values
+    if isinstance(values, dict):  # a place for anchors: `x-...` at the top level is nobody's key
+        values = {key: value for key, value in values.items() if not key.startswith("x-")}
+    try:
+        return Form(document, _typed(model, values), [])
+    except ValidationError as error:
+        placed = _Placing(document, model)
+        faults = [placed.fault(one) for one in error.errors(include_url=False)]
+        kept = _without_cascades([fault for fault in faults if fault is not None])
+        return Form(document, None, sorted(kept, key=lambda fault: fault.span.start))
+
+
+def _typed(model: Model, values: Any) -> BaseModel:
+    """Validate as JSON, which has lists for tuples and words for enums; a date is no text there."""
+    return model.model_validate_json(json.dumps(values, default=lambda date: {"date": str(date)}))
+
+
+def _without_cascades(faults: list[FormFault]) -> list[FormFault]:
+    """Drop what is called missing where a key that is unknown elsewhere says what became of it."""
+    unknown = [fault for fault in faults if isinstance(fault, UnknownKey)]
+    strayed = {(*section, fault.key) for fault in unknown for section in fault.belongs}
+    strayed |= {section for fault in unknown for section in fault.belongs if section}
+    strayed |= {(*fault.section, fault.meant) for fault in unknown if fault.meant is not None}
+    return [one for one in faults if not (isinstance(one, MissingKey) and one.steps in strayed)]
+
+
+class _Placing:
+    """Turns the errors of one document into faults."""
+
+    def __init__(self, document: Document, model: Model) -> None:
         self.document = document
-        self.places: Places | None = None
-        self.problems: list[Problem] = []
-        self.twice: dict[int, list[Node]] = {}  # what stood under the same key, by the last one
-        for problem in document.problems:
-            if problem.kind == "duplicate-key":
-                first, last = problem.facts["nodes"]
-                self.twice[id(last)] = [*self.twice.get(id(first), ()), first]
+        self.model = model
 
-    def run(self) -> list[Problem]:
-        root = self.document.root
-        assert root is not None
-        self.walk(root, self.root, ())
-        self._settle_unknown()
-        self._settle_swapped()
-        self._forget_inside()
-        for issue in self.issues:
-            self._reject(issue)
-            self._report(issue)
-        return sorted(self.problems, key=lambda problem: problem.span)
+    def fault(self, error: ErrorDetails) -> FormFault | None:
+        kind, context = error["type"], error.get("ctx", {})
+        steps = self._steps(error["loc"])
+        if kind == "extra_forbidden":
+            return self._unknown(steps)
+        if kind in ("missing", "missing_key"):
+            key = error["loc"][-1] if kind == "missing" else context["key"]
+            return self._missing((*steps, str(key)))
+        if kind in ("union_tag_not_found", "union_tag_invalid"):
+            return self._untyped(steps)
+        node = self.document.node(*steps)
+        value = None if node is None else node.plain()
+        expected = TYPES.get(kind)
+        if kind in ("literal_error", "enum"):
+            return self._not_allowed(steps, value)
+        if value is None:
+            return NullValue(self.document.key_span(*steps), steps, expected or "a value")
+        span = self.document.value_span(*steps)
+        if expected is not None:
+            return WrongType(span, steps, value, expected, self._unquoted(steps, value))
+        must, hint = _bounds(error, value)
+        return OutOfBounds(span, steps, value, must, hint)
 
-    def _forget_inside(self) -> None:
-        """Drop what reading said of the keys in a collection that has no place here at all."""
-        wrong = [one.span for one in self.issues if one.kind == "wrong-type"]
-        self.document.problems = [
-            one
-            for one in self.document.problems
-            if one.kind not in ("collection-key", "key-not-text", "duplicate-key")
-            or not any(span.start <= one.span.start < span.end for span in wrong)
-        ]
+    def _steps(self, location: tuple[str | int, ...]) -> Steps:
+        """Return the path of an error in the document: pydantic also names alternatives."""
+        steps: Steps = ()
+        for step in location:
+            if self.document.node(*steps, step) is not None:
+                steps = (*steps, step)
+        return steps
 
-    def walk(self, node: Node, schema: Schema, steps: Steps) -> None:
-        """Of a key that is there twice, look into both sections; what they lack, nobody knows."""
-        others = self.twice.get(id(node))
-        if others is None:
-            super().walk(node, schema, steps)
-            return
-        for copy in (*others, node):
-            if isinstance(copy.value, dict):
-                before = len(self.issues)
-                super().walk(copy, schema, steps)
-                kept = [one for one in self.issues[before:] if one.kind != "missing-key"]
-                self.issues[before:] = kept
-            copy.rejected = True
+    def _section(self, steps: Steps) -> Model | None:
+        return fields.model_at(self.model, self.document.root, steps)
 
-    def _reject(self, issue: Issue) -> None:
-        """Hide a wrong value from the rules, and the list that it is in."""
-        if issue.node is not None:
-            issue.node.rejected = True
-        steps = issue.steps
-        while steps and isinstance(steps[-1], int):
-            steps = steps[:-1]
-        if steps != issue.steps:
-            around = self.document.node(*steps)
-            if around is not None:
-                around.rejected = True
+    def _entries(self, section: Steps) -> dict[str, Entry]:
+        node = self.document.node(*section)
+        return node.value if node is not None and isinstance(node.value, dict) else {}
 
-    def _report(self, issue: Issue) -> None:
-        span = issue.span
-        if issue.kind == "missing-key":
-            span = self._section_span(issue.facts["parent"], span)
-        facts = {**issue.facts, "steps": issue.steps}
-        if issue.kind == "null" and issue.steps:
-            facts["required"] = self._is_required(issue.steps)
-            span = self._entry_span(issue)
-        self.problems.append(Problem(issue.kind, span, facts))
+    def _unknown(self, steps: Steps) -> UnknownKey:
+        section, key = steps[:-1], str(steps[-1])
+        model, present = self._section(section), self._entries(section)
+        names = tuple(model.model_fields) if model else ()
+        listed = tuple(
+            name for name in names if model and model.model_fields[name].deprecated is None
+        )
+        other = fields.other_words(model).get(key) if model else None
+        places = fields.sections_by_key(self.model).get(key, ())
+        belongs = tuple(place for place in places if place != section)
+        meant, sure = other, False
+        if other is None and not belongs:
+            near = nearest_of_all(key, names)
+            meant, sure = (near[0] if near else None), len(near) == 1
+        taken = present[meant].key_span.line if meant in present else None
+        fits = sure and taken is None and meant is not None and self._accepts(section, key, meant)
+        span = self.document.key_span(*steps)
+        shown = belongs[:_MOST_PLACES] if other is None else ()
+        return UnknownKey(span, steps, meant, fits, taken, shown, listed)
 
-    def _entry_span(self, issue: Issue) -> Span:
-        """Return where a null stands; an empty value has no width, so its key is shown."""
-        if issue.span.start < issue.span.end or not isinstance(issue.steps[-1], str):
-            return issue.span
-        return self._section_span(issue.steps, issue.span)
+    def _accepts(self, section: Steps, key: str, meant: str) -> bool:
+        """Whether the value of `key` is legal under the name `meant`."""
+        model, node = self._section(section), self.document.node(*section, key)
+        if model is None or node is None:
+            return False
+        return not _errors_at(model, {meant: node.plain()}, meant)
 
-    def _section_span(self, steps: Steps, otherwise: Span) -> Span:
-        """Return where a section's key stands; for a list item or the root, where it starts."""
-        if steps and isinstance(steps[-1], str):
-            parent = self.document.node(*steps[:-1])
-            if parent is not None and isinstance(parent.value, dict) and steps[-1] in parent.value:
-                span: Span = parent.value[steps[-1]].key_span
-                return span
-        line = self.document.lines[otherwise.line - 1]
-        end_column = max(len(line.rstrip()) + 1, otherwise.column)
-        return otherwise._replace(
-            end_line=otherwise.line,
-            end_column=end_column,
-            end=otherwise.start + end_column - otherwise.column,
+    def _missing(self, steps: Steps) -> MissingKey:
+        field = fields.field_at(self.model, self.document.root, steps)
+        allowed = tuple(fields.literals(field)) if field else ()
+        return MissingKey(self.document.key_span(*steps[:-1]), steps, allowed)
+
+    def _untyped(self, steps: Steps) -> FormFault | None:
+        """Return what is wrong with a mapping whose `type` chooses none of its forms."""
+        node = self.document.node(*steps)
+        if node is None or not isinstance(node.value, dict):
+            value = None if node is None else node.plain()
+            return WrongType(self.document.value_span(*steps), steps, value, "a mapping", None)
+        kinds = self._kinds(steps)
+        if "type" in node.value:
+            return self._not_allowed((*steps, "type"), node.value["type"].node.plain(), kinds)
+        near = next((key for key in node.value if nearest(key, ("type",))), None)
+        if near is not None:
+            span = node.value[near].key_span
+            sure = node.value[near].node.plain() in kinds
+            return UnknownKey(span, (*steps, near), "type", sure, None, (), ("type",))
+        return MissingKey(self.document.key_span(*steps), (*steps, "type"), kinds)
+
+    def _kinds(self, steps: Steps) -> tuple[Any, ...]:
+        field = fields.field_at(self.model, self.document.root, steps)
+        models = fields.models_of(field.annotation) if field else []
+        return tuple(
+            kind
+            for model in models
+            if "type" in model.model_fields
+            for kind in fields.literals(model.model_fields["type"])
         )
 
-    def _is_required(self, steps: Steps) -> bool:
-        if isinstance(steps[-1], int):
-            return True
-        schema = self._places().schema_at(steps[:-1]) or {}
-        choices = [key for choice in schema.get("anyOf", ()) for key in choice.get("required", ())]
-        return steps[-1] in (*schema.get("required", ()), *choices)
+    def _not_allowed(
+        self, steps: Steps, value: Any, allowed: tuple[Any, ...] | None = None
+    ) -> FormFault:
+        if allowed is None:
+            field = fields.field_at(self.model, self.document.root, steps)
+            allowed = tuple(fields.literals(field)) if field else ()
+        span = self.document.value_span(*steps)
+        if value is None:
+            return NullValue(self.document.key_span(*steps), steps, _alternatives(allowed))
+        texts = [str(one) for one in allowed]
+        near = nearest_of_all(value, texts) if isinstance(value, str) else []
+        by_text = dict(zip(texts, allowed, strict=True))
+        meant = by_text[near[0]] if near else None
+        return NotAllowed(span, steps, value, allowed, meant, len(near) == 1)
 
-    def _free_key(
-        self, key: str, entry: Entry, mapping: Node, schema: Schema, steps: Steps
-    ) -> None:
-        """A key of a free mapping is misplaced where only its name is known elsewhere."""
-        if self._places().knows(key) and not fits(
-            entry.node, schema["additionalProperties"], self.root
-        ):
-            self.unknown.append(UnknownKey(key, entry, mapping, steps, {"properties": {}}))
-        else:
-            super()._free_key(key, entry, mapping, schema, steps)
+    def _unquoted(self, steps: Steps, value: Any) -> str | None:
+        """Return a quoted text without its quotes, where it is a legal number or truth value."""
+        written = self.document.written(self.document.value_span(*steps))
+        if not isinstance(value, str) or written[:1] not in ("'", '"'):
+            return None
+        import yaml
 
-    def _mapping(self, node: Node, schema: Schema, steps: Steps) -> None:
-        """A section none of whose keys is known here may be one of that name from elsewhere."""
-        properties = schema.get("properties", {})
-        if steps and node.value and properties and not any(key in properties for key in node.value):
-            elsewhere = self._places().section_like(str(steps[-1]), node, steps)
-            if elsewhere is not None:
-                self.issue(
-                    "misplaced-section",
-                    steps,
-                    node,
-                    self._section_span(steps, node.span),
-                    key=steps[-1],
-                    belongs=elsewhere,
-                )
-                return
-        super()._mapping(node, schema, steps)
+        if not value.isascii() or not value.replace(".", "").isalnum():
+            return None
+        plain = yaml.safe_load(value)
+        model = self._section(steps[:-1])
+        if model is None or isinstance(plain, str) or not isinstance(steps[-1], str):
+            return None
+        return None if _errors_at(model, {steps[-1]: plain}, steps[-1]) else value
 
-    def _variant(self, node: Node, schema: Schema, steps: Steps) -> None:
-        """A mapping without `type` may have it under another name: a misspelled one."""
-        name, refs = schema["discriminator"]["propertyName"], schema["discriminator"]["mapping"]
-        if isinstance(node.value, dict) and name not in node.value:
-            for key, entry in node.value.items():
-                ref = refs.get(entry.node.value) if isinstance(entry.node.value, str) else None
-                variant = self.resolve({"$ref": ref}) if ref else {"properties": {key: {}}}
-                if key not in variant["properties"] and not entry.refused:
-                    self.unknown.append(UnknownKey(key, entry, node, steps, variant))
-                    others = {k: e for k, e in node.value.items() if k != key}
-                    others[name] = entry
-                    self.walk(Node(others, node.span), {"$ref": ref}, steps)
-                    return
-        super()._variant(node, schema, steps)
 
-    def _unknown_variant(
-        self, node: Node, chosen: Node, allowed: list[str], refs: dict[str, str], steps: Steps
-    ) -> None:
-        super()._unknown_variant(node, chosen, allowed, refs, steps)
-        meant = nearest(chosen.value, allowed) if isinstance(chosen.value, str) else None
-        if meant is None:
-            node.rejected = True  # nobody has looked inside
-        else:
-            chosen.rejected = True
-            schema = dict(self.resolve({"$ref": refs[meant]}))
-            schema["properties"] = {**schema["properties"], steps[-1]: {}}
-            self.walk(node, schema, steps[:-1])
+def _errors_at(model: Model, values: dict[str, Any], key: str) -> bool:
+    """Whether a section with only these values has an error at or below a key."""
+    try:
+        _typed(model, values)
+    except ValidationError as error:
+        return any(key in one["loc"][:2] for one in error.errors() if one["type"] != "missing")
+    return False
 
-    def _places(self) -> Places:
-        if self.places is None:
-            self.places = Places(self.document, self.root)
-        return self.places
 
-    def _settle_unknown(self) -> None:
-        """Find what each unknown key was meant to be, and check its value there."""
-        while self.unknown:
-            unknown = self.unknown.pop(0)
-            unknown.mapping.value.pop(unknown.key, None)
-            missing = {issue.steps for issue in self.issues if issue.kind == "missing-key"}
-            suggestion = suggest(unknown, self._places(), missing)
-            self.problems.append(
-                Problem(
-                    "unknown-key",
-                    unknown.entry.key_span,
-                    {
-                        "key": unknown.key,
-                        "steps": unknown.steps,
-                        "suggestion": suggestion,
-                        "known": list(unknown.schema["properties"]),
-                        "entry": unknown.entry,
-                    },
-                )
-            )
-            if suggestion is not None:
-                self._graft(unknown, suggestion)
-            else:
-                unknown.mapping.partial = True  # who knows what it was meant to be
+def _alternatives(allowed: tuple[Any, ...]) -> str:
+    return f"one of {', '.join(map(str, allowed))}" if allowed else "a value"
 
-    def _graft(self, unknown: UnknownKey, suggestion: Suggestion) -> None:
-        """Hang the value where it was meant to be; that something is missing there is told."""
-        section = suggestion.section
-        target = (*section, suggestion.key)
-        self.issues = [
-            issue
-            for issue in self.issues
-            if not (issue.kind == "missing-key" and issue.steps == target)
-            and not (issue.kind in ("null", "empty") and issue.steps == section)
-        ]
-        parent = self.document.node(*section)
-        if parent is None:
-            return
-        if parent.value is None:
-            parent.value = {}
-        if isinstance(parent.value, dict) and suggestion.key not in parent.value:
-            parent.value[suggestion.key] = unknown.entry
-            if suggestion.schema is not None:
-                self.walk(unknown.entry.node, suggestion.schema, target)
 
-    def _settle_swapped(self) -> None:
-        """Tell two neighbours that would be right in each other's place as one mistake."""
-        wrong = [
-            issue
-            for issue in self.issues
-            if issue.kind in ("wrong-type", "not-allowed", "pattern", "bounds")
-            and issue.node is not None
-            and issue.steps
-            and isinstance(issue.steps[-1], str)
-        ]
-        for first, second in pairwise(wrong):
-            if first.steps[:-1] != second.steps[:-1]:
-                continue
-            parent = self._places().schema_at(first.steps[:-1])
-            properties = parent.get("properties", {}) if parent else {}
-            one, other = properties.get(first.steps[-1]), properties.get(second.steps[-1])
-            if one is None or other is None or first.node is None or second.node is None:
-                continue
-            if fits(first.node, other, self.root) and fits(second.node, one, self.root):
-                self.issues = [i for i in self.issues if i is not first and i is not second]
-                first.node.rejected = second.node.rejected = True
-                self.issue(
-                    "swapped",
-                    first.steps,
-                    first.node,
-                    keys=[first.steps[-1], second.steps[-1]],
-                    spans=[first.node.span, second.node.span],
-                )
+def _bounds(error: ErrorDetails, value: Any) -> tuple[str, str | None]:
+    """Return what a value has to be, in words, and what may help."""
+    kind, context = error["type"], error.get("ctx", {})
+    if kind == "multiple_of":
+        step = context["multiple_of"]
+        below = value - value % step
+        near = [str(size) for size in (below, below + step) if size > 0]
+        return f"be a multiple of {step}", f"the nearest: {' and '.join(near)}"
+    words = {
+        "greater_than_equal": "be {ge} or more",
+        "greater_than": "be greater than {gt}",
+        "less_than_equal": "be {le} or less",
+        "less_than": "be less than {lt}",
+        "finite_number": "be a finite number",
+        "string_too_short": "not be empty",
+        "string_too_long": "have at most {max_length} characters",
+        "too_short": "have {min_length} values or more",
+        "too_long": "have {max_length} values or fewer",
+    }
+    if kind in words:
+        return words[kind].format(**context), None
+    if kind == "string_pattern_mismatch":
+        return "be of another form", None
+    return str(context.get("error", error["msg"])), None

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+LONG_WORD = 5
+"""Words from this length on may be two edits away from what was meant, shorter ones one."""
+
 
 def distance(a: str, b: str, limit: int = 2) -> int:
     """Return the number of edits between two words, at most `limit` + 1.
@@ -28,34 +31,26 @@ def distance(a: str, b: str, limit: int = 2) -> int:
     return min(last[-1], limit + 1)
 
 
-def _plain(word: str) -> str:
-    return word.lower().replace("-", "_").replace(" ", "_")
-
-
 def _letters(word: str) -> str:
-    return _plain(word).replace("_", "")
+    return word.casefold().replace("-", "").replace("_", "").replace(" ", "")
 
 
-def tolerance(word: str) -> int:
-    """Return how many edits a word of this length may be away from what was meant."""
-    return 1 if len(word) < 5 else 2 if len(word) < 12 else 3
-
-
-def ranked(word: str, candidates: Iterable[str]) -> list[tuple[int, str]]:
-    """Return the candidates near enough to `word`, with their distances, the nearest first."""
-    near = []
-    for position, candidate in enumerate(candidates):
-        if _letters(word) == _letters(candidate):
-            near.append((0, position, candidate))
-            continue
-        limit = tolerance(max(word, candidate, key=len))
-        edits = distance(_plain(word), _plain(candidate), limit)
-        if edits <= limit:
-            near.append((edits, position, candidate))
-    return [(edits, candidate) for edits, _, candidate in sorted(near)]
+def nearest_of_all(word: str, candidates: Iterable[str]) -> list[str]:
+    """Return the candidates that are nearest to `word`: several where they are equally near."""
+    best: list[str] = []
+    least = 3
+    for candidate in candidates:
+        limit = 2 if min(len(word), len(candidate)) >= LONG_WORD else 1
+        same = _letters(word) == _letters(candidate)
+        edits = 0 if same else distance(word.casefold(), candidate.casefold(), limit)
+        if edits <= limit and edits < least:
+            best, least = [candidate], edits
+        elif edits <= limit and edits == least:
+            best.append(candidate)
+    return best
 
 
 def nearest(word: str, candidates: Iterable[str]) -> str | None:
-    """Return the candidate nearest to `word`, or None where none is near."""
-    near = ranked(word, candidates)
-    return near[0][1] if near else None
+    """Return the candidate nearest to `word`, the first of several, or None where none is near."""
+    near = nearest_of_all(word, candidates)
+    return near[0] if near else None

@@ -1,13 +1,16 @@
-"""Values that know where they stand."""
+"""Values that know where they stand, and what can be wrong with a text before anything is checked."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 LINE_BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
 """What ends a line in YAML 1.1."""
+
+Steps = tuple[str | int, ...]
+"""A path through a document: keys, and positions in lists."""
 
 
 class Span(NamedTuple):
@@ -21,24 +24,18 @@ class Span(NamedTuple):
     end: int
 
 
-class Problem(NamedTuple):
-    """Something wrong with a text, before any rule puts it into words."""
-
-    kind: str
-    span: Span
-    facts: dict[str, Any]
+START = Span(1, 1, 1, 1, 0, 0)
+"""Where a text begins."""
 
 
 class Node:
     """A value and its place. `value` is a scalar, a list of nodes, or a dict of key to `Entry`."""
 
-    __slots__ = ("partial", "rejected", "span", "value")
+    __slots__ = ("span", "value")
 
     def __init__(self, value: Any, span: Span) -> None:
         self.value = value
         self.span = span
-        self.rejected = False  # told as wrong already: nobody must look inside
-        self.partial = False  # a key of it could not be read: nothing must be called missing
 
     def plain(self) -> Any:
         """Return the value without places, as PyYAML would load it."""
@@ -48,23 +45,116 @@ class Node:
             return [node.plain() for node in self.value]
         return self.value
 
-    def holds_rejected(self) -> bool:
-        """Whether this value or one below it is told as wrong, or could not be read as a whole."""
-        below: Iterable[Node] = ()
-        if isinstance(self.value, dict):
-            below = (entry.node for entry in self.value.values())
-        elif isinstance(self.value, list):
-            below = self.value
-        return self.rejected or self.partial or any(node.holds_rejected() for node in below)
-
 
 class Entry(NamedTuple):
     """A key's place and its value."""
 
     key_span: Span
     node: Node
-    refused: bool = False  # the key is told as wrong already
 
 
-START = Span(1, 1, 1, 1, 0, 0)
-"""Where a text begins."""
+@dataclass(frozen=True)
+class Fault:
+    """Something wrong with a text as YAML, before any rule puts it into words."""
+
+    span: Span
+
+
+@dataclass(frozen=True)
+class NotYaml(Fault):
+    """The parser gave up: `reason` in words, `hint` what to do about it."""
+
+    reason: str
+    hint: str | None = None
+
+
+@dataclass(frozen=True)
+class NotText(Fault):
+    """The bytes are no UTF-8 text that YAML allows."""
+
+    reason: str
+    hint: str
+
+
+@dataclass(frozen=True)
+class ByteOrderMark(Fault):
+    """The text begins with U+FEFF."""
+
+
+@dataclass(frozen=True)
+class TooMuch(Fault):
+    """Larger, deeper or fuller than any config."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class SecondDocument(Fault):
+    """A `---` starts a document behind the first."""
+
+
+@dataclass(frozen=True)
+class Empty(Fault):
+    """There is no value at all."""
+
+
+@dataclass(frozen=True)
+class Tab(Fault):
+    """A tab in the indentation; `spaces` replaces it, None where the text stays broken."""
+
+    spaces: str | None
+
+
+@dataclass(frozen=True)
+class FullWidth(Fault):
+    """A full-width punctuation mark; `ascii` replaces it, None where the text stays broken."""
+
+    mark: str
+    ascii: str | None
+
+
+@dataclass(frozen=True)
+class Template(Fault):
+    """A `{{ name }}` without quotes, which YAML reads as a mapping; `written` is the whole value."""
+
+    written: str
+
+
+@dataclass(frozen=True)
+class DuplicateKey(Fault):
+    """A key stands twice in a mapping."""
+
+    key: str
+    first_line: int
+    entry: Entry
+    same_value: bool
+
+
+@dataclass(frozen=True)
+class KeyNotText(Fault):
+    """A key that YAML reads as something else than text; `value` is None for a collection too."""
+
+    written: str
+    value: Any
+
+
+@dataclass(frozen=True)
+class Tagged(Fault):
+    """A tag that asks for an object to be built."""
+
+    tag: str
+
+
+@dataclass(frozen=True)
+class BadAlias(Fault):
+    """An alias or a merge that leads nowhere."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class BadScalar(Fault):
+    """A plain value that looks like a number or a date, and is none."""
+
+    written: str
+    reason: str

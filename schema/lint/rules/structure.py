@@ -3,32 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import groupby
 
-from vacc_gen.schema.lint import fixes as edits
-from vacc_gen.schema.lint.diagnostics import Edit, Fix, Severity
-from vacc_gen.schema.lint.document import Problem
+from vacc_gen.schema.lint import fixes
+from vacc_gen.schema.lint.diagnostics import Finding, Severity
+from vacc_gen.schema.lint.document import Document
+from vacc_gen.schema.lint.kinds import Kind, kind_of
+from vacc_gen.schema.lint.placeholders import placeholders
 from vacc_gen.schema.lint.rule import rule
-from vacc_gen.schema.lint.rules._wording import NAMES, as_written, dotted, in_section
-from vacc_gen.schema.lint.subject import Finding, Subject
-from vacc_gen.schema.lint.suggestions import nearest
-
-
-def _consequence(subject: Subject) -> str:
-    """What comes of a key that nobody reads; a recipe with such a key is refused as a whole."""
-    if subject.kind == "recipe":
-        return ""
-    return "The compiler ignores keys that it does not know."
-
-
-@rule(
-    "VG101",
-    Severity.ERROR,
-    "unknown key",
-    scope="text",
-    problems=("unknown-key",),
-    fix="safe",
+from vacc_gen.schema.lint.structure import (
+    Form,
+    MissingKey,
+    NotAllowed,
+    NullValue,
+    OutOfBounds,
+    UnknownKey,
+    WrongType,
 )
-def unknown_key(subject: Subject) -> Iterator[Finding]:
+from vacc_gen.schema.lint.tree import Node, Steps
+from vacc_gen.schema.lint.wording import as_written, dotted, in_section, kind_of_value, listed
+
+_IGNORED = "The compiler ignores keys that it does not know."
+_MOST_LISTED = 12
+_NULL_IS_A_VALUE = ("norm_type", "extra_ops")
+"""`norm_type: null` and `extra_ops: {type: null}` mean none, in published configs."""
+
+
+@rule("VG101", Severity.ERROR, "unknown key", scope="form", fix="safe")
+def unknown_key(form: Form) -> Iterator[Finding]:
     """A key that the format does not have: misspelled, or from another version or tool.
 
     The compiler ignores it in silence and runs for hours with the default in its place.
@@ -42,36 +44,30 @@ def unknown_key(subject: Subject) -> Iterator[Finding]:
           quantize:
             calibrate_mode: percentile
     """
-    for problem in subject.problems["unknown-key"]:
-        suggestion = problem.facts["suggestion"]
-        if suggestion is not None and suggestion.moved and suggestion.taken_line is None:
+    for fault in form.of(UnknownKey):
+        if fault.belongs:
             continue  # VG107
-        key, steps = problem.facts["key"], problem.facts["steps"]
-        message = f"unknown key `{key}` {in_section(steps)}"
+        message = f"unknown key `{fault.key}` {in_section(fault.section)}"
         fix = None
-        if suggestion is None:
-            known = problem.facts["known"]
-            hint = f"known here: {', '.join(known)}." if known else ""
-        elif suggestion.taken_line is None:
-            hint = f"did you mean `{suggestion.key}`?"
-            fix = edits.replace(problem.span, suggestion.key)
-        elif suggestion.moved:
-            where = in_section(suggestion.section)
-            hint = f"`{key}` belongs {where}, where line {suggestion.taken_line} has one already."
+        if fault.meant is None:
+            known = ", ".join(fault.known[:_MOST_LISTED])
+            more = ", ..." if len(fault.known) > _MOST_LISTED else ""
+            hint = f"known here: {known}{more}." if known else ""
+        elif fault.taken_line is not None:
+            hint = f"did you mean `{fault.meant}`? It is on line {fault.taken_line} already."
         else:
-            hint = f"did you mean `{suggestion.key}`? Line {suggestion.taken_line} has one already."
-        yield Finding(problem.span, message, f"{hint} {_consequence(subject)}".strip(), fix)
+            hint = f"did you mean `{fault.meant}`?"
+            fix = fixes.replace(fault.span, fault.meant) if fault.fits else None
+        yield Finding(fault.span, message, f"{hint} {_ignored(form)}".strip(), fix)
 
 
-@rule(
-    "VG102",
-    Severity.ERROR,
-    "missing key",
-    scope="text",
-    problems=("missing-key", "layout"),
-    fix="safe",
-)
-def missing_key(subject: Subject) -> Iterator[Finding]:
+def _ignored(form: Form) -> str:
+    """Return what becomes of an unknown key; a recipe with one is refused as a whole."""
+    return "" if kind_of(form.document) is Kind.RECIPE else _IGNORED
+
+
+@rule("VG102", Severity.ERROR, "missing key", scope="form")
+def missing_key(form: Form) -> Iterator[Finding]:
     """A key without which there is nothing to compile, or nowhere to put it.
 
     Bad:
@@ -86,41 +82,68 @@ def missing_key(subject: Subject) -> Iterator[Finding]:
             suffix: jpg
             get_data_num: 50
     """
-    for problem in subject.problems.get("layout", ()):
-        cause, right = problem.facts["cause"], problem.facts["right"]
-        if cause == "commented":
-            yield Finding(
-                problem.span,
-                f"`{right.split(':')[0].removeprefix('- ')}` is missing: it is commented out",
-                f"write `{right}` without the `#`, or comment out what belongs to it, too",
-            )
-        elif cause == "header":
-            yield Finding(
-                problem.span,
-                f"`{right[:-1]}` is missing, to which this belongs",
-                f"write `{right}` above this line",
-            )
-    for problem in subject.problems.get("missing-key", ()):
-        key, parent = problem.facts["key"], problem.facts["parent"]
-        hint, fix = None, None
-        if parent == ("backend",) and key == "type":
-            hint = "there is only one: `type: tvm_vacc`"
-            section = subject.document.node("backend")
-            if section is not None:
-                fix = edits.insert(subject.document, section, "type: tvm_vacc")
-        elif problem.facts.get("likely"):
-            hint = f"by its keys it is {' or '.join(problem.facts['likely'])}"
-        yield Finding(problem.span, f"`{key}` is missing {in_section(parent)}", hint, fix)
+    for fault in form.of(MissingKey):
+        hint = f"one of {', '.join(map(str, fault.allowed))}" if fault.allowed else None
+        key = fault.steps[-1]
+        yield Finding(fault.span, f"`{key}` is missing {in_section(fault.section)}", hint)
 
 
-@rule(
-    "VG105",
-    Severity.ERROR,
-    "value out of bounds",
-    scope="text",
-    problems=("bounds", "length", "empty", "pattern"),
-)
-def out_of_bounds(subject: Subject) -> Iterator[Finding]:
+@rule("VG103", Severity.ERROR, "wrong type", scope="form", fix="safe")
+def wrong_type(form: Form) -> Iterator[Finding]:
+    """A value is of another kind than its key takes: text for a number, one value for a list.
+
+    Bad:
+        backend:
+          compile:
+            cluster_mode: "0"
+    Good:
+        backend:
+          compile:
+            cluster_mode: 0
+    """
+    for fault in form.of(WrongType):
+        where = f"`{dotted(fault.steps)}`" if fault.steps else "the file"
+        kind = kind_of_value(fault.value)
+        if isinstance(fault.value, (str, int, float)) and not isinstance(fault.value, bool):
+            kind = f"the {kind.removeprefix('a ')} {as_written(fault.value)}"
+        fix, hint = None, _shape_hint(fault.steps)
+        if fault.unquoted is not None:
+            hint = f"write {fault.unquoted} without quotes"
+            fix = fixes.replace(fault.span, fault.unquoted)
+        elif fault.expected == "text" and isinstance(fault.value, (int, float)):
+            hint = f'in quotes it is text: "{form.document.written(fault.span)}"'
+        yield Finding(fault.span, f"{where} is {kind}, not {fault.expected}", hint, fix)
+
+
+def _shape_hint(steps: Steps) -> str | None:
+    if steps[:2] != ("frontend", "shape"):
+        return None
+    return "a shape is a list of sizes; a language model's is [[prefill], [total]]"
+
+
+@rule("VG104", Severity.ERROR, "value that is not known", scope="form", fix="safe")
+def unknown_value(form: Form) -> Iterator[Finding]:
+    """A key that takes certain words, and this is none of them.
+
+    Bad:
+        backend:
+          dtype: fp61
+    Good:
+        backend:
+          dtype: fp16
+    """
+    for fault in form.of(NotAllowed):
+        hint = f"one of {', '.join(map(str, fault.allowed))}" if fault.allowed else None
+        fix = None
+        if fault.meant is not None:
+            hint = f"did you mean `{fault.meant}`?"
+            fix = fixes.replace(fault.span, str(fault.meant)) if fault.fits else None
+        where, value = dotted(fault.steps), as_written(fault.value)
+        yield Finding(fault.span, f"{value} is not a value of `{where}`", hint, fix)
+
+
+@rule("VG105", Severity.ERROR, "value out of bounds", scope="form")
+def out_of_bounds(form: Form) -> Iterator[Finding]:
     """A number is outside its range, a list has the wrong length, a text the wrong form.
 
     Bad:
@@ -132,50 +155,14 @@ def out_of_bounds(subject: Subject) -> Iterator[Finding]:
           shape:
             input: [1, 3, 224, 224]
     """
-    for problem in subject.problems.get("bounds", ()):
-        facts = problem.facts
-        hint = (
-            f"the nearest are {' and '.join(map(str, facts['near']))}" if "near" in facts else None
-        )
-        where = dotted(facts["steps"])
-        yield Finding(problem.span, f"`{where}` must {facts['must']}, got {facts['value']}", hint)
-    for problem in subject.problems.get("length", ()):
-        least, most, length = (problem.facts[name] for name in ("least", "most", "length"))
-        wanted = (
-            f"{least}"
-            if least == most
-            else f"at least {least}"
-            if length < least
-            else f"at most {most}"
-        )
-        where = dotted(problem.facts["steps"])
-        noun = "value" if wanted.endswith(" 1") or wanted == "1" else "values"
-        yield Finding(
-            problem.span,
-            f"`{where}` has {length} values, not {wanted}"
-            if least == most
-            else f"`{where}` must have {wanted} {noun}, got {length}",
-        )
-    for problem in subject.problems.get("empty", ()):
-        yield Finding(problem.span, f"`{dotted(problem.facts['steps'])}` is empty")
-    for problem in subject.problems.get("pattern", ()):
-        yield _pattern_finding(problem)
+    for fault in form.of(OutOfBounds):
+        got = f"{len(fault.value)}" if isinstance(fault.value, list) else as_written(fault.value)
+        message = f"`{dotted(fault.steps)}` must {fault.must}, got {got}"
+        yield Finding(fault.span, message, fault.hint)
 
 
-def _pattern_finding(problem: Problem) -> Finding:
-    value, examples = problem.facts["value"], problem.facts["examples"]
-    meant = nearest(value, examples)
-    hint, fix = problem.facts["description"] or None, None
-    if meant:
-        hint, fix = f"did you mean `{meant}`?", edits.replace(problem.span, meant)
-    where = dotted(problem.facts["steps"])
-    return Finding(
-        problem.span, f"{as_written(value)} is not a form that `{where}` takes", hint, fix
-    )
-
-
-@rule("VG106", Severity.ERROR, "null where a value belongs", scope="text", problems=("null",))
-def null_value(subject: Subject) -> Iterator[Finding]:
+@rule("VG106", Severity.ERROR, "null where a value belongs", scope="form")
+def null_value(form: Form) -> Iterator[Finding]:
     """A key without a value, or with `null`: what the compiler makes of it is not known.
 
     An error where the key is needed; elsewhere a warning.
@@ -183,32 +170,41 @@ def null_value(subject: Subject) -> Iterator[Finding]:
     Bad:
         dataset:
           sampler:
-            suffix: null
+            get_data_num: null
     Good:
         dataset:
           sampler:
-            suffix: jpg
+            get_data_num: 50
     """
-    for problem in subject.problems["null"]:
-        steps = problem.facts["steps"]
-        required = problem.facts.get("required", True)
-        wanted = " or ".join(NAMES[name] for name in problem.facts["expected"])
-        what = "an empty section" if problem.facts.get("section") else "null"
-        hint = f"it takes {wanted}" + ("" if required else "; delete the key if it is not needed")
-        severity = None if required else Severity.WARNING
-        where = f"`{dotted(steps)}`" if steps else "the file"
-        yield Finding(problem.span, f"{where} is {what}", hint, None, severity)
+    reported = {fault.steps for fault in form.of(NullValue)}
+    for fault in form.of(NullValue):
+        where = f"`{dotted(fault.steps)}`" if fault.steps else "the file"
+        yield Finding(fault.span, f"{where} is null", f"it takes {fault.expected}")
+    root = form.document.root
+    if root is None or kind_of(form.document) is Kind.RECIPE:
+        return
+    for steps in _nulls(root, ()):
+        if steps not in reported and not {*steps[-2:]} & {*_NULL_IS_A_VALUE}:
+            span = form.document.key_span(*steps)
+            hint = "delete the key, or give it a value"
+            yield Finding(span, f"`{dotted(steps)}` is null", hint, None, Severity.WARNING)
 
 
-@rule(
-    "VG107",
-    Severity.ERROR,
-    "key in the wrong section",
-    scope="text",
-    problems=("unknown-key", "misplaced-section", "layout"),
-    fix="safe",
-)
-def misplaced_key(subject: Subject) -> Iterator[Finding]:
+def _nulls(node: Node, steps: Steps) -> Iterator[Steps]:
+    """Yield the paths of the keys whose value is null."""
+    if isinstance(node.value, dict):
+        for key, entry in node.value.items():
+            if entry.node.value is None:
+                yield (*steps, key)
+            else:
+                yield from _nulls(entry.node, (*steps, key))
+    elif isinstance(node.value, list):
+        for index, item in enumerate(node.value):
+            yield from _nulls(item, (*steps, index))
+
+
+@rule("VG107", Severity.ERROR, "key in the wrong section", scope="form")
+def misplaced_key(form: Form) -> Iterator[Finding]:
     """A key of the format in a section that does not have it, where the compiler ignores it.
 
     Bad:
@@ -219,79 +215,85 @@ def misplaced_key(subject: Subject) -> Iterator[Finding]:
           model_kwargs:
             b2s: true
     """
-    for problem in subject.problems.get("layout", ()):
-        if problem.facts["cause"] in ("indentation", "body"):
-            yield _misindented(problem)
-    for problem in subject.problems.get("unknown-key", ()):
-        suggestion = problem.facts["suggestion"]
-        if suggestion is None or not suggestion.moved or suggestion.taken_line is not None:
-            continue
-        key, steps = problem.facts["key"], problem.facts["steps"]
-        section = subject.document.node(*suggestion.section)
-        fix = edits.move(subject.document, problem.facts["entry"], section) if section else None
-        yield Finding(
-            problem.span,
-            f"`{key}` does not belong {in_section(steps)}",
-            f"it belongs {in_section(suggestion.section)}. {_consequence(subject)}".strip(),
-            fix,
-        )
-    for problem in subject.problems.get("misplaced-section", ()):
-        steps, belongs = problem.facts["steps"], problem.facts["belongs"]
-        yield Finding(
-            problem.span,
-            f"this `{problem.facts['key']}` does not belong {in_section(steps[:-1])}",
-            f"by its keys it belongs in `{belongs}`. {_consequence(subject)}".strip(),
-        )
+    faults = [fault for fault in form.of(UnknownKey) if fault.belongs]
+    for (section, belongs), group in groupby(faults, lambda fault: (fault.section, fault.belongs)):
+        strayed = list(group)
+        verb, pronoun = ("does", "it belongs") if len(strayed) == 1 else ("do", "they belong")
+        keys = listed([fault.key for fault in strayed])
+        message = f"{keys} {verb} not belong {in_section(section)}"
+        places = " or ".join(in_section(place) for place in belongs)
+        yield Finding(strayed[0].span, message, f"{pronoun} {places}. {_ignored(form)}".strip())
 
 
-def _misindented(problem: Problem) -> Finding:
-    facts = problem.facts
-    fix = Fix(tuple(Edit(*edit) for edit in facts["edits"])) if facts["edits"] else None
-    key = facts["right"].split(":")[0].removeprefix("- ")
-    if facts["cause"] == "body":
-        last = facts["end_line"]
-        return Finding(
-            problem.span,
-            f"what belongs in this section is not indented further, up to line {last}",
-            f"indent it by {facts['indent']} blanks",
-            fix,
-        )
-    blanks = "blank" if facts["indent"] == 1 else "blanks"
-    return Finding(
-        problem.span,
-        f"`{key}` is indented wrongly, and so in the wrong section",
-        f"indent it by {facts['indent']} {blanks}",
-        fix,
-    )
+@rule("VG119", Severity.ERROR, "placeholder", scope="document")
+def placeholder(document: Document) -> Iterator[Finding]:
+    """A value is still to be filled in: `<MODEL_PATH>`, `${MODELS}`, `{{ name }}`, TODO.
 
-
-@rule(
-    "VG108",
-    Severity.ERROR,
-    "two values swapped",
-    scope="text",
-    problems=("swapped",),
-    fix="safe",
-)
-def swapped_values(subject: Subject) -> Iterator[Finding]:
-    """Two neighbours are wrong where they stand and right in each other's place.
+    The compiler takes such a word as it stands.
 
     Bad:
-        dataset:
-          sampler:
-            suffix: 50
-            get_data_num: jpg
+        frontend:
+          checkpoint: <MODEL_PATH>
     Good:
-        dataset:
-          sampler:
-            suffix: jpg
-            get_data_num: 50
+        frontend:
+          checkpoint: /models/falcon-7b-instruct
     """
-    for problem in subject.problems["swapped"]:
-        (one, other), (first, second) = problem.facts["keys"], problem.facts["spans"]
-        yield Finding(
-            problem.span,
-            f"the values of `{one}` and `{other}` are swapped",
-            f"`{other}` is on line {second.line}",
-            edits.swap(subject.document, first, second),
-        )
+    for span, written in placeholders(document):
+        yield Finding(span, f"{as_written(written)} is a placeholder", "fill the value in")
+
+
+@rule("VG120", Severity.ERROR, "not a compile config", scope="document")
+def another_file(document: Document) -> Iterator[Finding]:
+    """The file has none of the sections of a compile config or of a recipe: it is another tool's.
+
+    Bad:
+        # pod.yaml
+        apiVersion: v1
+        kind: Pod
+    Good:
+        # falcon.yaml
+        name: falcon-7b-fp16-tp4-1024-2048
+    """
+    if document.root is not None and document.is_sound and kind_of(document) is Kind.OTHER:
+        span = document.span_at(0, len(document.lines[0]))
+        hint = "a compile config has `name`, `frontend`, `backend` and `workspace`"
+        yield Finding(span, "neither a compile config nor a recipe", hint)
+
+
+@rule("VG121", Severity.ERROR, "config of the older vamc build", scope="document")
+def older_config(document: Document) -> Iterator[Finding]:
+    """The config is of the older `vamc build`; `vamc compile` reads another format.
+
+    The older keys and today's:
+
+    | older | today |
+    | --- | --- |
+    | `model.name`, `model.checkpoint` | `name`, `frontend.checkpoint` |
+    | `model.inputs` | `frontend.shape` |
+    | `engine.type`, `engine.dtype` | `backend.type` (tvm_vacc), `backend.dtype` |
+    | `engine.common` | `backend.compile` |
+    | `engine.calibration` | `backend.quantize` |
+    | `calibration.quant_mode`, `per_channel` | `calibrate_mode`, `quantize_per_channel` |
+    | `engine.add_extra_ops_to_graph` | `graph.extra_ops` |
+    | `dataset.transform_ops` | `dataset.process_ops` |
+    | `workspace.work_dir` | `workspace.path` |
+
+    Bad:
+        # old.yaml
+        model:
+          name: resnet50
+          checkpoint: resnet50.onnx
+        engine:
+          type: vacc
+    Good:
+        # new.yaml
+        name: resnet50_fp16
+        frontend:
+          type: onnx
+          checkpoint: resnet50.onnx
+          shape: {input: [1, 3, 224, 224]}
+    """
+    if document.is_sound and kind_of(document) is Kind.OLDER:
+        span = document.key_span("engine")
+        hint = "`vacc-gen explain VG121` has the older keys beside today's"
+        yield Finding(span, "a config of the older `vamc build`, not of `vamc compile`", hint)

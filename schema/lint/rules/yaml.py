@@ -1,23 +1,54 @@
-"""VG0: is this a text, and one of a size and form that a config has?"""
+"""VG0: is the file text, YAML, and of a size that a config has?"""
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator
 
-from vacc_gen.schema.lint.diagnostics import Fix, Severity
-from vacc_gen.schema.lint.fixes import replace
+from vacc_gen.schema.lint import fixes
+from vacc_gen.schema.lint.diagnostics import Finding, Severity
+from vacc_gen.schema.lint.document import Document
 from vacc_gen.schema.lint.rule import rule
-from vacc_gen.schema.lint.subject import Finding, Subject
-
-
-@rule(
-    "VG002",
-    Severity.ERROR,
-    "not UTF-8 text",
-    scope="text",
-    problems=("not-text", "encoding", "control"),
+from vacc_gen.schema.lint.tree import (
+    BadAlias,
+    BadScalar,
+    ByteOrderMark,
+    DuplicateKey,
+    Empty,
+    FullWidth,
+    KeyNotText,
+    NotText,
+    NotYaml,
+    SecondDocument,
+    Tab,
+    Tagged,
+    TooMuch,
 )
-def not_utf8(subject: Subject) -> Iterator[Finding]:
+from vacc_gen.schema.lint.wording import kind_of_value, plain
+
+
+@rule("VG001", Severity.ERROR, "not valid YAML", scope="document")
+def invalid_yaml(document: Document) -> Iterator[Finding]:
+    """The text is not YAML, so no reader gets beyond this place.
+
+    The finding is the parser's complaint, or a fault that a line near it shows at once. What
+    follows is checked when the text can be read.
+
+    Bad:
+        frontend:
+          type: onnx
+           dtype: fp32
+    Good:
+        frontend:
+          type: onnx
+          dtype: fp32
+    """
+    for fault in document.faults_of(NotYaml):
+        yield Finding(fault.span, f"not valid YAML: {fault.reason}", fault.hint)
+
+
+@rule("VG002", Severity.ERROR, "not UTF-8 text", scope="document")
+def not_utf8(document: Document) -> Iterator[Finding]:
     """The bytes are not UTF-8, or hold control characters: another encoding, or no text at all.
 
     Bad:
@@ -25,25 +56,12 @@ def not_utf8(subject: Subject) -> Iterator[Finding]:
     Good:
         name: ab
     """
-    for problem in subject.problems.get("not-text", ()):
-        byte = problem.facts["byte"]
-        yield Finding(
-            problem.span, f"not UTF-8: byte 0x{byte:02x}", "save the file as UTF-8, if it is text"
-        )
-    for problem in subject.problems.get("encoding", ()):
-        encoding = problem.facts["encoding"].upper()
-        yield Finding(problem.span, f"the file is {encoding}, not UTF-8", "save it as UTF-8")
-    for problem in subject.problems.get("control", ()):
-        code = ord(problem.facts["character"])
-        yield Finding(
-            problem.span,
-            f"control character U+{code:04X}, which YAML does not allow",
-            "delete it; in double quotes it can be written as an escape",
-        )
+    for fault in document.faults_of(NotText):
+        yield Finding(fault.span, fault.reason, fault.hint)
 
 
-@rule("VG003", Severity.ERROR, "byte order mark", scope="text", problems=("bom",), fix="safe")
-def byte_order_mark(subject: Subject) -> Iterator[Finding]:
+@rule("VG003", Severity.ERROR, "byte order mark", scope="document", fix="safe")
+def byte_order_mark(document: Document) -> Iterator[Finding]:
     """The file begins with a byte order mark, which makes the first key unreadable to some tools.
 
     Bad:
@@ -51,20 +69,13 @@ def byte_order_mark(subject: Subject) -> Iterator[Finding]:
     Good:
         name: x
     """
-    for problem in subject.problems["bom"]:
-        yield Finding(
-            problem.span, "the file begins with a byte order mark", "save it without one", Fix(())
-        )
+    for fault in document.faults_of(ByteOrderMark):
+        message = "the file begins with a byte order mark"
+        yield Finding(fault.span, message, "save it without one", fixes.drop_prefix(document))
 
 
-@rule(
-    "VG004",
-    Severity.ERROR,
-    "larger than a config can be",
-    scope="text",
-    problems=("too-large", "too-deep", "too-many", "too-many-problems"),
-)
-def too_much(subject: Subject) -> Iterator[Finding]:
+@rule("VG004", Severity.ERROR, "larger than a config can be", scope="document")
+def too_much(document: Document) -> Iterator[Finding]:
     """The file is larger, deeper or fuller than any config: another file, or made to do harm.
 
     Aliases count as what they stand for, so a few lines can stand for millions of values.
@@ -78,28 +89,12 @@ def too_much(subject: Subject) -> Iterator[Finding]:
     Good:
         name: x
     """
-    for problem in subject.problems.get("too-large", ()):
-        size, limit = problem.facts["bytes"], problem.facts["limit"]
-        yield Finding(problem.span, f"{size:,} bytes; a config has at most {limit:,}")
-    for problem in subject.problems.get("too-deep", ()):
-        yield Finding(problem.span, f"nested deeper than {problem.facts['limit']} levels")
-    for problem in subject.problems.get("too-many", ()):
-        how = "aliases that stand for" if problem.facts["alias"] else "has"
-        yield Finding(problem.span, f"{how} more than {problem.facts['limit']:,} values")
-    for problem in subject.problems.get("too-many-problems", ()):
-        yield Finding(
-            problem.span, f"more than {problem.facts['limit']} mistakes before this place"
-        )
+    for fault in document.faults_of(TooMuch):
+        yield Finding(fault.span, fault.reason)
 
 
-@rule(
-    "VG005",
-    Severity.ERROR,
-    "several documents in one file",
-    scope="text",
-    problems=("several-documents",),
-)
-def several_documents(subject: Subject) -> Iterator[Finding]:
+@rule("VG005", Severity.ERROR, "several documents in one file", scope="document")
+def several_documents(document: Document) -> Iterator[Finding]:
     """A file holds one config; whatever follows `---` is another document, and is not read.
 
     Bad:
@@ -109,15 +104,99 @@ def several_documents(subject: Subject) -> Iterator[Finding]:
     Good:
         name: one
     """
-    for problem in subject.problems["several-documents"]:
-        yield Finding(problem.span, "a second document begins here", "one config, one file")
+    for fault in document.faults_of(SecondDocument):
+        yield Finding(fault.span, "a second document begins here", "one config, one file")
 
 
-@rule(
-    "VG011", Severity.ERROR, "tab in the indentation", scope="text", problems=("tab",), fix="safe"
-)
-def tab(subject: Subject) -> Iterator[Finding]:
-    """YAML indents with blanks; a tab there is an error to every reader.
+@rule("VG006", Severity.ERROR, "duplicate key", scope="document", fix="safe")
+def duplicate_key(document: Document) -> Iterator[Finding]:
+    """A key stands twice in one mapping; the last value wins in silence.
+
+    Bad:
+        backend:
+          dtype: int8
+          dtype: int8
+    Good:
+        backend:
+          dtype: int8
+    """
+    for fault in document.faults_of(DuplicateKey):
+        first = f"the first is on line {fault.first_line}"
+        fix = fixes.remove(document, fault.entry) if fault.same_value else None
+        hint = f"{first}, with the same value" if fault.same_value else f"{first}; delete one"
+        yield Finding(fault.span, f"duplicate key `{fault.key}`", hint, fix)
+
+
+@rule("VG007", Severity.ERROR, "tag", scope="document")
+def tag(document: Document) -> Iterator[Finding]:
+    """A tag asks the reader to build an object; with an unsafe reader that runs code.
+
+    No config needs one.
+
+    Bad:
+        name: !!python/object/apply:os.system [ls]
+    Good:
+        name: x
+    """
+    for fault in document.faults_of(Tagged):
+        yield Finding(fault.span, f"the tag `{fault.tag}` is refused", "write a plain value")
+
+
+@rule("VG008", Severity.ERROR, "key that is not text", scope="document", fix="safe")
+def key_not_text(document: Document) -> Iterator[Finding]:
+    """A key is a number, a date or a truth value to YAML, or a list: nobody looks for such a one.
+
+    YAML 1.1 reads a plain `no`, `yes`, `on` and `off` as true or false.
+
+    Bad:
+        no: 1
+    Good:
+        "no": 1
+    """
+    for fault in document.faults_of(KeyNotText):
+        if isinstance(fault.value, (dict, list)):
+            yield Finding(fault.span, f"{kind_of_value(fault.value)} as a key", "a key is a word")
+            continue
+        kind = kind_of_value(fault.value)
+        read = plain(fault.value) if isinstance(fault.value, bool) else kind
+        message = f"YAML reads the key `{fault.written}` as {read}, not as text"
+        quoted = f'"{fault.written}"'
+        yield Finding(fault.span, message, f"write {quoted}", fixes.replace(fault.span, quoted))
+
+
+@rule("VG009", Severity.ERROR, "alias or merge that leads nowhere", scope="document")
+def bad_alias(document: Document) -> Iterator[Finding]:
+    """An alias names no anchor, or one that it is itself part of; or `<<` merges no mapping.
+
+    Bad:
+        name: *missing
+    Good:
+        name: x
+    """
+    for fault in document.faults_of(BadAlias):
+        yield Finding(fault.span, fault.reason)
+
+
+@rule("VG010", Severity.ERROR, "impossible value", scope="document")
+def impossible_value(document: Document) -> Iterator[Finding]:
+    """A plain value looks like a number or a date, and is none: readers of YAML fail on it.
+
+    Bad:
+        name: 2024-13-45
+    Good:
+        name: "2024-13-45"
+    """
+    for fault in document.faults_of(BadScalar):
+        text = fault.written
+        shown = text if len(text) <= 40 else text[:37] + "..."
+        yield Finding(fault.span, f"`{shown}` {fault.reason}", "put it in quotes if it is text")
+
+
+@rule("VG011", Severity.ERROR, "tab in the indentation", scope="document", fix="safe")
+def tab(document: Document) -> Iterator[Finding]:
+    """YAML indents with spaces; a tab there is an error to every reader.
+
+    Each tab becomes the spaces that the lines beside it have, where that makes the file YAML.
 
     Bad:
         frontend:
@@ -126,20 +205,39 @@ def tab(subject: Subject) -> Iterator[Finding]:
         frontend:
           type: onnx
     """
-    for problem in subject.problems["tab"]:
-        blanks = problem.facts["blanks"]
-        fix = replace(problem.span, blanks) if blanks is not None else None
-        yield Finding(problem.span, "tab in the indentation", "YAML indents with blanks", fix)
+    for fault in document.faults_of(Tab):
+        fix = None if fault.spaces is None else fixes.replace(fault.span, fault.spaces)
+        yield Finding(fault.span, "tab in the indentation", "YAML indents with spaces", fix)
 
 
-@rule("VG012", Severity.ERROR, "empty file", scope="text", problems=("no-content",))
-def empty(subject: Subject) -> Iterator[Finding]:
-    """There is nothing in the file but comments and blanks.
+@rule("VG012", Severity.ERROR, "empty file", scope="document")
+def empty(document: Document) -> Iterator[Finding]:
+    """There is nothing in the file but comments and spaces.
 
     Bad:
         # to do
     Good:
         name: x
     """
-    for problem in subject.problems["no-content"]:
-        yield Finding(problem.span, "the file is empty")
+    for fault in document.faults_of(Empty):
+        yield Finding(fault.span, "the file is empty")
+
+
+@rule("VG014", Severity.ERROR, "full-width punctuation", scope="document", fix="safe")
+def full_width(document: Document) -> Iterator[Finding]:
+    """Full-width marks, as of a Chinese keyboard, and spaces of a web page are letters to YAML.
+
+    Bad:
+        backend：
+          dtype: fp16
+    Good:
+        backend:
+          dtype: fp16
+    """
+    for fault in document.faults_of(FullWidth):
+        name = unicodedata.name(fault.mark, "character").lower()
+        message = f"the full-width `{fault.mark}` ({name}) is a letter to YAML"
+        hint, fix = "switch the keyboard to half width", None
+        if fault.ascii is not None:
+            hint, fix = f"write `{fault.ascii.strip()}`", fixes.replace(fault.span, fault.ascii)
+        yield Finding(fault.span, message, hint, fix)

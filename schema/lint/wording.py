@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-NAMES = {
-    "string": "text",
-    "integer": "a whole number",
-    "number": "a number",
-    "boolean": "true or false",
-    "array": "a list",
-    "object": "a mapping",
-    "null": "null",
-}
 
-
-def dotted(steps: tuple[Any, ...]) -> str:
+def dotted(steps: Sequence[Any]) -> str:
     """Return a path as people write it: `dataset.process_ops[2].mean`."""
     text = ""
     for step in steps:
@@ -23,7 +14,7 @@ def dotted(steps: tuple[Any, ...]) -> str:
     return text
 
 
-def in_section(steps: tuple[Any, ...]) -> str:
+def in_section(steps: Sequence[Any]) -> str:
     """Return where something stands: in which section, or at the top level."""
     return f"in `{dotted(steps)}`" if steps else "at the top level"
 
@@ -41,19 +32,25 @@ def plain(value: Any) -> str:
     return "null" if value is None else str(value)
 
 
-def kind_of(value: Any) -> str:
+def kind_of_value(value: Any) -> str:
     """Return what kind of value it is, in words."""
     if isinstance(value, bool):
         return "true or false"
     if value is None:
         return "null"
-    for kind, name in ((str, "text"), (int, "a whole number"), (float, "a number")):
+    kinds = ((str, "text"), (int, "a whole number"), (float, "a number"), (list, "a list"))
+    for kind, name in kinds:
         if isinstance(value, kind):
             return name
-    return (
-        "a list"
-        if isinstance(value, list)
-        else "a mapping"
-        if isinstance(value, dict)
-        else "a date"
-    )
+    return "a mapping" if isinstance(value, dict) else "a date"
+
+
+def listed(names: Sequence[str], last: str = "and") -> str:
+    """Return names in backquotes as an English list: `a`, `b` and `c`."""
+    quoted = [f"`{name}`" for name in names]
+    return f" {last} ".join(filter(None, (", ".join(quoted[:-1]), quoted[-1] if quoted else "")))
+
+
+def plural(number: int, noun: str) -> str:
+    """Return a number with its noun: 1 token, 2 tokens."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

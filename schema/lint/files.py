@@ -1,0 +1,242 @@
+"""What a rule about meaning reads: a typed file, its text, and what is known about the model."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from vacc_gen.schema.compile_yaml.config import CompileConfig
+from vacc_gen.schema.compile_yaml.dataset import FileDataset, ProcessOp, TextDataset
+from vacc_gen.schema.compile_yaml.frontend import ModelOptions, ShapeProfile
+from vacc_gen.schema.lint.document import Document
+from vacc_gen.schema.lint.tree import Span
+
+if TYPE_CHECKING:
+    from vacc_gen.schema.compatibility import PinFacts
+    from vacc_gen.schema.geometry import Geometry
+    from vacc_gen.schema.recipe import Recipe
+
+TEXT_INPUTS = re.compile(
+    r"^(input_ids?|att(ention)?_masks?|token_type_ids?|position_ids?|segment_ids?|input_masks?)"
+    r"(_?\d+)?$"
+)
+"""Names of inputs that are token numbers or masks."""
+
+FixedShape = list[int]
+
+
+class Known(Protocol):
+    """What is known beyond the files themselves."""
+
+    def geometry(self, model: str) -> Mapping[str, Any] | None:
+        """Return the sizes of a model, named by preset or Hugging Face name, or None.
+
+        The keys are the fields of `schema.geometry.Geometry`.
+        """
+
+    def is_verified(self, model: str) -> bool:
+        """Whether a model's sizes are sure; where they are not, a checkpoint's own win."""
+
+    def names(self, shelf: str) -> Sequence[str]:
+        """Return the names of all presets of a kind: models or cards; none where not known."""
+
+    def die_memory_bytes(self, card: str) -> int | None:
+        """Return the memory of one die of a card, or None."""
+
+    def pin_facts(self) -> PinFacts:
+        """Return what is known of packages beside each other, and of their wheels."""
+
+    def environment_pins(self, preset: str) -> Sequence[str]:
+        """Return the requirements of an environment preset; none where there is no such preset."""
+
+
+@dataclass
+class CheckedFile:
+    """A file that is whole: its text, and what is known beyond it (None: nothing)."""
+
+    document: Document
+    known: Known | None
+
+    @property
+    def path(self) -> Path:
+        """Where the file stands."""
+        return Path(self.document.path)
+
+    @property
+    def folder(self) -> Path:
+        """The folder that relative paths of the file start from."""
+        return self.path.parent
+
+    def at(self, *steps: str | int) -> Span:
+        """Return where the value at a path stands; without one, its section's key."""
+        return self.document.value_span(*steps)
+
+    def key_at(self, *steps: str | int) -> Span:
+        """Return where the key of a path stands; without one, its section's key."""
+        return self.document.key_span(*steps)
+
+    def _geometry(self, checkpoint: str | None, names: Sequence[str]) -> Geometry | None:
+        """Return the model's sizes: of the checkpoint if it is there, else of a preset so called."""
+        from vacc_gen.schema.checkpoint_facts import geometry_of
+        from vacc_gen.schema.geometry import Geometry
+
+        found = geometry_of(self.folder / checkpoint) if checkpoint else None
+        for name in names if self.known else ():
+            found = found or (self.known.geometry(name) if self.known else None)
+        return Geometry.model_validate(found) if found else None
+
+
+class Lengths(NamedTuple):
+    """The two lengths of a language model, in tokens; an encoder has no total."""
+
+    prefill: int
+    total: int | None
+
+
+@dataclass
+class ConfigFile(CheckedFile):
+    """A compile config that its typed model accepts."""
+
+    config: CompileConfig
+
+    @property
+    def folder(self) -> Path:
+        """The folder that relative paths start from.
+
+        The configs of a workspace are compiled in its root, not in `build`; others where their
+        author chose, which is most likely their own folder.
+        """
+        own = self.path.parent
+        in_workspace = own.name == "build" and (own.parent / "vacc.yaml").exists()
+        return own.parent if in_workspace else own
+
+    @property
+    def options(self) -> ModelOptions:
+        """`frontend.model_kwargs`, empty where it is absent."""
+        return self.config.frontend.model_kwargs or ModelOptions()
+
+    @property
+    def is_huggingface(self) -> bool:
+        """Whether the model is a Hugging Face one, by its type or by its `model_kwargs`."""
+        frontend = self.config.frontend
+        return frontend.type == "huggingface" or frontend.model_kwargs is not None
+
+    @property
+    def is_vision_tower(self) -> bool:
+        """Whether the config builds the vision tower of a vision-language model."""
+        return self.options.build_visual is True
+
+    @property
+    def checkpoint_name(self) -> str:
+        """The last part of the checkpoint's path, whatever separates the parts."""
+        return last_part(self.config.frontend.checkpoint)
+
+    @property
+    def shapes(self) -> Mapping[str, list[Any] | ShapeProfile]:
+        """The inputs' shapes by name."""
+        return self.config.frontend.shape
+
+    @property
+    def fixed_shapes(self) -> dict[str, FixedShape]:
+        """The shapes that are one list of sizes, by input."""
+        return {
+            name: shape
+            for name, shape in self.shapes.items()
+            if isinstance(shape, list) and all(isinstance(size, int) for size in shape)
+        }
+
+    @cached_property
+    def lengths(self) -> Lengths | None:
+        """The lengths of a Hugging Face language model; None where the shape is of another form."""
+        shape = self.shapes.get("input_ids")
+        if not self.is_huggingface or self.is_vision_tower or not isinstance(shape, list):
+            return None
+        if len(shape) != 2 or not all(isinstance(part, list) for part in shape):
+            return None
+        first, second = shape
+        if len(first) != 1 or len(second) > 1:
+            return None
+        return Lengths(first[0], second[0] if second else None)
+
+    @cached_property
+    def image_shape(self) -> tuple[int, int, int] | None:
+        """Channels, height and width of the one image input, or None."""
+        shapes = [shape for shape in self.fixed_shapes.values() if len(shape) == 4]
+        if len(shapes) != 1:
+            return None
+        _, first, second, third = shapes[0]
+        if first > 4 and third <= 4:  # channels last
+            return third, first, second
+        return (first, second, third) if first <= 4 else None
+
+    @cached_property
+    def text_length(self) -> int | None:
+        """The length of an encoder's token input, `[1, 512]` or `[[512], []]`, in tokens, or None."""
+        for name, shape in self.shapes.items():
+            if not TEXT_INPUTS.match(name) or not isinstance(shape, list) or len(shape) != 2:
+                continue
+            if name in self.fixed_shapes:
+                return self.fixed_shapes[name][1]
+            if isinstance(shape[0], list) and len(shape[0]) == 1 and not shape[1]:
+                return int(shape[0][0])
+        return None
+
+    @property
+    def file_dataset(self) -> FileDataset | None:
+        """The `dataset` of files, None where it is absent or of texts."""
+        dataset = self.config.dataset
+        return dataset if isinstance(dataset, FileDataset) else None
+
+    @property
+    def text_dataset(self) -> TextDataset | None:
+        """The `dataset` of texts, None where it is absent or of files."""
+        dataset = self.config.dataset
+        return dataset if isinstance(dataset, TextDataset) else None
+
+    @property
+    def process_ops(self) -> Sequence[ProcessOp]:
+        """The ops of `dataset.process_ops`, none where it is absent."""
+        return (self.file_dataset.process_ops or ()) if self.file_dataset else ()
+
+    @cached_property
+    def geometry(self) -> Geometry | None:
+        """The model's sizes: of the checkpoint if it is there, else of a preset so called."""
+        return self._geometry(self.config.frontend.checkpoint, [self.checkpoint_name])
+
+    def name_at(self, word: str) -> Span:
+        """Return where a word stands in the value of `name`; else where the value stands."""
+        span = self.at("name")
+        written = self.document.written(span)
+        pattern = rf"(?<![A-Za-z0-9]){re.escape(word)}(?![A-Za-z0-9])"
+        found = re.search(pattern, written, re.IGNORECASE)
+        if found is None or "\n" in written:
+            return span
+        return self.document.span_at(span.start + found.start(), span.start + found.end())
+
+
+@dataclass
+class RecipeFile(CheckedFile):
+    """A recipe that its typed model accepts."""
+
+    recipe: Recipe
+
+    @cached_property
+    def geometry(self) -> Geometry | None:
+        """The model's sizes: of the checkpoint if it is there, else of its preset."""
+        model = self.recipe.model
+        names = [model.preset] if model.preset else []
+        return self._geometry(model.checkpoint, names)
+
+
+def last_part(path: str) -> str:
+    """Return the last part of a path, with or without a slash behind it."""
+    return re.split(r"[\\/]", path.rstrip("\\/"))[-1]
+
+
+def words(text: str) -> list[str]:
+    """Return the words of a name in lower case: `Qwen2-7B_fp16` has qwen2, 7b and fp16."""
+    return [word for word in re.split(r"[^A-Za-z0-9]+", text.lower()) if word]

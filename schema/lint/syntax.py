@@ -1,0 +1,219 @@
+"""What is wrong with a text that is not YAML: the parser's complaint, or a fault that a line shows.
+
+Nothing is rewritten to see whether it reads better. A fault is named in place of the parser's
+complaint only where one look at its line shows it: a tab, a full-width mark, a merge marker, a
+`{{ name }}`, a colon without its space, a quote or a bracket that is not closed.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+import yaml
+
+from vacc_gen.schema.lint.tree import LINE_BREAK, Fault, FullWidth, NotYaml, Span, Tab, Template
+
+FULL_WIDTH = {
+    "：": ":", "，": ",", "［": "[", "］": "]", "｛": "{", "｝": "}", "【": "[", "】": "]",
+    "“": '"', "”": '"', "‘": "'", "’": "'", "－": "-", "＃": "#", "\u3000": " ", "\u00a0": " ",
+}  # fmt: skip
+"""Marks of a Chinese or Japanese keyboard, or of a web page, and what YAML has in their place."""
+
+_MARKS = re.compile(f"[{''.join(FULL_WIDTH)}]")
+_TEMPLATE = re.compile(r"[^\s\[\],]*\{\{[^{}\n]*\}\}[^\s\[\],]*")
+_MERGE = re.compile(r"<{7}(?=\s|$)|={7}(?=\s|$)|>{7}(?=\s|$)")
+_NO_SPACE = re.compile(r"^\s*(?:-\s+)?[\"']?([A-Za-z_][\w.-]*)[\"']?:(?=[^\s:/\\])")
+_TAB_INDENT = re.compile(r"^[ ]*\t[ \t]*(?=[^\s#])")
+_QUOTED = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'(?:[^']|'')*'")
+_COMMENT = re.compile(r"(?:^|(?<=\s))#.*")
+
+_PLAIN_WORDS = (
+    ("mapping values are not allowed", "a second `:` in one value, or a wrong indentation"),
+    ("did not find expected key", "the indentation does not match the lines above"),
+    ("did not find expected '-' indicator", "the indentation does not match the list above"),
+    ("could not find expected ':'", "a `:` is missing after the key"),
+    ("did not find expected ',' or ']'", "a `]` or a `,` is missing"),
+    ("did not find expected ',' or '}'", "a `}` or a `,` is missing"),
+    ("did not find expected node content", "a value is missing"),
+    ("block sequence entries are not allowed", "a `-` that starts no list"),
+    ("cannot start any token", "this character cannot start a value; put the value in quotes"),
+    ("alphabetic or numeric", "a value that begins with `*` or `&` needs quotes"),
+    ("unknown escape", "a `\\` in double quotes begins an escape: use single quotes"),
+    ("block mapping", "the indentation does not match the lines above"),
+)
+
+
+class _Line(NamedTuple):
+    """A line of the text: its number from 1, the offset that it starts at, and what it says."""
+
+    number: int
+    start: int
+    text: str
+
+    @property
+    def bare(self) -> str:
+        """The line with quoted texts and the comment blanked out, of equal length."""
+        hidden = _QUOTED.sub(lambda found: "_" * len(found.group()), self.text)
+        return _COMMENT.sub(lambda found: " " * len(found.group()), hidden)
+
+    def span(self, start: int, end: int) -> Span:
+        """Return the span between two columns, counted from 0."""
+        return Span(
+            self.number, start + 1, self.number, end + 1, self.start + start, self.start + end
+        )
+
+    def whole(self) -> Span:
+        """Return the span of the line without the spaces around it."""
+        return self.span(len(self.text) - len(self.text.lstrip()), len(self.text.rstrip()))
+
+
+def _lines(text: str) -> list[_Line]:
+    starts = [0, *(found.end() for found in LINE_BREAK.finditer(text))]
+    return [_Line(n, starts[n - 1], line) for n, line in enumerate(LINE_BREAK.split(text), 1)]
+
+
+def templates(text: str) -> list[Fault]:
+    """Return the values that hold a `{{ name }}` without quotes, the first of each line."""
+    if "{{" not in text:
+        return []
+    found = ((line, _TEMPLATE.search(line.bare)) for line in _lines(text))
+    return [
+        Template(line.span(*match.span()), line.text[match.start() : match.end()])
+        for line, match in found
+        if match
+    ]
+
+
+def full_width(text: str) -> list[Fault]:
+    """Return the full-width marks that stand outside of quotes and comments."""
+    if not _MARKS.search(text):
+        return []
+    found = [(line, match) for line in _lines(text) for match in _MARKS.finditer(line.bare)]
+    edits = [(line.start + match.start(), match.group()) for line, match in found]
+    fixable = _parses(_with(text, [(at, at + 1, _ascii(text, at)) for at, _ in edits]))
+    return [
+        FullWidth(
+            line.span(*match.span()),
+            match.group(),
+            _ascii(text, line.start + match.start()) if fixable else None,
+        )
+        for line, match in found
+    ]
+
+
+def _ascii(text: str, at: int) -> str:
+    """Return what replaces a full-width mark; YAML wants a space after `:` and `,`."""
+    plain = FULL_WIDTH[text[at]]
+    follows = text[at + 1 : at + 2]
+    return plain + " " if plain in ":," and follows and not follows.isspace() else plain
+
+
+def explain(text: str, error: yaml.YAMLError) -> list[Fault]:
+    """Return what is wrong with a text that the parser refuses.
+
+    One fault, but for tabs and full-width marks: each of these where it stands.
+    """
+    lines = _lines(text)
+    tabs = [line for line in lines if _TAB_INDENT.match(line.text)]
+    if tabs:
+        return _tabs(text, lines, tabs)
+    found = full_width(text)
+    if found:
+        return found
+    for line in lines:
+        marker = _MERGE.match(line.text)
+        if marker:
+            hint = "keep one of the two sides, and delete the lines with the markers"
+            return [NotYaml(line.whole(), "a merge conflict is left here", hint)]
+    return [_complaint(lines, error)]
+
+
+def _tabs(text: str, lines: list[_Line], tabs: list[_Line]) -> list[Fault]:
+    """Return a fault for each tab, with the spaces that its neighbours are indented by."""
+    edits = []
+    for line in tabs:
+        found = _TAB_INDENT.match(line.text)
+        width = len(found.group()) if found else 0
+        edits.append((line.start, line.start + width, " " * _indentation(lines, line)))
+    fixable = _parses(_with(text, edits))
+    return [
+        Tab(line.span(0, end - start), spaces if fixable else None)
+        for line, (start, end, spaces) in zip(tabs, edits, strict=True)
+    ]
+
+
+def _indentation(lines: list[_Line], tab: _Line) -> int:
+    """Return by how many spaces a line belongs: as its next neighbour, else below its header."""
+    below = [one for one in lines[tab.number :] if one.bare.strip()]
+    above = [one for one in reversed(lines[: tab.number - 1]) if one.bare.strip()]
+    header = next((one for one in above if not _TAB_INDENT.match(one.text)), None)
+    least = _width(header) if header else 0
+    follows = next((one for one in below if not _TAB_INDENT.match(one.text)), None)
+    opens = header is not None and header.bare.rstrip().endswith(":")
+    if follows is not None and _width(follows) > least:
+        return _width(follows)
+    return least + 2 if opens else least
+
+
+def _width(line: _Line) -> int:
+    return len(line.text) - len(line.text.lstrip(" "))
+
+
+def _complaint(lines: list[_Line], error: yaml.YAMLError) -> Fault:
+    """Return the parser's complaint, or what a line near it shows at once."""
+    problem = getattr(error, "problem", None) or str(error)
+    context = getattr(error, "context_mark", None)
+    mark = getattr(error, "problem_mark", None) or context
+    if mark is None:
+        return NotYaml(lines[0].whole(), problem)
+    at = min(mark.line, len(lines) - 1)
+    opened = context.line if context is not None else at
+    near = [lines[number] for number in dict.fromkeys((opened, at - 1, at)) if number >= 0]
+    for line in near:
+        fault = _visible(line)
+        if fault is not None:
+            return fault
+    if "could not find expected ':'" in problem and context is not None:
+        return NotYaml(lines[opened].whole(), "a `:` is missing after the key")
+    plain = next((words for start, words in _PLAIN_WORDS if start in problem), problem)
+    column = min(mark.column, len(lines[at].text))
+    return NotYaml(lines[at].span(column, column + 1), plain, f"the parser says: {problem}")
+
+
+def _visible(line: _Line) -> NotYaml | None:
+    """Return the fault that one look at a line shows, or None."""
+    bare = line.bare
+    quote = re.search(r"(?:^|[\s\[{:,-])([\"'])", bare)
+    if quote is not None:
+        reason = f"a quote {quote[1]} is opened here and not closed on this line"
+        return NotYaml(line.span(quote.start(1), quote.end(1)), reason)
+    missing = _NO_SPACE.match(bare)
+    if missing is not None:
+        rest = line.text[missing.end() :].rstrip()
+        hint = f"write `{missing[1]}: {rest}`"
+        span = line.span(missing.start(1), missing.end())
+        return NotYaml(span, "a space is missing after the colon", hint)
+    for opening, closing in ("[]", "{}"):
+        if bare.count(opening) > bare.count(closing):
+            start = bare.rindex(opening)
+            reason = f"a `{opening}` is opened here and not closed on this line"
+            return NotYaml(line.span(start, start + 1), reason)
+    return None
+
+
+def _with(text: str, edits: list[tuple[int, int, str]]) -> str:
+    for start, end, new in reversed(edits):
+        text = text[:start] + new + text[end:]
+    return text
+
+
+def _parses(text: str) -> bool:
+    """Whether a text is YAML: a fix is promised only where it makes the file whole."""
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
+    try:
+        while loader.get_event() is not None:
+            pass
+    except yaml.YAMLError:
+        return False
+    return True
