@@ -1,7 +1,7 @@
 """The JSON Schemas (2020-12) of our two file formats, made from the pydantic models.
 
-They are packaged as files: editors read them, and so does the structural check, which thereby does
-without pydantic. `python -m vacc_gen.schema.json_schema` writes them again; a test says when.
+They are packaged as files for editors. `python -m vacc_gen.schema.json_schema` writes them again; a
+test says when.
 """
 
 from __future__ import annotations
@@ -11,55 +11,78 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
-from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
-from pydantic_core import core_schema
 
-from vacc_gen.schema.compile_yaml.config import VamcConfig
-from vacc_gen.schema.compile_yaml.part import VamcPart
+from vacc_gen.schema.compile_yaml.config import CompileConfig
 from vacc_gen.schema.recipe import Recipe
 
 FOLDER = Path(__file__).parent
-MODELS: dict[str, type[BaseModel]] = {"vamc": VamcConfig, "recipe": Recipe}
+MODELS: dict[str, type[BaseModel]] = {"vamc": CompileConfig, "recipe": Recipe}
 TITLES = {"vamc": "Compile YAML of vamc", "recipe": "Recipe of vacc-gen (vacc.yaml)"}
-
-
-class _Generator(GenerateJsonSchema):
-    """As pydantic's, but null is in the schema only where a part of a compile YAML allows it."""
-
-    def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
-        made = super().model_schema(schema)
-        part = schema["cls"]
-        for name, field in made.get("properties", {}).items():
-            field.pop("title", None)
-            if issubclass(part, VamcPart):
-                if name not in part.NULLABLE:
-                    _without_null(field)
-                if field.get("default", 0) is None:
-                    del field["default"]
-        return made
-
-
-def _without_null(field: dict[str, Any]) -> None:
-    options = field.get("anyOf", [])
-    kept = [option for option in options if option != {"type": "null"}]
-    if len(kept) < len(options):
-        del field["anyOf"]
-        field.update(kept[0] if len(kept) == 1 else {"anyOf": kept})
+_NULL = {"type": "null"}
+_TEXTS, _FILES = "#/$defs/TextDataset", "#/$defs/FileDataset"
 
 
 def json_schema(name: str) -> dict[str, Any]:
     """Return the JSON Schema called `name`: vamc or recipe."""
-    made = MODELS[name].model_json_schema(schema_generator=_Generator)
+    made = MODELS[name].model_json_schema()
+    schema = _placed(made)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **made,
+        **schema,
         "title": TITLES[name],
     }
+
+
+def _placed(schema: Any) -> Any:
+    """Say with `if` and `then` which form is meant: editors put a mistake in `oneOf` at the whole."""
+    if isinstance(schema, list):
+        return [_placed(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    made = {key: _placed(value) for key, value in schema.items()}
+    if isinstance(made.get("title"), str):
+        del made["title"]
+    options = made.pop("oneOf", None)
+    references = [option.get("$ref") for option in options or ()]
+    if options and "discriminator" in made:
+        made |= _chosen(made.pop("discriminator")["mapping"])
+    elif options and _TEXTS in references:
+        chooses = {"properties": {"type": {"const": "huggingface"}}, "required": ["type"]}
+        made |= {"if": chooses, "then": {"$ref": _TEXTS}, "else": {"$ref": _FILES}}
+    elif options:
+        made["anyOf"] = options
+    alternatives = made.get("anyOf", [])
+    if len(alternatives) == 2 and _NULL in alternatives:
+        del made["anyOf"]
+        made |= _or_null(next(option for option in alternatives if option != _NULL))
+    return made
+
+
+def _or_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """Allow null beside a schema, without hiding where a value goes wrong."""
+    if isinstance(schema.get("type"), str) and "enum" not in schema and "const" not in schema:
+        return {**schema, "type": [schema["type"], "null"]}
+    return {"if": {"not": _NULL}, "then": schema}
+
+
+def _chosen(mapping: dict[str, str]) -> dict[str, Any]:
+    """Return the part that checks a mapping by its `type`, given the schema of each type."""
+    choices = [
+        {"if": {"properties": {"type": {"const": kind}}}, "then": {"$ref": reference}}
+        for kind, reference in mapping.items()
+    ]
+    kinds = {"type": {"enum": list(mapping)}}
+    return {"type": "object", "required": ["type"], "properties": kinds, "allOf": choices}
 
 
 def as_text(name: str) -> str:
     """Return the packaged file's text."""
     return json.dumps(json_schema(name), indent=1, ensure_ascii=False) + "\n"
+
+
+def packaged(name: str) -> str:
+    """Return the packaged JSON Schema called `name`: vamc or recipe."""
+    return (FOLDER / f"{name}.schema.json").read_text(encoding="utf-8")
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """Files -> diagnostics.
 
-Each stage waits for the one before: what is wrong with a text as YAML, then with its form, then with
-its meaning, then with what files say of each other. So one mistake is one finding.
+Each stage waits for the one before: what is wrong with a text as YAML, then with its form, then
+with its meaning, then with what files say of each other. So one mistake is one finding.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from vacc_gen.schema.errors import UnreadableError
 from vacc_gen.schema.lint import sources, structure
 from vacc_gen.schema.lint.diagnostics import Diagnostic, Finding
 from vacc_gen.schema.lint.document import Document, load
+from vacc_gen.schema.lint.fields import Model
 from vacc_gen.schema.lint.files import CheckedFile, ConfigFile, Known, RecipeFile
 from vacc_gen.schema.lint.kinds import Kind, is_ours, kind_of
 from vacc_gen.schema.lint.placeholders import placeholders
@@ -120,7 +121,7 @@ def check_document(
     return sorted(set(found), key=lambda one: (one.line, one.column, one.code, one.message)), file
 
 
-def _model(kind: Kind) -> structure.Model:
+def _model(kind: Kind) -> Model:
     if kind is Kind.CONFIG:
         return CompileConfig
     from vacc_gen.schema.recipe import Recipe

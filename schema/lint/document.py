@@ -1,8 +1,8 @@
 """YAML text -> values that know where they stand.
 
-`load` never raises for bad text: what is wrong with it comes back as `Document.faults`. Scalars mean
-what they mean to PyYAML, which the compiler reads its configs with: YAML 1.1, where a plain `no` is
-false and `0o17` is text.
+`load` never raises for bad text: what is wrong with it comes back as `Document.faults`. Scalars
+mean what they mean to PyYAML, which the compiler reads its configs with: YAML 1.1, where a plain
+`no` is false and `0o17` is text.
 """
 
 from __future__ import annotations

@@ -80,7 +80,7 @@ class CheckedFile:
         return self.document.key_span(*steps)
 
     def _geometry(self, checkpoint: str | None, names: Sequence[str]) -> Geometry | None:
-        """Return the model's sizes: of the checkpoint if it is there, else of a preset so called."""
+        """Return the sizes of the checkpoint if it is there, else of a preset of that name."""
         from vacc_gen.schema.checkpoint_facts import geometry_of
         from vacc_gen.schema.geometry import Geometry
 
@@ -175,7 +175,7 @@ class ConfigFile(CheckedFile):
 
     @cached_property
     def text_length(self) -> int | None:
-        """The length of an encoder's token input, `[1, 512]` or `[[512], []]`, in tokens, or None."""
+        """The length in tokens of an encoder's input, `[1, 512]` or `[[512], []]`, or None."""
         for name, shape in self.shapes.items():
             if not TEXT_INPUTS.match(name) or not isinstance(shape, list) or len(shape) != 2:
                 continue

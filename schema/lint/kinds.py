@@ -1,4 +1,4 @@
-"""What a YAML file is: a recipe, a compile config, one of the older compiler, or of another tool."""
+"""What a YAML file is: a recipe, a compile config, an older one, or another tool's."""
 
 from __future__ import annotations
 

@@ -18,7 +18,6 @@ TOPICS = {
     "VG5": "Dataset",
     "VG6": "Language models",
     "VG7": "Vision",
-    "VG8": "Paths",
     "VG9": "Workspaces and weight folders",
 }
 _FIXES = {
@@ -31,7 +30,7 @@ _FIXES = {
 _HEAD = """\
 # Rules
 
-<!-- Made by `python -m vacc_gen.schema.lint.rules_page`; a test says when to run it again. -->
+<!-- Made by `python -m vacc_gen.schema.lint.pages`; a test says when to run it again. -->
 
 What `vacc-gen validate` finds. `vacc-gen explain CODE` prints one of these pages. A finding is
 silenced by a comment on its line, `# vacc-gen: ignore[CODE]`, by `--ignore CODE`, or in
@@ -39,7 +38,6 @@ pyproject.toml:
 
 ```toml
 [tool.vacc-gen]
-extend-select = ["VG8"]
 ignore = ["VG602"]
 ```
 """
@@ -76,10 +74,9 @@ def unescaped(example: str) -> str:
 def as_page(rule: Rule, level: int = 1) -> str:
     """Return a rule's page as Markdown."""
     page = page_of(rule)
-    default = "" if rule.default else " Off by default: `--extend-select` it."
     return (
         f"{'#' * level} {rule.code} {rule.name}\n\n"
-        f"{rule.summary[0].upper()}{rule.summary[1:]} ({rule.severity.value}).{default}\n\n"
+        f"{rule.summary[0].upper()}{rule.summary[1:]} ({rule.severity.value}).\n\n"
         f"{page.why}\n\n"
         f"```yaml\n# bad\n{page.bad}\n```\n\n"
         f"```yaml\n# good\n{page.good}\n```\n\n"
@@ -89,13 +86,7 @@ def as_page(rule: Rule, level: int = 1) -> str:
 
 def as_table(rules: Iterable[Rule]) -> str:
     """Return one line for each rule."""
-    return "".join(
-        f"{rule.code}  {rule.severity.value:7}  {_state(rule)}  {rule.summary}\n" for rule in rules
-    )
-
-
-def _state(rule: Rule) -> str:
-    return "on " if rule.default else "off"
+    return "".join(f"{rule.code}  {rule.severity.value:7}  {rule.summary}\n" for rule in rules)
 
 
 def as_document(rules: Iterable[Rule]) -> str:

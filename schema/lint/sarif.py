@@ -8,8 +8,8 @@ from typing import Any
 from urllib.parse import quote
 
 from vacc_gen.schema.lint.diagnostics import Diagnostic, Severity
+from vacc_gen.schema.lint.pages import page_of
 from vacc_gen.schema.lint.rule import all_rules
-from vacc_gen.schema.lint.rules_page import page_of
 from vacc_gen.schema.printable import encodable
 
 SCHEMA = (

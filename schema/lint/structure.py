@@ -53,9 +53,9 @@ class FormFault:
 class UnknownKey(FormFault):
     """A key that its section does not have.
 
-    `meant` is the nearest key of the section; `fits` says that nothing else can be meant: one or two
-    edits away, not there yet, and legal with this value. `belongs` are the sections elsewhere that
-    have a key of exactly this name.
+    `meant` is the nearest key of the section; `fits` says that nothing else can be meant: one or
+    two edits away, not there yet, and legal with this value. `belongs` are the sections elsewhere
+    that have a key of exactly this name.
     """
 
     meant: str | None
@@ -79,7 +79,7 @@ class MissingKey(FormFault):
 
 @dataclass(frozen=True)
 class WrongType(FormFault):
-    """A value of another kind; `unquoted` is what it means without its quotes, where that is legal."""
+    """A value of another kind; `unquoted` is it without its quotes, where that is legal."""
 
     value: Any
     expected: str

@@ -1,4 +1,4 @@
-"""Values that know where they stand, and what can be wrong with a text before anything is checked."""
+"""Values that know where they stand, and what can be wrong with a text as YAML."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ class FullWidth(Fault):
 
 @dataclass(frozen=True)
 class Template(Fault):
-    """A `{{ name }}` without quotes, which YAML reads as a mapping; `written` is the whole value."""
+    """A `{{ name }}` without quotes, which YAML reads as a mapping."""
 
     written: str
 
