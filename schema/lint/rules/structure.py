@@ -82,10 +82,13 @@ def missing_key(form: Form) -> Iterator[Finding]:
             suffix: jpg
             get_data_num: 50
     """
-    for fault in form.of(MissingKey):
-        hint = f"one of {', '.join(map(str, fault.allowed))}" if fault.allowed else None
-        key = fault.steps[-1]
-        yield Finding(fault.span, f"`{key}` is missing {in_section(fault.section)}", hint)
+    for section, group in groupby(form.of(MissingKey), lambda fault: fault.section):
+        faults = list(group)
+        keys = listed([str(fault.steps[-1]) for fault in faults])
+        verb = "is" if len(faults) == 1 else "are"
+        allowed = faults[0].allowed if len(faults) == 1 else ()
+        hint = f"one of {', '.join(map(str, allowed))}" if allowed else None
+        yield Finding(faults[0].span, f"{keys} {verb} missing {in_section(section)}", hint)
 
 
 @rule("VG103", Severity.ERROR, "wrong type", scope="form", fix="safe")
@@ -253,6 +256,8 @@ def another_file(document: Document) -> Iterator[Finding]:
     Good:
         # falcon.yaml
         name: falcon-7b-fp16-tp4-1024-2048
+        workspace:
+          path: ./vacc_deploy
     """
     if document.root is not None and document.is_sound and kind_of(document) is Kind.OTHER:
         span = document.span_at(0, len(document.lines[0]))

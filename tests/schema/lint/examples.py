@@ -1,4 +1,4 @@
-"""Runs the examples in the rules' docstrings as the files that they stand for."""
+"""The examples in the rules' docstrings, as the files that they stand for."""
 
 from __future__ import annotations
 
@@ -9,15 +9,10 @@ from typing import Any
 import yaml
 
 from vacc_gen.generator.cli.checking import PresetModels
-from vacc_gen.schema.lint.check import Selection, check_paths, check_text
-from vacc_gen.schema.lint.diagnostics import Diagnostic
+from vacc_gen.schema.lint.check import CheckResult, check_paths
+from vacc_gen.schema.lint.pages import unescaped
 from vacc_gen.schema.lint.rule import Rule
-from vacc_gen.schema.lint.rules_page import unescaped
 
-AS_WRITTEN = frozenset(("VG115", "VG116"))
-"""Rules about notation, which is lost where an example is made a whole config."""
-
-EVERYTHING = Selection(extend=("ALL",))
 KNOWN = PresetModels()
 
 LANGUAGE_MODEL = {
@@ -32,31 +27,46 @@ LANGUAGE_MODEL = {
 }
 IMAGE_MODEL = {
     "name": "resnet50",
-    "frontend": {"checkpoint": "/path/to/resnet50.onnx", "shape": {"input": [1, 3, 224, 224]}},
+    "frontend": {
+        "checkpoint": "/path/to/resnet50.onnx",
+        "type": "onnx",
+        "shape": {"input": [1, 3, 224, 224]},
+    },
     "backend": {"type": "tvm_vacc", "dtype": "fp16"},
     "workspace": {"path": "./vacc_deploy"},
 }
 RECIPE = {"version": 2, "model": {"preset": "falcon-7b", "checkpoint": "/path/to/falcon-7b"}}
-
+_AS_THEY_ARE = ("VG0", "VG12")
+"""Rules about the text, or about what kind of file it is."""
 _FILE = re.compile(r"^# ([\w./-]+\.\w+)\n")
 
 
-def overlaid(base: dict[str, Any], example: dict[str, Any]) -> dict[str, Any]:
-    """Return a config with what an example says; shapes are replaced, sections are merged."""
-    made = dict(base)
-    for key, value in example.items():
-        if key != "shape" and isinstance(value, dict) and isinstance(made.get(key), dict):
-            made[key] = overlaid(made[key], value)
-        else:
-            made[key] = value
-    return made
+def written(rule: Rule, example: str, folder: Path) -> CheckResult:
+    """Write an example as the files that it stands for, and check their folder."""
+    as_it_is = rule.code.startswith(_AS_THEY_ARE)
+    folder.mkdir(parents=True)
+    if not _FILE.match(example):
+        text = unescaped(example) if as_it_is else completed(example)
+        name = "vacc.yaml" if text.startswith("version:") else "example.yaml"
+        (folder / name).write_text(text, encoding="utf-8")
+        return check_paths([str(folder / name)], KNOWN)
+    named = []
+    for part in re.split(r"^---\n", example + "\n", flags=re.MULTILINE):
+        match = _FILE.match(part)
+        assert match, part
+        path, text = folder / match.group(1), part[match.end() :]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        is_partial = path.suffix == ".yaml" and not as_it_is
+        path.write_text(completed(text) if is_partial else text, encoding="utf-8")
+        named.append(str(path))
+    return check_paths(named if as_it_is else [str(folder)], KNOWN)
 
 
 def completed(text: str) -> str:
     """Return an example as the whole config that it is a part of."""
     values = yaml.safe_load(text)
     frontend = values.get("frontend") or {}
-    if "version" in values or "calibration" in values or "environment" in values:
+    if {"version", "calibration", "environment"} & values.keys():
         base = RECIPE
     elif {"sampler", "process_ops"} & set(values.get("dataset") or {}) or re.search(
         r"\.\w+$", str(frontend.get("checkpoint", ""))
@@ -64,28 +74,15 @@ def completed(text: str) -> str:
         base = IMAGE_MODEL
     else:
         base = LANGUAGE_MODEL
-    return yaml.safe_dump(overlaid(base, values), sort_keys=False)
+    return yaml.safe_dump(_overlaid(base, values), sort_keys=False)
 
 
-def findings(rule: Rule, example: str, folder: Path) -> list[Diagnostic]:
-    """Check an example, and return the findings of one rule."""
-    if _FILE.match(example):
-        for part in re.split(r"^---\n", example + "\n", flags=re.MULTILINE):
-            named = _FILE.match(part)
-            assert named, part
-            path, text = folder / named.group(1), part[named.end() :]
-            path.parent.mkdir(parents=True, exist_ok=True)
-            is_config = path.suffix == ".yaml"
-            path.write_text(completed(text) if is_config else text, encoding="utf-8")
-        found = check_paths([str(folder)], KNOWN, EVERYTHING).diagnostics
-    elif rule.code in AS_WRITTEN:
-        rest = {k: v for k, v in LANGUAGE_MODEL.items() if f"{k}:" not in example}
-        text = f"{example}\n{yaml.safe_dump(rest)}"
-        found = check_text(text, "example.yaml", KNOWN, EVERYTHING)
-    elif rule.code < "VG1":
-        found = check_text(unescaped(example), "example.yaml", KNOWN, EVERYTHING)
-    else:
-        text = completed(example)
-        path = "vacc.yaml" if yaml.safe_load(text).get("version") else "build/example.yaml"
-        found = check_text(text, str(folder / path), KNOWN, EVERYTHING)
-    return [one for one in found if one.code == rule.code]
+def _overlaid(base: dict[str, Any], example: dict[str, Any]) -> dict[str, Any]:
+    """Return a config with what an example says; shapes are replaced, sections are merged."""
+    made = dict(base)
+    for key, value in example.items():
+        if key != "shape" and isinstance(value, dict) and isinstance(made.get(key), dict):
+            made[key] = _overlaid(made[key], value)
+        else:
+            made[key] = value
+    return made

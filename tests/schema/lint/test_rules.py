@@ -1,0 +1,86 @@
+"""Every rule by its own examples: what it reports, where, in which words, and the text after its fix.
+
+`UPDATE_GOLDEN=1 pytest tests/schema/lint/test_rules.py` writes snapshots/ again; read the difference
+before you commit it.
+"""
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.schema.lint.examples import written
+from vacc_gen.schema.lint.fixes import fixed
+from vacc_gen.schema.lint.output import as_text
+from vacc_gen.schema.lint.pages import TOPICS, as_page, page_of
+from vacc_gen.schema.lint.rule import all_rules
+
+SNAPSHOTS = Path(__file__).parent / "snapshots"
+RULES = all_rules()
+
+
+def named(rule):
+    return f"{rule.code}-{rule.name}"
+
+
+def snapshot(result, folder):
+    """Return the findings, and each file that a fix changes as it is afterwards."""
+    shown = as_text(result.diagnostics, result.lines, 0)
+    for path, document in result.documents.items():
+        fixes = [one.fix for one in result.diagnostics if one.path == path and one.fix]
+        if fixes:
+            safety = "--fix" if all(fix.safe for fix in fixes) else "--fix --unsafe-fixes"
+            shown += f"\nafter {safety}:\n{fixed(document, fixes)}"
+    return shown.replace(f"{folder}/", "")
+
+
+@pytest.mark.parametrize("rule", RULES, ids=named)
+def test_the_bad_example_is_reported_as_on_record(rule, tmp_path):
+    folder = tmp_path / "bad"
+    result = written(rule, page_of(rule).bad, folder)
+    assert rule.code in {found.code for found in result.diagnostics}
+    shown, golden = snapshot(result, folder), SNAPSHOTS / f"{rule.code}.txt"
+    if os.environ.get("UPDATE_GOLDEN"):
+        golden.parent.mkdir(exist_ok=True)
+        golden.write_text(shown, encoding="utf-8")
+    assert shown == golden.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("rule", RULES, ids=named)
+def test_the_good_example_is_not_reported(rule, tmp_path):
+    result = written(rule, page_of(rule).good, tmp_path / "good")
+    assert rule.code not in {found.code for found in result.diagnostics}
+
+
+@pytest.mark.parametrize("rule", [rule for rule in RULES if rule.fix != "none"], ids=named)
+def test_a_fix_removes_its_cause(rule, tmp_path):
+    result = written(rule, page_of(rule).bad, tmp_path / "bad")
+    own = [found for found in result.diagnostics if found.code == rule.code and found.fix]
+    assert own, "the rule says that it has a fix, and its example shows none"
+    assert {found.fix.safe for found in own} == {rule.fix == "safe"}
+    for found in own:
+        document = result.documents[found.path]
+        text = fixed(document, [found.fix])
+        Path(found.path).write_text(text, encoding="utf-8", newline="")
+    from vacc_gen.schema.lint.check import check_paths
+
+    again = check_paths([own[0].path], None).diagnostics
+    assert rule.code not in {found.code for found in again}
+
+
+def test_a_rule_without_a_fix_offers_none(tmp_path):
+    for rule in (rule for rule in RULES if rule.fix == "none"):
+        result = written(rule, page_of(rule).bad, tmp_path / rule.code)
+        assert not [one for one in result.diagnostics if one.code == rule.code and one.fix]
+
+
+def test_every_rule_has_a_code_of_its_own_and_a_whole_page():
+    codes = [rule.code for rule in RULES]
+    assert codes == sorted(set(codes))
+    assert all(re.fullmatch(r"VG\d{3}", code) and code[:3] in TOPICS for code in codes)
+    for rule in RULES:
+        page = page_of(rule)
+        assert page.why and page.bad and page.good, rule.code
+        assert not rule.summary.endswith("."), rule.code
+        assert as_page(rule).startswith(f"# {rule.code} {rule.name}\n")
