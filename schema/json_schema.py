@@ -34,7 +34,7 @@ def json_schema(name: str) -> dict[str, Any]:
 
 
 def _placed(schema: Any) -> Any:
-    """Say with `if` and `then` which form is meant: editors put a mistake in `oneOf` at the whole."""
+    """Say with `if` and `then` which form is meant; editors mark all of a `oneOf` as wrong."""
     if isinstance(schema, list):
         return [_placed(item) for item in schema]
     if not isinstance(schema, dict):

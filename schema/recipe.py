@@ -15,6 +15,7 @@ from vacc_gen.schema.target import Target
 from vacc_gen.schema.verification import Verification
 
 RECIPE_FILE = "vacc.yaml"
+RECIPE_VERSION: Literal[2] = 2
 
 
 class Recipe(Strict):

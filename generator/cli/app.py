@@ -2,29 +2,54 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from importlib import import_module
 from typing import Annotated
 
 import typer
 
-from vacc_gen.generator.cli.build import build
-from vacc_gen.generator.cli.doctor import doctor
-from vacc_gen.generator.cli.explain import explain
-from vacc_gen.generator.cli.export import export
-from vacc_gen.generator.cli.fetch import fetch
-from vacc_gen.generator.cli.generate import generate
-from vacc_gen.generator.cli.lock import lock
-from vacc_gen.generator.cli.new import new
-from vacc_gen.generator.cli.presets import presets_app
-from vacc_gen.generator.cli.run import run
-from vacc_gen.generator.cli.schema import schema
-
-app = typer.Typer(
-    name="vacc-gen",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    help="Generate, validate and build compile configs for language models on VACC accelerators.",
+VERBS = (
+    "new",
+    "validate",
+    "explain",
+    "generate",
+    "fetch",
+    "lock",
+    "doctor",
+    "export",
+    "build",
+    "run",
+    "presets",
+    "schema",
 )
+"""Each is a module of this folder with a function, or a Typer app, of the same name."""
+
+
+def app_of(verbs: Iterable[str] = VERBS) -> typer.Typer:
+    """Return the program with these verbs; only their modules are imported."""
+    app = typer.Typer(
+        name="vacc-gen",
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        help="Generate, validate and build compile configs for language models on VACC "
+        "accelerators.",
+    )
+    app.callback()(_root)
+    for verb in verbs:
+        member = getattr(import_module(f"vacc_gen.generator.cli.{verb}"), verb)
+        if isinstance(member, typer.Typer):
+            app.add_typer(member, name=verb)
+        else:
+            app.command()(member)
+    return app
+
+
+def chosen_verbs(arguments: list[str]) -> Iterable[str]:
+    """Return the one verb that a command line runs; all where it names none, or asks for help."""
+    first = arguments[0] if arguments else ""
+    return (first,) if first in VERBS else VERBS
 
 
 def _version(wanted: bool) -> None:
@@ -35,36 +60,9 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _root(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     pass
-
-
-app.command()(new)
-app.command()(generate)
-app.command()(fetch)
-app.command()(lock)
-app.command()(doctor)
-
-
-@app.command(
-    add_help_option=False,
-    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
-)
-def validate(context: typer.Context) -> None:
-    """Check recipes, compile YAMLs, workspaces and weight folders."""
-    from vacc_gen.generator.cli.validate import run
-
-    raise typer.Exit(run(context.args))
-
-
-app.command()(explain)
-app.command()(schema)
-app.command()(build)
-app.command()(export)
-app.command()(run)
-app.add_typer(presets_app, name="presets")

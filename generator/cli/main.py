@@ -1,22 +1,19 @@
-"""The command `vacc-gen`: runs a verb, and says what went wrong.
-
-Verbs are Typer's, but `validate` runs without it: people and pre-commit run it on every save, and
-Typer, which parses options with pydantic where that is installed, would cost more than its work.
-"""
+"""The command `vacc-gen`: runs a verb, and says what went wrong."""
 
 from __future__ import annotations
 
 import sys
 
-from vacc_gen.schema.errors import FindingsError, VaccGenError
+from vacc_gen.schema.errors import VaccGenError
 
 
 def report(error: VaccGenError) -> None:
     """Print an error the way every verb does: what is wrong, then on its own line what to do."""
-    if isinstance(error, FindingsError):
+    diagnostics = getattr(error, "diagnostics", None)
+    if diagnostics:
         from vacc_gen.schema.lint.output import excerpts
 
-        print(excerpts(error.diagnostics, sys.stderr.isatty()), file=sys.stderr)
+        print(excerpts(diagnostics, sys.stderr.isatty()), file=sys.stderr)
     print(f"error: {error.message}", file=sys.stderr)
     if error.hint:
         print(f"hint: {error.hint}", file=sys.stderr)
@@ -24,14 +21,10 @@ def report(error: VaccGenError) -> None:
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
+    from vacc_gen.generator.cli.app import app_of, chosen_verbs
+
     try:
-        if sys.argv[1:2] == ["validate"]:
-            from vacc_gen.generator.cli.validate import run
-
-            sys.exit(run(sys.argv[2:]))
-        from vacc_gen.generator.cli.app import app
-
-        app()
+        app_of(chosen_verbs(sys.argv[1:]))(prog_name="vacc-gen")
     except VaccGenError as error:
         report(error)
         sys.exit(error.exit_code)

@@ -15,12 +15,12 @@ HEADINGS = {
     "served": "served as they are, with nothing to compile",
 }
 
-presets_app = typer.Typer(
+presets = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Show known models, cards and data sets."
 )
 
 
-@presets_app.command("list")
+@presets.command("list")
 def list_presets(
     words: Annotated[
         list[str] | None,
@@ -60,7 +60,7 @@ def list_presets(
             typer.echo(f"  {name:{width}}  {summary}")
 
 
-@presets_app.command("show")
+@presets.command("show")
 def show_preset(
     name: Annotated[
         str,
@@ -87,7 +87,7 @@ def show_preset(
         typer.echo(shelf.text(known), nl=False)
 
 
-@presets_app.command("config")
+@presets.command("config")
 def config_of_encoder(
     name: Annotated[
         str,

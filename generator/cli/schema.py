@@ -21,12 +21,10 @@ def schema(
         typer.Argument(help="recipe: vacc.yaml; vamc: the compile YAML."),
     ],
 ) -> None:
-    """Print a JSON Schema, for editors.
-
-    It is of the draft 2020-12, with descriptions.
+    """Print a JSON Schema (draft 2020-12) for editors.
 
     Example: vacc-gen schema recipe > recipe.schema.json
     """
-    from vacc_gen.schema.lint.walk import schema_text
+    from vacc_gen.schema.json_schema import packaged
 
-    typer.echo(schema_text(name.value), nl=False)
+    typer.echo(packaged(name.value), nl=False)

@@ -261,10 +261,10 @@ def _check(root: Path) -> None:
 
 
 def _read_recipe(root: Path) -> Recipe:
-    from vacc_gen.schema.lint.check import Selection, check_text
+    from vacc_gen.schema.lint.check import Selection, check_document
     from vacc_gen.schema.lint.diagnostics import has_errors
     from vacc_gen.schema.lint.document import load
-    from vacc_gen.schema.lint.migration import migrate
+    from vacc_gen.schema.lint.files import RecipeFile
 
     path = root / RECIPE_FILE
     try:
@@ -277,9 +277,8 @@ def _read_recipe(root: Path) -> Recipe:
     except OSError as error:
         raise UnreadableError(f"cannot read {path}: {error.strerror}") from error
     # The weight folder is read next, and what cannot be read there is no fault of the recipe.
-    diagnostics = check_text(source, str(path), presets.KNOWN, Selection(ignore=("VG604",)))
-    if has_errors(diagnostics):
+    document, selection = load(source, str(path)), Selection(ignore=("VG604",))
+    diagnostics, file = check_document(document, presets.KNOWN, selection)
+    if has_errors(diagnostics) or not isinstance(file, RecipeFile):
         raise FindingsError(f"{path} is not a valid recipe", diagnostics)
-    document = load(source, str(path))
-    migrate(document)
-    return Recipe.model_validate_json(json.dumps(document.values))
+    return file.recipe

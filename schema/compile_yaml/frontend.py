@@ -20,9 +20,9 @@ ShapeRange = Annotated[
 class ShapeProfile(ConfigPart):
     """The bounds of a shape that changes; named by a third party only."""
 
-    min: FixedShape
-    opt: FixedShape | None = None
-    max: FixedShape
+    min: FixedShape = Field(description="the smallest")
+    opt: FixedShape | None = Field(default=None, description="the usual one")
+    max: FixedShape = Field(description="the largest")
 
 
 def _shape_kind(value: Any) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +33,10 @@ _IGNORE = re.compile(r"#\s*vacc-gen:\s*ignore(?:\[([^\]]*)\])?")
 class Selection:
     """Which rules run: codes or their beginnings (`VG1`), or ALL.
 
-    `select` replaces all rules, `extend` adds to `select`, `ignore` takes away.
+    `select` replaces all rules, `ignore` takes away.
     """
 
     select: tuple[str, ...] = ()
-    extend: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
 
     def has(self, code: str) -> bool:
@@ -46,7 +45,7 @@ class Selection:
             return True
         if _named(code, self.ignore):
             return False
-        return not self.select or _named(code, (*self.select, *self.extend))
+        return not self.select or _named(code, self.select)
 
 
 def _named(code: str, names: Iterable[str]) -> bool:
@@ -105,10 +104,14 @@ def check_document(
     Returns:
         All findings, in the order of the text; and the typed file, None where it is not whole.
     """
-    findings = _findings("document", document, document, selection)
-    file: CheckedFile | None = None
     kind = kind_of(document)
-    if document.is_sound and kind in (Kind.CONFIG, Kind.RECIPE):
+    if kind in (Kind.OTHER, Kind.OLDER) and document.root is not None:
+        return _findings("foreign", document, document, selection), None
+    findings = _findings("document", document, document, selection)
+    if kind is Kind.OTHER:  # no file of another tool is ever changed
+        return [replace(found, fix=None) for found in findings], None
+    file: CheckedFile | None = None
+    if document.is_sound:
         form = structure.check(document, _model(kind))
         unfilled = {span for span, _ in placeholders(document)}
         form.faults = [fault for fault in form.faults if fault.span not in unfilled]

@@ -69,4 +69,4 @@ def fixed(document: Document, fixes: Sequence[Fix]) -> str:
 
 
 def _are_apart(first: Edit, second: Edit) -> bool:
-    return first.end < second.start or second.end < first.start
+    return first.end <= second.start or second.end <= first.start

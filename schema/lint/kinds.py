@@ -48,7 +48,7 @@ def kind_of(document: Document) -> Kind:
 def _kind_of_text(text: str, name: str) -> Kind:
     if name == RECIPE_NAME:
         return Kind.RECIPE
-    if len(set(_SECTION.findall(text))) >= _LEAST:
+    if _SECTION.search(text):
         return Kind.CONFIG
     return Kind.OLDER if len(set(_OLDER.findall(text))) > _LEAST else Kind.OTHER
 
@@ -61,7 +61,9 @@ def is_ours(document: Document) -> bool:
     kind = kind_of(document)
     if kind is Kind.RECIPE:
         return re.split(r"[\\/]", document.path)[-1] == RECIPE_NAME
+    if kind is not Kind.CONFIG:
+        return kind is Kind.OLDER
     root = document.root
-    if kind is not Kind.CONFIG or root is None or not isinstance(root.value, dict):
-        return kind is not Kind.OTHER
-    return len(root.value.keys() & {"frontend", "backend", "workspace"}) >= _LEAST
+    keys = root.value if root is not None and isinstance(root.value, dict) else None
+    found = set(_SECTION.findall(document.text)) if keys is None else keys
+    return len({"frontend", "backend", "workspace"} & set(found)) >= _LEAST

@@ -60,7 +60,7 @@ def summary(diagnostics: Sequence[Diagnostic], checked: int) -> str:
         number = sum(found.severity is severity for found in diagnostics)
         if number:
             counts.append(f"{number} {noun}{'s' if number > 1 else ''}")
-    fixable = sum(found.fix is not None and found.fix.safe for found in diagnostics)
+    fixable = sum(found.is_fixable for found in diagnostics)
     what = ", ".join(counts) or "nothing found"
     tail = f" ({fixable} fixable with --fix)" if fixable else ""
     return f"{checked} file{'' if checked == 1 else 's'} checked: {what}{tail}"
@@ -74,10 +74,10 @@ def _block(found: Diagnostic, lines: Sequence[str], colour: bool) -> str:
     parts = [f"{path}:{found.line}:{found.column}: {severity}: {message}"]
     if 0 < found.line <= len(lines):
         parts += _excerpt(found, lines[found.line - 1], colour)
-    fixable = found.fix is not None and found.fix.safe
     if found.hint:
-        parts.append(f"hint: {on_one_line(found.hint)}" + (" (fixable)" if fixable else ""))
-    elif fixable:
+        mark = " (fixable)" if found.is_fixable else ""
+        parts.append(f"hint: {on_one_line(found.hint)}{mark}")
+    elif found.is_fixable:
         parts.append("hint: `--fix` does it")
     return "\n".join(parts)
 

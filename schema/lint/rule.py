@@ -18,9 +18,12 @@ from typing import Any, Literal
 
 from vacc_gen.schema.lint.diagnostics import Severity
 
-Scope = Literal["document", "form", "config", "recipe", "configs", "workspace", "weights"]
-"""What a rule reads: a `Document`, the `Form` of one, a typed `ConfigFile` or `RecipeFile`, all
-`ConfigFile`s of a check, a `Workspace`, or the `WeightFiles` of a folder."""
+Scope = Literal[
+    "document", "foreign", "form", "config", "recipe", "configs", "workspace", "weights"
+]
+"""What a rule reads: a `Document` of ours, or of another format; the `Form` of one; a typed
+`ConfigFile` or `RecipeFile`; all `ConfigFile`s of a check; a `Workspace`; the `WeightFiles` of a
+folder."""
 
 Safety = Literal["none", "safe", "unsafe"]
 Check = Callable[[Any], Iterator[Any]]

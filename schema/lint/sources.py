@@ -82,7 +82,7 @@ def _search(folder: str, sources: Sources) -> None:
                     below.append(path)
             elif entry.name in _WEIGHTS_FILES:
                 sources.add_weights(current)
-            elif entry.name.endswith((".yaml", ".yml")):
+            elif entry.name.lower().endswith((".yaml", ".yml")):
                 _add_found(entry, path, sources)
         folders += reversed(below)
 

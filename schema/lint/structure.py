@@ -145,12 +145,21 @@ def _typed(model: Model, values: Any) -> BaseModel:
 
 
 def _without_cascades(faults: list[FormFault]) -> list[FormFault]:
-    """Drop what is called missing where a key that is unknown elsewhere says what became of it."""
+    """Drop what follows from another fault.
+
+    What is missing may be an unknown key elsewhere; a list is not too short for a bad item.
+    """
     unknown = [fault for fault in faults if isinstance(fault, UnknownKey)]
     strayed = {(*section, fault.key) for fault in unknown for section in fault.belongs}
     strayed |= {section for fault in unknown for section in fault.belongs if section}
     strayed |= {(*fault.section, fault.meant) for fault in unknown if fault.meant is not None}
-    return [one for one in faults if not (isinstance(one, MissingKey) and one.steps in strayed)]
+    parents = {one.steps[:depth] for one in faults for depth in range(len(one.steps))}
+    return [
+        one
+        for one in faults
+        if not (isinstance(one, MissingKey) and one.steps in strayed)
+        and not (isinstance(one, OutOfBounds) and one.steps in parents)
+    ]
 
 
 class _Placing:
@@ -211,7 +220,7 @@ class _Placing:
         meant, sure = other, False
         if other is None and not belongs:
             near = nearest_of_all(key, names)
-            meant, sure = (near[0] if near else None), len(near) == 1
+            meant, sure = (near[0] if near else None), _is_sure(key, near)
         taken = present[meant].key_span.line if meant in present else None
         fits = sure and taken is None and meant is not None and self._accepts(section, key, meant)
         span = self.document.key_span(*steps)
@@ -269,7 +278,7 @@ class _Placing:
         near = nearest_of_all(value, texts) if isinstance(value, str) else []
         by_text = dict(zip(texts, allowed, strict=True))
         meant = by_text[near[0]] if near else None
-        return NotAllowed(span, steps, value, allowed, meant, len(near) == 1)
+        return NotAllowed(span, steps, value, allowed, meant, _is_sure(str(value), near))
 
     def _unquoted(self, steps: Steps, value: Any) -> str | None:
         """Return a quoted text without its quotes, where it is a legal number or truth value."""
@@ -296,6 +305,12 @@ def _errors_at(model: Model, values: dict[str, Any], key: str) -> bool:
     return False
 
 
+def _is_sure(word: str, near: list[str]) -> bool:
+    """Whether only one name can be meant: `int4` is near to `int8`, and means something else."""
+    digits = [sorted(filter(str.isdigit, text)) for text in (word, *near)]
+    return len(near) == 1 and digits[0] == digits[1]
+
+
 def _alternatives(allowed: tuple[Any, ...]) -> str:
     return f"one of {', '.join(map(str, allowed))}" if allowed else "a value"
 
@@ -316,9 +331,12 @@ def _bounds(error: ErrorDetails, value: Any) -> tuple[str, str | None]:
         "finite_number": "be a finite number",
         "string_too_short": "not be empty",
         "string_too_long": "have at most {max_length} characters",
-        "too_short": "have {min_length} values or more",
-        "too_long": "have {max_length} values or fewer",
+        "too_short": "have at least {min_length}",
+        "too_long": "have at most {max_length}",
     }
+    if kind in ("too_short", "too_long"):
+        number = context["min_length" if kind == "too_short" else "max_length"]
+        return f"{words[kind].format(**context)} {'value' if number == 1 else 'values'}", None
     if kind in words:
         return words[kind].format(**context), None
     if kind == "string_pattern_mismatch":

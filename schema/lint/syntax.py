@@ -168,8 +168,9 @@ def _complaint(lines: list[_Line], error: yaml.YAMLError) -> Fault:
     if mark is None:
         return NotYaml(lines[0].whole(), problem)
     at = min(mark.line, len(lines) - 1)
-    opened = context.line if context is not None else at
-    near = [lines[number] for number in dict.fromkeys((opened, at - 1, at)) if number >= 0]
+    opened = min(context.line, at) if context is not None else at
+    before = max((n for n in range(at) if lines[n].bare.strip()), default=at)
+    near = [lines[number] for number in dict.fromkeys((opened, before, at))]
     for line in near:
         fault = _visible(line)
         if fault is not None:
@@ -177,8 +178,10 @@ def _complaint(lines: list[_Line], error: yaml.YAMLError) -> Fault:
     if "could not find expected ':'" in problem and context is not None:
         return NotYaml(lines[opened].whole(), "a `:` is missing after the key")
     plain = next((words for start, words in _PLAIN_WORDS if start in problem), problem)
-    column = min(mark.column, len(lines[at].text))
-    return NotYaml(lines[at].span(column, column + 1), plain, f"the parser says: {problem}")
+    width = len(lines[at].text)
+    column = min(mark.column, width)
+    span = lines[at].span(column, min(column + 1, width))
+    return NotYaml(span, plain, f"the parser says: {problem}")
 
 
 def _visible(line: _Line) -> NotYaml | None:
@@ -194,11 +197,15 @@ def _visible(line: _Line) -> NotYaml | None:
         hint = f"write `{missing[1]}: {rest}`"
         span = line.span(missing.start(1), missing.end())
         return NotYaml(span, "a space is missing after the colon", hint)
-    for opening, closing in ("[]", "{}"):
-        if bare.count(opening) > bare.count(closing):
-            start = bare.rindex(opening)
-            reason = f"a `{opening}` is opened here and not closed on this line"
-            return NotYaml(line.span(start, start + 1), reason)
+    unclosed: list[re.Match[str]] = []
+    for bracket in re.finditer(r"[\[\]{}]", bare):
+        if bracket.group() in "[{":
+            unclosed.append(bracket)
+        elif unclosed:
+            unclosed.pop()
+    if unclosed:
+        reason = f"a `{unclosed[0].group()}` is opened here and not closed on this line"
+        return NotYaml(line.span(*unclosed[0].span()), reason)
     return None
 
 

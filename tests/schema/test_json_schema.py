@@ -1,7 +1,6 @@
-"""The packaged JSON Schemas: current, valid, and of one mind with models and checks."""
+"""The packaged JSON Schemas: current, valid, and of one mind with the models."""
 
 import json
-import random
 
 import jsonschema
 import pydantic
@@ -11,79 +10,55 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.published import PATHS, named
-from vacc_gen.schema.compile_yaml.config import VamcConfig
-from vacc_gen.schema.json_schema import MODELS, as_text
-from vacc_gen.schema.lint import structure
-from vacc_gen.schema.lint.document import load
-from vacc_gen.schema.lint.walk import packaged_schema, schema_text
+from vacc_gen.schema.compile_yaml.config import CompileConfig
+from vacc_gen.schema.json_schema import MODELS, as_text, packaged
 
-WRONG = {
+VALIDATORS = {name: jsonschema.Draft202012Validator(json.loads(packaged(name))) for name in MODELS}
+WRONG = (
     "sqlai_mobilenetv3.yaml",
-    "official_scrfd.yaml",
-    "cv/super_resolution/sparnet/config.yaml",
     "tensorflow_bert_base_en_qa-384.yaml",
     "vamc_config.yaml",
-}
+)
 """Published configs that are structurally wrong."""
 
 
-def is_wrong(path):
-    return any(named(path).endswith(name) for name in WRONG)
-
-
-def accepted_by_model(values):
+def is_accepted(values):
     try:
-        VamcConfig.model_validate(values)
+        CompileConfig.model_validate(values)
     except pydantic.ValidationError:
         return False
     return True
 
 
-def accepted_by_check(text):
-    document = load(text)
-    return not document.problems and not structure.check(document, packaged_schema("vamc"))
-
-
 @pytest.mark.parametrize("name", MODELS)
-def test_the_packaged_schema_is_current(name):
-    assert schema_text(name) == as_text(name), "run `python -m vacc_gen.schema.json_schema`"
-
-
-@pytest.mark.parametrize("name", MODELS)
-def test_the_packaged_schema_is_one_of_2020_12(name):
-    schema = packaged_schema(name)
-    assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
-    jsonschema.Draft202012Validator.check_schema(schema)
-
-
-def properties(schema):
-    for part in [schema, *schema.get("$defs", {}).values()]:
-        yield from part.get("properties", {}).items()
+def test_the_packaged_schema_is_current_and_one_of_2020_12(name):
+    assert packaged(name) == as_text(name), "run `python -m vacc_gen.schema.json_schema`"
+    jsonschema.Draft202012Validator.check_schema(VALIDATORS[name].schema)
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_every_key_has_a_description(name):
-    schema = packaged_schema(name)
+    schema = VALIDATORS[name].schema
     lacking = [
         key
-        for key, field in properties(schema)
-        if "description" not in field and "$ref" not in field and "const" not in field
+        for part in [schema, *schema.get("$defs", {}).values()]
+        for key, field in part.get("properties", {}).items()
+        if not {"description", "$ref", "const"} & field.keys()
     ]
     assert lacking == []
 
 
-@pytest.mark.parametrize("path", PATHS, ids=named)
-def test_published_configs_are_accepted_by_all_or_by_none(path):
-    values = yaml.safe_load(path.read_bytes())
-    validator = jsonschema.Draft202012Validator(packaged_schema("vamc"))
-    assert validator.is_valid(values) is not is_wrong(path)
-    assert accepted_by_model(values) is not is_wrong(path)
-    assert accepted_by_check(path.read_bytes()) is not is_wrong(path)
+def test_published_configs_are_accepted_by_both_or_by_none():
+    for path in PATHS:
+        values = yaml.safe_load(path.read_bytes())
+        wrong = named(path).endswith(WRONG)
+        assert VALIDATORS["vamc"].is_valid(values) is not wrong, named(path)
+        assert is_accepted(values) is not wrong, named(path)
 
 
 ODD = st.sampled_from(
     (
-        *(None, True, False, -1, 0, 1, 16, 0.0, 1.0, 0.5, 1e9, float("inf")),
+        *(None, True, False, -1, 0, 1, 16, 0.5),
         *("", "x", "fp16", "1", "COLOR_RGB2BGR", "4.51.3"),
         *([], [1], [1, 2], [[1], [2]], [[1], []], [None], ["0:YX"], [1, 2, 3, 4, 5, 6, 7, 8, 9]),
         *({}, {"a": 1}, {"type": "Resize"}, {"type": None}),
@@ -115,28 +90,33 @@ def changed(values, rng, odd):
     return values
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(st.sampled_from(PATHS), st.randoms(use_true_random=False), ODD)
-def test_model_and_check_accept_the_same(path, rng, odd):
+def test_model_and_schema_accept_the_same(path, rng, odd):
     values = changed(yaml.safe_load(path.read_bytes()), rng, odd)
-    text = yaml.safe_dump(values, sort_keys=False)
-    assert accepted_by_check(text) == accepted_by_model(values)
+    assert VALIDATORS["vamc"].is_valid(values) == is_accepted(values)
 
 
-def test_the_mutants_of_the_property_are_of_both_kinds():
-    rng = random.Random(1)
-    verdicts = set()
-    for _ in range(60):
-        values = changed(yaml.safe_load(rng.choice(PATHS).read_bytes()), rng, rng.choice([1, "x"]))
-        verdicts.add(accepted_by_model(values))
-    assert verdicts == {True, False}
+@pytest.mark.parametrize(
+    ("section", "values", "place"),
+    [
+        ("dataset", {"sampler": {"get_data_num": "50"}}, ["sampler", "get_data_num"]),
+        ("dataset", {"type": "huggingface", "seqlen": "9"}, ["seqlen"]),
+        ("dataset", {"process_ops": [{"type": "Resize", "size": [1]}]}, ["process_ops", 0, "size"]),
+        ("graph", {"extra_ops": {"type": None, "params": {"strides": 8}}}, [
+            "extra_ops", "params", "strides",
+        ]),
+    ],
+)  # fmt: skip
+def test_an_editor_marks_a_mistake_where_it_is(section, values, place):
+    config = yaml.safe_load(next(path for path in PATHS if "resnet" in str(path)).read_bytes())
+    (error,) = VALIDATORS["vamc"].iter_errors({**config, section: values})
+    assert list(error.absolute_path) == [section, *place]
 
 
-def test_recipes_of_the_schema_are_those_of_the_model():
-    version = packaged_schema("recipe")["properties"]["version"]["const"]
-    text = f"version: {version}\nmodel: {{preset: a, checkpoint: b}}\ntarget: {{prefill: 1000}}\n"
-    problems = structure.check(load(text), packaged_schema("recipe"))
-    assert [problem.kind for problem in problems] == ["bounds"]
-    values = json.dumps(yaml.safe_load(text))
-    with pytest.raises(pydantic.ValidationError):
-        MODELS["recipe"].model_validate_json(values)
+def test_null_is_allowed_where_a_key_may_be_left_out():
+    config = yaml.safe_load(next(path for path in PATHS if "resnet" in str(path)).read_bytes())
+    config["graph"] = None
+    config["frontend"]["dtype"] = None
+    assert VALIDATORS["vamc"].is_valid(config)
+    assert is_accepted(config)

@@ -109,13 +109,21 @@ def wrong_type(form: Form) -> Iterator[Finding]:
         kind = kind_of_value(fault.value)
         if isinstance(fault.value, (str, int, float)) and not isinstance(fault.value, bool):
             kind = f"the {kind.removeprefix('a ')} {as_written(fault.value)}"
-        fix, hint = None, _shape_hint(fault.steps)
+        fix, hint = None, _shape_hint(fault.steps) or _colon_hint(fault)
         if fault.unquoted is not None:
             hint = f"write {fault.unquoted} without quotes"
             fix = fixes.replace(fault.span, fault.unquoted)
         elif fault.expected == "text" and isinstance(fault.value, (int, float)):
             hint = f'in quotes it is text: "{form.document.written(fault.span)}"'
         yield Finding(fault.span, f"{where} is {kind}, not {fault.expected}", hint, fix)
+
+
+def _colon_hint(fault: WrongType) -> str | None:
+    """Return what to write where `key:value` was read as a text in place of a mapping."""
+    key, colon, value = str(fault.value).partition(":")
+    if fault.expected != "a mapping" or not colon or not key.isidentifier():
+        return None
+    return f"a space is missing after the colon: write `{key}: {value}`"
 
 
 def _shape_hint(steps: Steps) -> str | None:
@@ -245,7 +253,7 @@ def placeholder(document: Document) -> Iterator[Finding]:
         yield Finding(span, f"{as_written(written)} is a placeholder", "fill the value in")
 
 
-@rule("VG120", Severity.ERROR, "not a compile config", scope="document")
+@rule("VG120", Severity.ERROR, "not a compile config", scope="foreign")
 def another_file(document: Document) -> Iterator[Finding]:
     """The file has none of the sections of a compile config or of a recipe: it is another tool's.
 
@@ -259,13 +267,13 @@ def another_file(document: Document) -> Iterator[Finding]:
         workspace:
           path: ./vacc_deploy
     """
-    if document.root is not None and document.is_sound and kind_of(document) is Kind.OTHER:
+    if kind_of(document) is Kind.OTHER:
         span = document.span_at(0, len(document.lines[0]))
         hint = "a compile config has `name`, `frontend`, `backend` and `workspace`"
         yield Finding(span, "neither a compile config nor a recipe", hint)
 
 
-@rule("VG121", Severity.ERROR, "config of the older vamc build", scope="document")
+@rule("VG121", Severity.ERROR, "config of the older vamc build", scope="foreign")
 def older_config(document: Document) -> Iterator[Finding]:
     """The config is of the older `vamc build`; `vamc compile` reads another format.
 
@@ -298,7 +306,7 @@ def older_config(document: Document) -> Iterator[Finding]:
           checkpoint: resnet50.onnx
           shape: {input: [1, 3, 224, 224]}
     """
-    if document.is_sound and kind_of(document) is Kind.OLDER:
+    if kind_of(document) is Kind.OLDER:
         span = document.key_span("engine")
         hint = "`vacc-gen explain VG121` has the older keys beside today's"
         yield Finding(span, "a config of the older `vamc build`, not of `vamc compile`", hint)

@@ -1,5 +1,7 @@
-"""The words and places of findings. `UPDATE_GOLDEN=1 pytest tests/schema/lint/test_messages.py` writes
-tests/schema/lint/messages.txt again; read the difference before you commit it.
+"""The words and places of findings in real files.
+
+`UPDATE_GOLDEN=1 pytest tests/schema/lint/test_messages.py` writes messages.txt again; read the
+difference before you commit it.
 """
 
 import os

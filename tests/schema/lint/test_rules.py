@@ -1,7 +1,7 @@
-"""Every rule by its own examples: what it reports, where, in which words, and the text after its fix.
+"""Every rule by its own examples: what it reports, where, how, and the text after its fix.
 
-`UPDATE_GOLDEN=1 pytest tests/schema/lint/test_rules.py` writes snapshots/ again; read the difference
-before you commit it.
+`UPDATE_GOLDEN=1 pytest tests/schema/lint/test_rules.py` writes snapshots/ again; read the
+difference before you commit it.
 """
 
 import os

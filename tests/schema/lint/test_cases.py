@@ -1,0 +1,88 @@
+"""Small files that went wrong once, and what is right."""
+
+from pathlib import Path
+
+import pytest
+
+from vacc_gen.schema.lint.check import check_paths, check_text
+from vacc_gen.schema.lint.document import load
+from vacc_gen.schema.lint.fixes import fixed
+
+CASES = Path(__file__).parents[2] / "data" / "cases"
+
+
+@pytest.mark.parametrize(
+    ("name", "findings"),
+    [
+        ("bom.yaml", [(1, "VG003")]),
+        ("full_width.yaml", [(1, "VG014"), (3, "VG014")]),
+        ("list_key.yaml", []),
+        ("moved_out.yaml", [(10, "VG107")]),
+        ("older_resnet.yaml", [(7, "VG121")]),
+        ("older_yolov5.yaml", [(10, "VG121")]),
+        ("placeholder.yaml", [(4, "VG119"), (12, "VG119")]),
+        ("pod.yaml", [(1, "VG120")]),
+        ("runmodel.yaml", []),
+        ("schema_dataset.yaml", [(28, "VG103")]),
+        ("tabs.yaml", [(11, "VG011"), (12, "VG011")]),
+    ],
+)
+def test_each_mistake_is_one_finding(name, findings):
+    found = check_paths([str(CASES / name)]).diagnostics
+    assert [(one.line, one.code) for one in found if one.severity != "info"] == findings
+
+
+@pytest.mark.parametrize("name", ["bom", "full_width", "tabs", "schema_dataset"])
+def test_what_is_fixable_is_whole_after_one_run(name):
+    document = load((CASES / f"{name}.yaml").read_bytes(), f"{name}.yaml")
+    found = check_text((CASES / f"{name}.yaml").read_bytes(), f"{name}.yaml")
+    assert all(one.is_fixable for one in found)
+    assert check_text(fixed(document, [one.fix for one in found]), f"{name}.yaml") == []
+
+
+@pytest.mark.parametrize("name", ["list_key", "moved_out", "older_resnet", "pod", "placeholder"])
+def test_what_is_not_sure_is_not_fixed(name):
+    found = check_paths([str(CASES / f"{name}.yaml")]).diagnostics
+    assert [one for one in found if one.fix] == []
+
+
+def test_flow_style_and_capital_suffixes_are_checked_in_a_folder():
+    assert check_paths([str(CASES / "folder")]).checked == 2
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("<MODEL_PATH>", "${MODELS}/x", "{{ models }}/x", '"{{ x }}"', "'<a b>/c'", "TODO"),
+        *("/models/<NAME>/v1", '"TODO: ask"', "待定", "..."),
+    ],
+)
+def test_a_placeholder_is_one_finding_quoted_or_not(value):
+    text = (CASES / "list_key.yaml").read_text().replace("weights/Qwen2-7B", value)
+    (one,) = check_text(text, "x.yaml")
+    assert (one.line, one.column, one.code) == (3, 15, "VG119")
+
+
+@pytest.mark.parametrize("value", ["/data/<1>", "$HOME/x", "a-todo-list", "/x/todo/y", "a < b > c"])
+def test_what_only_looks_like_one_is_none(value):
+    text = (CASES / "list_key.yaml").read_text().replace("weights/Qwen2-7B", value)
+    assert "VG119" not in {one.code for one in check_text(text, "x.yaml")}
+
+
+THIRD_PARTY = {
+    "  model_kwargs:\n": ("split_embed", "onnx_cache", "from_onnx", "dump_layers", "insert_slice"),
+    "backend:\n": ("merge_shapes", "device", "dynamic_compile"),
+}
+
+
+@pytest.mark.parametrize(("section", "keys"), THIRD_PARTY.items())
+def test_keys_that_a_third_party_names_are_known(section, keys):
+    text = (CASES / "list_key.yaml").read_text()
+    indent = " " * (len(section) - len(section.lstrip()) + 2)
+    added = "".join(f"{indent}{key}: [1]\n" for key in keys)
+    assert check_text(text.replace(section, section + added), "x.yaml") == []
+
+
+def test_a_url_as_a_checkpoint_is_no_error():
+    text = (CASES / "runmodel.yaml").read_text().replace("/path/to/hr", "https://x.org/hr")
+    assert not [one for one in check_text(text, "x.yaml") if one.severity == "error"]
