@@ -8,7 +8,6 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import BinaryIO
 
@@ -108,6 +107,8 @@ def sha256_of(file: Path) -> str:
 
 def package_version(package: str) -> str | None:
     """Return the installed version of a distribution, without importing it; None without one."""
+    from importlib.metadata import PackageNotFoundError, version  # slow: for the verbs that ask
+
     try:
         return version(package)
     except PackageNotFoundError:

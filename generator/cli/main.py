@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from vacc_gen.schema.errors import VaccGenError
@@ -21,6 +22,8 @@ def report(error: VaccGenError) -> None:
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
+    # Looking for plugins of pydantic reads the metadata of every package that is installed.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     from vacc_gen.generator.cli.app import app_of, chosen_verbs
 
     try:

@@ -13,7 +13,6 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 from vacc_gen.schema.lint.reader import read
-from vacc_gen.schema.lint.syntax import templates
 from vacc_gen.schema.lint.tree import (
     LINE_BREAK,
     START,
@@ -141,7 +140,7 @@ def load(source: bytes | str, path: str = "<text>") -> Document:
         document.faults.append(ByteOrderMark(START))
     control = _NOT_PRINTABLE.search(document.text)
     if control is None:
-        unfilled = templates(document.text)
+        unfilled = _templates(document.text) if "{{" in document.text else []
         document.root, faults = (None, unfilled) if unfilled else read(document.text)
         document.faults += faults
         return document
@@ -149,6 +148,12 @@ def load(source: bytes | str, path: str = "<text>") -> Document:
     hint = "delete it; in double quotes it can be written as an escape"
     document.faults.append(NotText(document.span_at(*control.span()), reason, hint))
     return document
+
+
+def _templates(text: str) -> list[Fault]:
+    from vacc_gen.schema.lint.syntax import templates
+
+    return templates(text)
 
 
 def too_large(path: str, size_bytes: int) -> Document:

@@ -10,7 +10,6 @@ from typing import Any
 
 import yaml
 
-from vacc_gen.schema.lint.syntax import explain
 from vacc_gen.schema.lint.tree import (
     LINE_BREAK,
     BadAlias,
@@ -63,6 +62,8 @@ def read(text: str) -> tuple[Node | None, list[Fault]]:
     except yaml.YAMLError as error:
         if "nesting depth" in str(error):  # libyaml's own bound, beyond ours
             return None, [TooMuch(_place(error, text), _too_deep())]
+        from vacc_gen.schema.lint.syntax import explain  # its patterns: for broken texts alone
+
         return None, explain(text, error)
     except _StopError as stop:
         return None, [*reader.faults, stop.fault]

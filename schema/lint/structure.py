@@ -36,7 +36,7 @@ TYPES = {
 _MOST_PLACES = 3
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class FormFault:
     """Something that the typed model refuses; `steps` is the path of the value."""
 
@@ -49,7 +49,7 @@ class FormFault:
         return self.steps[:-1]
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class UnknownKey(FormFault):
     """A key that its section does not have.
 
@@ -70,14 +70,14 @@ class UnknownKey(FormFault):
         return str(self.steps[-1])
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class MissingKey(FormFault):
     """A section lacks a key; `steps` ends in the key that is missing."""
 
     allowed: tuple[Any, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class WrongType(FormFault):
     """A value of another kind; `unquoted` is it without its quotes, where that is legal."""
 
@@ -86,7 +86,7 @@ class WrongType(FormFault):
     unquoted: str | None
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class NotAllowed(FormFault):
     """A value that is none of those allowed; `fits` as for an unknown key."""
 
@@ -96,7 +96,7 @@ class NotAllowed(FormFault):
     fits: bool
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class OutOfBounds(FormFault):
     """A value of the right kind outside of its bounds: `must` says what it has to be."""
 
@@ -105,7 +105,7 @@ class OutOfBounds(FormFault):
     hint: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class NullValue(FormFault):
     """Null where a value is needed."""
 

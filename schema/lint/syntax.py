@@ -75,8 +75,6 @@ def _lines(text: str) -> list[_Line]:
 
 def templates(text: str) -> list[Fault]:
     """Return the values that hold a `{{ name }}` without quotes, the first of each line."""
-    if "{{" not in text:
-        return []
     found = ((line, _TEMPLATE.search(line.bare)) for line in _lines(text))
     return [
         Template(line.span(*match.span()), line.text[match.start() : match.end()])

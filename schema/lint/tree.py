@@ -53,14 +53,17 @@ class Entry(NamedTuple):
     node: Node
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Fault:
-    """Something wrong with a text as YAML, before any rule puts it into words."""
+    """Something wrong with a text as YAML, before any rule puts it into words.
+
+    Faults are made of few generated methods, for every `validate` imports them all.
+    """
 
     span: Span
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class NotYaml(Fault):
     """The parser gave up: `reason` in words, `hint` what to do about it."""
 
@@ -68,7 +71,7 @@ class NotYaml(Fault):
     hint: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class NotText(Fault):
     """The bytes are no UTF-8 text that YAML allows."""
 
@@ -76,36 +79,36 @@ class NotText(Fault):
     hint: str
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class ByteOrderMark(Fault):
     """The text begins with U+FEFF."""
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class TooMuch(Fault):
     """Larger, deeper or fuller than any config."""
 
     reason: str
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class SecondDocument(Fault):
     """A `---` starts a document behind the first."""
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Empty(Fault):
     """There is no value at all."""
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Tab(Fault):
     """A tab in the indentation; `spaces` replaces it, None where the text stays broken."""
 
     spaces: str | None
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class FullWidth(Fault):
     """A full-width punctuation mark; `ascii` replaces it, None where the text stays broken."""
 
@@ -113,14 +116,14 @@ class FullWidth(Fault):
     ascii: str | None
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Template(Fault):
     """A `{{ name }}` without quotes, which YAML reads as a mapping."""
 
     written: str
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class DuplicateKey(Fault):
     """A key stands twice in a mapping."""
 
@@ -130,7 +133,7 @@ class DuplicateKey(Fault):
     same_value: bool
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class KeyNotText(Fault):
     """A key that YAML reads as something else than text; `value` is None for a collection too."""
 
@@ -138,21 +141,21 @@ class KeyNotText(Fault):
     value: Any
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Tagged(Fault):
     """A tag that asks for an object to be built."""
 
     tag: str
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class BadAlias(Fault):
     """An alias or a merge that leads nowhere."""
 
     reason: str
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class BadScalar(Fault):
     """A plain value that looks like a number or a date, and is none."""
 
