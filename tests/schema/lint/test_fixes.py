@@ -1,0 +1,103 @@
+"""Edits of a text: what they take, what they leave, to the character."""
+
+import pytest
+
+from vacc_gen.schema.lint import fixes
+from vacc_gen.schema.lint.check import check_text
+from vacc_gen.schema.lint.diagnostics import Edit, Fix
+from vacc_gen.schema.lint.document import load
+
+TEXT = """\
+name: x  # the name
+frontend:
+  type: onnx
+  shape:
+    a: [1]
+    b: [2]
+  # about the checkpoint
+  checkpoint: y
+backend: {type: z}
+"""
+
+
+def entry(document, *path):
+    return document.node(*path[:-1]).value[path[-1]]
+
+
+@pytest.mark.parametrize(
+    ("path", "removed"),
+    [
+        (("name",), "name: x  # the name\n"),
+        (("frontend", "type"), "  type: onnx\n"),
+        (("frontend", "shape"), "  shape:\n    a: [1]\n    b: [2]\n"),
+        (("frontend", "shape", "b"), "    b: [2]\n"),
+        (("backend",), "backend: {type: z}\n"),
+    ],
+)
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_remove_takes_the_lines_of_the_entry_and_no_other(path, removed, end):
+    document = load(TEXT.replace("\n", end))
+    fix = fixes.remove(document, entry(document, *path))
+    assert fix.safe
+    assert fixes.fixed(document, [fix]) == TEXT.replace(removed, "").replace("\n", end)
+
+
+def test_remove_leaves_alone_what_shares_its_line():
+    document = load("backend: {type: z, dtype: fp16}\nops:\n- type: a\n  size: 1\n")
+    assert fixes.remove(document, entry(document, "backend", "dtype")) is None
+    assert fixes.remove(document, entry(document, "ops", 0, "type")) is None
+
+
+def test_the_last_line_may_lack_its_end():
+    document = load("a: 1\nb: 2")
+    assert fixes.fixed(document, [fixes.remove(document, entry(document, "b"))]) == "a: 1\n"
+
+
+@pytest.mark.parametrize(
+    "values", ["dtype: fp16\n  dtype: fp16", "compile:\n    a: 1\n  compile:\n    a: 1"]
+)
+def test_an_exact_duplicate_goes_and_its_neighbours_stay(values):
+    first = values[: len(values) // 2].rstrip()
+    text = f"name: x\nbackend:\n  type: y\n  {values}  # twice\n  other: 1\nworkspace: {{}}\n"
+    document = load(text)
+    (fault,) = document.faults
+    after = fixes.fixed(document, [fixes.remove(document, fault.entry)])
+    assert after == f"name: x\nbackend:\n  type: y\n  {first}\n  other: 1\nworkspace: {{}}\n"
+
+
+def test_a_duplicate_with_another_value_is_not_fixed():
+    text = "name: x\nbackend:\n  dtype: fp16\n  dtype: int8\nworkspace: {}\n"
+    (found,) = [one for one in check_text(text, "x.yaml") if one.code == "VG006"]
+    assert (found.line, found.fix) == (4, None)
+
+
+def test_insert_adds_a_line_at_the_head_of_a_block():
+    document = load(TEXT)
+    fix = fixes.insert(document, document.node("frontend"), "dtype: fp32")
+    assert not fix.safe
+    after = TEXT.replace("  type: onnx\n", "  dtype: fp32\n  type: onnx\n")
+    assert fixes.fixed(document, [fix]) == after
+    for node in (document.node("backend"), document.node("name"), None):
+        assert fixes.insert(document, node, "dtype: fp32") is None
+
+
+def test_swap_exchanges_two_places():
+    document = load("a: 1\nb: [2, 3]\n")
+    fix = fixes.swap(document, document.value_span("a"), document.value_span("b"))
+    assert not fix.safe
+    assert fixes.fixed(document, [fix]) == "a: [2, 3]\nb: 1\n"
+
+
+def test_of_fixes_that_overlap_the_first_is_applied_and_neighbours_both():
+    document = load("a：：1\n")
+    both = [fixes.replace(document.span_at(at, at + 1), ":") for at in (1, 2)]
+    assert fixes.fixed(document, both) == "a::1\n"
+    wide = Fix((Edit(0, 3, "b"),))
+    assert fixes.fixed(document, [wide, *both]) == "b1\n"
+
+
+def test_the_byte_order_mark_stays_unless_it_is_the_fault():
+    document = load("\ufeffa: 1\n")
+    change = fixes.replace(document.value_span("a"), "2")
+    assert fixes.fixed(document, [change]) == "\ufeffa: 2\n"
+    assert fixes.fixed(document, [change, fixes.drop_prefix(document)]) == "a: 2\n"
