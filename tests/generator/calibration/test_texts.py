@@ -31,23 +31,21 @@ def write_lines(path, values):
 @pytest.fixture
 def published(tmp_path):
     """A folder with one small file of each published set, laid out as their repositories are."""
-    page = {"timestamp": "2019-04-25T12:57:54Z", "url": "https://example.org"}
     for split, word in (("train.00000-of-01024", "train"), ("validation.00000-of-00008", "held")):
-        rows = [{"text": f"{word} {n}", **page} for n in range(3)]
+        rows = [{"text": f"{word} {n}", "url": "https://example.org"} for n in range(3)]
         write_lines(tmp_path / f"en/c4-{split}.json.gz", rows)
-    (tmp_path / "alpaca_data_cleaned.json").write_text(
-        json.dumps(
-            [
-                {"instruction": "Add.", "input": "2 and 3", "output": "5"},
-                {"instruction": "Name a colour.", "input": "", "output": "Red"},
-            ]
-        )
-    )
+    rows = [
+        {"instruction": "Add.", "input": "2 and 3", "output": "5"},
+        {"instruction": "Name a colour.", "input": "", "output": "Red"},
+    ]
+    (tmp_path / "alpaca_data_cleaned.json").write_text(json.dumps(rows))
     with zipfile.ZipFile(tmp_path / "ceval-exam.zip", "w") as archive:
         head = "id,question,A,B,C,D"
-        archive.writestr("val/law_val.csv", f"{head},answer\n0,何为法？,甲,乙,丙,丁,B\n")
+        archive.writestr("val/law_val.csv", f"\ufeff{head},answer\n0,何为法？,甲,乙,丙,丁,B\n")
+        archive.writestr("exam/val/art_val.csv", f'{head},answer\n0,"a,\nb",1,2,3,4,D\n')
         archive.writestr("test/law_test.csv", f"{head}\n0,何为法？,甲,乙,丙,丁\n")
         archive.writestr("dev/law_dev.csv", f"{head},answer,explanation\n0,Q,a,b,c,d,A,why\n")
+        archive.writestr("__MACOSX/val/._law_val.csv", b"\x00\xff")
     return tmp_path
 
 
@@ -55,9 +53,6 @@ def test_c4_is_read_by_split(published):
     assert texts(source("c4", "."), published) == ["train 0", "train 1", "train 2"]
     assert texts(source("c4", ".", split="validation"), published)[0] == "held 0"
     assert texts(source("c4", "en/c4-validation.00000-of-00008.json.gz"), published)[0] == "held 0"
-    wrong = source("c4", "en/c4-validation.00000-of-00008.json.gz", split="train")
-    with pytest.raises(CalibrationError, match="is not of the split train"):
-        files_of(wrong, published)
 
 
 def test_alpaca_wears_its_instruction_template(published):
@@ -73,99 +68,67 @@ def test_alpaca_wears_its_instruction_template(published):
     )
 
 
-def test_ceval_asks_its_questions(published):
-    question = "何为法？\nA. 甲\nB. 乙\nC. 丙\nD. 丁\n答案："
-    assert texts(source("ceval", "ceval-exam.zip"), published) == [question + "B"]
-    assert texts(source("ceval", ".", split="test"), published) == [question]
+def test_ceval_asks_its_questions_by_split_and_subject(published):
+    law, art = (
+        "何为法？\nA. 甲\nB. 乙\nC. 丙\nD. 丁\n答案：",
+        "a,\nb\nA. 1\nB. 2\nC. 3\nD. 4\n答案：D",
+    )
+    assert texts(source("ceval", "ceval-exam.zip"), published) == [art, law + "B"]
+    assert texts(source("ceval", ".", split="test"), published) == [law]
     assert texts(source("ceval", ".", split="dev", subjects=("law",)), published) == [
         "Q\nA. a\nB. b\nC. c\nD. d\n答案：A"
     ]
+    with pytest.raises(CalibrationError, match=r"no entry val/low_val\.csv") as raised:
+        texts(source("ceval", ".", subjects=("law", "low")), published)
+    assert raised.value.hint == "it has art, law"
 
 
 def test_own_files_are_read_by_their_columns(tmp_path):
     write_lines(
         tmp_path / "own/b.jsonl",
-        [{"text": "one"}, {"text": " \n"}, {"instruction": "Go.", "output": "Gone"}],
+        [{"text": "a\ud800b"}, {"text": " \n"}, {"instruction": "Go.", "output": "Gone"}],
     )
     (tmp_path / "own/a.txt").write_text("first")
     (tmp_path / "own/notes.md").write_text("not read")
-    found = texts(source("mine", "own"), tmp_path)
-    assert found[:2] == ["first", "one"]
-    assert found[2].endswith("### Instruction:\nGo.\n\n### Response:\nGone")
-    assert len(found) == 3
-
-
-def test_half_a_surrogate_pair_does_not_stop_the_reading(tmp_path):
-    (tmp_path / "a.jsonl").write_text('{"text": "a\\ud800b"}\n')
-    assert texts(source("mine", "a.jsonl"), tmp_path) == ["a?b"]
+    first, surrogate, instruction = texts(source("mine", "own"), tmp_path)
+    assert (first, surrogate) == ("first", "a?b")
+    assert instruction.endswith("### Instruction:\nGo.\n\n### Response:\nGone")
 
 
 @pytest.mark.parametrize(
-    ("name", "path", "message"),
+    ("name", "path", "choice", "message"),
     [
-        ("c4", "ceval-exam.zip", r"ceval-exam\.zip is not a file of c4: those end in \.json"),
-        ("c4", "alpaca_data_cleaned.json", "row 1 has no text: it has instruction, input, output"),
-        ("ceval", "alpaca_data_cleaned.json", r"is not a file of ceval: those end in \.zip"),
-        ("alpaca", "en/c4-train.00000-of-01024.json.gz", "row 1 has no text: it has text, time"),
+        ("c4", "ceval-exam.zip", {}, r"ceval-exam\.zip is not a file of c4: those end in \.json"),
+        ("c4", "alpaca_data_cleaned.json", {}, "row 1 has no text: it has instruction, input, out"),
+        ("ceval", "alpaca_data_cleaned.json", {}, r"is not a file of ceval: those end in \.zip"),
+        ("alpaca", "en/c4-train.00000-of-01024.json.gz", {}, "row 1 has no text: it has text, url"),
+        ("c4", "en/c4-train.00000-of-01024.json.gz", {"split": "validation"}, "not of the split"),
+        ("c4", "dev", {}, r"dev has no file c4-train\.\*\.json\* that"),
+        ("mine", "dev", {}, r"has no file \* that ends in \.txt, "),
+        ("alpaca", ".", {"split": "dev"}, "alpaca has train, not dev"),
+        ("c4", ".", {"subjects": ("law",)}, "c4 has no subjects"),
     ],
 )
-def test_a_wrong_set_for_the_path(published, name, path, message):
+def test_a_wrong_set_for_the_path(published, name, path, choice, message):
+    (published / "dev").mkdir()
     with pytest.raises(CalibrationError, match=message):
-        texts(source(name, path), published)
+        texts(source(name, path, **choice), published)
 
 
-def test_what_is_not_there(published):
+def test_what_is_not_there(tmp_path):
     with pytest.raises(UnreadableError, match=r"the calibration set c4 is not there: .*nowhere"):
-        files_of(source("c4", "nowhere"), published)
-    (published / "empty").mkdir()
-    with pytest.raises(CalibrationError, match=r"empty has no file c4-train\.\*\.json\* that"):
-        files_of(source("c4", "empty"), published)
-    with pytest.raises(CalibrationError, match=r"has no file \* that ends in \.txt, "):
-        files_of(source("mine", "empty"), published)
-
-
-def test_a_row_without_text_is_named(tmp_path):
-    write_lines(tmp_path / "a.jsonl", [{"text": "one"}, {"url": "x", "txt": "two"}])
-    with pytest.raises(CalibrationError, match=r"a\.jsonl, row 2 has no text: it has url, txt"):
-        texts(source("mine", "a.jsonl"), tmp_path)
-    write_lines(tmp_path / "b.jsonl", [{"text": 3}])
-    with pytest.raises(CalibrationError, match=r"b\.jsonl, row 1 has no text"):
-        texts(source("c4", "b.jsonl"), tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("choice", "message"),
-    [
-        ({"set": "alpaca", "split": "dev"}, "alpaca has train, not dev"),
-        ({"set": "c4", "split": "val"}, "c4 has train, validation, not val"),
-        ({"set": "c4", "subjects": ("law",)}, "c4 has no subjects"),
-    ],
-)
-def test_splits_and_subjects_that_a_set_does_not_have(tmp_path, choice, message):
-    with pytest.raises(CalibrationError, match=message):
-        files_of(TextSource(path=".", **choice), tmp_path)
-
-
-def test_the_simple_form_stays_simple():
-    spec = Calibration.model_validate_json('{"set": "alpaca", "path": "/x.json", "seqlen": 512}')
-    assert (spec.samples, spec.seed, spec.packing) == (128, 0, "concatenate")
-    assert spec.sources == (spec,)
+        files_of(source("c4", "nowhere"), tmp_path)
+    with pytest.raises(UnreadableError, match=r"cannot read .*none\.json: No such file"):
+        values(tmp_path / "none.json")
 
 
 @pytest.mark.parametrize(
     "values",
-    [
-        {"set": "../x"},
-        {"set": "c4", "weight": 0},
-        {"set": "c4", "weight": float("inf")},
-        {"set": "c4", "seed": -1},
-        {"set": "c4", "packing": "padded"},
-        {"set": "c4", "mix": ({"set": "alpaca"},)},
-    ],
+    [{"set": "../x"}, {"weight": float("inf")}, {"packing": "padded"}, {"mix": ({"set": "c4"},)}],
 )
 def test_a_spec_that_means_nothing_is_refused(values):
     with pytest.raises(ValueError, match="validation error"):
-        Calibration.model_validate({"path": "x", "seqlen": 8, **values})
+        Calibration.model_validate({"set": "c4", "path": "x", "seqlen": 8, **values})
 
 
 DOCUMENTS = [{"text": f"text {n} — №", "url": f"https://example.org/{n}"} for n in range(300)]
@@ -240,45 +203,6 @@ def test_a_damaged_file_is_called_by_its_fault(tmp_path, name, content, message)
     (tmp_path / name).write_bytes(content)
     with pytest.raises(CalibrationError, match=message):
         values(tmp_path / name)
-
-
-def test_a_file_that_is_not_there(tmp_path):
-    with pytest.raises(UnreadableError, match=r"cannot read .*none\.json: No such file"):
-        values(tmp_path / "none.json")
-
-
-CSV = 'id,question,A,B,C,D,answer\n0,问,一,二,三,四,A\n1,"a,\nb",1,2,3,4,D\n'
-
-
-def test_entries_of_a_zip_are_chosen_by_split_and_subject(tmp_path):
-    path = tmp_path / "exam.zip"
-    entries = {
-        "val/law_val.csv": CSV,
-        "exam/val/art_val.csv": "\ufeff" + CSV,
-        "dev/law_dev.csv": CSV,
-        "__MACOSX/val/._law_val.csv": b"\x00\xff",
-    }
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in entries.items():
-            archive.writestr(name, content)
-    found = list(rows_of(path, "val"))
-    assert [place for place, _ in found] == [
-        f"exam.zip: {entry}, row {number}"
-        for entry in ("exam/val/art_val.csv", "val/law_val.csv")
-        for number in (1, 2)
-    ]
-    assert [row["question"] for _, row in found] == 2 * ["问", "a,\nb"]
-    assert len(values(path, split="val", subjects=["law"])) == 2
-    with pytest.raises(CalibrationError, match=r"no entry val/low_val\.csv") as raised:
-        values(path, split="val", subjects=["law", "low"])
-    assert raised.value.hint == "it has art, law"
-    with pytest.raises(CalibrationError, match="no entry test/<subject>_test"):
-        values(path, split="test")
-    damaged_zip = bytearray(path.read_bytes())
-    damaged_zip[60] ^= 0xFF
-    path.write_bytes(damaged_zip)
-    with pytest.raises(CalibrationError, match="damaged"):
-        values(path, split="val")
 
 
 def test_running_text_is_cut_at_line_ends_and_nothing_is_lost(tmp_path):

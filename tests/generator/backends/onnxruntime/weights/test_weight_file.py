@@ -23,7 +23,6 @@ WIDE = 4160
 """An FFN beyond one page of 4,096 bytes, and beyond one chunk."""
 
 EMBEDDING = "transformer.word_embeddings.weight"
-DOWN = "transformer.h.0.mlp.dense_4h_to_h.weight"
 GRIDS = {"fp16": None, "fp32": None, "int8": Grid(8, 16), "int4": Grid(4, 16, per_channel=True)}
 NUMPY = {"fp16": np.float16, "fp32": np.float32, "uint8": np.uint8}
 
