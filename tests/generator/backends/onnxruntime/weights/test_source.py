@@ -55,7 +55,7 @@ def test_either_name_of_a_tied_embedding_will_do(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"model_type": "llama"}, "'llama': not a Falcon"),
+        ({"model_type": "llama"}, "'llama', not a Falcon's"),
         ({"num_hidden_layers": 5}, r"lacks 6 of the 33 .*h\.4\.input_layernorm"),
         ({"num_hidden_layers": 10**9}, "asks for 1000000000 layers, the shards hold 27 tensors"),
         ({"vocab_size": 2000}, r"\[2048, 224\], config.json asks for \[2000, 224\]"),
