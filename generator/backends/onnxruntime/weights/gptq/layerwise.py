@@ -233,9 +233,11 @@ def hidden_states(shape: tuple[int, int, int], folder: Path) -> torch.Tensor:
     """
     size_bytes = 4 * prod(shape)
     folder.mkdir(parents=True, exist_ok=True)
+    # macOS has no fallocate; without it, a disk that fills up later ends the process.
+    allocate = getattr(os, "posix_fallocate", lambda file, _, size: os.truncate(file, size))
     with tempfile.TemporaryFile(dir=folder) as file:
         try:
-            os.posix_fallocate(file.fileno(), 0, size_bytes)
+            allocate(file.fileno(), 0, size_bytes)
         except OSError as error:
             raise StageError(
                 f"hidden states of {shape[0]} calibration windows take {size_bytes / 1e9:.2f} GB, "

@@ -8,6 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 from vacc_gen.generator.backends.onnxruntime.weights.gptq import gptq as gptq_module
+from vacc_gen.generator.backends.onnxruntime.weights.gptq import hessian as hessian_module
 from vacc_gen.generator.backends.onnxruntime.weights.gptq.gptq import Gptq
 from vacc_gen.generator.backends.onnxruntime.weights.gptq.hessian import Hessian
 from vacc_gen.generator.backends.onnxruntime.weights.quantize import Grid, round_to_nearest
@@ -19,6 +20,7 @@ INPUTS, OUTPUTS, DAMP = 160, 96, 0.01
 @pytest.fixture(autouse=True)
 def small_panels(monkeypatch):
     """Neither a block's size divides a panel's, nor a panel's the inputs."""
+    monkeypatch.setattr(hessian_module, "BLOCK", 48)
     monkeypatch.setattr(gptq_module, "PANEL", 72)
     monkeypatch.setattr(gptq_module, "BLOCK", 20)
 
@@ -133,3 +135,22 @@ def test_bf16_weights_are_widened_exactly():
     half = weight.bfloat16()
     one, other = (quantized(x, w, Grid(8, 32)) for w in (half, half.float()))
     assert torch.equal(one.codes, other.codes)
+
+
+def test_damping_grows_until_the_sum_can_be_factored():
+    hessian = Hessian(INPUTS, CPU)
+    hessian.add(layer()[0][:8])  # of rank 8
+    assert 1e-12 < hessian.factor(1e-12) < 1e-2
+    assert torch.isfinite(torch.tril(hessian.matrix)).all()
+
+
+def test_inputs_that_are_always_zero_need_no_more_damping():
+    x, weight = layer()
+    x[:, [3, 39]] = 0
+    hessian = Hessian(INPUTS, CPU)
+    for part in x.split(100):
+        hessian.add(part)
+    gptq = Gptq(hessian, DAMP, desc_act=True)
+    assert gptq.damp_percent == DAMP
+    codes = gptq.quantize(weight, Grid(8, 32)).codes[:, [3, 39]]
+    assert torch.equal(codes, round_to_nearest(weight, Grid(8, 32))[0][:, [3, 39]])
