@@ -47,7 +47,8 @@ class Quantization(Strict):
     desc_act: bool = Field(
         default=True,
         description="GPTQ on the embedded backend rounds the inputs with the largest activations "
-        "first (activation order); scales stay where they are, so it costs nothing at run time",
+        "first (activation order), otherwise in natural order; scales stay where they are, so it "
+        "costs nothing at run time",
     )
     damp_percent: float = Field(
         default=0.01,
@@ -60,7 +61,7 @@ class Quantization(Strict):
         default=4,
         description="of ONNX Runtime's MatMulNBits on the embedded backend: 4 computes with int8 "
         "activations, 0 with those of the graph, which is exact and, a token at a time with int8 "
-        "weights, 45 to 70 times slower; the report has the perplexity of both",
+        "weights, 45 to 70 times slower",
     )
     device: str | None = Field(
         default=None,

@@ -79,16 +79,7 @@ def calibrate(
     shares = check_calibration(spec, max_positions, root)
     tokenizer = Tokenizer(tokenizer_json)
     files = [files_of(source, root) for source in spec.sources]
-    settings = {
-        "spec": spec.model_dump(mode="json"),
-        "tokenizer_sha256": sha256_of(tokenizer_json),
-        "tokenizers": tokenizer.library,
-        "end_of_text": tokenizer.end_of_text(),
-        "sources": [
-            {"set": source.set, "files": [_description(file) for file in of_source]}
-            for source, of_source in zip(spec.sources, files, strict=True)
-        ],
-    }
+    settings = _settings(spec, tokenizer_json, tokenizer, files)
     path = windows_file(spec, out_dir)
     manifest_path = path.with_suffix(".json")
     if _is_unchanged(path, manifest_path, settings):
@@ -208,7 +199,9 @@ def _draw(
     return drawn
 
 
-def _too_few_texts(spec: Calibration, source: TextSource, filled: str, share: int) -> Exception:
+def _too_few_texts(
+    spec: Calibration, source: TextSource, filled: str, share: int
+) -> CalibrationError:
     packing = ", `packing: concatenate`" if spec.packing == "one_text" else ""
     return CalibrationError(
         f"{source.set} has too little text: it fills {filled} of {share} windows of {spec.seqlen} "
@@ -283,9 +276,27 @@ def in_random_order(windows: Sequence[Window], seed: int, purpose: str) -> list[
     return [windows[index] for index in sorted(range(len(windows)), key=ranks.__getitem__)]
 
 
-def _description(file: Path) -> dict[str, object]:
-    """The name alone, not the path, so that machines agree."""
-    return {"name": file.name, "bytes": file.stat().st_size, "sha256": sha256_of(file)}
+def _settings(
+    spec: Calibration, tokenizer_json: Path, tokenizer: Tokenizer, files: Sequence[Sequence[Path]]
+) -> dict[str, object]:
+    """All that decides what the windows are; files by name, not path, so that machines agree."""
+    sources = [
+        {
+            "set": source.set,
+            "files": [
+                {"name": file.name, "bytes": file.stat().st_size, "sha256": sha256_of(file)}
+                for file in of_source
+            ],
+        }
+        for source, of_source in zip(spec.sources, files, strict=True)
+    ]
+    return {
+        "spec": spec.model_dump(mode="json"),
+        "tokenizer_sha256": sha256_of(tokenizer_json),
+        "tokenizers": tokenizer.library,
+        "end_of_text": tokenizer.end_of_text(),
+        "sources": sources,
+    }
 
 
 def _is_unchanged(path: Path, manifest_path: Path, settings: Mapping[str, object]) -> bool:

@@ -320,7 +320,7 @@ print(next(line.split()[1] for line in status.splitlines() if line.startswith("V
 """
 
 
-@pytest.mark.parametrize("megabytes", [40, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("megabytes", [60, pytest.param(1000, marks=pytest.mark.slow)])
 def test_memory_does_not_grow_with_the_file(tmp_path, megabytes):
     path = tmp_path / "c4-train.00000-of-01024.json.gz"
     pages = [json.dumps({"text": text(n, n * 4), "url": str(n)}) + "\n" for n in range(400)]
@@ -329,14 +329,9 @@ def test_memory_does_not_grow_with_the_file(tmp_path, megabytes):
         for _ in range(megabytes * 1_000_000 // len(block)):
             file.write(block)
     for packing in ("concatenate", "one_text"):
-        done = subprocess.run(
-            [sys.executable, "-c", MEASURED, str(path), str(TINY), packing],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        peak_bytes = int(done.stdout) * (1 if sys.platform == "darwin" else 1024)
-        assert peak_bytes < 200e6
+        command = [sys.executable, "-c", MEASURED, str(path), str(TINY), packing]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+        assert int(done.stdout) * 1024 < 150e6
 
 
 OWN = {"set": "own", "path": "own.txt", "samples": 4, "seqlen": 32}
