@@ -8,6 +8,7 @@ from pathlib import Path
 
 from vacc_gen import presets
 from vacc_gen.generator.backends.base import Build
+from vacc_gen.generator.calibration.tokenizer import TOKENIZER_FILE, TOKENIZER_FILES
 from vacc_gen.generator.plan import CompileJob
 from vacc_gen.generator.workspace.drift import State
 from vacc_gen.generator.workspace.workspace import Workspace
@@ -18,11 +19,6 @@ from vacc_gen.schema.lint.check import check_paths
 from vacc_gen.schema.lint.diagnostics import has_errors
 from vacc_gen.schema.precision import Precision
 
-TOKENIZER_FILE = "tokenizer.json"
-"""The one that the embedded backend reads."""
-
-TOKENIZER_FILES = (TOKENIZER_FILE, "tokenizer.model", "vocab.json")
-"""Any of these will do for the compiler: older families have no tokenizer.json."""
 SHOWN_FILES = 3
 
 

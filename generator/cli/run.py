@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from tokenizers import Tokenizer
+    from vacc_gen.generator.calibration.tokenizer import Tokenizer
 
 DEFAULT_MAX_TOKENS = 64
 
@@ -43,14 +43,16 @@ def run(
     Example: vacc-gen run falcon-7b-instruct --prompt "In the beginning"
     """
     from vacc_gen.generator.backends.onnxruntime.model import OnnxRuntimeModel
-    from vacc_gen.schema.errors import UsageError, is_text
+    from vacc_gen.generator.calibration.tokenizer import TOKENIZER_FILE, Tokenizer
+    from vacc_gen.schema.errors import UsageError
+    from vacc_gen.schema.printable import is_text
 
     if not is_text(prompt):
         raise UsageError("the prompt is not valid UTF-8")
     compiled = compiled_folder(folder, precision)
     model = OnnxRuntimeModel(compiled, threads=threads)
-    tokenizer = _tokenizer(compiled)
-    token_ids = tokenizer.encode(prompt).ids
+    tokenizer = Tokenizer(compiled / TOKENIZER_FILE)
+    token_ids = tokenizer.encode(prompt.encode())
     if max_tokens is None:
         max_tokens = max(1, min(DEFAULT_MAX_TOKENS, model.total_tokens - len(token_ids)))
     clock = _Clock(model.generate(token_ids, max_tokens))
@@ -91,7 +93,7 @@ def streamed_text(tokenizer: Tokenizer, token_ids: Iterable[int]) -> Iterator[st
     shown = text = ""
     for token_id in token_ids:
         ids.append(token_id)
-        text = tokenizer.decode(ids)
+        text = tokenizer.decode(ids, skip_special_tokens=True)
         if text.startswith(shown) and not text.endswith("\N{REPLACEMENT CHARACTER}"):
             yield text[len(shown) :]
             shown = text
@@ -120,23 +122,3 @@ class _Clock:
             return first
         rate = (len(came) - 1) / max(came[-1] - came[0], 1e-9)
         return f"{first}, then {rate:.1f} tokens/s"
-
-
-def _tokenizer(folder: Path) -> Tokenizer:
-    from importlib.util import find_spec
-
-    from vacc_gen.schema.errors import MissingExtraError, UnreadableError
-
-    if find_spec("tokenizers") is None:
-        raise MissingExtraError("tokenizers", "run")
-    from tokenizers import Tokenizer
-
-    file = folder / "tokenizer.json"
-    if not file.is_file():
-        raise UnreadableError(
-            f"{folder} has no tokenizer.json", "copy the checkpoint's into it, or build again"
-        )
-    try:
-        return Tokenizer.from_file(str(file))
-    except Exception as error:  # the library raises plain Exception
-        raise UnreadableError(f"{file} is not a tokenizer: {error}") from error

@@ -16,24 +16,17 @@ from vacc_gen.generator.backends.onnxruntime.export import (
     export_graphs,
     required_bytes,
 )
-from vacc_gen.generator.backends.onnxruntime.quantization_record import meant_matrices, write_record
-from vacc_gen.generator.backends.onnxruntime.quantizing import (
-    gptq_digests,
-    linear_errors,
-    quantizer_of,
-    settings_told,
-)
+from vacc_gen.generator.backends.onnxruntime.quantizing import quantization_details, quantizer_of
 from vacc_gen.generator.backends.onnxruntime.sample import modeling_file_of, sample_text, text_of
 from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
-from vacc_gen.generator.build.preflight import TOKENIZER_FILE
-from vacc_gen.generator.calibration.calibrate import (
+from vacc_gen.generator.calibration.texts import files_of
+from vacc_gen.generator.calibration.tokenizer import TOKENIZER_FILE, Tokenizer
+from vacc_gen.generator.calibration.windows import (
     calibrate,
     check_calibration,
     read_windows,
     windows_file,
 )
-from vacc_gen.generator.calibration.texts import files_of
-from vacc_gen.generator.calibration.tokenizer import Tokenizer
 from vacc_gen.generator.files import package_version, remove_leftovers, sha256_of
 from vacc_gen.generator.plan import CompileJob, is_placeholder
 from vacc_gen.generator.progress import Progress
@@ -138,7 +131,11 @@ def _calibrate(build: Build, job: CompileJob) -> Step | Skip:
         made = calibrate(
             calibration, tokenizer, build.root / CALIBRATION_FOLDER, positions, progress, build.root
         )
-        details = {"windows": made.samples, "seqlen": made.seqlen, "reused": made.reused}
+        details = {
+            "windows": calibration.samples,
+            "seqlen": calibration.seqlen,
+            "reused": made.reused,
+        }
         return Outcome((made.path, made.manifest_path), details)
 
     inputs = {
@@ -215,37 +212,31 @@ def _run_export(build: Build, job: CompileJob, progress: Progress) -> Outcome:
     remove_leftovers(folder)
     checkpoint = open_checkpoint(build.weights.path)
     windows_file = _windows_file(build) if job.precision in QUANTIZED else None
-    with quantizer_of(build, checkpoint, windows_file, progress) as quantizer:
-        result = export_graphs(
-            checkpoint,
-            folder,
-            dtype=DTYPES[job.precision],
-            lengths=Lengths(recipe.target.prefill, recipe.target.total),
-            quantization=recipe.quantization,
-            quantizer=quantizer,
-            cache_windows=_cache_windows(build) if job.precision is Precision.KV8 else None,
-            metadata={
-                "vacc_gen.name": job.name,
-                "vacc_gen.recipe": json.dumps(recipe.model_dump(mode="json")),
-            },
-            progress=progress,
-            force=True,
-        )
-        details: dict[str, object] = {
-            "checkpoint_bytes": result.source_bytes,
-            "weights_bytes": result.weights_bytes,
-            "group_size": None,
-            "overflowed": result.overflowed,
-            "kv_cache": result.kv_cache,
-        }
-        if result.layout.grid is not None:
-            told = settings_told(quantizer, result.layout.grid, recipe.quantization)
-            digests = gptq_digests(quantizer)
-            meant = meant_matrices(checkpoint.architecture, result.layout, digests)
-            write_record(folder, told, meant)
-            details["group_size"] = told["group_size"]
-            details["quantization"] = told
-            details["linear_errors"] = linear_errors(quantizer)
+    quantizer = quantizer_of(build, checkpoint, windows_file, progress)
+    result = export_graphs(
+        checkpoint,
+        folder,
+        dtype=DTYPES[job.precision],
+        lengths=Lengths(recipe.target.prefill, recipe.target.total),
+        quantization=recipe.quantization,
+        quantizer=quantizer,
+        cache_windows=_cache_windows(build) if job.precision is Precision.KV8 else None,
+        metadata={
+            "vacc_gen.name": job.name,
+            "vacc_gen.recipe": json.dumps(recipe.model_dump(mode="json")),
+        },
+        progress=progress,
+        force=True,
+    )
+    details: dict[str, object] = {
+        "checkpoint_bytes": result.source_bytes,
+        "weights_bytes": result.weights_bytes,
+        "group_size": None,
+        "overflowed": result.overflowed,
+        "kv_cache": result.kv_cache,
+    }
+    if result.layout.grid is not None:
+        details |= quantization_details(quantizer, result.layout.grid, recipe.quantization)
     return Outcome(tuple(sorted(folder.iterdir())), details)
 
 
