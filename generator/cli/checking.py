@@ -17,7 +17,7 @@ from vacc_gen.schema.lint.sources import STDIN, parents
 from vacc_gen.schema.printable import on_one_line
 
 if TYPE_CHECKING:
-    from vacc_gen.schema.compatibility import PinFacts
+    from vacc_gen.schema.packages import PinFacts
 
 
 class PresetModels:
@@ -48,8 +48,8 @@ class PresetModels:
 
     def pin_facts(self) -> PinFacts:
         """Return what is known of packages beside each other, and of their wheels."""
-        from vacc_gen.schema.compatibility import PinFacts
         from vacc_gen.schema.lint.document import load
+        from vacc_gen.schema.packages import PinFacts
 
         folder = self._folder()
         if folder is None:

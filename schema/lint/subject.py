@@ -12,7 +12,7 @@ from vacc_gen.schema.lint.document import Document, Node, Problem, Span
 from vacc_gen.schema.lint.migration import Migration
 
 if TYPE_CHECKING:
-    from vacc_gen.schema.compatibility import PinFacts
+    from vacc_gen.schema.packages import PinFacts
 
 
 class Known(Protocol):
@@ -61,7 +61,7 @@ class KnowsNothing:
 
     def pin_facts(self) -> PinFacts:
         """Return no facts."""
-        from vacc_gen.schema.compatibility import PinFacts
+        from vacc_gen.schema.packages import PinFacts
 
         return PinFacts()
 

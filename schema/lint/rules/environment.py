@@ -11,8 +11,7 @@ from vacc_gen.schema.lint.rule import rule
 from vacc_gen.schema.lint.subject import Finding, Subject
 
 if TYPE_CHECKING:
-    from vacc_gen.schema.compatibility import PinProblem
-    from vacc_gen.schema.packages import Pin
+    from vacc_gen.schema.packages import Pin, PinProblem
 
 _DEFAULT_PYTHON = "3.10"
 _PINS = ("environment", "pins")
@@ -89,8 +88,7 @@ def breaking_pins(subject: Subject) -> Iterator[Finding]:
 
 def _findings(subject: Subject, kinds: tuple[str, ...]) -> Iterator[Finding]:
     """Put what is known of the recipe's pins into its places."""
-    from vacc_gen.schema.compatibility import effective_pins, pin_problems
-    from vacc_gen.schema.packages import Pin, parse_pin
+    from vacc_gen.schema.packages import Pin, effective_pins, parse_pin, pin_problems
 
     own = {pin: index for index, pin in _own_pins(subject) if isinstance(pin, Pin)}
     preset = subject.get("environment", "preset")

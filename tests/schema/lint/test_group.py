@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from vacc_gen.generator.workspace.manifest import text_hash as written_hash
+from vacc_gen.generator.workspace.drift import text_hash as written_hash
 from vacc_gen.schema.lint.check import Selection, check_paths
 from vacc_gen.schema.lint.group import text_hash
 
