@@ -29,8 +29,8 @@ def fetch(
     """Bring the weights and the calibration set.
 
     They go where vacc.yaml expects them. Only safetensors, config and tokenizer files; each is
-    checked against the hub's digest. What is there is not fetched again, and what was interrupted
-    goes on. HF_ENDPOINT names a mirror, HF_TOKEN opens private repositories.
+    checked against the hub's digest. Skips complete files; resumes partial ones. HF_ENDPOINT names
+    a mirror, HF_TOKEN opens private repositories.
 
     Example: vacc-gen fetch falcon-7b-instruct
     """

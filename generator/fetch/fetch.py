@@ -11,6 +11,8 @@ from typing import Literal
 
 from vacc_gen.generator.calibration.published import calibration_targets
 from vacc_gen.generator.fetch.hub import Hub, RemoteFile, has_digest
+from vacc_gen.generator.figures import size_text
+from vacc_gen.generator.files import move_into_place
 from vacc_gen.generator.progress import Progress
 from vacc_gen.schema.calibration import TextSource
 from vacc_gen.schema.errors import FetchError
@@ -37,7 +39,7 @@ State = Literal["fetched", "resumed", "present"]
 
 @dataclass(frozen=True)
 class FetchedFile:
-    """A file that is now there, and how it came."""
+    """A file that is now there, and how."""
 
     path: Path
     size_bytes: int
@@ -56,7 +58,6 @@ def fetch_checkpoint(
     """Bring the safetensors, config and tokenizer files of a model repository into `folder`.
 
     Raises:
-        MissingExtraError: huggingface_hub is not installed.
         FetchError: the hub does not give a file, a file is not the published one, another file
             stands in its place (without `force`), or the disk is too small.
     """
@@ -106,7 +107,8 @@ class _Fetching:
 
     def bring(self, wanted: Sequence[tuple[RemoteFile, Path]]) -> list[FetchedFile]:
         missing = [pair for pair in wanted if not self._is_there(*pair)]
-        self._check_space(missing)
+        for folder in {target.parent for _, target in missing}:
+            _check_space(folder, missing)
         fetched = {target: self._fetch(file, target) for file, target in missing}
         return [
             fetched.get(target)
@@ -117,34 +119,18 @@ class _Fetching:
     def _is_there(self, file: RemoteFile, target: Path) -> bool:
         if not target.exists():
             return False
-        size_bytes = target.stat().st_size
-        if size_bytes == file.size_bytes or file.size_bytes is None:
-            self._progress.start(f"check {target.name}", size_bytes)
-            if file.digest is None or has_digest(target, file.digest, self._progress):
-                return True
+        if file.size_bytes in (None, target.stat().st_size) and self._is_published(file, target):
+            return True
         if self._force:
             return False
         raise FetchError(
-            f"{target} is there, and is not the file that {self._hub.endpoint} has",
+            f"{target} exists and is not the file that {self._hub.endpoint} has",
             hint="move it away, or let --force replace it",
         )
 
-    def _check_space(self, missing: Sequence[tuple[RemoteFile, Path]]) -> None:
-        for folder in {target.parent for _, target in missing}:
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise FetchError(f"cannot make {folder}: {error.strerror}") from error
-            needed = sum(
-                max((file.size_bytes or 0) - _size(partial_path(file, target)), 0)
-                for file, target in missing
-                if target.parent == folder
-            )
-            free = shutil.disk_usage(folder).free
-            if needed > free:
-                raise FetchError(
-                    f"{folder} has {free / 1e9:.1f} GB left, and {needed / 1e9:.1f} GB are to come"
-                )
+    def _is_published(self, file: RemoteFile, path: Path) -> bool:
+        self._progress.start(f"check {file.name}", path.stat().st_size)
+        return file.digest is None or has_digest(path, file.digest, self._progress)
 
     def _fetch(self, file: RemoteFile, target: Path) -> FetchedFile:
         partial = partial_path(file, target)
@@ -155,21 +141,36 @@ class _Fetching:
         self._progress.start(target.name, file.size_bytes)
         self._progress.advance(started_bytes)
         self._hub.download(file, partial)
-        self._progress.start(f"check {target.name}", _size(partial))
-        if file.digest is not None and not has_digest(partial, file.digest, self._progress):
+        if not self._is_published(file, partial):
             partial.unlink()
             raise FetchError(
                 f"{file.name} arrived with another checksum than the {file.digest} that "
                 f"{self._hub.endpoint} states; it was removed",
-                hint="run it again; if it stays so, the mirror serves another file",
+                hint="run it again; if that does not help, the mirror serves another file",
             )
-        partial.replace(target)
+        move_into_place(partial, target)
         state: State = "resumed" if started_bytes else "fetched"
         return FetchedFile(target, _size(target), state, file.digest is not None)
 
 
+def _check_space(folder: Path, missing: Sequence[tuple[RemoteFile, Path]]) -> None:
+    """Make a folder that files go to, and refuse one without space for them."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FetchError(f"cannot make {folder}: {error.strerror}") from error
+    needed = sum(
+        max((file.size_bytes or 0) - _size(partial_path(file, target)), 0)
+        for file, target in missing
+        if target.parent == folder
+    )
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise FetchError(f"{folder} has {size_text(free)} left; {size_text(needed)} are missing")
+
+
 def partial_path(file: RemoteFile, target: Path) -> Path:
-    """Where a file grows. Its digest is in the name: another version is never gone on with."""
+    """Where a file grows. Its digest is in the name: another version is never continued."""
     version = (file.digest or "unversioned")[:12]
     return target.with_name(f".{target.name}.{version}{PARTIAL_SUFFIX}")
 

@@ -11,7 +11,7 @@ import pytest
 
 from vacc_gen.generator.doctor.check import Check, State
 from vacc_gen.generator.doctor.packages import compiler_environment
-from vacc_gen.generator.environment.environment import preset_lock
+from vacc_gen.generator.environment.lock import preset_lock
 from vacc_gen.generator.environment.requirements import locked_packages, requirements_of
 from vacc_gen.schema.environment import Environment
 

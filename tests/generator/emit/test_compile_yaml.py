@@ -7,8 +7,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from vacc_gen import presets
-from vacc_gen.generator.emit.compile_yaml import compile_config_text
-from vacc_gen.generator.emit.files import emit
+from vacc_gen.generator.emit.files import compile_config_text, emit
 from vacc_gen.generator.new.choices import Choices
 from vacc_gen.generator.plan import make_plan
 from vacc_gen.schema.lint.check import check_text

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from vacc_gen.generator.workspace import workspace as workspace_module
-from vacc_gen.generator.workspace.drift import State, unified_diff
-from vacc_gen.generator.workspace.manifest import MANIFEST_PATH
+from vacc_gen.generator.workspace.drift import MANIFEST_PATH, State, unified_diff
 from vacc_gen.generator.workspace.workspace import create, load_workspace, update
 from vacc_gen.schema.errors import CheckpointError, FindingsError, UnreadableError, UsageError
 
