@@ -133,14 +133,13 @@ def read_lock(root: Path) -> Lock:
         LockError: there is none, or it was changed since it was made.
         UnreadableError: environment.json is not as we write it.
     """
-    path, hint = root / DESCRIPTION_PATH, f"vacc-gen lock {root}"
+    hint = f"vacc-gen lock {root}"
     try:
-        values = json.loads(path.read_bytes())["lock"]
+        values = json.loads((root / DESCRIPTION_PATH).read_bytes())["lock"]
         if values is None:
             raise LockError(f"{root} has no lock yet", hint)
-        path = root / LOCK_PATH
         lock = Lock(
-            text=path.read_bytes().decode(),
+            text=(root / LOCK_PATH).read_bytes().decode(errors="replace"),
             made_by=str(values["made_by"]),
             python=str(values["python"]),
             platform=str(values["platform"]),
@@ -149,11 +148,12 @@ def read_lock(root: Path) -> Lock:
         )
         is_changed = lock.sha256() != values["sha256"]
     except OSError as error:
-        raise UnreadableError(f"cannot read {path}: {error.strerror}", hint) from error
+        raise UnreadableError(f"cannot read {error.filename}: {error.strerror}", hint) from error
     except (ValueError, KeyError, TypeError) as error:
+        path = root / DESCRIPTION_PATH
         raise UnreadableError(f"{path} is not as vacc-gen writes it", hint) from error
     if is_changed:
-        raise LockError(f"{path} was changed since it was made", hint)
+        raise LockError(f"{root / LOCK_PATH} was changed since it was made", hint)
     return lock
 
 
