@@ -45,9 +45,9 @@ Installed = Mapping[str, str]
 class Examination:
     """What was looked at, and for whom."""
 
-    root: Path | None
-    """The workspace, if there is one."""
-    python: Path | None
+    workspace: str | None
+    """The folder, if there is one."""
+    python: str | None
     """The interpreter of the compiler's environment, if one was named or found."""
     checks: tuple[Check, ...]
 
@@ -58,13 +58,7 @@ class Examination:
 
     def as_dict(self) -> dict[str, Any]:
         """Return what `doctor --json` prints."""
-        return {
-            "version": 1,
-            "workspace": None if self.root is None else str(self.root),
-            "python": None if self.python is None else str(self.python),
-            "problems": self.problems,
-            "checks": [asdict(check) for check in self.checks],
-        }
+        return {"version": 1, "problems": self.problems, **asdict(self)}
 
 
 def examine(workspace: Workspace | None, python: Path | None) -> Examination:
@@ -77,8 +71,11 @@ def examine(workspace: Workspace | None, python: Path | None) -> Examination:
     if python is None and workspace is not None:
         in_workspace = workspace.root / "env" / "venv" / "bin" / "python"
         python = in_workspace if in_workspace.is_file() else None
-    root = None if workspace is None else workspace.root
-    return Examination(root, python, tuple(_checks(workspace, python)))
+    return Examination(
+        workspace=None if workspace is None else str(workspace.root),
+        python=None if python is None else str(python),
+        checks=tuple(_checks(workspace, python)),
+    )
 
 
 def _checks(workspace: Workspace | None, python: Path | None) -> Iterator[Check]:
@@ -86,13 +83,9 @@ def _checks(workspace: Workspace | None, python: Path | None) -> Iterator[Check]
     if workspace is not None:
         yield from workspace_checks(workspace, with_vamc)
     if python is None:
-        yield Check(
-            COMPILER,
-            "interpreter",
-            State.UNKNOWN,
-            "not named, and not found by vamc: the pins are not checked",
-            "vacc-gen doctor --python PATH",
-        )
+        message = "not named, and not found by vamc: the pins are not checked"
+        hint = "vacc-gen doctor --python PATH"
+        yield Check(COMPILER, "interpreter", State.UNKNOWN, message, hint)
     elif workspace is None:
         yield from compiler_environment(python, None, None)
     else:
@@ -141,13 +134,9 @@ def compiler_environment(
     if wanted is None or version in parse_versions(f"=={wanted.python}.*"):
         yield Check(COMPILER, "Python", State.OK, f"{version} ({python})")
     else:
-        yield Check(
-            COMPILER,
-            "Python",
-            State.PROBLEM,
-            f"{version} ({python}), and the recipe wants {wanted.python}",
-            f"make the environment with python{wanted.python}, or change environment.python",
-        )
+        message = f"{version} ({python}), and the recipe wants {wanted.python}"
+        hint = f"make the environment with python{wanted.python}, or change environment.python"
+        yield Check(COMPILER, "Python", State.PROBLEM, message, hint)
     if wanted is not None:
         yield from _pins(wanted, installed, with_hint=lock is None)
     if lock is not None:
@@ -192,13 +181,9 @@ def _against_lock(lock: Lock, installed: Installed, path: Path) -> Check:
     ]
     if not differing:
         return Check(COMPILER, "lock", State.OK, f"all {len(locked)} packages are as locked")
-    return Check(
-        COMPILER,
-        "lock",
-        State.WARNING,
-        f"{len(differing)} of {len(locked)} packages are not as locked: {first_few(differing, 4)}",
-        f"pip install --require-hashes -r {shlex.quote(str(path))}",
-    )
+    count = f"{len(differing)} of {len(locked)} packages are not as locked"
+    hint = f"pip install --require-hashes -r {shlex.quote(str(path))}"
+    return Check(COMPILER, "lock", State.WARNING, f"{count}: {first_few(differing, 4)}", hint)
 
 
 def _breaking_companions(installed: Installed, version: str) -> Iterator[Check]:

@@ -63,13 +63,9 @@ def _lock(workspace: Workspace) -> Check:
 def _checkpoint(workspace: Workspace, with_vamc: bool) -> Iterator[Check]:
     recipe, path = workspace.plan.recipe, workspace.checkpoint_path
     if is_placeholder(recipe.model.checkpoint):
-        yield Check(
-            SECTION,
-            "checkpoint",
-            State.PROBLEM,
-            f"still to be filled in: {recipe.model.checkpoint}",
-            "set model.checkpoint in vacc.yaml to the weight folder; `vacc-gen fetch` fills it",
-        )
+        message = f"still to be filled in: {recipe.model.checkpoint}"
+        hint = "set model.checkpoint in vacc.yaml to the weight folder; `vacc-gen fetch` fills it"
+        yield Check(SECTION, "checkpoint", State.PROBLEM, message, hint)
         return
     try:
         weights = read_weight_folder(path)

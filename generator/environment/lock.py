@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
+import sysconfig
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,6 +30,8 @@ DESCRIPTION_PATH = PurePosixPath("env", "environment.json")
 DESCRIPTION_VERSION = 1
 MADE_HERE = "vacc-gen lock"
 """`made_by` of a lock that `generate` keeps for as long as it satisfies the recipe."""
+_DESCRIBED = ("made_by", "resolver", "python", "platform")
+"""What environment.json says of a lock, beside its hash."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +41,9 @@ class Lock:
     text: str
     made_by: str
     """`preset NAME`, or MADE_HERE."""
+    resolver: str
     python: str
     platform: str
-    resolver: str
     tested: tuple[str, ...] = ()
     """What was run in an environment made of it before it shipped, and passed."""
 
@@ -115,14 +119,8 @@ def description_text(environment: Environment, lock: Lock | None) -> str:
     if lock is None:
         values |= {"lock": None, "no_lock": missing_lock_reason(environment)}
     else:
-        values["lock"] = {
-            "made_by": lock.made_by,
-            "resolver": lock.resolver,
-            "python": lock.python,
-            "platform": lock.platform,
-            "sha256": lock.sha256(),
-            "tested": list(lock.tested),
-        }
+        described = {name: getattr(lock, name) for name in _DESCRIBED}
+        values["lock"] = {**described, "sha256": lock.sha256(), "tested": list(lock.tested)}
     return json.dumps(values, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -140,11 +138,8 @@ def read_lock(root: Path) -> Lock:
             raise LockError(f"{root} has no lock yet", hint)
         lock = Lock(
             text=(root / LOCK_PATH).read_bytes().decode(errors="replace"),
-            made_by=str(values["made_by"]),
-            python=str(values["python"]),
-            platform=str(values["platform"]),
-            resolver=str(values["resolver"]),
-            tested=tuple(str(check) for check in values["tested"]),
+            **{name: str(values[name]) for name in _DESCRIBED},
+            tested=tuple(map(str, values["tested"])),
         )
         is_changed = lock.sha256() != values["sha256"]
     except OSError as error:
@@ -236,12 +231,8 @@ def uv_path() -> str:
     Raises:
         MissingExtraError: there is none.
     """
-    try:
-        from uv import find_uv_bin
-
-        return find_uv_bin()
-    except (ImportError, FileNotFoundError):
-        found = shutil.which("uv")
+    folders = (sysconfig.get_path("scripts"), os.environ.get("PATH", ""))
+    found = shutil.which("uv", path=os.pathsep.join(folders))
     if found is None:
         raise MissingExtraError("uv", "`vacc-gen lock`", extra="lock")
     return found

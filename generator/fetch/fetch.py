@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -18,23 +17,13 @@ from vacc_gen.schema.calibration import TextSource
 from vacc_gen.schema.errors import FetchError
 from vacc_gen.schema.preset import CalibrationSet
 
-WEIGHT_FILES = ("*.safetensors", "*.safetensors.index.json")
-CONFIG_FILES = ("config.json", "generation_config.json")
-TOKENIZER_FILES = (
-    "tokenizer.json",
-    "tokenizer.model",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "chat_template.jinja",
-    "merges.txt",
-    "vocab.json",
-)
-CHECKPOINT_FILES = (*WEIGHT_FILES, *CONFIG_FILES, *TOKENIZER_FILES)
+CHECKPOINT_FILES = (
+    "*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json",
+    "tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json",
+    "added_tokens.json", "chat_template.jinja", "merges.txt", "vocab.json",
+)  # fmt: skip
 """What a weight folder needs: no code, no .bin files, no subfolders."""
 PARTIAL_SUFFIX = ".part"
-
-State = Literal["fetched", "resumed", "present"]
 
 
 @dataclass(frozen=True)
@@ -42,18 +31,13 @@ class FetchedFile:
     """A file that is now there, and how."""
 
     path: Path
-    size_bytes: int
-    state: State
+    state: Literal["fetched", "resumed", "present"]
     verified: bool
     """False where the hub states no digest to compare with."""
 
 
 def fetch_checkpoint(
-    repository: str,
-    folder: Path,
-    progress: Progress,
-    revision: str = "main",
-    force: bool = False,
+    repository: str, folder: Path, progress: Progress, revision: str = "main", force: bool = False
 ) -> list[FetchedFile]:
     """Bring the safetensors, config and tokenizer files of a model repository into `folder`.
 
@@ -74,16 +58,11 @@ def fetch_checkpoint(
                 f"{repository} holds no {needed}",
                 hint="vacc-gen reads safetensors checkpoints; is there a converted repository?",
             )
-    files = [(hub.file(found, name), folder / name) for name in sorted(names)]
-    return _Fetching(hub, progress, force).bring(files)
+    return _bring({folder / name: hub.file(found, name) for name in sorted(names)}, hub, force)
 
 
 def fetch_calibration_set(
-    preset: CalibrationSet,
-    source: TextSource,
-    root: Path,
-    progress: Progress,
-    force: bool = False,
+    preset: CalibrationSet, source: TextSource, root: Path, progress: Progress, force: bool = False
 ) -> list[FetchedFile]:
     """Bring the files of a published set to `source.path`, a file or a folder relative to `root`.
 
@@ -93,86 +72,79 @@ def fetch_calibration_set(
     hub = Hub(progress)
     found = hub.repository(preset.huggingface_id, "dataset", "main")
     targets = calibration_targets(preset, source)
-    files = [(hub.file(found, str(name)), root / path) for name, path in targets.items()]
-    return _Fetching(hub, progress, force).bring(files)
+    wanted = {root / path: hub.file(found, str(name)) for name, path in targets.items()}
+    return _bring(wanted, hub, force)
 
 
-class _Fetching:
-    """One run over a list of files; space is checked before the first."""
+def _bring(wanted: dict[Path, RemoteFile], hub: Hub, force: bool) -> list[FetchedFile]:
+    """Bring the files that are missing; what would not fit or is not ours fails before the first.
 
-    def __init__(self, hub: Hub, progress: Progress, force: bool) -> None:
-        self._hub = hub
-        self._progress = progress
-        self._force = force
-
-    def bring(self, wanted: Sequence[tuple[RemoteFile, Path]]) -> list[FetchedFile]:
-        missing = [pair for pair in wanted if not self._is_there(*pair)]
-        for folder in {target.parent for _, target in missing}:
-            _check_space(folder, missing)
-        fetched = {target: self._fetch(file, target) for file, target in missing}
-        return [
-            fetched.get(target)
-            or FetchedFile(target, target.stat().st_size, "present", file.digest is not None)
-            for file, target in wanted
-        ]
-
-    def _is_there(self, file: RemoteFile, target: Path) -> bool:
-        if not target.exists():
-            return False
-        if file.size_bytes in (None, target.stat().st_size) and self._is_published(file, target):
-            return True
-        if self._force:
-            return False
-        raise FetchError(
-            f"{target} exists and is not the file that {self._hub.endpoint} has",
-            hint="move it away, or let --force replace it",
-        )
-
-    def _is_published(self, file: RemoteFile, path: Path) -> bool:
-        self._progress.start(f"check {file.name}", path.stat().st_size)
-        return file.digest is None or has_digest(path, file.digest, self._progress)
-
-    def _fetch(self, file: RemoteFile, target: Path) -> FetchedFile:
-        partial = partial_path(file, target)
-        started_bytes = _size(partial)
-        if file.size_bytes is not None and started_bytes > file.size_bytes:
-            partial.unlink()
-            started_bytes = 0
-        self._progress.start(target.name, file.size_bytes)
-        self._progress.advance(started_bytes)
-        self._hub.download(file, partial)
-        if not self._is_published(file, partial):
-            partial.unlink()
-            raise FetchError(
-                f"{file.name} arrived with another checksum than the {file.digest} that "
-                f"{self._hub.endpoint} states; it was removed",
-                hint="run it again; if that does not help, the mirror serves another file",
-            )
-        move_into_place(partial, target)
-        state: State = "resumed" if started_bytes else "fetched"
-        return FetchedFile(target, _size(target), state, file.digest is not None)
+    `wanted` has the remote file of each path.
+    """
+    missing = {path: file for path, file in wanted.items() if not _is_there(path, file, hub, force)}
+    for folder in {path.parent for path in missing}:
+        _check_space(folder, missing)
+    return [
+        _fetch(path, file, hub)
+        if path in missing
+        else FetchedFile(path, "present", file.digest is not None)
+        for path, file in wanted.items()
+    ]
 
 
-def _check_space(folder: Path, missing: Sequence[tuple[RemoteFile, Path]]) -> None:
+def _is_there(path: Path, file: RemoteFile, hub: Hub, force: bool) -> bool:
+    if not path.exists():
+        return False
+    if file.size_bytes in (None, path.stat().st_size) and has_digest(path, file, hub.progress):
+        return True
+    if force:
+        return False
+    raise FetchError(
+        f"{path} exists and is not the file that {hub.endpoint} has",
+        hint="move it away, or let --force replace it",
+    )
+
+
+def _check_space(folder: Path, missing: dict[Path, RemoteFile]) -> None:
     """Make a folder that files go to, and refuse one without space for them."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise FetchError(f"cannot make {folder}: {error.strerror}") from error
     needed = sum(
-        max((file.size_bytes or 0) - _size(partial_path(file, target)), 0)
-        for file, target in missing
-        if target.parent == folder
+        max((file.size_bytes or 0) - _size(partial_path(path, file)), 0)
+        for path, file in missing.items()
+        if path.parent == folder
     )
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise FetchError(f"{folder} has {size_text(free)} left; {size_text(needed)} are missing")
 
 
-def partial_path(file: RemoteFile, target: Path) -> Path:
+def _fetch(path: Path, file: RemoteFile, hub: Hub) -> FetchedFile:
+    partial = partial_path(path, file)
+    started_bytes = _size(partial)
+    if file.size_bytes is not None and started_bytes > file.size_bytes:
+        partial.unlink()
+        started_bytes = 0
+    hub.progress.start(path.name, file.size_bytes)
+    hub.progress.advance(started_bytes)
+    hub.download(file, partial)
+    if not has_digest(partial, file, hub.progress):
+        partial.unlink()
+        raise FetchError(
+            f"{file.name} arrived with another checksum than the {file.digest} that "
+            f"{hub.endpoint} states; it was removed",
+            hint="run it again; if that does not help, the mirror serves another file",
+        )
+    move_into_place(partial, path)
+    return FetchedFile(path, "resumed" if started_bytes else "fetched", file.digest is not None)
+
+
+def partial_path(path: Path, file: RemoteFile) -> Path:
     """Where a file grows. Its digest is in the name: another version is never continued."""
     version = (file.digest or "unversioned")[:12]
-    return target.with_name(f".{target.name}.{version}{PARTIAL_SUFFIX}")
+    return path.with_name(f".{path.name}.{version}{PARTIAL_SUFFIX}")
 
 
 def _size(path: Path) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -33,7 +34,16 @@ LONGEST_WAIT_SECONDS = 60
 TIMEOUT_SECONDS = 30
 CHUNK_BYTES = 1 << 18
 """A cut connection loses at most this much."""
+SHA256_DIGITS = 64
+_DIGEST = re.compile(r'^"?([0-9a-f]{64}|[0-9a-f]{40})"?$')
 _TEMPORARY_STATUSES = (429, 500, 502, 503, 504)
+_TOKEN_HINT = "check the name; a private or gated repository needs `hf auth login` or HF_TOKEN"
+_REFUSALS = {
+    401: ("does not give out", _TOKEN_HINT),
+    403: ("does not give out", _TOKEN_HINT),
+    404: ("has no", "check the name and revision; HF_ENDPOINT decides which hub is asked"),
+}
+"""What a hub does with a request by its status, and what to do about it."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +79,7 @@ class Hub:
         if os.environ.get("HF_HUB_OFFLINE", "0").upper() in ("1", "ON", "YES", "TRUE"):
             raise FetchError("HF_HUB_OFFLINE is set", hint="unset it to fetch")
         self.endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
-        self._progress = progress
+        self.progress = progress
         self._token = _token()
         self._opener = build_opener(_RedirectHandler)
 
@@ -97,9 +107,8 @@ class Hub:
         # A large file lies elsewhere: what its storage says of it is not the hub's word.
         etag = headers.get("X-Linked-Etag") or headers.get("ETag") or ""
         size = headers.get("X-Linked-Size") or headers.get("Content-Length")
-        digest = etag.removeprefix("W/").strip('"')
-        is_known = _hash_like(digest) is not None
-        return RemoteFile(name, url, int(size) if size else None, digest if is_known else None)
+        digest = _DIGEST.search(etag)
+        return RemoteFile(name, url, int(size) if size else None, digest[1] if digest else None)
 
     def download(self, file: RemoteFile, partial: Path) -> None:
         """Bring a file's content into `partial`, continuing where that ends.
@@ -117,10 +126,10 @@ class Hub:
         with self._open(file.url, {"Range": f"bytes={start}-"} if start else {}) as response:
             if start and response.status != 206:  # the whole file again
                 output.truncate(0)
-                self._progress.advance(-start)
+                self.progress.advance(-start)
             while chunk := response.read(CHUNK_BYTES):
                 output.write(chunk)
-                self._progress.advance(len(chunk))
+                self.progress.advance(len(chunk))
         output.flush()
         if file.size_bytes is not None and output.tell() < file.size_bytes:
             raise ConnectionError("the connection was cut")
@@ -154,31 +163,16 @@ class Hub:
                 if wait_seconds is None or attempt == ATTEMPTS:
                     raise self._explain(what, error) from error
             attempt += 1
-            self._progress.say(f"{self.endpoint} is busy: {what} again in {wait_seconds} s")
+            self.progress.say(f"{self.endpoint} is busy: {what} again in {wait_seconds} s")
             time.sleep(wait_seconds)
 
     def _explain(self, what: str, error: Exception) -> FetchError:
-        status = error.code if isinstance(error, HTTPError) else None
         again = "run it again to resume"
-        if status == 429:
+        if isinstance(error, HTTPError):
             after = _retry_after(error)
-            return FetchError(
-                f"{self.endpoint} limits requests (429) and refuses {what} for now",
-                hint=f"wait {f'{after} s' if after else 'a while'}, then {again}",
-            )
-        if status in (401, 403):
-            return FetchError(
-                f"{self.endpoint} does not give out {what} ({status})",
-                hint="check the name; for a private or gated repository, accept its terms and "
-                "`hf auth login`, or set HF_TOKEN",
-            )
-        if status == 404:
-            return FetchError(
-                f"{self.endpoint} has no {what} (404)",
-                hint="check the name and revision; HF_ENDPOINT decides which hub is asked",
-            )
-        if status is not None:
-            return FetchError(f"{self.endpoint} fails to serve {what} ({status})", hint=again)
+            wait = f"wait {after} s, then {again}" if after else again
+            verb, hint = _REFUSALS.get(error.code, ("fails to serve", wait))
+            return FetchError(f"{self.endpoint} {verb} {what} ({error.code})", hint)
         return FetchError(
             f"fetching {what} from {self.endpoint} failed: {error or type(error).__name__}",
             hint=f"check the network, or name a mirror in HF_ENDPOINT; then {again}",
@@ -206,27 +200,21 @@ def _token() -> str | None:
     return token.strip() or None
 
 
-def has_digest(path: Path, digest: str, progress: Progress) -> bool:
-    """Whether a file has the `digest` that a hub states for it."""
-    computed = _hash_like(digest)
-    if computed is None:
-        raise ValueError(f"{digest!r} is neither a sha256 nor a SHA-1")
-    if computed.name == "sha1":
-        computed.update(b"blob %d\0" % path.stat().st_size)
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
+def has_digest(path: Path, file: RemoteFile, progress: Progress) -> bool:
+    """Whether the file at `path` has the digest that the hub states; so it is without one."""
+    progress.start(f"check {file.name}", path.stat().st_size)
+    if file.digest is None:
+        return True
+    if len(file.digest) == SHA256_DIGITS:
+        computed = hashlib.sha256()
+    else:  # git's, of a header and the content
+        header = b"blob %d\0" % path.stat().st_size
+        computed = hashlib.sha1(header, usedforsecurity=False)
+    with path.open("rb") as content:
+        while chunk := content.read(1 << 20):
             computed.update(chunk)
             progress.advance(len(chunk))
-    return bool(computed.hexdigest() == digest)
-
-
-def _hash_like(digest: str) -> Any:
-    """An empty hash of the kind that `digest` is; None where it is none that we know."""
-    if not all(character in "0123456789abcdef" for character in digest):
-        return None
-    if len(digest) == 64:
-        return hashlib.sha256()
-    return hashlib.sha1(usedforsecurity=False) if len(digest) == 40 else None
+    return computed.hexdigest() == file.digest
 
 
 def _retry_after(error: Exception) -> int | None:

@@ -25,6 +25,7 @@ from vacc_gen.generator.workspace.drift import (
     read_manifest,
     text_hash,
 )
+from vacc_gen.schema.checkpoint import CONFIG_FILE, read_config
 from vacc_gen.schema.errors import FindingsError, UnreadableError, UsageError
 from vacc_gen.schema.recipe import RECIPE_FILE, Recipe
 
@@ -109,18 +110,8 @@ def read_model_config(checkpoint_path: Path) -> dict[str, Any] | None:
     Raises:
         UnreadableError: it cannot be read, or is not a JSON object.
     """
-    path = checkpoint_path / "config.json"
-    try:
-        config = json.loads(path.read_bytes())
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except OSError as error:
-        raise UnreadableError(f"cannot read {path}: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise UnreadableError(f"{path} is not valid JSON: {error}") from error
-    if not isinstance(config, dict):
-        raise UnreadableError(f"{path} is not a JSON object")
-    return config
+    is_there = (checkpoint_path / CONFIG_FILE).is_file()
+    return read_config(checkpoint_path) if is_there else None
 
 
 def create(root: Path, recipe_text: str, force: bool = False) -> Workspace:
