@@ -64,12 +64,6 @@ def test_kv8_is_as_published_for_chatglm():
     assert made == reference
 
 
-def test_lengths_stand_on_one_line_and_sections_apart():
-    text = compile_config_text(jobs(model=INSTRUCT)[1])
-    assert "    input_ids: [[1024], [2048]]\n" in text
-    assert "\n\nbackend:\n" in text
-
-
 # Anything that can stand in a path of vacc.yaml: YAML has no NUL and no lone surrogates.
 PATHS = st.text(
     st.characters(exclude_categories=["Cs", "Cc"], include_characters="\t\n\x85"), min_size=1
