@@ -184,18 +184,15 @@ def test_a_wrong_checksum_is_an_error_and_the_file_goes(hub, workspace, fetch, n
     assert_complete(workspace)
 
 
-def test_a_repository_that_is_not_there(hub, workspace, fetch):
+def test_a_repository_that_is_not_there_or_has_no_safetensors(hub, workspace, fetch):
     assert_clear(fetch("--revision", "v9"), 1, "(404)", "revision")
-    hub.repositories.clear()
-    assert_clear(fetch(), 1, f"has no model {FALCON.huggingface_id} (404)", hub.url)
-    assert not (workspace / "weights").exists()
-
-
-def test_a_repository_without_safetensors(hub, fetch):
     files = hub.repositories[f"models/{FALCON.huggingface_id}"]
     for name in [name for name in files if name.endswith(".safetensors")]:
         del files[name]
     assert_clear(fetch(), 1, "holds no *.safetensors")
+    hub.repositories.clear()
+    assert_clear(fetch(), 1, f"has no model {FALCON.huggingface_id} (404)", hub.url)
+    assert not (workspace / "weights").exists()
 
 
 def test_a_busy_hub_is_waited_for(hub, workspace, fetch, waits):
@@ -207,20 +204,19 @@ def test_a_busy_hub_is_waited_for(hub, workspace, fetch, waits):
     assert waits == [7, 1, 2, 4]
 
 
-def test_a_hub_that_stays_busy_is_left_to_a_later_run(hub, fetch, waits):
-    hub.faults["api"] = [Fault(status=503)] * ATTEMPTS
-    assert_clear(fetch(), 1, "fails to serve", "(503)", "run it again to resume")
-
-
-def test_a_hub_that_wants_a_long_wait_is_not_waited_for(hub, fetch):
-    hub.faults["api"] = [Fault(status=429, headers={"Retry-After": "3600"})]
-    assert_clear(fetch(), 1, "(429)", "wait 3600 s")
-
-
-@pytest.mark.parametrize("status", [401, 403])
-def test_a_repository_that_is_closed(hub, fetch, status):
-    hub.faults["api"] = [Fault(status=status, headers={"X-Error-Code": "GatedRepo"})]
-    assert_clear(fetch(), 1, f"({status})", "HF_TOKEN")
+@pytest.mark.parametrize(
+    ("faults", "parts"),
+    [
+        ([Fault(status=503)] * ATTEMPTS, ("fails to serve", "(503)", "run it again to resume")),
+        ([Fault(status=429, headers={"Retry-After": "3600"})], ("(429)", "wait 3600 s")),
+        ([Fault(status=401)], ("does not give out", "(401)", "HF_TOKEN")),
+        ([Fault(status=403)], ("does not give out", "(403)", "HF_TOKEN")),
+    ],
+)
+def test_a_hub_that_refuses_says_why(hub, fetch, waits, faults, parts):
+    hub.faults["api"] = list(faults)
+    assert_clear(fetch(), 1, *parts)
+    assert hub.faults["api"] == []
 
 
 @pytest.mark.parametrize("from_file", [False, True])

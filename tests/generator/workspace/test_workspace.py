@@ -31,29 +31,18 @@ def contents(root):
     }
 
 
-def test_the_same_recipe_makes_the_same_bytes(tmp_path):
+def test_the_same_recipe_makes_the_same_current_files(tmp_path):
     for name in ("one", "two"):
-        create(tmp_path / name, recipe())
-    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+        made = create(tmp_path / name, recipe())
+    before = contents(tmp_path / "two")
+    assert contents(tmp_path / "one") == before
     assert {path.name for path in tmp_path.iterdir()} == {"one", "two"}
-
-
-def test_a_new_workspace_is_current(tmp_path):
-    made = create(tmp_path / "w", recipe())
+    manifest = json.loads((tmp_path / "two" / MANIFEST_PATH).read_text())
+    assert set(manifest["files"]) == set(before) - {"vacc.yaml", str(MANIFEST_PATH)}
     assert {state.state for state in made.states()} == {State.CURRENT}
-    before = contents(tmp_path / "w")
     done = update(made)
     assert (done.written, done.removed, done.kept) == ((), (), ())
-    assert contents(tmp_path / "w") == before
-
-
-def test_the_manifest_names_every_file_but_itself_and_the_recipe(tmp_path):
-    create(tmp_path / "w", recipe())
-    manifest = json.loads((tmp_path / "w" / MANIFEST_PATH).read_text())
-    assert set(manifest["files"]) == set(contents(tmp_path / "w")) - {
-        "vacc.yaml",
-        str(MANIFEST_PATH),
-    }
+    assert contents(tmp_path / "two") == before
 
 
 def test_a_checkpoint_is_found_from_the_recipe_and_its_config_used(tmp_path):
@@ -337,15 +326,13 @@ def test_what_cannot_be_written_is_named(tmp_path):
         create(tmp_path / "file" / "w", recipe())
 
 
-def test_a_folder_without_a_recipe(tmp_path):
-    with pytest.raises(UnreadableError, match=r"no vacc\.yaml") as error:
+def test_a_recipe_that_is_missing_or_has_mistakes_is_named_and_makes_nothing(tmp_path):
+    with pytest.raises(UnreadableError, match=r"no vacc\.yaml") as missing:
         load_workspace(tmp_path)
-    assert "vacc-gen new" in error.value.hint
-
-
-def test_a_recipe_with_mistakes_has_its_findings_and_makes_nothing(tmp_path):
+    assert "vacc-gen new" in missing.value.hint
     with pytest.raises(FindingsError) as error:
         create(tmp_path / "w", recipe(target={"prefil": 64, "tp": "4"}))
+    assert {finding.path for finding in error.value.diagnostics} == {str(tmp_path / "w/vacc.yaml")}
     assert len(error.value.diagnostics) == 2
     assert list(tmp_path.iterdir()) == []
 
