@@ -31,6 +31,13 @@ class Check:
     hint: str | None = None
 
     @classmethod
+    def of(cls, section: str, name: str, ok: bool, message: str, hint: str | None = None) -> Check:
+        """Return what is either fine or a problem, which alone has a hint."""
+        if ok:
+            return cls(section, name, State.OK, message)
+        return cls(section, name, State.PROBLEM, message, hint)
+
+    @classmethod
     def failed(cls, section: str, name: str, error: VaccGenError) -> Check:
         """Return an error that a build would end with."""
         return cls(section, name, State.PROBLEM, error.message, error.hint)

@@ -25,6 +25,7 @@ from vacc_gen.generator.environment.requirements import (
     locked_packages,
     requirements_of,
 )
+from vacc_gen.generator.files import package_version
 from vacc_gen.generator.workspace.workspace import Workspace
 from vacc_gen.schema.errors import MissingExtraError
 from vacc_gen.schema.packages import Pin, parse_pin, parse_versions, pin_problems
@@ -103,7 +104,8 @@ def _checks(workspace: Workspace | None, python: Path | None) -> Iterator[Check]
 
 def _own_environment(*, needed: bool) -> Iterator[Check]:
     """Look at what the embedded backend takes, in our own interpreter."""
-    installed = run_check(sys.executable, "versions").values["packages"]
+    versions = {package: package_version(package) for package in (*PACKAGES, "numpy")}
+    installed = {package: version for package, version in versions.items() if version is not None}
     missing = [package for package in PACKAGES if package not in installed]
     if missing and not needed:
         yield Check(OWN, "extra `export`", State.OK, "not installed; vamc does the work")
@@ -131,18 +133,22 @@ def compiler_environment(
         yield Check(COMPILER, "interpreter", State.PROBLEM, message, hint)
         return
     version, installed = str(answer.values["python"]), answer.values["packages"]
-    if wanted is None or version in parse_versions(f"=={wanted.python}.*"):
+    if wanted is None:
         yield Check(COMPILER, "Python", State.OK, f"{version} ({python})")
     else:
-        message = f"{version} ({python}), and the recipe wants {wanted.python}"
-        hint = f"make the environment with python{wanted.python}, or change environment.python"
-        yield Check(COMPILER, "Python", State.PROBLEM, message, hint)
-    if wanted is not None:
+        yield _python(python, version, wanted.python)
         yield from _pins(wanted, installed, with_hint=lock is None)
     if lock is not None:
         yield _against_lock(lock, installed, root / LOCK_PATH)
     yield from _breaking_companions(installed, version)
     yield from _runs(COMPILER, python, installed, None if lock else _FROM_A_LOCK)
+
+
+def _python(python: Path, version: str, wanted: str) -> Check:
+    ok = version in parse_versions(f"=={wanted}.*")
+    message = f"{version} ({python}){'' if ok else f', and the recipe wants {wanted}'}"
+    hint = f"make the environment with python{wanted}, or change environment.python"
+    return Check.of(COMPILER, "Python", ok, message, hint)
 
 
 def _pins(wanted: Requirements, installed: Installed, *, with_hint: bool) -> Iterator[Check]:
@@ -151,12 +157,10 @@ def _pins(wanted: Requirements, installed: Installed, *, with_hint: bool) -> Ite
     limits = [bound.needs for bound in wanted.bounds if not _satisfies(installed, bound.needs)]
     install = f"pip install {shlex.join(pin.text for pin in (*wrong, *limits))}"
     for pin in wanted.pins:
-        found = installed.get(pin.name, "missing")
-        if pin in wrong:
-            hint = install if with_hint and pin is wrong[0] else None
-            yield Check(COMPILER, pin.name, State.PROBLEM, f"{found}, wanted {pin}", hint)
-        else:
-            yield Check(COMPILER, pin.name, State.OK, found)
+        ok = pin not in wrong
+        message = installed.get(pin.name, "missing") + ("" if ok else f", wanted {pin}")
+        hint = install if with_hint and pin in wrong[:1] else None
+        yield Check.of(COMPILER, pin.name, ok, message, hint)
 
 
 def _version(installed: Installed, name: str) -> Version | None:
@@ -210,7 +214,5 @@ def _runs(section: str, python: Path, installed: Installed, hint: str | None) ->
             continue
         versions = " beside ".join(f"{package} {installed[package]}" for package in needed)
         failure = run_check(python, check).failure
-        if failure is None:
-            yield Check(section, name, State.OK, versions)
-        else:
-            yield Check(section, name, State.PROBLEM, f"{versions}: {failure}", hint)
+        message = f"{versions}: {failure}" if failure else versions
+        yield Check.of(section, name, failure is None, message, hint)

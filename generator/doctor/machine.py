@@ -149,9 +149,7 @@ def room(folder: Path, need: Need) -> Iterator[Check]:
 
 def _enough(name: str, has_bytes: int, where: str, needed_bytes: int, hint: str) -> Check:
     message = f"{size_text(has_bytes)} {where}; this build takes about {size_text(needed_bytes)}"
-    if needed_bytes <= has_bytes:
-        return Check(SECTION, name, State.OK, message)
-    return Check(SECTION, name, State.PROBLEM, message, hint)
+    return Check.of(SECTION, name, needed_bytes <= has_bytes, message, hint)
 
 
 def gpu(python: Path | None, plan: Plan) -> Iterator[Check]:
