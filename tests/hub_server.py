@@ -169,7 +169,9 @@ class _Handler(BaseHTTPRequestHandler):
         if fault.status:
             self._send(fault.status, b"", fault.headers)
         elif fault.replace_with is not None:
-            self._send(200, fault.replace_with, headers)
+            length = {"Content-Length": str(len(fault.replace_with))}
+            sent = fault.replace_with[: fault.cut_after if fault.cut_after >= 0 else None]
+            self._send(200, sent, {**headers, **length})
         else:
             self._send_content(content, headers, fault)
         return True

@@ -123,10 +123,9 @@ def _check_space(folder: Path, missing: dict[Path, RemoteFile]) -> None:
 
 def _fetch(path: Path, file: RemoteFile, hub: Hub) -> FetchedFile:
     partial = partial_path(path, file)
+    if file.size_bytes is None or _size(partial) > file.size_bytes:
+        partial.unlink(missing_ok=True)
     started_bytes = _size(partial)
-    if file.size_bytes is not None and started_bytes > file.size_bytes:
-        partial.unlink()
-        started_bytes = 0
     hub.progress.start(path.name, file.size_bytes)
     hub.progress.advance(started_bytes)
     hub.download(file, partial)

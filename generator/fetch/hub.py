@@ -90,7 +90,7 @@ class Hub:
             FetchError: there is none of that name and revision, or the hub does not answer.
         """
         url = f"{self.endpoint}/api/{kind}s/{id_}/revision/{quote(revision, safe='')}"
-        info = self._retried(f"{kind} {id_}", lambda: json.load(self._open(url)))
+        info = self._retried(f"{kind} {id_}", lambda: self._json(url))
         names = tuple(sibling["rfilename"] for sibling in info.get("siblings", ()))
         return Repository(id_, kind, info.get("sha", revision), names)
 
@@ -125,7 +125,8 @@ class Hub:
             return
         with self._open(file.url, {"Range": f"bytes={start}-"} if start else {}) as response:
             if start and response.status != 206:  # the whole file again
-                output.truncate(0)
+                output.seek(0)
+                output.truncate()
                 self.progress.advance(-start)
             while chunk := response.read(CHUNK_BYTES):
                 output.write(chunk)
@@ -133,6 +134,10 @@ class Hub:
         output.flush()
         if file.size_bytes is not None and output.tell() < file.size_bytes:
             raise ConnectionError("the connection was cut")
+
+    def _json(self, url: str) -> Any:
+        with self._open(url) as response:
+            return json.load(response)
 
     def _headers(self, url: str) -> Any:
         try:

@@ -138,8 +138,10 @@ def test_a_cut_connection_is_resumed_while_something_arrives(hub, workspace, fet
 
 
 def test_a_server_that_ignores_ranges_starts_the_file_again(hub, workspace, fetch, waits):
-    hub.faults[SHARD] = [Fault(cut_after=1_000_000), Fault(replace_with=CONTENT)]
+    whole = Fault(replace_with=CONTENT, cut_after=2_500_000)
+    hub.faults[SHARD] = [Fault(cut_after=1_000_000), whole, Fault(replace_with=CONTENT)]
     assert fetch().code == 0
+    assert hub.ranges(SHARD) == [None, "bytes=1000000-", "bytes=2500000-"]
     assert_complete(workspace)
 
 
