@@ -1,7 +1,7 @@
 """Resolve the locks in presets/environments again: `.ci/relock.py [NAME...]`, all by default.
 
-A version that still answers stays, so that only what must change does; `--upgrade` takes the
-newest. What a preset says in `tested` is of the lock as it was: try a changed one before it ships.
+A version that still fits stays, so that only what must change does; `--upgrade` takes the newest.
+What a preset says in `tested` is of the lock as it was: try a changed one before it ships.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ import sys
 from pathlib import Path
 
 from vacc_gen import presets
-from vacc_gen.generator.environment.lock import changes, resolve
+from vacc_gen.generator.environment.lock import resolve, version_changes
 from vacc_gen.generator.environment.requirements import requirements_of
+from vacc_gen.generator.files import write_atomically
 from vacc_gen.schema.environment import Environment
 
 FOLDER = Path(presets.__path__[0]) / "environments"
@@ -30,8 +31,8 @@ def main(arguments: list[str]) -> None:
         old = path.read_text(encoding="utf-8") if path.exists() else ""
         previous = "" if "--upgrade" in arguments else old
         made = resolve(requirements_of(environment), preset.name, previous=previous)
-        path.write_text(made.text, encoding="utf-8")
-        print(f"{preset.name}: {len(list(changes(old, made.text)))} changes ({made.resolver})")
+        write_atomically(path, made.text)
+        print(f"{preset.name}: {len(list(version_changes(old, made.text)))} changes")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -31,14 +31,19 @@ def staged_file(path: Path) -> Iterator[BinaryIO]:
     try:
         with beside.open("xb") as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
         if target.exists():
             beside.chmod(target.stat().st_mode & 0o7777)
-        beside.replace(target)
-        sync_folder(target.parent)
+        move_into_place(beside, target)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def move_into_place(file: Path, target: Path) -> None:
+    """Rename a whole file to `target` in the same folder, once its content is on the disk."""
+    with file.open("rb") as content:
+        os.fsync(content.fileno())
+    file.replace(target)
+    sync_folder(target.parent)
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
@@ -61,17 +66,28 @@ def sync_folder(folder: Path) -> None:
 
 
 @contextmanager
+def folder_beside(target: Path) -> Iterator[Path]:
+    """A new folder beside `target`, and the parents that it needs; gone again unless moved away."""
+    target = target.absolute()
+    missing = [folder for folder in target.parents if not folder.exists()]
+    target.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        folder.chmod(0o777 & ~_umask())
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):  # a parent that is no longer empty stays
+            for parent in missing:
+                parent.rmdir()
+
+
+@contextmanager
 def staged_folder(target: Path) -> Iterator[Path]:
     """A new folder beside `target` that takes its place if the block ends well."""
-    target = target.absolute()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    try:
-        staging.chmod(0o777 & ~_umask())
+    with folder_beside(target) as staging:
         yield staging
-        replace_folder(staging, target)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        replace_folder(staging, target.absolute())
 
 
 def remove_leftovers(target: Path) -> None:

@@ -214,8 +214,7 @@ def _tower_job(recipe: Recipe, preset: ModelPreset, geometry: Geometry) -> Compi
 
 def _exact_pins(recipe: Recipe) -> dict[str, str]:
     """Return the versions of the recipe's environment that `workspace.pyenv` names."""
-    asked = requirements_of(recipe.environment).asked
-    return vision.exact_versions(one.requirement for one in asked)
+    return vision.exact_versions(requirements_of(recipe.environment).pins)
 
 
 def _frontend(recipe: Recipe, precision: Precision) -> dict[str, object]:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from vacc_gen.schema.geometry import Geometry
-from vacc_gen.schema.packages import parse_pin
+from vacc_gen.schema.packages import Pin
 from vacc_gen.schema.preset import VisionTower
 
 PATCH_PIXELS = 14 * 14
@@ -86,11 +86,11 @@ def workspace_section(pins: Mapping[str, str]) -> dict[str, object]:
     return {**section, "env_recheck": False}
 
 
-def exact_versions(requirements: Iterable[str]) -> dict[str, str]:
-    """Return the version by package of those requirements that name exactly one."""
-    pins = [parse_pin(requirement) for requirement in requirements]
+def exact_versions(pins: Iterable[Pin]) -> dict[str, str]:
+    """Return the version by package of those pins that name exactly one."""
+    versions = {pin.name: str(pin.versions) for pin in pins}
     return {
-        pin.name: pin.specifiers.removeprefix("==").strip()
-        for pin in pins
-        if pin.specifiers.startswith("==") and not set(",*") & set(pin.specifiers)
+        name: text.removeprefix("==")
+        for name, text in versions.items()
+        if text.startswith("==") and not set(",*") & set(text)
     }

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import yaml
 
-from vacc_gen.schema.compatibility import PinFacts
 from vacc_gen.schema.errors import UsageError
 from vacc_gen.schema.preset import (
     CalibrationSet,
@@ -27,6 +26,8 @@ from vacc_gen.schema.strict import Strict
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
+
+    from vacc_gen.schema.packages import PinFacts
 
 _Preset = TypeVar("_Preset", bound=Strict)
 _Loader: type[yaml.SafeLoader] | type[yaml.CSafeLoader] = getattr(
@@ -146,6 +147,8 @@ def environment_lock(name: str) -> str:
 @cache
 def pin_facts() -> PinFacts:
     """Return what is known of packages beside each other, and of their wheels."""
+    from vacc_gen.schema.packages import PinFacts
+
     text = (files(__name__) / "pins.yaml").read_text(encoding="utf-8")
     return PinFacts.from_values(yaml.load(text, Loader=_Loader))
 

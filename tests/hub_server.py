@@ -124,26 +124,7 @@ class _Handler(BaseHTTPRequestHandler):
         if repository is None:
             self._send(404, b"{}", {"X-Error-Code": "RepoNotFound"})
         elif parts[3:4] == ["tree"]:
-            entries = [
-                {
-                    "type": "file",
-                    "path": name,
-                    "size": len(content),
-                    "oid": git_sha1(content),
-                    **(
-                        {}
-                        if is_small(name)
-                        else {
-                            "lfs": {
-                                "oid": hashlib.sha256(content).hexdigest(),
-                                "size": len(content),
-                                "pointerSize": 135,
-                            }
-                        }
-                    ),
-                }
-                for name, content in repository.items()
-            ]
+            entries = [_tree_entry(name, content) for name, content in repository.items()]
             self._send(200, json.dumps(entries).encode())
         elif parts[3:] in ([], ["revision", "main"], ["revision", COMMIT]):
             siblings = [{"rfilename": name} for name in repository]
@@ -188,7 +169,9 @@ class _Handler(BaseHTTPRequestHandler):
         if fault.status:
             self._send(fault.status, b"", fault.headers)
         elif fault.replace_with is not None:
-            self._send(200, fault.replace_with, headers)
+            length = {"Content-Length": str(len(fault.replace_with))}
+            sent = fault.replace_with[: fault.cut_after if fault.cut_after >= 0 else None]
+            self._send(200, sent, {**headers, **length})
         else:
             self._send_content(content, headers, fault)
         return True
@@ -216,6 +199,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command == "GET":
             self.wfile.write(body)
+
+
+def _tree_entry(name: str, content: bytes) -> dict[str, object]:
+    size = len(content)
+    large = {"oid": hashlib.sha256(content).hexdigest(), "size": size, "pointerSize": 135}
+    entry = {"type": "file", "path": name, "size": size, "oid": git_sha1(content)}
+    return entry if is_small(name) else {**entry, "lfs": large}
 
 
 @contextmanager

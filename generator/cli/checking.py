@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vacc_gen.schema.compatibility import PinFacts
+    from vacc_gen.schema.packages import PinFacts
 
 
 class PresetModels:
@@ -39,8 +39,8 @@ class PresetModels:
 
     def pin_facts(self) -> PinFacts:
         """Return what is known of packages beside each other, and of their wheels."""
-        from vacc_gen.schema.compatibility import PinFacts
         from vacc_gen.schema.lint.document import load
+        from vacc_gen.schema.packages import PinFacts
 
         folder = self._folder()
         if folder is None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from vacc_gen.generator.doctor.examination import Examination
+    from vacc_gen.generator.doctor.doctor import Examination
 
 _SIGNS = {"ok": "[green]ok[/]", "warning": "[yellow]warning[/]", "problem": "[bold red]problem[/]"}
 
@@ -27,9 +27,9 @@ def doctor(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Look for what would fail later.
+    """Check this machine for a workspace.
 
-    That is in packages, disk, memory, cards and weights; exits with 1 where there is something.
+    Looks at packages, disk, memory, cards and weights; exits with 1 if something would fail later.
     Packages are tried, not only imported, in processes of their own: a segmentation fault there is
     a finding.
 
@@ -37,19 +37,18 @@ def doctor(
     """
     import json
 
-    from vacc_gen.generator.doctor.check import has_problems
-    from vacc_gen.generator.doctor.examination import examine
+    from vacc_gen.generator.doctor.doctor import examine
     from vacc_gen.generator.workspace.workspace import load_workspace
     from vacc_gen.schema.recipe import RECIPE_FILE
 
-    named = folder != Path()
-    workspace = load_workspace(folder) if named or (folder / RECIPE_FILE).exists() else None
+    is_named = folder != Path()
+    workspace = load_workspace(folder) if is_named or (folder / RECIPE_FILE).exists() else None
     examination = examine(workspace, None if python is None else _interpreter(python))
     if as_json:
         typer.echo(json.dumps(examination.as_dict(), indent=2, ensure_ascii=False))
     else:
         _print(examination)
-    if has_problems(examination.checks):
+    if examination.problems:
         raise typer.Exit(1)
 
 
@@ -68,6 +67,8 @@ def _interpreter(named: Path) -> Path:
 
 
 def _print(examination: Examination) -> None:
+    from itertools import groupby
+
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
@@ -77,23 +78,15 @@ def _print(examination: Examination) -> None:
     table.add_column(no_wrap=True)
     table.add_column(max_width=24, overflow="fold")
     table.add_column(overflow="fold")
-    section = ""
-    for check in examination.checks:
-        if check.section != section:
-            if section:
-                table.add_row()
-            table.add_row("", f"[bold]{escape(check.section)}[/]", "")
-            section = check.section
-        told = escape(check.message)
-        if check.hint:
-            told += f"\n[dim]hint: {escape(check.hint)}[/]"
-        sign = _SIGNS.get(check.state.value, f"[dim]{check.state.value}[/]")
-        table.add_row(sign, escape(check.name), told)
+    for section, checks in groupby(examination.checks, lambda check: check.section):
+        table.add_row("", f"[bold]{escape(section)}[/]", "")
+        for check in checks:
+            state = check.state.value
+            hint = f"\n[dim]hint: {escape(check.hint)}[/]" if check.hint else ""
+            sign = _SIGNS.get(state, f"[dim]{state}[/]")
+            table.add_row(sign, escape(check.name), escape(check.message) + hint)
+        table.add_row()
     console.print(table)
-    problems = examination.as_dict()["problems"]
-    console.print()
-    console.print(
-        "nothing would fail later, as far as can be told"
-        if not problems
-        else f"[bold red]{problems} {'problem' if problems == 1 else 'problems'}[/]"
-    )
+    count = examination.problems
+    summary = f"[bold red]{count} problem{'s' if count > 1 else ''}[/]"
+    console.print(summary if count else "No problems found")

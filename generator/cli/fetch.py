@@ -29,8 +29,8 @@ def fetch(
     """Bring the weights and the calibration set.
 
     They go where vacc.yaml expects them. Only safetensors, config and tokenizer files; each is
-    checked against the hub's digest. What is there is not fetched again, and what was interrupted
-    goes on. HF_ENDPOINT names a mirror, HF_TOKEN opens private repositories.
+    checked against the hub's digest. Skips complete files; resumes partial ones. HF_ENDPOINT names
+    a mirror, HF_TOKEN opens private repositories.
 
     Example: vacc-gen fetch falcon-7b-instruct
     """
@@ -49,17 +49,12 @@ def _checkpoint(
     workspace: Workspace, progress: Progress, revision: str, force: bool
 ) -> list[FetchedFile]:
     from vacc_gen.generator.fetch.fetch import fetch_checkpoint
-    from vacc_gen.generator.plan import is_placeholder
     from vacc_gen.schema.errors import UsageError
 
     recipe, preset = workspace.plan.recipe, workspace.plan.preset
     if preset.huggingface_id is None:
         raise UsageError(f"the preset {preset.name} names no repository to fetch from")
-    if is_placeholder(recipe.model.checkpoint):
-        raise UsageError(
-            f"vacc.yaml does not say yet where the weights go: {recipe.model.checkpoint}",
-            hint="set model.checkpoint to the folder that they shall be in",
-        )
+    _refuse_placeholder("model.checkpoint", recipe.model.checkpoint)
     return fetch_checkpoint(
         preset.huggingface_id, workspace.checkpoint_path, progress, revision, force
     )
@@ -67,7 +62,6 @@ def _checkpoint(
 
 def _calibration(workspace: Workspace, progress: Progress, force: bool) -> list[FetchedFile]:
     from vacc_gen.generator.fetch.fetch import fetch_calibration_set
-    from vacc_gen.generator.plan import is_placeholder
     from vacc_gen.presets import CALIBRATION_SETS
     from vacc_gen.schema.errors import UsageError
 
@@ -81,17 +75,22 @@ def _calibration(workspace: Workspace, progress: Progress, force: bool) -> list[
         if source.set not in CALIBRATION_SETS.names():
             progress.say(f"{source.set} is a set of your own: nothing to fetch")
             continue
-        if is_placeholder(source.path):
-            raise UsageError(
-                f"vacc.yaml does not say yet where {source.set} goes: {source.path}",
-                hint="set calibration.path to the file or folder that it shall be in",
-            )
+        _refuse_placeholder("calibration.path", source.path)
         preset = CALIBRATION_SETS.find(source.set)
         files += fetch_calibration_set(preset, source, workspace.root, progress, force)
     return files
 
 
+def _refuse_placeholder(key: str, path: str) -> None:
+    from vacc_gen.generator.plan import is_placeholder
+    from vacc_gen.schema.errors import UsageError
+
+    if is_placeholder(path):
+        raise UsageError(f"{key} is still to be filled in: {path}", hint=f"set {key} in vacc.yaml")
+
+
 def _report(files: list[FetchedFile]) -> None:
     for file in files:
         doubt = "" if file.verified else "  (the hub states no checksum)"
-        typer.echo(f"{file.state:8} {file.path}  {file.size_bytes / 1e6:.1f} MB{doubt}")
+        size = file.path.stat().st_size / 1e6
+        typer.echo(f"{file.state:8} {file.path}  {size:.1f} MB{doubt}")

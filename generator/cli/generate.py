@@ -11,13 +11,13 @@ import typer
 def generate(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The workspace.")] = Path(),
     check: Annotated[
-        bool, typer.Option("--check", help="Write nothing; exit 1 where a file is not current.")
+        bool, typer.Option("--check", help="Write nothing; exit 1 if a file is not current.")
     ] = False,
     diff: Annotated[
         bool, typer.Option("--diff", help="As --check, and show what would change.")
     ] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Write over files that were edited by hand.")
+        bool, typer.Option("--force", help="Overwrite files that were edited by hand.")
     ] = False,
 ) -> None:
     """Write a workspace again after a change of vacc.yaml.
@@ -49,7 +49,7 @@ def generate(
     for path in done.kept:
         typer.echo(f"warning: kept {folder / path}, which was edited by hand", err=True)
     if done.kept:
-        typer.echo("hint: --diff shows the edits, --force writes over them", err=True)
+        typer.echo("hint: --diff shows the edits, --force overwrites them", err=True)
     if not (done.written or done.removed):
-        typer.echo("nothing to write: all other files are current" if done.kept
-                   else "nothing to write: all files are current")  # fmt: skip
+        others = "other " if done.kept else ""
+        typer.echo(f"nothing to write: all {others}files are current")

@@ -1,4 +1,4 @@
-"""`vacc-gen lock`: resolve the pins again, check the lock, try it."""
+"""`vacc-gen lock`: resolve the pins again, or check the lock."""
 
 from __future__ import annotations
 
@@ -9,33 +9,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from vacc_gen.generator.environment.environment import Lock
     from vacc_gen.generator.workspace.workspace import Workspace
 
 
 def lock(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The workspace.")] = Path(),
     check: Annotated[
-        bool, typer.Option("--check", help="Write nothing; exit 1 where the lock is no answer.")
+        bool, typer.Option("--check", help="Write nothing; exit 1 if the lock is stale.")
     ] = False,
-    test: Annotated[
-        bool, typer.Option("--test", help="Install the lock and run it; gigabytes, minutes.")
-    ] = False,
-    venv: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR", help="Where --test makes the environment. [default: DIR/env/venv]"
-        ),
-    ] = None,
     upgrade: Annotated[
-        bool, typer.Option("--upgrade", help="Take newer versions where the old still answer.")
+        bool, typer.Option("--upgrade", help="Take newer versions where the old still fit.")
     ] = False,
     allow_source: Annotated[
         bool, typer.Option("--allow-source", help="Take packages without wheels; pip builds them.")
-    ] = False,
-    pylock: Annotated[
-        bool,
-        typer.Option("--pylock", help="Write env/pylock.toml (PEP 751), which names the index."),
     ] = False,
 ) -> None:
     """Resolve the pins of vacc.yaml again; needs uv.
@@ -44,141 +30,71 @@ def lock(
     with the bounds that are known to be needed. uv's own settings and variables name the index,
     such as UV_DEFAULT_INDEX.
 
-    Example: vacc-gen lock falcon-7b-instruct --test
+    Example: vacc-gen lock falcon-7b-instruct
     """
     from vacc_gen.generator.workspace.workspace import load_workspace
     from vacc_gen.schema.errors import UsageError
 
-    if check and (test or upgrade or allow_source or pylock):
-        raise UsageError("--check writes nothing and stands alone")
-    if test and (upgrade or allow_source or pylock):
-        raise UsageError(
-            "--test tries the lock that is there",
-            hint="resolve first, then test: two commands",
-        )
-    if venv is not None and not test:
-        raise UsageError("--venv belongs to --test")
+    if check and (upgrade or allow_source):
+        raise UsageError("--check writes nothing: leave out the other options")
     workspace = load_workspace(folder)
     if check:
         _check(workspace)
-    elif test:
-        _test(workspace, venv or folder / "env" / "venv")
     else:
-        _resolve(workspace, upgrade=upgrade, allow_source=allow_source, pylock=pylock)
-
-
-def _answering_lock(workspace: Workspace) -> Lock:
-    """Return the workspace's lock.
-
-    Raises:
-        LockError: there is none, it was changed by hand, or it is no answer to the recipe.
-    """
-    from vacc_gen.generator.environment.environment import LOCK_PATH, read_lock
-    from vacc_gen.generator.environment.requirements import requirements_of
-    from vacc_gen.schema.errors import LockError
-
-    found = read_lock(workspace.root)
-    reasons = found.shortcomings(requirements_of(workspace.plan.recipe.environment))
-    if reasons:
-        raise LockError(
-            f"{workspace.root / LOCK_PATH} is no answer to vacc.yaml: {'; '.join(reasons)}",
-            shlex.join(["vacc-gen", "lock", str(workspace.root)]),
-        )
-    return found
+        _resolve(workspace, upgrade=upgrade, allow_source=allow_source)
 
 
 def _check(workspace: Workspace) -> None:
-    """Say whether the lock answers the recipe; without network and without uv."""
-    from vacc_gen.generator.environment.environment import LOCK_PATH
-    from vacc_gen.generator.environment.requirements import locked_packages
+    """Say whether the lock satisfies the recipe; without network and without uv."""
+    from vacc_gen.generator.environment.lock import LOCK_PATH, read_lock
+    from vacc_gen.generator.environment.requirements import locked_packages, requirements_of
+    from vacc_gen.schema.errors import LockError
 
-    found = _answering_lock(workspace)
-    count = len(locked_packages(found.text, str(LOCK_PATH)))
-    typer.echo(
-        f"{workspace.root / LOCK_PATH} answers vacc.yaml: {count} packages for Python "
-        f"{found.python} on {found.platform}"
-    )
+    path, found = workspace.root / LOCK_PATH, read_lock(workspace.root)
+    reasons = found.shortcomings(requirements_of(workspace.plan.recipe.environment))
+    if reasons:
+        raise LockError(
+            f"{path} is stale: {'; '.join(reasons)}",
+            shlex.join(["vacc-gen", "lock", str(workspace.root)]),
+        )
+    count = len(locked_packages(found.text, str(path)))
+    typer.echo(f"{path} is current: {count} packages for Python {found.python} on {found.platform}")
 
 
-def _resolve(workspace: Workspace, *, upgrade: bool, allow_source: bool, pylock: bool) -> None:
+def _resolve(workspace: Workspace, *, upgrade: bool, allow_source: bool) -> None:
     from dataclasses import replace
 
-    from vacc_gen.generator.environment.environment import DESCRIPTION_PATH, LOCK_PATH, preset_lock
-    from vacc_gen.generator.environment.lock import (
-        PYLOCK_NAME,
-        changes,
-        or_shipped,
-        resolve,
-        resolve_pylock,
-        write_pylock,
-    )
+    from vacc_gen.generator.environment import lock as locks
     from vacc_gen.generator.environment.requirements import requirements_of
     from vacc_gen.generator.workspace.workspace import update
+    from vacc_gen.schema.errors import LockError, UnreadableError
 
     environment = workspace.plan.recipe.environment
     wanted = requirements_of(environment)
-    shipped = preset_lock(environment.preset)
-    found = _found_lock(workspace)
-    known = found or shipped
-    previous = known.text if known else ""
+    shipped = locks.preset_lock(environment.preset)
+    try:
+        found: locks.Lock | None = locks.read_lock(workspace.root)
+    except (LockError, UnreadableError):
+        found = shipped
+    previous = found.text if found else ""
     typer.echo(
-        f"resolving {len(wanted.asked)} pins for Python {wanted.python} on {wanted.platform}",
+        f"resolving {len(wanted.pins)} pins for Python {wanted.python} on {wanted.platform}",
         err=True,
     )
-    made = resolve(
-        wanted,
-        environment.preset,
-        previous="" if upgrade else previous,
-        allow_source=allow_source,
+    made = locks.shipped_if_same(
+        locks.resolve(
+            wanted,
+            environment.preset,
+            previous="" if upgrade else previous,
+            allow_source=allow_source,
+        ),
+        shipped,
     )
-    made = or_shipped(made, shipped)
-    if found is not None and found.text == made.text:
-        made = replace(made, trial=found.trial)
-    done = update(replace(workspace, own_lock=made), over=(str(LOCK_PATH), str(DESCRIPTION_PATH)))
-    for change in changes(previous, made.text):
-        typer.echo(f"  {change.name} {change.before or '(new)'} -> {change.after or '(gone)'}")
+    paths = (str(locks.LOCK_PATH), str(locks.DESCRIPTION_PATH))
+    done = update(replace(workspace, own_lock=made), over=paths)
+    for name, before, after in locks.version_changes(previous, made.text):
+        typer.echo(f"  {name} {before or '(new)'} -> {after or '(gone)'}")
     for path in done.written:
         typer.echo(f"wrote {workspace.root / path}")
-    if pylock:
-        beside = workspace.root / LOCK_PATH.with_name(PYLOCK_NAME)
-        write_pylock(beside, resolve_pylock(wanted, made, environment.preset))
-        typer.echo(f"wrote {beside}: it names the index that this machine uses; do not commit it")
     if not done.written:
         typer.echo("nothing to write: the lock is current")
-    if not (made.tested or made.trial):
-        again = shlex.join(["vacc-gen", "lock", str(workspace.root), "--test"])
-        typer.echo(f"not tested yet: `{again}` installs it and runs it", err=True)
-
-
-def _found_lock(workspace: Workspace) -> Lock | None:
-    from vacc_gen.generator.environment.environment import read_lock
-    from vacc_gen.schema.errors import LockError, UnreadableError
-
-    try:
-        return read_lock(workspace.root)
-    except (LockError, UnreadableError):
-        return None
-
-
-def _test(workspace: Workspace, venv: Path) -> None:
-    from dataclasses import replace
-
-    from vacc_gen.generator.cli.terminal import terminal_progress
-    from vacc_gen.generator.environment.environment import DESCRIPTION_PATH, LOCK_PATH
-    from vacc_gen.generator.environment.trial import try_lock
-    from vacc_gen.generator.workspace.workspace import update
-
-    found = _answering_lock(workspace)
-    with terminal_progress() as progress:
-        trial = try_lock(found, venv, progress)
-    update(
-        replace(workspace, own_lock=replace(found, trial=trial)),
-        over=(str(LOCK_PATH), str(DESCRIPTION_PATH)),
-    )
-    for passed in trial.passed:
-        typer.echo(f"passed: {passed}")
-    for failed in trial.failed:
-        typer.echo(f"failed: {failed}")
-    typer.echo(f"the environment is {venv}; {workspace.root / DESCRIPTION_PATH} has the record")
-    if trial.failed:
-        raise typer.Exit(1)

@@ -1,1 +1,0 @@
-"""What on this machine would make a build, or the compiler, fail later."""

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
 
 from vacc_gen.schema.errors import VaccGenError
 
@@ -19,12 +17,12 @@ class State(str, Enum):
     PROBLEM = "problem"
     """Something would fail later."""
     UNKNOWN = "unknown"
-    """It could not be looked at, and why is told."""
+    """It could not be looked at; the message says why."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """One line of the table."""
+    """One line of the table, and of `doctor --json`."""
 
     section: str
     name: str
@@ -32,22 +30,20 @@ class Check:
     message: str
     hint: str | None = None
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return the line as `doctor --json` prints it."""
-        return {
-            "section": self.section,
-            "name": self.name,
-            "state": self.state.value,
-            "message": self.message,
-            "hint": self.hint,
-        }
+    @classmethod
+    def of(cls, section: str, name: str, ok: bool, message: str, hint: str | None = None) -> Check:
+        """Return what is either fine or a problem, which alone has a hint."""
+        if ok:
+            return cls(section, name, State.OK, message)
+        return cls(section, name, State.PROBLEM, message, hint)
+
+    @classmethod
+    def failed(cls, section: str, name: str, error: VaccGenError) -> Check:
+        """Return an error that a build would end with."""
+        return cls(section, name, State.PROBLEM, error.message, error.hint)
 
 
-def problem_of(section: str, name: str, error: VaccGenError) -> Check:
-    """Return an error that a build would end with."""
-    return Check(section, name, State.PROBLEM, error.message, error.hint)
-
-
-def has_problems(checks: Iterable[Check]) -> bool:
-    """Whether something would fail later."""
-    return any(check.state is State.PROBLEM for check in checks)
+def first_few(names: list[str], shown: int = 3) -> str:
+    """Return the first names, and how many more there are."""
+    more = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return f"{', '.join(names[:shown])}{more}"

@@ -1,1 +1,0 @@
-"""A plan as text: the same plan, the same bytes. One kind of file, one module."""

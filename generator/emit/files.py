@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import PurePosixPath
 from typing import Any
 
-from vacc_gen.generator.emit.compile_yaml import compile_configs
-from vacc_gen.generator.emit.editor import recipe_schema
-from vacc_gen.generator.emit.emitted import EmittedFile
-from vacc_gen.generator.emit.lockfile import environment_files
 from vacc_gen.generator.emit.modeling import modeling_files
-from vacc_gen.generator.emit.readme import readme
-from vacc_gen.generator.emit.scripts import scripts
-from vacc_gen.generator.environment.environment import Lock, lock_of
-from vacc_gen.generator.plan import Plan
+from vacc_gen.generator.emit.recipe_yaml import RECIPE_SCHEMA_PATH
+from vacc_gen.generator.emit.scripts import script_values, scripts
+from vacc_gen.generator.emit.template import EmittedFile, render
+from vacc_gen.generator.emit.yaml_text import sections
+from vacc_gen.generator.environment.lock import (
+    DESCRIPTION_PATH,
+    LOCK_PATH,
+    Lock,
+    description_text,
+    lock_of,
+    missing_lock_reason,
+)
+from vacc_gen.generator.plan import CompileJob, Plan, is_placeholder
 
 
 def emit(
@@ -22,14 +30,45 @@ def emit(
     """Return every generated file of a workspace; vacc.yaml is the user's and not among them.
 
     `model_config` is the checkpoint's config.json; None stands for the preset's. `own_lock` is
-    what `vacc-gen lock` left in the workspace; it stays for as long as it answers the recipe.
+    what `vacc-gen lock` left in the workspace; it stays for as long as it satisfies the recipe.
     """
-    lock = lock_of(plan.recipe.environment, own_lock)
+    environment = plan.recipe.environment
+    lock = lock_of(environment, own_lock)
+    schema = (files("vacc_gen.schema") / "recipe.schema.json").read_text(encoding="utf-8")
     return (
-        *compile_configs(plan),
+        *(EmittedFile(job.config_path, compile_config_text(job)) for job in plan.configs),
         *modeling_files(plan, model_config),
         *scripts(plan),
-        *environment_files(plan.recipe.environment, lock),
-        readme(plan, lock),
-        recipe_schema(),
+        *([EmittedFile(LOCK_PATH, lock.text)] if lock else []),
+        EmittedFile(DESCRIPTION_PATH, description_text(environment, lock)),
+        EmittedFile(PurePosixPath("README.md"), _readme_text(plan, lock)),
+        EmittedFile(RECIPE_SCHEMA_PATH, schema),
+    )
+
+
+def compile_config_text(job: CompileJob) -> str:
+    """Return a compile config as text; it parses to exactly `job.config`."""
+    return (
+        f"# vamc compile {job.config_path}    (run it in the workspace: paths are relative to it)\n"
+        f"# Made from vacc.yaml by `vacc-gen generate`.\n"
+        f"{sections(job.config)}"
+    )
+
+
+def _readme_text(plan: Plan, lock: Lock | None) -> str:
+    """Return the steps in order, with their commands."""
+    recipe = plan.recipe
+    unknown = is_placeholder(recipe.model.checkpoint)
+    return render(
+        "README.md.jinja",
+        **script_values(plan),
+        title=plan.preset.name,
+        summary=plan.preset.summary,
+        listed_in=plan.preset.listed_in or "",
+        runs_embedded=plan.preset.runs_embedded,
+        target=recipe.target,
+        environment=recipe.environment,
+        missing_lock=None if lock else missing_lock_reason(recipe.environment),
+        folder=" DIR" if unknown else "",
+        checkpoint_word="DIR" if unknown else shlex.quote(recipe.model.checkpoint),
     )

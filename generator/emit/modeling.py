@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
-from vacc_gen.generator.emit.emitted import EmittedFile
-from vacc_gen.generator.emit.template import template_text
+from vacc_gen.generator.emit.template import EmittedFile, template_text
 from vacc_gen.generator.plan import Plan
 from vacc_gen.schema.preset import VACC_CONFIG_FILE
 

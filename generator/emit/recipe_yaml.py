@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import PurePosixPath
 from shlex import join
 
-from vacc_gen.generator.emit.editor import RECIPE_SCHEMA_PATH
 from vacc_gen.generator.emit.yaml_text import sections
 from vacc_gen.schema.recipe import Recipe
+
+RECIPE_SCHEMA_PATH = PurePosixPath(".vacc-gen", "recipe.schema.json")
+"""Where editors find the JSON Schema that the first lines of vacc.yaml name."""
 
 _WHOLE = ("version", "model", "precisions", "target", "environment")
 """Sections that are written with their defaults; of the others, only what differs is."""

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 
 from vacc_gen.generator.calibration.published import calibration_targets
-from vacc_gen.generator.emit.emitted import EmittedFile
 from vacc_gen.generator.emit.modeling import SOURCE_FOLDER
-from vacc_gen.generator.emit.template import render, template_text
+from vacc_gen.generator.emit.template import EmittedFile, render, template_text
 from vacc_gen.generator.plan import Plan, is_placeholder, needs_large_stack, quantizes_first
 from vacc_gen.generator.vision import max_pixels
 from vacc_gen.presets import CALIBRATION_SETS

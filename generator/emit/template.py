@@ -1,12 +1,23 @@
-"""Templates, as text with values filled in."""
+"""A file of the workspace before it is written, and the templates that some are made from."""
 
 from __future__ import annotations
 
 import shlex
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from pathlib import PurePosixPath
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
+
+
+@dataclass(frozen=True)
+class EmittedFile:
+    """Text that is to stand at `path`, relative to the workspace."""
+
+    path: PurePosixPath
+    text: str
+    executable: bool = False
 
 
 def template_text(name: str) -> str:

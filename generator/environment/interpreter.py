@@ -18,7 +18,7 @@ _SHELL_SIGNAL_BASE = 128
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of one check."""
+    """The result of one check."""
 
     values: dict[str, Any]
     """What it found out; empty where it failed."""
@@ -26,15 +26,13 @@ class Answer:
     """How it ended instead, in a few words."""
 
 
-def ask(python: str | Path, check: str, *words: str, timeout_s: float = TIMEOUT_S) -> Answer:
+def run_check(python: str | Path, check: str, timeout_s: float = TIMEOUT_S) -> Answer:
     """Run one check of probe.py in the interpreter `python`, in a process of its own."""
-    command = [str(python), "-I", "-X", "faulthandler", str(PROBE), check, *words]
-    # Thread pools only make a tiny check slower; a hub or a telemetry server has no part in it.
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     try:
         done = subprocess.run(
-            command,
-            env=environment,
+            [str(python), "-I", "-X", "faulthandler", str(PROBE), check],
+            # Thread pools only make a tiny check slower.
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -46,16 +44,15 @@ def ask(python: str | Path, check: str, *words: str, timeout_s: float = TIMEOUT_
         return Answer({}, f"did not end within {timeout_s:.0f} s")
     except OSError as error:
         return Answer({}, f"cannot be run: {error.strerror}")
-    if done.returncode == 0:
-        try:
-            values = json.loads(done.stdout.splitlines()[-1])
-        except (IndexError, ValueError):
-            return Answer({}, "ended well and answered nothing")
-        return Answer(values)
-    return Answer({}, _ending(done.returncode, done.stderr))
+    if done.returncode:
+        return Answer({}, _failure(done.returncode, done.stderr))
+    try:
+        return Answer(json.loads(done.stdout.splitlines()[-1]))
+    except (IndexError, ValueError):
+        return Answer({}, "exited 0 without an answer")
 
 
-def _ending(returncode: int, stderr: str) -> str:
+def _failure(returncode: int, stderr: str) -> str:
     number = -returncode if returncode < 0 else returncode - _SHELL_SIGNAL_BASE
     if number in {member.value for member in signal.Signals}:
         return f"was killed by {signal.Signals(number).name}"

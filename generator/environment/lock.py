@@ -1,98 +1,228 @@
-"""Resolve a recipe's pins again, with uv, and say what became of them."""
+"""The lock of the compiler's environment: read it, describe it, resolve it again with uv."""
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 import subprocess
+import sysconfig
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from hashlib import sha256
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 from vacc_gen import presets
-from vacc_gen.generator.environment.environment import MADE_HERE, Lock
-from vacc_gen.generator.environment.requirements import Requirements, locked_packages
-from vacc_gen.schema.compatibility import pin_problems
-from vacc_gen.schema.errors import LockError, MissingExtraError
-from vacc_gen.schema.packages import parse_pin
+from vacc_gen.generator.environment.requirements import (
+    Requirements,
+    locked_packages,
+    requirements_of,
+    unsatisfied,
+)
+from vacc_gen.generator.files import write_atomically
+from vacc_gen.schema.environment import Environment
+from vacc_gen.schema.errors import LockError, MissingExtraError, UnreadableError
 
-PYLOCK_NAME = "pylock.toml"
+LOCK_PATH = PurePosixPath("env", "requirements.lock")
+DESCRIPTION_PATH = PurePosixPath("env", "environment.json")
+DESCRIPTION_VERSION = 1
+MADE_HERE = "vacc-gen lock"
+"""`made_by` of a lock that `generate` keeps for as long as it satisfies the recipe."""
+_DESCRIBED = ("made_by", "resolver", "python", "platform")
+"""What environment.json says of a lock, beside its hash."""
 
 
 @dataclass(frozen=True)
-class Change:
-    """One package that differs between two locks; a version is None where it is not in one."""
+class Lock:
+    """Resolved packages, and how they came to be."""
 
-    name: str
-    before: str | None
-    after: str | None
+    text: str
+    made_by: str
+    """`preset NAME`, or MADE_HERE."""
+    resolver: str
+    python: str
+    platform: str
+    tested: tuple[str, ...] = ()
+    """What was run in an environment made of it before it shipped, and passed."""
+
+    def sha256(self) -> str:
+        """Return the hash of the text."""
+        return sha256(self.text.encode()).hexdigest()
+
+    def shortcomings(self, wanted: Requirements) -> tuple[str, ...]:
+        """Return why it does not satisfy `wanted`; nothing where it does.
+
+        Raises:
+            UnreadableError: the text is not a lock.
+        """
+        reasons = []
+        if self.python != wanted.python:
+            reasons.append(f"it was resolved for Python {self.python}, not {wanted.python}")
+        if self.platform != wanted.platform:
+            reasons.append(f"it was resolved for {self.platform}, not {wanted.platform}")
+        return (*reasons, *unsatisfied(wanted, locked_packages(self.text, str(LOCK_PATH))))
+
+
+def preset_lock(name: str) -> Lock | None:
+    """Return the lock that ships for an environment preset, or None where none can be made."""
+    preset = presets.ENVIRONMENTS.find(name)
+    if preset.lock_name is None:
+        return None
+    owner = presets.ENVIRONMENTS.find(preset.lock_name)
+    return Lock(
+        text=presets.environment_lock(owner.name),
+        made_by=f"preset {owner.name}",
+        python=owner.python,
+        platform=owner.platform,
+        resolver=owner.resolver or "",
+        tested=owner.tested,
+    )
+
+
+def lock_of(environment: Environment, own: Lock | None) -> Lock | None:
+    """Return what satisfies a recipe: the workspace's own lock, else the preset's, or None."""
+    wanted = requirements_of(environment)
+    for lock in (own, preset_lock(environment.preset)):
+        if lock is not None and not lock.shortcomings(wanted):
+            return lock
+    return None
+
+
+def missing_lock_reason(environment: Environment) -> str:
+    """Say why no lock that ships satisfies a recipe."""
+    wanted = requirements_of(environment)
+    problems = wanted.problems()
+    if problems:
+        return problems[0].message
+    lock = preset_lock(environment.preset)
+    return "; ".join(lock.shortcomings(wanted)) if lock else "it has none"
+
+
+def description_text(environment: Environment, lock: Lock | None) -> str:
+    """Return environment.json: what was asked, what we added and why, and which lock it has."""
+    wanted = requirements_of(environment)
+    values: dict[str, Any] = {
+        "version": DESCRIPTION_VERSION,
+        "preset": environment.preset,
+        "python": wanted.python,
+        "platform": wanted.platform,
+        "asked": [
+            {"source": source, "requirements": [pin.text for pin in pins]}
+            for source, pins in wanted.by_source.items()
+        ],
+        "bounds": [
+            {"requirement": bound.needs.text, "reason": bound.reason} for bound in wanted.bounds
+        ],
+    }
+    if lock is None:
+        values |= {"lock": None, "no_lock": missing_lock_reason(environment)}
+    else:
+        described = {name: getattr(lock, name) for name in _DESCRIBED}
+        values["lock"] = {**described, "sha256": lock.sha256(), "tested": list(lock.tested)}
+    return json.dumps(values, indent=2, ensure_ascii=False) + "\n"
+
+
+def read_lock(root: Path) -> Lock:
+    """Return the lock in a workspace.
+
+    Raises:
+        LockError: there is none, or it was changed since it was made.
+        UnreadableError: environment.json is not as we write it.
+    """
+    hint = f"vacc-gen lock {root}"
+    try:
+        values = json.loads((root / DESCRIPTION_PATH).read_bytes())["lock"]
+        if values is None:
+            raise LockError(f"{root} has no lock yet", hint)
+        lock = Lock(
+            text=(root / LOCK_PATH).read_bytes().decode(errors="replace"),
+            **{name: str(values[name]) for name in _DESCRIBED},
+            tested=tuple(map(str, values["tested"])),
+        )
+        is_changed = lock.sha256() != values["sha256"]
+    except OSError as error:
+        raise UnreadableError(f"cannot read {error.filename}: {error.strerror}", hint) from error
+    except (ValueError, KeyError, TypeError) as error:
+        path = root / DESCRIPTION_PATH
+        raise UnreadableError(f"{path} is not as vacc-gen writes it", hint) from error
+    if is_changed:
+        raise LockError(f"{root / LOCK_PATH} was changed since it was made", hint)
+    return lock
+
+
+def read_own_lock(root: Path) -> Lock | None:
+    """Return the lock that `vacc-gen lock` resolved in a workspace, if there is one."""
+    try:
+        lock = read_lock(root)
+    except (LockError, UnreadableError):
+        return None
+    return lock if lock.made_by == MADE_HERE else None
 
 
 def resolve(
     wanted: Requirements, label: str, *, previous: str = "", allow_source: bool = False
 ) -> Lock:
-    """Return packages that answer `wanted`, with the hashes of all their files.
+    """Return packages that satisfy `wanted`, with the hashes of all their files.
 
     `label` is what comments in the lock call the requirements. Versions of the lock `previous`
-    stay where they still answer. Packages without wheels are passed over unless `allow_source`:
+    stay where they still fit. Packages without wheels are passed over unless `allow_source`:
     what building them fetches is pinned by no hash.
 
     Raises:
         MissingExtraError: there is no uv.
         LockError: the pins are known not to work, have no solution, or no index answers.
     """
-    options = ["--generate-hashes", *([] if allow_source else ["--no-build"])]
-    text = _compile(wanted, label, f"{label}.txt", options, previous)
+    for problem in wanted.problems():
+        raise LockError(problem.message, problem.hint)
+    uv = uv_path()
+    command = [
+        uv, "pip", "compile", f"{label}.in", "--quiet", "--no-header", "--generate-hashes",
+        "--constraints", "bounds.in", "--output-file", f"{label}.txt",
+        "--python-version", wanted.python, "--python-platform", wanted.platform,
+        *([] if allow_source else ["--no-build"]),
+    ]  # fmt: skip
+    with tempfile.TemporaryDirectory(prefix="vacc-gen-lock-") as folder:
+        root = Path(folder)
+        bounds = [bound.needs for bound in wanted.bounds]
+        write_atomically(root / f"{label}.in", "".join(f"{pin}\n" for pin in wanted.pins))
+        write_atomically(root / "bounds.in", "".join(f"{pin}\n" for pin in bounds))
+        if previous:
+            write_atomically(root / f"{label}.txt", previous)
+        done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise LockError(*message_and_hint(done.stderr))
+        lines = (root / f"{label}.txt").read_text(encoding="utf-8").splitlines()
+    version = subprocess.run([uv, "--version"], capture_output=True, text=True, check=True)
     return Lock(
-        text=text,
+        # A user's uv settings may add lines about the index: no lock needs them.
+        text="".join(f"{line}\n" for line in lines if not line.startswith("--")),
         made_by=MADE_HERE,
         python=wanted.python,
         platform=wanted.platform,
-        resolver=uv_version(),
+        resolver=" ".join(version.stdout.split()[:2]),
     )
 
 
-def resolve_pylock(wanted: Requirements, lock: Lock, label: str) -> str:
-    """Return the packages of `lock` as a pylock.toml (PEP 751). It holds the index's URLs.
+def shipped_if_same(lock: Lock, shipped: Lock | None) -> Lock:
+    """Return the shipped lock, of which more is known, where `lock` has the same packages."""
 
-    Raises:
-        MissingExtraError: there is no uv.
-        LockError: no index answers.
-    """
-    exact = [
-        f"{name}=={package.version}" for name, package in locked_packages(lock.text, label).items()
-    ]
-    return _compile(wanted, label, PYLOCK_NAME, ["--format", PYLOCK_NAME], "", exact)
+    def contents(lock: Lock) -> tuple[str, str, list[str]]:
+        lines = [line for line in lock.text.splitlines() if not line.strip().startswith("#")]
+        return lock.python, lock.platform, lines
+
+    is_same = shipped is not None and contents(lock) == contents(shipped)
+    return shipped if shipped is not None and is_same else lock
 
 
-def write_pylock(path: Path, text: str) -> None:
-    """Write a pylock.toml; the old one stays until the new one is whole."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text)
-    partial.replace(path)
-
-
-def changes(before: str, after: str) -> Iterator[Change]:
-    """Yield what differs between two locks, by name."""
+def version_changes(before: str, after: str) -> Iterator[tuple[str, str | None, str | None]]:
+    """Yield name, old and new version of each package that differs between two locks."""
     old, new = locked_packages(before, "the old lock"), locked_packages(after, "the new lock")
     for name in sorted(old.keys() | new.keys()):
-        versions = [str(lock[name].version) if name in lock else None for lock in (old, new)]
-        if versions[0] != versions[1]:
-            yield Change(name, versions[0], versions[1])
-
-
-def or_shipped(lock: Lock, shipped: Lock | None) -> Lock:
-    """Return the shipped lock, of which more is known, where `lock` is the same packages."""
-    same = (
-        shipped is not None
-        and (lock.python, lock.platform) == (shipped.python, shipped.platform)
-        and _without_comments(lock.text) == _without_comments(shipped.text)
-    )
-    return shipped if shipped is not None and same else lock
-
-
-def _without_comments(text: str) -> list[str]:
-    return [line for line in text.splitlines() if not line.strip().startswith("#")]
+        if old.get(name) != new.get(name):
+            versions = [str(lock[name]) if name in lock else None for lock in (old, new)]
+            yield name, versions[0], versions[1]
 
 
 def uv_path() -> str:
@@ -101,70 +231,17 @@ def uv_path() -> str:
     Raises:
         MissingExtraError: there is none.
     """
-    try:
-        from uv import find_uv_bin
-
-        return find_uv_bin()
-    except (ImportError, FileNotFoundError):
-        found = shutil.which("uv")
+    folders = (sysconfig.get_path("scripts"), os.environ.get("PATH", ""))
+    found = shutil.which("uv", path=os.pathsep.join(folders))
     if found is None:
         raise MissingExtraError("uv", "`vacc-gen lock`", extra="lock")
     return found
 
 
-def uv_version() -> str:
-    """Return uv's name and version, such as `uv 0.13.9`."""
-    done = subprocess.run([uv_path(), "--version"], capture_output=True, text=True, check=True)
-    return " ".join(done.stdout.split()[:2])
-
-
-def _compile(
-    wanted: Requirements,
-    label: str,
-    output: str,
-    options: list[str],
-    previous: str,
-    constraints: list[str] | None = None,
-) -> str:
-    _refuse_known_problems(wanted)
-    command = [
-        uv_path(), "pip", "compile", f"{label}.in", "--quiet", "--no-header",
-        "--constraints", "bounds.in",
-        "--python-version", wanted.python, "--python-platform", wanted.platform,
-        "--output-file", output, *options,
-    ]  # fmt: skip
-    with tempfile.TemporaryDirectory(prefix="vacc-gen-lock-") as folder:
-        root = Path(folder)
-        bounds = [bound.requirement for bound in wanted.bounds] + (constraints or [])
-        (root / f"{label}.in").write_text(_lines([one.requirement for one in wanted.asked]))
-        (root / "bounds.in").write_text(_lines(bounds))
-        if previous:
-            (root / output).write_text(previous)
-        done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise LockError(*explained(done.stderr))
-        text = (root / output).read_text()
-    if output == PYLOCK_NAME:
-        return text
-    # A user's uv settings may add lines about the index: no lock needs them.
-    return _lines([line for line in text.splitlines() if not line.startswith("--")])
-
-
-def _refuse_known_problems(wanted: Requirements) -> None:
-    pins = [parse_pin(asked.requirement) for asked in wanted.asked]
-    problems = pin_problems(pins, wanted.python, presets.pin_facts())
-    if problems:
-        raise LockError(problems[0].message, problems[0].hint)
-
-
-def explained(stderr: str) -> tuple[str, str | None]:
-    """Split uv's words into what is wrong and its hint."""
+def message_and_hint(stderr: str) -> tuple[str, str | None]:
+    """Split uv's output into what is wrong and its hint."""
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     hints = [line.removeprefix("hint: ") for line in lines if line.startswith("hint: ")]
-    said = [line.removeprefix("error: ") for line in lines if not line.startswith("hint: ")]
-    message = " ".join(said).replace(" cause: ", ": ")
-    return message or "uv failed and said nothing", " ".join(hints) or None
-
-
-def _lines(lines: list[str]) -> str:
-    return "".join(f"{line}\n" for line in lines)
+    others = [line.removeprefix("error: ") for line in lines if not line.startswith("hint: ")]
+    message = " ".join(others).replace(" cause: ", ": ")
+    return message or "uv failed without a message", " ".join(hints) or None

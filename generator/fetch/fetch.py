@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -11,52 +10,38 @@ from typing import Literal
 
 from vacc_gen.generator.calibration.published import calibration_targets
 from vacc_gen.generator.fetch.hub import Hub, RemoteFile, has_digest
+from vacc_gen.generator.figures import size_text
+from vacc_gen.generator.files import move_into_place
 from vacc_gen.generator.progress import Progress
 from vacc_gen.schema.calibration import TextSource
 from vacc_gen.schema.errors import FetchError
 from vacc_gen.schema.preset import CalibrationSet
 
-WEIGHT_FILES = ("*.safetensors", "*.safetensors.index.json")
-CONFIG_FILES = ("config.json", "generation_config.json")
-TOKENIZER_FILES = (
-    "tokenizer.json",
-    "tokenizer.model",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "chat_template.jinja",
-    "merges.txt",
-    "vocab.json",
-)
-CHECKPOINT_FILES = (*WEIGHT_FILES, *CONFIG_FILES, *TOKENIZER_FILES)
+CHECKPOINT_FILES = (
+    "*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json",
+    "tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json",
+    "added_tokens.json", "chat_template.jinja", "merges.txt", "vocab.json",
+)  # fmt: skip
 """What a weight folder needs: no code, no .bin files, no subfolders."""
 PARTIAL_SUFFIX = ".part"
-
-State = Literal["fetched", "resumed", "present"]
 
 
 @dataclass(frozen=True)
 class FetchedFile:
-    """A file that is now there, and how it came."""
+    """A file that is now there, and how."""
 
     path: Path
-    size_bytes: int
-    state: State
+    state: Literal["fetched", "resumed", "present"]
     verified: bool
     """False where the hub states no digest to compare with."""
 
 
 def fetch_checkpoint(
-    repository: str,
-    folder: Path,
-    progress: Progress,
-    revision: str = "main",
-    force: bool = False,
+    repository: str, folder: Path, progress: Progress, revision: str = "main", force: bool = False
 ) -> list[FetchedFile]:
     """Bring the safetensors, config and tokenizer files of a model repository into `folder`.
 
     Raises:
-        MissingExtraError: huggingface_hub is not installed.
         FetchError: the hub does not give a file, a file is not the published one, another file
             stands in its place (without `force`), or the disk is too small.
     """
@@ -73,16 +58,11 @@ def fetch_checkpoint(
                 f"{repository} holds no {needed}",
                 hint="vacc-gen reads safetensors checkpoints; is there a converted repository?",
             )
-    files = [(hub.file(found, name), folder / name) for name in sorted(names)]
-    return _Fetching(hub, progress, force).bring(files)
+    return _bring({folder / name: hub.file(found, name) for name in sorted(names)}, hub, force)
 
 
 def fetch_calibration_set(
-    preset: CalibrationSet,
-    source: TextSource,
-    root: Path,
-    progress: Progress,
-    force: bool = False,
+    preset: CalibrationSet, source: TextSource, root: Path, progress: Progress, force: bool = False
 ) -> list[FetchedFile]:
     """Bring the files of a published set to `source.path`, a file or a folder relative to `root`.
 
@@ -92,86 +72,78 @@ def fetch_calibration_set(
     hub = Hub(progress)
     found = hub.repository(preset.huggingface_id, "dataset", "main")
     targets = calibration_targets(preset, source)
-    files = [(hub.file(found, str(name)), root / path) for name, path in targets.items()]
-    return _Fetching(hub, progress, force).bring(files)
+    wanted = {root / path: hub.file(found, str(name)) for name, path in targets.items()}
+    return _bring(wanted, hub, force)
 
 
-class _Fetching:
-    """One run over a list of files; space is checked before the first."""
+def _bring(wanted: dict[Path, RemoteFile], hub: Hub, force: bool) -> list[FetchedFile]:
+    """Bring the files that are missing; what would not fit or is not ours fails before the first.
 
-    def __init__(self, hub: Hub, progress: Progress, force: bool) -> None:
-        self._hub = hub
-        self._progress = progress
-        self._force = force
+    `wanted` has the remote file of each path.
+    """
+    missing = {path: file for path, file in wanted.items() if not _is_there(path, file, hub, force)}
+    for folder in {path.parent for path in missing}:
+        _check_space(folder, missing)
+    return [
+        _fetch(path, file, hub)
+        if path in missing
+        else FetchedFile(path, "present", file.digest is not None)
+        for path, file in wanted.items()
+    ]
 
-    def bring(self, wanted: Sequence[tuple[RemoteFile, Path]]) -> list[FetchedFile]:
-        missing = [pair for pair in wanted if not self._is_there(*pair)]
-        self._check_space(missing)
-        fetched = {target: self._fetch(file, target) for file, target in missing}
-        return [
-            fetched.get(target)
-            or FetchedFile(target, target.stat().st_size, "present", file.digest is not None)
-            for file, target in wanted
-        ]
 
-    def _is_there(self, file: RemoteFile, target: Path) -> bool:
-        if not target.exists():
-            return False
-        size_bytes = target.stat().st_size
-        if size_bytes == file.size_bytes or file.size_bytes is None:
-            self._progress.start(f"check {target.name}", size_bytes)
-            if file.digest is None or has_digest(target, file.digest, self._progress):
-                return True
-        if self._force:
-            return False
+def _is_there(path: Path, file: RemoteFile, hub: Hub, force: bool) -> bool:
+    if not path.exists():
+        return False
+    if file.size_bytes in (None, path.stat().st_size) and has_digest(path, file, hub.progress):
+        return True
+    if force:
+        return False
+    raise FetchError(
+        f"{path} exists and is not the file that {hub.endpoint} has",
+        hint="move it away, or let --force replace it",
+    )
+
+
+def _check_space(folder: Path, missing: dict[Path, RemoteFile]) -> None:
+    """Make a folder that files go to, and refuse one without space for them."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FetchError(f"cannot make {folder}: {error.strerror}") from error
+    needed = sum(
+        max((file.size_bytes or 0) - _size(partial_path(path, file)), 0)
+        for path, file in missing.items()
+        if path.parent == folder
+    )
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise FetchError(f"{folder} has {size_text(free)} left; {size_text(needed)} are missing")
+
+
+def _fetch(path: Path, file: RemoteFile, hub: Hub) -> FetchedFile:
+    partial = partial_path(path, file)
+    if file.size_bytes is None or _size(partial) > file.size_bytes:
+        partial.unlink(missing_ok=True)
+    started_bytes = _size(partial)
+    hub.progress.start(path.name, file.size_bytes)
+    hub.progress.advance(started_bytes)
+    hub.download(file, partial)
+    if not has_digest(partial, file, hub.progress):
+        partial.unlink()
         raise FetchError(
-            f"{target} is there, and is not the file that {self._hub.endpoint} has",
-            hint="move it away, or let --force replace it",
+            f"{file.name} arrived with another checksum than the {file.digest} that "
+            f"{hub.endpoint} states; it was removed",
+            hint="run it again; if that does not help, the mirror serves another file",
         )
-
-    def _check_space(self, missing: Sequence[tuple[RemoteFile, Path]]) -> None:
-        for folder in {target.parent for _, target in missing}:
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise FetchError(f"cannot make {folder}: {error.strerror}") from error
-            needed = sum(
-                max((file.size_bytes or 0) - _size(partial_path(file, target)), 0)
-                for file, target in missing
-                if target.parent == folder
-            )
-            free = shutil.disk_usage(folder).free
-            if needed > free:
-                raise FetchError(
-                    f"{folder} has {free / 1e9:.1f} GB left, and {needed / 1e9:.1f} GB are to come"
-                )
-
-    def _fetch(self, file: RemoteFile, target: Path) -> FetchedFile:
-        partial = partial_path(file, target)
-        started_bytes = _size(partial)
-        if file.size_bytes is not None and started_bytes > file.size_bytes:
-            partial.unlink()
-            started_bytes = 0
-        self._progress.start(target.name, file.size_bytes)
-        self._progress.advance(started_bytes)
-        self._hub.download(file, partial)
-        self._progress.start(f"check {target.name}", _size(partial))
-        if file.digest is not None and not has_digest(partial, file.digest, self._progress):
-            partial.unlink()
-            raise FetchError(
-                f"{file.name} arrived with another checksum than the {file.digest} that "
-                f"{self._hub.endpoint} states; it was removed",
-                hint="run it again; if it stays so, the mirror serves another file",
-            )
-        partial.replace(target)
-        state: State = "resumed" if started_bytes else "fetched"
-        return FetchedFile(target, _size(target), state, file.digest is not None)
+    move_into_place(partial, path)
+    return FetchedFile(path, "resumed" if started_bytes else "fetched", file.digest is not None)
 
 
-def partial_path(file: RemoteFile, target: Path) -> Path:
-    """Where a file grows. Its digest is in the name: another version is never gone on with."""
+def partial_path(path: Path, file: RemoteFile) -> Path:
+    """Where a file grows. Its digest is in the name: another version is never continued."""
     version = (file.digest or "unversioned")[:12]
-    return target.with_name(f".{target.name}.{version}{PARTIAL_SUFFIX}")
+    return path.with_name(f".{path.name}.{version}{PARTIAL_SUFFIX}")
 
 
 def _size(path: Path) -> int:

@@ -1,36 +1,49 @@
 """A model hub as we need it: what a repository holds, and one file of it, resumed and verified.
 
-The `huggingface_hub` client does the talking, so its environment counts: HF_ENDPOINT (a mirror),
-HF_TOKEN, proxies. Files come over plain HTTP, which every mirror serves, into a `.part` file that a
-later run goes on with; the client's own downloads keep nothing of an interrupted file.
+Plain HTTP, which every mirror serves. The variables are those of Hugging Face's own client:
+HF_ENDPOINT (a mirror), HF_TOKEN (else the token that `hf auth login` left), HF_HUB_OFFLINE, and
+those for proxies. A file grows in a `.part` file, which a later run continues.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
+import json
+import os
+import re
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Literal, TypeVar
+from urllib.error import HTTPError, URLError
+from urllib.parse import quote
+from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from vacc_gen.generator.progress import Progress
-from vacc_gen.schema.errors import FetchError, MissingExtraError
+from vacc_gen.schema.errors import FetchError
 
 RepositoryKind = Literal["model", "dataset"]
 _Answer = TypeVar("_Answer")
 
 ATTEMPTS = 4
-"""Tries of one question; the wait doubles from a second on, unless the server names another."""
+"""Tries without progress; the wait doubles from a second on, unless the server names another."""
 LONGEST_WAIT_SECONDS = 60
 """A server that asks for more is answered with an error instead."""
 TIMEOUT_SECONDS = 30
 CHUNK_BYTES = 1 << 18
-"""What a cut connection loses at the most; the client's own chunks are of 10 MB."""
-_PASSING_STATUSES = (429, 500, 502, 503, 504)
-_READ_BYTES = 1 << 20
+"""A cut connection loses at most this much."""
+SHA256_DIGITS = 64
+_DIGEST = re.compile(r'^"?([0-9a-f]{64}|[0-9a-f]{40})"?$')
+_TEMPORARY_STATUSES = (429, 500, 502, 503, 504)
+_TOKEN_HINT = "check the name; a private or gated repository needs `hf auth login` or HF_TOKEN"
+_REFUSALS = {
+    401: ("does not give out", _TOKEN_HINT),
+    403: ("does not give out", _TOKEN_HINT),
+    404: ("has no", "check the name and revision; HF_ENDPOINT decides which hub is asked"),
+}
+"""What a hub does with a request by its status, and what to do about it."""
 
 
 @dataclass(frozen=True)
@@ -58,26 +71,17 @@ class Hub:
     """The hub that HF_ENDPOINT names."""
 
     def __init__(self, progress: Progress) -> None:
-        """Load the client.
+        """Read the environment.
 
         Raises:
-            MissingExtraError: huggingface_hub is not installed.
+            FetchError: HF_HUB_OFFLINE forbids it.
         """
-        try:
-            import huggingface_hub
-            import huggingface_hub.constants
-            import huggingface_hub.errors
-            import huggingface_hub.utils
-        except ImportError as error:
-            raise MissingExtraError("huggingface_hub", "fetching") from error
-        self._client: Any = huggingface_hub
-        self._client.utils.disable_progress_bars()  # ours takes their place
-        self._client.constants.DOWNLOAD_CHUNK_SIZE = CHUNK_BYTES
-        self._progress = progress
-        self.endpoint: str = self._client.constants.ENDPOINT
-        # The base is the transport's own error: of requests or httpx, by the client's version.
-        bases = self._client.utils.HfHubHTTPError.__bases__
-        self._errors: tuple[type[BaseException], ...] = (OSError, *bases)
+        if os.environ.get("HF_HUB_OFFLINE", "0").upper() in ("1", "ON", "YES", "TRUE"):
+            raise FetchError("HF_HUB_OFFLINE is set", hint="unset it to fetch")
+        self.endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
+        self.progress = progress
+        self._token = _token()
+        self._opener = build_opener(_RedirectHandler)
 
     def repository(self, id_: str, kind: RepositoryKind, revision: str) -> Repository:
         """List a repository.
@@ -85,15 +89,10 @@ class Hub:
         Raises:
             FetchError: there is none of that name and revision, or the hub does not answer.
         """
-        what = f"{kind} {id_}"
-        info = self._ask(
-            what,
-            lambda: self._client.HfApi().repo_info(
-                id_, repo_type=kind, revision=revision, timeout=TIMEOUT_SECONDS
-            ),
-        )
-        names = tuple(sibling.rfilename for sibling in info.siblings or ())
-        return Repository(id_, kind, info.sha or revision, names)
+        url = f"{self.endpoint}/api/{kind}s/{id_}/revision/{quote(revision, safe='')}"
+        info = self._retried(f"{kind} {id_}", lambda: self._json(url))
+        names = tuple(sibling["rfilename"] for sibling in info.get("siblings", ()))
+        return Repository(id_, kind, info.get("sha", revision), names)
 
     def file(self, repository: Repository, name: str) -> RemoteFile:
         """Ask for a file's size and digest.
@@ -101,141 +100,138 @@ class Hub:
         Raises:
             FetchError: it is not there, or the hub does not answer.
         """
-        url = self._client.hf_hub_url(
-            repository.id, name, repo_type=repository.kind, revision=repository.commit
-        )
-        metadata = self._ask(
-            f"{name} of {repository.id}",
-            lambda: self._client.get_hf_file_metadata(url, timeout=TIMEOUT_SECONDS),
-        )
-        digest = metadata.etag if _hash_of_kind(metadata.etag or "") else None
-        return RemoteFile(name, url, metadata.size, digest)
+        prefix = "datasets/" if repository.kind == "dataset" else ""
+        path = f"{prefix}{repository.id}/resolve/{repository.commit}/{quote(name)}"
+        url = f"{self.endpoint}/{path}"
+        headers = self._retried(f"{name} of {repository.id}", lambda: self._headers(url))
+        # A large file lies elsewhere: what its storage says of it is not the hub's word.
+        etag = headers.get("X-Linked-Etag") or headers.get("ETag") or ""
+        size = headers.get("X-Linked-Size") or headers.get("Content-Length")
+        digest = _DIGEST.search(etag)
+        return RemoteFile(name, url, int(size) if size else None, digest[1] if digest else None)
 
     def download(self, file: RemoteFile, partial: Path) -> None:
-        """Bring a file's content into `partial`, going on where that ends.
+        """Bring a file's content into `partial`, continuing where that ends.
 
         Raises:
             FetchError: the hub does not answer, or the connection broke for good. `partial` stays.
         """
-        self._ask(file.name, lambda: self._append(file, partial))
+        with partial.open("ab") as output:
+            self._retried(file.name, lambda: self._append(file, output), output.tell)
 
-    def _append(self, file: RemoteFile, partial: Path) -> None:
-        from huggingface_hub.file_download import http_get
+    def _append(self, file: RemoteFile, output: Any) -> None:
+        start = output.tell()
+        if file.size_bytes is not None and start == file.size_bytes:
+            return
+        with self._open(file.url, {"Range": f"bytes={start}-"} if start else {}) as response:
+            if start and response.status != 206:  # the whole file again
+                output.seek(0)
+                output.truncate()
+                self.progress.advance(-start)
+            while chunk := response.read(CHUNK_BYTES):
+                output.write(chunk)
+                self.progress.advance(len(chunk))
+        output.flush()
+        if file.size_bytes is not None and output.tell() < file.size_bytes:
+            raise ConnectionError("the connection was cut")
 
-        # A compressed answer could not be resumed.
-        headers = {**self._client.utils.build_hf_headers(), "Accept-Encoding": "identity"}
-        with _ReportingWriter(partial, self._progress) as writer:
-            http_get(
-                file.url,
-                writer,
-                resume_size=writer.tell(),
-                headers=headers,
-                expected_size=file.size_bytes,
-            )
+    def _json(self, url: str) -> Any:
+        with self._open(url) as response:
+            return json.load(response)
 
-    def _ask(self, what: str, question: Callable[[], _Answer]) -> _Answer:
-        """Ask until there is an answer or no hope of one."""
-        for attempt in range(1, ATTEMPTS + 1):
-            with self._explained(what):
-                try:
-                    return question()
-                except self._errors as error:
-                    wait_seconds = _wait_seconds(error, attempt)
-                    offline = isinstance(error, self._client.errors.OfflineModeIsEnabled)
-                    if wait_seconds is None or attempt == ATTEMPTS or offline:
-                        raise
-            self._progress.say(f"{self.endpoint} is busy: {what} again in {wait_seconds} s")
-            time.sleep(wait_seconds)
-        raise AssertionError("the last attempt answers or raises")
-
-    @contextmanager
-    def _explained(self, what: str) -> Iterator[None]:
+    def _headers(self, url: str) -> Any:
         try:
-            yield
-        except self._errors as error:
-            raise self._explain(what, error) from error
+            with self._open(url, method="HEAD") as response:
+                return response.headers
+        except HTTPError as answer:
+            if "X-Linked-Etag" in answer.headers:
+                return answer.headers
+            raise
 
-    def _explain(self, what: str, error: BaseException) -> FetchError:
-        status = _status(error)
-        again = "run it again: it goes on where it stopped"
-        if status == 429:
+    def _open(self, url: str, headers: dict[str, str] | None = None, method: str = "GET") -> Any:
+        request = Request(url, headers={"User-Agent": "vacc-gen", **(headers or {})}, method=method)
+        if self._token:
+            request.add_unredirected_header("Authorization", f"Bearer {self._token}")
+        return self._opener.open(request, timeout=TIMEOUT_SECONDS)
+
+    def _retried(
+        self, what: str, question: Callable[[], _Answer], position: Callable[[], int] = lambda: 0
+    ) -> _Answer:
+        """Ask until there is an answer, or no attempt gets beyond the position of the last."""
+        attempt, reached = 1, position()
+        while True:
+            try:
+                return question()
+            except (OSError, HTTPException, ValueError) as error:
+                attempt, reached = (1 if position() > reached else attempt), position()
+                wait_seconds = _wait_seconds(error, attempt)
+                if wait_seconds is None or attempt == ATTEMPTS:
+                    raise self._explain(what, error) from error
+            attempt += 1
+            self.progress.say(f"{self.endpoint} is busy: {what} again in {wait_seconds} s")
+            time.sleep(wait_seconds)
+
+    def _explain(self, what: str, error: Exception) -> FetchError:
+        again = "run it again to resume"
+        if isinstance(error, HTTPError):
             after = _retry_after(error)
-            return FetchError(
-                f"{self.endpoint} limits requests (429) and refuses {what} for now",
-                hint=f"wait {after} s, then {again}" if after else f"wait a while, then {again}",
-            )
-        if status in (401, 403):
-            return FetchError(
-                f"{self.endpoint} does not give out {what} ({status})",
-                hint="check the name; for a private or gated repository, accept its terms and "
-                "`hf auth login`, or set HF_TOKEN",
-            )
-        if status == 404:
-            return FetchError(
-                f"{self.endpoint} has no {what} (404)",
-                hint="check the name and revision; HF_ENDPOINT decides which hub is asked",
-            )
-        if status is not None:
-            return FetchError(f"{self.endpoint} fails to serve {what} ({status})", hint=again)
-        reason = str(error).strip().split("\n")[0] or type(error).__name__
+            wait = f"wait {after} s, then {again}" if after else again
+            verb, hint = _REFUSALS.get(error.code, ("fails to serve", wait))
+            return FetchError(f"{self.endpoint} {verb} {what} ({error.code})", hint)
         return FetchError(
-            f"fetching {what} from {self.endpoint} failed: {reason}",
+            f"fetching {what} from {self.endpoint} failed: {error or type(error).__name__}",
             hint=f"check the network, or name a mirror in HF_ENDPOINT; then {again}",
         )
 
 
-class _ReportingWriter(io.BufferedWriter):
-    """Appends to a file and tells of each write."""
+class _RedirectHandler(HTTPRedirectHandler):
+    """Follows redirects, but stops at the answer that states a large file's digest."""
 
-    def __init__(self, path: Path, progress: Progress) -> None:
-        super().__init__(io.FileIO(path, "ab"))
-        self.seek(0, io.SEEK_END)
-        self._progress = progress
+    def redirect_request(
+        self, req: Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> Request | None:
+        if req.get_method() == "HEAD" and "X-Linked-Etag" in headers:
+            return None
+        following = super().redirect_request(req, fp, code, msg, headers, newurl)
+        if following is not None and following.host == req.host:  # a token goes nowhere else
+            following.unredirected_hdrs.update(req.unredirected_hdrs)
+        return following
 
-    def write(self, data: Any, /) -> int:
-        count = super().write(data)
-        self._progress.advance(count)
-        return count
+
+def _token() -> str | None:
+    home = os.environ.get("HF_HOME", "~/.cache/huggingface")
+    path = Path(os.environ.get("HF_TOKEN_PATH", f"{home}/token")).expanduser()
+    token = os.environ.get("HF_TOKEN") or (path.read_text() if path.is_file() else "")
+    return token.strip() or None
 
 
-def has_digest(path: Path, digest: str, progress: Progress) -> bool:
-    """Whether a file has the `digest` that a hub states for it."""
-    computed = _hash_of_kind(digest)
-    if computed is None:
-        raise ValueError(f"{digest!r} is neither a sha256 nor a SHA-1")
-    if computed.name == "sha1":
-        computed.update(b"blob %d\0" % path.stat().st_size)
-    with path.open("rb") as file:
-        while chunk := file.read(_READ_BYTES):
+def has_digest(path: Path, file: RemoteFile, progress: Progress) -> bool:
+    """Whether the file at `path` has the digest that the hub states; so it is without one."""
+    progress.start(f"check {file.name}", path.stat().st_size)
+    if file.digest is None:
+        return True
+    if len(file.digest) == SHA256_DIGITS:
+        computed = hashlib.sha256()
+    else:  # git's, of a header and the content
+        header = b"blob %d\0" % path.stat().st_size
+        computed = hashlib.sha1(header, usedforsecurity=False)
+    with path.open("rb") as content:
+        while chunk := content.read(1 << 20):
             computed.update(chunk)
             progress.advance(len(chunk))
-    return bool(computed.hexdigest() == digest)
+    return computed.hexdigest() == file.digest
 
 
-def _hash_of_kind(digest: str) -> Any:
-    """An empty hash of the kind that `digest` is; None where it is none that we know."""
-    if not all(character in "0123456789abcdef" for character in digest):
-        return None
-    if len(digest) == 64:
-        return hashlib.sha256()
-    return hashlib.sha1(usedforsecurity=False) if len(digest) == 40 else None
-
-
-def _status(error: BaseException) -> int | None:
-    status = getattr(getattr(error, "response", None), "status_code", None)
-    return status if isinstance(status, int) else None
-
-
-def _retry_after(error: BaseException) -> int | None:
-    headers = getattr(getattr(error, "response", None), "headers", {})
-    value = str(headers.get("Retry-After", "")).strip()
+def _retry_after(error: Exception) -> int | None:
+    value = error.headers.get("Retry-After", "").strip() if isinstance(error, HTTPError) else ""
     return int(value) if value.isdigit() else None
 
 
-def _wait_seconds(error: BaseException, attempt: int) -> int | None:
+def _wait_seconds(error: Exception, attempt: int) -> int | None:
     """How long to wait before asking again; None: asking again is of no use."""
-    status = _status(error)
-    if status is not None and status not in _PASSING_STATUSES:
+    if isinstance(error, HTTPError) and error.code not in _TEMPORARY_STATUSES:
+        return None
+    if isinstance(error, URLError) and isinstance(error.reason, ConnectionRefusedError):
         return None
     asked = _retry_after(error)
     wait_seconds = 2 ** (attempt - 1) if asked is None else max(asked, 1)

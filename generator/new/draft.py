@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from vacc_gen import presets
-from vacc_gen.generator.emit.compile_yaml import compile_config_text
+from vacc_gen.generator.emit.files import compile_config_text
 from vacc_gen.generator.emit.recipe_yaml import recipe_text
 from vacc_gen.generator.new.choices import Choices, Decision
 from vacc_gen.generator.plan import Plan, make_plan

@@ -1,15 +1,88 @@
-"""How the files of a workspace stand to what its recipe asks for."""
+"""How the files of a workspace stand to what its recipe asks for.
+
+`.vacc-gen/manifest.json` has the hashes of what was generated, by which hand edits are seen.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from enum import Enum
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from vacc_gen.generator.emit.emitted import EmittedFile
-from vacc_gen.generator.workspace.manifest import Manifest, text_hash
+from vacc_gen.generator.emit.template import EmittedFile
 from vacc_gen.schema.errors import UnreadableError
+
+MANIFEST_PATH = PurePosixPath(".vacc-gen", "manifest.json")
+MANIFEST_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Hashes (sha256, hexadecimal) of the last generation."""
+
+    made_from: Mapping[str, str] = field(default_factory=dict)
+    """What went in: `vacc.yaml`, the checkpoint's `config.json` where it was there, `vacc-gen`."""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """What came out: path in the workspace -> hash of the text as generated."""
+    pending: Mapping[str, str] = field(default_factory=dict)
+    """As `files`, for what is being written: left over by a `generate` that was killed."""
+
+    def is_generated(self, path: str, text: str) -> bool:
+        """Whether `text` at `path` is what we wrote there, rather than an edit by hand."""
+        return text_hash(text) in (self.files.get(path), self.pending.get(path))
+
+    def text(self) -> str:
+        """Return the file's content."""
+        values: dict[str, object] = {
+            "version": MANIFEST_VERSION,
+            "made_from": dict(sorted(self.made_from.items())),
+            "files": dict(sorted(self.files.items())),
+        }
+        if self.pending:
+            values["pending"] = dict(sorted(self.pending.items()))
+        return json.dumps(values, indent=2) + "\n"
+
+
+def read_manifest(root: Path) -> Manifest:
+    """Read a workspace's manifest; an empty one where there is none.
+
+    Raises:
+        UnreadableError: the file is there and is not a manifest.
+    """
+    path = root / MANIFEST_PATH
+    try:
+        values = json.loads(path.read_bytes())
+        if values["version"] != MANIFEST_VERSION:
+            raise ValueError
+        return Manifest(
+            _hashes(values["made_from"]),
+            _hashes(values["files"]),
+            _hashes(values.get("pending", {})),
+        )
+    except FileNotFoundError:
+        return Manifest()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UnreadableError(
+            f"{path} is not a manifest of version {MANIFEST_VERSION}",
+            hint="remove it: every file that differs then counts as edited by hand",
+        ) from error
+
+
+def text_hash(text: str) -> str:
+    """Return the sha256 of a text in UTF-8."""
+    return hashlib.sha256(text.encode("utf-8", errors="surrogateescape")).hexdigest()
+
+
+def _hashes(values: Mapping[str, object]) -> dict[str, str]:
+    hashes = {name: hash_ for name, hash_ in values.items() if isinstance(hash_, str)}
+    if len(hashes) < len(values):
+        raise ValueError
+    if any(Path(name).is_absolute() or ".." in Path(name).parts for name in hashes):
+        raise ValueError
+    return hashes
 
 
 class State(Enum):
@@ -41,7 +114,7 @@ def compare(root: Path, wanted: Iterable[EmittedFile], manifest: Manifest) -> li
     states = [_state(root, path, file, manifest) for path, file in by_path.items()]
     states.extend(
         _state(root, path, None, manifest)
-        for path in manifest.files
+        for path in dict.fromkeys((*manifest.files, *manifest.pending))
         if path not in by_path and (root / path).is_file()
     )
     return states
@@ -53,7 +126,7 @@ def _state(root: Path, path: str, wanted: EmittedFile | None, manifest: Manifest
         state = State.MISSING
     elif wanted is not None and found == wanted.text:
         state = State.CURRENT
-    elif manifest.files.get(path) != text_hash(found):
+    elif not manifest.is_generated(path, found):
         state = State.EDITED
     else:
         state = State.OUTDATED if wanted is not None else State.LEFTOVER
@@ -62,7 +135,7 @@ def _state(root: Path, path: str, wanted: EmittedFile | None, manifest: Manifest
 
 def _read(path: Path) -> str | None:
     try:
-        # Bytes that are no UTF-8 are an edit like any other.
+        # Bytes that are not UTF-8 are an edit like any other.
         return path.read_bytes().decode("utf-8", errors="surrogateescape")
     except (FileNotFoundError, NotADirectoryError):
         return None

@@ -16,8 +16,8 @@ from vacc_gen.schema.lint.document import Document
 from vacc_gen.schema.lint.tree import Span
 
 if TYPE_CHECKING:
-    from vacc_gen.schema.compatibility import PinFacts
     from vacc_gen.schema.geometry import Geometry
+    from vacc_gen.schema.packages import PinFacts
     from vacc_gen.schema.recipe import Recipe
 
 TEXT_INPUTS = re.compile(

@@ -3,7 +3,6 @@ import json
 import pytest
 
 from vacc_gen import presets
-from vacc_gen.generator.emit.compile_yaml import compile_configs
 from vacc_gen.generator.emit.scripts import script_values
 from vacc_gen.generator.plan import (
     make_plan,
@@ -100,7 +99,7 @@ def test_int4_has_a_name_of_its_own_and_no_compile_config():
         "falcon-7b-instruct-int4-tp4-1024-2048",
     ]
     assert [job.precision.value for job in made.vamc_jobs] == ["fp16"]
-    assert [str(file.path) for file in compile_configs(made)] == ["build/hf_falcon_fp16.yaml"]
+    assert [str(job.config_path) for job in made.configs] == ["build/hf_falcon_fp16.yaml"]
     assert [job["precision"] for job in script_values(made)["jobs"]] == ["fp16"]
 
 

@@ -1,149 +1,54 @@
-"""Our reading of pip's notation against packaging's, and the algebra that packaging lacks."""
+"""Reading pins, and what is known of packages applied to them."""
 
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from packaging.requirements import Requirement
-from packaging.specifiers import SpecifierSet
-from packaging.utils import canonicalize_name
-from packaging.version import InvalidVersion
-from packaging.version import Version as TheirVersion
 
+from vacc_gen import presets
 from vacc_gen.schema.lint.check import check_text
-from vacc_gen.schema.lint.migration import RECIPE_VERSION
 from vacc_gen.schema.packages import (
-    ANY_VERSION,
-    normalized_name,
+    PYTHONS,
+    PinFacts,
+    added_bounds,
+    effective_pins,
     parse_pin,
-    parse_specifiers,
-    parse_version,
+    parse_versions,
+    pin_problems,
 )
 
-small = st.integers(0, 3)
-release = st.lists(small, min_size=1, max_size=4).map(lambda parts: ".".join(map(str, parts)))
-epoch = st.sampled_from(["", "", "", "1!"])
-suffix = st.one_of(
-    st.just(""),
-    st.builds("{}{}".format, st.sampled_from(["a", "b", "rc", ".dev", ".post"]), small),
-)
-plain = st.builds("{}{}{}".format, epoch, release, suffix)
-with_local = st.builds("{}{}+{}".format, epoch, release, st.sampled_from(["cpu", "cu121", "1"]))
-anything = st.builds(
-    "{}{}{}{}{}{}".format,
-    epoch,
-    release,
-    st.sampled_from(["", "a1", "-alpha.2", "_b3", "rc4", ".c", "preview0"]),
-    st.sampled_from(["", "-3", ".post4", "post", "-r2", "_rev1"]),
-    st.sampled_from(["", ".dev0", "dev", "-dev12"]),
-    st.sampled_from(["", "+cpu", "+cu12.1", "+A-b_9"]),
-)
-clause = st.one_of(
-    st.builds("{}{}".format, st.sampled_from(["<", "<=", ">", ">=", "==", "!="]), plain),
-    st.builds("{}{}".format, st.sampled_from(["==", "!="]), with_local),
-    st.builds("{}{}{}.*".format, st.sampled_from(["==", "!="]), epoch, release),
-    st.builds("~={}.{}{}".format, small, release, suffix),
-)
-specifiers = st.lists(clause, max_size=3).map(",".join)
-candidate = st.one_of(plain, plain, st.builds("{}{}+cpu".format, epoch, release))
+FACTS = presets.pin_facts()
 
 
-@given(anything, anything)
-def test_versions_order_as_packaging_orders_them(a, b):
-    ours, theirs = (parse_version(a), parse_version(b)), (TheirVersion(a), TheirVersion(b))
-    assert (ours[0] < ours[1], ours[0] == ours[1]) == (
-        theirs[0] < theirs[1],
-        theirs[0] == theirs[1],
-    )
+def problems(*pins: str, python: str = "3.10", facts: PinFacts = FACTS) -> list[tuple[str, str]]:
+    found = pin_problems([parse_pin(pin) for pin in pins], python, facts)
+    return [(problem.kind, problem.pins[0].text) for problem in found]
 
 
-@given(specifiers, candidate)
-def test_specifiers_match_what_packaging_matches(text, version):
-    theirs = SpecifierSet(text).contains(TheirVersion(version), prereleases=True)
-    assert (parse_version(version) in parse_specifiers(text)) == theirs
+def bounds(*pins: str) -> list[str]:
+    return [bound.needs.text for bound in added_bounds(map(parse_pin, pins), FACTS)]
 
 
-@given(specifiers, specifiers, candidate)
-def test_set_algebra_agrees_with_membership(a, b, version):
-    ours, theirs, one = parse_specifiers(a), parse_specifiers(b), parse_version(version)
-    assert (one in (ours & theirs)) == (one in ours and one in theirs)
-    assert (one in (ours | theirs)) == (one in ours or one in theirs)
-    assert (one in ours.complement()) == (one not in ours)
-    assert ours.complement().complement() == ours
-    assert ours & theirs <= ours
-    if ours <= theirs:
-        assert one not in ours or one in theirs
-    if not ours & theirs:
-        assert not (one in ours and one in theirs)
-
-
-@given(st.text(alphabet="ab1.+-_!vrcdevpost ", max_size=12))
-def test_what_is_a_version_is_what_packaging_takes(text):
-    try:
-        TheirVersion(text)
-    except InvalidVersion:
-        with pytest.raises(ValueError, match="is not a version"):
-            parse_version(text)
-    else:
-        parse_version(text)
-
-
-@given(
-    st.from_regex(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,8}[A-Za-z0-9])?", fullmatch=True),
-    st.sampled_from(["", "[a]", "[a, B_c]"]),
-    specifiers,
-)
-def test_requirements_read_as_packaging_reads_them(name, extras, text):
-    pin, theirs = parse_pin(f"{name}{extras} {text}"), Requirement(f"{name}{extras} {text}")
-    assert pin.name == canonicalize_name(theirs.name) == normalized_name(name)
-    assert set(pin.extras) == {canonicalize_name(extra) for extra in theirs.extras}
-    assert pin.versions == parse_specifiers(str(theirs.specifier))
-
-
-@pytest.mark.parametrize(
-    ("a", "b", "overlap"),
-    [
-        ("==2.1.0", "<2.2", True),
-        ("==2.1.0", ">=2.6", False),
-        (">=2", "<2", False),
-        ("==2.0.0rc1", "<2", False),
-        (">=4.31.0", "<4.52", True),
-        ("==4.40", "==4.40.0", True),
-        ("==4.40", "==4.40.1", False),
-        ("==2.1.0+cpu", "==2.1.0", True),
-        ("==2.1.0+cpu", "==2.1.0+cu121", False),
-        ("~=1.4.2", "==1.5.*", False),
-        ("!=1.0", "==1.0", False),
-    ],
-)
-def test_overlap(a, b, overlap):
-    assert bool(parse_specifiers(a) & parse_specifiers(b)) is overlap
-
-
-def test_nothing_asked_means_any_version():
-    assert parse_pin("tiktoken").versions == ANY_VERSION
+def test_a_pin_is_a_normalized_name_and_its_versions():
+    pin = parse_pin(" Hugging_Face.Hub[a, B_c] >= 0.9,<1 ")
+    assert (pin.text, pin.name) == ("Hugging_Face.Hub[a, B_c] >= 0.9,<1", "hugging-face-hub")
+    assert "0.99" in pin.versions
+    assert "1.0" not in pin.versions
+    assert "2.0rc1" in parse_pin("tiktoken").versions
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "is not a requirement"),
-        ("torch=2.1", "is not a version bound"),
-        ("torch==", "is not a version bound"),
-        ("torch 2.1", "is not a requirement"),
-        ("torch==2.1,", "is not a version bound"),
-        ("torch===2.1", "compares text"),
-        ("torch>=2.1+cpu", "takes no local version"),
-        ("torch>=2.*", "takes no"),
-        ("torch==2.1rc1.*", "follows a plain release"),
-        ("torch~=2", "needs two numbers"),
-        ("torch==nightly", "is not a version"),
-        ("torch; python_version < '3.9'", "marker"),
-        ("torch @ https://example.org/torch.whl", "URL"),
+        *(
+            (text, "is not a requirement such as `torch==2.1.0`")
+            for text in ("", "torch=2.1", "torch==", "torch 2.1", "torch>=2.*", "torch==nightly")
+        ),
+        ("torch===2.1", "use `==`"),
+        ("torch; python_version < '3.9'", "leave out the marker"),
+        ("torch @ https://example.org/torch.whl", "pin a version instead"),
     ],
 )
-def test_what_no_lock_can_answer_is_refused(text, message):
+def test_what_no_lock_can_hold_is_refused(text, message):
     with pytest.raises(ValueError, match=message):
         parse_pin(text)
 
@@ -158,6 +63,81 @@ def test_what_no_lock_can_answer_is_refused(text, message):
     ],
 )
 def test_a_lone_equals_sign_is_hinted_at(pin, hint):
-    text = f"version: {RECIPE_VERSION}\nenvironment:\n  pins:\n    - {pin}\n"
+    text = f"version: 2\nenvironment:\n  pins:\n    - {pin}\n"
     (found,) = [one for one in check_text(text, "vacc.yaml") if one.code == "VG185"]
     assert found.hint == hint
+
+
+@pytest.mark.parametrize(
+    ("pins", "expected"),
+    [
+        (presets.ENVIRONMENTS.find("falcon-py310").asked, ["transformers<4.52", "numpy<2"]),
+        (("torch==2.1.0", "transformers==4.40.0", "numpy==1.26.4"), []),
+        (("torch==2.6.0",), []),
+        (("torch>=2.1",), []),
+        (("onnxruntime==1.13.1",), ["numpy<2"]),
+        (("torch==2.2.1",), ["numpy<2"]),
+        (("transformers>=5",), ["torch>=2.6"]),
+    ],
+)
+def test_a_bound_is_added_only_where_it_takes_something_away(pins, expected):
+    assert bounds(*pins) == expected
+
+
+@pytest.mark.parametrize(
+    ("pins", "python", "expected"),
+    [
+        (presets.ENVIRONMENTS.find("falcon-py310").asked, "3.10", []),
+        (("onnxruntime==1.13.1",), "3.11", [("python", "onnxruntime==1.13.1")]),
+        (("onnxruntime==1.13.1",), "3.10", []),
+        (("onnxruntime>=1.13.1",), "3.11", []),
+        (("torch==2.1.0",), "3.12", [("python", "torch==2.1.0")]),
+        (("torch>=2.0,<2.2",), "3.12", [("python", "torch>=2.0,<2.2")]),
+        (("torch>=2.0,<2.3",), "3.12", []),
+        (("torch==2.1.0", "torch==2.2.0"), "3.10", [("contradiction", "torch==2.2.0")]),
+        (("numpy==2.2.6", "torch==2.1.0"), "3.10", [("companion", "numpy==2.2.6")]),
+        (("numpy>=1.26", "torch==2.1.0"), "3.10", []),
+        (("torch==2.1.0", "transformers==5.20.2"), "3.10", [("companion", "transformers==5.20.2")]),
+        (("torch==2.1.0", "transformers==4.52.4"), "3.10", [("companion", "transformers==4.52.4")]),
+        (("torch==2.1.0", "transformers==4.51.3"), "3.10", []),
+        (("gptqmodel==4.0.0",), "3.10", [("source-only", "gptqmodel==4.0.0")]),
+        (
+            ("numpy==2.2.6", "torch==2.1.0", "onnxruntime==1.13.1"),
+            "3.11",
+            [("python", "onnxruntime==1.13.1"), ("companion", "numpy==2.2.6")],
+        ),
+    ],
+)
+def test_what_cannot_be_installed_or_will_not_run_is_found(pins, python, expected):
+    assert problems(*pins, python=python) == expected
+
+
+def test_messages_say_what_to_do():
+    (problem,) = pin_problems([parse_pin("onnxruntime==1.13.1")], "3.11", FACTS)
+    assert (
+        problem.message == "onnxruntime==1.13.1 has no wheels for Python 3.11, only for 3.8 to 3.10"
+    )
+    assert problem.hint == "set environment.python to 3.10, or pin another version"
+    (problem,) = pin_problems([parse_pin("gptqmodel==4.0.0")], "3.10", FACTS)
+    assert problem.message.startswith("gptqmodel==4.0.0 cannot be locked: it has no wheels")
+
+
+def test_a_recipes_pin_takes_the_place_of_its_presets():
+    merged = effective_pins(
+        [parse_pin("torch==2.1.0"), parse_pin("Onnx==1.14.0")],
+        [parse_pin("torch>=2.2"), parse_pin("torch<2.4"), parse_pin("tiktoken")],
+    )
+    assert [pin.text for pin in merged] == ["Onnx==1.14.0", "torch>=2.2", "torch<2.4", "tiktoken"]
+
+
+def test_without_facts_only_contradictions_are_found():
+    pins = ("torch==2.1.0", "numpy==2.2.6", "numpy<2")
+    assert problems(*pins, python="3.13", facts=PinFacts()) == [("contradiction", "numpy<2")]
+
+
+def test_facts_are_of_versions_that_exist_and_of_pythons_that_a_recipe_may_name():
+    for fact in FACTS.wheels:
+        assert not fact.package.versions.is_unsatisfiable()
+        assert fact.reason or any(python in fact.pythons for python in PYTHONS)
+    assert all(fact.reason and fact.package.name != fact.needs.name for fact in FACTS.companions)
+    assert "3.9" in parse_versions(">=3.8,<3.10")

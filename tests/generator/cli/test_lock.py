@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import platform
+import subprocess
 import sys
 from pathlib import Path
 
@@ -60,7 +60,7 @@ def described(root: Path) -> dict:
     return json.loads((root / "env/environment.json").read_text())
 
 
-def test_pins_that_no_shipped_lock_answers_are_locked_and_stay_current(
+def test_pins_that_no_shipped_lock_satisfies_are_locked_and_stay_current(
     root, wheels, monkeypatch, capsys
 ):
     assert described(root)["lock"] is None
@@ -74,13 +74,12 @@ def test_pins_that_no_shipped_lock_answers_are_locked_and_stay_current(
     assert described(root)["lock"]["made_by"] == "vacc-gen lock"
     assert run(monkeypatch, "lock", str(root), "--check") == 0
     assert run(monkeypatch, "generate", str(root), "--check") == 0
-    assert "3 packages for Python" in capsys.readouterr().out
+    assert "is current: 3 packages for Python" in capsys.readouterr().out
 
 
 def test_check_asks_neither_uv_nor_an_index(root, wheels, monkeypatch, capsys):
     assert run(monkeypatch, "lock", str(root)) == 0
-    monkeypatch.setitem(sys.modules, "uv", None)
-    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr(subprocess, "run", None)
     assert run(monkeypatch, "lock", str(root), "--check") == 0
     (root / "vacc.yaml").write_text(recipe(pins=("tiktoken==0.7.0", "tinier<1")))
     assert run(monkeypatch, "lock", str(root), "--check") == 1
@@ -89,7 +88,7 @@ def test_check_asks_neither_uv_nor_an_index(root, wheels, monkeypatch, capsys):
     assert f"hint: vacc-gen lock {root}" in said
 
 
-def test_a_lock_that_was_changed_by_hand_is_no_answer(root, wheels, monkeypatch, capsys):
+def test_a_lock_that_was_changed_by_hand_is_stale(root, wheels, monkeypatch, capsys):
     assert run(monkeypatch, "lock", str(root)) == 0
     path = root / "env/requirements.lock"
     path.write_text(path.read_text().replace("tinier==1.0", "tinier==1.1"))
@@ -99,7 +98,7 @@ def test_a_lock_that_was_changed_by_hand_is_no_answer(root, wheels, monkeypatch,
     assert "tinier==1.0" in path.read_text()
 
 
-def test_generate_takes_a_lock_away_that_no_longer_answers(root, wheels, monkeypatch):
+def test_generate_takes_a_lock_away_that_no_longer_fits(root, wheels, monkeypatch):
     assert run(monkeypatch, "lock", str(root)) == 0
     (root / "vacc.yaml").write_text(recipe(pins=("tiktoken==0.7.0",)))
     assert run(monkeypatch, "generate", str(root)) == 0
@@ -117,87 +116,6 @@ def test_what_cannot_be_resolved_leaves_everything_as_it_was(root, wheels, monke
     assert {path: path.read_bytes() for path in root.rglob("*") if path.is_file()} == before
 
 
-def test_pylock_is_written_beside_the_lock_and_belongs_to_no_manifest(root, wheels, monkeypatch):
-    assert run(monkeypatch, "lock", str(root), "--pylock") == 0
-    assert 'name = "tinier"' in (root / "env/pylock.toml").read_text()
-    assert "pylock" not in (root / ".vacc-gen/manifest.json").read_text()
-    assert run(monkeypatch, "generate", str(root), "--check") == 0
-
-
-needs_this_platform = pytest.mark.skipif(
-    (platform.system(), platform.machine()) != ("Linux", "x86_64"), reason="the lock's platform"
-)
-
-
-@needs_this_platform
-def test_a_lock_is_called_tested_when_it_was_installed_and_ran(root, wheels, monkeypatch, capsys):
-    assert run(monkeypatch, "lock", str(root)) == 0
-    told = f"not tested yet: `vacc-gen lock {root} --test` installs it"
-    assert told in capsys.readouterr().err
-    assert run(monkeypatch, "lock", str(root), "--test") == 0
-    trial = described(root)["lock"]["trial"]
-    assert trial["python"].startswith(PYTHON)
-    assert trial["failed"] == []
-    assert trial["passed"] == [
-        "installed 3 packages with --require-hashes into a fresh environment",
-        "import huggingface-hub, transformers",
-    ]
-    assert run(monkeypatch, "generate", str(root), "--check") == 0
-    capsys.readouterr()
-    assert run(monkeypatch, "lock", str(root)) == 0  # the same again: what was tried is still so
-    assert described(root)["lock"]["trial"] == trial
-
-
-@needs_this_platform
-def test_a_crash_in_an_import_is_a_finding_and_is_recorded(root, wheels, monkeypatch, capsys):
-    make_wheel(
-        wheels,
-        "transformers",
-        "4.99",
-        requires=("huggingface-hub",),
-        modules={"transformers.py": "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)\n"},
-    )
-    monkeypatch.setenv("UV_NO_CACHE", "1")
-    assert run(monkeypatch, "lock", str(root)) == 0
-    assert run(monkeypatch, "lock", str(root), "--test", "--venv", str(root / "other")) == 1
-    assert "was killed by SIGSEGV" in capsys.readouterr().out
-    assert described(root)["lock"]["trial"]["failed"] == [
-        "import huggingface-hub, transformers: was killed by SIGSEGV"
-    ]
-
-
-@needs_this_platform
-def test_a_file_that_is_not_the_locked_one_is_not_installed(root, wheels, monkeypatch, capsys):
-    assert run(monkeypatch, "lock", str(root)) == 0
-    make_wheel(wheels, "tinier", "1.0", modules={"tinier.py": "print('other')\n"})
-    monkeypatch.setenv("UV_NO_CACHE", "1")
-    assert run(monkeypatch, "lock", str(root), "--test") == 1
-    assert "ash" in capsys.readouterr().err  # "hash mismatch", in uv's words
-    assert not (root / "env/venv").exists()
-    assert "trial" not in described(root)["lock"]
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (("--check", "--test"), "--check writes nothing and stands alone"),
-        (("--test", "--upgrade"), "--test tries the lock that is there"),
-        (("--venv", "x"), "--venv belongs to --test"),
-    ],
-)
-def test_options_that_exclude_each_other(root, monkeypatch, capsys, words, message):
-    assert run(monkeypatch, "lock", str(root), *words) == 2
-    assert message in capsys.readouterr().err
-
-
-def test_a_python_that_is_not_here_is_named(tmp_path, wheels, monkeypatch, capsys):
-    if PYTHON == "3.8":
-        pytest.skip("it is here")
-    create(tmp_path / "w", recipe(python="3.9"))
-    assert run(monkeypatch, "lock", str(tmp_path / "w")) == 0
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setenv("UV_PYTHON_INSTALL_DIR", str(tmp_path))
-    assert run(monkeypatch, "lock", str(tmp_path / "w"), "--test") == 2
-    said = capsys.readouterr().err
-    assert "the lock is for Python 3.9, which is not on this machine" in said
-    assert "uv python install 3.9" in said
+def test_check_stands_alone(root, monkeypatch, capsys):
+    assert run(monkeypatch, "lock", str(root), "--check", "--upgrade") == 2
+    assert "--check writes nothing" in capsys.readouterr().err

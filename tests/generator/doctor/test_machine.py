@@ -12,7 +12,7 @@ import pytest
 from tests.workspaces import make_workspace
 from vacc_gen.generator.doctor import machine
 from vacc_gen.generator.doctor.check import State
-from vacc_gen.generator.doctor.need import Need, need_of
+from vacc_gen.generator.doctor.machine import Need, need_of
 from vacc_gen.generator.plan import Plan
 from vacc_gen.presets import MODELS
 from vacc_gen.schema.footprint import parameter_count

@@ -91,59 +91,49 @@ class World:
 
 # SC2016, SC1003: expressions in single quotes, a backslash before one. Names are literal, so yes.
 ABOUT_ODD_NAMES = "--exclude=SC2016,SC1003"
+VISION = {"precisions": ["fp16"], "target": {"prefill": 2048, "total": 4096, "tp": 2}}
 
 
-@pytest.mark.parametrize("preset", ["falcon-tiny", "falcon-7b", "falcon-40b"])
 @pytest.mark.parametrize(
-    ("checkpoint", "options"),
+    ("preset", "checkpoint", "parts"),
     [
-        ("/path/to/x", []),
-        ("../the 'weights", []),
-        ('/a b/$(c)`d`"e\\', [ABOUT_ODD_NAMES]),
+        ("falcon-tiny", "../the 'weights", {}),
+        ("falcon-7b", "/path/to/x", {"quantization": {"separate_pass": True}}),
+        ("falcon-40b", '/a b/$(c)`d`"e\\', {"quantization": {"separate_pass": True}}),
+        ("Qwen2.5-VL-3B-Instruct", "/path/to/x", VISION),
     ],
 )
-def test_shellcheck_has_nothing_to_say(world, preset, checkpoint, options):
-    world.make(preset, checkpoint, quantization={"separate_pass": True})
+def test_scripts_are_clean_and_need_nothing_of_ours(world, preset, checkpoint, parts):
+    """Neither vacc-gen nor an absolute path of the machine that wrote them."""
+    world.make(preset, checkpoint, **parts)
     scripts = sorted(world.root.glob("scripts/*.sh"))
     assert len(scripts) == (3 if preset == "falcon-tiny" else 4)
+    options = [ABOUT_ODD_NAMES] if "$(" in checkpoint or "VL" in preset else []
     done = subprocess.run([SHELLCHECK, *options, *scripts], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
+    for script in (world.root / "scripts").iterdir():
+        assert os.access(script, os.X_OK)
+        assert "vacc_gen" not in script.read_text()
+        assert str(world.folder) not in script.read_text()
 
 
-@pytest.mark.parametrize("script", ["download.sh", "prepare.sh", "compile.sh", "serve.sh"])
-def test_usage(world, script):
+def test_usage(world):
     world.make("falcon-7b")
-    shown = world.run(script, "--help")
-    assert shown.returncode == 0
-    assert shown.stdout.startswith(f"usage: scripts/{script}")
-    assert world.run(script, "--nonsense").returncode == 2
-
-
-def test_download_takes_one_pattern_a_call_and_no_pickle(world):
-    world.make("falcon-7b")
-    world.add_program("hf", HF)
-    done = world.run("download.sh", HF_ENDPOINT="https://mirror.example/")
-    assert done.returncode == 0, done.stderr
-    calls = [call for call in world.calls() if call[0][0] == "download"]
-    assert [arguments[arguments.index("--include") + 1] for arguments, _, _ in calls] == [
-        "*.json",
-        "tokenizer*",
-        "*.safetensors",
-    ]
-    for arguments, _, endpoint in calls:
-        assert arguments[:2] == ["download", "tiiuae/falcon-7b"]
-        assert arguments[arguments.index("--local-dir") + 1] == str(world.weights)
-        assert endpoint == "https://mirror.example"
-    assert (world.weights / "config.json").exists()
+    for script in ("download.sh", "prepare.sh", "compile.sh", "serve.sh"):
+        shown = world.run(script, "--help")
+        assert shown.returncode == 0
+        assert shown.stdout.startswith(f"usage: scripts/{script}")
+        assert world.run(script, "--nonsense").returncode == 2
 
 
 def test_download_goes_to_a_folder_that_is_named(world):
     world.make("falcon-7b", "/path/to/falcon-7b")
     world.add_program("huggingface-cli", HF)
     assert world.run("download.sh").returncode == 2
-    done = world.run("download.sh", "here")
+    done = world.run("download.sh", "here", HF_ENDPOINT="https://mirror.example/")
     assert (done.returncode, "compares no checksums" in done.stderr) == (0, True)
     assert (world.folder / "here" / "model.safetensors").exists()
+    assert {endpoint for _, _, endpoint in world.calls()} == {"https://mirror.example"}
 
 
 def test_download_says_what_it_needs_and_what_did_not_come(world):
@@ -161,9 +151,9 @@ def test_download_says_what_it_needs_and_what_did_not_come(world):
 @pytest.mark.parametrize("option", [[], ["--copy"]])
 def test_prepare_places_both_files_and_can_be_run_again(world, option):
     world.copy_weights()
-    world.make()
+    world.make(checkpoint=f"../{world.weights.name}")
     for word in ("placed", "there already"):
-        done = world.run("prepare.sh", *option)
+        done = world.run("prepare.sh", *option, cwd="/")
         assert done.returncode == 0, done.stderr
         assert done.stdout.count(word) == 2
         for name in ("modeling_falcon_vacc.py", "config_vacc.json"):
@@ -172,9 +162,11 @@ def test_prepare_places_both_files_and_can_be_run_again(world, option):
             assert placed.is_symlink() == (not option)
 
 
-def test_prepare_keeps_a_file_that_differs_unless_forced(world):
-    world.copy_weights()
+def test_prepare_replaces_what_differs_only_when_forced(world):
     world.make()
+    absent = world.run("prepare.sh")
+    assert (absent.returncode, str(world.weights) in absent.stderr) == (2, True)
+    world.copy_weights()
     theirs = world.weights / "config_vacc.json"
     theirs.write_text("theirs")
     kept = world.run("prepare.sh")
@@ -185,62 +177,46 @@ def test_prepare_keeps_a_file_that_differs_unless_forced(world):
     assert world.run("prepare.sh", "--force", "--copy", str(world.weights)).returncode == 0
     assert theirs.read_text() != "theirs"
     assert {path.name for path in world.weights.glob("*partial*")} == set()
-
-
-def test_prepare_replaces_a_broken_link_only_when_forced(world):
-    world.copy_weights()
-    world.make()
-    link = world.weights / "config_vacc.json"
-    link.symlink_to("nowhere")
+    theirs.unlink()
+    theirs.symlink_to("nowhere")
     assert world.run("prepare.sh").returncode == 1
     assert world.run("prepare.sh", "--force").returncode == 0
-    assert link.exists()
+    assert theirs.exists()
 
 
-def test_prepare_needs_the_weights(world):
-    world.make()
-    done = world.run("prepare.sh")
-    assert done.returncode == 2
-    assert str(world.weights) in done.stderr
-
-
-def test_a_checkpoint_beside_the_workspace_is_found_from_anywhere(world):
-    world.copy_weights()
-    world.make(checkpoint=f"../{world.weights.name}")
-    assert world.run("prepare.sh", cwd="/").returncode == 0
-    assert (world.weights / "config_vacc.json").exists()
-
-
-def test_compile_runs_each_config_in_the_workspace(world):
-    world.make()
+@pytest.mark.parametrize(
+    ("preset", "separate_pass", "variable", "expected"),
+    [
+        ("falcon-tiny", False, {}, [("compile", "fp16", None), ("compile", "int8", None)]),
+        (
+            "falcon-tiny",
+            True,
+            {},
+            [("compile", "fp16", None), ("quant", "int8", None), ("compile", "int8", None)],
+        ),
+        ("falcon-40b", False, {}, [("compile", "fp16", "256"), ("compile", "int8", "256")]),
+        (
+            "falcon-40b",
+            False,
+            {"VACC_STACK_SIZE": "512"},
+            [("compile", "fp16", "512"), ("compile", "int8", "512")],
+        ),
+    ],
+)
+def test_compile_runs_vamc_on_each_config_in_the_workspace(
+    world, preset, separate_pass, variable, expected
+):
+    world.make(preset, quantization={"separate_pass": separate_pass})
     world.add_program("vamc", VAMC)
-    done = world.run("compile.sh", cwd="/")
+    done = world.run("compile.sh", cwd="/", **variable)
     assert done.returncode == 0, done.stderr
     assert world.calls() == [
-        [["compile", "build/hf_falcon_fp16.yaml"], str(world.root), None],
-        [["compile", "build/hf_falcon_int8.yaml"], str(world.root), None],
+        [[verb, f"build/hf_falcon_{precision}.yaml"], str(world.root), stack]
+        for verb, precision, stack in expected
     ]
 
 
-def test_compile_quantizes_first_where_the_recipe_asks(world):
-    world.make(quantization={"separate_pass": True})
-    world.add_program("vamc", VAMC)
-    assert world.run("compile.sh", "int8").returncode == 0
-    assert [arguments for arguments, _, _ in world.calls()] == [
-        ["quant", "build/hf_falcon_int8.yaml"],
-        ["compile", "build/hf_falcon_int8.yaml"],
-    ]
-
-
-def test_compile_gives_a_large_model_a_large_stack(world):
-    world.make("falcon-40b")
-    world.add_program("vamc", VAMC)
-    assert world.run("compile.sh", "fp16").returncode == 0
-    assert world.run("compile.sh", "fp16", VACC_STACK_SIZE="512").returncode == 0
-    assert [size for _, _, size in world.calls()] == ["256", "512"]
-
-
-def test_compile_fails_where_nothing_was_made(world):
+def test_compile_fails_without_vamc_as_vamc_does_and_where_nothing_was_made(world):
     world.make()
     without = world.run("compile.sh")
     assert without.returncode == 2
@@ -250,10 +226,6 @@ def test_compile_fails_where_nothing_was_made(world):
     assert done.returncode == 1
     assert "vamc left no mod*" in done.stderr
     assert len(world.calls()) == 1
-
-
-def test_compile_fails_as_vamc_does(world):
-    world.make()
     world.add_program("vamc", "sys.exit(7)")
     assert world.run("compile.sh").returncode == 7
 
@@ -287,51 +259,32 @@ def test_serve_hands_over_folder_dies_and_options(world):
     ]
 
 
-VISION = {"precisions": ["fp16"], "target": {"prefill": 2048, "total": 4096, "tp": 2}}
-
-
 def test_a_model_that_reads_images_is_compiled_and_served_in_two_halves(world):
     world.make("Qwen2.5-VL-3B-Instruct", **VISION)
     world.add_program("vamc", VAMC)
     world.add_program("vastgenx")
+    made = world.root / "vamc_results"
+    language, tower = (
+        made / f"{world.weights.name}-{half}" for half in ("fp16-tp2-2048-4096", "visual-fp16-4096")
+    )
+    language.mkdir(parents=True)
+    without = world.run("serve.sh")
+    assert (without.returncode, tower.name in without.stderr) == (2, True)
     assert world.run("compile.sh").returncode == 0
     assert world.calls() == [
-        [["compile", "build/qwen2_5_vl_llm.yaml"], str(world.root), "256"],
-        [["compile", "build/qwen2_5_vl_visual.yaml"], str(world.root), "256"],
+        [["compile", f"build/qwen2_5_vl_{half}.yaml"], str(world.root), "256"]
+        for half in ("llm", "visual")
     ]
     world.calls_path.unlink()
     done = world.run("serve.sh", "--min_pixels", "78400")
     assert done.returncode == 0, done.stderr
-    made = world.root / "vamc_results"
     assert world.calls()[0][0][1:] == [
-        *("--model", str(made / f"{world.weights.name}-fp16-tp2-2048-4096")),
+        *("--model", str(language)),
         *("--host", "127.0.0.1"),
         *("--port", "9000"),
         *("--llm_devices", "[0,1]"),
-        *("--vit_model", str(made / f"{world.weights.name}-visual-fp16-4096")),
+        *("--vit_model", str(tower)),
         *("--vit_devices", "[2]"),
         *("--max_pixels", "802816"),
         *("--min_pixels", "78400"),
     ]
-
-
-def test_scripts_of_both_halves_are_clean_and_say_what_is_missing(world):
-    world.make("Qwen2.5-VL-3B-Instruct", **VISION)
-    scripts = sorted(world.root.glob("scripts/*.sh"))
-    done = subprocess.run([SHELLCHECK, ABOUT_ODD_NAMES, *scripts], capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout
-    made = world.root / "vamc_results" / f"{world.weights.name}-fp16-tp2-2048-4096"
-    made.mkdir(parents=True)
-    without = world.run("serve.sh")
-    assert without.returncode == 2
-    assert "-visual-fp16-4096" in without.stderr
-
-
-def test_scripts_need_nothing_of_ours(world):
-    """Neither vacc-gen nor an absolute path of the machine that wrote them."""
-    world.make("falcon-7b", "/path/to/falcon-7b")
-    for script in (world.root / "scripts").iterdir():
-        assert os.access(script, os.X_OK)
-        text = script.read_text()
-        assert "vacc_gen" not in text
-        assert str(world.folder) not in text

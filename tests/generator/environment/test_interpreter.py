@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from vacc_gen.generator.environment.interpreter import PROBE, ask
+from vacc_gen.generator.environment.interpreter import PROBE, run_check
 
 
 def program(path: Path, text: str) -> Path:
@@ -18,22 +18,23 @@ def program(path: Path, text: str) -> Path:
     return path
 
 
-def test_an_interpreter_tells_its_version_and_packages():
-    answer = ask(sys.executable, "versions")
+def test_an_interpreter_reports_its_version_and_packages():
+    answer = run_check(sys.executable, "versions")
     assert answer.failure is None
     assert answer.values["python"] == sys.version.split()[0].rstrip("+")
     assert answer.values["packages"]["pytest"] == pytest.__version__
     assert "typing-extensions" in answer.values["packages"]
 
 
-@pytest.mark.parametrize("check", ["round-trip", "session", "export"])
+@pytest.mark.parametrize("check", ["round-trip", "session"])
 def test_this_environment_can_do_what_an_export_needs(check):
-    assert ask(sys.executable, check).failure is None
+    assert run_check(sys.executable, check).failure is None
 
 
-def test_what_an_import_raises_is_told_in_its_own_words():
-    failure = ask(sys.executable, "imports", "no-such-package").failure
-    assert failure == "ModuleNotFoundError: No module named 'no_such_package'"
+def test_what_an_import_raises_is_reported_in_its_own_words(tmp_path):
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path], check=True)
+    failure = run_check(tmp_path / "bin" / "python", "round-trip").failure
+    assert failure == "ModuleNotFoundError: No module named 'torch'"
 
 
 @pytest.mark.parametrize(
@@ -41,29 +42,26 @@ def test_what_an_import_raises_is_told_in_its_own_words():
     [
         ("kill -SEGV $$", "was killed by SIGSEGV"),
         ("exit 139", "was killed by SIGSEGV"),
-        ("kill -KILL $$", "was killed by SIGKILL"),
         ("echo some words >&2; exit 3", "some words"),
         ("exit 3", "exited 3"),
-        ("echo no json", "ended well and answered nothing"),
-        ("", "ended well and answered nothing"),
+        ("echo no json", "exited 0 without an answer"),
+        ("", "exited 0 without an answer"),
     ],
 )
 def test_whatever_an_interpreter_dies_of_is_a_finding(tmp_path, text, failure):
-    assert ask(program(tmp_path / "python", text), "session").failure == failure
+    assert run_check(program(tmp_path / "python", text), "session").failure == failure
 
 
 def test_an_interpreter_that_hangs_is_not_waited_for(tmp_path):
     hanging = program(tmp_path / "python", "exec sleep 60")
-    assert ask(hanging, "session", timeout_s=0.2).failure == "did not end within 0 s"
+    assert run_check(hanging, "session", timeout_s=0.2).failure == "did not end within 0 s"
 
 
-def test_what_is_no_program_is_told(tmp_path):
-    assert (
-        ask(tmp_path / "absent", "versions").failure == "cannot be run: No such file or directory"
-    )
-    plain = tmp_path / "plain"
+def test_what_is_not_a_program_is_reported(tmp_path):
+    absent, plain = tmp_path / "absent", tmp_path / "plain"
     plain.write_text("x")
-    assert ask(plain, "versions").failure == "cannot be run: Permission denied"
+    assert run_check(absent, "versions").failure == "cannot be run: No such file or directory"
+    assert run_check(plain, "versions").failure == "cannot be run: Permission denied"
 
 
 def test_the_probe_needs_nothing_but_the_standard_library():

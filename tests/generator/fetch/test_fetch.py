@@ -7,16 +7,16 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
+from typing import NamedTuple
 
 import pexpect
 import pytest
 
 from tests.hub_server import Fault, git_sha1, serving
-from vacc_gen.generator.fetch.hub import CHUNK_BYTES
+from vacc_gen.generator.cli.main import main
+from vacc_gen.generator.fetch.hub import ATTEMPTS, CHUNK_BYTES
 from vacc_gen.presets import MODELS
 
-MAIN = "from vacc_gen.generator.cli.main import main; main()"
 FALCON = MODELS.find("falcon-7b-instruct")
 SHARD = "model-00001-of-00002.safetensors"
 CONTENT = random.Random(0).randbytes(3_000_000)
@@ -56,20 +56,41 @@ def write_recipe(root, **parts):
     (root / "vacc.yaml").write_text(json.dumps(recipe))
 
 
-def environment(hub, **variables):
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
-    home = str(Path(hub.url).name)
-    return {**kept, "HF_ENDPOINT": hub.url, "HF_HOME": f"/nonexistent/{home}", **variables}
+@pytest.fixture
+def variables(hub, monkeypatch, tmp_path):
+    """The environment in which the hub is the local one."""
+    for name in [name for name in os.environ if name.startswith("HF_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HF_ENDPOINT", hub.url)
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
 
 
-def fetch(hub, root, *options, **variables):
-    return subprocess.run(
-        [sys.executable, "-c", MAIN, "fetch", str(root), *options],
-        env=environment(hub, **variables),
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+@pytest.fixture
+def waits(monkeypatch):
+    """The seconds between two attempts, which pass at once."""
+    waits = []
+    monkeypatch.setattr("vacc_gen.generator.fetch.hub.time.sleep", waits.append)
+    return waits
+
+
+class Done(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def fetch(variables, workspace, monkeypatch, capsys):
+    """A function that runs `vacc-gen fetch` on the workspace."""
+
+    def run(*options):
+        capsys.readouterr()
+        monkeypatch.setattr(sys, "argv", ["vacc-gen", "fetch", str(workspace), *options])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        return Done(int(stop.value.code or 0), *capsys.readouterr())
+
+    return run
 
 
 def weights(root):
@@ -88,43 +109,51 @@ def wait_for(condition, seconds=20):
 
 
 def assert_clear(done, code, *parts):
-    assert done.returncode == code
-    assert "Traceback" not in done.stderr
-    error, hint = done.stderr[done.stderr.index("error: ") :].strip().split("\n")
+    assert done.code == code
+    error, hint = done.err[done.err.index("error: ") :].strip().split("\n")
     assert hint.startswith("hint: ")
     for part in parts:
         assert part in f"{error}\n{hint}"
 
 
-def test_it_brings_safetensors_config_and_tokenizer_and_nothing_else(hub, workspace):
-    done = fetch(hub, workspace)
-    assert (done.returncode, done.stderr) == (0, "")
+def test_it_brings_safetensors_config_and_tokenizer_and_nothing_else(hub, workspace, fetch):
+    done = fetch()
+    assert (done.code, done.err) == (0, "")
     assert_complete(workspace)
-    assert done.stdout.count("fetched ") == len(WANTED)
-    again = fetch(hub, workspace)
-    assert again.stdout.count("present ") == len(WANTED)
+    assert done.out.count("fetched ") == len(WANTED)
+    assert fetch().out.count("present ") == len(WANTED)
     assert hub.ranges(SHARD) == [None]
 
 
-def test_a_cut_connection_is_resumed(hub, workspace):
-    hub.faults[SHARD] = [Fault(cut_after=1_000_000), Fault(cut_after=900_000)]
-    done = fetch(hub, workspace)
-    assert done.returncode == 0, done.stderr
+def test_a_cut_connection_is_resumed_while_something_arrives(hub, workspace, fetch, waits):
+    hub.faults[SHARD] = [Fault(cut_after=900_000)] + [Fault(cut_after=300_000)] * ATTEMPTS
+    done = fetch()
+    assert done.code == 0, done.err
     assert_complete(workspace)
     first, *later = hub.ranges(SHARD)
     assert first is None
     starts = [int(one.removeprefix("bytes=").removesuffix("-")) for one in later]
-    assert 1_000_000 - CHUNK_BYTES < starts[0] <= 1_000_000
-    assert starts[0] + 900_000 - CHUNK_BYTES < starts[1] <= starts[0] + 900_000
+    assert starts == [900_000 + 300_000 * count for count in range(ATTEMPTS + 1)]
+    assert waits == [1] * (ATTEMPTS + 1)
 
 
-def test_what_was_interrupted_goes_on_in_the_next_run(hub, workspace):
+def test_a_server_that_ignores_ranges_starts_the_file_again(hub, workspace, fetch, waits):
+    whole = Fault(replace_with=CONTENT, cut_after=2_500_000)
+    hub.faults[SHARD] = [Fault(cut_after=1_000_000), whole, Fault(replace_with=CONTENT)]
+    assert fetch().code == 0
+    assert hub.ranges(SHARD) == [None, "bytes=1000000-", "bytes=2500000-"]
+    assert_complete(workspace)
+
+
+def test_what_was_interrupted_is_resumed_by_the_next_run(hub, workspace, fetch):
     hub.faults[SHARD] = [Fault(cut_after=2_000_000, stall=True)]
+    command = [sys.executable, "-m", "vacc_gen.generator.cli.main", "fetch", str(workspace)]
     running = subprocess.Popen(
-        [sys.executable, "-c", MAIN, "fetch", str(workspace)],
-        env=environment(hub),
+        command,
         stderr=subprocess.PIPE,
         text=True,
+        # A suite in the background of a shell ignores the signal, and so would this.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     assert hub.stalled.wait(30)
     (partial,) = (workspace / "weights").glob(f".{SHARD}.*.part")
@@ -135,83 +164,88 @@ def test_what_was_interrupted_goes_on_in_the_next_run(hub, workspace):
     assert not (workspace / "weights" / SHARD).exists()
 
     kept = partial.stat().st_size
-    done = fetch(hub, workspace)
-    assert done.returncode == 0, done.stderr
-    assert f"resumed  {workspace / 'weights' / SHARD}" in done.stdout
+    done = fetch()
+    assert done.code == 0, done.err
+    assert f"resumed  {workspace / 'weights' / SHARD}" in done.out
     assert hub.ranges(SHARD)[-1] == f"bytes={kept}-"
     assert_complete(workspace)
 
 
-def test_a_wrong_checksum_is_an_error_and_the_file_goes(hub, workspace):
-    hub.faults[SHARD] = [Fault(replace_with=bytes(len(CONTENT)))]
-    done = fetch(hub, workspace)
-    assert_clear(done, 1, SHARD, "another checksum", hashlib.sha256(CONTENT).hexdigest())
-    assert not list((workspace / "weights").glob(f"*{SHARD}*"))
-    assert fetch(hub, workspace).returncode == 0
+@pytest.mark.parametrize(
+    ("name", "wrong", "digest"),
+    [
+        (SHARD, bytes(len(CONTENT)), hashlib.sha256(CONTENT).hexdigest()),
+        ("tokenizer.json", b"[]" * 500, git_sha1(CHECKPOINT["tokenizer.json"])),
+    ],
+)
+def test_a_wrong_checksum_is_an_error_and_the_file_goes(hub, workspace, fetch, name, wrong, digest):
+    hub.faults[name] = [Fault(replace_with=wrong)]
+    assert_clear(fetch(), 1, name, "another checksum", digest)
+    assert not list((workspace / "weights").glob(f"*{name}*"))
+    assert fetch().code == 0
     assert_complete(workspace)
 
 
-def test_a_wrong_checksum_of_a_small_file(hub, workspace):
-    hub.faults["tokenizer.json"] = [Fault(replace_with=b"[]" * 500)]
-    assert_clear(fetch(hub, workspace), 1, "tokenizer.json", git_sha1(CHECKPOINT["tokenizer.json"]))
-
-
-def test_a_repository_that_is_not_there(hub, workspace):
-    hub.repositories.clear()
-    assert_clear(fetch(hub, workspace), 1, f"has no model {FALCON.huggingface_id} (404)", hub.url)
-    assert not (workspace / "weights").exists()
-
-
-def test_a_revision_that_is_not_there(hub, workspace):
-    assert_clear(fetch(hub, workspace, "--revision", "v9"), 1, "(404)", "revision")
-
-
-def test_a_repository_without_safetensors(hub, workspace):
+def test_a_repository_that_is_not_there_or_has_no_safetensors(hub, workspace, fetch):
+    assert_clear(fetch("--revision", "v9"), 1, "(404)", "revision")
     files = hub.repositories[f"models/{FALCON.huggingface_id}"]
     for name in [name for name in files if name.endswith(".safetensors")]:
         del files[name]
-    assert_clear(fetch(hub, workspace), 1, "holds no *.safetensors")
+    assert_clear(fetch(), 1, "holds no *.safetensors")
+    hub.repositories.clear()
+    assert_clear(fetch(), 1, f"has no model {FALCON.huggingface_id} (404)", hub.url)
+    assert not (workspace / "weights").exists()
 
 
-def test_a_busy_hub_is_waited_for(hub, workspace):
-    busy = Fault(status=429, headers={"Retry-After": "1"})
-    hub.faults = {"api": [busy], SHARD: [busy]}
-    done = fetch(hub, workspace)
-    assert done.returncode == 0, done.stderr
+def test_a_busy_hub_is_waited_for(hub, workspace, fetch, waits):
+    busy = Fault(status=429, headers={"Retry-After": "7"})
+    hub.faults = {"api": [busy], SHARD: [Fault(status=503)] * (ATTEMPTS - 1)}
+    done = fetch()
+    assert done.code == 0, done.err
     assert_complete(workspace)
+    assert waits == [7, 1, 2, 4]
 
 
-def test_a_hub_that_wants_a_long_wait_is_not_waited_for(hub, workspace):
-    hub.faults["api"] = [Fault(status=429, headers={"Retry-After": "3600"})]
-    assert_clear(fetch(hub, workspace), 1, "limits requests (429)", "wait 3600 s")
+@pytest.mark.parametrize(
+    ("faults", "parts"),
+    [
+        ([Fault(status=503)] * ATTEMPTS, ("fails to serve", "(503)", "run it again to resume")),
+        ([Fault(status=429, headers={"Retry-After": "3600"})], ("(429)", "wait 3600 s")),
+        ([Fault(status=401)], ("does not give out", "(401)", "HF_TOKEN")),
+        ([Fault(status=403)], ("does not give out", "(403)", "HF_TOKEN")),
+    ],
+)
+def test_a_hub_that_refuses_says_why(hub, fetch, waits, faults, parts):
+    hub.faults["api"] = list(faults)
+    assert_clear(fetch(), 1, *parts)
+    assert hub.faults["api"] == []
 
 
-@pytest.mark.parametrize("status", [401, 403])
-def test_a_repository_that_is_closed(hub, workspace, status):
-    hub.faults["api"] = [Fault(status=status, headers={"X-Error-Code": "GatedRepo"})]
-    assert_clear(fetch(hub, workspace), 1, f"({status})", "HF_TOKEN")
-
-
-def test_a_token_goes_to_the_hub_alone(hub, workspace):
-    assert fetch(hub, workspace, HF_TOKEN="hf_secret").returncode == 0
+@pytest.mark.parametrize("from_file", [False, True])
+def test_a_token_goes_to_the_hub_alone(hub, fetch, tmp_path, monkeypatch, from_file):
+    if from_file:  # as `hf auth login` leaves it
+        (tmp_path / "home").mkdir()
+        (tmp_path / "home" / "token").write_text("hf_secret\n")
+    else:
+        monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    assert fetch().code == 0
     seen = {(one.host.split(":")[0], one.authorization) for one in hub.requests}
     assert seen == {("127.0.0.1", "Bearer hf_secret"), ("localhost", None)}
 
 
-def test_no_network(hub, workspace):
-    assert_clear(fetch(hub, workspace, HF_HUB_OFFLINE="1"), 1, "HF_ENDPOINT")
-    done = fetch(hub, workspace, HF_ENDPOINT="http://127.0.0.1:9")
-    assert_clear(done, 1, "http://127.0.0.1:9", "mirror")
+def test_no_network(fetch, monkeypatch):
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    assert_clear(fetch(), 1, "http://127.0.0.1:9", "mirror")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert_clear(fetch(), 1, "HF_HUB_OFFLINE")
 
 
-def test_a_file_of_ones_own_is_not_written_over(hub, workspace):
+def test_a_file_of_ones_own_is_not_overwritten(workspace, fetch):
     (workspace / "weights").mkdir()
     (workspace / "weights" / "tokenizer.json").write_text("{}")
-    assert_clear(
-        fetch(hub, workspace), 1, "tokenizer.json is there, and is not the file", "--force"
-    )
+    assert_clear(fetch(), 1, "tokenizer.json exists and is not the file", "--force")
     assert not list((workspace / "weights").glob("*.safetensors"))
-    assert fetch(hub, workspace, "--force").returncode == 0
+    assert fetch("--force").code == 0
     assert_complete(workspace)
 
 
@@ -222,12 +256,12 @@ def test_a_file_of_ones_own_is_not_written_over(hub, workspace):
         ({"calibration": {"set": "c4", "path": "/path/to/c4", "seqlen": 64}}, "calibration.path"),
     ],
 )
-def test_a_placeholder_is_no_place(hub, workspace, parts, message):
+def test_a_placeholder_is_not_a_place(workspace, fetch, parts, message):
     write_recipe(workspace, **parts)
-    assert_clear(fetch(hub, workspace), 2, message)
+    assert_clear(fetch(), 2, message)
 
 
-def test_calibration_sets_go_where_the_recipe_looks(hub, workspace):
+def test_calibration_sets_go_where_the_recipe_looks(hub, workspace, fetch):
     files = {
         "en/c4-train.00000-of-01024.json.gz": b"train",
         "en/c4-validation.00000-of-00008.json.gz": b"validation",
@@ -236,19 +270,24 @@ def test_calibration_sets_go_where_the_recipe_looks(hub, workspace):
     hub.repositories["datasets/ceval/ceval-exam"] = {"ceval-exam.zip": b"zip"}
     mix = [{"set": "ceval", "path": "data/exam.zip"}, {"set": "own", "path": "own.txt"}]
     write_recipe(workspace, calibration={"set": "c4", "path": "c4", "seqlen": 64, "mix": mix})
-    done = fetch(hub, workspace, "--only", "calibration")
-    assert done.returncode == 0, done.stderr
+    done = fetch("--only", "calibration")
+    assert done.code == 0, done.err
     assert (workspace / "c4/c4-train.00000-of-01024.json.gz").read_bytes() == b"train"
     assert (workspace / "data/exam.zip").read_bytes() == b"zip"
-    assert done.stdout.count("fetched ") == 2
+    assert done.out.count("fetched ") == 2
     assert not (workspace / "weights").exists()
 
 
-def test_a_terminal_shows_how_far_it_is(hub, workspace):
+def test_a_terminal_shows_the_progress(hub, workspace, variables):
     hub.faults[SHARD] = [Fault(cut_after=1_500_000, stall=True)]
-    arguments = ["-c", MAIN, "fetch", str(workspace)]
+    arguments = ["-m", "vacc_gen.generator.cli.main", "fetch", str(workspace)]
     shown = pexpect.spawn(
-        sys.executable, arguments, env=environment(hub, TERM="xterm"), encoding="utf-8", timeout=30
+        sys.executable,
+        arguments,
+        env={**os.environ, "TERM": "xterm"},
+        encoding="utf-8",
+        timeout=30,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     shown.expect(re.escape(SHARD))
     shown.expect(r"1\.\d/3\.0 MB")

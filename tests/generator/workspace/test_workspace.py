@@ -1,13 +1,17 @@
+"""Workspaces on disk: what is made, what counts as an edit, and what a failure leaves."""
+
 import json
 import os
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from vacc_gen.generator.workspace import workspace as workspace_module
-from vacc_gen.generator.workspace.drift import State, unified_diff
-from vacc_gen.generator.workspace.manifest import MANIFEST_PATH
+from vacc_gen.generator.workspace.drift import MANIFEST_PATH, State, unified_diff
 from vacc_gen.generator.workspace.workspace import create, load_workspace, update
 from vacc_gen.schema.errors import CheckpointError, FindingsError, UnreadableError, UsageError
 
@@ -27,29 +31,18 @@ def contents(root):
     }
 
 
-def test_the_same_recipe_makes_the_same_bytes(tmp_path):
+def test_the_same_recipe_makes_the_same_current_files(tmp_path):
     for name in ("one", "two"):
-        create(tmp_path / name, recipe())
-    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+        made = create(tmp_path / name, recipe())
+    before = contents(tmp_path / "two")
+    assert contents(tmp_path / "one") == before
     assert {path.name for path in tmp_path.iterdir()} == {"one", "two"}
-
-
-def test_a_new_workspace_is_current(tmp_path):
-    made = create(tmp_path / "w", recipe())
+    manifest = json.loads((tmp_path / "two" / MANIFEST_PATH).read_text())
+    assert set(manifest["files"]) == set(before) - {"vacc.yaml", str(MANIFEST_PATH)}
     assert {state.state for state in made.states()} == {State.CURRENT}
-    before = contents(tmp_path / "w")
     done = update(made)
     assert (done.written, done.removed, done.kept) == ((), (), ())
-    assert contents(tmp_path / "w") == before
-
-
-def test_the_manifest_names_every_file_but_itself_and_the_recipe(tmp_path):
-    create(tmp_path / "w", recipe())
-    manifest = json.loads((tmp_path / "w" / MANIFEST_PATH).read_text())
-    assert set(manifest["files"]) == set(contents(tmp_path / "w")) - {
-        "vacc.yaml",
-        str(MANIFEST_PATH),
-    }
+    assert contents(tmp_path / "two") == before
 
 
 def test_a_checkpoint_is_found_from_the_recipe_and_its_config_used(tmp_path):
@@ -180,6 +173,38 @@ def test_force_writes_over_a_workspace_and_touches_nothing_else(tmp_path):
     assert made == contents(tmp_path / "fresh")
 
 
+class Killed(BaseException):
+    """Ends a test's run where a signal would: no handler of ours may rely on catching it."""
+
+
+@pytest.fixture
+def stop_at(monkeypatch):
+    """A function that stops the process before the n-th file or folder moves into place."""
+
+    def arm(count):
+        moves = []
+
+        def stopping(move):
+            def wrapped(path, target):
+                moves.append(target)
+                if len(moves) == count:
+                    raise Killed
+                return move(path, target)
+
+            return wrapped
+
+        for name in ("replace", "rename"):
+            monkeypatch.setattr(Path, name, stopping(getattr(Path, name)))
+        return moves
+
+    yield arm
+    monkeypatch.undo()
+
+
+MANY = range(1, 99)
+"""More moves than any of these tests makes."""
+
+
 @pytest.mark.parametrize("failure", [KeyboardInterrupt, OSError("disk full"), ValueError])
 def test_a_failure_leaves_nothing_behind(tmp_path, monkeypatch, failure):
     def fail(*_):
@@ -191,28 +216,108 @@ def test_a_failure_leaves_nothing_behind(tmp_path, monkeypatch, failure):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_failure_in_an_update_leaves_every_file_whole(tmp_path, monkeypatch):
+def test_a_new_workspace_in_an_empty_folder_has_its_recipe_last(tmp_path, stop_at, monkeypatch):
+    """Wherever it stops, a folder with a vacc.yaml is a whole workspace."""
+    for count in MANY:
+        root = tmp_path / str(count)
+        root.mkdir()
+        inode = root.stat().st_ino
+        stop_at(count)
+        try:
+            made = create(root, recipe())
+        except Killed:
+            assert not (root / "vacc.yaml").exists()
+        else:
+            break
+        finally:
+            monkeypatch.undo()
+        assert {path.name for path in tmp_path.iterdir()} == set(map(str, range(1, count + 1)))
+    assert count > 10
+    assert {state.state for state in made.states()} == {State.CURRENT}
+    assert root.stat().st_ino == inode  # people stand in it
+
+
+def test_a_forced_new_that_stops_leaves_the_old_recipe_and_nothing_by_hand(
+    tmp_path, stop_at, monkeypatch
+):
+    old, new = recipe(), recipe(target={"tp": 2}, precisions=["fp16", "kv8"])
+    create(tmp_path / "old", old)
+    create(tmp_path / "new", new)
+    for count in MANY[::5]:
+        create(tmp_path / "w", old, force=True)
+        stop_at(count)
+        try:
+            create(tmp_path / "w", new, force=True)
+        except Killed:
+            pass
+        else:
+            break
+        finally:
+            monkeypatch.undo()
+        assert (tmp_path / "w/vacc.yaml").read_text() == old
+        stopped = load_workspace(tmp_path / "w")
+        assert State.EDITED not in {state.state for state in stopped.states()}
+        assert update(stopped).kept == ()
+        assert contents(tmp_path / "w") == contents(tmp_path / "old")
+    assert count > 20
+    assert contents(tmp_path / "w") == contents(tmp_path / "new")
+
+
+def test_after_an_update_that_stops_nothing_of_ours_counts_as_edited(
+    tmp_path, stop_at, monkeypatch
+):
+    """Also where the recipe changes again before the next run, and that one stops, too."""
+    recipes = [recipe(target={"tp": tp}, precisions=p) for tp, p in
+               ((4, ["fp16"]), (2, ["fp16", "kv8"]), (1, ["fp16", "int8"]))]  # fmt: skip
+    create(tmp_path / "fresh", recipes[2])
+    for count in MANY[::2]:
+        root = tmp_path / str(count)
+        create(root, recipes[0])
+        (root / "scripts/prepare.sh").write_text("mine")
+        stopped = []
+        for number in (1, 2):
+            (root / "vacc.yaml").write_text(recipes[number])
+            stop_at(count)
+            try:
+                update(load_workspace(root))
+            except Killed:
+                stopped.append(number)
+            finally:
+                monkeypatch.undo()
+            states = load_workspace(root).states()
+            edited = [state.path for state in states if state.state is State.EDITED]
+            assert edited == ["scripts/prepare.sh"]
+        assert update(load_workspace(root)).kept == ("scripts/prepare.sh",)
+        assert update(load_workspace(root), force=True).written == ("scripts/prepare.sh",)
+        assert contents(root) == contents(tmp_path / "fresh")
+        if not stopped:
+            break
+    assert count > 4
+
+
+def test_a_killed_update_leaves_every_file_whole(tmp_path):
     create(tmp_path / "w", recipe())
-    (tmp_path / "w/vacc.yaml").write_text(recipe(target={"tp": 2}))
-    before = contents(tmp_path / "w")
-    replace, calls = Path.replace, []
-
-    def fail_at_the_second(path, target):
-        calls.append(target)
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-        return replace(path, target)
-
-    monkeypatch.setattr(Path, "replace", fail_at_the_second)
-    with pytest.raises(KeyboardInterrupt):
-        update(load_workspace(tmp_path / "w"))
-    monkeypatch.undo()
-    after = contents(tmp_path / "w")
-    assert set(after) == set(before)
-    assert sum(after[path] != before[path] for path in before) == 1
-    update(load_workspace(tmp_path / "w"))
     create(tmp_path / "fresh", recipe(target={"tp": 2}))
-    assert contents(tmp_path / "w") == contents(tmp_path / "fresh")
+    (tmp_path / "w/vacc.yaml").write_text(recipe(target={"tp": 2}))
+    code = (
+        "import os, pathlib, signal; from vacc_gen.generator.workspace import workspace as w\n"
+        "replace, calls = pathlib.Path.replace, []\n"
+        "def killing(path, target):\n"
+        "    calls.append(target)\n"
+        "    if len(calls) == 3: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return replace(path, target)\n"
+        "pathlib.Path.replace = killing\n"
+        f"w.update(w.load_workspace(pathlib.Path({str(tmp_path / 'w')!r})))\n"
+    )
+    before = contents(tmp_path / "w")
+    killed = subprocess.run([sys.executable, "-c", code], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    after = contents(tmp_path / "w")
+    changed = {path for path in before if after[path] != before[path]}
+    assert changed == {str(MANIFEST_PATH), "build/hf_falcon_fp16.yaml"}
+    update(load_workspace(tmp_path / "w"))
+    left = {path: content for path, content in contents(tmp_path / "w").items() if path in before}
+    assert left == contents(tmp_path / "fresh")
 
 
 def test_what_cannot_be_written_is_named(tmp_path):
@@ -221,15 +326,13 @@ def test_what_cannot_be_written_is_named(tmp_path):
         create(tmp_path / "file" / "w", recipe())
 
 
-def test_a_folder_without_a_recipe(tmp_path):
-    with pytest.raises(UnreadableError, match=r"no vacc\.yaml") as error:
+def test_a_recipe_that_is_missing_or_has_mistakes_is_named_and_makes_nothing(tmp_path):
+    with pytest.raises(UnreadableError, match=r"no vacc\.yaml") as missing:
         load_workspace(tmp_path)
-    assert "vacc-gen new" in error.value.hint
-
-
-def test_a_recipe_with_mistakes_has_its_findings_and_makes_nothing(tmp_path):
+    assert "vacc-gen new" in missing.value.hint
     with pytest.raises(FindingsError) as error:
         create(tmp_path / "w", recipe(target={"prefil": 64, "tp": "4"}))
+    assert {finding.path for finding in error.value.diagnostics} == {str(tmp_path / "w/vacc.yaml")}
     assert len(error.value.diagnostics) == 2
     assert list(tmp_path.iterdir()) == []
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from vacc_gen.generator.doctor.check import Check, State
-from vacc_gen.generator.doctor.packages import compiler_environment
-from vacc_gen.generator.environment.environment import preset_lock
+from vacc_gen.generator.doctor.doctor import compiler_environment
+from vacc_gen.generator.environment.lock import preset_lock
 from vacc_gen.generator.environment.requirements import locked_packages, requirements_of
 from vacc_gen.schema.environment import Environment
 
@@ -88,9 +88,9 @@ def test_what_is_there_already_is_not_installed_again(venv):
 
 
 def test_everything_as_locked_is_fine(venv):
-    for name, package in locked_packages(FALCON.text, "it").items():
+    for name, version in locked_packages(FALCON.text, "it").items():
         if name not in ("numpy", "torch", "onnxruntime"):
-            venv.install(name, str(package.version))
+            venv.install(name, str(version))
     checks = venv.checks()
     assert "3 of 50 packages are not as locked: numpy missing" in checks["lock"].message
     assert checks["onnx"].state is checks["accelerate"].state is State.OK
@@ -129,10 +129,12 @@ def test_a_crash_is_a_finding_and_not_our_end(venv):
     assert "was killed by SIGSEGV" in checks["a session of ONNX Runtime"].message
 
 
-def test_a_version_that_is_none_of_pep_440_is_passed_over(venv):
-    venv.install("torch", "2.1.0")
+def test_a_version_that_is_not_one_of_pep_440_satisfies_no_pin(venv):
     venv.install("odd", "nightly-build")
-    assert venv.checks()["torch"].state is State.OK
+    venv.install("torch", "nightly-build")
+    check = venv.checks()["torch"]
+    assert check.state is State.PROBLEM
+    assert check.message == "nightly-build, wanted torch==2.1.0"
 
 
 def test_an_interpreter_that_cannot_be_run_is_the_only_finding(tmp_path):

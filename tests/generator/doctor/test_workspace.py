@@ -1,0 +1,137 @@
+"""What a workspace lacks."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.workspaces import FALCON_TINY, make_workspace
+from vacc_gen.generator.doctor.check import Check, State
+from vacc_gen.generator.doctor.workspace import workspace_checks
+from vacc_gen.generator.workspace.workspace import Workspace, load_workspace
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    return make_workspace(tmp_path / "w")
+
+
+@pytest.fixture
+def copied(tmp_path: Path) -> Workspace:
+    """A workspace on weights of its own, which a test may damage."""
+    weights = tmp_path / "weights"
+    shutil.copytree(FALCON_TINY, weights)
+    model = {"preset": "falcon-tiny", "checkpoint": str(weights)}
+    return make_workspace(tmp_path / "copied", model=model)
+
+
+def checks(workspace: Workspace, with_vamc: bool = False) -> dict[str, Check]:
+    return {check.name: check for check in workspace_checks(workspace, with_vamc)}
+
+
+def test_a_whole_workspace_lacks_nothing(workspace):
+    states = {name: check.state for name, check in checks(workspace).items()}
+    assert states == dict.fromkeys(("files", "lock", "checkpoint"), State.OK)
+
+
+def test_a_recipe_that_changed_and_a_hand_edit_are_told_apart(workspace):
+    config = next(workspace.root.glob("build/*.yaml"))
+    config.write_text(config.read_text() + "# mine\n")
+    check = checks(workspace)["files"]
+    assert (check.state, check.message) == (
+        State.WARNING,
+        f"edited by hand: build/{config.name}",
+    )
+    config.unlink()
+    check = checks(workspace)["files"]
+    assert (check.state, check.message, check.hint) == (
+        State.PROBLEM,
+        f"do not match the recipe: build/{config.name}",
+        f"vacc-gen generate {workspace.root}",
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("requirements.lock", "numpy==2.0\n", "requirements.lock was changed since it was made"),
+        ("requirements.lock", None, "requirements.lock: No such file or directory"),
+        ("environment.json", "{", "environment.json is not as vacc-gen writes it"),
+        ("environment.json", '{"lock": []}', "environment.json is not as vacc-gen writes it"),
+    ],
+)
+def test_a_lock_that_is_not_as_it_was_made_is_a_problem(workspace, name, text, message):
+    file = workspace.root / "env" / name
+    file.unlink()
+    if text is not None:
+        file.write_text(text)
+    check = checks(load_workspace(workspace.root))["lock"]
+    assert check.state is State.PROBLEM
+    assert check.message.endswith(message)
+    assert check.hint == f"vacc-gen lock {workspace.root}"
+
+
+@pytest.mark.parametrize(
+    ("environment", "state", "message", "hint"),
+    [
+        (
+            {"pins": ["tiktoken"]},
+            State.PROBLEM,
+            "none for these pins: it lacks tiktoken",
+            "vacc-gen lock",
+        ),
+        (
+            {"preset": "qwen3_gptq-py310"},  # no fault of the workspace
+            State.WARNING,
+            "gptqmodel==4.0.0 cannot be locked",
+            "leave it out of the pins, and install it by hand beside them",
+        ),
+    ],
+)
+def test_pins_without_a_lock(tmp_path, environment, state, message, hint):
+    check = checks(make_workspace(tmp_path / "w", environment=environment))["lock"]
+    assert check.state is state
+    assert check.message.startswith(message)
+    assert check.hint.startswith(hint)
+
+
+@pytest.mark.parametrize("kind", ["config.json", "*.safetensors"])
+def test_a_damaged_checkpoint_is_a_problem(copied, kind):
+    next(copied.checkpoint_path.glob(kind)).unlink()
+    check = checks(load_workspace(copied.root))["checkpoint"]
+    assert check.state is State.PROBLEM
+    assert kind.strip("*.") in check.message
+
+
+def test_weights_without_tokenizer_and_without_code_for_the_compiler(copied):
+    (copied.checkpoint_path / "tokenizer.json").unlink()
+    assert checks(copied)["tokenizer"].state is State.PROBLEM
+    assert "code beside the weights" not in checks(copied)
+    code = checks(copied, with_vamc=True)["code beside the weights"]
+    assert "modeling_falcon_vacc.py" in code.message
+    assert code.hint == f"{copied.root}/scripts/prepare.sh"
+
+
+def test_a_checkpoint_still_to_be_filled_in(tmp_path):
+    model = {"preset": "falcon-tiny", "checkpoint": "/path/to/falcon-tiny"}
+    check = checks(make_workspace(tmp_path / "w", model=model))["checkpoint"]
+    assert check.state is State.PROBLEM
+    assert check.message == "still to be filled in: /path/to/falcon-tiny"
+
+
+@pytest.mark.parametrize(
+    ("path", "state"),
+    [
+        ("texts.txt", State.OK),
+        ("absent.txt", State.PROBLEM),
+        ("/path/to/texts.txt", State.WARNING),
+    ],
+)
+def test_calibration_texts_are_looked_for(tmp_path, path, state):
+    (tmp_path / "texts.txt").write_text("A long way to go. " * 2000)
+    path = path if path.startswith("/") else str(tmp_path / path)
+    calibration = {"set": "mine", "path": path, "samples": 2, "seqlen": 32}
+    made = make_workspace(tmp_path / "w", calibration=calibration)
+    assert checks(made)["calibration"].state is state
