@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-PIP := $(BIN)/python -m pip --disable-pip-version-check
+PIP := $(BIN)/python -m pip --disable-pip-version-check --log $(VENV)/pip.log
 # Versions that pass the tests; `make constraints` writes them again.
 CONSTRAINTS := constraints.txt
 # Any build will do; a CPU build spares gigabytes of CUDA.
@@ -17,8 +17,8 @@ SHELL := bash
 .PHONY: help setup demo test test-slow test-pinned test-all test-latest test-lowest constraints \
 	lint format docs bench fuzz clean
 
-# Of pip's output, a line for each package.
-PACKAGES := sed -u -n 's/^Collecting \([^ ]*\).*/    \1/p; s/^Installing collected.*/    installing/p'
+# Of pip's output: a line for each package, and errors. The rest is in pip.log.
+PACKAGES := 2>&1 | sed -un 's/^Collecting \([^ ]*\).*/    \1/p; s/^Installing col.*/    installing/p; /^ERROR/p'
 
 help:  ## show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -26,12 +26,12 @@ help:  ## show the targets
 setup: $(READY)  ## make .venv with everything that the targets below need
 
 $(READY): pyproject.toml $(CONSTRAINTS)
-	@echo "setting up $(VENV): about 1.3 GB; minutes, most of them for downloads"
+	@echo "setting up $(VENV): 1.5 GB, a few minutes the first time"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "  1 of 2: $(TORCH)"
-	@$(PIP) install $(CONSTRAINTS:%=-c %) $(TORCH) | $(PACKAGES)
-	@echo "  2 of 2: vacc-gen with what its export and its tests need"
-	@$(PIP) install $(CONSTRAINTS:%=-c %) -e '.[export,dev]' | $(PACKAGES)
+	@$(PIP) install $(CONSTRAINTS:%=-c %) $(TORCH) $(PACKAGES)
+	@echo "  2 of 2: vacc-gen, with what export and the tests need"
+	@$(PIP) install $(CONSTRAINTS:%=-c %) -e '.[export,dev]' $(PACKAGES)
 	@touch $@
 
 demo: $(READY)  ## new, validate, build and run on a real trained checkpoint
@@ -57,7 +57,7 @@ test-lowest: $(READY)  ## the default tests with the oldest packages that are al
 	@rm -rf .venv-lowest
 	@echo "setting up .venv-lowest"
 	@$(PYTHON) -m venv .venv-lowest
-	@.venv-lowest/bin/python -m pip install -c constraints.txt $(TORCH) | $(PACKAGES)
+	@.venv-lowest/bin/python -m pip install --quiet -c constraints.txt $(TORCH)
 	@$(BIN)/uv pip install --python .venv-lowest/bin/python --resolution lowest-direct \
 		-c <(grep '^torch==' constraints.txt) -e '.[export,dev]'
 	@.venv-lowest/bin/python -m pytest -q -n 2 --dist loadfile
