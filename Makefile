@@ -14,6 +14,7 @@ TORCH ?= torch==2.13.0
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
+.NOTPARALLEL:
 .PHONY: help setup demo test test-slow test-pinned test-all test-latest test-lowest constraints \
 	lint format docs bench fuzz clean
 

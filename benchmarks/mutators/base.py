@@ -63,10 +63,6 @@ class Config:
     def entry(self, path: str) -> Entry | None:
         return self._by_path.get(path)
 
-    def value(self, path: str) -> yaml.Node | None:
-        entry = self.entry(path)
-        return entry.value if entry else None
-
     def scalars(self, *kinds: str) -> list[Entry]:
         return [entry for entry in self.entries if entry.kind in kinds]
 
@@ -108,6 +104,11 @@ def mutator(choices: Callable[[Config], Sequence[Any]]) -> Callable[[Callable[..
         MUTATORS[function.__name__.replace("_", " ")] = mutate
 
     return register
+
+
+def at(*paths: str) -> Callable[[Config], list[Entry]]:
+    """Return what returns the entries that a config has at these paths."""
+    return lambda config: [entry for path in paths if (entry := config.entry(path))]
 
 
 def end_of(node: yaml.Node) -> yaml.Mark:

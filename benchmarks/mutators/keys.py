@@ -57,8 +57,8 @@ def key_in_another_section(rng: random.Random, config: Config, entry: Entry) -> 
         if isinstance(other.value, yaml.MappingNode) and other.line < other.last_line
     ]
     section = ".".join(map(str, own))
-    above = config.value(section.rpartition(".")[0]) or config.root
-    target = rng.choice([above, *beside])
+    above = config.entry(section.rpartition(".")[0])
+    target = rng.choice([above.value if above else config.root, *beside])
     if any(key.value == entry.key.value for key, _ in target.value):
         return None
     first = target.value[0][0]

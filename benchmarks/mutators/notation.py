@@ -30,6 +30,11 @@ def no_colon(rng: random.Random, config: Config, entry: Entry) -> Mutant | None:
     return _rewritten(config, entry, "{}{} {}")
 
 
+@mutator(Config.one_liners)
+def equals_sign_for_the_colon(rng: random.Random, config: Config, entry: Entry) -> Mutant | None:
+    return _rewritten(config, entry, rng.choice(["{}{} = {}", "{}{}={}"]))
+
+
 @mutator(lambda config: [e for e in config.one_liners() if e.kind and not e.value.style])
 def quote_not_closed(rng: random.Random, config: Config, entry: Entry) -> Mutant:
     return config.with_value(entry.value, rng.choice("\"'") + entry.value.value)

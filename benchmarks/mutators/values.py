@@ -7,7 +7,7 @@ import re
 import string
 
 import yaml
-from mutators.base import Config, Entry, Mutant, end_of, mutator
+from mutators.base import Config, Entry, Mutant, at, end_of, mutator
 
 OTHER_WORDS = {
     "frontend.type": ("caffe", "mxnet", "torch", "paddle"),
@@ -24,17 +24,16 @@ SUFFIXES = (".onnx", ".torchscript.pt", ".h5", ".pb", ".weights")
 
 
 def _words(config: Config) -> list[Entry]:
-    """Return the entries of which the format names every value."""
-    return [e for e in config.scalars("str") if e.dotted in OTHER_WORDS]
-
-
-def _op_types(config: Config) -> list[Entry]:
+    """Return the entries of which the format names every value, types of operations included."""
     return [
-        e for e in config.scalars("str") if e.key.value == "type" and isinstance(e.path[-2], int)
+        entry
+        for entry in config.scalars("str")
+        if entry.dotted in OTHER_WORDS
+        or (entry.path[1:2] == ("process_ops",) and entry.key.value == "type")
     ]
 
 
-@mutator(lambda config: [*_words(config), *_op_types(config)])
+@mutator(_words)
 def misspelled_value(rng: random.Random, config: Config, entry: Entry) -> Mutant | None:
     value = entry.value.value
     at = rng.choice([index for index, letter in enumerate(value) if letter.isalpha()])
@@ -45,7 +44,7 @@ def misspelled_value(rng: random.Random, config: Config, entry: Entry) -> Mutant
     return config.with_value(entry.value, wrong, suggestion=value)
 
 
-@mutator(lambda config: [*_words(config), *_op_types(config)])
+@mutator(_words)
 def value_outside_the_enum(rng: random.Random, config: Config, entry: Entry) -> Mutant:
     return config.with_value(
         entry.value, rng.choice(OTHER_WORDS.get(entry.dotted, ("Sharpen", "Vignette")))
@@ -67,31 +66,26 @@ def value_left_out(rng: random.Random, config: Config, entry: Entry) -> Mutant:
     return config.with_value(entry.value, rng.choice(["null", "~", ""]))
 
 
-def _numbers_of_shapes(config: Config) -> list[yaml.ScalarNode]:
-    nodes, found = [config.value("frontend.shape")], []
-    while nodes:
-        node = nodes.pop()
+def _shapes(config: Config) -> list[yaml.ScalarNode]:
+    """Return the sizes of all inputs."""
+    nodes = [entry.value for entry in at("frontend.shape")(config)]
+    for node in nodes:  # grows on the way
         if isinstance(node, yaml.CollectionNode):
             nodes += [item[1] if isinstance(item, tuple) else item for item in node.value]
-        elif node is not None and node.value.isdigit():
-            found.append(node)
-    return found
+    return [n for n in nodes if isinstance(n, yaml.ScalarNode) and n.value.isdigit()]
 
 
-@mutator(_numbers_of_shapes)
+@mutator(_shapes)
 def size_below_one(rng: random.Random, config: Config, number: yaml.ScalarNode) -> Mutant:
     return config.with_value(number, rng.choice(["0", "-1", "0.5"]))
 
 
-def _names(config: Config) -> list[yaml.Node]:
-    name = config.value("name")
-    return [] if name is None or ("fp16" in name.value and "int8" in name.value) else [name]
-
-
-@mutator(_names)
-def precision_of_the_name(rng: random.Random, config: Config, name: yaml.Node) -> Mutant:
-    other = {"int8": "fp16", "fp16": "int8"}
-    return config.with_value(name, re.sub("int8|fp16", lambda match: other[match[0]], name.value))
+@mutator(at("name"))
+def precision_of_the_name(rng: random.Random, config: Config, entry: Entry) -> Mutant | None:
+    other, name = {"int8": "fp16", "fp16": "int8"}, entry.value.value
+    if "int8" in name and "fp16" in name:
+        return None
+    return config.with_value(entry.value, re.sub("int8|fp16", lambda found: other[found[0]], name))
 
 
 Lengths = tuple[yaml.Node, yaml.Node]
@@ -99,20 +93,19 @@ Lengths = tuple[yaml.Node, yaml.Node]
 
 def _lengths(config: Config) -> list[Lengths]:
     """Return prefill and total of `input_ids: [[prefill], [total]]`, where that is the shape."""
-    shape = config.value("frontend.shape")
-    inputs = {key.value: value for key, value in shape.value} if shape is not None else {}
-    rows = inputs["input_ids"].value if "input_ids" in inputs else []
-    if len(rows) != 2 or not all(isinstance(row, yaml.SequenceNode) and row.value for row in rows):
-        return []
-    return [(rows[0].value[0], rows[1].value[0])]
+    shapes = [pair for entry in at("frontend.shape")(config) for pair in entry.value.value]
+    inputs = {key.value: value.value for key, value in shapes}
+    rows = [row.value for row in inputs.get("input_ids", []) if isinstance(row.value, list)]
+    return [(rows[0][0], rows[1][0])] if len(rows) == 2 and all(rows) else []
 
 
 @mutator(_lengths)
 def length_of_the_name(rng: random.Random, config: Config, lengths: Lengths) -> Mutant | None:
-    name, prefill = config.value("name"), lengths[0].value
+    name, prefill = config.entry("name"), lengths[0].value
     if name is None:
         return None
-    return config.with_value(name, re.sub(rf"\b{prefill}\b", f"{prefill}0", name.value, count=1))
+    other = re.sub(rf"\b{prefill}\b", f"{prefill}0", name.value.value, count=1)
+    return config.with_value(name.value, other)
 
 
 @mutator(_lengths)
@@ -128,7 +121,7 @@ def prefill_above_the_total(rng: random.Random, config: Config, lengths: Lengths
     return mutant._replace(lines=mutant.lines | {total.start_mark.line + 1})
 
 
-@mutator(lambda config: [e for e in config.blocks() if e.dotted == "dataset"])
+@mutator(at("dataset"))
 def int8_without_data(rng: random.Random, config: Config, dataset: Entry) -> Mutant | None:
     dtype = config.entry("backend.dtype")
     if dtype is None or dtype.value.value != "int8" or config.entry("frontend.quantize"):
@@ -137,7 +130,7 @@ def int8_without_data(rng: random.Random, config: Config, dataset: Entry) -> Mut
     return Mutant(config.without(dataset), frozenset({dtype.line - lines_gone}))
 
 
-@mutator(lambda config: [e for e in config.scalars("str") if e.dotted == "frontend.checkpoint"])
+@mutator(at("frontend.checkpoint"))
 def suffix_against_the_type(rng: random.Random, config: Config, entry: Entry) -> Mutant | None:
     path, kind = entry.value.value, config.entry("frontend.type")
     own = next((suffix for suffix in SUFFIXES if path.endswith(suffix)), None)
