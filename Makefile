@@ -5,23 +5,35 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+PIP := $(BIN)/python -m pip --disable-pip-version-check --log $(VENV)/pip.log
+# Versions that pass the tests; `make constraints` writes them again.
+CONSTRAINTS := constraints.txt
 # Any build will do; a CPU build spares gigabytes of CUDA.
 TORCH ?= torch==2.13.0
 
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-pinned lint format docs bench fuzz clean
+.NOTPARALLEL:
+.PHONY: help setup demo test test-slow test-pinned test-all test-latest test-lowest constraints \
+	lint format docs bench fuzz clean
+
+# Of pip's output: a line for each package, and errors. The rest is in pip.log.
+PACKAGES := 2>&1 | sed -un 's/^Collecting \([^ ]*\).*/    \1/p; s/^Installing col.*/    installing/p; /^ERROR/p'
 
 help:  ## show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
 setup: $(READY)  ## make .venv with everything that the targets below need
 
-$(READY): pyproject.toml
-	@echo "setting up $(VENV) (a few minutes the first time)"
+$(READY): pyproject.toml $(CONSTRAINTS)
+	@echo "setting up $(VENV): 1.5 GB, a few minutes the first time"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[export,dev]'
-	@touch $(READY)
+	@echo "  1 of 2: $(TORCH)"
+	@$(PIP) install $(CONSTRAINTS:%=-c %) $(TORCH) $(PACKAGES)
+	@echo "  2 of 2: vacc-gen, with what export and the tests need"
+	@$(PIP) install $(CONSTRAINTS:%=-c %) -e '.[export,dev]' $(PACKAGES)
+	@touch $@
 
 demo: $(READY)  ## new, validate, build and run on a real trained checkpoint
 	@PATH="$(CURDIR)/$(BIN):$$PATH" bash docs/demo.sh demo
@@ -32,8 +44,33 @@ test: $(READY)  ## the default tests
 test-slow: $(READY)  ## the tests that take minutes or gigabytes
 	@$(BIN)/python -m pytest -q -m slow
 
-test-pinned: $(READY)  ## the modeling file in the compiler's own environment (needs python3.10)
+test-pinned:  ## the modeling file in the compiler's own environment (needs python3.10)
 	@bash tests/pinned/run.sh
+
+test-all: test test-slow test-pinned fuzz  ## every test there is, one target after the other
+
+test-latest:  ## the default tests with the newest packages (but torch), in .venv-latest
+	@rm -rf .venv-latest
+	@$(MAKE) --no-print-directory test VENV=.venv-latest CONSTRAINTS=
+
+# A torch as old as the lowest bound comes with gigabytes of CUDA: this one keeps its version.
+test-lowest: $(READY)  ## the default tests with the oldest packages that are allowed (but torch)
+	@rm -rf .venv-lowest
+	@echo "setting up .venv-lowest"
+	@$(PYTHON) -m venv .venv-lowest
+	@.venv-lowest/bin/python -m pip install --quiet -c constraints.txt $(TORCH)
+	@$(BIN)/uv pip install --python .venv-lowest/bin/python --resolution lowest-direct \
+		-c <(grep '^torch==' constraints.txt) -e '.[export,dev]'
+	@.venv-lowest/bin/python -m pytest -q -n 2 --dist loadfile
+
+# One file for Python 3.10 to 3.13 on Linux and macOS. CUDA's packages are left out: torch names
+# their versions itself. What still fits stays; UPGRADE=1 takes the newest of everything.
+constraints: $(READY)  ## write constraints.txt again (UPGRADE=1: with the newest versions)
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --no-python-downloads \
+		--all-extras --no-annotate --no-header --no-emit-index-url --no-emit-find-links \
+		$(if $(UPGRADE),--upgrade) -o constraints.txt pyproject.toml
+	@sed -i -E "/^(cuda|nvidia|triton)|== '(emscripten|win32)'/d; \
+		s/ (;|and) (sys_|\()?platform.*//" constraints.txt
 
 lint: $(READY)  ## ruff, mypy, the import contracts
 	@$(BIN)/ruff check .
@@ -51,8 +88,8 @@ docs: $(READY)  ## write docs/cli.md, docs/rules.md and the JSON Schemas again
 	@$(BIN)/python -m vacc_gen.generator.cli.reference > docs/cli.md
 
 fuzz: $(READY)  ## other examples for the property tests, then bytes at validate (FUZZ_SECONDS=60)
-	@HYPOTHESIS_PROFILE=exploring $(BIN)/python -m pytest -q -m 'hypothesis and not pinned'
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check atheris
+	@HYPOTHESIS_PROFILE=exploring $(BIN)/python -m pytest -q -m hypothesis
+	@$(PIP) install --quiet $(CONSTRAINTS:%=-c %) atheris
 	@mkdir -p .fuzz
 	@$(BIN)/python tests/fuzz/fuzz_validate.py -max_total_time=$(or $(FUZZ_SECONDS),60) -timeout=10 \
 		-rss_limit_mb=2048 -max_len=8192 -artifact_prefix=.fuzz/ .fuzz tests/data/vamc
@@ -62,4 +99,5 @@ bench: $(READY)  ## the benchmarks, as ratios against a peer or a limit
 		echo "== $$benchmark"; $(BIN)/python benchmarks/$$benchmark.py || exit 1; done
 
 clean:  ## remove what the targets made
-	rm -rf $(VENV) .venv-pinned .fuzz demo dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-latest .venv-lowest .venv-pinned .venv-peer .fuzz demo dist .mypy_cache \
+		.pytest_cache .ruff_cache .hypothesis .import_linter_cache

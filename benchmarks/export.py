@@ -1,8 +1,8 @@
 """What an export costs against its limit: one sequential read, cast and write of as many bytes.
 
 The checkpoint is made here: falcon-7b's true widths, random bf16 values, as many layers as asked.
-Each figure comes from processes of its own that take turns, so that both sides see the same disk.
-An int8 export is held against a bare run that rounds with the same kernel as it does.
+Both sides are whole processes that take turns, so that they see the same disk; what importing
+torch and onnx takes is subtracted from both. int8 is held against a bare run of the same rounding.
 
 python benchmarks/export.py [--layers N] [--runs N] [--folder DIR]
 """
@@ -10,14 +10,14 @@ python benchmarks/export.py [--layers N] [--runs N] [--folder DIR]
 import argparse
 import json
 import math
-import os
 import shutil
 import struct
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
+from statistics import median
+
+from processes import Cost, run
 
 FALCON_7B = {
     "model_type": "falcon",
@@ -28,10 +28,11 @@ FALCON_7B = {
     "parallel_attn": True,
     "vocab_size": 65024,
 }
-PREFILL_TOKENS, TOTAL_TOKENS = 1024, 2048
 CHUNK_BYTES = 8 << 20
-DTYPES = ("fp16", "fp32", "int8")
 GROUP_SIZE = 64
+DTYPES = ("fp16", "int8")
+KINDS = ("export", "bare")
+IMPORTS = "import torch, onnx"
 
 
 def main() -> None:
@@ -39,117 +40,76 @@ def main() -> None:
     parser.add_argument("--layers", type=int, default=2)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--folder", type=Path, help="where to put a few GB for a while")
-    parser.add_argument("--work", nargs=4, help=argparse.SUPPRESS)
+    parser.add_argument("--bare", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.work:
-        measure(*options.work)
+    if options.bare:
+        read_cast_write(*options.bare)
         return
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
-        folder = Path(name)
-        checkpoint_bytes = write_checkpoint(folder / "checkpoint", options.layers)
-        print(
-            f"falcon-7b's widths, {options.layers} layers, {checkpoint_bytes / 1e9:.2f} GB of bf16"
-        )
-        compare(folder, checkpoint_bytes, options.runs)
+        checkpoint_bytes = write_checkpoint(Path(name, "checkpoint"), options.layers)
+        print(f"falcon-7b's widths, {options.layers} layers, {checkpoint_bytes / 1e9:.2f} GB")
+        costs = measure(Path(name), options.runs)
+    report(costs, checkpoint_bytes)
 
 
-def compare(folder: Path, checkpoint_bytes: int, runs: int) -> None:
-    """Run all kinds in turn, each export beside its bare run, and print the least of each."""
-    kinds = [(kind, dtype) for dtype in DTYPES for kind in ("bare", "export")]
-    taken: dict[tuple[str, str], list[dict[str, float]]] = {kind: [] for kind in kinds}
-    print(f"load before {os.getloadavg()[0]:.1f}", flush=True)
-    for round_number in range(runs):
-        # In turn also as to which comes first: a file that was just removed leaves memory behind.
-        for kind, dtype in kinds[:: 1 if round_number % 2 else -1]:
-            out = folder / "out"
-            command = [sys.executable, __file__, "--work", kind, dtype, str(folder / "checkpoint")]
-            done = subprocess.run([*command, str(out)], check=True, stdout=subprocess.PIPE)
-            taken[kind, dtype].append(json.loads(done.stdout))
-            shutil.rmtree(out)
-    print(f"load after {os.getloadavg()[0]:.1f}")
-
-    def least(kind: str, dtype: str, figure: str) -> float:
-        return min(run[figure] for run in taken[kind, dtype])
-
-    print(f"least of {runs} runs in turn; imports count for memory, not for time")
-    print(
-        f"{'':14}{'seconds':>9}{'bare s':>9}{'of bare':>9}{'CPU of bare':>13}"
-        f"{'peak MB':>9}{'of checkpoint':>15}{'written':>9}"
-    )
+def measure(folder: Path, runs: int) -> dict[str, list[Cost]]:
+    """Run the imports, and each export beside its bare run, in turn."""
+    vacc_gen = str(Path(sys.executable).with_name("vacc-gen"))
+    checkpoint, out = str(folder / "checkpoint"), str(folder / "out")
+    commands = {IMPORTS: [sys.executable, "-c", IMPORTS]}
     for dtype in DTYPES:
-        seconds, bare = (least(kind, dtype, "seconds") for kind in ("export", "bare"))
-        cpu, bare_cpu = (least(kind, dtype, "cpu_seconds") for kind in ("export", "bare"))
-        peak_bytes = max(run["peak_bytes"] for run in taken["export", dtype])
-        written_bytes = least("export", dtype, "written_bytes")
+        commands[f"bare {dtype}"] = [sys.executable, __file__, "--bare", checkpoint, out, dtype]
+        export = [vacc_gen, "export", checkpoint, "--out", out, "--dtype", dtype]
+        commands[f"export {dtype}"] = [*export, "--prefill", "1024", "--total", "2048"]
+    costs: dict[str, list[Cost]] = {name: [] for name in commands}
+    for number in range(runs):
+        # In turn also as to which comes first: a file that was just removed leaves memory behind.
+        for name in [*commands][:: 1 if number % 2 else -1]:
+            costs[name].append(run(commands[name]))
+            shutil.rmtree(out, ignore_errors=True)
+    return costs
+
+
+def report(costs: dict[str, list[Cost]], checkpoint_bytes: int) -> None:
+    """Print medians beyond the imports, as ratios."""
+
+    def beyond(figure: str, name: str) -> float:
+        mine, imports = (median(getattr(c, figure) for c in costs[key]) for key in (name, IMPORTS))
+        return mine - imports
+
+    print(f"{'':14}{'seconds':>9}{'of bare':>9}{'CPU of bare':>13}{'peak of checkpoint':>20}")
+    for dtype in DTYPES:
+        wall, bare_wall = (beyond("wall_seconds", f"{kind} {dtype}") for kind in KINDS)
+        cpu, bare_cpu = (beyond("cpu_seconds", f"{kind} {dtype}") for kind in KINDS)
+        peak = max(cost.peak_rss_bytes for cost in costs[f"export {dtype}"]) / checkpoint_bytes
         print(
-            f"export {dtype:7}{seconds:9.2f}{bare:9.2f}{seconds / bare:9.2f}{cpu / bare_cpu:13.2f}"
-            f"{peak_bytes / 1e6:9.0f}{peak_bytes / checkpoint_bytes:15.2f}"
-            f"{written_bytes / checkpoint_bytes:9.2f}"
+            f"export {dtype:7}{wall:9.2f}{wall / bare_wall:9.2f}{cpu / bare_cpu:13.2f}{peak:20.2f}"
         )
 
 
-def measure(kind: str, dtype: str, checkpoint: str, out: str) -> None:
-    """Do one kind of work in this process and print what it cost, as JSON."""
-    import torch  # noqa: F401
-
-    from vacc_gen.generator.backends.onnxruntime.export import Lengths, export_graphs
-    from vacc_gen.generator.backends.onnxruntime.graph.falcon import falcon_graph  # noqa: F401
-    from vacc_gen.generator.backends.onnxruntime.weights.quantize import round_to_nearest  # noqa: F401
-    from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
-    from vacc_gen.generator.build.memory import peak_rss_bytes
-
-    started, cpu_started = time.perf_counter(), time.process_time()
-    if kind == "bare":
-        read_cast_write(Path(checkpoint), Path(out), dtype)
-    else:
-        lengths = Lengths(PREFILL_TOKENS, TOTAL_TOKENS)
-        export_graphs(open_checkpoint(Path(checkpoint)), Path(out), dtype=dtype, lengths=lengths)
-    figures = {
-        "seconds": time.perf_counter() - started,
-        "cpu_seconds": time.process_time() - cpu_started,
-        "peak_bytes": peak_rss_bytes(),
-        "written_bytes": sum(file.stat().st_size for file in Path(out).iterdir()),
-    }
-    print(json.dumps(figures))
-
-
-def read_cast_write(checkpoint: Path, out: Path, dtype: str) -> None:
+def read_cast_write(checkpoint: str | Path, out: str | Path, dtype: str) -> None:
     """The limit: every shard from end to end, bf16 to `dtype`, in chunks, by one thread."""
     import torch
 
-    torch.set_num_threads(1)
-    out.mkdir()
-    # A tensor's own memory is aligned; reading into a bytearray took nearly twice the CPU.
-    source = torch.empty(CHUNK_BYTES // 2, dtype=torch.bfloat16)
-    buffer = memoryview(source.view(torch.uint8).numpy())
-    convert = CONVERTERS[dtype](torch)
-    with (out / "weights.bin").open("wb", buffering=0) as written:
-        for shard in sorted(checkpoint.glob("*.safetensors")):
-            with shard.open("rb", buffering=0) as stream:
-                while count := stream.readinto(buffer) // (2 * GROUP_SIZE) * GROUP_SIZE:
-                    for part in convert(source[:count]):
-                        written.write(memoryview(part.view(-1).numpy()).cast("B"))
-
-
-def caster(torch, dtype):
-    """What casts a chunk into one buffer."""
-    cast = torch.empty(CHUNK_BYTES // 2, dtype=dtype)
-    return lambda source: (cast[: len(source)].copy_(source),)
-
-
-def rounder():
-    """What makes codes and scales of a chunk."""
     from vacc_gen.generator.backends.onnxruntime.weights.quantize import Grid, round_to_nearest
 
-    grid = Grid(8, GROUP_SIZE)
-    return lambda source: round_to_nearest(source.view(-1, GROUP_SIZE), grid)
-
-
-CONVERTERS = {
-    "fp16": lambda torch: caster(torch, torch.float16),
-    "fp32": lambda torch: caster(torch, torch.float32),
-    "int8": lambda torch: rounder(),
-}
+    torch.set_num_threads(1)
+    Path(out).mkdir()
+    # A tensor's own memory is aligned; reading into a bytearray took nearly twice the CPU.
+    source = torch.empty(CHUNK_BYTES // 2, dtype=torch.bfloat16)
+    half = torch.empty(CHUNK_BYTES // 2, dtype=torch.float16)
+    buffer = memoryview(source.view(torch.uint8).numpy())
+    with Path(out, "weights.bin").open("wb", buffering=0) as written:
+        for shard in sorted(Path(checkpoint).glob("*.safetensors")):
+            with shard.open("rb", buffering=0) as stream:
+                while count := stream.readinto(buffer) // (2 * GROUP_SIZE) * GROUP_SIZE:
+                    if dtype == "fp16":
+                        parts = [half[:count].copy_(source[:count])]
+                    else:
+                        rows = source[:count].view(-1, GROUP_SIZE)
+                        parts = round_to_nearest(rows, Grid(8, GROUP_SIZE))
+                    for part in parts:
+                        written.write(memoryview(part.view(-1).numpy()).cast("B"))
 
 
 def write_checkpoint(folder: Path, layers: int) -> int:

@@ -2,9 +2,9 @@
 
 python benchmarks/mutations.py [FOLDER] [--mutants N] [--seed N] [--survivors N]
 
-Takes the compile configs below FOLDER in which `validate` finds nothing, makes one mistake in a
-copy, and looks whether it is found, at the right line, with the right suggestion first. A mutant
-that means the same as the original is none. Prints a table by kind of mistake, then the survivors.
+Makes one mistake in a copy of a compile config below FOLDER, and looks whether it is found, at the
+right line, with the right suggestion. A mutant that means the same as its original is none. Prints
+a table by kind of mistake, the totals beside their goals, and the mutants that miss one.
 """
 
 from __future__ import annotations
@@ -13,206 +13,195 @@ import argparse
 import random
 import re
 import sys
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from mutators import HARMLESS, MUTATORS, Mutant
+import yaml
+from mutators import keys, notation, values  # noqa: F401  # registers what they make
+from mutators.base import MUTATORS, Config, Mutant
 
-from vacc_gen.generator.cli.checking import PresetModels
-from vacc_gen.schema.lint.check import check_paths, check_text
+from vacc_gen.schema.lint.check import check_text
 from vacc_gen.schema.lint.diagnostics import Diagnostic, Severity
-from vacc_gen.schema.lint.document import Document, load
 
 DEFAULT_FOLDER = Path(__file__).parents[1] / "tests" / "data" / "vamc"
-KNOWN = PresetModels()
+WRONG_AS_PUBLISHED = {
+    "sqlai_mobilenetv3.yaml": {"VG101"},
+    "pplcnet_textline_ori.yaml": {"VG201"},
+    "tensorflow_bert_base_en_qa-384.yaml": {"VG101"},
+    "tensorflow_bert_large_en_qa-384.yaml": {"VG101"},
+    "mmdet_yolof.yaml": {"VG201"},
+    "ppocr_v4_cls.yaml": {"VG201"},
+    "embedding_config_fp16.yaml": {"VG201"},
+    "vamc_config.yaml": {"VG102"},
+}
+GOALS_OF_MEANING = {"found": 99.0, "at the line": 97.0, "suggestion": 95.0}
+GOALS_OF_TEXT = {"found": 100.0, "within one line": 90.0}
+MOST_FINDINGS_OF_TEXT = 2
 
 
 @dataclass
 class Score:
-    """Counts for one kind of mistake."""
+    """Counts for one kind of mistake: of mutants that are YAML, or of those that are not."""
 
     mutants: int = 0
-    detected: int = 0
-    right_line: int = 0
+    found: int = 0
+    at_line: int = 0
+    suggestions_due: int = 0
     suggestions: int = 0
-    right_suggestion: int = 0
-    exact: int = 0  # as many findings as mistakes
+    findings: int = 0
+    most_findings: int = 0
     survivors: list[str] = field(default_factory=list)
 
     def add(self, other: Score) -> None:
-        for name in (
-            "mutants",
-            "detected",
-            "right_line",
-            "suggestions",
-            "right_suggestion",
-            "exact",
-        ):
-            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.mutants += other.mutants
+        self.found += other.found
+        self.at_line += other.at_line
+        self.suggestions_due += other.suggestions_due
+        self.suggestions += other.suggestions
+        self.findings += other.findings
+        self.most_findings = max(self.most_findings, other.most_findings)
+
+    def shares(self) -> tuple[float, float, float]:
+        """Return found of all, at their line of found, right suggestions of those due, in %."""
+        pairs = (
+            (self.found, self.mutants),
+            (self.at_line, self.found),
+            (self.suggestions, self.suggestions_due),
+        )
+        found, at_line, suggestions = (
+            100 * part / whole if whole else 100.0 for part, whole in pairs
+        )
+        return found, at_line, suggestions
 
 
-def key_of(found: Diagnostic) -> tuple[str, str]:
-    return found.code, found.message
+def key_of(finding: Diagnostic) -> tuple[str, str]:
+    return finding.code, finding.message
 
 
-def judge(path: str, document: Document, mutant: Mutant, score: Score) -> None:
+def judge(path: Path, config: Config, mutant: Mutant, is_yaml: bool, score: Score) -> None:
     """Check a mutant, and count how well that went."""
-    before = {key_of(found) for found in check_text(document.text, path, KNOWN)}
-    found = [one for one in check_text(mutant.text, path, KNOWN) if key_of(one) not in before]
+    known = {key_of(finding) for finding in check_text(config.text, str(path))}
+    findings = [f for f in check_text(mutant.text, str(path)) if key_of(f) not in known]
     score.mutants += 1
-    where = f"{path}: {mutant.what}"
-    if not found:
-        score.survivors.append(f"not found: {where}")
+    score.findings += len(findings)
+    score.most_findings = max(score.most_findings, len(findings))
+    said = (
+        "; ".join(f"{f.code} line {f.line} {f.message} ({f.hint})" for f in findings) or "nothing"
+    )
+
+    def survives(why: str) -> None:
+        score.survivors.append(f"{why}, line {min(mutant.lines)} of {path}: {said}")
+
+    if not findings:
+        survives("not found")
         return
-    score.detected += 1
-    told = "; ".join(f"{one.code} line {one.line} {one.message}" for one in found)
-    if len(found) == mutant.mistakes:
-        score.exact += 1
+    score.found += 1
+    margin = 0 if is_yaml else 1
+    near = [f for f in findings if any(abs(f.line - line) <= margin for line in mutant.lines)]
+    if near:
+        score.at_line += 1
     else:
-        score.survivors.append(f"{len(found)} findings: {where}: {told}")
-    at_line = [one for one in found if one.line in mutant.lines]
-    told_all = {one.line for one in at_line} == mutant.lines
-    if at_line and (told_all or mutant.mistakes == 1):
-        score.right_line += 1
-    else:
-        score.survivors.append(f"line {sorted(mutant.lines)[:3]}: {where}: {told}")
-    if mutant.suggestion is not None:
-        score.suggestions += 1
-        first = re.search(r"`([^`]+)`|(the top level)", at_line[0].hint or "") if at_line else None
-        said = (first.group(1) or first.group(2)) if first else None
-        if said == mutant.suggestion:
-            score.right_suggestion += 1
-        elif at_line:
-            score.survivors.append(f"suggestion {said}, not {mutant.suggestion}: {where}: {told}")
+        survives("at another line")
+    if not is_yaml and len(findings) > MOST_FINDINGS_OF_TEXT:
+        survives(f"{len(findings)} findings")
+    if is_yaml and mutant.suggestion is not None:
+        score.suggestions_due += 1
+        quoted = re.findall(r"`([^`]+)`", " ".join(f.hint or "" for f in near))
+        if [word for word in quoted if word != mutant.wrong][:1] == [mutant.suggestion]:
+            score.suggestions += 1
+        else:
+            survives(f"not suggested: {mutant.suggestion}")
 
 
-def same_output(rng: random.Random, paths: list[Path], score: Score) -> None:
-    """Give a config the name and workspace of another one beside it."""
-    one, other = rng.sample(paths, 2)
-    with tempfile.TemporaryDirectory() as folder:
-        first, second = Path(folder, "one.yaml"), Path(folder, "two.yaml")
-        first.write_bytes(one.read_bytes())
-        document = load(other.read_bytes())
-        ours = load(one.read_bytes()).values
-        name, where = document.node("name"), document.node("workspace", "path")
-        if name is None or where is None or "path" not in ours["workspace"]:
-            return
-        if name.span.start > where.span.start:
-            return
-        text = document.text[: name.span.start] + ours["name"]
-        text += document.text[name.span.end : where.span.start] + ours["workspace"]["path"]
-        second.write_text(text + document.text[where.span.end :], encoding="utf-8")
-        alone = {key_of(one) for one in check_text(second.read_text("utf-8"), str(second), KNOWN)}
-        found = check_paths([folder], KNOWN).diagnostics
-    score.mutants += 1
-    at_second = [d for d in found if d.path.endswith("two.yaml") and d.line == name.span.line]
-    if at_second:  # the name may contradict its own file, too
-        score.exact += sum(key_of(one) not in alone for one in at_second) <= 1
-        score.detected += 1
-        score.right_line += 1
-    else:
-        score.survivors.append(f"not found: {other} with the name of {one}")
+def meaning_of(text: str) -> Any:
+    """Return what a text says, duplicates and types included, or None for one that is not YAML."""
+
+    def plain(node: yaml.Node) -> Any:
+        if isinstance(node, yaml.MappingNode):
+            return [(plain(key), plain(value)) for key, value in node.value]
+        if isinstance(node, yaml.SequenceNode):
+            return [plain(item) for item in node.value]
+        return node.tag, node.value
+
+    try:
+        return plain(yaml.compose(text, Loader=yaml.CSafeLoader))
+    except yaml.YAMLError:
+        return None
 
 
-def healthy(folder: Path) -> Iterator[tuple[Path, Document]]:
-    """Yield the compile configs with no finding; that heads do not split (VG6) is no mistake."""
-    for path in sorted(folder.rglob("*.y*ml")):
-        document = load(path.read_bytes(), str(path))
-        found = check_text(document.text, str(path), KNOWN)
-        if all(one.code.startswith("VG6") for one in found) and "frontend" in document.values:
-            yield path, document
-
-
-def mutants(
-    rng: random.Random, files: list[tuple[Path, Document]], name: str, wanted: int
-) -> Iterator[tuple[str, Document, Mutant]]:
-    """Yield up to `wanted` mutants of one kind that mean something else than their originals."""
+def mutants_of(
+    kind: str, rng: random.Random, configs: list[tuple[Path, Config]], wanted: int
+) -> Iterator[tuple[Path, Config, Mutant, bool]]:
+    """Yield up to `wanted` mutants with another meaning, and whether each is still YAML."""
     for _ in range(wanted * 20):
         if not wanted:
             return
-        path, document = rng.choice(files)
-        mutant = MUTATORS[name](rng, document)
-        if mutant is None or mutant.text == document.text:
-            continue
-        again = load(mutant.text)
-        if not again.problems and again.values == document.values:
-            continue
-        wanted -= 1
-        yield str(path), document, mutant
+        path, config = rng.choice(configs)
+        mutant = MUTATORS[kind](rng, config)
+        meaning = meaning_of(mutant.text) if mutant else None
+        if mutant is not None and meaning != meaning_of(config.text):
+            wanted -= 1
+            yield path, config, mutant, meaning is not None
+
+
+def published(folder: Path) -> tuple[list[tuple[Path, Config]], list[str]]:
+    """Return the configs without error or warning, and errors where a file has no mistake."""
+    configs, false_errors = [], []
+    for path in sorted(folder.rglob("*.y*ml")):
+        text = path.read_text(encoding="utf-8")
+        findings = [f for f in check_text(text, str(path)) if f.severity is not Severity.INFO]
+        errors = [f for f in findings if f.severity is Severity.ERROR]
+        known = WRONG_AS_PUBLISHED.get(path.name, set())
+        false_errors += [f"{path}: {f.code} {f.message}" for f in errors if f.code not in known]
+        if not findings and "\nfrontend:" in text:
+            configs.append((path, Config(text)))
+    return configs, false_errors
+
+
+def print_totals(title: str, score: Score, goals: dict[str, float]) -> None:
+    shares = zip(goals.items(), score.shares(), strict=False)
+    told = [f"{name} {share:.1f} % (goal {goal:.0f} %)" for (name, goal), share in shares]
+    print(f"{title}: {score.mutants} mutants; {', '.join(told)}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", nargs="?", type=Path, default=DEFAULT_FOLDER)
-    parser.add_argument("--mutants", type=int, default=100, help="of each kind")
+    parser.add_argument("--mutants", type=int, default=50, help="of each kind")
     parser.add_argument("--seed", type=int, default=20)
-    parser.add_argument("--survivors", type=int, default=1000, help="how many to print")
+    parser.add_argument("--survivors", type=int, default=20, help="how many to print")
     options = parser.parse_args()
+    configs, false_errors = published(options.folder)
+    if not configs:
+        sys.exit(f"{options.folder}: no compile config without a finding")
     rng = random.Random(options.seed)
-    files = list(healthy(options.folder))
-    if len(files) < 2:
-        sys.exit(f"no healthy compile configs in {options.folder}")
-    scores: dict[str, Score] = {}
-    for name in MUTATORS:
-        scores[name] = Score()
-        for path, document, mutant in mutants(rng, files, name, options.mutants):
-            judge(path, document, mutant, scores[name])
-    scores["repeated output name"] = Score()
-    for _ in range(options.mutants):
-        same_output(rng, [path for path, _ in files], scores["repeated output name"])
-    report(options.folder, files, scores, options.survivors)
-    print_harmless(rng, files, options.mutants)
-
-
-def report(
-    folder: Path, files: list[tuple[Path, Document]], scores: dict[str, Score], survivors: int
-) -> None:
-    total = Score()
+    meaning, text = Score(), Score()
+    survivors = []
     print(
-        f"{'mistake':36}{'mutants':>9}{'found':>9}{'right line':>12}"
-        f"{'one finding':>13}{'suggestion':>12}"
+        f"{'mistake':34}{'mutants':>8}{'found':>8}{'at line':>9}{'suggested':>11}{'not YAML':>10}"
     )
-    for name, score in scores.items():
-        print_row(name, score)
-        total.add(score)
-    print_row("all", total)
-    everything = sorted(folder.rglob("*.y*ml"))
-    found = check_paths([str(path) for path in everything], KNOWN).diagnostics
-    errors = sum(one.severity is Severity.ERROR for one in found)
-    print(f"\n{len(everything)} files as they are: {errors} errors, {len(found) - errors} others")
-    print(f"{len(files)} of them, without any finding, were mutated")
-    lines = [f"{name}: {line}" for name, score in scores.items() for line in score.survivors]
-    print(f"\nsurvivors: {len(lines)}")
-    for line in lines[:survivors]:
+    for kind in MUTATORS:
+        of_meaning, of_text = Score(), Score()
+        for path, config, mutant, is_yaml in mutants_of(kind, rng, configs, options.mutants):
+            judge(path, config, mutant, is_yaml, of_meaning if is_yaml else of_text)
+        meaning.add(of_meaning)
+        text.add(of_text)
+        survivors += [f"{kind}: {line}" for line in of_meaning.survivors + of_text.survivors]
+        both = Score()
+        both.add(of_meaning)
+        both.add(of_text)
+        found, at_line, suggested = (f"{share:.0f} %" for share in both.shares())
+        suggested = suggested if both.suggestions_due else "-"
+        print(f"{kind:34}{both.mutants:8}{found:>8}{at_line:>9}{suggested:>11}{of_text.mutants:10}")
+    print_totals("mistakes of meaning", meaning, GOALS_OF_MEANING)
+    print_totals("text that is not YAML", text, GOALS_OF_TEXT)
+    average = text.findings / max(1, text.mutants)
+    print(f"  findings of such a text: {average:.2f}, at most {text.most_findings} (goal 2)")
+    print(f"false errors in published files: {len(false_errors)} (goal 0)")
+    for line in [*false_errors, *survivors][: options.survivors]:
         print(f"  {line}")
-
-
-def print_harmless(rng: random.Random, files: list[tuple[Path, Document]], wanted: int) -> None:
-    """Change files without changing their meaning, and print what is said of that."""
-    print("\nchanges that mean the same")
-    for name, change in HARMLESS.items():
-        wrong: list[str] = []
-        for _ in range(wanted):
-            path, document = rng.choice(files)
-            before = {key_of(one) for one in check_text(document.text, str(path), KNOWN)}
-            after = check_text(change(rng, document), str(path), KNOWN)
-            told = [f"{one.code} {one.message}" for one in after if key_of(one) not in before]
-            wrong += [f"  {path}: {line}" for line in told]
-        print(f"{name:36}{wanted:9} changes, {len(wrong)} findings", *wrong[:10], sep="\n")
-
-
-def print_row(name: str, score: Score) -> None:
-    def share(part: int, whole: int) -> str:
-        return f"{100 * part / whole:.1f} %" if whole else "-"
-
-    print(
-        f"{name:36}{score.mutants:9}{share(score.detected, score.mutants):>9}"
-        f"{share(score.right_line, score.detected):>12}"
-        f"{share(score.exact, score.detected):>13}"
-        f"{share(score.right_suggestion, score.suggestions):>12}"
-    )
 
 
 if __name__ == "__main__":

@@ -19,23 +19,17 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=15)
     runs = parser.parse_args().runs
     tool = str(Path(sys.executable).with_name("vacc-gen"))
+    new = [tool, "new", "--model", "falcon-7b-instruct", "--out"]
+    commands = {
+        BARE: [sys.executable, "-c", "pass"],
+        IMPORTS: [sys.executable, "-c", IMPORTS],
+        "vacc-gen --help": [tool, "--help"],
+        "vacc-gen validate (one file)": [tool, "validate", "workspace/build/hf_falcon_int8.yaml"],
+        "vacc-gen new": [*new, "again", "--force"],
+    }
     with tempfile.TemporaryDirectory() as folder, compiled_modules():
-        root = Path(folder)
-        run([tool, "new", "--model", "falcon-7b-instruct", "--out", "workspace"], root)
-        new = [tool, "new", "--model", "falcon-7b-instruct", "--out", "again", "--force"]
-        seconds = median_cpu_seconds(
-            {
-                BARE: [sys.executable, "-c", "pass"],
-                IMPORTS: [sys.executable, "-c", IMPORTS],
-                "vacc-gen --help": [tool, "--help"],
-                "vacc-gen validate (one file)": [
-                    tool, "validate", "workspace/build/hf_falcon_int8.yaml",
-                ],
-                "vacc-gen new": new,
-            },
-            runs=runs,
-            cwd=root,
-        )  # fmt: skip
+        run([*new, "workspace"], Path(folder))
+        seconds = median_cpu_seconds(commands, runs=runs, cwd=Path(folder))
     print(f"CPU, median of {runs} runs in turn, as a ratio")
     print(f"{'':32}{'of ' + BARE:>18}{'of ' + IMPORTS:>26}")
     for name, value in seconds.items():

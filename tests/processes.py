@@ -1,4 +1,4 @@
-"""What the tests ask about processes."""
+"""Waiting for processes, and looking at process groups."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 
 
 def is_group_gone(group: int, patience_seconds: float = 5.0) -> bool:
-    """Whether no process of `group` lives, or will within a moment; the dead may await burial."""
-    return eventually(lambda: not _living(group), patience_seconds)
+    """Whether every process of `group` has ended, or does in time. Zombies have ended."""
+    return eventually(lambda: not _running_in(group), patience_seconds)
 
 
 def eventually(holds: Callable[[], bool], patience_seconds: float = 30.0) -> bool:
-    """Whether `holds` comes true in time."""
+    """Wait until `holds` is true; return whether it came true in time."""
     deadline = time.monotonic() + patience_seconds
     while not holds():
         if time.monotonic() > deadline:
@@ -22,8 +22,8 @@ def eventually(holds: Callable[[], bool], patience_seconds: float = 30.0) -> boo
     return True
 
 
-def _living(group: int) -> list[int]:
-    living = []
+def _running_in(group: int) -> list[int]:
+    running = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
             # After the name, which stands in parentheses: state, parent, group (proc(5)).
@@ -31,5 +31,5 @@ def _living(group: int) -> list[int]:
         except OSError:
             continue
         if int(its_group) == group and state != "Z":
-            living.append(int(stat.parent.name))
-    return living
+            running.append(int(stat.parent.name))
+    return running

@@ -1,140 +1,130 @@
-"""Mistakes that people make in compile configs, each as a function that makes one.
+"""A healthy config with the places of its keys and values, and what a mutator returns.
 
-A mutator takes a random generator and a healthy document, and returns a text with one mistake in
-it, the lines where the mistake may be told, and what the first suggestion has to be, if any.
+Nothing here comes from the product: PyYAML says where keys and values stand.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from vacc_gen.schema.lint.document import Document, Entry, Node
+import yaml
 
 
 class Mutant(NamedTuple):
+    """A text with one mistake, and the lines (from 1) where that may be reported."""
+
     text: str
     lines: frozenset[int]
     suggestion: str | None = None
-    what: str = ""
-    mistakes: int = 1  # how many findings are due; where several, one at each of the lines
+    """What the hint has to name first, apart from `wrong`."""
+    wrong: str | None = None
 
 
-Mutator = Callable[[random.Random, Document], Mutant | None]
-MUTATORS: dict[str, Mutator] = {}
-Change = Callable[[random.Random, Document], str]
-HARMLESS: dict[str, Change] = {}
-Path = tuple[str | int, ...]
+class Entry(NamedTuple):
+    """A key of the format with its value; names of inputs and packages are none."""
 
-
-def mutator(function: Mutator) -> Mutator:
-    MUTATORS[function.__name__.replace("_", " ")] = function
-    return function
-
-
-def harmless(function: Change) -> Change:
-    HARMLESS[function.__name__.replace("_", " ")] = function
-    return function
-
-
-class Place(NamedTuple):
-    """An entry of a mapping: its path, its key's place and value, and the mapping."""
-
-    path: Path
-    entry: Entry
-    mapping: Node
+    path: tuple[str | int, ...]
+    key: yaml.ScalarNode
+    value: yaml.Node
+    section: yaml.MappingNode
 
     @property
-    def key(self) -> str:
-        return str(self.path[-1])
+    def dotted(self) -> str:
+        return ".".join(map(str, self.path))
+
+    @property
+    def line(self) -> int:
+        return int(self.key.start_mark.line) + 1
+
+    @property
+    def last_line(self) -> int:
+        return int(end_of(self.value).line) + 1
+
+    @property
+    def kind(self) -> str | None:
+        """`str`, `int`, ... for a scalar that is written out, None for anything else."""
+        if isinstance(self.value, yaml.CollectionNode) or not self.value.value:
+            return None
+        return str(self.value.tag).rpartition(":")[2]
 
 
-def places(document: Document) -> Iterator[Place]:
-    """Yield the entries whose keys are of the format: not the names of inputs or packages."""
-    stack: list[tuple[Path, Node]] = [((), document.root)] if document.root else []
-    while stack:
-        path, node = stack.pop()
-        if isinstance(node.value, dict):
-            for key, entry in node.value.items():
-                if path[-1:] not in (("shape",), ("pyenv",)):
-                    yield Place((*path, key), entry, node)
-                stack.append(((*path, key), entry.node))
-        elif isinstance(node.value, list):
-            stack += [((*path, index), item) for index, item in enumerate(node.value)]
+class Config:
+    """A config's text, lines and entries."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.lines = text.split("\n")
+        self.root = yaml.compose(text, Loader=yaml.SafeLoader)
+        self.entries = list(_entries((), self.root))
+        self._by_path = {entry.dotted: entry for entry in self.entries}
+
+    def entry(self, path: str) -> Entry | None:
+        return self._by_path.get(path)
+
+    def scalars(self, *kinds: str) -> list[Entry]:
+        return [entry for entry in self.entries if entry.kind in kinds]
+
+    def blocks(self) -> list[Entry]:
+        """Return the entries that share none of their lines with others."""
+        before = ((e, self.lines[e.line - 1][: e.key.start_mark.column]) for e in self.entries)
+        return [entry for entry, text in before if not text.strip()]
+
+    def one_liners(self) -> list[Entry]:
+        """Return the entries `key: value` that are one line of their own."""
+        return [e for e in self.blocks() if e.line == e.last_line and e.value.value]
+
+    def with_line(self, number: int, line: str) -> Mutant:
+        lines = [*self.lines]
+        lines[number - 1] = line
+        return Mutant("\n".join(lines), frozenset({number}))
+
+    def without(self, entry: Entry) -> str:
+        return "\n".join([*self.lines[: entry.line - 1], *self.lines[entry.last_line :]])
+
+    def with_value(self, node: yaml.Node, text: str, suggestion: str | None = None) -> Mutant:
+        start, end = node.start_mark, end_of(node)
+        mutated = self.text[: start.index] + text + self.text[end.index :]
+        return Mutant(mutated, frozenset(range(start.line + 1, end.line + 2)), suggestion, text)
 
 
-def one(rng: random.Random, choices: Iterator[Any] | list[Any]) -> Any:
-    """Return one of the choices, or None where there are none."""
-    found = list(choices)
-    return rng.choice(found) if found else None
+Mutator = Callable[[random.Random, Config], Mutant | None]
+MUTATORS: dict[str, Mutator] = {}
 
 
-def spliced(document: Document, start: int, end: int, text: str) -> str:
-    return document.text[:start] + text + document.text[end:]
+def mutator(choices: Callable[[Config], Sequence[Any]]) -> Callable[[Callable[..., Any]], None]:
+    """Register a function that makes a mistake at one of a config's `choices`."""
+
+    def register(function: Callable[[random.Random, Config, Any], Mutant | None]) -> None:
+        def mutate(rng: random.Random, config: Config) -> Mutant | None:
+            found = choices(config)
+            return function(rng, config, rng.choice(found)) if found else None
+
+        MUTATORS[function.__name__.replace("_", " ")] = mutate
+
+    return register
 
 
-def with_value(document: Document, node: Node, text: str, what: str, **extra: Any) -> Mutant:
-    """Put another text where a value is."""
-    lines = frozenset(range(node.span.line, node.span.end_line + 1))
-    return Mutant(
-        spliced(document, node.span.start, node.span.end, text), lines, what=what, **extra
-    )
+def at(*paths: str) -> Callable[[Config], list[Entry]]:
+    """Return what returns the entries that a config has at these paths."""
+    return lambda config: [entry for path in paths if (entry := config.entry(path))]
 
 
-def with_items(document: Document, lists: list[tuple[Node, list[Any]]], what: str) -> Mutant:
-    """Put other items where the items of lists are, one for one, whatever the lists' style."""
-    changes = [
-        (item.span, str(value))
-        for node, values in lists
-        for item, value in zip(node.value, values, strict=True)
-    ]
-    text = document.text
-    for span, written in sorted(changes, key=lambda change: change[0].start, reverse=True):
-        text = text[: span.start] + written + text[span.end :]
-    lines = {
-        line for node, _ in lists for line in range(node.span.line - 1, node.span.end_line + 1)
-    }
-    return Mutant(text, frozenset(lines), what=what)
+def end_of(node: yaml.Node) -> yaml.Mark:
+    """Return where a node ends, without the comments and spaces behind it."""
+    if isinstance(node, yaml.CollectionNode) and not node.flow_style and node.value:
+        last = node.value[-1]
+        return end_of(last[1] if isinstance(last, tuple) else last)
+    return node.end_mark
 
 
-def block_lines(document: Document, entry: Entry) -> tuple[int, int] | None:
-    """Return the first and the last line (from 1) of an entry that has its lines for itself."""
-    first = entry.key_span.line
-    line = document.lines[first - 1]
-    if line[: entry.key_span.column - 1].strip():
-        return None
-    span = entry.node.span
-    last = span.end_line if span.end_column > 1 else span.end_line - 1
-    return first, max(first, last)
-
-
-def without_lines(document: Document, first: int, last: int) -> list[str]:
-    return [*document.lines[: first - 1], *document.lines[last:]]
-
-
-def reindented(lines: list[str], by: int) -> list[str]:
-    return [" " * by + line if by > 0 else line[-by:] for line in lines]
-
-
-def nodes(node: Node | None) -> Iterator[Node]:
-    if node is None:
-        return
-    yield node
-    if isinstance(node.value, dict):
-        for entry in node.value.values():
-            yield from nodes(entry.node)
-    elif isinstance(node.value, list):
-        for item in node.value:
-            yield from nodes(item)
-
-
-def scalars(document: Document, kind: type) -> list[Place]:
-    return [place for place in places(document) if type(place.entry.node.value) is kind]
-
-
-def dotted(path: Path) -> str:
-    text = ""
-    for step in path:
-        text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else str(step)
-    return text or "the top level"
+def _entries(path: tuple[str | int, ...], node: yaml.Node) -> Iterator[Entry]:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            if path[-1:] not in (("shape",), ("pyenv",)):
+                yield Entry((*path, key.value), key, value, node)
+            yield from _entries((*path, key.value), value)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            yield from _entries((*path, index), item)
