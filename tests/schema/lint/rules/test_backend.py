@@ -6,6 +6,10 @@ from tests.schema.lint.examples import completed, findings
 from vacc_gen.schema.lint.check import check_text
 
 IMAGES = "dataset: {path: ./images, sampler: {suffix: jpg, get_data_num: 50}}\n"
+SUFFIXES = (
+    *("jpg", "jpeg", "png", "bmp", "npz", "npy", "tif", "tiff", "webp", "gif", "ppm", "pgm"),
+    *("jp2", "bin", "h5"),
+)
 GPTQ = "frontend: {quantize: {type: w8a16_gptq}}\n"
 ONNX = "frontend: {checkpoint: /models/resnet50.onnx}\n"
 
@@ -81,6 +85,12 @@ def test_sharing_of_kv_heads_is_obsolete():
 )
 def test_words_that_are_nearly_published_ones(text, found):
     assert [one.split(" ", 1)[1] for one in findings("VG114", text)] == ([found] if found else [])
+
+
+def test_suffixes_that_are_not_misspelled():
+    for suffix in SUFFIXES:
+        text = f"dataset: {{path: ., sampler: {{suffix: {suffix}, get_data_num: 50}}}}"
+        assert findings("VG114", text) == []
 
 
 @pytest.mark.parametrize(
@@ -159,6 +169,35 @@ def test_parameters_belong_to_their_op(op, params, found):
     key = params.split(":")[0]
     message = f"18:7 `{key}` is not a parameter of {op} | {found}"
     assert findings("VG407", text) == ([message] if found else [])
+
+
+BOX = "[0, 0, 0, 1, 1, 1]"
+OF_POINTS = f"num_classes: 3, nms_thresh: 0.1, voxel_size: [1, 1, 1], point_cloud_range: {BOX}"
+
+
+@pytest.mark.parametrize(
+    ("op", "params"),
+    [
+        (
+            "centerpoint_nms",
+            (
+                "score_thresh: 0.1, feature_map_stride: 8, nms_post_max: 8, nms_pre_max: 8, "
+                f"max_obj_per_sample: 9, post_center_limit_range: {BOX}"
+            ),
+        ),
+        (
+            "pointpillar_nms",
+            (
+                "grid_stride: [1, 1, 1], nms_topk: 9, post_nms: 9, confidence_thresh: 0.1, "
+                "dir_offset: 0.1, dir_limit_offset: 0, anchor_size: [1], anchor_rotations: [0], "
+                "anchor_heights: [1]"
+            ),
+        ),
+    ],
+)
+def test_all_parameters_of_the_ops_for_points(op, params):
+    text = f"graph: {{extra_ops: {{type: {op}, params: {{{OF_POINTS}, {params}}}}}}}"
+    assert findings("VG407", text) == []
 
 
 @pytest.mark.parametrize(
