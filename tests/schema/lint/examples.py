@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from vacc_gen.generator.cli.checking import PresetModels
-from vacc_gen.schema.lint.check import CheckResult, check_paths
+from vacc_gen.schema.lint.check import CheckResult, check_paths, check_text
 from vacc_gen.schema.lint.pages import unescaped
 from vacc_gen.schema.lint.rule import Rule
 
@@ -35,6 +35,16 @@ IMAGE_MODEL = {
     "backend": {"type": "tvm_vacc", "dtype": "fp16"},
     "workspace": {"path": "./vacc_deploy"},
 }
+VISION_TOWER = {
+    **LANGUAGE_MODEL,
+    "frontend": {
+        "checkpoint": "/path/to/Qwen2.5-VL-7B-Instruct",
+        "type": "huggingface",
+        "shape": {"pixel_values": [4096, 1176]},
+        "model_kwargs": {"model_arch": "vacc"},
+    },
+}
+FILES = {"path": "./calibration", "sampler": {"suffix": "jpg", "get_data_num": 50}}
 RECIPE = {"version": 2, "model": {"preset": "falcon-7b", "checkpoint": "/path/to/falcon-7b"}}
 _AS_THEY_ARE = ("VG0", "VG12")
 """Rules about the text, or about what kind of file it is."""
@@ -62,19 +72,41 @@ def written(rule: Rule, example: str, folder: Path) -> CheckResult:
     return check_paths(named if as_it_is else [str(folder)], KNOWN)
 
 
+def findings(code: str, example: str) -> list[str]:
+    """Return a rule's findings in the completed example, as `line:column message | hint`."""
+    return [
+        f"{found.line}:{found.column} {found.message} | {found.hint}"
+        for found in check_text(completed(example), "example.yaml", KNOWN)
+        if found.code == code
+    ]
+
+
 def completed(text: str) -> str:
     """Return an example as the whole config that it is a part of."""
     values = yaml.safe_load(text)
     frontend = values.get("frontend") or {}
     if {"version", "calibration", "environment"} & values.keys():
         base = RECIPE
+    elif "build_visual" in (frontend.get("model_kwargs") or {}):
+        base = VISION_TOWER
     elif {"sampler", "process_ops"} & set(values.get("dataset") or {}) or re.search(
         r"\.\w+$", str(frontend.get("checkpoint", ""))
     ):
         base = IMAGE_MODEL
     else:
         base = LANGUAGE_MODEL
+    if "process_ops" in (values.get("dataset") or {}):
+        values["dataset"] = {**FILES, **values["dataset"]}
+        values["dataset"]["process_ops"] = _whole(values["dataset"]["process_ops"])
     return yaml.safe_dump(_overlaid(base, values), sort_keys=False)
+
+
+def _whole(ops: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return ops that make an input of an image; an example may show only those in the middle."""
+    if any(op["type"] in ("DecodeImage", "ToTensor") for op in ops):
+        return ops
+    resize = {"type": "Resize", "size": [224, 224]}
+    return [{"type": "DecodeImage"}, resize, *ops, {"type": "ToTensor"}]
 
 
 def _overlaid(base: dict[str, Any], example: dict[str, Any]) -> dict[str, Any]:

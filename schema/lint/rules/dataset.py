@@ -1,0 +1,125 @@
+"""VG5: is there calibration data, and is it for this model?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from vacc_gen.schema.lint.diagnostics import Finding, Severity
+from vacc_gen.schema.lint.files import ConfigFile, words
+from vacc_gen.schema.lint.rule import rule
+from vacc_gen.schema.lint.wording import listed, plural
+
+LEAST_SAMPLES = 10
+_LENGTHS = range(64, 1 << 16, 16)
+"""Numbers that are likely a sequence length in the name of a folder, not a date or a count."""
+
+
+@rule("VG501", Severity.WARNING, "dataset without data")
+def truncated_dataset(file: ConfigFile) -> Iterator[Finding]:
+    """A `dataset` says where its files are and how many to take, or which texts to draw.
+
+    Bad:
+        frontend: {checkpoint: /models/resnet50.onnx}
+        dataset:
+          path: ./images
+    Good:
+        dataset:
+          path: ./images
+          sampler: {suffix: jpg, get_data_num: 50}
+    """
+    dataset = file.config.dataset
+    if dataset is None:
+        return
+    needed = ("path", "name") if file.text_dataset else ("path", "sampler")
+    missing = [key for key in needed if key not in dataset.model_fields_set]
+    if missing:
+        verb = "is" if len(missing) == 1 else "are"
+        message = f"{listed(missing)} {verb} missing in `dataset`"
+        what = "which texts to draw" if file.text_dataset else "the files and how many to take"
+        yield Finding(file.key_at("dataset"), message, f"specify {what}")
+
+
+@rule("VG502", Severity.WARNING, "few calibration samples")
+def few_samples(file: ConfigFile) -> Iterator[Finding]:
+    """Ranges from fewer than ten samples are those of the samples, not of the data.
+
+    Published int8 configs take 50 for images and 10 for texts.
+
+    Bad:
+        backend:
+          dtype: int8
+          quantize: {calibrate_mode: max}
+        dataset:
+          path: ./images
+          sampler: {suffix: jpg, get_data_num: 1}
+    Good:
+        backend:
+          dtype: int8
+          quantize: {calibrate_mode: max}
+        dataset:
+          path: ./images
+          sampler: {suffix: jpg, get_data_num: 50}
+    """
+    if file.config.backend.dtype != "int8":
+        return
+    sampler = file.file_dataset.sampler if file.file_dataset else None
+    for steps, number in (
+        (("dataset", "sampler", "get_data_num"), sampler.get_data_num if sampler else None),
+        (("dataset", "nsamples"), file.text_dataset.nsamples if file.text_dataset else None),
+    ):
+        if number is not None and number < LEAST_SAMPLES:
+            message = f"only {plural(number, 'calibration sample')} for int8"
+            yield Finding(file.at(*steps), message, f"take {LEAST_SAMPLES} or more")
+
+
+@rule("VG508", Severity.WARNING, "calibration data of another length")
+def calibration_length(file: ConfigFile) -> Iterator[Finding]:
+    """The path of the data has a sequence length in it, and the model's inputs have another.
+
+    Bad:
+        frontend:
+          dtype: int64
+          shape: {input_ids: [1, 128]}
+        dataset:
+          path: ./calib_384
+          sampler: {suffix: npz, get_data_num: 10}
+    Good:
+        frontend:
+          dtype: int64
+          shape: {input_ids: [1, 384]}
+        dataset:
+          path: ./calib_384
+          sampler: {suffix: npz, get_data_num: 10}
+    """
+    path = file.config.dataset.path if file.config.dataset else None
+    numbers = [int(word) for word in words(path or "") if word.isdigit()]
+    named = [number for number in numbers if number in _LENGTHS]
+    if named and file.text_length is not None and file.text_length not in named:
+        yield Finding(
+            file.at("dataset", "path"),
+            f"by its path the data is of length {named[-1]}, but the inputs are {file.text_length}",
+            f"take data of length {file.text_length}, or change the shape",
+        )
+
+
+@rule("VG510", Severity.WARNING, "dataset that nothing reads")
+def unread_dataset(file: ConfigFile) -> Iterator[Finding]:
+    """A language model's `dataset` is what GPTQ is calibrated on; an fp16 build runs no GPTQ.
+
+    Bad:
+        dataset:
+          type: huggingface
+          name: alpaca
+          path: ./alpaca.json
+    Good:
+        backend:
+          dtype: fp16
+    """
+    config = file.config
+    is_fp16 = config.backend.dtype == "fp16" and config.frontend.quantize is None
+    if is_fp16 and file.text_dataset:
+        yield Finding(
+            file.key_at("dataset"),
+            "an fp16 build of a language model reads no `dataset`",
+            "delete it, or compile to int8 with `frontend.quantize`",
+        )

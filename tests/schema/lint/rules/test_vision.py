@@ -1,0 +1,112 @@
+"""Branches of the rules about vision towers that their examples do not show."""
+
+import json
+
+import pytest
+
+from tests.schema.lint.examples import completed, findings
+from vacc_gen.schema.lint.check import check_text
+
+
+def tower(shape, options="build_visual: true"):
+    return f"frontend: {{shape: {{{shape}}}, model_kwargs: {{{options}}}}}"
+
+
+@pytest.mark.parametrize(
+    ("shape", "reported"),
+    [
+        (
+            "pixel_values: [16, 9], attention_mask: [1, 16, 32]",
+            "12:7 `attention_mask` has 32 patches, but the other inputs have 16",
+        ),
+        (
+            "pixel_values: [16, 9], attention_mask: [1, 32, 16]",
+            "11:7 `attention_mask` has 32 patches, but the other inputs have 16",
+        ),
+        (
+            "pixel_values: [32, 9], cos: [16, 80], sin: [16, 80]",
+            "7:7 `pixel_values` has 32 patches, but the other inputs have 16",
+        ),
+        ("cos: [16, 80], sin: [16, 40]", "11:7 `sin` is 40 wide, but `cos` is 80"),
+        ("cos: [16, 80], sin: [16]", None),
+        ("pixel_values: [16, 9], attention_mask: [1, 16, 16], cos: [16, 80], other: [1]", None),
+    ],
+)
+def test_inputs_of_a_tower_agree(shape, reported):
+    expected = [f"{reported} | None"] if reported else []
+    assert findings("VG701", tower(shape)) == expected
+    assert findings("VG701", tower(shape, "build_visual: false")) == []
+
+
+@pytest.mark.parametrize(
+    ("shape", "reported"),
+    [
+        (
+            "cos: [17, 80], sin: [17, 80]",
+            ["7:7 17 patches are not a multiple of 16 | the next multiple is 32"],
+        ),
+        ("cos: [17, 80], sin: [16, 80]", []),
+        ("other: [17]", []),
+    ],
+)
+def test_patches_come_by_sixteen(shape, reported):
+    assert findings("VG702", tower(shape)) == reported
+    assert findings("VG702", tower(shape, "build_visual: false")) == []
+
+
+@pytest.mark.parametrize("options", ["build_visual: true, tp: 1", "build_visual: false, tp: 4"])
+def test_one_die_for_a_tower_and_several_for_a_language_model(options):
+    assert findings("VG703", tower("pixel_values: [16, 9]", options)) == []
+
+
+def layout(*entries):
+    return json.dumps({"backend": {"compile": {"output_layout": entries}}})
+
+
+def test_outputs_are_numbered_from_0():
+    hint = "outputs are counted from 0, one entry each"
+    reported = findings("VG704", layout("0:YX", "2:YX", "3:YX"))
+    assert reported == [f"15:7 entry of output 2 where output 1 belongs | {hint}"]
+    assert findings("VG704", layout(*(f"{number}:YX" for number in range(12)))) == []
+
+
+@pytest.mark.parametrize("quote", ['"', "'"])
+def test_quotes_inside_a_layout(quote):
+    text = layout("0:YX", f"1:{quote}YX{quote}")
+    written = repr(f"{quote}YX{quote}")
+    message = f"15:7 the layout {written} has quotes in its text"
+    assert findings("VG705", text) == [f'{message} | write "1:YX"']
+
+
+def checked(folder, options, vision_config, build_visual=True):
+    """Return the findings of a tower whose checkpoint has this config, without places."""
+    (folder / "config.json").write_text(json.dumps(vision_config))
+    frontend = {"checkpoint": ".", "model_kwargs": {"build_visual": build_visual}}
+    text = completed(json.dumps({"frontend": frontend, "backend": {"compile": options}}))
+    found = check_text(text, str(folder / "visual.yaml"))
+    return [(one.code, one.message) for one in found if one.code in ("VG706", "VG707")]
+
+
+@pytest.mark.parametrize(("width", "parts"), [(640, 1), (641, 2), (1280, 2), (2048, 4), (3584, 6)])
+def test_a_part_of_the_output_for_every_640_columns(width, parts, tmp_path):
+    config = {"vision_config": {"out_hidden_size": width}}
+    entries = [f"{number}:YX" for number in range(parts + 1)]
+    message = f"the tower's output has {parts} parts, but `output_layout` has {parts + 1}"
+    assert checked(tmp_path, {"output_layout": entries}, config) == [("VG706", message)]
+    assert checked(tmp_path, {"output_layout": entries[:-1]}, config) == []
+    assert checked(tmp_path, {"output_layout": entries}, config, build_visual=False) == []
+
+
+def test_blocks_are_those_of_the_checkpoint(tmp_path):
+    config = {"vision_config": {"fullatt_block_indexes": [7, 15]}}
+    message = "the checkpoint's config.json has [7, 15] here"
+    assert checked(tmp_path, {"fullatt_block_indexes": [7]}, config) == [("VG707", message)]
+    assert checked(tmp_path, {"fullatt_block_indexes": [7, 15]}, config) == []
+
+
+@pytest.mark.parametrize(
+    "config", [[], {}, {"vision_config": None}, {"vision_config": {"out_hidden_size": "2048"}}]
+)
+def test_a_checkpoint_that_says_nothing_about_its_tower(config, tmp_path):
+    options = {"output_layout": ["0:YX"], "fullatt_block_indexes": [7]}
+    assert checked(tmp_path, options, config) == []
