@@ -7,8 +7,9 @@ from typing import Any, Literal
 from pydantic import Field
 
 from vacc_gen.schema.environment import Requirement
-from vacc_gen.schema.geometry import FALCON_MODEL_TYPES, NAME_PATTERN, Count, Geometry
+from vacc_gen.schema.geometry import FALCON_MODEL_TYPES, Count, Geometry
 from vacc_gen.schema.precision import Precision
+from vacc_gen.schema.recipe import NAME_PATTERN
 from vacc_gen.schema.strict import Strict
 from vacc_gen.schema.target import Length
 
