@@ -81,7 +81,7 @@ def test_every_choice_reaches_the_recipe_and_the_command():
     choices = Choices(
         model="falcon-40b",
         out="w",
-        precisions=("int8", "kv8", "int8"),
+        precision=("int8", "kv8", "int8"),
         prefill=512,
         total=1024,
         tp=8,
@@ -118,7 +118,7 @@ def test_every_choice_reaches_the_recipe_and_the_command():
     [
         ({}, "Neither --model nor --checkpoint", "--model falcon-7b-instruct"),
         ({"model": "falcn-7b"}, "no model is called 'falcn-7b'", "falcon-7b"),
-        ({"precisions": ("fp8",)}, "no precision is called 'fp8'", "fp16, int8"),
+        ({"precision": ("fp8",)}, "no precision is called 'fp8'", "fp16, int8"),
         ({"prefill": 1000}, "prefill 1000 is not a multiple of 16", "992 and 1008"),
         ({"total": 2050}, "total 2050 is not a multiple of 16", "2048 and 2064"),
         ({"prefill": 7}, "prefill 7 is not", "nearest: 16"),
@@ -129,7 +129,7 @@ def test_every_choice_reaches_the_recipe_and_the_command():
         ({"card": "VA17"}, "no card is called 'VA17'", "VA16"),
         ({"calibration": "alpacca:/x"}, "no calibration set is called 'alpacca'", "alpaca"),
         ({"calibration": "alpaca"}, "does not say where", "alpaca:/path/to/alpaca_data_cleaned"),
-        ({"calibration": "c4:/x", "precisions": ("fp16",)}, "is for int8", None),
+        ({"calibration": "c4:/x", "precision": ("fp16",)}, "is for int8", None),
         ({"checkpoint": "/a\nb"}, "control character", None),
     ],
 )
@@ -190,7 +190,7 @@ def test_compiled_models_are_called_as_published_where_the_folder_is(checkpoint,
     ],
 )
 def test_who_makes_int4_is_told(model, maker):
-    decision = Choices(model=model, precisions=("fp16", "int4")).decide()
+    decision = Choices(model=model, precision=("fp16", "int4")).decide()
     assert decision.notes[-1] == f"int4: the compiler makes none, so no compile config; {maker}"
     assert not any("int4" in note for note in Choices(model=model).decide().notes)
 
