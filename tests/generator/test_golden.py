@@ -39,9 +39,7 @@ CASES = {
         optimize_for="latency",
         align_qkv=True,
     ),
-    "falcon-tiny-relative": Choices(
-        model="falcon-tiny", checkpoint="weights", precision=("fp16",)
-    ),
+    "falcon-tiny-relative": Choices(model="falcon-tiny", checkpoint="weights", precision=("fp16",)),
     "vendors-own-code": Choices(model="Aquila2-7B", precision=("int8",)),
     "no-code-needed": Choices(model="Llama-2-7b-hf", precision=("int8",)),
 }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 from packaging.requirements import Requirement
 
 from vacc_gen import presets
@@ -57,26 +56,28 @@ def environment(name: str) -> Environment:
     )
 
 
-@pytest.mark.parametrize("name", presets.ENVIRONMENTS.names())
-def test_a_lock_answers_its_pins_or_a_reason_says_why_there_is_none(name):
-    lock = preset_lock(name)
-    if lock is None:
-        assert missing_lock_reason(environment(name)) != "it has none"
-        return
-    assert lock.shortcomings(requirements_of(environment(name))) == ()
-    assert "://" not in lock.text
+def test_a_lock_answers_its_pins_or_a_reason_says_why_there_is_none():
+    for name in presets.ENVIRONMENTS.names():
+        lock, wanted = preset_lock(name), requirements_of(environment(name))
+        if lock is None:
+            assert missing_lock_reason(environment(name)) != "it has none", name
+        else:
+            assert lock.shortcomings(wanted) == (), name
+            assert "://" not in lock.text, name
 
 
-@pytest.mark.parametrize("name", presets.ENVIRONMENTS.names())
-def test_packaging_agrees_that_the_lock_answers(name):
-    lock = preset_lock(name)
-    packages = locked_packages(lock.text, name) if lock else {}
-    wanted = requirements_of(environment(name))
-    bounds = [bound.requirement for bound in wanted.bounds]
-    for text in [*(asked.requirement for asked in wanted.asked), *bounds] if lock else ():
-        requirement = Requirement(text)
-        if text not in bounds or requirement.name in packages:
-            assert requirement.specifier.contains(str(packages[requirement.name].version))
+def test_packaging_agrees_that_the_lock_answers():
+    for name in presets.ENVIRONMENTS.names():
+        lock, wanted = preset_lock(name), requirements_of(environment(name))
+        if lock is None:
+            continue
+        packages = locked_packages(lock.text, name)
+        bounds = [bound.requirement for bound in wanted.bounds]
+        for text in [*(asked.requirement for asked in wanted.asked), *bounds]:
+            requirement = Requirement(text)
+            if text not in bounds or requirement.name in packages:
+                version = str(packages[requirement.name].version)
+                assert requirement.specifier.contains(version), (name, text)
 
 
 def test_every_lock_is_some_presets_and_all_keep_the_size_budget():

@@ -128,7 +128,7 @@ def test_every_model_that_ships_makes_a_workspace_without_errors():
         if preset.any_size:
             continue  # a checkpoint says its sizes
         precisions = ("fp16",) if preset.vision else ("fp16", "int8", "kv8")
-        recipe = Choices(model=preset.name, precisions=precisions).decide().recipe
+        recipe = Choices(model=preset.name, precision=precisions).decide().recipe
         plan = make_plan(recipe, preset, None)
         for file in emit(plan, None):
             if file.path.suffix == ".yaml":
