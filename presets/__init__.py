@@ -74,7 +74,9 @@ MODELS: Shelf[preset.ModelPreset] = Shelf("models", "ModelPreset", "model")
 ENCODERS: Shelf[preset.EncoderPreset] = Shelf("encoders", "EncoderPreset", "encoder")
 SERVED: Shelf[preset.ServedModel] = Shelf("served", "ServedModel", "served model")
 CARDS: Shelf[preset.Card] = Shelf("cards", "Card", "card")
-CALIBRATION_SETS: Shelf[preset.CalibrationSet] = Shelf("calibration", "CalibrationSet", "set")
+CALIBRATION_SETS: Shelf[preset.CalibrationSet] = Shelf(
+    "calibration", "CalibrationSet", "calibration set"
+)
 ENVIRONMENTS: Shelf[preset.EnvironmentPreset] = Shelf(
     "environments", "EnvironmentPreset", "environment"
 )

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from pathlib import Path
 
 import pexpect
 import pyte
 
-ENTER, ESCAPE, TAB, SPACE = "\r", "\x1b", "\t", " "
-UP, DOWN, PAGE_DOWN, BACK_TAB = "\x1b[A", "\x1b[B", "\x1b[6~", "\x1b[Z"
+ENTER, TAB, SPACE, BACKSPACE = "\r", "\t", " ", "\x7f"
+UP, DOWN = "\x1b[A", "\x1b[B"
 CTRL_C, CTRL_D, CTRL_U = "\x03", "\x04", "\x15"
 
-ENDS_ALTERNATE_SCREEN = "\x1b[?1049l"
+ESCAPE_SEQUENCE = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 
 
 class Terminal:
@@ -28,13 +29,13 @@ class Terminal:
         columns: int = 80,
         **environment: str,
     ) -> None:
-        kept = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
+        kept = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "CI")}
         self._process = pexpect.spawn(
             command,
             arguments,
             cwd=str(cwd),
             dimensions=(lines, columns),
-            env={**kept, "TERM": "xterm-256color", **environment},
+            env={**kept, "TERM": "xterm-256color", "PROMPT_TOOLKIT_NO_CPR": "1", **environment},
             encoding="utf-8",
             timeout=30,
         )
@@ -44,18 +45,14 @@ class Terminal:
         self.received = ""
 
     @property
-    def lines(self) -> list[str]:
-        """What stands on the screen, without blanks at the end."""
-        return [line.rstrip() for line in self._screen.display]
-
-    @property
     def screen(self) -> str:
-        return "\n".join(self.lines)
+        """What stands on the screen, without spaces at the end of lines."""
+        return "\n".join(line.rstrip() for line in self._screen.display)
 
     @property
-    def after_wizard(self) -> str:
-        """What was printed once the wizard had given the screen back."""
-        return self.received.rpartition(ENDS_ALTERNATE_SCREEN)[2].replace("\r\n", "\n")
+    def printed(self) -> str:
+        """All that was printed, without the codes for the terminal."""
+        return ESCAPE_SEQUENCE.sub("", self.received).replace("\r\n", "\n")
 
     def send(self, *keys: str) -> None:
         for key in keys:

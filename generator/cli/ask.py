@@ -29,6 +29,7 @@ from vacc_gen.schema.errors import VaccGenError
 DEFAULT_MODEL = "falcon-7b-instruct"
 EXPLAIN = "?"
 OTHER = "another number"
+WRITE = "write"
 STYLE = questionary.Style(
     [
         ("qmark", ""),
@@ -66,14 +67,19 @@ def _review(choices: Choices) -> Choices:
     while True:
         decision = choices.decide()
         typer.echo("\n" + "\n".join([*decision.notes, *target_lines(decision.plan)]) + "\n")
-        rows = [questionary.Choice(f"write {decision.root}", choices)]
-        for question in applicable(choices):
-            now = question.current(decision) or "later"
-            rows.append(questionary.Choice(f"{question.field:13} {now}", question))
+        questions = {question.field: question for question in applicable(choices)}
+        rows = [questionary.Choice(f"write {decision.root}", WRITE)]
+        for name, question in questions.items():
+            rows.append(
+                questionary.Choice(f"{name:13} {question.current(decision) or 'later'}", name)
+            )
         picked = _pick("Nothing is written yet. Write it, or change an answer?", "", rows)
-        if isinstance(picked, Choices):
-            return picked
-        choices = _ask(choices, picked, "change:")
+        if picked == WRITE:
+            return choices
+        if picked == EXPLAIN:
+            typer.echo("  Enter on the first row writes the workspace. On another it asks again.")
+        else:
+            choices = _ask(choices, questions[picked], "change:")
         while decided(choices) is None:
             choices = _ask(choices, QUESTIONS[1], "change:")
 
@@ -108,7 +114,7 @@ def _answer_text(choices: Choices, question: Question, mark: str) -> str:
         rows.append(questionary.Choice(OTHER))
     picked = _pick(question.prompt, mark, rows, name or DEFAULT_MODEL, question.kind)
     if picked == OTHER:
-        return str(questionary.text(question.prompt, qmark=mark, style=STYLE).unsafe_ask())
+        return str(questionary.text("number in digits:", qmark="", style=STYLE).unsafe_ask())
     if question.kind == "texts" and picked not in (NO_SET, EXPLAIN):
         file = presets.CALIBRATION_SETS.find(picked).files[0].rpartition("/")[2]
         path = _path("Where are these texts?", mark, path if picked == name else file)
@@ -129,7 +135,6 @@ def _pick(
     kind: str = "",
 ) -> Any:
     """Return the value of the row that was picked, a list of them for `several`, or `EXPLAIN`."""
-    keys = "arrows move, Enter goes on" + (", ? explains" if kind else "")
     if kind == "several":
         for row in rows:
             row.checked = row.value in (current or "").split()
@@ -137,7 +142,7 @@ def _pick(
             message,
             rows,
             qmark=mark,
-            instruction=f"(Space toggles, {keys})",
+            instruction="(Space toggles, ? explains)",
             validate=lambda picked: bool(picked) or "Choose at least one.",
             style=STYLE,
         )
@@ -147,28 +152,27 @@ def _pick(
             rows,
             current,
             qmark=mark,
-            instruction=f"(type to filter, {keys})" if kind == "search" else f"({keys})",
+            instruction="(type to filter, ? explains)" if kind == "search" else "(? explains)",
             use_search_filter=kind == "search",
             use_jk_keys=False,
             style=STYLE,
         )
+        _bind_enter(prompt)
     bindings: Any = prompt.application.key_bindings
-    if kind:
-        bindings.add("?", eager=True)(lambda event: event.app.exit(result=EXPLAIN))
-    if kind == "search":
-        _require_match(prompt)
+    bindings.add("?", eager=True)(lambda event: event.app.exit(result=EXPLAIN))
     return prompt.unsafe_ask()
 
 
-def _require_match(prompt: questionary.Question) -> None:
-    """Ignore Enter where no row matches: questionary then shows all, and would take the first."""
-    layout, bindings = prompt.application.layout, prompt.application.key_bindings
-    controls = [one for one in layout.find_all_controls() if isinstance(one, InquirerControl)]
+def _bind_enter(prompt: questionary.Question) -> None:
+    """Let Enter take the row whose value is then shown; and none where the filter finds none."""
+    bindings: Any = prompt.application.key_bindings
+    controls = prompt.application.layout.find_all_controls()
+    rows = next(control for control in controls if isinstance(control, InquirerControl))
 
     def take(event: Any) -> None:
-        (rows,) = controls
-        if rows.search_filter is None or rows.found_in_search:
-            rows.is_answered = True
-            event.app.exit(result=rows.get_pointed_at().value)
+        if rows.search_filter is None or rows.found_in_search:  # else questionary shows all
+            row = rows.get_pointed_at()
+            row.title, rows.is_answered = str(row.value), True
+            event.app.exit(result=row.value)
 
-    bindings.add("enter", eager=True)(take)  # type: ignore[union-attr]
+    bindings.add("enter", eager=True)(take)

@@ -130,6 +130,10 @@ class Choices:
         return preset, config, _compare(preset, folder, config)
 
     def _recipe(self, preset: ModelPreset, root: Path) -> Recipe:
+        known = [precision.value for precision in Precision]
+        for name in self.precision:
+            if name not in known:
+                raise UsageError(f"--precision {name!r} is not one of {', '.join(known)}")
         precisions = tuple(dict.fromkeys(map(Precision, self.precision)))
         environment = presets.ENVIRONMENTS.find(self.environment or preset.environment)
         target = {
@@ -315,10 +319,11 @@ def _option_error(error: ValidationError) -> UsageError:
     """Return what is wrong with an option, as pydantic's first error says."""
     first = error.errors()[0]
     if not first["loc"]:
-        return UsageError(f"--{first['ctx']['error']}", hint="choose a longer --total")
+        prefill = first["input"]["prefill"]
+        return UsageError(f"--{first['ctx']['error']}", hint=f"--total {prefill} or more")
     name, value = str(first["loc"][0]), first["input"]
     if name in OPTION_RULES:
-        return UsageError(f"--{name} {value} is not {OPTION_RULES[name]}")
+        return UsageError(f"--{name} {value!r} is not {OPTION_RULES[name]}")
     below = value // LENGTH_STEP_TOKENS * LENGTH_STEP_TOKENS
     near = [str(length) for length in (below, below + LENGTH_STEP_TOKENS) if length > 0]
     return UsageError(

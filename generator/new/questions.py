@@ -268,7 +268,7 @@ QUESTIONS = (
     Question(
         field="prefill",
         kind="number",
-        prompt="How long may a prompt be, in tokens?",
+        prompt="How many tokens may a prompt have?",
         explanation="Prefill is the step that reads the whole prompt at once, compiled for this "
         "one length, a multiple of 16. Shorter prompts are padded to it.",
         choose=_choose_prefill,
@@ -278,7 +278,7 @@ QUESTIONS = (
     Question(
         field="total",
         kind="number",
-        prompt="How long may prompt and answer be together, in tokens?",
+        prompt="How many tokens may prompt and answer have?",
         explanation="The KV cache keeps keys and values of every token, so its memory grows with "
         "this length. It is a multiple of 16.",
         choose=lambda choices, text: replace(choices, total=_number(text)),
