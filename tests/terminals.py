@@ -58,7 +58,7 @@ class Terminal:
         for key in keys:
             self._process.send(key)
 
-    def wait_for(self, words: str, patience_seconds: float = 30.0) -> None:
+    def wait_for(self, words: str, patience_seconds: float = 20.0) -> None:
         """Wait until the screen holds `words`."""
         deadline = time.monotonic() + patience_seconds
         while words not in self.screen:

@@ -32,8 +32,8 @@ OTHER = "another number"
 WRITE = "write"
 STYLE = questionary.Style(
     [
-        ("qmark", ""),
-        ("answer", "bold"),
+        ("qmark", "noinherit"),
+        ("answer", "noinherit bold"),
         ("highlighted", "bold"),
         ("search_success", "noinherit bold"),
         ("search_none", "noinherit underline"),

@@ -12,8 +12,8 @@ from vacc_gen.generator.backends.vamc import EXECUTABLE
 from vacc_gen.generator.doctor.check import Check, State
 from vacc_gen.generator.doctor.need import Need
 from vacc_gen.generator.environment.interpreter import ask
-from vacc_gen.generator.figures import size_text
 from vacc_gen.generator.plan import Plan
+from vacc_gen.generator.progress import size_text
 from vacc_gen.schema.packages import parse_version
 from vacc_gen.schema.precision import Precision
 

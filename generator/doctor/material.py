@@ -13,8 +13,8 @@ from vacc_gen.generator.environment.environment import (
     pins_problem,
     read_lock,
 )
-from vacc_gen.generator.figures import size_text
 from vacc_gen.generator.plan import is_placeholder
+from vacc_gen.generator.progress import size_text
 from vacc_gen.generator.workspace.drift import State as FileState
 from vacc_gen.generator.workspace.workspace import Workspace
 from vacc_gen.schema.checkpoint import read_weight_folder
