@@ -35,12 +35,13 @@ class Terminal:
             arguments,
             cwd=str(cwd),
             dimensions=(lines, columns),
-            env={**kept, "TERM": "xterm-256color", "PROMPT_TOOLKIT_NO_CPR": "1", **environment},
+            env={**kept, "TERM": "xterm-256color", **environment},
             encoding="utf-8",
             timeout=30,
         )
         self._process.delaybeforesend = None
         self._screen = pyte.Screen(columns, lines)
+        self._screen.write_process_input = self._process.send  # where the cursor is
         self._stream = pyte.Stream(self._screen)
         self.received = ""
 

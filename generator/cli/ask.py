@@ -170,8 +170,8 @@ def _bind_enter(prompt: questionary.Question) -> None:
     rows = next(control for control in controls if isinstance(control, InquirerControl))
 
     def take(event: Any) -> None:
+        row = rows.get_pointed_at()
         if rows.search_filter is None or rows.found_in_search:  # else questionary shows all
-            row = rows.get_pointed_at()
             row.title, rows.is_answered = str(row.value), True
             event.app.exit(result=row.value)
 

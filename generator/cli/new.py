@@ -21,6 +21,13 @@ if TYPE_CHECKING:
     from vacc_gen.generator.new.choices import Choices
 
 
+def _number(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not a whole number") from None
+
+
 def new(
     model: Annotated[
         str | None,
@@ -34,7 +41,7 @@ def new(
         str | None,
         typer.Option(
             metavar="DIR",
-            help="The weight folder. Without --model, its config.json tells the model.",
+            help="The weight folder. Without --model, the model is detected from its config.json.",
         ),
     ] = None,
     name: Annotated[
@@ -58,14 +65,19 @@ def new(
     ] = None,
     prefill: Annotated[
         int | None,
-        typer.Option(metavar="TOKENS", help="Prompt length in tokens, a multiple of 16."),
+        typer.Option(
+            metavar="TOKENS", parser=_number, help="Prompt length in tokens, a multiple of 16."
+        ),
     ] = None,
     total: Annotated[
         int | None,
-        typer.Option(metavar="TOKENS", help="Prompt and answer in tokens, a multiple of 16."),
+        typer.Option(
+            metavar="TOKENS", parser=_number, help="Prompt and answer in tokens, a multiple of 16."
+        ),
     ] = None,
     tp: Annotated[
-        int | None, typer.Option(metavar="DIES", min=1, max=64, help="Tensor parallelism, in dies.")
+        int | None,
+        typer.Option(metavar="DIES", parser=_number, help="Tensor parallelism, in dies, 1 to 64."),
     ] = None,
     card: Annotated[
         str | None,
@@ -105,8 +117,7 @@ def new(
     """Make a workspace for a model.
 
     That is a recipe, compile configs, modeling file, scripts and environment. On a terminal,
-    without --model and --checkpoint, it asks, and ends with the line that would have done the
-    same.
+    without --model and --checkpoint, it asks.
 
     Example: vacc-gen new --model falcon-7b-instruct --card VA16
     """

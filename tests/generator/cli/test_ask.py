@@ -102,7 +102,7 @@ def test_every_question_can_be_answered(asked, tmp_path):
 
 def test_any_answer_can_be_changed_on_the_last_page(asked, tmp_path):
     terminal = asked("--tp", "2", "--calibration", "c4:c4.gz")
-    go_on(terminal, *(question.prompt for question in QUESTIONS[:-3]), "Where are these texts?")
+    go_on(terminal, *(question.prompt for question in QUESTIONS[:-2]), "Where are these texts?")
     go_on(terminal, ENVIRONMENT, FOLDER)
     terminal.wait_for("tp            2")
     reply(terminal, LAST, *[DOWN] * 3)
@@ -142,7 +142,7 @@ def test_memory_stands_beside_each_choice(asked):
     go_on(terminal, MODEL, CHECKPOINT)
     terminal.wait_for("fp16  weights and KV cache in fp16; 2 cards, left 4.5 GiB a die in fp16")
     go_on(terminal, PRECISION)
-    terminal.wait_for("VA16         2 cards, left 28.5 GiB a die in fp16")
+    terminal.wait_for("VA16         1 card, left 28.5 GiB a die in fp16")
     go_on(terminal, CARD)
     terminal.wait_for("1   1 card, short 5.1 GiB a die in fp16")
     reply(terminal, TP, DOWN)

@@ -30,7 +30,8 @@ def run(tmp_path, monkeypatch, capsys):
 def test_new_names_every_file_and_what_comes_next(run):
     code, out, err = run("new", "--model", "falcon-7b-instruct")
     assert (code, err) == (0, "")
-    written, _, steps = out.split("\n\n")
+    note, written, _, steps = out.split("\n\n")
+    assert note.startswith("tp 4, as published, does not split the heads evenly: ")
     files = {Path(line) for line in written.splitlines()}
     on_disk = {path for path in Path("falcon-7b-instruct").rglob("*") if path.is_file()}
     assert on_disk - files == {Path("falcon-7b-instruct/.vacc-gen/manifest.json")}
@@ -70,12 +71,15 @@ def test_what_new_makes_is_valid(run):
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        ((), 2, ("Neither --model nor --checkpoint", "hint: ")),
+        ((), 2, ("`--model` or `--checkpoint` is missing", "hint: ")),
         (("--model", "flacon-7b"), 2, ("'flacon-7b'", "falcon-7b")),
         (("--model", "falcon-7b", "--prefill", "1000"), 2, ("992 and 1008",)),
         (("--model", "falcon-7b", "--tp", "0"), 2, ("--tp",)),
-        (("--model", "falcon-7b", "--tp", "four"), 2, ("--tp",)),
-        (("--checkpoint", "nowhere"), 2, ("nowhere is no folder",)),
+        (("--model", "falcon-7b", "--tp", "3.5"), 2, ("'--tp'", "3.5")),
+        (("--model", "falcon-7b", "--precision", "fp8"), 2, ("--precision 'fp8'",)),
+        (("--model", "falcon-7b", "--name", "a/b"), 2, ("--name 'a/b'",)),
+        (("--model", "llama3"), 2, ("Meta-Llama-3-8B",)),
+        (("--checkpoint", "nowhere"), 2, ("nowhere is not a folder",)),
         (("--model", "falcon-7b", "--checkpoint", str(FALCON_TINY)), 1, ("layers is 4",)),
     ],
 )
