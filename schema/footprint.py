@@ -117,9 +117,7 @@ def footprint(
     )
 
 
-def least_tp(
-    geometry: Geometry, precision: Precision, total_tokens: int, card: Card
-) -> int | None:
+def least_tp(geometry: Geometry, precision: Precision, total_tokens: int, card: Card) -> int | None:
     """Return the least of `TP_CHOICES` with which a model fits a card; None where none does."""
     for tp in TP_CHOICES:
         if footprint(geometry, precision, tp, total_tokens).left_bytes(card) >= 0:

@@ -10,8 +10,8 @@ from pathlib import Path
 import pexpect
 import pyte
 
-ENTER, TAB, SPACE, BACKSPACE = "\r", "\t", " ", "\x7f"
-UP, DOWN = "\x1b[A", "\x1b[B"
+ENTER, SPACE, BACKSPACE = "\r", " ", "\x7f"
+DOWN = "\x1b[B"
 CTRL_C, CTRL_D, CTRL_U = "\x03", "\x04", "\x15"
 
 ESCAPE_SEQUENCE = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")

@@ -96,9 +96,10 @@ def options_of(choices: Choices, question: Question) -> Iterator[Option]:
     """
     decision = decided(choices)
     offered = list(question.options(decision))
-    if decision is not None and question.kind == "number":
-        now = question.current(decision)
-        offered += [] if now in (option.value for option in offered) else [Option(now)]
+    now = question.current(decision).partition(":")[0] if decision else ""
+    if now and question.kind != "several" and now not in (option.value for option in offered):
+        offered.append(Option(now))
+    if question.kind == "number":
         offered.sort(key=lambda option: int(option.value))
     for option in offered:
         note = option.note

@@ -84,6 +84,17 @@ def test_the_model_s_own_environment_comes_first():
     assert {option.value for option in options} < set(presets.ENVIRONMENTS.names())
 
 
+def test_what_was_chosen_is_always_offered(here):
+    config = (FALCON_TINY / "config.json").read_text().replace('_layers": 4', '_layers": 5')
+    (here / "w").mkdir()
+    (here / "w" / "config.json").write_text(config)
+    chosen = Choices(checkpoint="w", environment="clip-py38", tp=6, card="va16")
+    for field in ("model", "environment", "tp", "card", "calibration"):
+        now = BY_FIELD[field].current(chosen.decide())
+        assert now in [option.value for option in options_of(chosen, BY_FIELD[field])]
+    assert BY_FIELD["model"].current(chosen.decide()) == "falcon"  # any size
+
+
 def test_lengths_end_where_the_model_does_and_hold_what_was_chosen():
     chosen = Choices(model="falcon-7b", prefill=48, total=96)
     assert [one.value for one in options_of(chosen, BY_FIELD["total"])] == [
