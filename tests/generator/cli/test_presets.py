@@ -7,22 +7,7 @@ import pytest
 import yaml
 
 from vacc_gen.generator.cli.completion import complete_code, complete_precision
-from vacc_gen.generator.cli.main import main
 from vacc_gen.schema.precision import Precision
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Run vacc-gen; returns (exit code, stdout, stderr)."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["vacc-gen", *arguments])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        printed = capsys.readouterr()
-        return stop.value.code or 0, printed.out, printed.err
-
-    return run
 
 
 def test_list_names_every_kind(run):
