@@ -81,14 +81,10 @@ def _of_weights(tokens: int) -> tuple[dict[str, object], dict[str, object]]:
 
 def _check(preset: EncoderPreset, precision: Precision, tokens: int) -> None:
     if precision not in preset.precisions:
-        published = " and ".join(one.value for one in preset.precisions)
-        raise UsageError(
-            f"no config of {preset.name} in {precision.value} is published",
-            hint=f"there is one in {published}",
-        )
+        published = " and ".join(word.value for word in preset.precisions)
+        raise UsageError(f"{preset.name} is published in {published}, not in {precision.value}")
     if tokens < LENGTH_STEP_TOKENS or tokens % LENGTH_STEP_TOKENS:
         raise UsageError(f"length {tokens} is not a multiple of {LENGTH_STEP_TOKENS}")
     if tokens > preset.max_tokens:
-        raise UsageError(
-            f"{preset.name} reads texts of up to {preset.max_tokens} tokens, not {tokens}"
-        )
+        most = preset.max_tokens
+        raise UsageError(f"{preset.name} reads texts of up to {most} tokens, not {tokens}")

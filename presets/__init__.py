@@ -21,9 +21,8 @@ from vacc_gen.schema.errors import UsageError
 if TYPE_CHECKING:
     from vacc_gen.schema import preset
     from vacc_gen.schema.compatibility import PinFacts
-    from vacc_gen.schema.strict import Strict
 
-_Preset = TypeVar("_Preset", bound="Strict")
+_Preset = TypeVar("_Preset", bound="preset.Preset")
 FOLDER = Path(__file__).parent
 
 

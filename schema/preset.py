@@ -19,6 +19,13 @@ VACC_CONFIG_FILE = "config_vacc.json"
 """What the compiler reads in place of config.json where a model needs code of its own."""
 
 
+class Preset(Strict):
+    """What every preset says."""
+
+    name: Word = Field(description="the name of its file, which options take")
+    summary: Word = Field(description="one line for `presets list`")
+
+
 class SourceFile(Strict):
     """A file of code that must stand beside the weights for the compiler to read them."""
 
@@ -61,11 +68,9 @@ class VisionTower(Strict):
     )
 
 
-class ModelPreset(Strict):
+class ModelPreset(Preset):
     """A model that is known to work."""
 
-    name: Word = Field(description="what `--model` takes")
-    summary: Word = Field(description="one line for `presets list`")
     huggingface_id: str | None = Field(
         default=None, description="where scripts/download.sh takes the weights from; unset: nowhere"
     )
@@ -120,11 +125,9 @@ class ModelPreset(Strict):
         return tuple(dict.fromkeys(names))
 
 
-class _Listed(Strict):
+class _Listed(Preset):
     """What every model without a workspace says."""
 
-    name: Word
-    summary: Word
     huggingface_id: Word
     family: Word
     listed_in: Word = Field(description="where the vendor lists the model")
@@ -150,21 +153,17 @@ class ServedModel(_Listed):
     max_tokens: Count = Field(description="prompt and answer together")
 
 
-class Card(Strict):
+class Card(Preset):
     """An accelerator card. Tensor parallelism counts dies, not cards."""
 
-    name: Word
-    summary: Word
     dies: int = Field(ge=1)
     die_memory_bytes: int = Field(ge=1, description="memory of one die, in bytes")
     source: Word = Field(description="where these figures come from")
 
 
-class CalibrationSet(Strict):
-    """A set of texts that the vendor's GPTQ pass can calibrate on."""
+class CalibrationSet(Preset):
+    """A set of texts for the vendor's GPTQ pass; its name is `dataset.name` in a compile config."""
 
-    name: Word = Field(description="`dataset.name` in a compile config")
-    summary: Word
     huggingface_id: Word
     files: tuple[str, ...] = Field(min_length=1, description="files to fetch from there")
     content: Word = Field(description="shape of the data in those files")
@@ -173,15 +172,13 @@ class CalibrationSet(Strict):
     source: Word = Field(description="where the settings come from")
 
 
-class EnvironmentPreset(Strict):
+class EnvironmentPreset(Preset):
     """A set of pins for the compiler's environment.
 
     The resolved packages, with hashes, stand beside it in `<name>.txt`. The bounds that were added
     follow from presets/pins.yaml.
     """
 
-    name: Word
-    summary: Word
     python: str = Field(pattern=r"^3\.\d+$")
     platform: Word = Field(description="what the lock was resolved for")
     lock: str | None = Field(

@@ -60,7 +60,7 @@ def test_long_texts_are_split_and_a_reranker_has_no_layout():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"precision": Precision.INT8}, "no config of Qwen3-Embedding-0.6B in int8 is published"),
+        ({"precision": Precision.INT8}, "is published in fp16, not in int8"),
         ({"tokens": 100}, "length 100 is not a multiple of 16"),
         ({"tokens": 0}, "length 0 is not a multiple of 16"),
         ({"tokens": 1024}, "reads texts of up to 512 tokens, not 1024"),
