@@ -124,7 +124,11 @@ def _answer_text(choices: Choices, question: Question, mark: str) -> str:
 
 def _path(message: str, mark: str, current: str) -> str:
     message += " (Tab completes, ? explains)"
-    return str(questionary.path(message, current, qmark=mark, style=STYLE).unsafe_ask())
+    # An open menu would take the Enter that is meant for the path.
+    prompt = questionary.path(
+        message, current, qmark=mark, style=STYLE, complete_while_typing=False
+    )
+    return str(prompt.unsafe_ask())
 
 
 def _pick(

@@ -75,7 +75,7 @@ def test_every_question_can_be_answered(asked, tmp_path):
     shutil.copytree(FALCON_TINY, tmp_path / "模型 权重")
     terminal = asked()
     reply(terminal, MODEL, "from a check")
-    reply(terminal, CHECKPOINT, "模型 权重/")
+    reply(terminal, CHECKPOINT, "模型 权重")
     reply(terminal, PRECISION, SPACE, DOWN, DOWN, DOWN, SPACE)
     reply(terminal, CARD, DOWN)
     reply(terminal, TP, *[DOWN] * 6)
