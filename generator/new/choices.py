@@ -311,7 +311,7 @@ def _remarks(plan: Plan, config: Mapping[str, Any]) -> Iterator[str]:
         published = ", as published," if split.tp == preset.recommended.tp else ""
         yield (
             f"tp {split.tp}{published} does not split the heads evenly: {split.sentence()}; "
-            f"`--tp {tp}` would, with {memory_note(other)}"
+            f"`--tp {tp}` would ({memory_note(other)})"
         )
 
 

@@ -196,10 +196,10 @@ def test_uneven_heads_are_one_sentence_with_the_tp_to_take():
     (note,) = Choices(model="falcon-7b").decide().notes
     assert note == (
         "tp 4, as published, does not split the heads evenly: up to 18 attention heads and 1 KV "
-        "head a die; `--tp 1` would, with 13.1 GiB a die in fp16"
+        "head a die; `--tp 1` would (13.1 GiB a die in fp16)"
     )
     (note,) = Choices(model="falcon-40b", tp=6, card="VA16").decide().notes
-    assert note.endswith("`--tp 8` would, with 2 cards, left 21.9 GiB a die in fp16")
+    assert note.endswith("`--tp 8` would (2 cards, left 21.9 GiB a die in fp16)")
     assert ", as published," not in note
 
 
