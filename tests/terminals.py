@@ -75,8 +75,9 @@ class Terminal:
 
     def exit_code(self) -> int:
         """Read all that is still printed, and return the exit code."""
+        deadline = time.monotonic() + 30
         while self._read(0.5):
-            pass
+            assert time.monotonic() < deadline, f"still running:\n{self.screen}"
         self._process.close()
         assert self._process.exitstatus is not None, "ended by a signal"
         return self._process.exitstatus

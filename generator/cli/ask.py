@@ -6,6 +6,7 @@ Bold and underlined alone: no colour shows on both dark and light themes.
 from __future__ import annotations
 
 import textwrap
+from dataclasses import replace
 from typing import Any
 
 import questionary
@@ -50,7 +51,7 @@ def ask_choices(given: Choices) -> Choices:
         UsageError: what the command line gave is impossible.
         typer.Exit: the user left, with 130.
     """
-    answer(given, QUESTIONS[0], DEFAULT_MODEL)
+    replace(given, model=DEFAULT_MODEL).decide()
     choices, step = given, 0
     try:
         while step < len(steps := applicable(choices)):
