@@ -18,23 +18,23 @@ SAMPLES = 10
 
 
 def encoder_config(
-    preset: EncoderPreset, precision: Precision | None = None, tokens: int | None = None
+    preset: EncoderPreset, precision: str | None = None, tokens: int | None = None
 ) -> dict[str, object]:
     """Return an encoder's compile config, for texts of `tokens` tokens; its defaults where None.
 
     Raises:
         UsageError: there is no published config of that precision, or the length is impossible.
     """
-    precision = precision or preset.precisions[0]
+    precision = Precision(precision or preset.precisions[0])
     tokens = min(USUAL_TOKENS, preset.max_tokens) if tokens is None else tokens
     _check(preset, precision, tokens)
-    graph = _graph(preset, precision, tokens) if preset.reads == "onnx" else _weights(tokens)
-    name = f"{preset.name}-{tokens}"
-    folder = name + "-sim.onnx" if preset.reads == "onnx" else preset.name
+    reads_graph = preset.reads == "onnx"
+    frontend, backend = _of_graph(preset, precision, tokens) if reads_graph else _of_weights(tokens)
+    folder = f"{preset.name}-{tokens}-sim.onnx" if reads_graph else preset.name
     config: dict[str, object] = {
-        "name": f"{name}-{precision.value}",
-        "frontend": {"checkpoint": f"/path/to/{folder}", **graph["frontend"]},
-        "backend": {"type": "tvm_vacc", "dtype": precision.value, **graph["backend"]},
+        "name": f"{preset.name}-{tokens}-{precision.value}",
+        "frontend": {"checkpoint": f"/path/to/{folder}", **frontend},
+        "backend": {"type": "tvm_vacc", "dtype": precision.value, **backend},
     }
     if precision is Precision.INT8:
         config["dataset"] = {
@@ -45,9 +45,10 @@ def encoder_config(
     return {**config, "workspace": {"path": "./vacc_deploy"}}
 
 
-def _graph(
+def _of_graph(
     preset: EncoderPreset, precision: Precision, tokens: int
-) -> dict[str, dict[str, object]]:
+) -> tuple[dict[str, object], dict[str, object]]:
+    """Return what `frontend` and `backend` add for a graph that the vendor's script exports."""
     is_int8 = precision is Precision.INT8
     # The published int8 configs say 0, which elsewhere stands for fp16 builds.
     options: dict[str, object] = {"cluster_mode": 0, "data_type": 2 if is_int8 else 0}
@@ -64,29 +65,26 @@ def _graph(
             "overflow_adaptive": 1,
             "calibrate_range": 0.99999,
         }
-    return {"frontend": {"shape": {name: [1, tokens] for name in INPUTS}}, "backend": backend}
+    return {"shape": {name: [1, tokens] for name in INPUTS}}, backend
 
 
-def _weights(tokens: int) -> dict[str, dict[str, object]]:
+def _of_weights(tokens: int) -> tuple[dict[str, object], dict[str, object]]:
+    """Return the same for weights that the compiler reads itself."""
     options = {"data_type": 0, "gather_data_vccl_dsp_enable": True, "stream_mode": True}
     frontend: dict[str, object] = {
         "shape": {"input_ids": [[tokens], []]},
         "type": "huggingface",
         "model_kwargs": {"model_arch": "vacc"},
     }
-    return {"frontend": frontend, "backend": {"compile": options}}
+    return frontend, {"compile": options}
 
 
 def _check(preset: EncoderPreset, precision: Precision, tokens: int) -> None:
     if precision not in preset.precisions:
-        published = " and ".join(one.value for one in preset.precisions)
-        raise UsageError(
-            f"no config of {preset.name} in {precision.value} is published",
-            hint=f"there is one in {published}",
-        )
+        published = " and ".join(word.value for word in preset.precisions)
+        raise UsageError(f"{preset.name} is published in {published}, not in {precision.value}")
     if tokens < LENGTH_STEP_TOKENS or tokens % LENGTH_STEP_TOKENS:
         raise UsageError(f"length {tokens} is not a multiple of {LENGTH_STEP_TOKENS}")
     if tokens > preset.max_tokens:
-        raise UsageError(
-            f"{preset.name} reads texts of up to {preset.max_tokens} tokens, not {tokens}"
-        )
+        most = preset.max_tokens
+        raise UsageError(f"{preset.name} reads texts of up to {most} tokens, not {tokens}")

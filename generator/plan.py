@@ -91,16 +91,13 @@ def make_plan(recipe: Recipe, preset: ModelPreset, model_config: Mapping[str, An
     if model_config is not None:
         check_architecture(preset, model_config)
         geometry = geometry_from_config(model_config)
-    precisions = tuple(dict.fromkeys(recipe.precisions))
+    tower = None
     if preset.vision is not None:
         _check_vision(recipe, preset.name, preset.vision)
-    return Plan(
-        recipe=recipe,
-        preset=preset,
-        geometry=geometry,
-        jobs=tuple(_compile_job(recipe, preset, precision) for precision in precisions),
-        tower=_tower_job(recipe, preset, geometry),
-    )
+        tower = _tower_job(recipe, preset, preset.vision, geometry)
+    precisions = dict.fromkeys(recipe.precisions)
+    jobs = tuple(_compile_job(recipe, preset, precision) for precision in precisions)
+    return Plan(recipe, preset, geometry, jobs, tower)
 
 
 def check_architecture(preset: ModelPreset, model_config: Mapping[str, Any]) -> None:
@@ -148,22 +145,17 @@ def _compile_job(recipe: Recipe, preset: ModelPreset, precision: Precision) -> C
     compile_options: dict[str, object] = {"data_type": 0, "gather_data_vccl_dsp_enable": True}
     workspace: dict[str, object] = {"path": DEPLOY_PATH}
     path = f"hf_{preset.family}_{precision.value}.yaml"
-    removes: dict[str, object] = {}
+    backend: dict[str, object] = {"type": "tvm_vacc", "dtype": _dtype(precision)}
+    backend["merge_params"] = True
     if preset.vision is not None:
         compile_options |= vision.LANGUAGE_SPLITS
         workspace = vision.workspace_section(_exact_pins(recipe))
         path = f"{preset.family}_llm.yaml"
-        removes = {"remove_params": False}
+        backend["remove_params"] = False
     config: dict[str, object] = {
         "name": name,
         "frontend": _frontend(recipe, precision),
-        "backend": {
-            "type": "tvm_vacc",
-            "dtype": _dtype(precision),
-            "merge_params": True,
-            **removes,
-            "compile": compile_options,
-        },
+        "backend": {**backend, "compile": compile_options},
     }
     calibration = recipe.calibration
     if calibration is not None and precision is Precision.INT8:
@@ -184,7 +176,7 @@ def _check_vision(recipe: Recipe, name: str, tower: VisionTower) -> None:
     Raises:
         UsageError: another precision than fp16, or prompts that are shorter than an image.
     """
-    others = [one.value for one in recipe.precisions if one is not Precision.FP16]
+    others = [word.value for word in recipe.precisions if word is not Precision.FP16]
     if others:
         raise UsageError(
             f"{name} reads images, and is compiled in fp16 alone, not in {' or '.join(others)}"
@@ -198,18 +190,14 @@ def _check_vision(recipe: Recipe, name: str, tower: VisionTower) -> None:
         )
 
 
-def _tower_job(recipe: Recipe, preset: ModelPreset, geometry: Geometry) -> CompileJob | None:
-    tower = preset.vision
-    if tower is None:
-        return None
+def _tower_job(
+    recipe: Recipe, preset: ModelPreset, tower: VisionTower, geometry: Geometry
+) -> CompileJob:
     name = f"{model_name(recipe, preset)}-visual-fp16-{tower.patches}"
     pins = _exact_pins(recipe)
-    return CompileJob(
-        precision=Precision.FP16,
-        name=name,
-        config_path=PurePosixPath("build", f"{preset.family}_visual.yaml"),
-        config=vision.tower_config(name, recipe.model.checkpoint, tower, geometry, pins),
-    )
+    config = vision.tower_config(name, recipe.model.checkpoint, tower, geometry, pins)
+    path = PurePosixPath("build", f"{preset.family}_visual.yaml")
+    return CompileJob(Precision.FP16, name, path, config)
 
 
 def _exact_pins(recipe: Recipe) -> dict[str, str]:

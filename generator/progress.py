@@ -1,4 +1,4 @@
-"""How a long job tells whoever started it where it is; the command line draws it."""
+"""How a long job reports where it is, and sizes and times in words; the command line draws it."""
 
 from __future__ import annotations
 
@@ -29,3 +29,30 @@ class SilentProgress:
 
     def say(self, line: str) -> None:
         """Ignore the line."""
+
+
+_UNITS = ("B", "kB", "MB", "GB", "TB")
+
+
+def size_text(count_bytes: float) -> str:
+    """`5.1 MB`: decimal units, three figures at most."""
+    for unit in _UNITS:
+        if count_bytes < 999.5 or unit == _UNITS[-1]:
+            break
+        count_bytes /= 1000
+    digits = 0 if unit == "B" or count_bytes >= 99.95 else 1
+    return f"{count_bytes:.{digits}f} {unit}"
+
+
+def time_text(seconds: float) -> str:
+    """`0.4 s`, `12 s`, `3 min 05 s`, `2 h 10 min`."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min"

@@ -10,11 +10,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vacc_gen.schema.errors import CheckpointError
-
-SHAPE = ("layers", "hidden_size", "attention_heads", "kv_heads", "head_size", "ffn_hidden_size")
-"""The sizes that make a model what it is; a fine-tune may have more words or other lengths."""
-
 MAX_JSON_BYTES = 32 << 20
 """Largest config or index that is read; an index of 100,000 tensors has about 10 MB."""
 
@@ -48,28 +43,19 @@ def read_json(path: Path) -> Any:
 
 
 def geometry_of(folder: Path) -> Mapping[str, Any] | None:
-    """Return the sizes in a weight folder's config.json, as the fields of `schema.model.Geometry`.
-
-    None where there is no config.json, or it is of an architecture that we cannot read.
-    """
-    config = read_json(folder / "config.json")
-    if not isinstance(config, dict):
+    """Return what `schema.geometry.geometry_of` finds, as a mapping."""
+    if not os.path.exists(folder / "config.json"):  # noqa: PTH110  # never raises
         return None
-    from vacc_gen.schema.geometry import (
-        geometry_from_config,  # pydantic: only where a folder is there
-    )
+    from vacc_gen.schema import geometry  # pydantic: only where a folder is there
 
-    try:
-        return geometry_from_config(config).model_dump()
-    except CheckpointError:
-        return None
+    found = geometry.geometry_of(folder)
+    return None if found is None else found.model_dump()
 
 
 def shape_difference(expected: Mapping[str, Any], found: Mapping[str, Any]) -> str | None:
-    """Return the sizes in which a checkpoint is another model, in words; None if in none.
+    """Return what `schema.geometry.shape_difference` says, of sizes that both have."""
+    from vacc_gen.schema.geometry import SHAPE
 
-    Both are fields of `schema.model.Geometry`; sizes that either lacks do not count.
-    """
     differing = [
         f"{name} is {found[name]}, the preset's {expected[name]}"
         for name in SHAPE

@@ -15,7 +15,7 @@ buffers, code), is not published. docs/memory.md explains the formula.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # `validate` computes this too, and does without pydantic
@@ -39,7 +39,7 @@ WEIGHT_BITS = {"int8": 8, "int4": 4}
 
 @dataclass(frozen=True)
 class HeadSplit:
-    """What tensor parallelism does to the heads."""
+    """What tensor parallelism does to the heads: a die holds whole ones."""
 
     tp: int
     attention_heads: int
@@ -52,41 +52,25 @@ class HeadSplit:
 
     @property
     def kv_heads_per_die(self) -> int:
-        """Most KV heads that one die caches."""
+        """Most KV heads that one die caches; fewer KV heads than dies are copied."""
         return _ceil(self.kv_heads, self.tp)
 
     @property
-    def attention_heads_divide(self) -> bool:
-        """Whether every die computes as many heads."""
-        return self.attention_heads % self.tp == 0
+    def is_even(self) -> bool:
+        """Whether every die has as many heads: dies share each KV head, or KV heads each die."""
+        shares = self.kv_heads % self.tp == 0 or self.tp % self.kv_heads == 0
+        return self.attention_heads % self.tp == 0 and shares
 
-    @property
-    def kv_heads_divide(self) -> bool:
-        """Whether every KV head lies on one die; else the compiler wants `align_qkv`."""
-        return self.kv_heads % self.tp == 0
+    def even_tp(self) -> int:
+        """Return the tp to take instead: the next larger that splits evenly, or else smaller."""
+        even = [tp for tp in TP_CHOICES if replace(self, tp=tp).is_even]
+        return next((tp for tp in even if tp >= self.tp), even[-1])
 
-    def sentences(self) -> tuple[str, ...]:
-        """What becomes of the heads, in words."""
-        if self.attention_heads_divide:
-            attention = f"{_heads(self.attention_heads_per_die)} a die"
-        else:
-            attention = (
-                f"{_heads(self.attention_heads)} do not divide by tp {self.tp}: "
-                f"{self.attention_heads_per_die} on the fullest die"
-            )
-        if self.kv_heads_divide:
-            kv = f"{_heads(self.kv_heads_per_die, 'KV')} a die"
-        elif self.tp % self.kv_heads == 0:
-            kv = (
-                f"{_heads(self.kv_heads, 'KV')} on {self.tp} dies: copied to "
-                f"{self.tp // self.kv_heads} dies each; may need align_qkv"
-            )
-        else:
-            kv = (
-                f"{_heads(self.kv_heads, 'KV')} do not divide by tp {self.tp}: "
-                f"{self.kv_heads_per_die} on the fullest die; may need align_qkv"
-            )
-        return (attention, kv)
+    def sentence(self) -> str:
+        """Return what the fullest die has, such as `18 attention heads and 1 KV head a die`."""
+        attention, kv = self.attention_heads_per_die, self.kv_heads_per_die
+        heads = f"{count_of(attention, 'attention head')} and {count_of(kv, 'KV head')} a die"
+        return heads if self.is_even else f"up to {heads}"
 
 
 @dataclass(frozen=True)
@@ -108,25 +92,6 @@ class Footprint:
         return card.die_memory_bytes - self.total_bytes
 
 
-@dataclass(frozen=True)
-class TargetPlan:
-    """A model on its target: what each die holds, and which other targets would do."""
-
-    card: Card | None
-    total_tokens: int
-    batch: int
-    heads: HeadSplit
-    footprints: tuple[Footprint, ...]
-    """One for each precision, in the recipe's order."""
-    fitting_tp: dict[Precision, tuple[int, ...]]
-    """Of `TP_CHOICES`, those with which the model fits the card; empty without a card."""
-
-
-def head_split(geometry: Geometry, tp: int) -> HeadSplit:
-    """Split the heads of a model over `tp` dies."""
-    return HeadSplit(tp, geometry.attention_heads, geometry.kv_heads)
-
-
 def footprint(
     geometry: Geometry,
     precision: Precision,
@@ -141,7 +106,7 @@ def footprint(
     once, `group_size` how many int8 or int4 weights share a scale.
     """
     g = geometry
-    split = head_split(g, tp)
+    split = HeadSplit(tp, g.attention_heads, g.kv_heads)
     linear, embedding = _weights(g, split.attention_heads_per_die, split.kv_heads_per_die, dies=tp)
     cache_values = 2 * g.layers * split.kv_heads_per_die * g.head_size * total_tokens * batch
     return Footprint(
@@ -152,33 +117,12 @@ def footprint(
     )
 
 
-def target_plan(
-    geometry: Geometry,
-    precisions: tuple[Precision, ...],
-    tp: int,
-    total_tokens: int,
-    card: Card | None = None,
-    batch: int = SERVED_BATCH,
-) -> TargetPlan:
-    """Plan a model for a target: see `TargetPlan`."""
-    fitting: dict[Precision, tuple[int, ...]] = {}
-    if card is not None:
-        for precision in precisions:
-            fitting[precision] = tuple(
-                choice
-                for choice in TP_CHOICES
-                if footprint(geometry, precision, choice, total_tokens, batch).left_bytes(card) >= 0
-            )
-    return TargetPlan(
-        card=card,
-        total_tokens=total_tokens,
-        batch=batch,
-        heads=head_split(geometry, tp),
-        footprints=tuple(
-            footprint(geometry, precision, tp, total_tokens, batch) for precision in precisions
-        ),
-        fitting_tp=fitting,
-    )
+def least_tp(geometry: Geometry, precision: Precision, total_tokens: int, card: Card) -> int | None:
+    """Return the least of `TP_CHOICES` with which a model fits a card; None where none does."""
+    for tp in TP_CHOICES:
+        if footprint(geometry, precision, tp, total_tokens).left_bytes(card) >= 0:
+            return tp
+    return None
 
 
 def parameter_count(geometry: Geometry) -> int:
@@ -204,8 +148,9 @@ def _linear_bytes(weights: int, precision: Precision, group_size: int) -> int:
     return weights * bits // 8 + weights * SCALE_BYTES // group_size
 
 
-def _heads(count: int, kind: str = "attention") -> str:
-    return f"{count} {kind} head" if count == 1 else f"{count} {kind} heads"
+def count_of(count: int, noun: str) -> str:
+    """Return `1 KV head` or `2 KV heads`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _ceil(count: int, parts: int) -> int:

@@ -1,17 +1,22 @@
-"""The model of a recipe, and the geometry that decides what fits and what splits."""
+"""A model's geometry, which decides what fits and what splits; read from its config.json."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field
 
+from vacc_gen.schema.checkpoint_facts import read_json
 from vacc_gen.schema.errors import CheckpointError
 from vacc_gen.schema.strict import Strict
 
 FALCON_MODEL_TYPES = ("falcon", "RefinedWeb", "RefinedWebModel")
 """`model_type` values of Falcon checkpoints; the last two are those of 2023."""
+
+SHAPE = ("layers", "hidden_size", "attention_heads", "kv_heads", "head_size", "ffn_hidden_size")
+"""The sizes that make a model what it is; a fine-tune may have more words or other lengths."""
 
 Count = Annotated[int, Field(ge=1)]
 
@@ -34,9 +39,6 @@ class Geometry(Strict):
     parameters: int | None = Field(default=None, ge=1, description="total, as published")
 
 
-NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]*"
-"""What may stand in `model.name`: it becomes part of a folder's name."""
-
 _NAMES = {
     "layers": ("num_hidden_layers", "n_layer", "num_layers"),
     "hidden_size": ("hidden_size", "n_embed"),
@@ -54,24 +56,6 @@ _TIED_BY_DEFAULT = (*FALCON_MODEL_TYPES, "gemma")
 """Classes whose `tie_word_embeddings` is true where config.json does not say."""
 
 
-class Model(Strict):
-    """Which model the recipe is for, and where its weights are."""
-
-    preset: str = Field(min_length=1, description="name of a preset; see `vacc-gen presets list`")
-    checkpoint: str = Field(
-        min_length=1,
-        description="weight folder, absolute or relative to vacc.yaml: config.json, tokenizer.json "
-        "and safetensors shards; a placeholder such as /path/to/falcon-7b-instruct is fine until "
-        "`build`",
-    )
-    name: str | None = Field(
-        default=None,
-        pattern=f"^{NAME_PATTERN}$",
-        description="what compiled models are called, before precision, tp and lengths; unset: "
-        "the last part of `checkpoint`",
-    )
-
-
 def geometry_from_config(config: Mapping[str, Any]) -> Geometry:
     """Read the geometry out of a `config.json`, of Falcon (old spelling or new) or another model.
 
@@ -85,35 +69,45 @@ def geometry_from_config(config: Mapping[str, Any]) -> Geometry:
     inner = config.get("text_config")
     if isinstance(inner, Mapping):  # where newer transformers put a vision-language model's sizes
         config = {**inner, **config}
-    falcon = is_falcon(config)
     if any(name in config for name in _EXPERTS):
         raise CheckpointError(
             "config.json: a mixture of experts",
             hint="vacc-gen knows models whose layers all have one MLP",
         )
+    falcon = is_falcon(config)
     heads = _size(config, *_NAMES["attention_heads"])
     hidden_size = _size(config, *_NAMES["hidden_size"])
-    ffn_hidden_size = _optional_size(config, *_NAMES["ffn_hidden_size"])
-    if ffn_hidden_size is None:
-        ffn_hidden_size = 4 * hidden_size if falcon else _size(config, "intermediate_size")
-    max_positions = _optional_size(config, *_NAMES["max_positions"])
-    if max_positions is None:
-        max_positions = 2048 if falcon else _size(config, "max_position_embeddings")
+    defaults = {"ffn_hidden_size": 4 * hidden_size, "max_positions": 2048} if falcon else {}
+    sizes = {name: _size(config, *_NAMES[name], default=defaults.get(name)) for name in _NAMES}
     tied = config.get("tie_word_embeddings")
     return Geometry(
-        layers=_size(config, *_NAMES["layers"]),
-        hidden_size=hidden_size,
-        attention_heads=heads,
+        **sizes,
         kv_heads=_kv_heads(config, heads),
         head_size=_head_size(config, hidden_size, heads),
-        ffn_hidden_size=ffn_hidden_size,
-        vocab_size=_size(config, *_NAMES["vocab_size"]),
-        max_positions=max_positions,
         gated_mlp=not falcon,
         tied_embeddings=(
             config.get("model_type") in _TIED_BY_DEFAULT if tied is None else bool(tied)
         ),
     )
+
+
+def geometry_of(folder: Path) -> Geometry | None:
+    """Read the geometry of a weight folder; None where its config.json is absent or unusable."""
+    config = read_json(folder / "config.json")
+    try:
+        return geometry_from_config(config) if isinstance(config, dict) else None
+    except CheckpointError:
+        return None
+
+
+def shape_difference(expected: Geometry, found: Geometry) -> str | None:
+    """Return the sizes in which a checkpoint is another model, in words; None if in none."""
+    differing = [
+        f"{name} is {getattr(found, name)}, the preset's {getattr(expected, name)}"
+        for name in SHAPE
+        if getattr(expected, name) != getattr(found, name)
+    ]
+    return "; ".join(differing) or None
 
 
 def is_falcon(config: Mapping[str, Any]) -> bool:
@@ -132,7 +126,7 @@ def is_new_decoder(config: Mapping[str, Any]) -> bool:
 
 
 def _kv_heads(config: Mapping[str, Any], heads: int) -> int:
-    """Heads that the cache really holds.
+    """Return how many heads the cache really holds.
 
     falcon-7b says `num_kv_heads: 71` beside `multi_query: true`, yet its cache holds one KV head:
     `num_kv_heads` counts only in the new decoder architecture, as in transformers' FalconAttention.
@@ -143,34 +137,25 @@ def _kv_heads(config: Mapping[str, Any], heads: int) -> int:
         return 1 if config.get("multi_query", True) else heads
     if "multi_query_attention" in config:  # chatglm
         return _size(config, "multi_query_group_num") if config["multi_query_attention"] else heads
-    return _optional_size(config, "num_key_value_heads") or heads
+    return _size(config, "num_key_value_heads", default=heads)
 
 
 def _head_size(config: Mapping[str, Any], hidden_size: int, heads: int) -> int:
-    head_size = _optional_size(config, "head_dim", "kv_channels")
-    if head_size is not None:
-        return head_size
-    if hidden_size % heads:
+    if hidden_size % heads == 0:
+        return _size(config, "head_dim", "kv_channels", default=hidden_size // heads)
+    if config.get("head_dim") is None and config.get("kv_channels") is None:
         raise CheckpointError(
             f"config.json: hidden_size {hidden_size} is not a multiple of {heads} attention heads"
         )
-    return hidden_size // heads
+    return _size(config, "head_dim", "kv_channels")
 
 
-def _size(config: Mapping[str, Any], *names: str) -> int:
-    size = _optional_size(config, *names)
-    if size is None:
+def _size(config: Mapping[str, Any], *names: str, default: int | None = None) -> int:
+    """Return the first of `names` that is there and not null, or else the default."""
+    name = next((name for name in names if config.get(name) is not None), None)
+    value = default if name is None else config[name]
+    if value is None:
         raise CheckpointError(f"config.json: {' or '.join(names)} is missing")
-    return size
-
-
-def _optional_size(config: Mapping[str, Any], *names: str) -> int | None:
-    """The first of `names` that is there and not null."""
-    for name in names:
-        value = config.get(name)
-        if value is None:
-            continue
-        if isinstance(value, int) and not isinstance(value, bool) and value > 0:
-            return value
-        raise CheckpointError(f"config.json: {name} is {value!r}, not a positive whole number")
-    return None
+    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+        return value
+    raise CheckpointError(f"config.json: {name} is {value!r}, not a positive whole number")

@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from vacc_gen.schema.environment import Requirement
-from vacc_gen.schema.geometry import FALCON_MODEL_TYPES, NAME_PATTERN, Count, Geometry
+from vacc_gen.schema.geometry import FALCON_MODEL_TYPES, Count, Geometry
 from vacc_gen.schema.precision import Precision
+from vacc_gen.schema.recipe import NAME_PATTERN
 from vacc_gen.schema.strict import Strict
 from vacc_gen.schema.target import Length
+
+Word = Annotated[str, Field(min_length=1)]
 
 VACC_CONFIG_FILE = "config_vacc.json"
 """What the compiler reads in place of config.json where a model needs code of its own."""
 
 
+class Preset(Strict):
+    """What every preset says."""
+
+    name: Word = Field(description="the name of its file, which options take")
+    summary: Word = Field(description="one line for `presets list`")
+
+
 class SourceFile(Strict):
     """A file of code that must stand beside the weights for the compiler to read them."""
 
-    name: str = Field(min_length=1, description="file name in the weight folder")
+    name: Word = Field(description="file name in the weight folder")
     generated: bool = Field(description="true: vacc-gen writes it; false: the user brings it")
 
 
@@ -31,7 +41,7 @@ class GeometrySource(Strict):
         "repository that `source` names, or to the defaults of the transformers class that is "
         "documented to be this model"
     )
-    source: str = Field(min_length=1)
+    source: Word
 
 
 class Recommended(Strict):
@@ -58,11 +68,9 @@ class VisionTower(Strict):
     )
 
 
-class ModelPreset(Strict):
+class ModelPreset(Preset):
     """A model that is known to work."""
 
-    name: str = Field(min_length=1, description="what `--model` takes")
-    summary: str = Field(min_length=1, description="one line for `presets list`")
     huggingface_id: str | None = Field(
         default=None, description="where scripts/download.sh takes the weights from; unset: nowhere"
     )
@@ -97,7 +105,7 @@ class ModelPreset(Strict):
     )
     sources: tuple[SourceFile, ...] = Field(description="code that the weight folder needs")
     recommended: Recommended
-    environment: str = Field(min_length=1, description="name of an environment preset")
+    environment: Word = Field(description="name of an environment preset")
 
     @property
     def code_is_ours(self) -> bool:
@@ -117,14 +125,17 @@ class ModelPreset(Strict):
         return tuple(dict.fromkeys(names))
 
 
-class EncoderPreset(Strict):
+class _Listed(Preset):
+    """What every model without a workspace says."""
+
+    huggingface_id: Word
+    family: Word
+    listed_in: Word = Field(description="where the vendor lists the model")
+
+
+class EncoderPreset(_Listed):
     """A text encoder: an embedding model or a reranker. It has a compile config, no workspace."""
 
-    name: str = Field(min_length=1)
-    summary: str = Field(min_length=1)
-    huggingface_id: str = Field(min_length=1)
-    family: str = Field(min_length=1)
-    listed_in: str = Field(min_length=1, description="where the vendor lists the model")
     task: Literal["embedding", "reranker"]
     reads: Literal["onnx", "huggingface"] = Field(
         description="what the compiler reads: a graph that the vendor's script exports, or weights"
@@ -133,54 +144,43 @@ class EncoderPreset(Strict):
     precisions: tuple[Precision, ...] = Field(min_length=1, description="the published ones")
 
 
-class ServedModel(Strict):
+class ServedModel(_Listed):
     """A checkpoint that the vendor serves as it is: there is nothing to compile."""
 
-    name: str = Field(min_length=1)
-    summary: str = Field(min_length=1)
-    huggingface_id: str = Field(min_length=1)
-    family: str = Field(min_length=1)
-    listed_in: str = Field(min_length=1, description="where the vendor lists the model")
-    served_by: str = Field(min_length=1)
+    served_by: Word
     cards: tuple[str, ...] = Field(description="as the vendor's table calls them")
     tp: tuple[int, ...] = Field(description="tensor parallelism, in dies, that the table names")
     max_tokens: Count = Field(description="prompt and answer together")
 
 
-class Card(Strict):
+class Card(Preset):
     """An accelerator card. Tensor parallelism counts dies, not cards."""
 
-    name: str = Field(min_length=1)
-    summary: str = Field(min_length=1)
     dies: int = Field(ge=1)
     die_memory_bytes: int = Field(ge=1, description="memory of one die, in bytes")
-    source: str = Field(min_length=1, description="where these figures come from")
+    source: Word = Field(description="where these figures come from")
 
 
-class CalibrationSet(Strict):
-    """A set of texts that the vendor's GPTQ pass can calibrate on."""
+class CalibrationSet(Preset):
+    """A set of texts for the vendor's GPTQ pass; its name is `dataset.name` in a compile config."""
 
-    name: str = Field(min_length=1, description="`dataset.name` in a compile config")
-    summary: str = Field(min_length=1)
-    huggingface_id: str = Field(min_length=1)
+    huggingface_id: Word
     files: tuple[str, ...] = Field(min_length=1, description="files to fetch from there")
-    content: str = Field(min_length=1, description="shape of the data in those files")
+    content: Word = Field(description="shape of the data in those files")
     samples: int = Field(ge=1, description="windows that the reference settings draw")
     seqlen: int = Field(ge=1, description="length of a window in the reference settings, in tokens")
-    source: str = Field(min_length=1, description="where the settings come from")
+    source: Word = Field(description="where the settings come from")
 
 
-class EnvironmentPreset(Strict):
+class EnvironmentPreset(Preset):
     """A set of pins for the compiler's environment.
 
     The resolved packages, with hashes, stand beside it in `<name>.txt`. The bounds that were added
     follow from presets/pins.yaml.
     """
 
-    name: str = Field(min_length=1)
-    summary: str = Field(min_length=1)
     python: str = Field(pattern=r"^3\.\d+$")
-    platform: str = Field(min_length=1, description="what the lock was resolved for")
+    platform: Word = Field(description="what the lock was resolved for")
     lock: str | None = Field(
         default=None, description="the preset whose lock is the answer to these pins, too"
     )
@@ -189,7 +189,7 @@ class EnvironmentPreset(Strict):
         description="what resolved the lock; unset, and no `lock` either: none can be made",
     )
     asked: tuple[Requirement, ...] = Field(description="the vendor's published pins")
-    asked_source: str = Field(min_length=1, description="where those are published")
+    asked_source: Word = Field(description="where those are published")
     tested: tuple[str, ...] = Field(
         default=(), description="what was run in the installed lock, and passed"
     )

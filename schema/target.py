@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from vacc_gen.schema.strict import Strict
 
@@ -29,3 +29,12 @@ class Target(Strict):
         description="pad grouped-query heads so that they split over tp (`align_qkv`)",
     )
     workers: int = Field(default=4, ge=1, description="processes that the compiler may start")
+
+    @model_validator(mode="after")
+    def _check_lengths(self) -> Target:
+        if self.prefill > self.total:
+            raise ValueError(
+                f"prefill {self.prefill} is longer than total {self.total}, which counts prompt "
+                "and answer"
+            )
+        return self

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from pathlib import Path
 
 import pexpect
 import pyte
 
-ENTER, ESCAPE, TAB, SPACE = "\r", "\x1b", "\t", " "
-UP, DOWN, PAGE_DOWN, BACK_TAB = "\x1b[A", "\x1b[B", "\x1b[6~", "\x1b[Z"
+ENTER, SPACE, BACKSPACE = "\r", " ", "\x7f"
+DOWN = "\x1b[B"
 CTRL_C, CTRL_D, CTRL_U = "\x03", "\x04", "\x15"
 
-ENDS_ALTERNATE_SCREEN = "\x1b[?1049l"
+ESCAPE_SEQUENCE = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 
 
 class Terminal:
@@ -28,7 +29,7 @@ class Terminal:
         columns: int = 80,
         **environment: str,
     ) -> None:
-        kept = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
+        kept = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "CI")}
         self._process = pexpect.spawn(
             command,
             arguments,
@@ -40,28 +41,25 @@ class Terminal:
         )
         self._process.delaybeforesend = None
         self._screen = pyte.Screen(columns, lines)
+        self._screen.write_process_input = self._process.send  # where the cursor is
         self._stream = pyte.Stream(self._screen)
         self.received = ""
 
     @property
-    def lines(self) -> list[str]:
-        """What stands on the screen, without blanks at the end."""
-        return [line.rstrip() for line in self._screen.display]
-
-    @property
     def screen(self) -> str:
-        return "\n".join(self.lines)
+        """What stands on the screen, without spaces at the end of lines."""
+        return "\n".join(line.rstrip() for line in self._screen.display)
 
     @property
-    def after_wizard(self) -> str:
-        """What was printed once the wizard had given the screen back."""
-        return self.received.rpartition(ENDS_ALTERNATE_SCREEN)[2].replace("\r\n", "\n")
+    def printed(self) -> str:
+        """All that was printed, without the codes for the terminal."""
+        return ESCAPE_SEQUENCE.sub("", self.received).replace("\r\n", "\n")
 
     def send(self, *keys: str) -> None:
         for key in keys:
             self._process.send(key)
 
-    def wait_for(self, words: str, patience_seconds: float = 30.0) -> None:
+    def wait_for(self, words: str, patience_seconds: float = 20.0) -> None:
         """Wait until the screen holds `words`."""
         deadline = time.monotonic() + patience_seconds
         while words not in self.screen:
@@ -77,8 +75,9 @@ class Terminal:
 
     def exit_code(self) -> int:
         """Read all that is still printed, and return the exit code."""
+        deadline = time.monotonic() + 30
         while self._read(0.5):
-            pass
+            assert time.monotonic() < deadline, f"still running:\n{self.screen}"
         self._process.close()
         assert self._process.exitstatus is not None, "ended by a signal"
         return self._process.exitstatus

@@ -126,20 +126,22 @@ def test_every_block_is_of_a_kind_that_is_tested():
     }
 
 
-def test_the_wizard_looks_as_the_guide_shows_it(tmp_path):
+def test_the_questions_look_as_the_guide_shows_them(tmp_path):
     command = ["-m", "vacc_gen.generator.cli.main", "new"]
-    wizard = Terminal(sys.executable, command, tmp_path)
-    for prompt in ("Which model?", "Where are its weights?", "Which precisions?"):
-        wizard.wait_for(prompt)
-        wizard.send(ENTER)
-    wizard.wait_for("Which card")
-    wizard.send(DOWN, ENTER)
-    wizard.wait_for("> 4   2 cards")
-    wizard.settle()
+    terminal = Terminal(sys.executable, command, tmp_path)
+    for prompt in ("Which model? (", "Where are its weights? (", "Which precisions? ("):
+        terminal.wait_for(prompt)
+        terminal.send(ENTER)
+    terminal.wait_for("Which card will it run on? (")
+    terminal.send(DOWN, ENTER)
+    terminal.wait_for("» 4   2 cards")
+    terminal.send("?")
+    terminal.wait_for("count dies, not cards.")
+    terminal.settle()
     (shown,) = [block.text for block in blocks_of(GUIDE) if block.note == "wizard"]
-    assert wizard.screen == shown.rstrip("\n")
-    wizard.send(CTRL_C)
-    assert wizard.exit_code() == 130
+    assert terminal.screen.rstrip("\n") == shown.rstrip("\n")
+    terminal.send(CTRL_C)
+    assert terminal.exit_code() == 130
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

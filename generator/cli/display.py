@@ -18,7 +18,7 @@ from vacc_gen.generator.backends.base import Stage
 from vacc_gen.generator.build.report import StageRecord, Status
 from vacc_gen.generator.build.runner import Observer
 from vacc_gen.generator.cli.summary import stage_table
-from vacc_gen.generator.figures import size_text, time_text
+from vacc_gen.generator.progress import size_text, time_text
 from vacc_gen.schema.precision import Precision
 
 REFRESH_HERTZ = 10

@@ -21,6 +21,13 @@ if TYPE_CHECKING:
     from vacc_gen.generator.new.choices import Choices
 
 
+def _number(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not a whole number") from None
+
+
 def new(
     model: Annotated[
         str | None,
@@ -34,7 +41,7 @@ def new(
         str | None,
         typer.Option(
             metavar="DIR",
-            help="The weight folder. Without --model, its config.json tells the model.",
+            help="The weight folder. Without --model, the model is detected from its config.json.",
         ),
     ] = None,
     name: Annotated[
@@ -58,14 +65,19 @@ def new(
     ] = None,
     prefill: Annotated[
         int | None,
-        typer.Option(metavar="TOKENS", help="Prompt length in tokens, a multiple of 16."),
+        typer.Option(
+            metavar="TOKENS", parser=_number, help="Prompt length in tokens, a multiple of 16."
+        ),
     ] = None,
     total: Annotated[
         int | None,
-        typer.Option(metavar="TOKENS", help="Prompt and answer in tokens, a multiple of 16."),
+        typer.Option(
+            metavar="TOKENS", parser=_number, help="Prompt and answer in tokens, a multiple of 16."
+        ),
     ] = None,
     tp: Annotated[
-        int | None, typer.Option(metavar="DIES", min=1, max=64, help="Tensor parallelism, in dies.")
+        int | None,
+        typer.Option(metavar="DIES", parser=_number, help="Tensor parallelism, in dies, 1 to 64."),
     ] = None,
     card: Annotated[
         str | None,
@@ -105,8 +117,7 @@ def new(
     """Make a workspace for a model.
 
     That is a recipe, compile configs, modeling file, scripts and environment. On a terminal,
-    without --model and --checkpoint, it asks, and ends with the line that would have done the
-    same.
+    without --model and --checkpoint, it asks.
 
     Example: vacc-gen new --model falcon-7b-instruct --card VA16
     """
@@ -117,39 +128,36 @@ def new(
         checkpoint=checkpoint,
         name=name,
         out=out,
-        precisions=tuple(precision or ()),
+        precision=tuple(precision or ()),
         prefill=prefill,
         total=total,
         tp=tp,
         card=card,
         calibration=calibration,
         optimize_for=optimize_for,
-        align_qkv=align_qkv,
         environment=environment,
+        align_qkv=align_qkv,
     )
-    asks = model is None and checkpoint is None and _on_a_terminal()
+    asks = model is None and checkpoint is None and can_ask()
     if asks:
-        choices = _asked(choices)
-    _make(choices, force, tells_command=asks)
+        from vacc_gen.generator.cli.ask import ask_choices
+
+        choices = ask_choices(choices)
+        typer.echo(f"the same in one line:\n  {shlex.join(choices.command())}\n")
+    _make(choices, force)
 
 
-def _on_a_terminal() -> bool:
-    return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+def can_ask() -> bool:
+    """Whether somebody sits at a terminal that can show questions."""
+    is_terminal = sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+    return is_terminal and not os.environ.get("CI")
 
 
-def _asked(given: Choices) -> Choices:
-    """Run the wizard; what the command line gave is offered there."""
-    from vacc_gen.generator.cli.wizard import run_wizard
-    from vacc_gen.generator.new.interview import Interview
-
-    return run_wizard(Interview(given)).choices
-
-
-def _make(choices: Choices, force: bool, tells_command: bool) -> None:
+def _make(choices: Choices, force: bool) -> None:
     """Make the workspace, and say what was made and what comes next."""
     from vacc_gen.generator.emit.recipe_yaml import recipe_text
     from vacc_gen.generator.new.choices import next_steps
-    from vacc_gen.generator.new.memory import plan_target, target_lines
+    from vacc_gen.generator.new.memory import target_lines
     from vacc_gen.generator.workspace.workspace import create
 
     decision = choices.decide()
@@ -157,14 +165,9 @@ def _make(choices: Choices, force: bool, tells_command: bool) -> None:
         typer.echo(f"{note}\n")
     root, recipe = decision.root, decision.recipe
     workspace = create(root, recipe_text(recipe, choices.command()), force=force)
-
     for path in ("vacc.yaml", *(str(file.path) for file in workspace.files())):
         typer.echo(root / path)
-    typer.echo()
-    for line in target_lines(plan_target(workspace.plan)):
-        typer.echo(line)
-    if tells_command:
-        typer.echo(f"\nthe same in one line:\n  {shlex.join(choices.command())}")
+    typer.echo("\n" + "\n".join(target_lines(workspace.plan)))
     typer.echo("\nnext:")
     for step in next_steps(root, recipe):
         typer.echo(f"  {step}")

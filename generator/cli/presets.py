@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from itertools import groupby
 from typing import Annotated, Any, Literal
 
 import typer
@@ -24,12 +23,10 @@ presets = typer.Typer(
 def list_presets(
     words: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="WORD", help="Only those that hold every word, in whatever capitals."
-        ),
+        typer.Argument(metavar="WORD", help="Filter by words (case-insensitive)."),
     ] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="A list of all that is known of each, for programs.")
+        bool, typer.Option("--json", help="Print all that is known of each, for programs.")
     ] = False,
 ) -> None:
     """List models, encoders, cards and the rest.
@@ -41,23 +38,21 @@ def list_presets(
     from vacc_gen import presets
     from vacc_gen.schema.errors import UsageError
 
-    found = [
-        {"kind": kind, **preset.model_dump(mode="json", exclude_none=True)}
+    found = {
+        kind: [preset for preset in shelf.all() if _matches(kind, preset, words or [])]
         for kind, shelf in presets.SHELVES.items()
-        for preset in shelf.all()
-    ]
-    found = [values for values in found if _holds(values, words or [])]
+    }
     if as_json:
-        typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        _print_json([_values(kind, preset) for kind, group in found.items() for preset in group])
         return
-    if not found:
-        raise UsageError(f"no preset holds {' and '.join(repr(word) for word in words or [])}")
-    for kind, group in groupby(found, key=lambda values: str(values["kind"])):
-        rows = [(values["name"], values["summary"]) for values in group]
-        width = max(len(name) for name, _ in rows)
-        typer.echo(HEADINGS.get(kind, kind))
-        for name, summary in rows:
-            typer.echo(f"  {name:{width}}  {summary}")
+    if not any(found.values()):
+        raise UsageError(f"no preset matches {' and '.join(repr(word) for word in words or [])}")
+    for kind, group in found.items():
+        if group:
+            width = max(len(preset.name) for preset in group)
+            typer.echo(HEADINGS.get(kind, kind))
+            for preset in group:
+                typer.echo(f"  {preset.name:{width}}  {preset.summary}")
 
 
 @presets.command("show")
@@ -79,12 +74,10 @@ def show_preset(
     from vacc_gen import presets
 
     kind, known = presets.locate(name)
-    shelf = presets.SHELVES[kind]
     if as_json:
-        values = {"kind": kind, **shelf.find(known).model_dump(mode="json", exclude_none=True)}
-        typer.echo(json.dumps(values, indent=2, ensure_ascii=False))
+        _print_json(_values(kind, presets.SHELVES[kind].find(known)))
     else:
-        typer.echo(shelf.text(known), nl=False)
+        typer.echo(presets.SHELVES[kind].text(known), nl=False)
 
 
 @presets.command("config")
@@ -114,20 +107,26 @@ def config_of_encoder(
     from vacc_gen.generator.emit.yaml_text import sections
     from vacc_gen.generator.encoder import encoder_config
     from vacc_gen.schema.errors import UsageError
-    from vacc_gen.schema.precision import Precision
 
     if name in presets.MODELS:
         model = presets.MODELS.find(name).name
         raise UsageError(
-            f"{model} is no text encoder", hint=f"`vacc-gen new --model {model}` writes its configs"
+            f"{model} is not a text encoder",
+            hint=f"`vacc-gen new --model {model}` writes its configs",
         )
-    preset = presets.ENCODERS.find(name)
-    chosen = None if precision is None else Precision(precision)
-    typer.echo(sections(encoder_config(preset, chosen, length)), nl=False)
+    typer.echo(sections(encoder_config(presets.ENCODERS.find(name), precision, length)), nl=False)
 
 
-def _holds(values: dict[str, Any], words: list[str]) -> bool:
-    """Whether every word is in the name, the summary, the family or the repository."""
-    keys = ("kind", "name", "summary", "family", "huggingface_id")
-    text = " ".join(str(values.get(key, "")) for key in keys).casefold()
+def _matches(kind: str, preset: Any, words: list[str]) -> bool:
+    """Whether every word is in the kind, the name, the summary, the family or the repository."""
+    fields = ("name", "summary", "family", "huggingface_id")
+    text = " ".join([kind, *(str(getattr(preset, field, "")) for field in fields)]).casefold()
     return all(word.casefold() in text for word in words)
+
+
+def _values(kind: str, preset: Any) -> dict[str, Any]:
+    return {"kind": kind, **preset.model_dump(mode="json", exclude_none=True)}
+
+
+def _print_json(values: object) -> None:
+    typer.echo(json.dumps(values, indent=2, ensure_ascii=False))

@@ -15,7 +15,7 @@ from rich.text import Text
 from vacc_gen.generator.backends.base import Stage
 from vacc_gen.generator.backends.onnxruntime.model import DECODE_GRAPH
 from vacc_gen.generator.build.report import REPORT_FILE, REPORT_PAGE, StageRecord, Status
-from vacc_gen.generator.figures import size_text, time_text
+from vacc_gen.generator.progress import size_text, time_text
 
 STYLES = {
     Status.DONE: "green",

@@ -14,8 +14,8 @@ from vacc_gen.generator.backends.onnxruntime.session import available_bytes
 from vacc_gen.generator.backends.vamc import EXECUTABLE
 from vacc_gen.generator.doctor.check import Check, State
 from vacc_gen.generator.environment.interpreter import run_check
-from vacc_gen.generator.figures import size_text
 from vacc_gen.generator.plan import Plan
+from vacc_gen.generator.progress import size_text
 from vacc_gen.schema.footprint import SCALE_BYTES, WEIGHT_BITS, parameter_count
 from vacc_gen.schema.precision import Precision
 

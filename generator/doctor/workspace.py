@@ -9,8 +9,8 @@ from vacc_gen.generator.calibration.windows import check_calibration
 from vacc_gen.generator.doctor.check import Check, State, first_few
 from vacc_gen.generator.environment.lock import lock_of, missing_lock_reason, read_lock
 from vacc_gen.generator.environment.requirements import requirements_of
-from vacc_gen.generator.figures import size_text
 from vacc_gen.generator.plan import is_placeholder
+from vacc_gen.generator.progress import size_text
 from vacc_gen.generator.workspace.drift import State as FileState
 from vacc_gen.generator.workspace.workspace import Workspace
 from vacc_gen.schema.checkpoint import read_weight_folder

@@ -13,7 +13,7 @@ from typing import Any
 
 from vacc_gen.generator.emit.plots import METHODS, Bars, LayerPlot, Value, change_bars, layer_plot
 from vacc_gen.generator.emit.template import render_html
-from vacc_gen.generator.figures import size_text, time_text
+from vacc_gen.generator.progress import size_text, time_text
 
 Report = Mapping[str, Any]
 """What report.json holds; docs/report.md says what its fields mean."""

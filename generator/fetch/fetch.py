@@ -10,9 +10,8 @@ from typing import Literal
 
 from vacc_gen.generator.calibration.published import calibration_targets
 from vacc_gen.generator.fetch.hub import Hub, RemoteFile, has_digest
-from vacc_gen.generator.figures import size_text
 from vacc_gen.generator.files import move_into_place
-from vacc_gen.generator.progress import Progress
+from vacc_gen.generator.progress import Progress, size_text
 from vacc_gen.schema.calibration import TextSource
 from vacc_gen.schema.errors import FetchError
 from vacc_gen.schema.preset import CalibrationSet

@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 import os
-import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import ValidationError
+
 from vacc_gen import presets
 from vacc_gen.generator.calibration.published import calibration_targets
+from vacc_gen.generator.new.memory import heads_of, memory_note
 from vacc_gen.generator.new.recognition import describe, differs, recognize
-from vacc_gen.generator.plan import check_architecture, is_placeholder
+from vacc_gen.generator.plan import Plan, check_architecture, is_placeholder, make_plan
 from vacc_gen.generator.vision import image_tokens
 from vacc_gen.generator.workspace.workspace import read_model_config
 from vacc_gen.schema.calibration import Calibration
 from vacc_gen.schema.environment import Environment
 from vacc_gen.schema.errors import CheckpointError, UsageError
-from vacc_gen.schema.geometry import NAME_PATTERN, Model, geometry_from_config
-from vacc_gen.schema.precision import EMBEDDED_ONLY, Precision
-from vacc_gen.schema.preset import ModelPreset, VisionTower
+from vacc_gen.schema.geometry import geometry_from_config
+from vacc_gen.schema.precision import Precision
+from vacc_gen.schema.preset import ModelPreset
 from vacc_gen.schema.printable import is_text
-from vacc_gen.schema.recipe import RECIPE_FILE, RECIPE_VERSION, Recipe
+from vacc_gen.schema.recipe import RECIPE_FILE, RECIPE_VERSION, Model, Recipe
 from vacc_gen.schema.target import LENGTH_STEP_TOKENS, Target
+
+OPTION_RULES = {
+    "tp": "between 1 and 64",
+    "name": "made of letters, digits, `.`, `_` and `-`, beginning with a letter or digit",
+}
 
 
 @dataclass(frozen=True)
@@ -32,15 +39,19 @@ class Decision:
     """A workspace to make."""
 
     root: Path
-    recipe: Recipe
-    preset: ModelPreset
+    plan: Plan
     notes: tuple[str, ...]
     """What the user should know of how it was decided, a line each."""
+
+    @property
+    def recipe(self) -> Recipe:
+        """What goes into vacc.yaml."""
+        return self.plan.recipe
 
 
 @dataclass(frozen=True)
 class Choices:
-    """Answers to the questions of `new`; None where the preset is to decide.
+    """The options of `new`; None where the preset is to decide.
 
     Paths are as the user gave them: relative ones are relative to the current folder.
     """
@@ -49,7 +60,7 @@ class Choices:
     checkpoint: str | None = None
     name: str | None = None
     out: str | None = None
-    precisions: tuple[str, ...] = ()
+    precision: tuple[str, ...] = ()
     prefill: int | None = None
     total: int | None = None
     tp: int | None = None
@@ -57,192 +68,160 @@ class Choices:
     calibration: str | None = None
     """`SET:PATH`."""
     optimize_for: Literal["throughput", "latency"] | None = None
-    align_qkv: bool = False
     environment: str | None = None
+    align_qkv: bool = False
 
     def command(self) -> list[str]:
         """Return the command line that says the same."""
         command = ["vacc-gen", "new"]
-        for option, value in (
-            ("--model", self.model),
-            ("--checkpoint", self.checkpoint),
-            ("--name", self.name),
-            ("--out", self.out),
-            *(("--precision", precision) for precision in self.precisions),
-            ("--prefill", self.prefill),
-            ("--total", self.total),
-            ("--tp", self.tp),
-            ("--card", self.card),
-            ("--calibration", self.calibration),
-            ("--optimize-for", self.optimize_for),
-            ("--environment", self.environment),
-        ):
-            if value is not None:
-                command += [option, str(value)]
-        return [*command, "--align-qkv"] if self.align_qkv else command
+        for name, value in vars(self).items():
+            option = f"--{name.replace('_', '-')}"
+            if value is True:
+                command.append(option)
+            elif value:
+                for word in value if isinstance(value, tuple) else (value,):
+                    command += [option, str(word)]
+        return command
 
     def decide(self) -> Decision:
         """Decide on a folder and a recipe, by the preset where nothing was chosen.
 
         Raises:
             UsageError: a name is unknown, a length impossible, too little was chosen, or
-                the weight folder is no folder.
+                the weight folder is not a folder.
             CheckpointError: the weight folder does not fit the preset, or has no config.json.
         """
         for word in self.command():
-            if any(ord(character) < 32 for character in word):
-                raise UsageError(f"{word!r} holds a control character")
-            if not is_text(word):
-                raise UsageError(f"{word!r} is not valid UTF-8")
-        if self.name is not None and not re.fullmatch(NAME_PATTERN, self.name):
-            raise UsageError(
-                f"--name {self.name!r} is no name for a folder",
-                hint="letters, digits, `.`, `_` and `-`, beginning with a letter or digit",
-            )
-        preset, notes = self._preset()
+            if not is_text(word) or any(ord(character) < 32 for character in word):
+                raise UsageError(f"{word!r} holds a control character or is not valid UTF-8")
+        preset, config, notes = self._model()
         root = Path(preset.name if self.out is None else self.out)
-        chosen = tuple(dict.fromkeys(_precision(name) for name in self.precisions))
-        precisions = chosen or preset.recommended.precisions
-        recipe = Recipe(
-            version=RECIPE_VERSION,
-            model=Model(
-                preset=preset.name,
-                checkpoint=f"/path/to/{_basename(preset)}"
-                if self.checkpoint is None
-                else _seen_from(root, self.checkpoint),
-                name=self.name or self._published_name(preset),
-            ),
-            precisions=precisions,
-            target=self._target(preset),
-            calibration=self._calibration(root, precisions),
-            environment=_environment(self.environment or preset.environment),
-        )
-        if preset.vision is not None:
-            notes = (*notes, _on_tower(preset.vision))
-        return Decision(root, recipe, preset, (*notes, *_on_embedded_only(precisions, preset)))
+        try:
+            recipe = self._recipe(preset, root)
+        except ValidationError as error:
+            raise _option_error(error) from error
+        plan = make_plan(recipe, preset, config)
+        return Decision(root, plan, (*notes, *_remarks(plan, config or {})))
 
-    def _preset(self) -> tuple[ModelPreset, tuple[str, ...]]:
-        if self.model is None and self.checkpoint is None:
-            raise UsageError(
-                "which model? Neither --model nor --checkpoint was given",
-                hint="vacc-gen new --model falcon-7b-instruct; `vacc-gen presets list` names all",
-            )
-        preset = None if self.model is None else _model(self.model)
+    def _model(self) -> tuple[ModelPreset, Mapping[str, Any] | None, tuple[str, ...]]:
+        """Return the preset, the checkpoint's config.json where it is there, and what was seen."""
+        preset = None if self.model is None else _preset(self.model)
         if self.checkpoint is None:
-            assert preset is not None
-            return _unseen(preset)
+            if preset is None:
+                raise UsageError(
+                    "`--model` or `--checkpoint` is missing",
+                    hint="vacc-gen new --model falcon-7b-instruct; `vacc-gen presets list` names "
+                    "all models",
+                )
+            return preset, None, _without_config(preset)
         folder = Path(self.checkpoint)
         config = read_model_config(folder)
         if config is None:
-            is_folder = folder.is_dir()
-            to_be_filled = not folder.exists() or (is_folder and not any(folder.iterdir()))
-            if preset is None or not to_be_filled:
-                hint = "name the folder of a Hugging Face checkpoint"
-                if not is_folder:
-                    raise UsageError(f"{folder} is no folder", hint)
-                raise CheckpointError(f"{folder} has no config.json", hint)
-            return _unseen(preset)
+            hint = "name the folder of a Hugging Face checkpoint"
+            to_be_filled = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
+            if preset is not None and to_be_filled:
+                return preset, None, _without_config(preset)
+            if not folder.is_dir():
+                raise UsageError(f"{folder} is not a folder", hint)
+            raise CheckpointError(f"{folder} has no config.json", hint)
         if preset is None:
-            found = recognize(folder, config)
-            return found.preset, (found.sentence(folder), *_on_quantized(config))
-        check_architecture(preset, config)
-        geometry = geometry_from_config(config)
-        difference = differs(preset, geometry)
-        notes = (f"{folder}: {describe(config, geometry)}", *_on_quantized(config))
-        if difference is None:
-            return preset, notes
-        if preset.geometry_source.verified:
-            raise CheckpointError(
-                f"{folder} is no {preset.name}: {difference}",
-                hint="name no model, and the preset that fits is taken",
-            )
-        return preset, (*notes, f"the preset was not sure; config.json wins: {difference}")
+            preset, sentence = recognize(folder, config)
+            return preset, config, (sentence,)
+        return preset, config, _compare(preset, folder, config)
 
-    def _published_name(self, preset: ModelPreset) -> str | None:
-        """Return what the vendor calls the compiled model; a folder of another name has its own."""
-        folder = None if self.checkpoint is None else Path(self.checkpoint).name
-        return preset.compiled_name if folder in (None, _basename(preset)) else None
+    def _recipe(self, preset: ModelPreset, root: Path) -> Recipe:
+        known = [precision.value for precision in Precision]
+        for name in self.precision:
+            if name not in known:
+                raise UsageError(f"--precision {name!r} is not one of {', '.join(known)}")
+        precisions = tuple(dict.fromkeys(map(Precision, self.precision)))
+        environment = presets.ENVIRONMENTS.find(self.environment or preset.environment)
+        target = {
+            name: value
+            for name, value in vars(self).items()
+            if name in ("tp", "prefill", "total", "optimize_for") and value is not None
+        }
+        recommended = preset.recommended.model_dump(exclude={"precisions"})
+        recipe = Recipe(
+            version=RECIPE_VERSION,
+            model=self._recipe_model(preset, root),
+            precisions=precisions or preset.recommended.precisions,
+            target=Target(
+                **recommended | target,
+                card=None if self.card is None else presets.CARDS.find(self.card).name,
+                align_qkv=self.align_qkv,
+            ),
+            calibration=self._calibration(root),
+            environment=Environment.model_validate(
+                {"preset": environment.name, "python": environment.python}
+            ),
+        )
+        if recipe.calibration and Precision.INT8 not in recipe.precisions:
+            raise UsageError("--calibration is for int8, which is not among the precisions")
+        return recipe
 
-    def _target(self, preset: ModelPreset) -> Target:
-        recommended = preset.recommended
-        prefill = _length("prefill", self.prefill, recommended.prefill)
-        total = _length("total", self.total, recommended.total)
-        if prefill > total:
-            raise UsageError(
-                f"a prompt of {prefill} tokens does not fit a total of {total}",
-                hint=f"the total counts prompt and answer: {prefill} or more",
-            )
-        return Target(
-            card=None if self.card is None else presets.CARDS.find(self.card).name,
-            tp=recommended.tp if self.tp is None else self.tp,
-            prefill=prefill,
-            total=total,
-            optimize_for=self.optimize_for or recommended.optimize_for,
-            align_qkv=self.align_qkv,
+    def _recipe_model(self, preset: ModelPreset, root: Path) -> Model:
+        folder = (preset.huggingface_id or preset.name).rsplit("/", 1)[-1]
+        checkpoint = self.checkpoint or f"/path/to/{folder}"
+        # What the vendor calls the compiled model; a weight folder of another name has its own.
+        published = preset.compiled_name if Path(checkpoint).name == folder else None
+        return Model(
+            preset=preset.name,
+            checkpoint=_seen_from(root, checkpoint),
+            name=self.name if self.name is not None else published,
         )
 
-    def _calibration(self, root: Path, precisions: Sequence[Precision]) -> Calibration | None:
+    def _calibration(self, root: Path) -> Calibration | None:
         if self.calibration is None:
             return None
         name, _, path = self.calibration.partition(":")
-        calibration_set = presets.CALIBRATION_SETS.find(name)
+        texts = presets.CALIBRATION_SETS.find(name)
         if not path:
             raise UsageError(
                 f"--calibration {name} does not say where the set is",
-                hint=f"--calibration {calibration_set.name}:/path/to/{calibration_set.files[0]}",
+                hint=f"--calibration {texts.name}:/path/to/{texts.files[0]}",
             )
-        if Precision.INT8 not in precisions:
-            raise UsageError("--calibration is for int8, which is not among the precisions")
         return Calibration(
-            set=calibration_set.name,
+            set=texts.name,
             path=_seen_from(root, path),
-            samples=calibration_set.samples,
-            seqlen=calibration_set.seqlen,
+            samples=texts.samples,
+            seqlen=texts.seqlen,
         )
 
 
 def next_steps(root: Path, recipe: Recipe) -> list[str]:
     """Return the commands that come after `new`, one a line."""
     folder = shlex.quote(str(root))
+    preset = presets.MODELS.find(recipe.model.preset)
     steps = []
     if is_placeholder(recipe.model.checkpoint):
         recipe_path = shlex.quote(str(root / RECIPE_FILE))
         steps.append(f"edit {recipe_path}    # model.checkpoint: the weight folder")
         steps.append(f"vacc-gen generate {folder}")
-    missing = [
-        *(["the weights"] if _lacks_weights(root, recipe) else []),
-        *(["the calibration texts"] if _lacks_texts(root, recipe) else []),
-    ]
+    missing = []
+    weights = Path(os.path.normpath(root / recipe.model.checkpoint))
+    if preset.huggingface_id is not None and not (weights / "config.json").is_file():
+        missing.append("the weights")
+    if _lacks_texts(root, recipe):
+        missing.append("the calibration texts")
     if missing:
         steps.append(f"vacc-gen fetch {folder}    # {' and '.join(missing)}, if you lack them")
-    embedded = presets.MODELS.find(recipe.model.preset).runs_embedded
-    where = "" if embedded else "    # where the vendor's vamc is"
+    where = "" if preset.runs_embedded else "    # where the vendor's vamc is"
     return [*steps, f"vacc-gen validate {folder}", f"vacc-gen build {folder}{where}"]
-
-
-def _lacks_weights(root: Path, recipe: Recipe) -> bool:
-    """Whether weights that `fetch` can bring are not where the recipe says."""
-    if presets.MODELS.find(recipe.model.preset).huggingface_id is None:
-        return False
-    folder = os.path.normpath(root / recipe.model.checkpoint)
-    return not Path(folder, "config.json").is_file()
 
 
 def _lacks_texts(root: Path, recipe: Recipe) -> bool:
     """Whether calibration texts that `fetch` can bring are not where the recipe says."""
-    sources = recipe.calibration.sources if recipe.calibration else ()
-    return any(
-        not Path(os.path.normpath(root / target)).exists()
-        for source in sources
-        if source.set in presets.CALIBRATION_SETS and not is_placeholder(source.path)
-        for target in calibration_targets(
-            presets.CALIBRATION_SETS.find(source.set), source
-        ).values()
-    )
+    calibration = recipe.calibration
+    if calibration is None or is_placeholder(calibration.path):
+        return False
+    targets = calibration_targets(presets.CALIBRATION_SETS.find(calibration.set), calibration)
+    paths = [Path(os.path.normpath(root / target)) for target in targets.values()]
+    return not all(path.exists() for path in paths)
 
 
-def _model(name: str) -> ModelPreset:
-    """Find the preset of a model.
+def _preset(name: str) -> ModelPreset:
+    """Return the preset of a model.
 
     Raises:
         UsageError: there is none, or it is one that needs no workspace.
@@ -259,19 +238,11 @@ def _model(name: str) -> ModelPreset:
             f"{served.name} is not compiled: it is served by {served.served_by}",
             hint=f"`vacc-gen presets show {served.name}` says where the steps are",
         )
-    return presets.MODELS.find(_name_of(name) if "/" in name else name)
+    return presets.load(name)
 
 
-def _name_of(huggingface_id: str) -> str:
-    """Return the name of the preset of a Hugging Face id; where there is none, what was given."""
-    for preset in presets.MODELS.all():
-        if (preset.huggingface_id or "").casefold() == huggingface_id.casefold():
-            return preset.name
-    return huggingface_id
-
-
-def _unseen(preset: ModelPreset) -> tuple[ModelPreset, tuple[str, ...]]:
-    """Return a preset whose checkpoint is not there yet, and what to say of its sizes.
+def _without_config(preset: ModelPreset) -> tuple[str, ...]:
+    """Return what to say of a preset's sizes where no config.json confirms them.
 
     Raises:
         UsageError: without a checkpoint it has no sizes.
@@ -282,75 +253,85 @@ def _unseen(preset: ModelPreset) -> tuple[ModelPreset, tuple[str, ...]]:
             hint="--checkpoint names the weight folder, whose config.json says the sizes",
         )
     if preset.geometry_source.verified:
-        return preset, ()
+        return ()
     note = (
         f"the sizes of {preset.name} are not verified (`vacc-gen presets show {preset.name}` says "
         "where they are from); the checkpoint's config.json will win"
     )
-    return preset, (note,)
+    return (note,)
 
 
-def _on_tower(tower: VisionTower) -> str:
-    return (
-        f"images of up to {tower.patches} patches, {image_tokens(tower)} tokens of the prompt; the "
-        "vision tower runs on a die of its own, which the estimate leaves out"
-    )
+def _compare(preset: ModelPreset, folder: Path, config: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return what to say of a checkpoint whose preset was named.
+
+    Raises:
+        CheckpointError: it is of another model.
+    """
+    check_architecture(preset, config)
+    geometry = geometry_from_config(config)
+    notes = (f"{folder}: {describe(config, geometry)}",)
+    difference = differs(preset, geometry)
+    if difference is None:
+        return notes
+    if preset.geometry_source.verified:
+        raise CheckpointError(
+            f"{folder} is not {preset.name}: {difference}",
+            hint="leave out `--model`, and the preset that fits is taken",
+        )
+    return (*notes, f"the preset was not sure; config.json wins: {difference}")
 
 
-def _on_embedded_only(precisions: Sequence[Precision], preset: ModelPreset) -> Iterator[str]:
-    """Say of precisions that the vendor's compiler does not make who makes them."""
-    for precision in precisions:
-        if precision in EMBEDDED_ONLY:
+def _remarks(plan: Plan, config: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what to know of this model in these precisions on this target, a sentence each."""
+    preset, split = plan.preset, heads_of(plan)
+    quantized = config.get("quantization_config")
+    if isinstance(quantized, Mapping):
+        yield (
+            f"its weights are quantized already ({quantized.get('quant_method', 'unknown')}); the "
+            "published configs compile weights in fp16 or bf16, and quantize them themselves"
+        )
+    if preset.vision is not None:
+        yield (
+            f"images of up to {preset.vision.patches} patches, {image_tokens(preset.vision)} "
+            "tokens of the prompt; the vision tower runs on a die of its own, which the estimate "
+            "leaves out"
+        )
+    for job in plan.jobs:
+        if not job.is_for_vamc:
             who = (
                 "the embedded backend makes it"
                 if preset.runs_embedded
                 else "nor does the embedded backend, which knows Falcon alone"
             )
-            yield f"{precision.value}: the compiler makes none, so no compile config; {who}"
+            yield f"{job.precision.value}: the compiler makes none, so no compile config; {who}"
+    if not split.is_even:
+        tp = split.even_tp()
+        target = plan.recipe.target.model_copy(update={"tp": tp})
+        other = replace(plan, recipe=plan.recipe.model_copy(update={"target": target}))
+        published = ", as published," if split.tp == preset.recommended.tp else ""
+        yield (
+            f"tp {split.tp}{published} does not split the heads evenly: {split.sentence()}; "
+            f"`--tp {tp}` would ({memory_note(other)})"
+        )
 
 
-def _on_quantized(config: Mapping[str, Any]) -> tuple[str, ...]:
-    """Say of a checkpoint that is quantized already what becomes of that."""
-    quantized = config.get("quantization_config")
-    if not isinstance(quantized, Mapping):
-        return ()
-    method = quantized.get("quant_method", "unknown")
-    note = (
-        f"its weights are quantized already ({method}); the published configs compile weights in "
-        "fp16 or bf16, and quantize them themselves"
-    )
-    return (note,)
-
-
-def _precision(name: str) -> Precision:
-    known = [precision.value for precision in Precision]
-    if name not in known:
-        raise UsageError(f"no precision is called {name!r}", hint=f"known: {', '.join(known)}")
-    return Precision(name)
-
-
-def _environment(name: str) -> Environment:
-    preset = presets.ENVIRONMENTS.find(name)
-    return Environment.model_validate({"preset": preset.name, "python": preset.python})
-
-
-def _length(name: str, chosen: int | None, recommended: int) -> int:
-    if chosen is None:
-        return recommended
-    if chosen >= LENGTH_STEP_TOKENS and chosen % LENGTH_STEP_TOKENS == 0:
-        return chosen
-    below = chosen // LENGTH_STEP_TOKENS * LENGTH_STEP_TOKENS
-    near = [length for length in (below, below + LENGTH_STEP_TOKENS) if length > 0]
-    raise UsageError(
-        f"{name} {chosen} is not a multiple of {LENGTH_STEP_TOKENS}",
-        hint=f"nearest: {' and '.join(str(length) for length in near or [LENGTH_STEP_TOKENS])}",
+def _option_error(error: ValidationError) -> UsageError:
+    """Return what is wrong with an option, as pydantic's first error says."""
+    first = error.errors()[0]
+    if not first["loc"]:
+        prefill = first["input"]["prefill"]
+        return UsageError(f"--{first['ctx']['error']}", hint=f"--total {prefill} or more")
+    name, value = str(first["loc"][0]), first["input"]
+    if name in OPTION_RULES:
+        return UsageError(f"--{name} {value!r} is not {OPTION_RULES[name]}")
+    below = value // LENGTH_STEP_TOKENS * LENGTH_STEP_TOKENS
+    near = [str(length) for length in (below, below + LENGTH_STEP_TOKENS) if length > 0]
+    return UsageError(
+        f"--{name} {value} is not a multiple of {LENGTH_STEP_TOKENS}",
+        hint=f"nearest: {' and '.join(near) or LENGTH_STEP_TOKENS}",
     )
 
 
 def _seen_from(root: Path, path: str) -> str:
     """Return a path of the current folder as vacc.yaml in `root` must spell it."""
     return path if Path(path).is_absolute() else os.path.relpath(path, root)
-
-
-def _basename(preset: ModelPreset) -> str:
-    return (preset.huggingface_id or preset.name).rsplit("/", 1)[-1]

@@ -1,77 +1,57 @@
-"""A target plan as text: a few lines that fit a terminal of 80 columns."""
+"""The estimate of memory as text: a few lines that fit a terminal of 80 columns."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from vacc_gen import presets
 from vacc_gen.generator.plan import Plan
-from vacc_gen.schema.footprint import Footprint, TargetPlan, target_plan
+from vacc_gen.schema.footprint import (
+    SERVED_BATCH,
+    Footprint,
+    HeadSplit,
+    count_of,
+    footprint,
+    least_tp,
+)
 from vacc_gen.schema.preset import Card
 
-BAR_WIDTH = 10
 GIB = 1 << 30
 MIB = 1 << 20
 
 
-def plan_target(plan: Plan) -> TargetPlan:
-    """Return the target plan of a workspace."""
-    target = plan.recipe.target
-    return target_plan(
-        plan.geometry,
-        tuple(job.precision for job in plan.vamc_jobs),
-        target.tp,
-        target.total,
-        None if target.card is None else presets.CARDS.find(target.card),
-    )
+def target_lines(plan: Plan) -> list[str]:
+    """Return what each die holds: a line for each precision, what fits, the heads.
 
-
-def target_lines(plan: TargetPlan, cards: Sequence[Card] | None = None) -> tuple[str, ...]:
-    """Return a plan in lines: one for each precision, what fits, what becomes of the heads.
-
-    Without a card in the plan it says which of `cards` would do; None stands for all known ones.
+    Where no card is chosen, a line names those that would do.
     """
-    card = plan.card
+    target, card = plan.recipe.target, _card(plan)
     on = f"{card.name} of {binary_size(card.die_memory_bytes)}, " if card else ""
-    served = f"tp {plan.heads.tp}, {plan.total_tokens} tokens, {plan.batch} requests at once"
+    served = f"tp {target.tp}, {target.total} tokens, {SERVED_BATCH} requests at once"
     lines = [f"estimate per die: {on}{served}"]
-    known = presets.CARDS.all() if cards is None else cards
-    lines += [f"  {footprint_line(one, card, known)}" for one in plan.footprints]
+    lines += [f"  {_line(estimate, card)}" for estimate in _estimates(plan)]
     if card:
-        fits = ", ".join(
-            f"{precision.value} {_from(fitting)}" for precision, fitting in plan.fitting_tp.items()
-        )
-        lines.append(f"  fits: {fits}")
-    lines += [f"  {sentence}" for sentence in plan.heads.sentences()]
-    return tuple(lines)
+        fits = []
+        for job in plan.vamc_jobs:
+            tp = least_tp(plan.geometry, job.precision, target.total, card)
+            fits.append(f"{job.precision.value} {f'from tp {tp}' if tp else 'with no tp'}")
+        lines.append(f"  fits: {', '.join(fits)}")
+    return [*lines, f"  {heads_of(plan).sentence()}"]
 
 
-def footprint_line(one: Footprint, card: Card | None, cards: Sequence[Card] = ()) -> str:
-    """Return one precision's figures: on `card` with a bar, or else with those of `cards` it fits.
-
-    A line has up to 80 columns, as long as no figure has more than three digits before the point.
-    """
-    weights, cache = binary_size(one.weights_bytes), binary_size(one.kv_cache_bytes)
-    name, words = f"{one.precision.value:4}", f"weights {weights:>8}  KV cache {cache:>8}"
+def memory_note(plan: Plan) -> str:
+    """Return how the fullest die does, in the precision that takes most; empty where none is."""
+    worst = max(_estimates(plan), key=lambda estimate: estimate.total_bytes, default=None)
+    if worst is None:
+        return ""
+    card = _card(plan)
     if card is None:
-        names = [known.name for known in cards if one.left_bytes(known) >= 0]
-        return f"{name}  {words}  fits {', '.join(names) or 'no known card'}"
-    left = one.left_bytes(card)
-    rest = f"left {binary_size(left)}" if left >= 0 else f"short {binary_size(-left)}"
-    return f"{name}  {bar(one, card)}  {words}  {rest}"
+        return f"{binary_size(worst.total_bytes)} a die in {worst.precision.value}"
+    cards = count_of(-(-worst.tp // card.dies), "card")
+    return f"{cards}, {_left(worst, card)} a die in {worst.precision.value}"
 
 
-def bar(one: Footprint, card: Card, width: int = BAR_WIDTH) -> str:
-    """Return a die's memory as `[##--......]`: weights, KV cache, what is left.
-
-    A part that is there gets at least one character; a full die is full.
-    """
-    weights = _cells(one.weights_bytes, card, width)
-    cache = _cells(one.kv_cache_bytes, card, width)
-    filled = ("#" * weights + "-" * cache)[:width]
-    if one.left_bytes(card) < 0:
-        filled = filled.ljust(width, "-")
-    return f"[{filled:.<{width}}]"
+def heads_of(plan: Plan) -> HeadSplit:
+    """Return how the heads are split over the dies."""
+    return HeadSplit(plan.recipe.target.tp, plan.geometry.attention_heads, plan.geometry.kv_heads)
 
 
 def binary_size(count: int) -> str:
@@ -79,9 +59,26 @@ def binary_size(count: int) -> str:
     return f"{count / GIB:.1f} GiB" if count >= GIB / 20 else f"{count / MIB:.1f} MiB"
 
 
-def _cells(count: int, card: Card, width: int) -> int:
-    return max(1, round(width * count / card.die_memory_bytes)) if count else 0
+def _estimates(plan: Plan) -> list[Footprint]:
+    target = plan.recipe.target
+    jobs = plan.vamc_jobs
+    return [footprint(plan.geometry, job.precision, target.tp, target.total) for job in jobs]
 
 
-def _from(fitting: Sequence[int]) -> str:
-    return f"from tp {fitting[0]}" if fitting else "with no tp"
+def _card(plan: Plan) -> Card | None:
+    name = plan.recipe.target.card
+    return None if name is None else presets.CARDS.find(name)
+
+
+def _line(estimate: Footprint, card: Card | None) -> str:
+    weights, cache = binary_size(estimate.weights_bytes), binary_size(estimate.kv_cache_bytes)
+    words = f"{estimate.precision.value:4}  weights {weights:>8}  KV cache {cache:>8}"
+    if card is not None:
+        return f"{words}  {_left(estimate, card)}"
+    names = [known.name for known in presets.CARDS.all() if estimate.left_bytes(known) >= 0]
+    return f"{words}  fits {', '.join(names) or 'no known card'}"
+
+
+def _left(estimate: Footprint, card: Card) -> str:
+    left = estimate.left_bytes(card)
+    return f"left {binary_size(left)}" if left >= 0 else f"short {binary_size(-left)}"

@@ -29,7 +29,7 @@ CASES = {
         model="falcon-40b",
         checkpoint="/models/the 'large' one",
         name="falcon-forty",
-        precisions=("kv8", "fp16", "int8"),
+        precision=("kv8", "fp16", "int8"),
         prefill=512,
         total=4096,
         tp=8,
@@ -38,11 +38,9 @@ CASES = {
         optimize_for="latency",
         align_qkv=True,
     ),
-    "falcon-tiny-relative": Choices(
-        model="falcon-tiny", checkpoint="weights", precisions=("fp16",)
-    ),
-    "vendors-own-code": Choices(model="Aquila2-7B", precisions=("int8",)),
-    "no-code-needed": Choices(model="Llama-2-7b-hf", precisions=("int8",)),
+    "falcon-tiny-relative": Choices(model="falcon-tiny", checkpoint="weights", precision=("fp16",)),
+    "vendors-own-code": Choices(model="Aquila2-7B", precision=("int8",)),
+    "no-code-needed": Choices(model="Llama-2-7b-hf", precision=("int8",)),
 }
 
 
@@ -68,7 +66,7 @@ def test_workspaces_are_as_they_were(case, tmp_path, monkeypatch):
         if path.is_file()
     }
     del made[Path(MANIFEST_PATH)]
-    for path, text in copies(decision.preset.environment).items():
+    for path, text in copies(decision.plan.preset.environment).items():
         if Path(path) in made:
             assert made.pop(Path(path)) == text
     golden = GOLDEN / case

@@ -12,6 +12,8 @@ DATA = Path(__file__).parents[1] / "data" / "vamc"
 PUBLISHED = DATA / "llm"
 VISION = DATA / "vlm"
 
+WITH_SLASH = "--model {0} --checkpoint /path/to/{0}/"
+
 # folder, what `hf_<family>_<precision>.yaml` calls the family, precisions, options of `new`.
 # Options that agree with the preset are left out: tp, lengths and, where it is
 # /path/to/<last part of the Hugging Face id>, the checkpoint.
@@ -30,21 +32,8 @@ CONFIGS = [
     ("llama", "llama", "fp16 int8", "--model LLaMA-33B-HF"),
     ("llama2", "llama2", "int8", "--model Llama-2-7b-hf"),
     ("llama3", "llama3", "fp16 int8", "--model Meta-Llama-3-8B-Instruct"),
-    (
-        "mistral",
-        "mistral",
-        "fp16 int8",
-        "--model Mistral-7B-Instruct-v0.2 --checkpoint /path/to/Mistral-7B-Instruct-v0.2/",
-    ),
-    (
-        "openbuddy",
-        "openbuddy",
-        "fp16 int8",
-        (
-            "--model openbuddy-qwen1.5-14b-v21.1-32k "
-            "--checkpoint /path/to/openbuddy-qwen1.5-14b-v21.1-32k/"
-        ),
-    ),
+    ("mistral", "mistral", "fp16 int8", WITH_SLASH.format("Mistral-7B-Instruct-v0.2")),
+    ("openbuddy", "openbuddy", "fp16 int8", WITH_SLASH.format("openbuddy-qwen1.5-14b-v21.1-32k")),
     ("phi", "phi", "fp16 int8", "--model Phi-3-mini-4k-instruct"),
     ("qwen2", "qwen2", "fp16 int8", "--model Qwen2-7B"),
     ("qwen3", "qwen3", "fp16", "--model Qwen3-8B"),
@@ -85,17 +74,14 @@ def new(tmp_path, monkeypatch, capsys):
     return new
 
 
-@pytest.mark.parametrize(
-    ("folder", "family", "precisions", "options"), CONFIGS, ids=[config[0] for config in CONFIGS]
-)
+@pytest.mark.parametrize(("folder", "family", "precisions", "options"), CONFIGS)
 def test_new_makes_the_published_configs(new, folder, family, precisions, options):
     wanted = [word for name in precisions.split() for word in ("--precision", name)]
     made = new(*options.split(), *wanted)
     names = {f"hf_{family}_{name}.yaml" for name in precisions.split()}
     assert {path.name for path in made.iterdir()} == names
     for name in names:
-        published = PUBLISHED / folder / "build_in" / "build" / name
-        assert load(made / name) == load(published)
+        assert load(made / name) == load(PUBLISHED / folder / "build_in" / "build" / name)
 
 
 def test_the_one_that_is_wrong_names_another_model(new):
@@ -118,9 +104,7 @@ def test_no_published_config_is_left_out():
     assert walked | {WRONG_AS_PUBLISHED} == published
 
 
-@pytest.mark.parametrize(
-    ("folder", "halves", "model"), VISION_CONFIGS, ids=[config[0] for config in VISION_CONFIGS]
-)
+@pytest.mark.parametrize(("folder", "halves", "model"), VISION_CONFIGS)
 def test_new_makes_the_published_configs_of_models_that_read_images(new, folder, halves, model):
     made = new("--model", model)
     assert {path.name for path in made.iterdir()} == {f"{folder}_llm.yaml", f"{folder}_visual.yaml"}

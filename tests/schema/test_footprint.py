@@ -4,10 +4,10 @@ from hypothesis import strategies as st
 
 from vacc_gen.schema.footprint import (
     TP_CHOICES,
+    HeadSplit,
     footprint,
-    head_split,
+    least_tp,
     parameter_count,
-    target_plan,
 )
 from vacc_gen.schema.geometry import Geometry
 from vacc_gen.schema.precision import Precision
@@ -96,47 +96,30 @@ def test_each_precision_takes_less_than_the_one_above():
 
 
 def test_a_model_fits_from_some_tp_on():
-    plan = target_plan(LLAMA, (Precision.FP16, Precision.INT8), 4, 2048, CARD, batch=1)
-    assert plan.fitting_tp == {Precision.FP16: TP_CHOICES[1:], Precision.INT8: TP_CHOICES[1:]}
-    assert all(one.left_bytes(CARD) > 0 for one in plan.footprints)
-    alone = footprint(LLAMA, Precision.FP16, 1, 2048, 1)
+    alone = footprint(LLAMA, Precision.FP16, 1, 2048)
     assert alone.left_bytes(CARD) == (8 << 30) - alone.weights_bytes - alone.kv_cache_bytes < 0
-    assert target_plan(LLAMA, (Precision.FP16,), 4, 2048).fitting_tp == {}
+    assert least_tp(LLAMA, Precision.FP16, 2048, CARD) == 4
+    assert least_tp(LLAMA, Precision.INT8, 2048, CARD) == 2
+    tiny = CARD.model_copy(update={"die_memory_bytes": 1 << 20})
+    assert least_tp(LLAMA, Precision.INT8, 2048, tiny) is None
 
 
 @pytest.mark.parametrize(
-    ("geometry", "tp", "sentences"),
+    ("heads", "kv_heads", "tp", "sentence", "even_tp"),
     [
-        (LLAMA, 4, ("8 attention heads a die", "2 KV heads a die")),
-        (LLAMA, 8, ("4 attention heads a die", "1 KV head a die")),
-        (
-            LLAMA,
-            16,
-            (
-                "2 attention heads a die",
-                "8 KV heads on 16 dies: copied to 2 dies each; may need align_qkv",
-            ),
-        ),
-        (
-            SEVEN,
-            4,
-            (
-                "71 attention heads do not divide by tp 4: 18 on the fullest die",
-                "1 KV head on 4 dies: copied to 4 dies each; may need align_qkv",
-            ),
-        ),
-        (
-            LLAMA,
-            6,
-            (
-                "32 attention heads do not divide by tp 6: 6 on the fullest die",
-                "8 KV heads do not divide by tp 6: 2 on the fullest die; may need align_qkv",
-            ),
-        ),
+        (32, 8, 4, "8 attention heads and 2 KV heads a die", 4),
+        (32, 8, 16, "2 attention heads and 1 KV head a die", 16),  # each KV head on two dies
+        (71, 1, 4, "up to 18 attention heads and 1 KV head a die", 1),
+        (32, 8, 6, "up to 6 attention heads and 2 KV heads a die", 8),
+        (12, 12, 8, "up to 2 attention heads and 2 KV heads a die", 4),
+        (36, 6, 4, "up to 9 attention heads and 2 KV heads a die", 2),
     ],
 )
-def test_what_tp_does_to_heads_in_words(geometry, tp, sentences):
-    assert head_split(geometry, tp).sentences() == sentences
+def test_what_tp_does_to_heads(heads, kv_heads, tp, sentence, even_tp):
+    split = HeadSplit(tp, heads, kv_heads)
+    assert split.sentence() == sentence
+    assert split.even_tp() == even_tp
+    assert split.is_even == (tp == even_tp)
 
 
 @given(GEOMETRIES, st.sampled_from(TP_CHOICES), st.integers(1, 4096), st.integers(1, 32))

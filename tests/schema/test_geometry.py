@@ -1,9 +1,16 @@
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from vacc_gen.schema.errors import CheckpointError
-from vacc_gen.schema.geometry import Geometry, geometry_from_config
+from vacc_gen.schema.geometry import (
+    Geometry,
+    geometry_from_config,
+    geometry_of,
+    shape_difference,
+)
 
 SEVEN = {
     "model_type": "falcon",
@@ -115,12 +122,34 @@ def test_chatglm_has_names_of_its_own():
         ({"num_attention_heads": True}, "num_attention_heads is True"),
         ({"num_attention_heads": 31}, "4096 is not a multiple of 31 attention heads"),
         ({"num_local_experts": 8}, "a mixture of experts"),
-        ({"max_position_embeddings": None}, "max_position_embeddings is missing"),
+        ({"max_position_embeddings": None}, "max_position_embeddings or model_max_length"),
     ],
 )
 def test_a_config_without_usable_sizes_is_refused(change, message):
     with pytest.raises(CheckpointError, match=message):
         geometry_from_config({**LLAMA, **change})
+
+
+def test_a_folder_has_a_geometry_where_its_config_is_usable(tmp_path):
+    assert geometry_of(tmp_path) is None
+    for text, found in (
+        ("[]", None),
+        ("{", None),
+        ('{"model_type": "gpt2"}', None),
+        (json.dumps(LLAMA), geometry_from_config(LLAMA)),
+    ):
+        (tmp_path / "config.json").write_text(text)
+        assert geometry_of(tmp_path) == found
+
+
+def test_a_difference_is_of_the_sizes_that_make_a_model():
+    expected = geometry_from_config(LLAMA)
+    longer = expected.model_copy(update={"max_positions": 1, "vocab_size": 1})
+    assert shape_difference(expected, longer) is None
+    other = longer.model_copy(update={"layers": 3, "kv_heads": 1})
+    assert shape_difference(expected, other) == (
+        "layers is 3, the preset's 32; kv_heads is 1, the preset's 8"
+    )
 
 
 VALUES = st.none() | st.booleans() | st.integers(-1, 9) | st.floats() | st.text(max_size=3)

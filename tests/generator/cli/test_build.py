@@ -12,7 +12,7 @@ import pexpect
 import pytest
 
 from tests.workspaces import make_workspace
-from vacc_gen.generator.figures import size_text, time_text
+from vacc_gen.generator.progress import size_text, time_text
 from vacc_gen.generator.workspace.workspace import Workspace
 
 BUILD = (sys.executable, "-m", "vacc_gen.generator.cli.main", "build")

@@ -7,30 +7,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from vacc_gen.generator.cli.main import main
-
 FALCON_TINY = Path(__file__).parents[2] / "data" / "falcon-tiny"
-
-
-@pytest.fixture
-def run(tmp_path, monkeypatch, capsys):
-    """Run vacc-gen in an empty folder; returns (exit code, stdout, stderr)."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["vacc-gen", *arguments])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        printed = capsys.readouterr()
-        return stop.value.code or 0, printed.out, printed.err
-
-    return run
 
 
 def test_new_names_every_file_and_what_comes_next(run):
     code, out, err = run("new", "--model", "falcon-7b-instruct")
     assert (code, err) == (0, "")
-    written, _, steps = out.split("\n\n")
+    note, written, _, steps = out.split("\n\n")
+    assert note.startswith("tp 4, as published, does not split the heads evenly: ")
     files = {Path(line) for line in written.splitlines()}
     on_disk = {path for path in Path("falcon-7b-instruct").rglob("*") if path.is_file()}
     assert on_disk - files == {Path("falcon-7b-instruct/.vacc-gen/manifest.json")}
@@ -70,12 +54,15 @@ def test_what_new_makes_is_valid(run):
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        ((), 2, ("Neither --model nor --checkpoint", "hint: ")),
+        ((), 2, ("`--model` or `--checkpoint` is missing", "hint: ")),
         (("--model", "flacon-7b"), 2, ("'flacon-7b'", "falcon-7b")),
         (("--model", "falcon-7b", "--prefill", "1000"), 2, ("992 and 1008",)),
         (("--model", "falcon-7b", "--tp", "0"), 2, ("--tp",)),
-        (("--model", "falcon-7b", "--tp", "four"), 2, ("--tp",)),
-        (("--checkpoint", "nowhere"), 2, ("nowhere is no folder",)),
+        (("--model", "falcon-7b", "--tp", "3.5"), 2, ("'--tp'", "3.5")),
+        (("--model", "falcon-7b", "--precision", "fp8"), 2, ("--precision 'fp8'",)),
+        (("--model", "falcon-7b", "--name", "a/b"), 2, ("--name 'a/b'",)),
+        (("--model", "llama3"), 2, ("Meta-Llama-3-8B",)),
+        (("--checkpoint", "nowhere"), 2, ("nowhere is not a folder",)),
         (("--model", "falcon-7b", "--checkpoint", str(FALCON_TINY)), 1, ("layers is 4",)),
     ],
 )
@@ -102,67 +89,6 @@ def test_force_starts_a_workspace_over(run):
     assert run("new", "--model", "falcon-7b", "--tp", "2", "--force")[0] == 0
     assert "tp: 2" in Path("falcon-7b/build/hf_falcon_fp16.yaml").read_text()
     assert run("generate", "falcon-7b", "--check")[0] == 0
-
-
-def test_generate_check_names_each_file_and_writes_nothing(run):
-    run("new", "--model", "falcon-7b")
-    code, out, _ = run("generate", "falcon-7b", "--check")
-    assert (code, out) == (0, "")
-    recipe = Path("falcon-7b/vacc.yaml")
-    recipe.write_text(recipe.read_text().replace("tp: 4", "tp: 2"))
-    Path("falcon-7b/README.md").unlink()
-    script = Path("falcon-7b/scripts/prepare.sh")
-    script.write_text("mine\n")
-    before = {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()}
-    code, out, _ = run("generate", "falcon-7b", "--check")
-    assert code == 1
-    assert sorted(out.splitlines()) == [
-        "falcon-7b/README.md: missing",
-        "falcon-7b/build/hf_falcon_fp16.yaml: outdated",
-        "falcon-7b/build/hf_falcon_int8.yaml: outdated",
-        "falcon-7b/scripts/compile.sh: outdated",
-        "falcon-7b/scripts/prepare.sh: edited by hand",
-        "falcon-7b/scripts/serve.sh: outdated",
-    ]
-    code, out, _ = run("generate", "falcon-7b", "--diff")
-    assert code == 1
-    assert "-    tp: 4\n+    tp: 2\n" in out
-    assert before == {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()}
-
-    code, out, err = run("generate", "falcon-7b")
-    assert code == 0
-    assert "wrote falcon-7b/README.md\n" in out
-    assert "kept falcon-7b/scripts/prepare.sh" in err
-    assert script.read_text() == "mine\n"
-    assert run("generate", "falcon-7b", "--force")[0] == 0
-    assert run("generate", "falcon-7b", "--check")[0] == 0
-
-
-def test_the_diff_is_a_patch_that_applies(run):
-    run("new", "--model", "falcon-7b")
-    recipe = Path("falcon-7b/vacc.yaml")
-    recipe.write_text(recipe.read_text().replace("tp: 4", "tp: 2"))
-    _, patch, _ = run("generate", "falcon-7b", "--diff")
-    subprocess.run(["git", "apply", "--directory=falcon-7b"], input=patch, text=True, check=True)
-    run_code, out, _ = run("generate", "falcon-7b", "--check")
-    assert (run_code, out) == (0, "")
-
-
-def test_generate_without_a_workspace(run):
-    code, _, err = run("generate")
-    assert code == 2
-    assert "no vacc.yaml in ." in err
-    assert "vacc-gen new" in err
-
-
-def test_generate_on_a_recipe_with_mistakes(run):
-    run("new", "--model", "falcon-7b")
-    recipe = Path("falcon-7b/vacc.yaml")
-    recipe.write_text(recipe.read_text().replace("prefill:", "prefil:"))
-    code, _, err = run("generate", "falcon-7b")
-    assert code == 1
-    assert "falcon-7b/vacc.yaml:13" in err
-    assert "prefill" in err
 
 
 @pytest.mark.parametrize("arguments", [["new", "--model", "falcon-7b"], ["presets", "list"]])

@@ -7,22 +7,7 @@ import pytest
 import yaml
 
 from vacc_gen.generator.cli.completion import complete_code, complete_precision
-from vacc_gen.generator.cli.main import main
 from vacc_gen.schema.precision import Precision
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Run vacc-gen; returns (exit code, stdout, stderr)."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["vacc-gen", *arguments])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        printed = capsys.readouterr()
-        return stop.value.code or 0, printed.out, printed.err
-
-    return run
 
 
 def test_list_names_every_kind(run):
@@ -50,7 +35,7 @@ def test_list_takes_words_in_whatever_capitals(run):
     ]
     code, out, err = run("presets", "list", "falcon", "nothing-like-it")
     assert (code, out) == (2, "")
-    assert err == "error: no preset holds 'falcon' and 'nothing-like-it'\n"
+    assert err == "error: no preset matches 'falcon' and 'nothing-like-it'\n"
 
 
 def test_a_search_for_a_family_finds_no_other_environments(run):
@@ -71,7 +56,7 @@ def test_config_of_an_encoder_is_yaml_that_validate_takes(run, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said", "hint"),
     [
-        ("presets config falcon-7b", "is no text encoder", "vacc-gen new --model falcon-7b"),
+        ("presets config falcon-7b", "is not a text encoder", "vacc-gen new --model falcon-7b"),
         ("presets config bge-m4", "no encoder is called", "did you mean bge-m3?"),
         ("presets config bge-m3 --length 100", "not a multiple of 16", ""),
         ("new --model bge-m3", "bge-m3 is a text encoder", "vacc-gen presets config bge-m3"),

@@ -6,8 +6,8 @@ import pytest
 
 from vacc_gen import presets
 from vacc_gen.generator.new.choices import Choices
-from vacc_gen.generator.new.recognition import AmbiguousModelError, recognize
-from vacc_gen.schema.errors import CheckpointError
+from vacc_gen.generator.new.recognition import recognize
+from vacc_gen.schema.errors import CheckpointError, UsageError
 
 FALCON_TINY = Path(__file__).parents[2] / "data" / "falcon-tiny"
 TINY = json.loads((FALCON_TINY / "config.json").read_text(encoding="utf-8"))
@@ -32,12 +32,16 @@ def llama_config(name, **changes):
     }
 
 
-def test_a_checkpoint_tells_its_model_and_what_was_seen():
-    found = recognize(FALCON_TINY, TINY)
-    assert (found.preset.name, found.equals) == ("falcon-tiny", ())
-    assert found.seen == (
-        "model_type falcon, 4 layers of width 224, 7 attention heads of 32 on 1 KV head, "
-        "a vocabulary of 2048"
+def detect(folder, config):
+    return recognize(Path(folder), config)[0].name
+
+
+def test_what_was_seen_is_said():
+    preset, sentence = recognize(Path("weights"), TINY)
+    assert preset.name == "falcon-tiny"
+    assert sentence == (
+        "weights: model_type falcon, 4 layers of width 224, 7 attention heads of 32 on 1 KV head, "
+        "a vocabulary of 2048: falcon-tiny"
     )
 
 
@@ -50,63 +54,46 @@ def test_the_names_of_2023_are_known():
         "n_layer": 32,
         "vocab_size": 65024,
     }
-    found = recognize(Path("weights"), old)
-    assert (found.preset.name, found.equals) == ("falcon-7b", ("falcon-7b-instruct",))
+    preset, sentence = recognize(Path("weights"), old)
+    assert preset.name == "falcon-7b"
+    assert sentence.endswith(": falcon-7b (as falcon-7b-instruct would be)")
     old |= {"model_type": "RefinedWeb", "n_head": 128, "n_head_kv": 8, "n_layer": 60}
-    assert recognize(Path("w"), old | {"hidden_size": 8192}).preset.name == "falcon-40b"
+    assert detect("w", old | {"hidden_size": 8192}) == "falcon-40b"
 
 
-@pytest.mark.parametrize(
-    "preset",
-    [preset for preset in presets.MODELS.all() if not preset.any_size],
-    ids=lambda preset: preset.name,
-)
-def test_every_preset_is_recognized_in_a_folder_of_its_name(preset):
-    config = preset.config or llama_config(preset.name)
-    assert recognize(Path("/models") / preset.name.upper(), config).preset is preset
-
-
-def test_the_name_that_a_config_was_saved_under_decides_too():
-    config = llama_config("Qwen2-7B", _name_or_path="Qwen/Qwen2-7B-Instruct/")
-    assert recognize(Path("weights"), config).preset.name == "Qwen2-7B-Instruct"
+def test_every_preset_is_recognized_in_a_folder_of_its_name():
+    wrong = [
+        preset.name
+        for preset in presets.MODELS.all()
+        if not preset.any_size
+        and detect(f"/models/{preset.name.upper()}", preset.config or llama_config(preset.name))
+        != preset.name
+    ]
+    assert wrong == []
 
 
 def test_lengths_decide_where_names_do_not():
-    config = llama_config("Meta-Llama-3-8B")
-    found = recognize(Path("weights"), config)
-    assert (found.preset.name, found.equals) == ("Meta-Llama-3-8B", ("Meta-Llama-3-8B-Instruct",))
-    config = llama_config("Meta-Llama-3.1-70B-Instruct", model_type="mistral")
-    with pytest.raises(CheckpointError, match="fits no preset"):
-        recognize(Path("weights"), config)
+    preset, sentence = recognize(Path("weights"), llama_config("Meta-Llama-3-8B"))
+    assert preset.name == "Meta-Llama-3-8B"
+    assert sentence.endswith(" (as Meta-Llama-3-8B-Instruct would be)")
 
 
-def test_a_fine_tune_with_more_words_is_still_its_model():
-    config = {**presets.MODELS.find("falcon-40b").config, "vocab_size": 65040}
-    assert recognize(Path("weights"), config).preset.name == "falcon-40b"
-
-
-def test_several_that_are_not_alike_are_named():
-    with pytest.raises(AmbiguousModelError) as error:
-        recognize(Path("weights"), llama_config("Skywork-OR1-7B-Preview"))
-    assert "weights may be any of 5 models: model_type qwen2, 28 layers" in error.value.message
-    assert error.value.hint == (
-        "it fits Qwen2-7B, Qwen2.5-7B, Skywork-OR1-Math-7B, Skywork-OR1-7B-Preview and "
-        "DeepSeek-R1-Distill-Qwen-7B; say which, such as "
-        "`vacc-gen new --model Qwen2-7B --checkpoint weights`"
-    )
-
-
-def test_the_line_of_the_hint_can_be_typed_as_it_is(tmp_path, monkeypatch):
-    folder = tmp_path / "my weights"
-    folder.mkdir()
-    (folder / "config.json").write_text(json.dumps(llama_config("internlm2-7b")))
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(AmbiguousModelError) as error:
-        Choices(checkpoint="my weights").decide()
-    line = shlex.split(error.value.hint.split("`")[1])
-    assert line == ["vacc-gen", "new", "--model", "internlm2-7b", "--checkpoint", "my weights"]
-    decision = Choices(model=line[3], checkpoint=line[5]).decide()
-    assert decision.preset.name == "internlm2-7b"
+@pytest.mark.parametrize(
+    ("folder", "config", "name"),
+    [
+        (
+            "w",
+            llama_config("Qwen2-7B", _name_or_path="Qwen/Qwen2-7B-Instruct/"),
+            "Qwen2-7B-Instruct",
+        ),
+        ("Llama-3.1-8B-Instruct", llama_config("Meta-Llama-3.1-8B"), "Meta-Llama-3.1-8B-Instruct"),
+        ("w", {**presets.MODELS.find("falcon-40b").config, "vocab_size": 65040}, "falcon-40b"),
+        ("w", {**TINY, "num_hidden_layers": 5}, "falcon"),
+    ],
+    ids=["saved under a name", "Llama without Meta", "more words", "a Falcon of other sizes"],
+)
+def test_a_checkpoint_is_still_its_model(folder, config, name):
+    assert detect(folder, config) == name
 
 
 @pytest.mark.parametrize(
@@ -119,65 +106,52 @@ def test_the_line_of_the_hint_can_be_typed_as_it_is(tmp_path, monkeypatch):
 )
 def test_a_name_decides_among_models_of_one_shape_and_that_is_said(folder, name_or_path, by):
     config = llama_config("internlm2_5-7b-chat", _name_or_path=name_or_path)
-    found = recognize(Path(folder), config)
-    assert found.preset.name == "internlm2_5-7b-chat"
-    assert found.sentence(Path(folder)).endswith(f": internlm2_5-7b-chat, by {by}")
+    preset, sentence = recognize(Path(folder), config)
+    assert preset.name == "internlm2_5-7b-chat"
+    assert sentence.endswith(f": internlm2_5-7b-chat, by {by}")
 
 
-@pytest.mark.parametrize("name", ["Llama-3.1-8B-Instruct", "Meta-Llama-3.1-8B-Instruct"])
-def test_llama_3_is_known_by_both_of_its_names(name):
-    found = recognize(Path(name), llama_config("Meta-Llama-3.1-8B-Instruct"))
-    assert found.preset.name == "Meta-Llama-3.1-8B-Instruct"
-
-
-def test_a_text_encoder_is_told_what_makes_its_config():
-    with pytest.raises(CheckpointError) as error:
-        recognize(Path("bge"), llama_config("Llama-2-7b-hf", model_type="bert"))
-    assert "vacc-gen presets config" in error.value.hint
+def test_several_that_are_not_alike_are_named_with_a_line_to_type(tmp_path, monkeypatch):
+    folder = tmp_path / "my weights"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(llama_config("Skywork-OR1-7B-Preview")))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError) as error:
+        Choices(checkpoint="my weights").decide()
+    assert "my weights may be any of 5 models: model_type qwen2, 28 layers" in error.value.message
+    assert error.value.hint == (
+        "it fits Qwen2-7B, Qwen2.5-7B, Skywork-OR1-Math-7B, Skywork-OR1-7B-Preview and "
+        "DeepSeek-R1-Distill-Qwen-7B; say which, such as "
+        "`vacc-gen new --model Qwen2-7B --checkpoint 'my weights'`"
+    )
+    line = shlex.split(error.value.hint.split("`")[1])
+    assert Choices(model=line[3], checkpoint=line[5]).decide().plan.preset.name == "Qwen2-7B"
 
 
 def test_weights_that_are_quantized_already_are_noted(tmp_path):
     config = llama_config("Qwen2.5-7B-Instruct", quantization_config={"quant_method": "gptq"})
     (tmp_path / "config.json").write_text(json.dumps(config))
-    for choices in (
-        Choices(checkpoint=str(tmp_path)),
-        Choices(model="Qwen2.5-7B-Instruct", checkpoint=str(tmp_path)),
-    ):
-        assert "quantized already (gptq)" in choices.decide().notes[-1]
+    for model in (None, "Qwen2.5-7B-Instruct"):
+        notes = Choices(model=model, checkpoint=str(tmp_path)).decide().notes
+        assert "quantized already (gptq)" in notes[-1]
 
 
-def test_a_falcon_of_other_sizes_is_a_falcon():
-    found = recognize(Path("weights"), {**TINY, "num_hidden_layers": 5})
-    assert (found.preset.name, found.equals) == ("falcon", ())
-
-
-def test_of_unknown_sizes_the_nearest_are_named():
+@pytest.mark.parametrize(
+    ("config", "message", "hint"),
+    [
+        (
+            llama_config("Llama-2-7b-hf", num_hidden_layers=31),
+            "weights fits no preset: model_type llama, 31 layers",
+            "nearest: Llama-2-7b-",
+        ),
+        (llama_config("Qwen2-7B", model_type="gpt_neox"), "model_type gpt_neox", "no known model"),
+        (llama_config("Qwen2-7B", model_type="bert"), "bert", "`vacc-gen presets config`"),
+        ({"hidden_size": 64}, "no model_type in its config.json", "`vacc-gen presets list`"),
+        ({"model_type": "llama", "hidden_size": 64}, "config.json: num_attention", ""),
+    ],
+)
+def test_what_fits_no_preset_is_said_with_what_is_near(config, message, hint):
     with pytest.raises(CheckpointError) as error:
-        recognize(Path("weights"), llama_config("Llama-2-7b-hf", num_hidden_layers=31))
-    assert "weights fits no preset: model_type llama, 31 layers" in error.value.message
-    assert error.value.hint.startswith("nearest: Llama-2-7b-")
-    with pytest.raises(CheckpointError) as error:
-        recognize(Path("weights"), llama_config("Qwen2-7B", model_type="gpt_neox"))
-    assert error.value.message == "weights fits no preset: model_type gpt_neox"
-    assert "no model that vacc-gen knows has this model_type" in error.value.hint
-
-
-def test_a_config_that_lacks_a_size_is_named_with_its_model_type():
-    with pytest.raises(CheckpointError) as error:
-        recognize(Path("weights"), {"model_type": "llama", "hidden_size": 64})
-    assert error.value.message.startswith("weights (model_type llama): config.json: num_attention")
-    with pytest.raises(CheckpointError, match=r"no model_type in its config\.json"):
-        recognize(Path("weights"), {"hidden_size": 64})
-
-
-def test_where_the_preset_was_not_sure_the_checkpoint_wins(tmp_path):
-    config = {**presets.MODELS.find("falcon-rw-7b").config, "num_hidden_layers": 35}
-    (tmp_path / "config.json").write_text(json.dumps(config))
-    decision = Choices(model="falcon-rw-7b", checkpoint=str(tmp_path)).decide()
-    assert "config.json wins: layers is 35, the preset's 36" in decision.notes[-1]
-
-
-def test_sizes_that_nothing_confirms_are_said_to_be_so():
-    (note,) = Choices(model="Qwen2-7B").decide().notes
-    assert note.startswith("the sizes of Qwen2-7B are not verified (")
-    assert Choices(model="falcon-7b").decide().notes == ()
+        recognize(Path("weights"), config)
+    assert message in error.value.message
+    assert hint in (error.value.hint or "")

@@ -8,12 +8,10 @@ from typing import Any
 
 import yaml
 
-from vacc_gen.generator.cli.checking import PresetModels
+from vacc_gen.presets import KNOWN
 from vacc_gen.schema.lint.check import CheckResult, check_paths, check_text
 from vacc_gen.schema.lint.pages import unescaped
 from vacc_gen.schema.lint.rule import Rule
-
-KNOWN = PresetModels()
 
 LANGUAGE_MODEL = {
     "name": "falcon-7b",

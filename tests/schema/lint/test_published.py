@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.published import FOLDER, PATHS, named
-from vacc_gen.generator.cli.checking import PresetModels
+from vacc_gen.presets import KNOWN
 from vacc_gen.schema.lint.check import check_paths
 
 FAULTS = {
@@ -49,7 +49,7 @@ SPLITTING = {"VG601", "VG602"}
 
 @pytest.fixture(scope="module")
 def found():
-    result = check_paths([str(FOLDER)], PresetModels())
+    result = check_paths([str(FOLDER)], KNOWN)
     assert result.checked == len(PATHS)
     assert result.unreadable == []
     return {(named(Path(one.path)), one.line, one.code) for one in result.diagnostics}

@@ -1,6 +1,6 @@
 import pytest
 
-from vacc_gen.generator.cli.checking import PresetModels
+from vacc_gen.presets import KNOWN
 from vacc_gen.schema.lint.check import check_text
 
 RECIPE = """\
@@ -24,7 +24,7 @@ def found(old="", new="", path="vacc.yaml"):
     assert old in RECIPE
     text = RECIPE.replace(old, new)
     return [
-        (one.line, one.column, one.code, one.hint) for one in check_text(text, path, PresetModels())
+        (one.line, one.column, one.code, one.hint) for one in check_text(text, path, KNOWN)
     ]
 
 

@@ -1,0 +1,332 @@
+"""The questions of `vacc-gen new`, as data. Asked in this order; every answer is text."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+from vacc_gen import presets
+from vacc_gen.generator.new.choices import Choices, Decision
+from vacc_gen.generator.new.memory import memory_note
+from vacc_gen.generator.plan import is_placeholder
+from vacc_gen.generator.workspace.workspace import is_occupied
+from vacc_gen.schema.errors import UsageError, VaccGenError
+from vacc_gen.schema.footprint import TP_CHOICES
+from vacc_gen.schema.precision import Precision
+
+FROM_CHECKPOINT = "from a checkpoint"
+NO_CARD = "not decided"
+NO_SET = "none"
+LENGTHS = (128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768)
+"""Tokens; what is offered, any other multiple of 16 can be typed."""
+
+MEMORY_FIELDS = ("precision", "card", "tp", "prefill", "total")
+"""Each answer to these is shown with the memory that it takes."""
+
+PRECISION_NOTES = {
+    "fp16": "weights and KV cache in fp16",
+    "int8": "weights in int8, by GPTQ",
+    "int4": "weights in int4, on the embedded backend alone: Falcon, no cards",
+    "kv8": "KV cache in int8; published for ChatGLM",
+}
+
+
+@dataclass(frozen=True)
+class Option:
+    """An answer that is offered."""
+
+    value: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question, and what its answer decides."""
+
+    field: str
+    """What of `Choices` it decides."""
+    kind: Literal["search", "choice", "several", "number", "folder", "texts"]
+    prompt: str
+    explanation: str
+    """Two sentences on the terms in it."""
+    current: Callable[[Decision], str]
+    """Returns the answer so far, which may be the preset's."""
+    choose: Callable[[Choices, str], Choices] | None = None
+    """Returns the choices with an answer; None where the text is the field's value."""
+    options: Callable[[Decision | None], Iterable[Option]] = lambda decision: ()
+
+
+def decided(choices: Choices) -> Decision | None:
+    """Return what choices come to; None before a model is known. Raises VaccGenError."""
+    return choices.decide() if choices.model or choices.checkpoint else None
+
+
+def applicable(choices: Choices) -> list[Question]:
+    """Return the questions that matter; texts are for int8 alone."""
+    decision = decided(choices)
+    needs_texts = decision is None or Precision.INT8 in decision.recipe.precisions
+    return [one for one in QUESTIONS if needs_texts or one.field != "calibration"]
+
+
+def answer(choices: Choices, question: Question, text: str) -> Choices:
+    """Return the choices with an answer; what the preset would decide alike stays undecided.
+
+    Raises:
+        VaccGenError: the answer is impossible.
+    """
+    plain: dict[str, Any] = {question.field: text}
+    after = question.choose(choices, text) if question.choose else replace(choices, **plain)
+    decision = decided(after)
+    before = replace(choices, **{question.field: getattr(Choices(), question.field)})
+    try:
+        alike = decided(before)
+    except VaccGenError:
+        return after
+    same = alike and decision and (alike.root, alike.recipe) == (decision.root, decision.recipe)
+    return before if same else after
+
+
+def options_of(choices: Choices, question: Question) -> Iterator[Option]:
+    """Yield the answers to offer, with the memory that each would take; impossible ones left out.
+
+    The answer so far is always among them.
+    """
+    decision = decided(choices)
+    offered = list(question.options(decision))
+    now = question.current(decision).partition(":")[0] if decision else ""
+    if now and question.kind != "several" and now not in (option.value for option in offered):
+        offered.append(Option(now))
+    if question.kind == "number":
+        offered.sort(key=lambda option: int(option.value))
+    for option in offered:
+        note = option.note
+        if question.field in MEMORY_FIELDS:
+            try:
+                after = answer(choices, question, option.value).decide()
+            except VaccGenError:
+                continue
+            note = "; ".join(part for part in (note, memory_note(after.plan)) if part)
+        yield Option(option.value, note)
+
+
+def _choose_model(choices: Choices, text: str) -> Choices:
+    """Return choices of another model, with what holds for it of what was chosen before."""
+    model = None if text == FROM_CHECKPOINT else text
+    after = replace(choices, model=model, checkpoint=choices.checkpoint if model else None)
+    try:
+        decided(after)
+    except VaccGenError:
+        return Choices(model=model, name=choices.name, out=choices.out)
+    return after
+
+
+def _choose_precisions(choices: Choices, text: str) -> Choices:
+    names = tuple(text.split())
+    calibration = choices.calibration if "int8" in names else None
+    return replace(choices, precision=names, calibration=calibration)
+
+
+def _choose_prefill(choices: Choices, text: str) -> Choices:
+    """Return choices whose total has room for the prompt, and as much again for the answer."""
+    after = replace(choices, prefill=_number(text))
+    try:
+        after.decide()
+    except UsageError:
+        return replace(after, total=2 * _number(text))
+    return after
+
+
+def _choose_texts(choices: Choices, text: str) -> Choices:
+    """Return choices calibrated on `SET:PATH`, or on nothing."""
+    name, _, path = text.partition(":")
+    return replace(choices, calibration=None if name == NO_SET else f"{name}:{_path(path) or ''}")
+
+
+def _choose_folder(choices: Choices, text: str) -> Choices:
+    path = _path(text)
+    if path is None:
+        raise UsageError("no folder is named")
+    if is_occupied(Path(path)):
+        raise UsageError(f"{path} exists and is not empty", hint="name another folder")
+    parent = next(folder for folder in Path(path).absolute().parents if folder.exists())
+    if not (parent.is_dir() and os.access(parent, os.W_OK | os.X_OK)):
+        raise UsageError(f"{parent} is not writable", hint="name another folder")
+    return replace(choices, out=path)
+
+
+def _models(decision: Decision | None) -> Iterator[Option]:
+    """Yield the models, Falcons first; not those of any size, which need a checkpoint."""
+    yield Option(FROM_CHECKPOINT, "detected from its config.json")
+    known = [preset for preset in presets.MODELS.all() if not preset.any_size]
+    known.sort(key=lambda preset: not preset.name.casefold().startswith("falcon"))
+    for preset in known:
+        yield Option(preset.name, preset.summary)
+
+
+def _environments(decision: Decision | None) -> list[Option]:
+    """Return the environments that models are compiled in, this model's own first."""
+    own = decision.plan.preset.environment if decision else ""
+    used = {model.environment for model in presets.MODELS.all()}
+    known = [preset for preset in presets.ENVIRONMENTS.all() if preset.name in used]
+    known.sort(key=lambda preset: preset.name != own)
+    return [Option(preset.name, preset.summary) for preset in known]
+
+
+def _number(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise UsageError(f"{text!r} is not a whole number") from None
+
+
+def _path(text: str) -> str | None:
+    """Return a path as the command line would have it: no `~`, no slash at the end."""
+    return os.path.normpath(Path(text).expanduser()) if text else None
+
+
+def _free_folder(decision: Decision) -> str:
+    """Return the folder to make, with a number where something stands there."""
+    root, number = str(decision.root), 2
+    while is_occupied(Path(root)):
+        root, number = f"{decision.root}-{number}", number + 1
+    return root
+
+
+def _weights(decision: Decision) -> str:
+    """Return the weight folder, or one called like the model's that stands right here."""
+    checkpoint = decision.recipe.model.checkpoint
+    if not is_placeholder(checkpoint):
+        return os.path.relpath(decision.root / checkpoint)
+    name = PurePosixPath(checkpoint).name
+    return name if Path(name, "config.json").is_file() else ""
+
+
+def _texts(decision: Decision) -> str:
+    calibration = decision.recipe.calibration
+    if calibration is None:
+        return NO_SET
+    return f"{calibration.set}:{os.path.relpath(decision.root / calibration.path)}"
+
+
+def _lengths(decision: Decision | None) -> list[Option]:
+    most = decision.plan.geometry.max_positions if decision else LENGTHS[-1]
+    return [Option(str(length)) for length in LENGTHS if length <= most]
+
+
+QUESTIONS = (
+    Question(
+        field="model",
+        kind="search",
+        prompt="Which model?",
+        explanation="A preset holds a model's sizes and what its vendor publishes for it. Type a "
+        "part of its name to filter the list.",
+        choose=_choose_model,
+        current=lambda decision: decision.plan.preset.name,
+        options=_models,
+    ),
+    Question(
+        field="checkpoint",
+        kind="folder",
+        prompt="Where are its weights?",
+        explanation="A checkpoint is a folder with config.json, tokenizer.json and safetensors "
+        "files. Leave it empty to fill it in later, in vacc.yaml.",
+        choose=lambda choices, text: replace(choices, checkpoint=_path(text)),
+        current=_weights,
+    ),
+    Question(
+        field="precision",
+        kind="several",
+        prompt="Which precisions?",
+        explanation="Each precision is compiled into a model of its own, fp16 being exact. int8 "
+        "weights are made by GPTQ, which rounds them so that outputs on sample texts change least.",
+        choose=_choose_precisions,
+        current=lambda decision: " ".join(decision.recipe.precisions),
+        options=lambda _: [Option(word.value, PRECISION_NOTES[word.value]) for word in Precision],
+    ),
+    Question(
+        field="card",
+        kind="choice",
+        prompt="Which card will it run on?",
+        explanation="A card has one or more dies, each with memory of its own. The choice affects "
+        "only the memory estimate.",
+        choose=lambda choices, text: replace(choices, card=None if text == NO_CARD else text),
+        current=lambda decision: decision.recipe.target.card or NO_CARD,
+        options=lambda _: map(Option, (NO_CARD, *presets.CARDS.names())),
+    ),
+    Question(
+        field="tp",
+        kind="number",
+        prompt="Over how many dies is the model split?",
+        explanation="tp, tensor parallelism, splits every layer over that many dies. A die is one "
+        "chip of a card: count dies, not cards.",
+        choose=lambda choices, text: replace(choices, tp=_number(text)),
+        current=lambda decision: str(decision.recipe.target.tp),
+        options=lambda _: [Option(str(tp)) for tp in TP_CHOICES],
+    ),
+    Question(
+        field="prefill",
+        kind="number",
+        prompt="How many tokens may a prompt have?",
+        explanation="Prefill is the step that reads the whole prompt at once, compiled for this "
+        "one length, a multiple of 16. Shorter prompts are padded to it.",
+        choose=_choose_prefill,
+        current=lambda decision: str(decision.recipe.target.prefill),
+        options=_lengths,
+    ),
+    Question(
+        field="total",
+        kind="number",
+        prompt="How many tokens may prompt and answer have?",
+        explanation="The KV cache keeps keys and values of every token, so its memory grows with "
+        "this length. It is a multiple of 16.",
+        choose=lambda choices, text: replace(choices, total=_number(text)),
+        current=lambda decision: str(decision.recipe.target.total),
+        options=_lengths,
+    ),
+    Question(
+        field="optimize_for",
+        kind="choice",
+        prompt="What matters more?",
+        explanation="`b2s` is the compiler's option for serving many requests at once, as most "
+        "published configs do. Without it a single answer comes sooner.",
+        current=lambda decision: decision.recipe.target.optimize_for,
+        options=lambda _: [
+            Option("throughput", "many requests at once: b2s on"),
+            Option("latency", "one answer soon: b2s off"),
+        ],
+    ),
+    Question(
+        field="calibration",
+        kind="texts",
+        prompt="Which texts is int8 calibrated on?",
+        explanation="GPTQ runs sample texts through the model to see which weights matter; texts "
+        "like those that it will meet serve best. `vacc-gen fetch` downloads those of a set.",
+        choose=_choose_texts,
+        current=_texts,
+        options=lambda _: [
+            Option(NO_SET, "the compiler's default data"),
+            *(Option(texts.name, texts.summary) for texts in presets.CALIBRATION_SETS.all()),
+        ],
+    ),
+    Question(
+        field="environment",
+        kind="choice",
+        prompt="Which environment?",
+        explanation="The Python packages that the compiler runs with, as its vendor pins them for "
+        "a family of models. Versions are locked by hash.",
+        current=lambda decision: decision.recipe.environment.preset,
+        options=_environments,
+    ),
+    Question(
+        field="out",
+        kind="folder",
+        prompt="Which folder will hold the workspace?",
+        explanation="A workspace is a folder with the recipe vacc.yaml and all that is generated "
+        "from it: compile configs, code, scripts, lock. Nothing outside it is written.",
+        choose=_choose_folder,
+        current=_free_folder,
+    ),
+)

@@ -1,0 +1,217 @@
+"""The questions of `vacc-gen new`, asked in a real terminal."""
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.terminals import BACKSPACE, CTRL_C, CTRL_D, CTRL_U, DOWN, ENTER, SPACE, Terminal
+from vacc_gen.generator.new.questions import QUESTIONS
+
+FALCON_TINY = Path(__file__).parents[2] / "data" / "falcon-tiny"
+COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:3[0-8]|4[0-8]|9\d|10\d)(?:;\d+)*m")
+LAST = "Write it, or change an answer?"
+(MODEL, CHECKPOINT, PRECISION, CARD, TP, PREFILL, TOTAL, GOAL, TEXTS, ENVIRONMENT, FOLDER) = (
+    question.prompt for question in QUESTIONS
+)
+
+
+@pytest.fixture
+def asked(tmp_path):
+    """Start `vacc-gen new` in an empty folder, on a terminal."""
+
+    def start(*arguments, **terminal):
+        command = ["-m", "vacc_gen.generator.cli.main", "new", *arguments]
+        return Terminal(sys.executable, command, tmp_path, lines=40, **terminal)
+
+    return start
+
+
+def go_on(terminal, *prompts):
+    """Wait for each prompt and press Enter there."""
+    for prompt in prompts:
+        reply(terminal, prompt)
+
+
+def reply(terminal, prompt, *keys):
+    """Wait for a prompt, press keys and Enter."""
+    terminal.wait_for(f"{prompt} (")
+    terminal.send(*keys, ENTER)
+
+
+def line_of(terminal):
+    (line,) = re.findall(r"the same in one line:\n  (vacc-gen new .*)\n", terminal.printed)
+    return shlex.split(line)[1:]
+
+
+def files_of(root):
+    return {
+        str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()
+    }
+
+
+def test_enter_all_the_way_makes_what_the_printed_line_makes(asked, tmp_path):
+    terminal = asked()
+    for step, question in enumerate(QUESTIONS, 1):
+        terminal.wait_for(f"step {step} of {len(QUESTIONS)}: {question.prompt} (")
+        go_on(terminal, question.prompt)
+    go_on(terminal, LAST)
+    assert terminal.exit_code() == 0
+    assert line_of(terminal) == ["new", "--model", "falcon-7b-instruct"]
+    assert terminal.printed.endswith("vacc-gen build falcon-7b-instruct\n")
+    assert not COLOUR.search(terminal.received)
+    made = files_of(tmp_path / "falcon-7b-instruct")
+    shutil.move(tmp_path / "falcon-7b-instruct", tmp_path / "first")
+    command = [sys.executable, "-m", "vacc_gen.generator.cli.main", *line_of(terminal)]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    assert files_of(tmp_path / "falcon-7b-instruct") == made
+
+
+def test_every_question_can_be_answered(asked, tmp_path):
+    shutil.copytree(FALCON_TINY, tmp_path / "模型 权重")
+    terminal = asked()
+    reply(terminal, MODEL, "from a check")
+    reply(terminal, CHECKPOINT, "模型 权重")
+    reply(terminal, PRECISION, SPACE, DOWN, DOWN, DOWN, SPACE)
+    reply(terminal, CARD, DOWN)
+    reply(terminal, TP, *[DOWN] * 6)
+    terminal.wait_for("number in digits:")
+    terminal.send("2", ENTER)
+    reply(terminal, PREFILL, DOWN)
+    reply(terminal, TOTAL)
+    reply(terminal, GOAL, DOWN)
+    reply(terminal, TEXTS, DOWN, DOWN)
+    reply(terminal, "Where are these texts?", CTRL_U, "data/c4.json.gz")
+    reply(terminal, ENVIRONMENT)
+    reply(terminal, FOLDER, CTRL_U, "输出")
+    terminal.wait_for("calibration   c4:data/c4.json.gz")
+    assert "precision     int8 kv8" in terminal.screen
+    go_on(terminal, LAST)
+    assert terminal.exit_code() == 0
+    assert line_of(terminal) == [
+        *("new", "--checkpoint", "模型 权重", "--out", "输出"),
+        *("--precision", "int8", "--precision", "kv8", "--prefill", "256", "--tp", "2"),
+        *("--card", "VA1-16G", "--calibration", "c4:data/c4.json.gz"),
+        *("--optimize-for", "latency"),
+    ]
+
+
+def test_any_answer_can_be_changed_on_the_last_page(asked, tmp_path):
+    terminal = asked("--tp", "2", "--calibration", "c4:c4.gz")
+    go_on(terminal, *(question.prompt for question in QUESTIONS[:-2]), "Where are these texts?")
+    go_on(terminal, ENVIRONMENT, FOLDER)
+    terminal.wait_for("tp            2")
+    reply(terminal, LAST, *[DOWN] * 3)
+    reply(terminal, f"change: {PRECISION}", DOWN, SPACE)  # fp16 alone: no texts
+    terminal.wait_for("precision     fp16\n")
+    assert "calibration" not in terminal.screen.rpartition(LAST)[2]
+    reply(terminal, LAST, DOWN)
+    reply(terminal, f"change: {MODEL}", "Qwen2.5-VL-7B-I")
+    terminal.wait_for("model         Qwen2.5-VL-7B-Instruct")
+    assert "tp            2" in terminal.screen.rpartition(LAST)[2]
+    go_on(terminal, LAST)
+    assert terminal.exit_code() == 0
+    options = "--model Qwen2.5-VL-7B-Instruct --precision fp16 --tp 2"
+    assert line_of(terminal)[1:] == shlex.split(options)
+
+
+def test_every_question_explains_its_terms(asked):
+    terminal = asked(columns=90)
+    for question in QUESTIONS:
+        terminal.wait_for(f"{question.prompt} (")
+        if question.kind == "folder":
+            terminal.send(CTRL_U, "?", ENTER)
+        else:
+            terminal.send("?")
+        terminal.wait_for("  " + question.explanation[:40])
+        terminal.settle()
+        assert question.explanation.count(". ") == 1
+        assert len(question.prompt) <= 80
+        go_on(terminal, question.prompt)
+    terminal.wait_for(LAST)
+    terminal.send("?", CTRL_C)
+    assert terminal.exit_code() == 130
+
+
+def test_memory_stands_beside_each_choice(asked):
+    terminal = asked("--card", "VA1-16G")
+    go_on(terminal, MODEL, CHECKPOINT)
+    terminal.wait_for("fp16  weights and KV cache in fp16; 2 cards, left 4.5 GiB a die in fp16")
+    go_on(terminal, PRECISION)
+    terminal.wait_for("VA16         1 card, left 28.5 GiB a die in fp16")
+    go_on(terminal, CARD)
+    terminal.wait_for("1   1 card, short 5.1 GiB a die in fp16")
+    reply(terminal, TP, DOWN)
+    go_on(terminal, PREFILL)
+    terminal.wait_for("2048  4 cards, left 6.1 GiB a die in fp16")
+    terminal.send(CTRL_C)
+    assert terminal.exit_code() == 130
+
+
+def test_what_is_impossible_is_said_and_asked_again(asked, tmp_path):
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.txt").write_text("precious")
+    terminal = asked()
+    terminal.wait_for(MODEL)
+    terminal.send("flacon", ENTER, *[BACKSPACE] * 6, "falcon-7b-i")
+    go_on(terminal, MODEL)
+    reply(terminal, CHECKPOINT, "thesis")
+    terminal.wait_for("thesis has no config.json")
+    terminal.settle()
+    go_on(terminal, CHECKPOINT)
+    terminal.wait_for(PRECISION)
+    terminal.send(SPACE, DOWN, SPACE, ENTER)
+    terminal.wait_for("Choose at least one.")
+    terminal.settle()
+    reply(terminal, PRECISION, SPACE)
+    go_on(terminal, CARD)
+    for typed, said in (("two", "'two' is not a whole number"), ("65", "--tp 65 is not between")):
+        reply(terminal, TP, *[DOWN] * 4)
+        terminal.wait_for("number in digits:")
+        terminal.send(typed, ENTER)
+        terminal.wait_for(said)
+        terminal.settle()
+    go_on(terminal, TP, PREFILL)
+    reply(terminal, TOTAL, *[DOWN])
+    terminal.wait_for("number in digits:")
+    terminal.send("1000", ENTER)
+    terminal.wait_for("nearest: 992 and 1008")
+    terminal.settle()
+    go_on(terminal, TOTAL, GOAL, TEXTS, ENVIRONMENT)
+    reply(terminal, FOLDER, CTRL_U, "thesis")
+    terminal.wait_for("thesis exists and is not empty")
+    terminal.settle()
+    reply(terminal, FOLDER, CTRL_U, "w")
+    go_on(terminal, LAST)
+    assert terminal.exit_code() == 0
+    assert (tmp_path / "thesis" / "chapter.txt").read_text() == "precious"
+
+
+@pytest.mark.parametrize(("pages", "key"), [(0, CTRL_C), (1, CTRL_D), (4, CTRL_C), (11, CTRL_C)])
+def test_leaving_writes_nothing_and_says_so(asked, tmp_path, pages, key):
+    terminal = asked()
+    prompts = [*(question.prompt for question in QUESTIONS), LAST]
+    go_on(terminal, *prompts[:pages])
+    terminal.wait_for(f"{prompts[pages]} (")
+    terminal.send(key)
+    assert terminal.exit_code() == 130
+    assert terminal.printed.endswith("nothing was written\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("environment", [{"TERM": "dumb"}, {"CI": "1"}])
+def test_nothing_is_asked_where_nobody_can_answer(asked, environment):
+    terminal = asked(**environment)
+    assert terminal.exit_code() == 2
+    assert "`--model` or `--checkpoint` is missing" in terminal.printed
+
+
+def test_impossible_options_are_refused_before_the_first_question(asked):
+    terminal = asked("--prefill", "17")
+    assert terminal.exit_code() == 2
+    assert "--prefill 17 is not a multiple of 16" in terminal.printed
+    assert MODEL not in terminal.printed

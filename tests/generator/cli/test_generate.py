@@ -1,0 +1,63 @@
+import subprocess
+from pathlib import Path
+
+
+def test_generate_check_names_each_file_and_writes_nothing(run):
+    run("new", "--model", "falcon-7b")
+    code, out, _ = run("generate", "falcon-7b", "--check")
+    assert (code, out) == (0, "")
+    recipe = Path("falcon-7b/vacc.yaml")
+    recipe.write_text(recipe.read_text().replace("tp: 4", "tp: 2"))
+    Path("falcon-7b/README.md").unlink()
+    script = Path("falcon-7b/scripts/prepare.sh")
+    script.write_text("mine\n")
+    before = {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()}
+    code, out, _ = run("generate", "falcon-7b", "--check")
+    assert code == 1
+    assert sorted(out.splitlines()) == [
+        "falcon-7b/README.md: missing",
+        "falcon-7b/build/hf_falcon_fp16.yaml: outdated",
+        "falcon-7b/build/hf_falcon_int8.yaml: outdated",
+        "falcon-7b/scripts/compile.sh: outdated",
+        "falcon-7b/scripts/prepare.sh: edited by hand",
+        "falcon-7b/scripts/serve.sh: outdated",
+    ]
+    code, out, _ = run("generate", "falcon-7b", "--diff")
+    assert code == 1
+    assert "-    tp: 4\n+    tp: 2\n" in out
+    assert before == {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()}
+
+    code, out, err = run("generate", "falcon-7b")
+    assert code == 0
+    assert "wrote falcon-7b/README.md\n" in out
+    assert "kept falcon-7b/scripts/prepare.sh" in err
+    assert script.read_text() == "mine\n"
+    assert run("generate", "falcon-7b", "--force")[0] == 0
+    assert run("generate", "falcon-7b", "--check")[0] == 0
+
+
+def test_the_diff_is_a_patch_that_applies(run):
+    run("new", "--model", "falcon-7b")
+    recipe = Path("falcon-7b/vacc.yaml")
+    recipe.write_text(recipe.read_text().replace("tp: 4", "tp: 2"))
+    _, patch, _ = run("generate", "falcon-7b", "--diff")
+    subprocess.run(["git", "apply", "--directory=falcon-7b"], input=patch, text=True, check=True)
+    run_code, out, _ = run("generate", "falcon-7b", "--check")
+    assert (run_code, out) == (0, "")
+
+
+def test_generate_without_a_workspace(run):
+    code, _, err = run("generate")
+    assert code == 2
+    assert "no vacc.yaml in ." in err
+    assert "vacc-gen new" in err
+
+
+def test_generate_on_a_recipe_with_mistakes(run):
+    run("new", "--model", "falcon-7b")
+    recipe = Path("falcon-7b/vacc.yaml")
+    recipe.write_text(recipe.read_text().replace("prefill:", "prefil:"))
+    code, _, err = run("generate", "falcon-7b")
+    assert code == 1
+    assert "falcon-7b/vacc.yaml:13" in err
+    assert "prefill" in err
