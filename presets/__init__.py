@@ -111,6 +111,11 @@ class _Known:
         """Return the names of all presets of a kind."""
         return SHELVES[shelf].names()
 
+    def vendor_files(self, model: str) -> Sequence[str]:
+        """Return the files beside the weights of a preset's model that the vendor publishes."""
+        sources = MODELS.find(model).sources if model in MODELS else ()
+        return [source.name for source in sources if not source.generated]
+
     def die_memory_bytes(self, card: str) -> int | None:
         """Return the memory of one die of a card, or None."""
         return CARDS.find(card).die_memory_bytes if card in CARDS else None

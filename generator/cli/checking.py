@@ -41,6 +41,11 @@ class PresetModels:
         """Return the names of all presets of a kind: models or cards."""
         return [file.stem for file in self._files(shelf)]
 
+    def vendor_files(self, model: str) -> Sequence[str]:
+        """Return the files beside the weights of a preset's model that the vendor publishes."""
+        sources: Sequence[Mapping[str, Any]] = self._values("models", model).get("sources", ())
+        return [source["name"] for source in sources if not source["generated"]]
+
     def die_memory_bytes(self, card: str) -> int | None:
         """Return the memory of one die of a card, or None."""
         memory_bytes: int | None = self._values("cards", card).get("die_memory_bytes")

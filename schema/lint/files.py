@@ -44,6 +44,9 @@ class Known(Protocol):
     def names(self, shelf: str) -> Sequence[str]:
         """Return the names of all presets of a kind: models or cards; none where not known."""
 
+    def vendor_files(self, model: str) -> Sequence[str]:
+        """Return the files beside the weights of a preset's model that the vendor publishes."""
+
     def die_memory_bytes(self, card: str) -> int | None:
         """Return the memory of one die of a card, or None."""
 
@@ -102,6 +105,7 @@ class ConfigFile(CheckedFile):
     """A compile config that its typed model accepts."""
 
     config: CompileConfig
+    recipe: RecipeFile | None = None  # of the workspace that the config is in, if it was checked
 
     @property
     def folder(self) -> Path:

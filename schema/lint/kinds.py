@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from enum import Enum
+from typing import NamedTuple, get_args
 
 from vacc_gen.schema.lint.document import Document
 
@@ -65,3 +66,22 @@ def is_ours(document: Document) -> bool:
     if kind is not Kind.CONFIG or root is None or not isinstance(root.value, dict):
         return kind is not Kind.OTHER
     return len(root.value.keys() & {"frontend", "backend", "workspace"}) >= _LEAST
+
+
+class NewerVersion(NamedTuple):
+    """The version of a recipe, and the newest that is known."""
+
+    version: int
+    known: int
+
+
+def newer_version(document: Document) -> NewerVersion | None:
+    """Return the version of a recipe where it is newer than what can be read, else None."""
+    node = document.node("version")
+    version = node.value if node is not None else None
+    if type(version) is not int or kind_of(document) is not Kind.RECIPE:
+        return None
+    from vacc_gen.schema.recipe import Recipe
+
+    known = max(get_args(Recipe.model_fields["version"].annotation))
+    return NewerVersion(version, known) if version > known else None

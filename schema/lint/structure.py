@@ -106,6 +106,14 @@ class OutOfBounds(FormFault):
 
 
 @dataclass(frozen=True)
+class Refused(FormFault):
+    """A value that a validator refuses: `reason` says why, `hint` what to do about it."""
+
+    reason: str
+    hint: str | None
+
+
+@dataclass(frozen=True)
 class NullValue(FormFault):
     """Null where a value is needed."""
 
@@ -180,6 +188,9 @@ class _Placing:
         span = self.document.value_span(*steps)
         if expected is not None:
             return WrongType(span, steps, value, expected, self._unquoted(steps, value))
+        if kind == "value_error":
+            reason, _, advice = str(context["error"]).partition("\n")
+            return Refused(span, steps, reason, advice or None)
         must, hint = _bounds(error, value)
         return OutOfBounds(span, steps, value, must, hint)
 
@@ -323,4 +334,4 @@ def _bounds(error: ErrorDetails, value: Any) -> tuple[str, str | None]:
         return words[kind].format(**context), None
     if kind == "string_pattern_mismatch":
         return "be of another form", None
-    return str(context.get("error", error["msg"])), None
+    return error["msg"], None
