@@ -13,7 +13,7 @@ from vacc_gen.schema.compile_yaml.config import CompileConfig
 from vacc_gen.schema.compile_yaml.dataset import FileDataset, ProcessOp, TextDataset
 from vacc_gen.schema.compile_yaml.frontend import ModelOptions, ShapeProfile
 from vacc_gen.schema.lint.document import Document
-from vacc_gen.schema.lint.tree import Span
+from vacc_gen.schema.lint.tree import Span, Steps
 
 if TYPE_CHECKING:
     from vacc_gen.schema.compatibility import PinFacts
@@ -234,6 +234,19 @@ class RecipeFile(CheckedFile):
         model = self.recipe.model
         names = [model.preset] if model.preset else []
         return self._geometry(model.checkpoint, names)
+
+    @property
+    def paths(self) -> dict[Steps, str]:
+        """The paths that the recipe names, by where they stand in it."""
+        calibration, text = self.recipe.calibration, self.recipe.verification.text
+        paths: dict[Steps, str] = {("model", "checkpoint"): self.recipe.model.checkpoint}
+        if calibration is not None:
+            paths["calibration", "path"] = calibration.path
+            for index, source in enumerate(calibration.mix):
+                paths["calibration", "mix", index, "path"] = source.path
+        if text is not None:
+            paths["verification", "text"] = text
+        return paths
 
 
 def last_part(path: str) -> str:

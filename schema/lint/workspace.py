@@ -94,14 +94,8 @@ class Workspace:
 
     def lacks(self) -> list[Lack]:
         """Return what has to be brought before the workspace can run, in the recipe's order."""
-        recipe = self.recipe.recipe
-        paths: list[tuple[Steps, str]] = [(("model", "checkpoint"), recipe.model.checkpoint)]
-        if recipe.calibration:
-            paths.append((("calibration", "path"), recipe.calibration.path))
-            for index, source in enumerate(recipe.calibration.mix):
-                paths.append((("calibration", "mix", index, "path"), source.path))
-        lacks = [self._vendor_files(), *(_lack(self.root, *path) for path in paths)]
-        found = [lack for lack in lacks if lack is not None]
+        paths = [_lack(self.root, *named) for named in self.recipe.paths.items()]
+        found = [lack for lack in (self._vendor_files(), *paths) if lack is not None]
         return sorted(found, key=lambda lack: self.recipe.at(*lack.steps).start)
 
     def _vendor_files(self) -> Lack | None:
@@ -118,13 +112,16 @@ class Workspace:
 
 def _lack(root: Path, steps: Steps, path: str) -> Lack | None:
     """Return what is missing where a path of the recipe is unfilled or leads nowhere."""
+    is_fetched = steps[0] != "verification"
     if path.startswith(PLACEHOLDER):
-        hint = "write the path where it is, or where `vacc-gen fetch` is to put it"
+        fetch = ", or where `vacc-gen fetch` is to put it" if is_fetched else ""
+        hint = f"write the path where it is{fetch}"
         return Lack(steps, f"`{dotted(steps)}` is still to be filled in", hint)
     if _exists(root / path):
         return None
+    message = f"`{dotted(steps)}` names {path}, which is not there"
     hint = "`vacc-gen fetch` downloads published weights and texts"
-    return Lack(steps, f"`{dotted(steps)}` names {path}, which is not there", hint)
+    return Lack(steps, message, hint if is_fetched else None)
 
 
 def _exists(path: Path) -> bool:

@@ -112,34 +112,31 @@ def _fault_of_code(files: WeightFiles, named: Any) -> Fault | None:
     if source is None:
         hint = "`scripts/prepare.sh` of a workspace puts its files there"
         return f"`auto_map` names {file}, which is not there", hint
-    line = _syntax_error_line(source)
-    if line is not None:
+    try:
+        names = _names_in(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        line = getattr(error, "lineno", None) or 1
         return f"{file} is not valid Python, line {line}", None
-    return None if _defines(source, name) else (f"{file} has no class `{name}`", None)
+    return None if {name, "*"} & names else (f"{file} has no class `{name}`", None)
 
 
-def _syntax_error_line(source: str) -> int | None:
-    """Return the line where Python cannot read a module, or None."""
+def _names_in(source: str) -> set[str]:
+    """Return the names that a module defines or imports."""
     import ast
     import warnings
 
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            ast.parse(source)
-    except SyntaxError as error:
-        return error.lineno or 1
-    except (ValueError, RecursionError, MemoryError):
-        return 1
-    return None
-
-
-def _defines(source: str, name: str) -> bool:
-    """Whether a module has a name, as a class, an assignment, or an import."""
-    word = re.escape(name)
-    at_a_line_start = rf"^(class\s+{word}\b|{word}\s*=|(from|import)\b[^#]*\b{word}\b)"
-    in_a_list_of_imports = rf"^\s+{word},?\s*$"
-    return bool(re.search(f"{at_a_line_start}|{in_a_list_of_imports}", source, re.MULTILINE))
+    names = set()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        nodes = ast.walk(ast.parse(source))
+    for node in nodes:
+        if isinstance(node, ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.alias):
+            names.add(node.asname or node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+    return names
 
 
 @rule("VG922", Severity.ERROR, "attention that the compiler cannot read", scope="weights")

@@ -12,7 +12,6 @@ from vacc_gen.schema.lint.files import RecipeFile
 from vacc_gen.schema.lint.kinds import newer_version
 from vacc_gen.schema.lint.rule import rule
 from vacc_gen.schema.lint.suggestions import nearest_of_all
-from vacc_gen.schema.lint.tree import Steps
 from vacc_gen.schema.lint.wording import dotted
 
 _FILES = (".safetensors", ".bin", ".json", ".gguf", ".onnx", ".pt", ".pth", ".torchscript")
@@ -231,23 +230,11 @@ def shell_path(file: RecipeFile) -> Iterator[Finding]:
         version: 2
         model: {checkpoint: ../weights/falcon-7b}
     """
-    for steps, path in _paths(file):
+    for steps, path in file.paths.items():
         if _OF_A_SHELL.match(path):
             message = f"`{dotted(steps)}` is taken as it is written: no shell expands `~` and `$`"
             hint = "write the path out, or relative to vacc.yaml"
             yield Finding(file.at(*steps), message, hint)
-
-
-def _paths(file: RecipeFile) -> Iterator[tuple[Steps, str]]:
-    """Yield the paths of a recipe."""
-    recipe = file.recipe
-    yield ("model", "checkpoint"), recipe.model.checkpoint
-    if recipe.calibration:
-        yield ("calibration", "path"), recipe.calibration.path
-        for index, source in enumerate(recipe.calibration.mix):
-            yield ("calibration", "mix", index, "path"), source.path
-    if recipe.verification.text:
-        yield ("verification", "text"), recipe.verification.text
 
 
 @rule("VG198", Severity.WARNING, "precision named twice", scope="recipe")

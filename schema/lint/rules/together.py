@@ -193,7 +193,6 @@ def pins_unlike(configs: list[ConfigFile]) -> Iterator[FileFinding]:
         frontend: {shape: {pixel_values: [2048, 1176]}, model_kwargs: {build_visual: true}}
         ---
         # llm.yaml
-        name: vl_llm_fp16
         workspace: {pyenv: {transformers: 4.51.3}}
     Good:
         # visual.yaml
@@ -202,7 +201,6 @@ def pins_unlike(configs: list[ConfigFile]) -> Iterator[FileFinding]:
         workspace: {pyenv: {transformers: 4.51.3}}
         ---
         # llm.yaml
-        name: vl_llm_fp16
         workspace: {pyenv: {transformers: 4.51.3}}
     """
     for tower, language in _halves(configs):

@@ -58,7 +58,8 @@ def test_a_whole_folder_has_no_findings(weights):
     [
         "FalconForCausalLM = make()\n",
         "from elsewhere import FalconForCausalLM\n",
-        "from elsewhere import (\n    Other,\n    FalconForCausalLM,\n)\n",
+        "try:\n    from a import (\n        B as FalconForCausalLM,\n    )\nexcept E: ...\n",
+        "from elsewhere import *\n",
     ],
 )
 def test_a_class_may_be_defined_in_other_ways(weights, source):

@@ -247,8 +247,12 @@ VENDORS = "the vendor's `modeling_chatglm3_vacc.py` and `config_vacc.json` are m
             ],
         ),
         ({"falcon-7b,": "chatglm3-6b,"}, [(2, 17, VENDORS)]),
+        (
+            {"target": "verification: {text: t.txt}\ntarget", "falcon-7b,": "chatglm3-6b,"},
+            [(2, 17, VENDORS), (4, 22, "`verification.text` names t.txt, which is not there")],
+        ),
     ],
-    ids=["placeholder", "nowhere", "calibration", "vendor"],
+    ids=["placeholder", "nowhere", "calibration", "vendor", "text"],
 )
 def test_what_a_workspace_lacks_is_said_and_counted(workspace, changes, things):
     for old, new in changes.items():
@@ -259,6 +263,27 @@ def test_what_a_workspace_lacks_is_said_and_counted(workspace, changes, things):
     expected = [("vacc.yaml", line, column, "VG907", message) for line, column, message in things]
     expected[-1] = (*expected[-1][:4], f"{expected[-1][4]} (not ready: {count} missing)")
     assert found(workspace, ("VG907",)) == expected
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "hint"),
+    [
+        ("weights", "w", "`vacc-gen fetch` downloads published weights and texts"),
+        (
+            "weights", "/path/to/w",
+            "write the path where it is, or where `vacc-gen fetch` is to put it",
+        ),
+        ("target", "verification: {text: t.txt}\ntarget", None),
+        (
+            "target", "verification: {text: /path/to/t.txt}\ntarget",
+            "write the path where it is",
+        ),
+    ],
+)  # fmt: skip
+def test_what_can_be_fetched_is_said(workspace, old, new, hint):
+    change(workspace / "vacc.yaml", old, new)
+    findings = check_paths([str(workspace)]).diagnostics
+    assert [one.hint for one in findings if one.code == "VG907"] == [hint]
 
 
 @pytest.mark.parametrize("folder", ["source_code", "weights"])
