@@ -190,7 +190,8 @@ class _Placing:
             return WrongType(span, steps, value, expected, self._unquoted(steps, value))
         if kind == "value_error":
             reason, _, advice = str(context["error"]).partition("\n")
-            return Refused(span, steps, reason, advice or None)
+            place = self.document.key_span(*steps) if isinstance(value, dict) else span
+            return Refused(place, steps, reason, advice or None)
         must, hint = _bounds(error, value)
         return OutOfBounds(span, steps, value, must, hint)
 
