@@ -141,6 +141,8 @@ def test_broken_json_is_reported(weights, text):
         (b'{"a": [1, ]}', "a comma before `]`", 9),
         (b'{"a": [1,,]}', "a comma before `]`", 10),
         (b'{"a": True}', "expecting value", 7),
+        (b'{"a": }', "expecting value", 7),
+        ('{"\u00e4": 1, "\u00e4": 2}'.encode(), "`\u00e4` is there twice", 10),
         (b'{"a": "b', "unterminated string starting", 7),
         (b'{"a": 1} // x', "extra data", 10),
         (b'{"a": 1, "a": 2}', "`a` is there twice", 10),
@@ -151,8 +153,8 @@ def test_broken_json_is_reported(weights, text):
         (b'{"a": ' + b"9" * 5000 + b"}", "a number has thousands of digits", 1),
         (b'{"a":' * 50_000, "nested too deeply", 1),
     ],
-    ids=["comma", "bracket", "commas", "True", "open", "comment", "twice", "bom", "utf-16",
-         "latin-1", "empty", "digits", "nested"],
+    ids=["comma", "bracket", "commas", "True", "missing", "umlaut", "open", "comment", "twice",
+         "bom", "utf-16", "latin-1", "empty", "digits", "nested"],
 )  # fmt: skip
 def test_broken_json_is_reported_at_its_place(weights, text, reason, column):
     (weights / "config_vacc.json").write_bytes(text)
@@ -222,12 +224,12 @@ def test_a_header_that_lies_is_reported(weights, header, message):
 
 
 def test_shards_are_held_against_the_index(weights):
-    weight_map = {"w": "a.safetensors", "v": "a.safetensors", "u": "b.safetensors"}
+    weight_map = {**dict.fromkeys("wvt", "a.safetensors"), "u": "b.safetensors"}
     write(weights, "model.safetensors.index.json", {"weight_map": weight_map})
     messages = [(one.line, one.message) for one in check(weights)]
     assert messages == [
-        (4, "a.safetensors does not hold v"),
-        (5, "b.safetensors is not there"),
+        (4, "a.safetensors does not hold v and 1 more"),
+        (6, "b.safetensors is not there"),
     ]
 
 

@@ -190,6 +190,12 @@ def test_a_quarter_of_the_patches_is_less_than_the_prefill(check, patches, is_re
     assert check({"t.yaml": tower(patches), "l.yaml": LANGUAGE}) == expected
 
 
+def test_two_language_models_are_not_two_halves(check):
+    pinned = LANGUAGE.replace("name: language", "name: pinned") + PINS.format("4.51.3")
+    assert check({"a.yaml": LANGUAGE, "b.yaml": pinned}) == []
+    assert check({"c.yaml": pinned.replace("name: pinned", "name: c")}) == []
+
+
 def test_halves_are_of_one_checkpoint_in_one_folder(check):
     assert check({"t.yaml": tower(9000, checkpoint="/w/other"), "l.yaml": LANGUAGE}) == []
     assert check({"a/t.yaml": tower(9000), "b/l.yaml": LANGUAGE, "t.yaml": ""}) == []
