@@ -101,6 +101,11 @@ class KnownPresets:
         """Return the names of all presets of a kind, a key of `SHELVES`."""
         return SHELVES[shelf].names()
 
+    def vendor_files(self, model: str) -> Sequence[str]:
+        """Return the files beside the weights of a preset's model that the vendor publishes."""
+        sources = MODELS.find(model).sources if model in MODELS else ()
+        return [source.name for source in sources if not source.generated]
+
     def die_memory_bytes(self, card: str) -> int | None:
         """Return the memory of one die of a card, or None."""
         return CARDS.values(card).get("die_memory_bytes")

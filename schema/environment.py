@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
@@ -11,11 +12,19 @@ from vacc_gen.schema.strict import Strict
 DEFAULT_PLATFORM = "x86_64-unknown-linux-gnu"
 """A target triple, as uv names platforms: the machines that the vendor's cards sit in."""
 
+_LONE_EQUALS = re.compile(r"\s*([A-Za-z0-9._-]+)\s*=\s*([A-Za-z0-9.+*]+)\s*")
+"""Conda's notation of a version."""
+
 
 def _checked(requirement: str) -> str:
     from vacc_gen.schema.packages import parse_pin  # most recipes have no pins of their own
 
-    parse_pin(requirement)
+    try:
+        parse_pin(requirement)
+    except ValueError as error:
+        of_conda = _LONE_EQUALS.fullmatch(requirement)
+        advice = f"\ndid you mean `{of_conda[1]}=={of_conda[2]}`?" if of_conda else ""
+        raise ValueError(f"{error}{advice}") from error
     return requirement
 
 

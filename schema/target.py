@@ -34,7 +34,7 @@ class Target(Strict):
     def _check_lengths(self) -> Target:
         if self.prefill > self.total:
             raise ValueError(
-                f"prefill {self.prefill} is longer than total {self.total}, which counts prompt "
-                "and answer"
+                f"prefill {self.prefill} is longer than total {self.total}\n"
+                "total counts prompt and answer: set target.total to the prefill or more"
             )
         return self

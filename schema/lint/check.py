@@ -19,7 +19,7 @@ from vacc_gen.schema.lint.diagnostics import Diagnostic, Finding
 from vacc_gen.schema.lint.document import Document, load
 from vacc_gen.schema.lint.fields import Model
 from vacc_gen.schema.lint.files import CheckedFile, ConfigFile, Known, RecipeFile
-from vacc_gen.schema.lint.kinds import Kind, is_ours, kind_of
+from vacc_gen.schema.lint.kinds import Kind, is_ours, kind_of, newer_version
 from vacc_gen.schema.lint.placeholders import placeholders
 from vacc_gen.schema.lint.rule import Rule, Scope, rules_of
 
@@ -111,7 +111,7 @@ def check_document(
     if kind is Kind.OTHER:  # no file of another tool is ever changed
         return [replace(found, fix=None) for found in findings], None
     file: CheckedFile | None = None
-    if document.is_sound:
+    if document.is_sound and newer_version(document) is None:
         form = structure.check(document, _model(kind))
         unfilled = {span for span, _ in placeholders(document)}
         form.faults = [fault for fault in form.faults if fault.span not in unfilled]

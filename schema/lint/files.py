@@ -13,7 +13,7 @@ from vacc_gen.schema.compile_yaml.config import CompileConfig
 from vacc_gen.schema.compile_yaml.dataset import FileDataset, ProcessOp, TextDataset
 from vacc_gen.schema.compile_yaml.frontend import ModelOptions, ShapeProfile
 from vacc_gen.schema.lint.document import Document
-from vacc_gen.schema.lint.tree import Span
+from vacc_gen.schema.lint.tree import Span, Steps
 
 if TYPE_CHECKING:
     from vacc_gen.schema.geometry import Geometry
@@ -43,6 +43,9 @@ class Known(Protocol):
 
     def names(self, shelf: str) -> Sequence[str]:
         """Return the names of all presets of a kind: models or cards; none where not known."""
+
+    def vendor_files(self, model: str) -> Sequence[str]:
+        """Return the files beside the weights of a preset's model that the vendor publishes."""
 
     def die_memory_bytes(self, card: str) -> int | None:
         """Return the memory of one die of a card, or None."""
@@ -81,13 +84,13 @@ class CheckedFile:
 
     def _geometry(self, checkpoint: str | None, names: Sequence[str]) -> Geometry | None:
         """Return the sizes of the checkpoint if it is there, else of a preset of that name."""
-        from vacc_gen.schema.checkpoint_facts import geometry_of
-        from vacc_gen.schema.geometry import Geometry
+        from vacc_gen.schema.geometry import Geometry, geometry_of
 
         found = geometry_of(self.folder / checkpoint) if checkpoint else None
-        for name in names if self.known else ():
-            found = found or (self.known.geometry(name) if self.known else None)
-        return Geometry.model_validate(found) if found else None
+        if found is not None or self.known is None:
+            return found
+        preset = next(filter(None, map(self.known.geometry, names)), None)
+        return Geometry.model_validate(preset) if preset else None
 
 
 class Lengths(NamedTuple):
@@ -102,6 +105,7 @@ class ConfigFile(CheckedFile):
     """A compile config that its typed model accepts."""
 
     config: CompileConfig
+    recipe: RecipeFile | None = None  # of the workspace that the config is in, if it was checked
 
     @property
     def folder(self) -> Path:
@@ -230,6 +234,19 @@ class RecipeFile(CheckedFile):
         model = self.recipe.model
         names = [model.preset] if model.preset else []
         return self._geometry(model.checkpoint, names)
+
+    @property
+    def paths(self) -> dict[Steps, str]:
+        """The paths that the recipe names, by where they stand in it."""
+        calibration, text = self.recipe.calibration, self.recipe.verification.text
+        paths: dict[Steps, str] = {("model", "checkpoint"): self.recipe.model.checkpoint}
+        if calibration is not None:
+            paths["calibration", "path"] = calibration.path
+            for index, source in enumerate(calibration.mix):
+                paths["calibration", "mix", index, "path"] = source.path
+        if text is not None:
+            paths["verification", "text"] = text
+        return paths
 
 
 def last_part(path: str) -> str:

@@ -67,3 +67,14 @@ def is_ours(document: Document) -> bool:
     keys = root.value if root is not None and isinstance(root.value, dict) else None
     found = set(_SECTION.findall(document.text)) if keys is None else keys
     return len({"frontend", "backend", "workspace"} & set(found)) >= _LEAST
+
+
+def newer_version(document: Document) -> int | None:
+    """Return the version of a recipe where it is newer than what can be read, else None."""
+    node = document.node("version")
+    version = node.value if node is not None else None
+    if type(version) is not int or kind_of(document) is not Kind.RECIPE:
+        return None
+    from vacc_gen.schema.recipe import RECIPE_VERSION
+
+    return version if version > RECIPE_VERSION else None

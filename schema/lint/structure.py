@@ -106,6 +106,14 @@ class OutOfBounds(FormFault):
 
 
 @dataclass(eq=False)
+class Refused(FormFault):
+    """A value that a validator refuses: `reason` says why, `hint` what to do about it."""
+
+    reason: str
+    hint: str | None
+
+
+@dataclass(eq=False)
 class NullValue(FormFault):
     """Null where a value is needed."""
 
@@ -189,6 +197,10 @@ class _Placing:
         span = self.document.value_span(*steps)
         if expected is not None:
             return WrongType(span, steps, value, expected, self._unquoted(steps, value))
+        if kind == "value_error":
+            reason, _, advice = str(context["error"]).partition("\n")
+            place = self.document.key_span(*steps) if isinstance(value, dict) else span
+            return Refused(place, steps, reason, advice or None)
         must, hint = _bounds(error, value)
         return OutOfBounds(span, steps, value, must, hint)
 
@@ -341,4 +353,4 @@ def _bounds(error: ErrorDetails, value: Any) -> tuple[str, str | None]:
         return words[kind].format(**context), None
     if kind == "string_pattern_mismatch":
         return "be of another form", None
-    return str(context.get("error", error["msg"])), None
+    return error["msg"], None

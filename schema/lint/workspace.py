@@ -12,15 +12,18 @@ from typing import NamedTuple
 
 from vacc_gen.schema.checkpoint_facts import read_json, read_regular
 from vacc_gen.schema.lint.diagnostics import Finding
-from vacc_gen.schema.lint.files import CheckedFile, ConfigFile, RecipeFile
+from vacc_gen.schema.lint.files import CheckedFile, ConfigFile, RecipeFile, last_part
+from vacc_gen.schema.lint.tree import Steps
+from vacc_gen.schema.lint.wording import dotted, listed
 
 FileFinding = tuple[CheckedFile, Finding]
 """A finding, and the file that it is in."""
 
-MAX_MADE_BYTES = 16 << 20
-"""Largest generated file that is held against its hash; a lock has some 100 kB."""
-
 MANIFEST = ".vacc-gen/manifest.json"
+PLACEHOLDER = "/path/to"
+"""How a path begins that `new` leaves to be filled in."""
+
+_MAX_SCRIPT_BYTES = 1 << 20
 
 
 class Made(NamedTuple):
@@ -28,6 +31,14 @@ class Made(NamedTuple):
 
     recipe: str | None
     files: dict[str, str]
+
+
+class Lack(NamedTuple):
+    """Something that a workspace needs, which vacc-gen does not make; `steps` name it."""
+
+    steps: Steps
+    message: str
+    hint: str | None
 
 
 @dataclass
@@ -41,6 +52,16 @@ class Workspace:
     def root(self) -> Path:
         """The workspace's folder."""
         return self.recipe.folder
+
+    @property
+    def own_configs(self) -> list[ConfigFile]:
+        """The configs of a language model that are for the recipe's checkpoint."""
+        name = last_part(self.recipe.recipe.model.checkpoint)
+        return [
+            config
+            for config in self.configs
+            if config.checkpoint_name == name and config.lengths is not None
+        ]
 
     @cached_property
     def made(self) -> Made | None:
@@ -63,14 +84,48 @@ class Workspace:
         files = self.made.files if self.made else {}
         return [path for path in files if not os.path.lexists(self.root / path)]
 
-    def is_edited(self, path: str) -> bool:
-        """Whether a generated file is there, and not as it was made."""
-        digest = self.made.files.get(path) if self.made else None
+    def script(self, name: str) -> str | None:
+        """Return the text of one of `scripts/`, or None where there is none to read."""
         try:
-            source = read_regular(self.root / path, MAX_MADE_BYTES) if digest else None
+            source = read_regular(self.root / "scripts" / name, _MAX_SCRIPT_BYTES)
         except OSError:
-            return False
-        return source is not None and text_hash(source.decode("utf-8", "replace")) != digest
+            return None
+        return None if source is None else source.decode("utf-8", errors="replace")
+
+    def lacks(self) -> list[Lack]:
+        """Return what has to be brought before the workspace can run, in the recipe's order."""
+        paths = [_lack(self.root, *named) for named in self.recipe.paths.items()]
+        found = [lack for lack in (self._vendor_files(), *paths) if lack is not None]
+        return sorted(found, key=lambda lack: self.recipe.at(*lack.steps).start)
+
+    def _vendor_files(self) -> Lack | None:
+        model, known = self.recipe.recipe.model, self.recipe.known
+        names = known.vendor_files(model.preset) if known else ()
+        folders = (self.root / "source_code", self.root / model.checkpoint)
+        absent = [name for name in names if not any(_exists(folder / name) for folder in folders)]
+        if not absent:
+            return None
+        message = f"the vendor's {listed(absent)} {'is' if len(absent) == 1 else 'are'} missing"
+        hint = "copy what is missing from the vendor's model zoo into source_code/"
+        return Lack(("model", "preset"), message, hint)
+
+
+def _lack(root: Path, steps: Steps, path: str) -> Lack | None:
+    """Return what is missing where a path of the recipe is unfilled or leads nowhere."""
+    is_fetched = steps[0] != "verification"
+    if path.startswith(PLACEHOLDER):
+        fetch = ", or where `vacc-gen fetch` is to put it" if is_fetched else ""
+        hint = f"write the path where it is{fetch}"
+        return Lack(steps, f"`{dotted(steps)}` is still to be filled in", hint)
+    if _exists(root / path):
+        return None
+    message = f"`{dotted(steps)}` names {path}, which is not there"
+    hint = "`vacc-gen fetch` downloads published weights and texts"
+    return Lack(steps, message, hint if is_fetched else None)
+
+
+def _exists(path: Path) -> bool:
+    return os.path.exists(path)  # noqa: PTH110  # never raises
 
 
 def text_hash(text: str) -> str:
@@ -80,7 +135,10 @@ def text_hash(text: str) -> str:
 
 
 def workspaces(recipes: list[RecipeFile], configs: list[ConfigFile]) -> Iterator[Workspace]:
-    """Yield the recipes with the configs beside them."""
+    """Yield the recipes with the configs beside them, which learn of their recipe."""
     for recipe in recipes:
         folder = recipe.folder / "build"
-        yield Workspace(recipe, [one for one in configs if one.path.parent == folder])
+        members = [config for config in configs if config.path.parent == folder]
+        for config in members:
+            config.recipe = recipe
+        yield Workspace(recipe, members)

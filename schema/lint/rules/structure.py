@@ -17,6 +17,7 @@ from vacc_gen.schema.lint.structure import (
     NotAllowed,
     NullValue,
     OutOfBounds,
+    Refused,
     UnknownKey,
     WrongType,
 )
@@ -157,6 +158,8 @@ def unknown_value(form: Form) -> Iterator[Finding]:
 def out_of_bounds(form: Form) -> Iterator[Finding]:
     """A number is outside its range, a list has the wrong length, a text the wrong form.
 
+    Or values do not go together, such as a prompt that is longer than the whole.
+
     Bad:
         frontend:
           shape:
@@ -170,6 +173,9 @@ def out_of_bounds(form: Form) -> Iterator[Finding]:
         got = f"{len(fault.value)}" if isinstance(fault.value, list) else as_written(fault.value)
         message = f"`{dotted(fault.steps)}` must {fault.must}, got {got}"
         yield Finding(fault.span, message, fault.hint)
+    for fault in form.of(Refused):
+        where = f"`{dotted(fault.steps)}`" if fault.steps else "the file"
+        yield Finding(fault.span, f"{where}: {fault.reason}", fault.hint)
 
 
 @rule("VG106", Severity.ERROR, "null where a value belongs", scope="form")

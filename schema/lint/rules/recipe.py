@@ -1,0 +1,255 @@
+"""VG18 and VG19: can the recipe be read, and does it fit its model and its card?"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from vacc_gen.schema.lint import fixes
+from vacc_gen.schema.lint.diagnostics import Finding, Severity
+from vacc_gen.schema.lint.document import Document
+from vacc_gen.schema.lint.files import RecipeFile
+from vacc_gen.schema.lint.kinds import newer_version
+from vacc_gen.schema.lint.rule import rule
+from vacc_gen.schema.lint.suggestions import nearest_of_all
+from vacc_gen.schema.lint.wording import dotted
+from vacc_gen.schema.recipe import RECIPE_VERSION
+
+_FILES = (".safetensors", ".bin", ".json", ".gguf", ".onnx", ".pt", ".pth", ".torchscript")
+_OF_A_SHELL = re.compile(r"~\w*(/|$)|.*\$\w")
+"""`~`, `~me` and `$HOME`; `${HOME}` is a placeholder, VG119."""
+
+
+@rule("VG180", Severity.ERROR, "recipe of a newer version", scope="document")
+def newer_recipe(document: Document) -> Iterator[Finding]:
+    """The recipe is of a version that this vacc-gen does not know, so nothing else is checked.
+
+    Reading what it happens to know and ignoring the rest would build something else than the
+    recipe says.
+
+    Bad:
+        version: 99
+    Good:
+        version: 2
+    """
+    newer = newer_version(document)
+    if newer is not None:
+        message = f"version {newer}; this vacc-gen reads recipes up to {RECIPE_VERSION}"
+        hint = "upgrade vacc-gen: pip install --upgrade vacc-gen"
+        yield Finding(document.value_span("version"), message, hint)
+
+
+@rule("VG190", Severity.ERROR, "unknown preset", scope="recipe", fix="safe")
+def unknown_preset(file: RecipeFile) -> Iterator[Finding]:
+    """No model, card or environment of this name comes with vacc-gen.
+
+    Bad:
+        version: 2
+        model: {preset: falcon-7b-instrct}
+    Good:
+        version: 2
+        model: {preset: falcon-7b-instruct}
+    """
+    recipe = file.recipe
+    for shelf, noun, steps, name in (
+        ("models", "model", ("model", "preset"), recipe.model.preset),
+        ("cards", "card", ("target", "card"), recipe.target.card),
+        ("environments", "environment", ("environment", "preset"), recipe.environment.preset),
+    ):
+        known = file.known.names(shelf) if file.known else ()
+        if not known or name is None or name.casefold() in (one.casefold() for one in known):
+            continue
+        near = nearest_of_all(name, known)
+        hint = f"did you mean `{near[0]}`?" if near else f"known: {', '.join(known)}"
+        fix = fixes.replace(file.at(*steps), near[0]) if len(near) == 1 else None
+        yield Finding(file.at(*steps), f"no {noun} is called `{name}`", hint, fix)
+
+
+@rule("VG192", Severity.WARNING, "longer than the model's positions", scope="recipe")
+def recipe_positions(file: RecipeFile) -> Iterator[Finding]:
+    """The model was trained on shorter texts than `total`, and has no positions for the rest.
+
+    Bad:
+        version: 2
+        target: {total: 4096}
+    Good:
+        version: 2
+        target: {total: 2048}
+    """
+    total, geometry = file.recipe.target.total, file.geometry
+    if geometry is not None and total > geometry.max_positions:
+        message = f"total {total} is longer than the model's {geometry.max_positions} positions"
+        hint = f"set target.total to {geometry.max_positions} or less"
+        yield Finding(file.at("target", "total"), message, hint)
+
+
+@rule("VG193", Severity.ERROR, "quantization group does not divide the widths", scope="recipe")
+def group_size(file: RecipeFile) -> Iterator[Finding]:
+    """Weights of a group share a scale, so the group's size divides every width of the model.
+
+    Bad:
+        version: 2
+        model: {preset: falcon-tiny}
+        quantization: {group_size: 64}
+    Good:
+        version: 2
+        model: {preset: falcon-7b}
+        quantization: {group_size: 64}
+    """
+    size, geometry = file.recipe.quantization.group_size, file.geometry
+    if size is None or geometry is None:
+        return
+    for key in ("hidden_size", "ffn_hidden_size"):
+        width = getattr(geometry, key)
+        if width % size:
+            message = f"a group of {size} does not divide the model's {key} {width}"
+            hint = "leave `group_size` out, and the widest that does is taken"
+            yield Finding(file.at("quantization", "group_size"), message, hint)
+            return
+
+
+@rule("VG194", Severity.ERROR, "checkpoint of another model than the preset", scope="recipe")
+def checkpoint_against_preset(file: RecipeFile) -> Iterator[Finding]:
+    """The checkpoint is there, and its config.json has other sizes than the preset.
+
+    A vocabulary or a number of positions of its own is no fault: fine-tunes have that. Where the
+    preset's sizes are not verified this is a warning, and the checkpoint's own count.
+
+    Bad:
+        # vacc.yaml
+        version: 2
+        model: {preset: falcon-7b, checkpoint: weights}
+        ---
+        # weights/config.json
+        {"model_type": "falcon", "hidden_size": 4096, "num_attention_heads": 64,
+         "num_hidden_layers": 32, "vocab_size": 65024}
+    Good:
+        # vacc.yaml
+        version: 2
+        model: {preset: falcon-7b, checkpoint: weights}
+        ---
+        # weights/config.json
+        {"model_type": "falcon", "hidden_size": 4544, "num_attention_heads": 71,
+         "num_hidden_layers": 32, "vocab_size": 65024}
+    """
+    from vacc_gen.schema.checkpoint_facts import geometry_of, shape_difference
+
+    model = file.recipe.model
+    expected = file.known.geometry(model.preset) if file.known else None
+    found = geometry_of(file.folder / model.checkpoint) if expected else None
+    difference = shape_difference(expected, found) if expected and found else None
+    if difference and file.known:
+        severity = None if file.known.is_verified(model.preset) else Severity.WARNING
+        message = f"the checkpoint is not {model.preset}: {difference}"
+        hint = "choose the preset of this checkpoint, or the checkpoint of this preset"
+        yield Finding(file.at("model", "checkpoint"), message, hint, severity=severity)
+
+
+@rule("VG195", Severity.WARNING, "weights and cache exceed the card", scope="recipe")
+def does_not_fit(file: RecipeFile) -> Iterator[Finding]:
+    """Weights and KV cache of a die, by our estimate, need more memory than a die of the card has.
+
+    The estimate counts 16 requests at once, as `vastgenx serve` takes them by default, and no
+    activations or code; docs/memory.md has the formula.
+
+    Bad:
+        version: 2
+        model: {preset: falcon-40b}
+        target: {card: VA1-16G, tp: 2}
+    Good:
+        version: 2
+        model: {preset: falcon-40b}
+        target: {card: VA16, tp: 8}
+    """
+    target, geometry = file.recipe.target, file.geometry
+    if target.card is None or geometry is None or file.known is None:
+        return
+    memory_bytes = file.known.die_memory_bytes(target.card)
+    from vacc_gen.schema.footprint import TP_CHOICES, footprint
+    from vacc_gen.schema.precision import EMBEDDED_ONLY
+
+    for precision in file.recipe.precisions:
+        need_bytes = footprint(geometry, precision, target.tp, target.total).total_bytes
+        if precision in EMBEDDED_ONLY or memory_bytes is None or need_bytes <= memory_bytes:
+            continue
+        needs = ((tp, footprint(geometry, precision, tp, target.total)) for tp in TP_CHOICES)
+        enough = next((tp for tp, need in needs if need.total_bytes <= memory_bytes), None)
+        message = (
+            f"{precision.value} on {target.tp} dies needs about {need_bytes / 2**30:.1f} GiB of "
+            f"each, {target.card} has {memory_bytes / 2**30:.0f} GiB"
+        )
+        hint = f"by our estimate tp {enough} would fit" if enough else None
+        key = "tp" if "tp" in target.model_fields_set else "card"
+        yield Finding(file.at("target", key), message, hint)
+        return
+
+
+@rule("VG196", Severity.ERROR, "nothing for the compiler", scope="recipe")
+def nothing_to_compile(file: RecipeFile) -> Iterator[Finding]:
+    """The embedded backend alone makes int4, and a workspace is for the vendor's compiler too.
+
+    Bad:
+        version: 2
+        precisions: [int4]
+    Good:
+        version: 2
+        precisions: [int8, int4]
+    """
+    from vacc_gen.schema.precision import EMBEDDED_ONLY
+
+    if EMBEDDED_ONLY.issuperset(file.recipe.precisions):
+        message = f"the compiler does not make {file.recipe.precisions[0].value}"
+        yield Finding(file.at("precisions"), message, "name fp16, int8 or kv8 as well")
+
+
+@rule("VG197", Severity.WARNING, "path that only a shell understands", scope="recipe")
+def shell_path(file: RecipeFile) -> Iterator[Finding]:
+    """`~` and `$HOME` mean something to a shell; a path in a recipe is taken as it is written.
+
+    Bad:
+        version: 2
+        model: {checkpoint: ~/weights/falcon-7b}
+    Good:
+        version: 2
+        model: {checkpoint: ../weights/falcon-7b}
+    """
+    for steps, path in file.paths.items():
+        if _OF_A_SHELL.match(path):
+            message = f"`{dotted(steps)}` is taken as it is written: no shell expands `~` and `$`"
+            hint = "write the path out, or relative to vacc.yaml"
+            yield Finding(file.at(*steps), message, hint)
+
+
+@rule("VG198", Severity.WARNING, "precision named twice", scope="recipe")
+def precision_twice(file: RecipeFile) -> Iterator[Finding]:
+    """One compile config is made for each precision, so naming one again makes none.
+
+    Bad:
+        version: 2
+        precisions: [fp16, fp16]
+    Good:
+        version: 2
+        precisions: [fp16, int8]
+    """
+    precisions = file.recipe.precisions
+    for index, precision in enumerate(precisions):
+        if precision in precisions[:index]:
+            message = f"{precision.value} is named twice"
+            yield Finding(file.at("precisions", index), message, "delete one")
+
+
+@rule("VG199", Severity.ERROR, "file where a folder belongs", scope="recipe")
+def file_for_folder(file: RecipeFile) -> Iterator[Finding]:
+    """A recipe names the folder of the weights, and this is the name of a file.
+
+    Bad:
+        version: 2
+        model: {checkpoint: weights/model.safetensors}
+    Good:
+        version: 2
+        model: {checkpoint: weights}
+    """
+    if file.recipe.model.checkpoint.lower().endswith(_FILES):
+        message = "the checkpoint is a file; a recipe names the folder that it is in"
+        hint = "write the folder where config.json and the safetensors files are"
+        yield Finding(file.at("model", "checkpoint"), message, hint)
