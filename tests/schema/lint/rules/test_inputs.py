@@ -184,6 +184,7 @@ def test_a_mask_over_a_cache_may_be_longer(name):
         ("attention_maks", "attention_mask"),
         ("attention_masks_1", "attention_mask_1"),
         ("token_type_id", "token_type_ids"),
+        ("attention_maskx", "attention_mask"),
         ("pixel_value", "pixel_values"),
         ("iamges", "images"),
     ],

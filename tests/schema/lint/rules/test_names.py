@@ -197,5 +197,9 @@ def test_length_of_an_encoder_in_the_name(name, shape, message):
     assert places == ([(1, 12, message)] if message else [])
 
 
+def test_names_of_image_models_follow_no_custom():
+    assert check_text(BERT.format("resnet-kv8", "input", "[1, 3, 64, 64]"), "yolo.yaml") == []
+
+
 def test_an_image_has_no_length():
     assert check_text(BERT.format("vit-384", "images", "[1, 256]"), "vit.yaml") == []
