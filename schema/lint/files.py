@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from vacc_gen.schema.compile_yaml.config import CompileConfig
@@ -25,6 +25,28 @@ TEXT_INPUTS = re.compile(
     r"(_?\d+)?$"
 )
 """Names of inputs that are token numbers or masks."""
+
+MODEL_FILES = {
+    ".onnx": "onnx",
+    ".pt": "pytorch",
+    ".pth": "pytorch",
+    ".torchscript": "pytorch",
+    ".jit": "pytorch",
+    ".h5": "keras",
+    ".keras": "keras",
+    ".hdf5": "keras",
+    ".pb": "tensorflow",
+    ".tflite": "tensorflow",
+    ".weights": "darknet",
+    ".cfg": "darknet",
+}
+"""The `frontend.type` that reads a model file, by the file's suffix."""
+
+WEIGHT_FOLDER_FILES = (".safetensors", ".json", ".bin", ".gguf")
+"""Suffixes of the files that a Hugging Face weight folder is made of."""
+
+LENGTH_STEP = 16
+"""Sequence lengths are multiples of this many tokens (vendor's llm/README.md)."""
 
 FixedShape = list[int]
 
@@ -99,6 +121,12 @@ class Lengths(NamedTuple):
     prefill: int
     total: int | None
 
+    @property
+    def are_accepted(self) -> bool:
+        """Whether the compiler takes them: multiples of 16, and prefill is at most total."""
+        total = self.prefill if self.total is None else self.total
+        return self.prefill <= total and not (self.prefill % LENGTH_STEP or total % LENGTH_STEP)
+
 
 @dataclass
 class ConfigFile(CheckedFile):
@@ -135,9 +163,32 @@ class ConfigFile(CheckedFile):
         return self.options.build_visual is True
 
     @property
+    def is_language_model(self) -> bool:
+        """Whether all of `frontend` says that the model is a Hugging Face one that reads text."""
+        is_of_type = self.config.frontend.type in (None, "huggingface")
+        is_text = not self.is_vision_tower and not self.is_single_file
+        return self.is_huggingface and is_of_type and is_text
+
+    @property
     def checkpoint_name(self) -> str:
         """The last part of the checkpoint's path, whatever separates the parts."""
         return last_part(self.config.frontend.checkpoint)
+
+    @property
+    def checkpoint_suffix(self) -> str:
+        """The suffix of the checkpoint in lower case, such as `.onnx`; empty without one."""
+        return PurePath(self.checkpoint_name).suffix.lower()
+
+    @property
+    def is_single_file(self) -> bool:
+        """Whether the checkpoint is called like a file; Hugging Face reads a folder."""
+        return self.checkpoint_suffix in (*MODEL_FILES, *WEIGHT_FOLDER_FILES)
+
+    @property
+    def tp_in_name(self) -> int | None:
+        """The tensor parallelism that the name says, as `tp4`, or None."""
+        said = (word for word in words(self.config.name) if re.fullmatch(r"tp\d{1,3}", word))
+        return next((int(word[2:]) for word in said), None)
 
     @property
     def shapes(self) -> Mapping[str, list[Any] | ShapeProfile]:

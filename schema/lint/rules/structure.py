@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import groupby
 
+from vacc_gen.schema.compile_yaml.dataset import Normalize
 from vacc_gen.schema.lint import fixes
 from vacc_gen.schema.lint.diagnostics import Finding, Severity
 from vacc_gen.schema.lint.document import Document
+from vacc_gen.schema.lint.files import ConfigFile
 from vacc_gen.schema.lint.kinds import Kind, kind_of
 from vacc_gen.schema.lint.placeholders import placeholders
 from vacc_gen.schema.lint.rule import rule
@@ -240,6 +242,28 @@ def misplaced_key(form: Form) -> Iterator[Finding]:
         message = f"{keys} {verb} not belong {in_section(section)}"
         places = " or ".join(in_section(place) for place in belongs)
         yield Finding(strayed[0].span, message, f"{pronoun} {places}. {_ignored(form)}".strip())
+
+
+@rule("VG109", Severity.WARNING, "the word None for null", fix="unsafe")
+def none_as_text(file: ConfigFile) -> Iterator[Finding]:
+    """`None` is null in Python; to YAML it is a text of four letters.
+
+    Bad:
+        dataset:
+          process_ops:
+            - type: Normalize
+              norm_type: None
+    Good:
+        dataset:
+          process_ops:
+            - type: Normalize
+              norm_type: null
+    """
+    for index, op in enumerate(file.process_ops):
+        if isinstance(op, Normalize) and op.norm_type == "None":
+            span = file.at("dataset", "process_ops", index, "norm_type")
+            fix = fixes.replace(span, "null", safe=False)
+            yield Finding(span, "`None` is text to YAML, not null", "write null", fix)
 
 
 @rule("VG119", Severity.ERROR, "placeholder", scope="document")

@@ -19,6 +19,7 @@ LANGUAGE_MODEL = {
         "checkpoint": "/path/to/falcon-7b",
         "type": "huggingface",
         "shape": {"input_ids": [[1024], [2048]]},
+        "model_kwargs": {"model_arch": "vacc", "tp": 4},
     },
     "backend": {"type": "tvm_vacc", "dtype": "fp16"},
     "workspace": {"path": "./vacc_deploy"},
@@ -46,6 +47,8 @@ FILES = {"path": "./calibration", "sampler": {"suffix": "jpg", "get_data_num": 5
 RECIPE = {"version": 2, "model": {"preset": "falcon-7b", "checkpoint": "/path/to/falcon-7b"}}
 _AS_THEY_ARE = ("VG0", "VG12")
 """Rules about the text, or about what kind of file it is."""
+_WHOLE = ("shape", "model_kwargs")
+"""Sections that an example has whole."""
 _FILE = re.compile(r"^# ([\w./-]+\.\w+)\n")
 
 
@@ -108,10 +111,10 @@ def _whole(ops: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _overlaid(base: dict[str, Any], example: dict[str, Any]) -> dict[str, Any]:
-    """Return a config with what an example says; shapes are replaced, sections are merged."""
+    """Return a config with what an example says; sections are merged, but for those of `_WHOLE`."""
     made = dict(base)
     for key, value in example.items():
-        if key != "shape" and isinstance(value, dict) and isinstance(made.get(key), dict):
+        if key not in _WHOLE and isinstance(value, dict) and isinstance(made.get(key), dict):
             made[key] = _overlaid(made[key], value)
         else:
             made[key] = value

@@ -1,0 +1,128 @@
+"""VG6: does the language model split over the dies, and can its checkpoint be read?
+
+VG601 and VG603 need the model's sizes: from the checkpoint when it is there, else from a preset of
+that name. Without either they report nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from vacc_gen.schema.checkpoint_facts import MAX_JSON_BYTES, read_regular
+from vacc_gen.schema.lint.diagnostics import Finding, Severity
+from vacc_gen.schema.lint.files import ConfigFile, RecipeFile
+from vacc_gen.schema.lint.rule import rule
+from vacc_gen.schema.lint.tree import Span
+
+
+@rule("VG601", Severity.WARNING, "heads that do not split over tp")
+def heads_over_tp(file: ConfigFile) -> Iterator[Finding]:
+    """Each die computes a share of the KV heads and of the attention heads.
+
+    The vendor publishes configs where tp divides the KV heads, where it is a multiple of them (2
+    on 4 dies: chatglm2-6b) and where there is a single one (71 attention heads on 4 dies:
+    falcon-7b). What the compiler makes of another split is not published.
+
+    Bad:
+        frontend: {checkpoint: /path/to/falcon-40b, model_kwargs: {model_arch: vacc, tp: 12}}
+    Good:
+        frontend: {checkpoint: /path/to/falcon-40b, model_kwargs: {model_arch: vacc, tp: 16}}
+    """
+    tp, geometry = file.options.tp, file.geometry
+    if tp is None or geometry is None or geometry.kv_heads == 1 or file.lengths is None:
+        return
+    span, heads = file.at("frontend", "model_kwargs", "tp"), geometry.attention_heads
+    if geometry.kv_heads % tp and tp % geometry.kv_heads and file.options.align_qkv is None:
+        message = f"{geometry.kv_heads} KV heads cannot be split evenly over tp {tp}"
+        hint = "`align_qkv: true` in `frontend.model_kwargs` may be needed (vendor's llm/README.md)"
+        yield Finding(span, message, hint)
+    elif heads % tp:
+        hint = "no published config splits heads so; take a tp that divides them"
+        yield Finding(span, f"{heads} attention heads cannot be split evenly over tp {tp}", hint)
+
+
+@rule("VG603", Severity.WARNING, "longer than the model's positions")
+def max_positions(file: ConfigFile) -> Iterator[Finding]:
+    """The model was trained on shorter texts than `total`, and has no positions for the rest.
+
+    Bad:
+        frontend: {checkpoint: /path/to/falcon-7b, shape: {input_ids: [[1024], [4096]]}}
+    Good:
+        frontend: {checkpoint: /path/to/falcon-7b, shape: {input_ids: [[1024], [2048]]}}
+    """
+    total = file.lengths.total if file.lengths else None
+    most = file.geometry.max_positions if file.geometry else None
+    if total is not None and most is not None and total > most:
+        message = f"total {total} is longer than the model's {most} positions"
+        span = file.at("frontend", "shape", "input_ids", 1, 0)
+        yield Finding(span, message, f"write at most {most}")
+
+
+@rule("VG604", Severity.ERROR, "checkpoint that cannot be read")
+def unreadable_checkpoint(file: ConfigFile) -> Iterator[Finding]:
+    """The weight folder is there, and its config.json is not, or cannot be read.
+
+    A folder that is not there yet is not reported.
+
+    Bad:
+        # falcon.yaml
+        frontend: {checkpoint: falcon-7b}
+        ---
+        # falcon-7b/config.json
+        {"model_type": "falcon",
+    Good:
+        # falcon.yaml
+        frontend: {checkpoint: falcon-7b}
+        ---
+        # falcon-7b/config.json
+        {"model_type": "falcon"}
+    """
+    if file.is_huggingface:
+        folder = file.folder / file.config.frontend.checkpoint
+        yield from _unreadable(folder, file.at("frontend", "checkpoint"))
+
+
+@rule("VG605", Severity.ERROR, "checkpoint of a recipe that cannot be read", scope="recipe")
+def unreadable_recipe_checkpoint(file: RecipeFile) -> Iterator[Finding]:
+    """The weight folder is there, and its config.json is not, or cannot be read, as in VG604.
+
+    Bad:
+        # vacc.yaml
+        version: 2
+        model: {preset: falcon-7b, checkpoint: falcon-7b}
+        ---
+        # falcon-7b/config.json
+        {"model_type": "falcon",
+    Good:
+        # vacc.yaml
+        version: 2
+        model: {preset: falcon-7b, checkpoint: falcon-7b}
+        ---
+        # falcon-7b/config.json
+        {"model_type": "falcon"}
+    """
+    folder = file.folder / file.recipe.model.checkpoint
+    yield from _unreadable(folder, file.at("model", "checkpoint"))
+
+
+def _unreadable(folder: Path, span: Span) -> Iterator[Finding]:
+    """Yield what is wrong with the config.json of a weight folder that is there."""
+    if not os.path.isdir(folder):  # noqa: PTH112  # Path.is_dir raises for some names
+        return
+    fault, severity = None, None
+    try:
+        source = read_regular(folder / "config.json", MAX_JSON_BYTES)
+        if source is None:
+            fault, severity = "is missing", Severity.WARNING  # the folder may be incomplete yet
+        elif not isinstance(json.loads(source), dict):
+            fault = "is not a JSON object"
+    except OSError as error:
+        fault = f"cannot be read: {error.strerror}"
+    except (ValueError, RecursionError):
+        fault = "is not valid JSON"
+    if fault:
+        hint = "copy or download the model's config.json"
+        yield Finding(span, f"the checkpoint's config.json {fault}", hint, None, severity)

@@ -1,0 +1,229 @@
+"""VG2: does the name say what the config does?"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from vacc_gen.schema.lint import fixes
+from vacc_gen.schema.lint.diagnostics import Finding, Severity
+from vacc_gen.schema.lint.files import LENGTH_STEP, ConfigFile, words
+from vacc_gen.schema.lint.rule import rule
+from vacc_gen.schema.lint.suggestions import distance
+
+_PRECISIONS = ("fp16", "int8", "fp32", "bf16", "int4")
+_SIZES = ("tiny", "mini", "nano", "small", "medium", "base", "large", "xlarge")
+
+
+@rule("VG201", Severity.ERROR, "precision in the name contradicts backend.dtype", fix="unsafe")
+def precision_in_name(file: ConfigFile) -> Iterator[Finding]:
+    """The name says one precision and `backend.dtype` another; scripts load the model by its name.
+
+    Bad:
+        name: falcon-7b-int8
+        backend: {dtype: fp16}
+    Good:
+        name: falcon-7b-fp16
+        backend: {dtype: fp16}
+    """
+    dtype = file.config.backend.dtype
+    said = [word for word in words(file.config.name) if word in _PRECISIONS]
+    if said and dtype not in said:
+        span = file.name_at(said[-1])
+        is_word = file.document.written(span).lower() == said[-1]
+        message = f"the name says {said[-1]}, `backend.dtype` says {dtype}"
+        hint = f"`backend.dtype` is on line {file.at('backend', 'dtype').line}"
+        fix = fixes.replace(span, dtype, safe=False) if is_word else None
+        yield Finding(span, message, hint, fix)
+
+
+@rule("VG202", Severity.ERROR, "tp in the name contradicts model_kwargs.tp")
+def tp_in_name(file: ConfigFile) -> Iterator[Finding]:
+    """The name says another tensor parallelism than the model is compiled for.
+
+    The server is started with as many dies as the name says.
+
+    Bad:
+        name: falcon-7b-fp16-tp8
+        frontend: {model_kwargs: {model_arch: vacc, tp: 4}}
+    Good:
+        name: falcon-7b-fp16-tp4
+        frontend: {model_kwargs: {model_arch: vacc, tp: 4}}
+    """
+    said, tp = file.tp_in_name, file.options.tp
+    if said is not None and tp is not None and said != tp:
+        line = file.at("frontend", "model_kwargs", "tp").line
+        message = f"the name says tp{said}, `frontend.model_kwargs.tp` says {tp}"
+        yield Finding(file.name_at(f"tp{said}"), message, f"`tp` is on line {line}")
+
+
+_LENGTHS = re.compile(r"(?<![A-Za-z0-9.])(?=((\d{2,7})[-_](\d{2,7}))(?![A-Za-z0-9]))")
+"""Two numbers side by side; in `16-1024-2048` the second pair, too."""
+
+
+@rule("VG203", Severity.ERROR, "lengths in the name contradict the shape")
+def lengths_in_name(file: ConfigFile) -> Iterator[Finding]:
+    """The name says other lengths than the model is compiled for.
+
+    Lengths that the compiler does not take are reported where they stand (VG302, VG303).
+
+    Bad:
+        name: falcon-7b-fp16-2048-4096
+        frontend: {shape: {input_ids: [[1024], [2048]]}}
+    Good:
+        name: falcon-7b-fp16-1024-2048
+        frontend: {shape: {input_ids: [[1024], [2048]]}}
+    """
+    lengths = file.lengths
+    if lengths is None or lengths.total is None or not lengths.are_accepted:
+        return
+    said = [match.groups() for match in _LENGTHS.finditer(file.config.name)]
+    if said and lengths not in [(int(first), int(second)) for _, first, second in said]:
+        pair = said[-1][0]
+        message = f"the name says {pair}, the shape says {lengths.prefill}-{lengths.total}"
+        line = file.at("frontend", "shape", "input_ids").line
+        yield Finding(file.name_at(pair), message, f"the shape is on line {line}")
+
+
+@rule("VG204", Severity.ERROR, "kv8 in the name contradicts frontend.quantize")
+def kv8_in_name(file: ConfigFile) -> Iterator[Finding]:
+    """`kv8` in the name stands for an 8-bit KV cache, `w16kv8`; without it the cache has 16 bits.
+
+    Bad:
+        name: falcon-7b-int8-kv8
+        frontend: {quantize: {type: w8a16_gptq}}
+        backend: {dtype: int8}
+    Good:
+        name: falcon-7b-int8-kv8
+        frontend: {quantize: {type: w16kv8}}
+        backend: {dtype: int8}
+    """
+    config, quantize = file.config, file.config.frontend.quantize
+    if quantize is None and config.dataset is None and config.backend.dtype == "int8":
+        return  # VG401 asks for `quantize`
+    kind = quantize.type if quantize else None
+    said = "kv8" in words(config.name)
+    if said and kind != "w16kv8" and file.is_huggingface:
+        what = f"is {kind}" if kind else "is absent"
+        message = f"the name says kv8, `frontend.quantize.type` {what}"
+        yield Finding(file.name_at("kv8"), message, "an 8-bit KV cache is `type: w16kv8`")
+    elif kind == "w16kv8" and not said:
+        message = "the KV cache has 8 bits (`w16kv8`), and the name does not say kv8"
+        hint = "add -kv8 to the name, or the output overwrites the one with a 16-bit cache"
+        yield Finding(file.at("name"), message, hint)
+
+
+@rule("VG205", Severity.WARNING, "the name or the file is of another model than the checkpoint")
+def model_in_name(file: ConfigFile) -> Iterator[Finding]:
+    """A config that was copied from another model's: the name or the file says qwen1.5, and the
+    checkpoint is a Qwen2.
+
+    Bad:
+        name: Qwen1.5-7B-fp16
+        frontend: {checkpoint: /models/Qwen2-7B}
+    Good:
+        name: Qwen2-7B-fp16
+        frontend: {checkpoint: /models/Qwen2-7B}
+    """
+    if not file.is_huggingface or file.is_single_file:
+        return
+    name, model = file.config.name, file.checkpoint_name
+    by_custom = "by custom the name begins with the checkpoint's name"
+    if said := _other_version(name, model):
+        message = f"the name says {said}, the checkpoint is {model}"
+        yield Finding(file.at("name"), message, by_custom)
+    elif said := _other_version(file.path.stem, model, by_series=True):
+        message = f"the file is called {file.path.name}, the checkpoint is {model}"
+        hint = f"rename the file, or name a checkpoint of {said}"
+        yield Finding(file.at("frontend", "checkpoint"), message, hint)
+    elif not _may_be_of(name, model):
+        message = f"the name has nothing of the checkpoint's, {model}"
+        yield Finding(file.at("name"), message, by_custom)
+
+
+_VERSIONED = re.compile(r"(?<![a-z])([a-z]{2,})[-_ ]?v?(\d+(?:[._]\d+)?)(?![0-9]*[a-z])")
+_SAYS_NO_MODEL = re.compile(
+    r"v?\d+[a-z]?|\d+layer|(tp|kv|fp|int|bf)\d+|llm|vlm|model|test|visual|text|vision|chat|hf|."
+)
+"""Words that stand in many models' names: versions, sizes, precisions, uses."""
+
+
+def _versions(text: str) -> dict[str, set[str]]:
+    """Return the versions that a name gives to words: qwen to 1.5, llama to 2."""
+    found: dict[str, set[str]] = {}
+    for word, written in _VERSIONED.findall(text.lower()):
+        version = written.replace("_", ".").removesuffix(".0")
+        if word not in ("fp", "int", "tp", "bf", "kv") and float(version) < 16:  # not a length
+            found.setdefault(word, set()).add(version)
+    return found
+
+
+def _other_version(text: str, model: str, *, by_series: bool = False) -> str | None:
+    """Return the word and version in a text that the model has in another version, or None.
+
+    `by_series`, 2 in the text stands for 2.5 of the model too: a file is called by the
+    architecture, hf_qwen2 for a Qwen2.5.
+    """
+    known = _versions(model)
+    for word, versions in _versions(text).items():
+        right = known.get(word, set())
+        if by_series:
+            right = right | {version.partition(".")[0] for version in right}
+        if right and not versions & right:
+            return f"{word}{min(versions)}"
+    return None
+
+
+def _may_be_of(name: str, model: str) -> bool:
+    """Whether a name and a model's share a word, or one of them has none that says a model."""
+    of_name, of_model = _telling_words(name), _telling_words(model)
+    if not of_name or not of_model:
+        return True
+    pairs = [(name, word) for word in of_model] + [(model, word) for word in of_name]
+    return any(
+        word in "".join(words(text)) or word.rstrip("0123456789") in words(text)
+        for text, word in pairs
+    )
+
+
+def _telling_words(text: str) -> list[str]:
+    return [word for word in words(text) if not _SAYS_NO_MODEL.fullmatch(word)]
+
+
+@rule("VG206", Severity.WARNING, "word in the name looks misspelled")
+def misspelled_word(file: ConfigFile) -> Iterator[Finding]:
+    """Two letters of a size or a precision are swapped, so that nobody finds the output.
+
+    Bad:
+        name: electra_samll
+        frontend: {checkpoint: electra.onnx}
+    Good:
+        name: electra_small
+        frontend: {checkpoint: electra.onnx}
+    """
+    for word in words(file.config.name):
+        for known in (*_PRECISIONS, *_SIZES):
+            if sorted(word) == sorted(known) and distance(word, known) == 1:
+                message = f"`{word}` in the name looks misspelled"
+                yield Finding(file.name_at(word), message, f"did you mean `{known}`?")
+
+
+@rule("VG207", Severity.WARNING, "length in the name differs from the encoder's input")
+def encoder_length_in_name(file: ConfigFile) -> Iterator[Finding]:
+    """The name of a text encoder says another sequence length than its inputs have.
+
+    Bad:
+        name: bert_base_qa-384_fp16
+        frontend: {checkpoint: bert.onnx, shape: {input_ids: [1, 256]}}
+    Good:
+        name: bert_base_qa-256_fp16
+        frontend: {checkpoint: bert.onnx, shape: {input_ids: [1, 256]}}
+    """
+    length, lengths = file.text_length, file.lengths
+    if length is None or (lengths is not None and not lengths.are_accepted):
+        return
+    said = [word for word in words(file.config.name) if re.fullmatch(r"\d{2,7}", word)]
+    said = [word for word in said if int(word) >= 64 and int(word) % LENGTH_STEP == 0]
+    if said and str(length) not in said:
+        message = f"the name says {said[-1]}, the inputs are {length} tokens long"
+        yield Finding(file.name_at(said[-1]), message, f"write {length} in the name")
