@@ -251,7 +251,7 @@ def _parse_recipe(source: bytes, path: Path) -> Recipe:
     from vacc_gen.schema.lint.files import RecipeFile
 
     # The weight folder is read next, and what cannot be read there is no fault of the recipe.
-    document, selection = load(source, str(path)), Selection(ignore=("VG604",))
+    document, selection = load(source, str(path)), Selection(ignore=("VG604", "VG605"))
     diagnostics, file = check_document(document, presets.KNOWN, selection)
     if has_errors(diagnostics) or not isinstance(file, RecipeFile):
         raise FindingsError(f"{path} is not a valid recipe", diagnostics)
