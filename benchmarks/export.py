@@ -96,7 +96,7 @@ def measure(kind: str, dtype: str, checkpoint: str, out: str) -> None:
     from vacc_gen.generator.backends.onnxruntime.graph.falcon import falcon_graph  # noqa: F401
     from vacc_gen.generator.backends.onnxruntime.weights.quantize import round_to_nearest  # noqa: F401
     from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
-    from vacc_gen.generator.build.memory import peak_rss_bytes
+    from vacc_gen.generator.build.runner import peak_rss_bytes
 
     started, cpu_started = time.perf_counter(), time.process_time()
     if kind == "bare":

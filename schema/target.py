@@ -29,3 +29,13 @@ class Target(Strict):
         description="pad grouped-query heads so that they split over tp (`align_qkv`)",
     )
     workers: int = Field(default=4, ge=1, description="processes that the compiler may start")
+
+
+def lengths_problem(prefill: int, total: int) -> str | None:
+    """Say what is wrong with a prompt length and a total length in tokens; None if nothing is."""
+    for name, tokens in (("prefill", prefill), ("total", total)):
+        if tokens < LENGTH_STEP_TOKENS or tokens % LENGTH_STEP_TOKENS:
+            return f"{name} length {tokens} is not a positive multiple of {LENGTH_STEP_TOKENS}"
+    if prefill > total:
+        return f"prefill length {prefill} is greater than the total length, {total}"
+    return None

@@ -9,6 +9,12 @@ from typing import Any
 
 from vacc_gen.schema.errors import CheckpointError, MissingExtraError, UnreadableError
 
+TOKENIZER_FILE = "tokenizer.json"
+"""The one that is read here."""
+
+TOKENIZER_FILES = (TOKENIZER_FILE, "tokenizer.model", "vocab.json")
+"""Any of these will do for the compiler: older families have no tokenizer.json."""
+
 PIECE_CHARS = 1 << 16
 """Longer texts are encoded in pieces: the library takes some 200 bytes a token meanwhile."""
 FALCON_END_OF_TEXT = "<|endoftext|>"
@@ -28,7 +34,7 @@ class Tokenizer:
         try:
             import tokenizers
         except ImportError as error:
-            raise MissingExtraError("tokenizers", "calibration") from error
+            raise MissingExtraError("tokenizers", "reading a tokenizer") from error
         if not tokenizer_json.is_file():
             raise UnreadableError(
                 f"{tokenizer_json} is not there", hint="it belongs to the weight folder"

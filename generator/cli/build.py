@@ -6,12 +6,9 @@ import signal
 import sys
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
+from typing import Annotated, Literal, NoReturn
 
 import typer
-
-if TYPE_CHECKING:
-    from vacc_gen.schema.precision import Precision
 
 StageName = Literal["preflight", "calibrate", "export", "quantize", "compile", "verify", "report"]
 
@@ -24,51 +21,41 @@ def build(
     ] = "auto",
     until: Annotated[StageName, typer.Option(help="The last stage to run.")] = "report",
     precision: Annotated[
-        list[str] | None,
+        list[Literal["fp16", "int8", "int4", "kv8"]] | None,
         typer.Option(
             metavar="WORD",
-            help="fp16, int8, int4 or kv8: build this one alone; may be given several times.",
+            help="fp16, int8, int4 or kv8: build only this one; may be given several times.",
         ),
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Run every stage again, whatever is finished.")
+        bool, typer.Option("--force", help="Run every stage again, finished or not.")
     ] = False,
 ) -> None:
     """Export, quantize, compile and verify.
 
-    What is finished is reused. Writes report.json.
+    Reuses finished stages. Writes report.json and report.html.
 
     Example: vacc-gen build falcon-7b-instruct --precision int8
     """
     from rich.console import Console
 
     from vacc_gen.generator.backends.base import Stage
-    from vacc_gen.generator.backends.onnxruntime.quiet import quiet_libraries
+    from vacc_gen.generator.backends.onnxruntime.session import quiet_libraries
     from vacc_gen.generator.backends.select import select_backend
     from vacc_gen.generator.build.runner import BuildOptions, run_build
     from vacc_gen.generator.cli.display import build_display
-    from vacc_gen.generator.cli.summary import next_commands, print_summary
+    from vacc_gen.generator.cli.summary import print_summary
     from vacc_gen.generator.workspace.workspace import load_workspace
+    from vacc_gen.schema.precision import Precision
 
     for number in (signal.SIGTERM, signal.SIGHUP):  # HUP: the terminal was closed
         signal.signal(number, _terminated)
     quiet_libraries()
     workspace = load_workspace(folder.absolute())
-    options = BuildOptions(Stage(until), _precisions(precision or []), force)
+    options = BuildOptions(Stage(until), tuple(map(Precision, precision or ())), force)
     with build_display() as display:
         records = run_build(workspace, select_backend(backend), options, display)
-    print_summary(Console(), folder, records, next_commands(folder, records))
-
-
-def _precisions(names: list[str]) -> tuple[Precision, ...]:
-    from vacc_gen.schema.errors import UsageError
-    from vacc_gen.schema.precision import Precision
-
-    known = [precision.value for precision in Precision]
-    for name in names:
-        if name not in known:
-            raise UsageError(f"no precision is called {name!r}", f"choose {' or '.join(known)}")
-    return tuple(Precision(name) for name in names)
+    print_summary(Console(), folder, records)
 
 
 def _terminated(number: int, frame: FrameType | None) -> NoReturn:

@@ -163,7 +163,7 @@ def _found_lock(workspace: Workspace) -> Lock | None:
 def _test(workspace: Workspace, venv: Path) -> None:
     from dataclasses import replace
 
-    from vacc_gen.generator.cli.terminal import terminal_progress
+    from vacc_gen.generator.cli.display import terminal_progress
     from vacc_gen.generator.environment.environment import DESCRIPTION_PATH, LOCK_PATH
     from vacc_gen.generator.environment.trial import try_lock
     from vacc_gen.generator.workspace.workspace import update

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from tokenizers import Tokenizer
+    from vacc_gen.generator.calibration.tokenizer import Tokenizer
 
 DEFAULT_MAX_TOKENS = 64
 
@@ -42,22 +43,23 @@ def run(
 
     Example: vacc-gen run falcon-7b-instruct --prompt "In the beginning"
     """
-    from vacc_gen.generator.backends.onnxruntime.model import OnnxRuntimeModel
+    from vacc_gen.generator.backends.onnxruntime.runtime import OnnxRuntimeModel
+    from vacc_gen.generator.calibration.tokenizer import TOKENIZER_FILE, Tokenizer
     from vacc_gen.schema.errors import UsageError, is_text
 
     if not is_text(prompt):
         raise UsageError("the prompt is not valid UTF-8")
     compiled = compiled_folder(folder, precision)
     model = OnnxRuntimeModel(compiled, threads=threads)
-    tokenizer = _tokenizer(compiled)
-    token_ids = tokenizer.encode(prompt).ids
+    tokenizer = Tokenizer(compiled / TOKENIZER_FILE)
+    token_ids = tokenizer.encode(prompt.encode())
     if max_tokens is None:
         max_tokens = max(1, min(DEFAULT_MAX_TOKENS, model.total_tokens - len(token_ids)))
     clock = _Clock(model.generate(token_ids, max_tokens))
     for text in streamed_text(tokenizer, clock):
         typer.echo(text, nl=False)
     typer.echo()
-    typer.echo(f"{compiled.name}: {len(token_ids)} tokens of prompt, {clock.summary()}", err=True)
+    typer.echo(f"{compiled.name}: prompt {len(token_ids)} tokens, {clock.summary()}", err=True)
 
 
 def compiled_folder(folder: Path, precision: str | None) -> Path:
@@ -78,9 +80,9 @@ def compiled_folder(folder: Path, precision: str | None) -> Path:
         )
     if precision is None:
         return found[0]
-    matching = [one for one in found if precision in one.name.replace("-", "_").split("_")]
+    matching = [folder for folder in found if precision in re.split("[-_]", folder.name)]
     if not matching:
-        names = ", ".join(one.name for one in found)
+        names = ", ".join(match.name for match in found)
         raise UsageError(f"{folder} holds no {precision} model", f"it holds {names}")
     return matching[0]
 
@@ -114,29 +116,9 @@ class _Clock:
     def summary(self) -> str:
         started, *came = self._times
         if not came:
-            return "no tokens: the model ended the text at once"
-        first = f"{len(came)} of answer, the first after {came[0] - started:.2f} s"
+            return "no answer: the model ended the text at once"
+        first = f"answer {len(came)} tokens, the first after {came[0] - started:.2f} s"
         if len(came) < 2:
             return first
         rate = (len(came) - 1) / max(came[-1] - came[0], 1e-9)
         return f"{first}, then {rate:.1f} tokens/s"
-
-
-def _tokenizer(folder: Path) -> Tokenizer:
-    from importlib.util import find_spec
-
-    from vacc_gen.schema.errors import MissingExtraError, UnreadableError
-
-    if find_spec("tokenizers") is None:
-        raise MissingExtraError("tokenizers", "run")
-    from tokenizers import Tokenizer
-
-    file = folder / "tokenizer.json"
-    if not file.is_file():
-        raise UnreadableError(
-            f"{folder} has no tokenizer.json", "copy the checkpoint's into it, or build again"
-        )
-    try:
-        return Tokenizer.from_file(str(file))
-    except Exception as error:  # the library raises plain Exception
-        raise UnreadableError(f"{file} is not a tokenizer: {error}") from error

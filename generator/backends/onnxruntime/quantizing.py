@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vacc_gen.generator.backends.base import Build
-from vacc_gen.generator.backends.onnxruntime.quantization_record import GPTQ, ROUND_TO_NEAREST
-from vacc_gen.generator.backends.onnxruntime.sample import modeling_file_of
 from vacc_gen.generator.backends.onnxruntime.weights.quantize import Grid, Quantizer, RoundToNearest
 from vacc_gen.generator.backends.onnxruntime.weights.source import Checkpoint
 from vacc_gen.generator.calibration.calibrate import read_windows
@@ -19,6 +17,8 @@ from vacc_gen.schema.precision import INT8_ACTIVATIONS_LEVEL, PER_CHANNEL, Quant
 
 if TYPE_CHECKING:
     from vacc_gen.generator.backends.onnxruntime.weights.gptq.layerwise import GptqQuantizer
+
+GPTQ, ROUND_TO_NEAREST = "gptq", "round_to_nearest"
 
 
 @contextmanager
@@ -38,7 +38,7 @@ def quantizer_of(
     from vacc_gen.generator.backends.onnxruntime.weights.gptq.layerwise import GptqQuantizer
 
     quantizer = GptqQuantizer(
-        modeling_file_of(build),
+        build.modeling_file,
         checkpoint,
         torch.from_numpy(read_windows(windows_file).copy()),
         build.plan.recipe.quantization,
@@ -63,12 +63,6 @@ def settings_told(quantizer: Quantizer, grid: Grid, settings: Quantization) -> d
     }
     gptq = _gptq(quantizer)
     return told if gptq is None else told | {"method": GPTQ} | gptq.settings_told()
-
-
-def gptq_digests(quantizer: Quantizer) -> dict[str, str]:
-    """Digests of the matrices that GPTQ rounded, by parameter; none where it rounded none."""
-    gptq = _gptq(quantizer)
-    return {} if gptq is None else gptq.digests
 
 
 def linear_errors(quantizer: Quantizer) -> list[dict[str, object]]:

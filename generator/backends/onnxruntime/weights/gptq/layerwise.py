@@ -20,7 +20,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from vacc_gen.generator.backends.onnxruntime.quantization_record import codes_digest
 from vacc_gen.generator.backends.onnxruntime.reference import build_on_meta
 from vacc_gen.generator.backends.onnxruntime.weights.gptq.activations import Activations
 from vacc_gen.generator.backends.onnxruntime.weights.gptq.block import Arguments, Block
@@ -99,8 +98,6 @@ class GptqQuantizer:
         """
         self.errors: list[LinearError] = []
         """Of every linear layer that was quantized so far."""
-        self.digests: dict[str, str] = {}
-        """Of their codes, by parameter; see `codes_digest`."""
         self._checkpoint, self._settings, self._progress = checkpoint, settings, progress
         self._device = device_of(settings.device)
         self._true_sequential = settings.true_sequential is not False
@@ -183,7 +180,6 @@ class GptqQuantizer:
             block.linears[name].use(made, grid, keep=self._gptaq)
             parameter = f"transformer.h.{block.layer}.{name}.weight"
             self._ready[parameter] = made
-            self.digests[parameter] = codes_digest(made.codes)
             self.errors.append(
                 LinearError(block.layer, name, made.gptq_error, made.rtn_error, gptq.damp_percent)
             )
