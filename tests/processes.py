@@ -1,14 +1,44 @@
-"""What the tests ask about processes."""
+"""Starting, watching and ending processes in tests."""
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+VACC_GEN = (sys.executable, "-m", "vacc_gen.generator.cli.main")
+
+
+def start(*command: str, **options: Any) -> subprocess.Popen[str]:
+    """Start a program that Ctrl-C can interrupt, even where the tests run in the background.
+
+    A shell starts background jobs with SIGINT ignored, and children inherit that.
+    """
+    return subprocess.Popen(
+        command,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        **options,
+    )
+
+
+def wait_for_line(process: subprocess.Popen[str], beginning: str) -> None:
+    """Read the stderr of `process` until a line begins so."""
+    assert process.stderr is not None
+    lines = []
+    for line in process.stderr:
+        lines.append(line)
+        if line.startswith(beginning):
+            return
+    raise AssertionError(f"no line begins with {beginning!r}:\n{''.join(lines)}")
 
 
 def is_group_gone(group: int, patience_seconds: float = 5.0) -> bool:
-    """Whether no process of `group` lives, or will within a moment; the dead may await burial."""
+    """Whether no process of `group` lives, or will within a moment; zombies do not count."""
     return eventually(lambda: not _living(group), patience_seconds)
 
 

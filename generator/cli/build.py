@@ -6,9 +6,12 @@ import signal
 import sys
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
+
+if TYPE_CHECKING:
+    from vacc_gen.schema.precision import Precision
 
 StageName = Literal["preflight", "calibrate", "export", "quantize", "compile", "verify", "report"]
 
@@ -21,7 +24,7 @@ def build(
     ] = "auto",
     until: Annotated[StageName, typer.Option(help="The last stage to run.")] = "report",
     precision: Annotated[
-        list[Literal["fp16", "int8", "int4", "kv8"]] | None,
+        list[str] | None,
         typer.Option(
             metavar="WORD",
             help="fp16, int8, int4 or kv8: build only this one; may be given several times.",
@@ -46,16 +49,26 @@ def build(
     from vacc_gen.generator.cli.display import build_display
     from vacc_gen.generator.cli.summary import print_summary
     from vacc_gen.generator.workspace.workspace import load_workspace
-    from vacc_gen.schema.precision import Precision
 
     for number in (signal.SIGTERM, signal.SIGHUP):  # HUP: the terminal was closed
         signal.signal(number, _terminated)
     quiet_libraries()
     workspace = load_workspace(folder.absolute())
-    options = BuildOptions(Stage(until), tuple(map(Precision, precision or ())), force)
+    options = BuildOptions(Stage(until), _precisions(precision or []), force)
     with build_display() as display:
         records = run_build(workspace, select_backend(backend), options, display)
     print_summary(Console(), folder, records)
+
+
+def _precisions(names: list[str]) -> tuple[Precision, ...]:
+    from vacc_gen.schema.errors import UsageError
+    from vacc_gen.schema.precision import Precision
+
+    known = [precision.value for precision in Precision]
+    for name in names:
+        if name not in known:
+            raise UsageError(f"--precision: no precision {name!r}", f"choose one of {known}")
+    return tuple(Precision(name) for name in names)
 
 
 def _terminated(number: int, frame: FrameType | None) -> NoReturn:

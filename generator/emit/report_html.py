@@ -111,4 +111,4 @@ def mean_errors(errors: Sequence[Report]) -> dict[str, dict[str, float]]:
 
 def percent(value: float, whole: float) -> float:
     """`value` in percent of `whole`, 100 at most (and where either is not a number)."""
-    return round(100 * value / whole, 2) if 0 <= value < whole else 100.0
+    return round(100 * (value / whole), 2) if 0 <= value < whole else 100.0

@@ -20,7 +20,6 @@ torch = pytest.importorskip("torch")
 onnx = pytest.importorskip("onnx")
 safetensors = pytest.importorskip("safetensors.torch")
 
-from vacc_gen.generator.backends.onnxruntime import export as module
 from vacc_gen.generator.backends.onnxruntime.export import (
     GRAPH_ALLOWANCE_BYTES,
     Lengths,
@@ -250,7 +249,7 @@ def test_a_used_folder_is_refused_and_an_export_replaced_by_force(checkpoint, tm
 def test_force_takes_no_file_that_is_not_an_export_s(checkpoint, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "precious.txt").write_text("mine")
-    with pytest.raises(UsageError, match=r"no export wrote, among it precious\.txt"):
+    with pytest.raises(UsageError, match=r"holds files that no export wrote: precious\.txt"):
         export_graphs(checkpoint, tmp_path / "out", dtype="int8", force=True)
     assert (tmp_path / "out" / "precious.txt").read_text() == "mine"
 
@@ -278,9 +277,11 @@ def test_the_checkpoint_itself_is_never_replaced(tmp_path, inside):
 def test_a_full_disk_is_refused_before_anything_is_written(checkpoint, tmp_path, monkeypatch):
     needed = required_bytes(checkpoint, "fp16")
     usage = SimpleNamespace(free=needed - 1)
-    monkeypatch.setattr(module.shutil, "disk_usage", lambda _: usage)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     out = tmp_path / "deep" / "out"
-    with pytest.raises(StageError, match=r"needs 0\.02 GB, .* has 0\.02 GB free"):
+    with pytest.raises(
+        StageError, match=r"not enough disk space in .*: 21\.9 MB needed, 21\.9 MB free"
+    ):
         export_graphs(checkpoint, out, dtype="fp16")
     assert list(tmp_path.iterdir()) == []
     usage.free = needed
@@ -300,7 +301,7 @@ def test_a_missing_package_is_named(checkpoint, tmp_path, monkeypatch):
         ((16, 40), "total length 40"),
         ((0, 16), "prefill length 0"),
         ((-16, 16), "prefill length -16"),
-        ((64, 48), "beyond the total"),
+        ((64, 48), "prefill length 64 is greater than the total length, 48"),
     ],
 )
 def test_impossible_lengths(lengths, words):
@@ -315,7 +316,7 @@ import sys
 from pathlib import Path
 from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
 from vacc_gen.generator.backends.onnxruntime.export import Lengths, export_graphs
-from vacc_gen.generator.build.memory import peak_rss_bytes
+from vacc_gen.generator.build.runner import peak_rss_bytes
 export_graphs(
     open_checkpoint(Path(sys.argv[1])), Path(sys.argv[2]), dtype=sys.argv[3],
     lengths=Lengths(64, 128),

@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("onnxruntime")
 from vacc_gen.generator.backends.onnxruntime import session as module
 from vacc_gen.generator.backends.onnxruntime.export import Lengths, export_graphs
-from vacc_gen.generator.backends.onnxruntime.model import OnnxRuntimeModel
+from vacc_gen.generator.backends.onnxruntime.runtime import OnnxRuntimeModel
 from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
 
 FALCON_TINY = Path(__file__).parents[3] / "data" / "falcon-tiny"
@@ -60,7 +60,7 @@ ANONYMOUS_GROWTH = """
 import re, sys
 from pathlib import Path
 from vacc_gen.generator.backends.onnxruntime import session
-from vacc_gen.generator.backends.onnxruntime.model import OnnxRuntimeModel
+from vacc_gen.generator.backends.onnxruntime.runtime import OnnxRuntimeModel
 
 def anonymous_bytes():
     return int(re.search(r"RssAnon:\\s*(\\d+)", Path("/proc/self/status").read_text())[1]) * 1024
