@@ -46,6 +46,7 @@ QUANTIZED = (Precision.INT8, Precision.INT4)
 """Those whose weights are, by GPTQ where there are calibration texts."""
 
 CALIBRATION_FOLDER = "calibration"
+NO_TEXTS = "the recipe names no calibration set"
 MANIFEST_VERSION = 1
 TRIAL_TOKEN = 0
 
@@ -84,7 +85,7 @@ class OnnxRuntimeBackend:
         """fp16 is made by export, others by quantize, each straight from the checkpoint."""
         is_quantized = job.precision in QUANTIZED
         if stage is Stage.CALIBRATE:
-            return _calibrate(build) if is_quantized else Skip("fp16 needs none")
+            return _calibrate(build, job) if is_quantized else Skip("fp16 needs none")
         if stage is Stage.EXPORT:
             return Skip("quantize reads the checkpoint") if is_quantized else _export(build, job)
         if stage is Stage.QUANTIZE:
@@ -122,13 +123,13 @@ def _texts(build: Build) -> Calibration | None:
     return calibration
 
 
-def _calibrate(build: Build) -> Step | Skip:
+def _calibrate(build: Build, job: CompileJob) -> Step | Skip:
     """Windows of text, where the recipe names some to draw them from."""
     calibration = _texts(build)
     if calibration is None:
         named = build.plan.recipe.calibration is not None
-        missing = "calibration.path is not filled in" if named else "no calibration set is named"
-        return Skip(f"{missing}: weights are rounded to nearest")
+        lacks = "calibration.path is still to be filled in" if named else NO_TEXTS
+        return Skip(f"{lacks}: {job.precision.value} is rounded to nearest")
     tokenizer = build.weights.path / TOKENIZER_FILE
     files = [file for source in calibration.sources for file in files_of(source, build.root)]
 

@@ -251,7 +251,7 @@ def test_a_terminal_shows_how_far_it_is(hub, workspace):
         sys.executable, arguments, env=environment(hub, TERM="xterm"), encoding="utf-8", timeout=30
     )
     shown.expect(re.escape(SHARD))
-    shown.expect(r"1\.\d/3\.0 MB")
+    shown.expect(r"1\.\d MB of 3\.0 MB")
     shown.sendintr()
     shown.expect(pexpect.EOF)
     shown.close()

@@ -75,7 +75,7 @@ def test_without_texts_weights_are_rounded_and_the_report_says_so(built_once: Wo
     assert made["quantization"]["method"] == "round_to_nearest"
     assert made["linear_errors"] == []
     assert stage_of(report, "calibrate", "int8")["reason"] == (
-        "no calibration set is named: weights are rounded to nearest"
+        "the recipe names no calibration set: int8 is rounded to nearest"
     )
 
 
