@@ -1,16 +1,4 @@
-"""The errors that vacc-gen raises on purpose; anything else that escapes is a defect.
-
-VaccGenError            message, hint; exit code 1
-├── FindingsError       a file has errors, each with its place      exit 1
-├── StageError          a build stage failed                        exit 1
-├── CheckpointError     a weight folder cannot be used              exit 1
-├── CalibrationError    a calibration set cannot be used            exit 1
-├── FetchError          a file could not be fetched                 exit 1
-├── LockError           pins cannot be locked, or the lock is stale exit 1
-├── UsageError          the command line asks for the impossible    exit 2
-├── UnreadableError     a file cannot be read or is not valid text  exit 2
-└── MissingExtraError   a package of an extra is not installed      exit 2
-"""
+"""The errors that vacc-gen raises on purpose; anything else that escapes is a defect."""
 
 from __future__ import annotations
 
@@ -21,16 +9,22 @@ if TYPE_CHECKING:
     from vacc_gen.schema.lint.diagnostics import Diagnostic
 
 
-def is_text(word: str) -> bool:
-    """Whether an argument is text: bytes that were not UTF-8 come as lone surrogates."""
-    return not any("\ud800" <= character <= "\udfff" for character in word)
-
-
 class VaccGenError(Exception):
     """An error that the user can act on.
 
     `message` says what is wrong in one sentence, `hint` what to do about it. The command line
-    prints both, without a traceback, and leaves with `exit_code`.
+    prints both, without a traceback, and exits with `exit_code`.
+
+    VaccGenError
+    ├── FindingsError       a file has errors, each with its place      exit 1
+    ├── StageError          a build stage failed                        exit 1
+    ├── CheckpointError     a weight folder cannot be used              exit 1
+    ├── CalibrationError    a calibration set cannot be used            exit 1
+    ├── FetchError          a file could not be fetched                 exit 1
+    ├── LockError           pins cannot be locked, or the lock is stale exit 1
+    ├── UsageError          the command line asks for the impossible    exit 2
+    ├── UnreadableError     a file cannot be read or is not valid text  exit 2
+    └── MissingExtraError   a package of an extra is not installed      exit 2
     """
 
     exit_code: ClassVar[int] = 1
@@ -58,7 +52,7 @@ class FetchError(VaccGenError):
 
 
 class LockError(VaccGenError):
-    """Pins have no solution or no index answers; or a lock is missing, changed, or no answer."""
+    """Pins have no solution or no index answers; or a lock is missing, edited, or stale."""
 
 
 class UsageError(VaccGenError):
@@ -83,11 +77,10 @@ class MissingExtraError(VaccGenError):
             f"{purpose} needs {package}, which is not installed",
             hint=f"pip install 'vacc-gen[{extra}]'",
         )
-        self.package = package
 
 
 class FindingsError(VaccGenError):
-    """A file was read and has errors; `diagnostics` names each with its place."""
+    """A file was read and has errors; `diagnostics` are all of them."""
 
     def __init__(self, message: str, diagnostics: Sequence[Diagnostic]) -> None:
         super().__init__(message)

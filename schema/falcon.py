@@ -1,4 +1,4 @@
-"""The architecture of a Falcon: its geometry, and the switches that tell its variants apart.
+"""The architecture of a Falcon: its geometry, and the switches in which its variants differ.
 
 7B    multi-query, attention and MLP side by side after one norm, rotary
 40B   grouped-query (new decoder architecture), side by side after a norm each, rotary
@@ -97,15 +97,10 @@ def architecture_from_config(config: Mapping[str, Any]) -> Architecture:
             models do not have (rope scaling, an unknown activation, heads that do not divide).
     """
     if not is_falcon(config):
-        said = (
-            f"says model_type {config['model_type']!r}"
-            if config.get("model_type")
-            else ("does not say its model_type")
-        )
         raise CheckpointError(
-            f"config.json {said}: not a Falcon",
-            f"what runs here is Falcon alone (model_type {', '.join(FALCON_MODEL_TYPES)}); other "
-            "models are for the vendor's vamc, with the workspace that `vacc-gen new` makes",
+            f"config.json: model_type is {config.get('model_type')!r}, not a Falcon's",
+            f"the embedded backend runs Falcon alone (model_type {', '.join(FALCON_MODEL_TYPES)}); "
+            "build other models with the vendor's vamc, in the workspace that `new` makes",
         )
     geometry = geometry_from_config(config)
     new_decoder = is_new_decoder(config)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from enum import Enum
 from typing import Literal
 
@@ -12,7 +11,6 @@ from vacc_gen.schema.strict import Strict
 
 GROUP_SIZES = (64, 32, 16)
 """Quantization groups that we try, widest first: 64 divides falcon-7b's 4544, 128 does not."""
-
 
 INT8_ACTIVATIONS_LEVEL = 4
 """The accuracy level of MatMulNBits that computes with int8 activations."""
@@ -49,7 +47,8 @@ class Quantization(Strict):
     desc_act: bool = Field(
         default=True,
         description="GPTQ on the embedded backend rounds the inputs with the largest activations "
-        "first (activation order); scales stay where they are, so it costs nothing at run time",
+        "first (activation order), otherwise in natural order; scales stay where they are, so it "
+        "costs nothing at run time",
     )
     damp_percent: float = Field(
         default=0.01,
@@ -58,17 +57,11 @@ class Quantization(Strict):
         description="GPTQ on the embedded backend adds this share of the Hessian's mean diagonal "
         "to its diagonal",
     )
-    gptaq: bool | None = Field(
-        default=None,
-        description="GPTQ on the embedded backend aims at what the unquantized layers before would "
-        "have passed on, not at what the quantized ones do (GPTAQ), for twice the time and memory; "
-        "unset: for int4 alone, as int8 loses next to nothing either way",
-    )
     accuracy_level: Literal[0, 1, 2, 3, 4] = Field(
         default=4,
         description="of ONNX Runtime's MatMulNBits on the embedded backend: 4 computes with int8 "
         "activations, 0 with those of the graph, which is exact and, a token at a time with int8 "
-        "weights, 45 to 70 times slower; the report has the perplexity of both",
+        "weights, 45 to 70 times slower",
     )
     device: str | None = Field(
         default=None,
@@ -86,9 +79,3 @@ class Quantization(Strict):
         default=False,
         description="run `vamc quant` before `vamc compile`, as older versions of vamc want it",
     )
-
-
-def widest_group(widths: Iterable[int], candidates: tuple[int, ...] = GROUP_SIZES) -> int | None:
-    """Return the widest group size that divides every one of `widths`, or None."""
-    sizes = tuple(widths)
-    return next((group for group in candidates if all(w % group == 0 for w in sizes)), None)

@@ -10,6 +10,11 @@ _BYTES = range(0xDC80, 0xDD00)
 """How Python keeps the bytes of a path that are not UTF-8 (PEP 383)."""
 
 
+def is_text(word: str) -> bool:
+    """Whether an argument is text: bytes that were not UTF-8 come as lone surrogates."""
+    return not _LONE_SURROGATE.search(word)
+
+
 def encodable(text: str) -> str:
     r"""Return text that can be encoded; other text stays as it is.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fnmatch import fnmatch
 from pathlib import PurePosixPath
 
-from vacc_gen.generator.calibration.texts import PUBLISHED
+from vacc_gen.generator.calibration.texts import OWN, PUBLISHED
 from vacc_gen.schema.calibration import TextSource
 from vacc_gen.schema.preset import CalibrationSet
 
@@ -21,15 +21,12 @@ def calibration_targets(
     A path that names a file takes the published file of that name where the set has many, such as
     c4-train.00007-of-01024.json.gz, and else the one of the preset.
     """
-    known = PUBLISHED.get(preset.name)
-    pattern = known.files.format(split=source.split or known.splits[0]) if known else "*"
-    files = [PurePosixPath(name) for name in preset.files]
-    wanted = [file for file in files if fnmatch(file.name, pattern)]
+    published = PUBLISHED.get(preset.name, OWN)
     path = PurePosixPath(source.path)
+    files = [PurePosixPath(name) for name in preset.files]
+    wanted = [file for file in files if fnmatch(file.name, published.pattern(source.split))]
     if path.suffix not in FILE_SUFFIXES:
         return {file: path / file.name for file in wanted}
-    split_pattern = known.files if known is not None and "{split}" in known.files else None
-    splits = known.splits if known is not None else ()
-    if split_pattern and any(fnmatch(path.name, split_pattern.format(split=s)) for s in splits):
+    if published.split_of(path.name):
         return {files[0].with_name(path.name): path}
     return {wanted[0]: path}

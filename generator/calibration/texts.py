@@ -1,67 +1,60 @@
-"""The texts of a calibration set: which files it has, and what in a row is text.
+"""The texts of a calibration set: which files it has, how they are read, what in a row is text.
 
-Standard library alone and no pydantic, so that a check of a recipe stays light.
+Files are read a row at a time, so memory does not grow with them; a JSON list is read whole.
 """
 
 from __future__ import annotations
 
+import csv
+import gzip
+import io
+import json
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol
+from fnmatch import fnmatch
+from pathlib import Path, PurePosixPath
+from typing import Any, cast
 
-from vacc_gen.generator.calibration.rows import Format, OnBytes, format_of, rows_of
+from vacc_gen.schema.calibration import TextSource
 from vacc_gen.schema.errors import CalibrationError, UnreadableError
 
+MAX_ROW_BYTES = 16 << 20
+"""A longer row is refused: no text is that long, and a gzip of zeros would not end."""
 
-class Source(Protocol):
-    """Where texts come from; `schema.calibration.TextSource` is one."""
+RUNNING_TEXT_CHARS = 8 << 10
+"""Plain text has no rows; it is cut at line ends into texts of about this length."""
 
-    @property
-    def set(self) -> str:
-        """Name of the set."""
+JSON_SUFFIXES = (".json", ".json.gz", ".jsonl", ".jsonl.gz")
+"""Of files with an object a line or one list of objects, whichever the first character shows."""
 
-    @property
-    def path(self) -> str:
-        """Its file or folder."""
-
-    @property
-    def split(self) -> str | None:
-        """Which part of it; None: the first that the set has."""
-
-    @property
-    def subjects(self) -> Sequence[str]:
-        """Which subjects of ceval; empty: all."""
+Row = Mapping[str, object]
 
 
-TextOf = Callable[[Mapping[str, object]], str | None]
-"""Makes a text of a row; None where the row has none of its columns."""
-
-
-def _document(row: Mapping[str, object]) -> str | None:
+def _document(row: Row) -> str | None:
     text = row.get("text")
     return text if isinstance(text, str) else None
 
 
-def _instruction(row: Mapping[str, object]) -> str | None:
+def _instruction(row: Row) -> str | None:
     """As Stanford Alpaca trains (github.com/tatsu-lab/stanford_alpaca, PROMPT_DICT in train.py)."""
     instruction, given, output = (row.get(key) for key in ("instruction", "input", "output"))
     if not isinstance(instruction, str) or not isinstance(output, str):
         return None
-    task = "Below is an instruction that describes a task"
+    context, input_part = "", ""
     if isinstance(given, str) and given:
-        return (
-            f"{task}, paired with an input that provides further context. Write a response that "
-            f"appropriately completes the request.\n\n### Instruction:\n{instruction}\n\n"
-            f"### Input:\n{given}\n\n### Response:\n{output}"
-        )
+        context = ", paired with an input that provides further context"
+        input_part = f"### Input:\n{given}\n\n"
     return (
-        f"{task}. Write a response that appropriately completes the request.\n\n"
-        f"### Instruction:\n{instruction}\n\n### Response:\n{output}"
+        f"Below is an instruction that describes a task{context}. Write a response that "
+        f"appropriately completes the request.\n\n### Instruction:\n{instruction}\n\n"
+        f"{input_part}### Response:\n{output}"
     )
 
 
-def _question(row: Mapping[str, object]) -> str | None:
+def _question(row: Row) -> str | None:
     """As C-Eval prompts (github.com/hkust-nlp/ceval, format_example): the answer if it is there."""
     question = row.get("question")
     if not isinstance(question, str):
@@ -70,184 +63,213 @@ def _question(row: Mapping[str, object]) -> str | None:
     return f"{question}{''.join(choices)}\n答案：{row.get('answer') or ''}"
 
 
-@dataclass(frozen=True)
-class PublishedSet:
-    """What is known of a published set's files."""
+TextOf = Callable[[Row], str | None]
+"""Makes a text of a row; None where the row has none of its columns."""
 
-    formats: tuple[Format, ...]
+
+@dataclass(frozen=True)
+class TextSet:
+    """How the files of a set are named, and what in their rows is text."""
+
     files: str
     """Pattern of file names in a folder; `{split}` stands for the split."""
+    suffixes: tuple[str, ...]
     splits: tuple[str, ...]
-    text_of: TextOf
+    text_of: tuple[TextOf, ...]
+    """Tried in turn."""
     columns: str
+
+    def pattern(self, split: str | None) -> str:
+        """The pattern of the files of `split`, or of the first split."""
+        return self.files.format(split=split or self.splits[0])
+
+    def split_of(self, file_name: str) -> str | None:
+        """The split that a file is of, where its name shows it."""
+        splits = self.splits if "{split}" in self.files else ()
+        return next((split for split in splits if fnmatch(file_name, self.pattern(split))), None)
 
 
 PUBLISHED = {
-    "c4": PublishedSet(
-        (Format.JSON_LINES,), "c4-{split}.*.json*", ("train", "validation"), _document, "text"
+    "c4": TextSet(
+        "c4-{split}.*.json*", JSON_SUFFIXES, ("train", "validation"), (_document,), "text"
     ),
-    "ceval": PublishedSet(
-        (Format.CSV_ZIP,), "*.zip", ("val", "dev", "test"), _question, "question"
-    ),
-    "alpaca": PublishedSet(
-        (Format.JSON_LIST, Format.JSON_LINES),
-        "*.json*",
-        ("train",),
-        _instruction,
-        "instruction and output",
+    "ceval": TextSet("*.zip", (".zip",), ("val", "dev", "test"), (_question,), "question"),
+    "alpaca": TextSet(
+        "*.json*", JSON_SUFFIXES, ("train",), (_instruction,), "instruction and output"
     ),
 }
 """The sets that the compiler knows, by their name in `dataset.name`."""
 
-CHECKED_BYTES = 32 << 20
-"""Text that `check_enough` reads at the most."""
-_OWN_SUFFIXES = (".txt", ".txt.gz", ".jsonl", ".jsonl.gz", ".json", ".json.gz", ".zip")
-_ANY_TEXT: tuple[TextOf, ...] = (_document, _instruction, _question)
+OWN = TextSet(
+    files="*",
+    suffixes=(".txt", ".txt.gz", *JSON_SUFFIXES),
+    splits=("",),
+    text_of=(_document, _instruction),
+    columns="text, or instruction and output",
+)
+"""Your own files, under any other name."""
 
 
-def check_source(source: Source) -> None:
-    """Refuse a split or subjects that the set does not have.
-
-    Raises:
-        CalibrationError: it has none such.
-    """
-    known = PUBLISHED.get(source.set)
-    if known is not None and source.split is not None and source.split not in known.splits:
-        raise CalibrationError(f"{source.set} has {', '.join(known.splits)}, not {source.split}")
-    if known is not None and source.subjects and source.set != "ceval":
-        raise CalibrationError(f"{source.set} has no subjects; only ceval has")
-
-
-def files_of(source: Source, root: Path) -> tuple[Path, ...]:
+def files_of(source: TextSource, root: Path) -> tuple[Path, ...]:
     """List the files of a set, in the order of their names; paths are relative to `root`.
 
     Raises:
         UnreadableError: `source.path` is not there.
-        CalibrationError: a folder without such files, or a file of another split or format.
+        CalibrationError: the set has no such split or subjects, the folder has no such files, or a
+            file is of another split or format.
     """
-    check_source(source)
-    path = root / source.path
-    known = PUBLISHED.get(source.set)
+    path, known = root / source.path, PUBLISHED.get(source.set, OWN)
+    if known is not OWN and source.split not in (None, *known.splits):
+        raise CalibrationError(f"{source.set} has {', '.join(known.splits)}, not {source.split}")
+    if known is not OWN and source.subjects and source.set != "ceval":
+        raise CalibrationError(f"{source.set} has no subjects; only ceval has")
+    hint = "`vacc-gen fetch` brings the published sets"
+    found = [path]
     if path.is_dir():
-        pattern = known.files.format(split=source.split or known.splits[0]) if known else "*"
-        found = sorted(
-            file
-            for file in path.rglob(pattern)
-            if file.name.endswith(_OWN_SUFFIXES) and "/." not in f"/{file.relative_to(path)}"
-        )
+        pattern = known.pattern(source.split)
+        listed = [file for file in path.rglob(pattern) if file.name.endswith(known.suffixes)]
+        found = sorted(f for f in listed if "/." not in f"/{f.relative_to(path)}")
         if not found:
-            raise CalibrationError(
-                f"{path} has no file {pattern}"
-                + ("" if known else f" that ends in {', '.join(_OWN_SUFFIXES)}"),
-                hint="`vacc-gen fetch` brings the published sets",
-            )
-    elif path.is_file():
-        found = [path]
-    else:
-        raise UnreadableError(
-            f"the calibration set {source.set} is not there: {path}",
-            hint="`vacc-gen fetch` brings the published sets",
-        )
+            suffixes = ", ".join(known.suffixes)
+            raise CalibrationError(f"{path} has no file {pattern} that ends in {suffixes}", hint)
+    elif not path.is_file():
+        raise UnreadableError(f"the calibration set {source.set} is not there: {path}", hint)
     for file in found:
-        _check_file(file, source, known)
+        if not file.name.endswith(known.suffixes):
+            raise CalibrationError(
+                f"{file.name} is not a file of {source.set}: those end in "
+                f"{', '.join(known.suffixes)}",
+                "set calibration.set to the set that calibration.path points to",
+            )
+        if source.split and known.split_of(file.name) not in (None, source.split):
+            raise CalibrationError(f"{file.name} is not of the split {source.split}")
     return tuple(found)
 
 
 def texts_of(
-    source: Source, files: Sequence[Path], on_bytes: OnBytes = lambda _: None
+    source: TextSource, files: Sequence[Path], on_bytes: Callable[[int], None] = lambda _: None
 ) -> Iterator[bytes]:
     """Yield the text of every row of `files`, in UTF-8; rows whose text is empty are passed over.
+
+    `on_bytes` receives the size of each file that was read.
 
     Raises:
         UnreadableError: a file cannot be opened.
         CalibrationError: a file is damaged or not UTF-8, or a row has no text.
     """
-    known = PUBLISHED.get(source.set)
-    candidates = (known.text_of,) if known else _ANY_TEXT
-    split = source.split or (known.splits[0] if known else "val")
+    known = PUBLISHED.get(source.set, OWN)
     for file in files:
-        for row in rows_of(file, split, source.subjects, on_bytes):
-            text = _text_of(row.value, candidates)
-            if text is None:
+        for place, row in rows_of(file, source.split or known.splits[0], source.subjects):
+            texts = [text for text_of in known.text_of if (text := text_of(row)) is not None]
+            if not texts:
+                columns = ", ".join(str(key) for key in list(row)[:6]) or "no columns"
                 raise CalibrationError(
-                    f"{row.place}, row {row.number} has no text: it has {_columns(row.value)}",
-                    hint=f"each row of {source.set} has {known.columns}"
-                    if known
-                    else "each row has text, or instruction and output, or question",
+                    f"{place} has no text: it has {columns}",
+                    f"each row of {source.set} must have {known.columns}",
                 )
-            if text and not text.isspace():
-                yield text.encode("utf-8", "replace")  # JSON can hold halves of surrogate pairs
+            if texts[0] and not texts[0].isspace():
+                yield texts[0].encode("utf-8", "replace")  # JSON can hold lone surrogates
+        on_bytes(file.stat().st_size)
 
 
-def windows_by_source(weights: Sequence[float], samples: int) -> list[int]:
-    """Share `samples` windows out by weight; what is left over goes to the largest remainders."""
-    exact = [samples * weight / sum(weights) for weight in weights]
-    shares = [int(share) for share in exact]
-    by_remainder = sorted(range(len(exact)), key=lambda index: shares[index] - exact[index])
-    for index in by_remainder[: samples - sum(shares)]:
-        shares[index] += 1
-    return shares
-
-
-def check_enough(source: Source, root: Path, windows: int, seqlen: int, packing: str) -> None:
-    """Refuse a set that cannot fill `windows` of `seqlen` tokens, where that is certain.
-
-    A byte-level tokenizer makes no more tokens of a text than it has UTF-8 bytes, so this needs no
-    tokenizer, and it stops reading as soon as there may be enough.
+def rows_of(path: Path, split: str = "", subjects: Sequence[str] = ()) -> Iterator[tuple[str, Row]]:
+    """Yield (place, row) for the rows of a file; `split` and `subjects` choose entries of a zip.
 
     Raises:
-        UnreadableError, CalibrationError: that, or as `files_of` and `texts_of`.
+        UnreadableError: the file cannot be opened.
+        CalibrationError: the file is damaged, not UTF-8, or not what its name says.
     """
-    texts = text_bytes = long_enough = 0
-    for text in texts_of(source, files_of(source, root)):
-        texts += 1
-        text_bytes += len(text)
-        long_enough += len(text) >= seqlen
-        enough = (
-            text_bytes + texts >= windows * seqlen  # an end-of-text token follows each
-            if packing == "concatenate"
-            else long_enough >= windows
-        )
-        if enough or text_bytes > CHECKED_BYTES:
-            return
-    have = (
-        f"its {texts:,} texts have {text_bytes:,} bytes"
-        if packing == "concatenate"
-        else f"{long_enough:,} of its {texts:,} texts have that many bytes"
-    )
-    raise CalibrationError(
-        f"{source.set} cannot fill {windows} windows of {seqlen} tokens: {have}, and a token is at "
-        "least one",
-        hint=too_few_hint(packing),
-    )
-
-
-def too_few_hint(packing: str) -> str:
-    """What to do about too few texts."""
-    packed = "" if packing == "concatenate" else ", `packing: concatenate`"
-    return f"ask for fewer samples, a shorter seqlen{packed}, or bring more text"
-
-
-def _check_file(file: Path, source: Source, known: PublishedSet | None) -> None:
-    found = format_of(file)
-    if known is None:
-        return
-    if found not in known.formats:
+    try:
+        with _opened(path) as stream:
+            if path.name.endswith(".zip"):
+                yield from _csv_rows(stream, path.name, split, subjects)
+            elif path.name.endswith((".txt", ".txt.gz")):
+                yield from _running_text(stream, path.name)
+            else:
+                yield from _json_rows(stream, path.name)
+    except UnicodeDecodeError as error:
         raise CalibrationError(
-            f"{file.name} is {found.value}, but {source.set} is published as "
-            f"{known.formats[0].value}",
-            hint="does calibration.set name the set that calibration.path points to?",
+            f"{path.name} is not UTF-8: {error.reason}", "convert it with iconv"
+        ) from error
+    except (EOFError, gzip.BadGzipFile, zlib.error, zipfile.BadZipFile) as error:
+        raise CalibrationError(f"{path.name} is damaged: {error}", "fetch it again") from error
+    except (csv.Error, NotImplementedError, RuntimeError) as error:
+        raise CalibrationError(f"{path.name} cannot be read: {error}") from error
+    except OSError as error:
+        raise UnreadableError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[io.BufferedReader]:
+    """Open a file for reading, unpacked where it is gzipped."""
+    with path.open("rb") as file:
+        if file.peek(2).startswith(b"\x1f\x8b"):
+            with gzip.GzipFile(fileobj=file) as unpacked:
+                yield io.BufferedReader(cast(io.RawIOBase, unpacked), 1 << 18)
+        else:
+            yield file
+
+
+def _json_rows(stream: io.BufferedReader, name: str) -> Iterator[tuple[str, Row]]:
+    """The objects of a list, which is read whole, or one a line."""
+    if stream.peek(1).removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"["):
+        values = iter(_parsed(stream.read(), name))
+    else:
+        lines = _lines(stream, name)
+        values = (
+            _parsed(line, f"{name}, line {number}")
+            for number, line in enumerate(lines, start=1)
+            if not line.isspace()
         )
-    wanted = known.files.format(split=source.split)
-    others = (known.files.format(split=split) for split in known.splits)
-    if source.split and not file.match(wanted) and any(map(file.match, others)):
-        raise CalibrationError(f"{file.name} is not of the split {source.split}")
+    for number, value in enumerate(values, start=1):
+        place = f"{name}, row {number}"
+        if not isinstance(value, dict):
+            raise CalibrationError(f"{place} is not a JSON object")
+        yield place, value
 
 
-def _text_of(row: Mapping[str, object], candidates: Sequence[TextOf]) -> str | None:
-    texts = (text_of(row) for text_of in candidates)
-    return next((text for text in texts if text is not None), None)
+def _parsed(text: bytes, place: str) -> Any:
+    try:
+        return json.loads(text.decode("utf-8-sig"))
+    except json.JSONDecodeError as error:
+        raise CalibrationError(f"{place} is not JSON: {error}") from error
 
 
-def _columns(row: Mapping[str, object]) -> str:
-    return ", ".join(str(key) for key in list(row)[:6]) or "no columns"
+def _lines(stream: io.BufferedReader, name: str) -> Iterator[bytes]:
+    while line := stream.readline(MAX_ROW_BYTES + 1):
+        if len(line) > MAX_ROW_BYTES:
+            raise CalibrationError(f"{name} has a line of more than {MAX_ROW_BYTES >> 20} MiB")
+        yield line
+
+
+def _running_text(stream: io.BufferedReader, name: str) -> Iterator[tuple[str, Row]]:
+    characters = io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
+    text = ""
+    while line := characters.readline(RUNNING_TEXT_CHARS):
+        if text and len(text) + len(line) > RUNNING_TEXT_CHARS:
+            yield name, {"text": text}
+            text = ""
+        text += line
+    yield name, {"text": text}
+
+
+def _csv_rows(
+    file: io.BufferedReader, name: str, split: str, subjects: Sequence[str]
+) -> Iterator[tuple[str, Row]]:
+    """The rows of the entries `<split>/<subject>_<split>.csv`, in the order of the subjects."""
+    with zipfile.ZipFile(file) as archive:
+        entries = {}
+        for entry in archive.namelist():
+            path = PurePosixPath(entry)
+            if path.match(f"{split}/*_{split}.csv") and "__MACOSX" not in path.parts:
+                entries[path.name.removesuffix(f"_{split}.csv")] = entry
+        for subject in subjects or sorted(entries) or ["<subject>"]:
+            if subject not in entries:
+                raise CalibrationError(
+                    f"{name} has no entry {split}/{subject}_{split}.csv",
+                    f"it has {', '.join(sorted(entries)) or 'none of that split'}",
+                )
+            with archive.open(entries[subject]) as stream:
+                lines = io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
+                for number, row in enumerate(csv.DictReader(lines), start=1):
+                    yield f"{name}: {entries[subject]}, row {number}", row

@@ -1,6 +1,6 @@
-"""From texts to calibration windows: which texts are drawn, and how tokens are packed.
+"""Calibration windows: `calibration/<set>.safetensors` and the manifest that says what is in it.
 
-Shapes: a window is [seqlen] token ids, int32; a set of them [samples, seqlen].
+Shapes: a window is [seqlen] token ids, int32, never padded; `input_ids` is [samples, seqlen].
 
 The draw is reproducible on every machine and Python: it uses nothing but `random.Random(seed)` and
 its `random()`, whose sequence the language guarantees
@@ -11,19 +11,203 @@ from __future__ import annotations
 
 import hashlib
 import heapq
+import json
 import random
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TypeAlias, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from vacc_gen.generator.calibration.texts import files_of, texts_of
+from vacc_gen.generator.calibration.tokenizer import Tokenizer
+from vacc_gen.generator.files import sha256_of, write_atomically
+from vacc_gen.generator.progress import Progress
+from vacc_gen.schema.calibration import Calibration, TextSource
+from vacc_gen.schema.errors import CalibrationError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+MANIFEST_VERSION = 1
+
+LEAST_HELD_BYTES, MOST_HELD_BYTES = 1 << 20, 32 << 20
+"""Text held at once: 32 bytes a wanted token, 8 times what English takes, within these bounds."""
+
+CHECKED_BYTES = 32 << 20
+"""Text that `check_calibration` reads of a set at the most."""
 
 Window: TypeAlias = "array[int]"
 """Token ids of one window: array("i"), 4 bytes each."""
-_Item = TypeVar("_Item")
 
-HELD_BYTES_PER_TOKEN = 32
-"""Text held for each token that is wanted: 8 times what English takes, so one pass does."""
-HELD_BYTES = (1 << 20, 32 << 20)
-"""Text held at once: at least, at the most."""
+
+@dataclass(frozen=True)
+class CalibrationResult:
+    """What was made, or found unchanged."""
+
+    path: Path
+    """The safetensors file: `input_ids`, int32 [samples, seqlen]."""
+    manifest_path: Path
+    reused: bool
+    """Whether nothing had changed and nothing was written."""
+
+
+def calibrate(
+    spec: Calibration,
+    tokenizer_json: Path,
+    out_dir: Path,
+    max_positions: int,
+    progress: Progress,
+    root: Path = Path(),
+) -> CalibrationResult:
+    """Draw, tokenize and pack the windows that `spec` asks for; paths in it are relative to `root`.
+
+    Equal `spec`, texts and tokenizer make equal bytes on every machine.
+
+    Raises:
+        UnreadableError: a file of the set, or tokenizer.json, is not there or is none.
+        CalibrationError: the set is damaged, not what its name says, or too small, or `seqlen` is
+            more than `max_positions`.
+        CheckpointError: the tokenizer does not say which token ends a text.
+        MissingExtraError: the tokenizers library is not installed.
+    """
+    import numpy as np
+    from safetensors.numpy import save
+
+    shares = check_calibration(spec, max_positions, root)
+    tokenizer = Tokenizer(tokenizer_json)
+    files = [files_of(source, root) for source in spec.sources]
+    settings = _settings(spec, tokenizer_json, tokenizer, files)
+    path = windows_file(spec, out_dir)
+    manifest_path = path.with_suffix(".json")
+    if _is_unchanged(path, manifest_path, settings):
+        return CalibrationResult(path, manifest_path, reused=True)
+    windows: list[Window] = []
+    for index, share in enumerate(shares):
+        windows += _draw(spec, index, share, files[index], tokenizer, progress)
+    if len(spec.sources) > 1:
+        windows = in_random_order(windows, spec.seed, "order")
+    manifest_path.unlink(missing_ok=True)
+    write_atomically(path, save({"input_ids": np.array(windows, np.int32)}))
+    manifest = {
+        "version": MANIFEST_VERSION,
+        "file": path.name,
+        "sha256": sha256_of(path),
+        "samples": spec.samples,
+        "seqlen": spec.seqlen,
+        "tokens": spec.samples * spec.seqlen,
+        "settings": settings,
+    }
+    write_atomically(manifest_path, json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
+    return CalibrationResult(path, manifest_path, reused=False)
+
+
+def windows_file(spec: Calibration, folder: Path) -> Path:
+    """Where the windows of `spec` lie in `folder`."""
+    return folder / f"{'+'.join(source.set for source in spec.sources)}.safetensors"
+
+
+def read_windows(path: Path) -> NDArray[np.int32]:
+    """Read `input_ids` [samples, seqlen] that `calibrate` wrote."""
+    from safetensors.numpy import load_file
+
+    windows: NDArray[np.int32] = load_file(path)["input_ids"]
+    return windows
+
+
+def check_calibration(spec: Calibration, max_positions: int, root: Path = Path()) -> list[int]:
+    """Refuse what cannot end well, without a tokenizer; return each source's share of the windows.
+
+    A byte-level tokenizer makes no more tokens of a text than it has UTF-8 bytes. A set is read no
+    further than it must.
+
+    Raises:
+        UnreadableError, CalibrationError: as `calibrate`.
+    """
+    if spec.seqlen > max_positions:
+        raise CalibrationError(
+            f"calibration.seqlen is {spec.seqlen}, but the model has {max_positions} positions",
+            f"set calibration.seqlen to {max_positions} or less",
+        )
+    shares = windows_by_source([source.weight for source in spec.sources], spec.samples)
+    for source, share in zip(spec.sources, shares, strict=True):
+        if share == 0:
+            raise CalibrationError(
+                f"{source.set} has too little weight for even one of {spec.samples} windows",
+                "raise its weight, or calibration.samples",
+            )
+        _check_enough(spec, source, share, root)
+    return shares
+
+
+def _check_enough(spec: Calibration, source: TextSource, share: int, root: Path) -> None:
+    tokens = windows = 0
+    for text in texts_of(source, files_of(source, root)):
+        tokens += len(text) + 1  # an end-of-text token follows each
+        windows += len(text) >= spec.seqlen
+        if spec.packing == "concatenate":
+            windows = tokens // spec.seqlen
+        if windows >= share or tokens > CHECKED_BYTES:
+            return
+    raise _too_few_texts(spec, source, f"at most {windows}", share)
+
+
+def windows_by_source(weights: Sequence[float], samples: int) -> list[int]:
+    """Share `samples` windows out by weight; what is left over goes to the largest remainders."""
+    exact = [samples * weight / sum(weights) for weight in weights]
+    shares = [int(share) for share in exact]
+    by_remainder = sorted(range(len(exact)), key=lambda index: shares[index] - exact[index])
+    for index in by_remainder[: samples - sum(shares)]:
+        shares[index] += 1
+    return shares
+
+
+def _draw(
+    spec: Calibration,
+    index: int,
+    share: int,
+    files: Sequence[Path],
+    tokenizer: Tokenizer,
+    progress: Progress,
+) -> list[Window]:
+    """Draw `share` windows out of the `files` of the set with that `index`.
+
+    Raises:
+        CalibrationError: the texts do not fill them.
+    """
+    source = spec.sources[index]
+    purpose = f"{index} {source.set}"  # sets the draw apart from those of the other sets
+    # A token is a byte at least: what is shorter than a window need not be drawn for one.
+    least_bytes = spec.seqlen if spec.packing == "one_text" else 0
+
+    def texts() -> Iterator[bytes]:
+        progress.start(f"read {source.set}", sum(file.stat().st_size for file in files))
+        found = texts_of(source, files, progress.advance)
+        return (text for text in found if len(text) >= least_bytes)
+
+    held_bytes = min(max(LEAST_HELD_BYTES, 32 * share * spec.seqlen), MOST_HELD_BYTES)
+    tokens = map(tokenizer.encode, shuffled(texts, spec.seed, purpose, held_bytes))
+    if spec.packing == "concatenate":
+        windows = concatenated(tokens, spec.seqlen, tokenizer.end_of_text())
+    else:
+        windows = one_text_each(tokens, spec.seqlen, spec.seed, f"{purpose} start")
+    drawn = list(islice(windows, share))
+    if len(drawn) < share:
+        raise _too_few_texts(spec, source, str(len(drawn)), share)
+    return drawn
+
+
+def _too_few_texts(
+    spec: Calibration, source: TextSource, filled: str, share: int
+) -> CalibrationError:
+    packing = ", `packing: concatenate`" if spec.packing == "one_text" else ""
+    return CalibrationError(
+        f"{source.set} has too little text: it fills {filled} of {share} windows of {spec.seqlen} "
+        "tokens",
+        f"ask for fewer samples, a shorter seqlen{packing}, or bring more text",
+    )
 
 
 def generator_for(seed: int, purpose: str) -> random.Random:
@@ -62,12 +246,6 @@ def shuffled(
             return
 
 
-def held_bytes(tokens: int) -> int:
-    """How much text to hold when `tokens` are wanted."""
-    low, high = HELD_BYTES
-    return max(low, min(high, tokens * HELD_BYTES_PER_TOKEN))
-
-
 def concatenated(texts: Iterable[Sequence[int]], seqlen: int, end_of_text: int) -> Iterator[Window]:
     """Let texts run on, `end_of_text` after each, and cut windows without gap or overlap."""
     pending = array("i")
@@ -91,8 +269,41 @@ def one_text_each(
             yield array("i", tokens[start : start + seqlen])
 
 
-def in_random_order(items: Sequence[_Item], seed: int, purpose: str) -> list[_Item]:
+def in_random_order(windows: Sequence[Window], seed: int, purpose: str) -> list[Window]:
     """Mix the windows of several sets, so that any prefix has some of each."""
     draw = generator_for(seed, purpose).random
-    ranks = [draw() for _ in items]
-    return [items[index] for index in sorted(range(len(items)), key=ranks.__getitem__)]
+    ranks = [draw() for _ in windows]
+    return [windows[index] for index in sorted(range(len(windows)), key=ranks.__getitem__)]
+
+
+def _settings(
+    spec: Calibration, tokenizer_json: Path, tokenizer: Tokenizer, files: Sequence[Sequence[Path]]
+) -> dict[str, object]:
+    """All that decides what the windows are; files by name, not path, so that machines agree."""
+    sources = [
+        {
+            "set": source.set,
+            "files": [
+                {"name": file.name, "bytes": file.stat().st_size, "sha256": sha256_of(file)}
+                for file in of_source
+            ],
+        }
+        for source, of_source in zip(spec.sources, files, strict=True)
+    ]
+    return {
+        "spec": spec.model_dump(mode="json"),
+        "tokenizer_sha256": sha256_of(tokenizer_json),
+        "tokenizers": tokenizer.library,
+        "end_of_text": tokenizer.end_of_text(),
+        "sources": sources,
+    }
+
+
+def _is_unchanged(path: Path, manifest_path: Path, settings: Mapping[str, object]) -> bool:
+    """Whether these very settings made the windows that are there."""
+    try:
+        manifest = json.loads(manifest_path.read_bytes())
+        made_by = (manifest["version"], manifest["settings"])
+        return made_by == (MANIFEST_VERSION, settings) and sha256_of(path) == manifest["sha256"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False

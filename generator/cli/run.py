@@ -45,7 +45,8 @@ def run(
     """
     from vacc_gen.generator.backends.onnxruntime.runtime import OnnxRuntimeModel
     from vacc_gen.generator.calibration.tokenizer import TOKENIZER_FILE, Tokenizer
-    from vacc_gen.schema.errors import UsageError, is_text
+    from vacc_gen.schema.errors import UsageError
+    from vacc_gen.schema.printable import is_text
 
     if not is_text(prompt):
         raise UsageError("the prompt is not valid UTF-8")
@@ -93,7 +94,7 @@ def streamed_text(tokenizer: Tokenizer, token_ids: Iterable[int]) -> Iterator[st
     shown = text = ""
     for token_id in token_ids:
         ids.append(token_id)
-        text = tokenizer.decode(ids)
+        text = tokenizer.decode(ids, skip_special_tokens=True)
         if text.startswith(shown) and not text.endswith("\N{REPLACEMENT CHARACTER}"):
             yield text[len(shown) :]
             shown = text

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from vacc_gen.generator.calibration.calibrate import check_calibration
 from vacc_gen.generator.calibration.tokenizer import TOKENIZER_FILES
+from vacc_gen.generator.calibration.windows import check_calibration
 from vacc_gen.generator.doctor.check import Check, State, problem_of
 from vacc_gen.generator.environment.environment import (
     lock_of,

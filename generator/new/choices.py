@@ -18,11 +18,12 @@ from vacc_gen.generator.vision import image_tokens
 from vacc_gen.generator.workspace.workspace import read_model_config
 from vacc_gen.schema.calibration import Calibration
 from vacc_gen.schema.environment import Environment
-from vacc_gen.schema.errors import CheckpointError, UsageError, is_text
+from vacc_gen.schema.errors import CheckpointError, UsageError
 from vacc_gen.schema.geometry import NAME_PATTERN, Model, geometry_from_config
 from vacc_gen.schema.lint.migration import RECIPE_VERSION
 from vacc_gen.schema.precision import EMBEDDED_ONLY, Precision
 from vacc_gen.schema.preset import ModelPreset, VisionTower
+from vacc_gen.schema.printable import is_text
 from vacc_gen.schema.recipe import RECIPE_FILE, Recipe
 from vacc_gen.schema.target import LENGTH_STEP_TOKENS, Target
 

@@ -16,16 +16,12 @@ from vacc_gen.generator.backends.onnxruntime.export import (
     export_graphs,
     required_bytes,
 )
-from vacc_gen.generator.backends.onnxruntime.quantizing import (
-    linear_errors,
-    quantizer_of,
-    settings_told,
-)
+from vacc_gen.generator.backends.onnxruntime.quantizing import quantization_details, quantizer_of
 from vacc_gen.generator.backends.onnxruntime.runtime import MANIFEST_FILE, OnnxRuntimeModel
 from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
-from vacc_gen.generator.calibration.calibrate import calibrate, check_calibration, windows_file
 from vacc_gen.generator.calibration.texts import files_of
 from vacc_gen.generator.calibration.tokenizer import TOKENIZER_FILE
+from vacc_gen.generator.calibration.windows import calibrate, check_calibration, windows_file
 from vacc_gen.generator.files import (
     package_version,
     remove_leftovers,
@@ -138,7 +134,11 @@ def _calibrate(build: Build, job: CompileJob) -> Step | Skip:
         made = calibrate(
             calibration, tokenizer, build.root / CALIBRATION_FOLDER, positions, progress, build.root
         )
-        details = {"windows": made.samples, "seqlen": made.seqlen, "reused": made.reused}
+        details = {
+            "windows": calibration.samples,
+            "seqlen": calibration.seqlen,
+            "reused": made.reused,
+        }
         return Outcome((made.path, made.manifest_path), details)
 
     inputs = {
@@ -180,32 +180,29 @@ def _run_export(build: Build, job: CompileJob, progress: Progress) -> Outcome:
     checkpoint = open_checkpoint(build.weights.path)
     texts = _texts(build) if job.precision in QUANTIZED else None
     windows = None if texts is None else windows_file(texts, build.root / CALIBRATION_FOLDER)
-    with quantizer_of(build, checkpoint, windows, progress) as quantizer:
-        result = export_graphs(
-            checkpoint,
-            folder,
-            dtype=DTYPES[job.precision],
-            lengths=Lengths(recipe.target.prefill, recipe.target.total),
-            quantization=recipe.quantization,
-            quantizer=quantizer,
-            metadata={
-                "vacc_gen.name": job.name,
-                "vacc_gen.recipe": json.dumps(recipe.model_dump(mode="json")),
-            },
-            progress=progress,
-            force=True,
-        )
-        details: dict[str, object] = {
-            "checkpoint_bytes": result.source_bytes,
-            "weights_bytes": result.weights_bytes,
-            "kv_cache": result.kv_cache,
-            "overflowed": result.overflowed,
-        }
-        if result.layout.grid is not None:
-            details["quantization"] = settings_told(
-                quantizer, result.layout.grid, recipe.quantization
-            )
-            details["linear_errors"] = linear_errors(quantizer)
+    quantizer = quantizer_of(build, checkpoint, windows, progress)
+    result = export_graphs(
+        checkpoint,
+        folder,
+        dtype=DTYPES[job.precision],
+        lengths=Lengths(recipe.target.prefill, recipe.target.total),
+        quantization=recipe.quantization,
+        quantizer=quantizer,
+        metadata={
+            "vacc_gen.name": job.name,
+            "vacc_gen.recipe": json.dumps(recipe.model_dump(mode="json")),
+        },
+        progress=progress,
+        force=True,
+    )
+    details: dict[str, object] = {
+        "checkpoint_bytes": result.source_bytes,
+        "weights_bytes": result.weights_bytes,
+        "kv_cache": result.kv_cache,
+        "overflowed": result.overflowed,
+    }
+    if result.layout.grid is not None:
+        details |= quantization_details(quantizer, result.layout.grid, recipe.quantization)
     return Outcome(tuple(sorted(folder.iterdir())), details)
 
 

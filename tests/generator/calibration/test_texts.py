@@ -1,12 +1,14 @@
+"""The texts of each set: its files, its formats, its rows."""
+
 import gzip
 import json
 import zipfile
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vacc_gen.generator.calibration.texts import check_enough, files_of, texts_of, windows_by_source
+from vacc_gen.generator.calibration.texts import RUNNING_TEXT_CHARS, files_of, rows_of, texts_of
 from vacc_gen.schema.calibration import Calibration, TextSource
 from vacc_gen.schema.errors import CalibrationError, UnreadableError
 
@@ -29,23 +31,21 @@ def write_lines(path, values):
 @pytest.fixture
 def published(tmp_path):
     """A folder with one small file of each published set, laid out as their repositories are."""
-    page = {"timestamp": "2019-04-25T12:57:54Z", "url": "https://example.org"}
     for split, word in (("train.00000-of-01024", "train"), ("validation.00000-of-00008", "held")):
-        rows = [{"text": f"{word} {n}", **page} for n in range(3)]
+        rows = [{"text": f"{word} {n}", "url": "https://example.org"} for n in range(3)]
         write_lines(tmp_path / f"en/c4-{split}.json.gz", rows)
-    (tmp_path / "alpaca_data_cleaned.json").write_text(
-        json.dumps(
-            [
-                {"instruction": "Add.", "input": "2 and 3", "output": "5"},
-                {"instruction": "Name a colour.", "input": "", "output": "Red"},
-            ]
-        )
-    )
+    rows = [
+        {"instruction": "Add.", "input": "2 and 3", "output": "5"},
+        {"instruction": "Name a colour.", "input": "", "output": "Red"},
+    ]
+    (tmp_path / "alpaca_data_cleaned.json").write_text(json.dumps(rows))
     with zipfile.ZipFile(tmp_path / "ceval-exam.zip", "w") as archive:
         head = "id,question,A,B,C,D"
-        archive.writestr("val/law_val.csv", f"{head},answer\n0,何为法？,甲,乙,丙,丁,B\n")
+        archive.writestr("val/law_val.csv", f"\ufeff{head},answer\n0,何为法？,甲,乙,丙,丁,B\n")
+        archive.writestr("exam/val/art_val.csv", f'{head},answer\n0,"a,\nb",1,2,3,4,D\n')
         archive.writestr("test/law_test.csv", f"{head}\n0,何为法？,甲,乙,丙,丁\n")
         archive.writestr("dev/law_dev.csv", f"{head},answer,explanation\n0,Q,a,b,c,d,A,why\n")
+        archive.writestr("__MACOSX/val/._law_val.csv", b"\x00\xff")
     return tmp_path
 
 
@@ -53,9 +53,6 @@ def test_c4_is_read_by_split(published):
     assert texts(source("c4", "."), published) == ["train 0", "train 1", "train 2"]
     assert texts(source("c4", ".", split="validation"), published)[0] == "held 0"
     assert texts(source("c4", "en/c4-validation.00000-of-00008.json.gz"), published)[0] == "held 0"
-    wrong = source("c4", "en/c4-validation.00000-of-00008.json.gz", split="train")
-    with pytest.raises(CalibrationError, match="is not of the split train"):
-        files_of(wrong, published)
 
 
 def test_alpaca_wears_its_instruction_template(published):
@@ -71,133 +68,147 @@ def test_alpaca_wears_its_instruction_template(published):
     )
 
 
-def test_ceval_asks_its_questions(published):
-    question = "何为法？\nA. 甲\nB. 乙\nC. 丙\nD. 丁\n答案："
-    assert texts(source("ceval", "ceval-exam.zip"), published) == [question + "B"]
-    assert texts(source("ceval", ".", split="test"), published) == [question]
+def test_ceval_asks_its_questions_by_split_and_subject(published):
+    law, art = (
+        "何为法？\nA. 甲\nB. 乙\nC. 丙\nD. 丁\n答案：",
+        "a,\nb\nA. 1\nB. 2\nC. 3\nD. 4\n答案：D",
+    )
+    assert texts(source("ceval", "ceval-exam.zip"), published) == [art, law + "B"]
+    assert texts(source("ceval", ".", split="test"), published) == [law]
     assert texts(source("ceval", ".", split="dev", subjects=("law",)), published) == [
         "Q\nA. a\nB. b\nC. c\nD. d\n答案：A"
     ]
+    with pytest.raises(CalibrationError, match=r"no entry val/low_val\.csv") as raised:
+        texts(source("ceval", ".", subjects=("law", "low")), published)
+    assert raised.value.hint == "it has art, law"
 
 
 def test_own_files_are_read_by_their_columns(tmp_path):
     write_lines(
         tmp_path / "own/b.jsonl",
-        [{"text": "one"}, {"text": " \n"}, {"instruction": "Go.", "output": "Gone"}],
+        [{"text": "a\ud800b"}, {"text": " \n"}, {"instruction": "Go.", "output": "Gone"}],
     )
     (tmp_path / "own/a.txt").write_text("first")
     (tmp_path / "own/notes.md").write_text("not read")
-    found = texts(source("mine", "own"), tmp_path)
-    assert found[:2] == ["first", "one"]
-    assert found[2].endswith("### Instruction:\nGo.\n\n### Response:\nGone")
-    assert len(found) == 3
-
-
-def test_half_a_surrogate_pair_does_not_stop_the_reading(tmp_path):
-    (tmp_path / "a.jsonl").write_text('{"text": "a\\ud800b"}\n')
-    assert texts(source("mine", "a.jsonl"), tmp_path) == ["a?b"]
+    first, surrogate, instruction = texts(source("mine", "own"), tmp_path)
+    assert (first, surrogate) == ("first", "a?b")
+    assert instruction.endswith("### Instruction:\nGo.\n\n### Response:\nGone")
 
 
 @pytest.mark.parametrize(
-    ("name", "path", "message"),
+    ("name", "path", "choice", "message"),
     [
-        ("c4", "ceval-exam.zip", "ceval-exam.zip is a zip archive, but c4 is published as JSON l"),
-        ("c4", "alpaca_data_cleaned.json", "is a JSON list, but c4 is published as JSON lines"),
-        ("alpaca", "ceval-exam.zip", "is a zip archive, but alpaca is published as a JSON list"),
-        ("ceval", "alpaca_data_cleaned.json", "is a JSON list, but ceval is published as a zip"),
-        ("alpaca", "en/c4-train.00000-of-01024.json.gz", "row 1 has no text: it has text, time"),
+        ("c4", "ceval-exam.zip", {}, r"ceval-exam\.zip is not a file of c4: those end in \.json"),
+        ("c4", "alpaca_data_cleaned.json", {}, "row 1 has no text: it has instruction, input, out"),
+        ("ceval", "alpaca_data_cleaned.json", {}, r"is not a file of ceval: those end in \.zip"),
+        ("alpaca", "en/c4-train.00000-of-01024.json.gz", {}, "row 1 has no text: it has text, url"),
+        ("c4", "en/c4-train.00000-of-01024.json.gz", {"split": "validation"}, "not of the split"),
+        ("c4", "dev", {}, r"dev has no file c4-train\.\*\.json\* that"),
+        ("mine", "dev", {}, r"has no file \* that ends in \.txt, "),
+        ("alpaca", ".", {"split": "dev"}, "alpaca has train, not dev"),
+        ("c4", ".", {"subjects": ("law",)}, "c4 has no subjects"),
     ],
 )
-def test_a_wrong_set_for_the_path(published, name, path, message):
+def test_a_wrong_set_for_the_path(published, name, path, choice, message):
+    (published / "dev").mkdir()
     with pytest.raises(CalibrationError, match=message):
-        texts(source(name, path), published)
+        texts(source(name, path, **choice), published)
 
 
-def test_what_is_not_there(published):
+def test_what_is_not_there(tmp_path):
     with pytest.raises(UnreadableError, match=r"the calibration set c4 is not there: .*nowhere"):
-        files_of(source("c4", "nowhere"), published)
-    (published / "empty").mkdir()
-    with pytest.raises(CalibrationError, match=r"empty has no file c4-train\.\*\.json\*"):
-        files_of(source("c4", "empty"), published)
-    with pytest.raises(CalibrationError, match=r"has no file \* that ends in \.txt"):
-        files_of(source("mine", "empty"), published)
-
-
-def test_a_row_without_text_is_named(tmp_path):
-    write_lines(tmp_path / "a.jsonl", [{"text": "one"}, {"url": "x", "txt": "two"}])
-    with pytest.raises(CalibrationError, match=r"a\.jsonl, row 2 has no text: it has url, txt"):
-        texts(source("mine", "a.jsonl"), tmp_path)
-    write_lines(tmp_path / "b.jsonl", [{"text": 3}])
-    with pytest.raises(CalibrationError, match=r"b\.jsonl, row 1 has no text"):
-        texts(source("c4", "b.jsonl"), tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("choice", "message"),
-    [
-        ({"set": "alpaca", "split": "dev"}, "alpaca has train, not dev"),
-        ({"set": "c4", "split": "val"}, "c4 has train, validation, not val"),
-        ({"set": "c4", "subjects": ("law",)}, "c4 has no subjects"),
-    ],
-)
-def test_splits_and_subjects_that_a_set_does_not_have(tmp_path, choice, message):
-    with pytest.raises(CalibrationError, match=message):
-        files_of(TextSource(path=".", **choice), tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("packing", "windows", "seqlen", "enough"),
-    [
-        ("concatenate", 3, 36, True),  # 10 texts of 10 bytes and an end-of-text token: 110
-        ("concatenate", 3, 37, False),
-        ("concatenate", 1, 110, True),
-        ("concatenate", 1, 111, False),
-        ("one_text", 10, 10, True),
-        ("one_text", 11, 10, False),
-        ("one_text", 1, 11, False),
-    ],
-)
-def test_too_few_texts_are_known_without_a_tokenizer(tmp_path, packing, windows, seqlen, enough):
-    write_lines(tmp_path / "a.jsonl", [{"text": "0123456789"}] * 10)
-    if enough:
-        check_enough(source("mine", "a.jsonl"), tmp_path, windows, seqlen, packing)
-        return
-    with pytest.raises(CalibrationError, match=f"cannot fill {windows} windows of {seqlen} tokens"):
-        check_enough(source("mine", "a.jsonl"), tmp_path, windows, seqlen, packing)
-
-
-def test_enough_is_known_before_the_damage_at_the_end_is_reached(tmp_path):
-    """The check reads no further than it must; the stage itself reads everything."""
-    content = "".join(json.dumps({"text": f"{n} " * 200}) + "\n" for n in range(20_000)).encode()
-    (tmp_path / "c4-train.0.json.gz").write_bytes(gzip.compress(content, 1)[:-100])
-    check_enough(source("c4", "."), tmp_path, 8, 128, "concatenate")
-
-
-@given(weights=st.lists(st.floats(0.01, 100), min_size=1, max_size=6), samples=st.integers(1, 1000))
-def test_windows_are_shared_out_to_the_last_one(weights, samples):
-    shares = windows_by_source(weights, samples)
-    assert sum(shares) == samples
-    for share, weight in zip(shares, weights, strict=True):
-        assert abs(share - samples * weight / sum(weights)) < 1
-
-
-def test_the_simple_form_stays_simple():
-    spec = Calibration.model_validate_json('{"set": "alpaca", "path": "/x.json", "seqlen": 512}')
-    assert (spec.samples, spec.seed, spec.packing) == (128, 0, "concatenate")
-    assert spec.sources == (spec,)
+        files_of(source("c4", "nowhere"), tmp_path)
+    with pytest.raises(UnreadableError, match=r"cannot read .*none\.json: No such file"):
+        values(tmp_path / "none.json")
 
 
 @pytest.mark.parametrize(
     "values",
-    [
-        {"set": "../x"},
-        {"set": "c4", "weight": 0},
-        {"set": "c4", "weight": float("inf")},
-        {"set": "c4", "seed": -1},
-        {"set": "c4", "packing": "padded"},
-        {"set": "c4", "mix": ({"set": "alpaca"},)},
-    ],
+    [{"set": "../x"}, {"weight": float("inf")}, {"packing": "padded"}, {"mix": ({"set": "c4"},)}],
 )
 def test_a_spec_that_means_nothing_is_refused(values):
     with pytest.raises(ValueError, match="validation error"):
-        Calibration.model_validate({"path": "x", "seqlen": 8, **values})
+        Calibration.model_validate({"set": "c4", "path": "x", "seqlen": 8, **values})
+
+
+DOCUMENTS = [{"text": f"text {n} — №", "url": f"https://example.org/{n}"} for n in range(300)]
+
+
+def gzipped(content):
+    """A gzip member without its time: test workers must agree on the names of the tests."""
+    return gzip.compress(content, mtime=0)
+
+
+def lines(values):
+    return "".join(json.dumps(value) + "\n" for value in values).encode()
+
+
+def values(path, **choice):
+    return [row for _, row in rows_of(path, **choice)]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.jsonl", lines(DOCUMENTS)),
+        ("a.jsonl", b"\xef\xbb\xbf" + lines(DOCUMENTS) + b" \n"),
+        ("a.json.gz", gzipped(lines(DOCUMENTS[:99])) + gzipped(lines(DOCUMENTS[99:]))),
+        ("a.json", json.dumps(DOCUMENTS, indent=1).encode()),
+        ("a.json", json.dumps(DOCUMENTS, ensure_ascii=False).encode()),
+    ],
+)
+def test_rows_come_back_as_they_were(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    assert values(tmp_path / name) == DOCUMENTS
+
+
+@settings(max_examples=50)
+@given(content=st.binary(max_size=400), name=st.sampled_from(["a.json", "a.txt", "a.zip"]))
+def test_any_bytes_are_rows_or_a_clear_error(tmp_path_factory, content, name):
+    folder = tmp_path_factory.mktemp("any")
+    for prefix in (b"", b"\x1f\x8b\x08", b"PK\x03\x04", b"[", b'{"text":'):
+        (folder / name).write_bytes(prefix + content)
+        try:
+            assert all(isinstance(row, dict) for row in values(folder / name, split="val"))
+        except CalibrationError as error:
+            assert name in error.message
+
+
+def damaged(content):
+    middle = len(content) // 2
+    return content[:middle] + bytes(b ^ 0xFF for b in content[middle : middle + 8]) + (
+        content[middle + 8 :]
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.json.gz", damaged(gzipped(lines(DOCUMENTS))), "a.json.gz is damaged"),
+        ("a.json.gz", gzipped(lines(DOCUMENTS))[:-30], "a.json.gz is damaged"),
+        ("a.jsonl", b'{"text": "a"}\n\n{"text": \n', "a.jsonl, line 3 is not JSON"),
+        ("a.json", b'[{"text": "a"}, {"text"]', "a.json is not JSON"),
+        ("a.json", b'[{"text": "a"}] x', "a.json is not JSON: Extra data"),
+        ("a.json", b'[{"a":' + b"[" * 100_000, "a.json cannot be read"),
+        ("a.json", b"[{}, 17]", "a.json, row 2 is not a JSON object"),
+        ("a.jsonl", b"{}\n[]", "a.jsonl, row 2 is not a JSON object"),
+        ("a.jsonl", b'{"text": "caf\xe9"}', "a.jsonl is not UTF-8"),
+        ("a.txt", "café".encode("latin-1"), "a.txt is not UTF-8"),
+        ("a.zip", b"PK\x03\x04" + b"x" * 60, "a.zip is damaged"),
+        ("a.json.gz", gzipped(b'{"text": "' + b"0" * (17 << 20)), "line of more than 16 MiB"),
+    ],
+    ids=range(12),
+)
+def test_a_damaged_file_is_called_by_its_fault(tmp_path, name, content, message):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(CalibrationError, match=message):
+        values(tmp_path / name)
+
+
+def test_running_text_is_cut_at_line_ends_and_nothing_is_lost(tmp_path):
+    text = "".join(f"line {n} of a text\n" for n in range(3000)) + "x" * 50_000 + "\r\nend"
+    (tmp_path / "a.txt").write_text(text, newline="")
+    texts = [value["text"] for value in values(tmp_path / "a.txt")]
+    assert "".join(texts) == text
+    assert max(map(len, texts)) <= RUNNING_TEXT_CHARS
+    assert all(one.endswith("\n") for one in texts[:5])

@@ -1,16 +1,17 @@
 """Weights to eight or four bits, a group of inputs to a scale, a few rows at a time.
 
-Legend: R rows (outputs) of a chunk, K inputs, G group size, N = K / G groups a row.
+Shapes: R rows (outputs) of a chunk, K inputs, G group size, N = K / G groups a row.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from vacc_gen.schema.errors import CheckpointError
-from vacc_gen.schema.precision import GROUP_SIZES, PER_CHANNEL, widest_group
+from vacc_gen.schema.precision import GROUP_SIZES, PER_CHANNEL
 
 if TYPE_CHECKING:
     import torch
@@ -55,6 +56,10 @@ class Grid:
 class Quantizer(Protocol):
     """Turns the weight matrices of a checkpoint into codes and scales."""
 
+    @property
+    def errors(self) -> Sequence[Mapping[str, object]]:
+        """Rows of `linear_errors` in report.json; none without calibration data."""
+
     def quantize(
         self, checkpoint: Checkpoint, name: str, grid: Grid
     ) -> Iterator[tuple[int, torch.Tensor, torch.Tensor]]:
@@ -64,9 +69,14 @@ class Quantizer(Protocol):
         for in the order of `checkpoint.tensors`.
         """
 
+    def settings(self) -> dict[str, object]:
+        """How the weights are made, for the report."""
+
 
 class RoundToNearest:
     """Each weight to the nearest multiple of its scale, the largest magnitude over `max_code`."""
+
+    errors: Sequence[Mapping[str, object]] = ()
 
     def quantize(
         self, checkpoint: Checkpoint, name: str, grid: Grid
@@ -76,6 +86,10 @@ class RoundToNearest:
             codes, scales = round_to_nearest(rows, grid)
             yield first, codes, scales
 
+    def settings(self) -> dict[str, object]:
+        """How the weights are made, for the report."""
+        return {"method": "round_to_nearest"}
+
 
 def round_to_nearest(rows: torch.Tensor, grid: Grid) -> tuple[torch.Tensor, torch.Tensor]:
     """Quantize (R, K) floats to codes uint8 (R, K) and scales float32 (R, N)."""
@@ -84,7 +98,7 @@ def round_to_nearest(rows: torch.Tensor, grid: Grid) -> tuple[torch.Tensor, torc
     shape = (rows.shape[0], rows.shape[1] // grid.group_size, grid.group_size)
     groups = torch.empty(shape, device=rows.device)
     groups.copy_(rows.view(shape))
-    scales = _scales_of(groups, grid)
+    scales = scales_of(groups, grid)
     # Divided, not multiplied by a reciprocal: one rounding of fp32 before the one to a code.
     signed = groups.div_(scales.unsqueeze(-1)).round_().to(torch.int8)
     # Bytes wrap around, and int8 is cheaper to cast to than uint8.
@@ -92,14 +106,10 @@ def round_to_nearest(rows: torch.Tensor, grid: Grid) -> tuple[torch.Tensor, torc
 
 
 def scales_of(rows: torch.Tensor, grid: Grid) -> torch.Tensor:
-    """The scales float32 (R, N) of `rows` (R, K), fp32."""
-    return _scales_of(rows.view(len(rows), -1, grid.group_size), grid)
-
-
-def _scales_of(groups: torch.Tensor, grid: Grid) -> torch.Tensor:
-    """The scales (R, N) of `groups` fp32 (R, N, G); 1 for zeros, so that no reader divides by 0."""
+    """The scales (R, N) of `rows` fp32 (R, K) or (R, N, G); 1 for zeros, so none divides by 0."""
     import torch
 
+    groups = rows.view(len(rows), -1, grid.group_size)
     # amax and amin: aminmax along an axis takes eight times as long (PyTorch 2.13, CPU).
     scales = torch.maximum(groups.amax(-1), groups.amin(-1).neg_()).div_(grid.max_code)
     if grid.per_channel:
@@ -124,33 +134,36 @@ def unpack(stored: torch.Tensor, bits: int) -> torch.Tensor:
 
 
 def grid_for(architecture: Architecture, bits: int, group_size: int | None) -> Grid:
-    """The grid for a model; `group_size` as in the recipe, -1 for one scale a row.
+    """The grid for a model; `group_size` as in the recipe.
 
-    Raises:
-        CheckpointError: see `group_size_for`.
-    """
-    per_channel = group_size == PER_CHANNEL
-    return Grid(
-        bits, group_size_for(architecture, None if per_channel else group_size), per_channel
-    )
-
-
-def group_size_for(architecture: Architecture, wanted: int | None) -> int:
-    """The group size for a model: `wanted`, or the widest of 64, 32 and 16 that divides its widths.
+    None is the widest of 64, 32 and 16 that divides the model's widths, -1 one scale a row.
 
     Raises:
         CheckpointError: no group size (or not the wanted one) divides every width.
     """
     geometry = architecture.geometry
     widths = sorted({geometry.hidden_size, geometry.ffn_hidden_size})
-    candidates = GROUP_SIZES if wanted is None else (wanted,)
-    group_size = widest_group(widths, candidates)
-    if group_size is None:
-        raise CheckpointError(
-            f"groups of {' or '.join(map(str, candidates))} weights do not divide the model's "
-            f"widths ({', '.join(map(str, widths))})",
-            "export fp16 or fp32 instead"
-            if wanted is None
-            else "leave quantization.group_size out, or name one that divides every width",
-        )
-    return group_size
+    candidates = GROUP_SIZES if group_size in (None, PER_CHANNEL) else (group_size,)
+    for candidate in candidates:
+        if all(width % candidate == 0 for width in widths):
+            return Grid(bits, candidate, per_channel=group_size == PER_CHANNEL)
+    raise CheckpointError(
+        f"groups of {' or '.join(map(str, candidates))} weights do not divide the model's widths "
+        f"({', '.join(map(str, widths))})",
+        "export fp16 or fp32 instead"
+        if candidates == GROUP_SIZES
+        else "leave quantization.group_size out, or name one that divides every width",
+    )
+
+
+@contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """Let PyTorch use `count` threads in the block."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,11 +1,10 @@
 """A checkpoint opened for export: checked against its architecture, read a few rows at a time.
 
-Values are read with `preadv` into one reused buffer: mapped pages would count as resident memory.
+Values are read into one reused buffer: mapped pages would count as resident memory.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +12,7 @@ from typing import TYPE_CHECKING
 
 from vacc_gen.schema.checkpoint import TensorEntry, WeightFolder, read_config, read_weight_folder
 from vacc_gen.schema.errors import CheckpointError
-from vacc_gen.schema.falcon import (
-    EMBEDDING,
-    HEAD,
-    Architecture,
-    architecture_from_config,
-)
+from vacc_gen.schema.falcon import EMBEDDING, HEAD, Architecture, architecture_from_config
 
 if TYPE_CHECKING:
     import torch
@@ -28,6 +22,8 @@ CHUNK_BYTES = 8 << 20
 
 SOURCE_DTYPES = ("BF16", "F16", "F32")
 """What Falcon checkpoints are published in; anything else is already quantized."""
+
+SAME_REVISION = "config.json and the shards must be of the same model and revision"
 
 
 @dataclass(frozen=True)
@@ -42,6 +38,13 @@ class Checkpoint:
     def path(self) -> Path:
         """The folder of the checkpoint."""
         return self.folder.path
+
+    def read(self, name: str) -> torch.Tensor:
+        """A whole parameter, in its own shape and stored dtype; raises as `chunks`."""
+        import torch
+
+        rows = torch.cat([rows.clone() for _, rows in self.chunks(name)])
+        return rows.view(self.tensors[name].shape)
 
     def chunks(self, name: str) -> Iterator[tuple[int, torch.Tensor]]:
         """Yield (first row, rows) of a parameter, in order, in its stored dtype.
@@ -59,15 +62,17 @@ class Checkpoint:
         rows = tensor.shape[0] if len(tensor.shape) > 1 else 1
         row_bytes = tensor.length_bytes // rows
         rows_per_chunk = min(rows, max(1, CHUNK_BYTES // row_bytes))
-        # A tensor's own memory is aligned; casting out of a bytearray takes nearly twice the CPU.
         chunk = torch.empty(rows_per_chunk, row_bytes // dtype.itemsize, dtype=dtype)
-        buffer = memoryview(chunk.view(torch.uint8).view(-1).numpy())
-        with tensor.path.open("rb", buffering=0) as shard:
-            for first in range(0, rows, rows_per_chunk):
-                count = min(rows_per_chunk, rows - first)
-                part = buffer[: count * row_bytes]
-                _read_exactly(shard.fileno(), part, tensor.offset_bytes + first * row_bytes, tensor)
-                yield first, chunk[:count]
+        try:
+            with tensor.path.open("rb") as shard:
+                shard.seek(tensor.offset_bytes)
+                for first in range(0, rows, rows_per_chunk):
+                    part = chunk[: min(rows_per_chunk, rows - first)]
+                    if shard.readinto(bytes_of(part)) < part.nbytes:
+                        raise CheckpointError(f"{tensor.path} was truncated inside {tensor.name}")
+                    yield first, part
+        except OSError as error:
+            raise CheckpointError(f"{tensor.path} cannot be read: {error.strerror}") from error
 
 
 def open_checkpoint(path: Path) -> Checkpoint:
@@ -82,11 +87,11 @@ def open_checkpoint(path: Path) -> Checkpoint:
     stored = dict(folder.tensors)
     if architecture.tied_head and EMBEDDING not in stored and HEAD in stored:
         stored[EMBEDDING] = stored[HEAD]  # some writers keep the other name of the shared tensor
-    if architecture.geometry.layers > len(stored):
+    if architecture.geometry.layers > len(stored):  # and what is expected may not fit in memory
         raise CheckpointError(
             f"{path}: config.json asks for {architecture.geometry.layers} layers, the shards hold "
             f"{len(stored)} tensors",
-            "config.json and the shards must be of the same model and revision",
+            SAME_REVISION,
         )
     expected = architecture.parameters()
     missing = [name for name in expected if name not in stored]
@@ -94,30 +99,28 @@ def open_checkpoint(path: Path) -> Checkpoint:
         raise CheckpointError(
             f"{path} lacks {len(missing)} of the {len(expected)} tensors that its config.json "
             f"asks for, among them {', '.join(missing[:3])}",
-            "config.json and the shards must be of the same model and revision",
+            SAME_REVISION,
         )
     for name, shape in expected.items():
-        if stored[name].shape != shape:
-            raise CheckpointError(
-                f"{path}: {name} has shape {list(stored[name].shape)}, "
-                f"config.json asks for {list(shape)}"
-            )
-        if stored[name].dtype not in SOURCE_DTYPES:
-            raise CheckpointError(
-                f"{path}: {name} is stored as {stored[name].dtype}; "
-                f"supported are {', '.join(SOURCE_DTYPES)}",
-                "start from the original checkpoint rather than a quantized copy",
-            )
+        _check_tensor(path, stored[name], name, shape)
     return Checkpoint(folder, architecture, {name: stored[name] for name in expected})
 
 
-def _read_exactly(file: int, part: memoryview, offset_bytes: int, tensor: TensorEntry) -> None:
-    done = 0
-    while done < len(part):
-        try:
-            count = os.preadv(file, [part[done:]], offset_bytes + done)
-        except OSError as error:
-            raise CheckpointError(f"{tensor.path} cannot be read: {error.strerror}") from error
-        if count == 0:
-            raise CheckpointError(f"{tensor.path} ends inside {tensor.name}: it was truncated")
-        done += count
+def _check_tensor(path: Path, tensor: TensorEntry, name: str, shape: tuple[int, ...]) -> None:
+    if tensor.shape != shape:
+        raise CheckpointError(
+            f"{path}: {name} has shape {list(tensor.shape)}, config.json asks for {list(shape)}",
+            SAME_REVISION,
+        )
+    if tensor.dtype not in SOURCE_DTYPES:
+        raise CheckpointError(
+            f"{path}: {name} is stored as {tensor.dtype}; supported: {', '.join(SOURCE_DTYPES)}",
+            "start from the original checkpoint rather than a quantized copy",
+        )
+
+
+def bytes_of(values: torch.Tensor) -> memoryview:
+    """The memory of a contiguous tensor on the CPU."""
+    import torch
+
+    return memoryview(values.view(-1).view(torch.uint8).numpy())

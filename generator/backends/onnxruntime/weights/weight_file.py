@@ -7,20 +7,23 @@ written; values are then streamed from the checkpoint, a few rows at a time, kee
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, BinaryIO, Literal
 
+from vacc_gen.generator.backends.onnxruntime.weights.quantize import (
+    Grid,
+    Quantizer,
+    pack,
+    torch_threads,
+)
+from vacc_gen.generator.backends.onnxruntime.weights.source import Checkpoint, bytes_of
 from vacc_gen.schema.falcon import EMBEDDING, HEAD, Architecture
 
 if TYPE_CHECKING:
     import torch
 
-    from vacc_gen.generator.backends.onnxruntime.weights.quantize import Grid, Quantizer
-    from vacc_gen.generator.backends.onnxruntime.weights.source import Checkpoint
     from vacc_gen.generator.progress import Progress
 
 WEIGHTS_FILE = "weights.bin"
@@ -76,25 +79,20 @@ def plan_layout(architecture: Architecture, dtype: Dtype, grid: Grid | None) -> 
     tensors: dict[str, StoredTensor] = {}
     offset = 0
 
-    def place(name: str, storage: StorageDtype, shape: tuple[int, ...]) -> None:
+    def place(name: str, storage: StorageDtype, *shape: int) -> None:
         nonlocal offset
-        length = STORAGE_BYTES[storage]
-        for size in shape:
-            length *= size
+        length = STORAGE_BYTES[storage] * prod(shape)
         tensors[name] = StoredTensor(name, storage, shape, offset, length)
         offset = -(-(offset + length) // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
 
     for name, shape in architecture.parameters().items():
         if grid is not None and len(shape) == 2:
             outputs, inputs = shape
-            place(f"{name}.codes", "uint8", (outputs, inputs * _grid_of(name, grid).bits // 8))
-            place(f"{name}.scales", "fp32", (outputs, inputs // grid.group_size))
+            place(f"{name}.codes", "uint8", outputs, inputs * _grid_of(name, grid).bits // 8)
+            place(f"{name}.scales", "fp32", outputs, inputs // grid.group_size)
         else:
-            place(
-                name,
-                "fp16" if dtype == "fp16" and not architecture.is_norm(name) else "fp32",
-                shape,
-            )
+            is_half = dtype == "fp16" and not architecture.is_norm(name)
+            place(name, "fp16" if is_half else "fp32", *shape)
     last = max(tensors.values(), key=lambda tensor: tensor.offset_bytes)
     return Layout(dtype, grid, tensors, last.offset_bytes + last.length_bytes)
 
@@ -107,45 +105,31 @@ def write_weights(
     A value overflows when it is finite in the checkpoint and infinite in fp16 (beyond 65504).
     """
     overflowed: dict[str, int] = {}
-    with path.open("wb", buffering=0) as file, _one_thread():
+    # Chunks are small, and copying them is bound by memory: more threads would spin at a barrier
+    # after each operation, which on a busy machine made an export three times slower.
+    with path.open("wb") as file, torch_threads(1):
         file.truncate(layout.total_bytes)
         for name, source in checkpoint.tensors.items():
             if name in layout.tensors:
-                count = _write_floats(file.fileno(), layout.tensors[name], checkpoint, progress)
+                count = _write_floats(file, layout.tensors[name], checkpoint, progress)
                 if count:
                     overflowed[name] = count
             else:
-                _write_codes(file.fileno(), name, layout, checkpoint, quantizer)
+                _write_codes(file, name, layout, checkpoint, quantizer)
                 progress.advance(source.length_bytes)
     return overflowed
 
 
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Keep PyTorch to this thread: chunks are small, and copying them is bound by memory.
-
-    More threads would spin at a barrier after each operation, which on a busy machine made an
-    export three times slower.
-    """
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
 def _write_floats(
-    file: int, stored: StoredTensor, checkpoint: Checkpoint, progress: Progress
+    file: BinaryIO, stored: StoredTensor, checkpoint: Checkpoint, progress: Progress
 ) -> int:
     """Stream one parameter, cast to what is stored; return how many values overflowed."""
     import torch
 
     dtype = torch.float16 if stored.dtype == "fp16" else torch.float32
-    offset, overflowed = stored.offset_bytes, 0
+    overflowed = 0
     cast = torch.empty(0, dtype=dtype)
+    file.seek(stored.offset_bytes)
     for _, rows in checkpoint.chunks(stored.name):
         if cast.numel() < rows.numel():
             cast = torch.empty(rows.numel(), dtype=dtype)
@@ -153,23 +137,21 @@ def _write_floats(
         part.copy_(rows.view(-1))
         if dtype == torch.float16 and rows.dtype != torch.float16:
             overflowed += _overflowed(part, rows.view(-1))
-        offset = _write_exactly(file, part, offset)
+        file.write(bytes_of(part))
         progress.advance(rows.nbytes)
     return overflowed
 
 
 def _write_codes(
-    file: int, name: str, layout: Layout, checkpoint: Checkpoint, quantizer: Quantizer
+    file: BinaryIO, name: str, layout: Layout, checkpoint: Checkpoint, quantizer: Quantizer
 ) -> None:
-    from vacc_gen.generator.backends.onnxruntime.weights.quantize import pack
-
     grid = layout.grid_of(name)
     assert grid is not None
-    codes_offset = layout.tensors[f"{name}.codes"].offset_bytes
-    scales_offset = layout.tensors[f"{name}.scales"].offset_bytes
+    offsets = [layout.tensors[f"{name}.{part}"].offset_bytes for part in ("codes", "scales")]
     for _, codes, scales in quantizer.quantize(checkpoint, name, grid):
-        codes_offset = _write_exactly(file, pack(codes, grid.bits), codes_offset)
-        scales_offset = _write_exactly(file, scales, scales_offset)
+        for i, values in enumerate((pack(codes, grid.bits), scales)):
+            file.seek(offsets[i])
+            offsets[i] += file.write(bytes_of(values))
 
 
 def _overflowed(cast: torch.Tensor, source: torch.Tensor) -> int:
@@ -180,12 +162,3 @@ def _overflowed(cast: torch.Tensor, source: torch.Tensor) -> int:
     if torch.isfinite(low) and torch.isfinite(high):
         return 0
     return int((torch.isinf(cast) & torch.isfinite(source)).sum())
-
-
-def _write_exactly(file: int, values: torch.Tensor, offset_bytes: int) -> int:
-    """Write contiguous `values` at `offset_bytes` and return the offset after them."""
-    rest = memoryview(values.view(-1).numpy()).cast("B")
-    while rest:
-        count = os.pwrite(file, rest, offset_bytes)
-        rest, offset_bytes = rest[count:], offset_bytes + count
-    return offset_bytes

@@ -8,14 +8,10 @@ input, each zero but for the rounding if
 
     q_k = round(w_k + sum over i > k of (w_i - q_i) L_ik / L_kk)
 
-so inputs are rounded from the last to the first, and nothing is inverted.
+so the factor's last input is rounded first, and nothing is inverted.
 
-Where the Hessian knows how far its inputs x have drifted from those of the unquantized model, x',
-the weights are first moved to those whose output on x is nearest to the old one's on x' (GPTAQ, Li
-et al. 2025, arXiv:2504.02692): w + w D H^-1, for D the sum of (x' - x) x^T.
-
-Legend: M outputs (rows) of a matrix, R of them in a sweep, K inputs, N groups a row, P inputs of a
-panel, C of a block.
+Shapes: M outputs (rows) of a matrix, R of them in a sweep, K inputs, N groups a row, C inputs of a
+block.
 """
 
 from __future__ import annotations
@@ -62,7 +58,7 @@ class QuantizedMatrix:
     scales: torch.Tensor
     """fp32 (M, N)."""
     gptq_error: float
-    """Squared error of the output over the squared output that is aimed at."""
+    """Squared error of the output over the squared output."""
     rtn_error: float
     """The same, had each weight been rounded to its nearest code."""
 
@@ -71,12 +67,19 @@ class Gptq:
     """Rounds matrices that share their inputs."""
 
     def __init__(self, hessian: Hessian, damp_percent: float, desc_act: bool) -> None:
-        """Factor `hessian` in its own memory; `desc_act` rounds the strongest inputs first."""
+        """Factor `hessian` in its own memory.
+
+        Inputs are rounded from the first to the last; with `desc_act`, those with the largest
+        activations first.
+        """
         self._hessian = hessian
-        self._order = torch.arange(hessian.inputs, device=hessian.matrix.device)
         if desc_act:
-            self._order = torch.argsort(hessian.matrix.diagonal(), stable=True)
-            hessian.permute(self._order)
+            rounding_order = hessian.matrix.diagonal().argsort(descending=True, stable=True)
+        else:
+            rounding_order = torch.arange(hessian.inputs, device=hessian.matrix.device)
+        self._order = rounding_order.flip(0)
+        """(K): the input at each place of the factor, whose last place is rounded first."""
+        hessian.permute(self._order)
         self.damp_percent = hessian.factor(damp_percent)
         """The damping that was needed."""
 
@@ -92,82 +95,61 @@ class Gptq:
             rows = slice(first, first + rows_per_sweep)
             wide = weight[rows].to(self._order.device, torch.float32)
             row_scales = scales_of(wide, grid)
-            columns = self._aim(wide)
+            columns = wide.mT[self._order]  # (K, R)
             measured = slice(-first % step, None, step)
             nearest = grid.restore(*round_to_nearest(wide[measured].contiguous(), grid))
-            aim = columns[:, measured].clone()
-            vectors = [aim, aim - nearest.mT[self._order]]
-            del wide, aim, nearest
+            original = columns[:, measured].clone()
+            vectors = [original, original - nearest.mT[self._order]]
+            del wide, original, nearest
             codes[rows] = self._round(columns, row_scales, grid)
             scales[rows] = row_scales
             vectors.append(columns[:, measured])
             energies = self._hessian.quadratic(torch.cat(vectors, dim=1))
             errors += energies.view(3, vectors[0].shape[1]).sum(1).cpu()
         energy, rtn, gptq = errors.tolist()
-        return QuantizedMatrix(codes, scales, _ratio(gptq, energy), _ratio(rtn, energy))
-
-    def _aim(self, rows: torch.Tensor) -> torch.Tensor:
-        """The weights to come near to, (K, R) in the order of rounding, for `rows` (R, K)."""
-        columns = rows.mT[self._order]
-        if self._hessian.drift is not None:
-            columns += self._hessian.solve((rows @ self._hessian.drift).mT[self._order])
-        return columns
+        scale = 1 / energy if energy > 0 else 0.0  # a layer may never put anything out
+        return QuantizedMatrix(codes, scales, gptq * scale, rtn * scale)
 
     def _round(self, columns: torch.Tensor, scales: torch.Tensor, grid: Grid) -> torch.Tensor:
         """Codes (R, K) of `columns` (K, R), which are replaced by what rounding left of them."""
-        inputs = len(columns)
+        inputs, factor = len(columns), self._hessian.matrix
         scale_columns = scales.mT.contiguous()  # (N, R)
         codes = torch.empty(columns.shape, dtype=torch.uint8, device=columns.device)
         for panel_end in range(inputs, 0, -PANEL):
             panel = max(0, panel_end - PANEL)
-            pull = self._pull(columns, panel, panel_end, panel_end, inputs)  # (P, R)
+            later = factor[panel_end:, panel:panel_end].mT @ columns[panel_end:]
             for end in range(panel_end, panel, -BLOCK):
                 first = max(panel, end - BLOCK)
                 order = self._order[first:end]
-                wanted = pull[first - panel : end - panel]  # (C, R)
-                wanted += self._pull(columns, first, end, end, panel_end)
-                wanted.div_(self._diagonal(first, end)).add_(columns[first:end])
-                rounded = torch.empty_like(wanted)
-                self._round_block(
-                    columns[first:end], wanted, rounded, scale_columns[order // grid.group_size],
-                    self._coupling(first, end), grid.max_code,
-                )  # fmt: skip
+                wanted = later[first - panel : end - panel]  # (C, R)
+                wanted += factor[end:panel_end, first:end].mT @ columns[end:panel_end]
+                wanted.div_(factor.diagonal()[first:end, None]).add_(columns[first:end])
+                rounded = _round_block(
+                    columns[first:end],
+                    wanted,
+                    scale_columns[order // grid.group_size],
+                    factor[first:end, first:end],
+                    grid.max_code,
+                )
                 codes[order] = rounded.add_(grid.zero_code).to(torch.uint8)
         return codes.mT.contiguous().cpu()
 
-    def _pull(
-        self, columns: torch.Tensor, first: int, end: int, after: int, until: int
-    ) -> torch.Tensor:
-        """The sums over inputs `after` to `until` that move inputs `first` to `end`, (C, R)."""
-        return self._hessian.matrix[after:until, first:end].mT @ columns[after:until]
 
-    def _diagonal(self, first: int, end: int) -> torch.Tensor:
-        """The factor's, (C, 1)."""
-        return self._hessian.matrix.diagonal()[first:end, None]
-
-    def _coupling(self, first: int, end: int) -> torch.Tensor:
-        """Row k: by how much of each residual i > k of a block weight k moves, (C, C)."""
-        square = self._hessian.matrix[first:end, first:end]
-        return (square.mT / square.diagonal()[:, None]).contiguous()
-
-    @staticmethod
-    def _round_block(
-        columns: torch.Tensor,
-        wanted: torch.Tensor,
-        rounded: torch.Tensor,
-        scales: torch.Tensor,
-        coupling: torch.Tensor,
-        max_code: int,
-    ) -> None:
-        """Round a block, its last input first; all are (C, R) but `coupling` (C, C)."""
-        for k in range(len(columns) - 1, -1, -1):
-            if k + 1 < len(columns):
-                wanted[k].addmv_(columns[k + 1 :].mT, coupling[k, k + 1 :])
-            code = torch.div(wanted[k], scales[k], out=rounded[k])
-            code.clamp_(-max_code, max_code).add_(ROUNDER).sub_(ROUNDER)
-            columns[k].addcmul_(code, scales[k], value=-1)
-
-
-def _ratio(error: float, energy: float) -> float:
-    """0 for a layer that never put anything out."""
-    return error / energy if energy > 0 else 0.0
+def _round_block(
+    columns: torch.Tensor,
+    wanted: torch.Tensor,
+    scales: torch.Tensor,
+    factor: torch.Tensor,
+    max_code: int,
+) -> torch.Tensor:
+    """Signed codes of a block, its last input first; all are (C, R) but `factor` (C, C)."""
+    # Row k: by how much each residual i > k of the block moves weight k.
+    coupling = (factor.mT / factor.diagonal()[:, None]).contiguous()
+    rounded = torch.empty_like(wanted)
+    for k in range(len(columns) - 1, -1, -1):
+        if k + 1 < len(columns):
+            wanted[k].addmv_(columns[k + 1 :].mT, coupling[k, k + 1 :])
+        code = torch.div(wanted[k], scales[k], out=rounded[k])
+        code.clamp_(-max_code, max_code).add_(ROUNDER).sub_(ROUNDER)
+        columns[k].addcmul_(code, scales[k], value=-1)
+    return rounded

@@ -4,10 +4,7 @@
 error. Its upper triangle is summed; the lower one then takes the Cholesky factor, so that the sum
 and the factor share one matrix: at 18,176 inputs (falcon-7b's widest) one is 1.3 GB.
 
-GPTAQ (Li et al. 2025, arXiv:2504.02692) also wants to know how far these inputs are from those of
-the unquantized model: a second matrix, summed beside the first.
-
-Legend: K inputs of the layer, T tokens, M vectors that are measured.
+Shapes: K inputs of the layer, T tokens, M vectors that are measured.
 """
 
 from __future__ import annotations
@@ -23,22 +20,16 @@ class Hessian:
 
     def __init__(self, inputs: int, device: torch.device) -> None:
         """An empty sum for a layer with `inputs` inputs, fp32 on `device`."""
-        self.drift: torch.Tensor | None = None
-        """(K, K): sum of (x' - x) x^T, where inputs x' of the unquantized model were added too."""
         self.inputs = inputs
         self.matrix = torch.zeros(inputs, inputs, device=device)
         """(K, K): the sum on and above the diagonal; after `factor`, L below and `diagonal` L's."""
         self.diagonal = torch.zeros(inputs, device=device)
         """(K): of the sum, before damping."""
 
-    def add(self, x: torch.Tensor, unquantized: torch.Tensor | None = None) -> None:
-        """Add the inputs x (T, K), fp32, and those that the `unquantized` model has there."""
+    def add(self, x: torch.Tensor) -> None:
+        """Add the inputs x (T, K), fp32."""
         for first, end in self._blocks():
             self.matrix[first:end, first:].addmm_(x[:, first:end].mT, x[:, first:])
-        if unquantized is not None:
-            if self.drift is None:
-                self.drift = torch.zeros_like(self.matrix)
-            self.drift.addmm_((unquantized - x).mT, x)
 
     def permute(self, order: torch.Tensor) -> None:
         """Reorder the inputs in place: input `order[k]` becomes the k-th, for `order` (K)."""
@@ -66,11 +57,6 @@ class Hessian:
             if self._cholesky():
                 return damp_percent
             damp_percent *= 10
-
-    def solve(self, vectors: torch.Tensor) -> torch.Tensor:
-        """The damped sum's inverse times `vectors` (K, M), by its factor; both in its order."""
-        half = torch.linalg.solve_triangular(self.matrix, vectors, upper=False)
-        return torch.linalg.solve_triangular(self.matrix.mT, half, upper=True)
 
     def quadratic(self, vectors: torch.Tensor) -> torch.Tensor:
         """v^T sum v for each column of `vectors` (K, M), by the undamped sum: (M) in fp64."""

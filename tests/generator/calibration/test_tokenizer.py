@@ -1,0 +1,60 @@
+"""The tokenizer of a weight folder: the library's own tokens, and the token that ends a text."""
+
+import gzip
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from vacc_gen.generator.calibration.tokenizer import PIECE_CHARS, Tokenizer, pieces
+from vacc_gen.schema.errors import CheckpointError, UnreadableError
+
+DATA = Path(__file__).parents[2] / "data"
+TINY = DATA / "falcon-tiny" / "tokenizer.json"
+
+
+def test_a_long_text_is_encoded_in_pieces_to_the_same_tokens(tmp_path):
+    from tokenizers import Tokenizer as Peer
+
+    file = tmp_path / "tokenizer.json"
+    file.write_bytes(gzip.decompress((DATA / "falcon-tokenizer.json.gz").read_bytes()))
+    long = "And the earth was without form, 约翰福音 Größe, and void. " * 4_000
+    assert len(pieces(long)) > 3
+    assert max(map(len, pieces(long))) <= PIECE_CHARS
+    assert "".join(pieces("x" * 200_000)) == "x" * 200_000
+    ids = Tokenizer(file).encode(long.encode())
+    assert ids == Peer.from_file(str(file)).encode(long).ids
+    assert Tokenizer(file).decode(ids) == long
+
+
+def test_special_tokens_are_skipped_where_asked():
+    tokenizer = Tokenizer(TINY)
+    ids = [*tokenizer.encode(b"God"), tokenizer.end_of_text()]
+    assert tokenizer.decode(ids) == "God<|endoftext|>"
+    assert tokenizer.decode(ids, skip_special_tokens=True) == "God"
+
+
+def test_what_is_no_tokenizer(tmp_path):
+    with pytest.raises(UnreadableError, match=r"has no tokenizer\.json"):
+        Tokenizer(tmp_path / "tokenizer.json")
+    (tmp_path / "tokenizer.json").write_text("{}")
+    with pytest.raises(UnreadableError, match="is not a tokenizer"):
+        Tokenizer(tmp_path / "tokenizer.json")
+
+
+def test_a_tokenizer_that_does_not_say_how_texts_end(tmp_path):
+    content = json.loads(TINY.read_text())
+    content["added_tokens"] = []
+    del content["model"]["vocab"]["<|endoftext|>"]
+    (tmp_path / "tokenizer.json").write_text(json.dumps(content))
+    with pytest.raises(CheckpointError, match="does not say which token ends a text"):
+        Tokenizer(tmp_path / "tokenizer.json").end_of_text()
+
+
+@pytest.mark.parametrize("eos", [">>TITLE<<", {"content": ">>TITLE<<", "lstrip": False}])
+def test_the_tokenizers_config_names_the_end_of_a_text(tmp_path, eos):
+    shutil.copy(TINY, tmp_path)
+    assert Tokenizer(tmp_path / "tokenizer.json").end_of_text() == 11
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"eos_token": eos}))
+    assert Tokenizer(tmp_path / "tokenizer.json").end_of_text() == 0
