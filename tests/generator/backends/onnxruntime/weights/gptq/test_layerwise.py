@@ -101,7 +101,6 @@ def test_every_linear_layer_of_every_layer_is_measured(falcon, tmp_path):
         (layer, name) for layer in range(2) for name in linears
     }
     assert all(0 < error.gptq < error.rtn for error in quantizer.errors)
-    assert set(quantizer.digests) == {name for name in made if ".h." in name}
 
 
 def test_states_on_disk_give_the_same_codes(falcon, tmp_path, monkeypatch):
