@@ -95,7 +95,7 @@ def test_a_layer_is_fed_what_the_quantized_one_before_it_puts_out(falcon, tmp_pa
 def test_every_linear_layer_of_every_layer_is_measured(falcon, tmp_path):
     checkpoint, _ = falcon
     quantizer = make_quantizer(checkpoint, tmp_path, windows_of(40))
-    made, _ = quantize_all(quantizer, checkpoint, bits=4)
+    quantize_all(quantizer, checkpoint, bits=4)
     linears = list(checkpoint.architecture.linears())
     assert {(e.layer, e.linear) for e in quantizer.errors} == {
         (layer, name) for layer in range(2) for name in linears
