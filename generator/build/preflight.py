@@ -1,4 +1,4 @@
-"""What can be known before anything heavy: that the build can end well."""
+"""What is checked before anything heavy, so that a build that starts can succeed."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """report.json: what a build did, what it cost, how near the results are, and what it left.
 
-Other programs read it; docs/report.md says what its fields mean. report.html is the same for
-people.
+Other programs read it; docs/report.md says what its fields mean.
 """
 
 from __future__ import annotations
