@@ -11,6 +11,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from vacc_gen.generator.progress import size_text
+from vacc_gen.schema.errors import StageError
+
 _HASH_CHUNK_BYTES = 1 << 20
 
 
@@ -110,6 +113,24 @@ def replace_folder(staging: Path, target: Path) -> None:
         old.rename(target)
         raise
     shutil.rmtree(old, ignore_errors=True)
+
+
+def check_disk(folder: Path, needed_bytes: int) -> None:
+    """Check that the disk of `folder`, which may not exist yet, has room for `needed_bytes`.
+
+    Raises:
+        StageError: it has not.
+    """
+    existing = folder.absolute()
+    while not existing.exists():
+        existing = existing.parent
+    free_bytes = shutil.disk_usage(existing).free
+    if free_bytes < needed_bytes:
+        raise StageError(
+            f"not enough disk space in {existing}: {size_text(needed_bytes)} needed, "
+            f"{size_text(free_bytes)} free",
+            "free some space, choose another folder, or build one precision at a time",
+        )
 
 
 def sha256_of(file: Path) -> str:

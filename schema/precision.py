@@ -15,9 +15,6 @@ GROUP_SIZES = (64, 32, 16)
 INT8_ACTIVATIONS_LEVEL = 4
 """The accuracy level of MatMulNBits that computes with int8 activations."""
 
-EXACT_LEVEL = 0
-"""The one that computes with the activations of the graph: weight-only arithmetic."""
-
 PER_CHANNEL = -1
 """The group size that means one scale for each output channel, as GPTQ tools write it."""
 

@@ -32,9 +32,20 @@ class Target(Strict):
 
     @model_validator(mode="after")
     def _check_lengths(self) -> Target:
-        if self.prefill > self.total:
-            raise ValueError(
-                f"prefill {self.prefill} is longer than total {self.total}\n"
-                "total counts prompt and answer: set target.total to the prefill or more"
-            )
+        problem = lengths_problem(self.prefill, self.total)
+        if problem is not None:
+            raise ValueError(problem)
         return self
+
+
+def lengths_problem(prefill: int, total: int) -> str | None:
+    """Return what is wrong with a prompt length and a total length in tokens, None if nothing is.
+
+    The only place that says so. A second line says what to do.
+    """
+    for name, tokens in (("prefill", prefill), ("total", total)):
+        if tokens < LENGTH_STEP_TOKENS or tokens % LENGTH_STEP_TOKENS:
+            return f"{name} length {tokens} is not a positive multiple of {LENGTH_STEP_TOKENS}"
+    if prefill > total:
+        return f"prefill {prefill} is longer than total {total}\ntotal counts prompt and answer"
+    return None

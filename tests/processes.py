@@ -1,19 +1,49 @@
-"""Waiting for processes, and looking at process groups."""
+"""Starting, watching and ending processes in tests."""
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+VACC_GEN = (sys.executable, "-m", "vacc_gen.generator.cli.main")
+
+
+def start(*command: str, **options: Any) -> subprocess.Popen[str]:
+    """Start a program that Ctrl-C can interrupt, even where the tests run in the background.
+
+    A shell starts background jobs with SIGINT ignored, and children inherit that.
+    """
+    return subprocess.Popen(
+        command,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        **options,
+    )
+
+
+def wait_for_line(process: subprocess.Popen[str], beginning: str) -> None:
+    """Read the stderr of `process` until a line begins so."""
+    assert process.stderr is not None
+    lines = []
+    for line in process.stderr:
+        lines.append(line)
+        if line.startswith(beginning):
+            return
+    raise AssertionError(f"no line begins with {beginning!r}:\n{''.join(lines)}")
 
 
 def is_group_gone(group: int, patience_seconds: float = 5.0) -> bool:
-    """Whether every process of `group` has ended, or does in time. Zombies have ended."""
-    return eventually(lambda: not _running_in(group), patience_seconds)
+    """Whether no process of `group` lives, or will within a moment; zombies do not count."""
+    return eventually(lambda: not _living(group), patience_seconds)
 
 
 def eventually(holds: Callable[[], bool], patience_seconds: float = 30.0) -> bool:
-    """Wait until `holds` is true; return whether it came true in time."""
+    """Whether `holds` comes true in time."""
     deadline = time.monotonic() + patience_seconds
     while not holds():
         if time.monotonic() > deadline:
@@ -22,8 +52,8 @@ def eventually(holds: Callable[[], bool], patience_seconds: float = 30.0) -> boo
     return True
 
 
-def _running_in(group: int) -> list[int]:
-    running = []
+def _living(group: int) -> list[int]:
+    living = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
             # After the name, which stands in parentheses: state, parent, group (proc(5)).
@@ -31,5 +61,5 @@ def _running_in(group: int) -> list[int]:
         except OSError:
             continue
         if int(its_group) == group and state != "Z":
-            running.append(int(stat.parent.name))
-    return running
+            living.append(int(stat.parent.name))
+    return living

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
-from vacc_gen.generator.backends.base import Stage
+from vacc_gen.generator.backends.base import Backend, Stage
 from vacc_gen.generator.build.report import StageRecord, Status
+from vacc_gen.generator.build.runner import BuildOptions, run_build
 from vacc_gen.generator.progress import SilentProgress
 from vacc_gen.generator.workspace.workspace import Workspace, create
 from vacc_gen.schema.precision import Precision
@@ -43,3 +45,23 @@ class Recorder(SilentProgress):
 
     def statuses(self, stage: Stage) -> list[Status]:
         return [record.status for record in self.records if record.stage is stage]
+
+
+def build(workspace: Workspace, backend: Backend, **options: Any) -> Recorder:
+    """Build, and return what the observer heard; `options` are those of `BuildOptions`."""
+    recorder = Recorder()
+    run_build(workspace, backend, BuildOptions(**options), recorder)
+    return recorder
+
+
+def report_of(workspace: Workspace) -> dict[str, Any]:
+    """The workspace's report.json."""
+    report: dict[str, Any] = json.loads((workspace.root / "report.json").read_text())
+    return report
+
+
+def stage_of(report: dict[str, Any], name: str, precision: str | None) -> dict[str, Any]:
+    """One stage of a report."""
+    (stage,) = [s for s in report["stages"] if (s["name"], s["precision"]) == (name, precision)]
+    found: dict[str, Any] = stage
+    return found

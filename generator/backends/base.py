@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
+from vacc_gen.generator.emit.modeling import SOURCE_FOLDER
 from vacc_gen.generator.plan import CompileJob, Plan
 from vacc_gen.generator.progress import Progress
 from vacc_gen.schema.checkpoint import WeightFolder
@@ -31,6 +32,8 @@ class Stage(str, Enum):
     REPORT = "report"
 
 
+STATE_FOLDER = ".vacc-gen"
+
 BACKEND_STAGES = (Stage.CALIBRATE, Stage.EXPORT, Stage.QUANTIZE, Stage.COMPILE, Stage.VERIFY)
 """Run once for each compile job, all jobs of a stage before the next stage."""
 
@@ -42,7 +45,7 @@ class Build:
     root: Path
     plan: Plan
     jobs: tuple[CompileJob, ...]
-    """The selected ones, in the recipe's order."""
+    """The selected ones that the backend can build, in the recipe's order."""
     weights: WeightFolder
     digest: Callable[[Path], str]
     """SHA-256 of a file of the workspace, read again only where it is not known."""
@@ -56,8 +59,14 @@ class Build:
 
     @property
     def state_dir(self) -> Path:
-        """Where a build keeps what is no artifact: ledger, lock, logs, unfinished work."""
-        return self.root / ".vacc-gen"
+        """Where a build keeps what is not an artifact: ledger, lock, logs, unfinished work."""
+        return self.root / STATE_FOLDER
+
+    @property
+    def modeling_file(self) -> Path:
+        """The workspace's modeling file, which is the torch model to compare with."""
+        generated = next(source for source in self.plan.preset.sources if source.generated)
+        return self.root / SOURCE_FOLDER / generated.name
 
     def work_dir(self, job: CompileJob) -> Path:
         """Where the stages of one job hand files to each other."""
@@ -110,9 +119,11 @@ class Backend(Protocol):
 
     name: str
     """What `--backend` takes."""
+    precisions: frozenset[Precision]
+    """What it can build; jobs of other precisions are left out."""
 
     def check(self, build: Build) -> tuple[str, ...]:
-        """Refuse what cannot end well, before anything heavy; return what is worth noting.
+        """Refuse a build that cannot succeed, before anything heavy; return notes for the user.
 
         Raises:
             VaccGenError: the build would fail, and this says why.

@@ -8,6 +8,7 @@ from vacc_gen.generator.backends.base import Backend
 from vacc_gen.generator.backends.onnxruntime.backend import OnnxRuntimeBackend
 from vacc_gen.generator.backends.vamc import EXECUTABLE, Vamc
 from vacc_gen.schema.errors import UsageError
+from vacc_gen.schema.precision import Precision
 
 BACKENDS: tuple[type[Backend], ...] = (OnnxRuntimeBackend, Vamc)
 AUTO = "auto"
@@ -25,4 +26,9 @@ def select_backend(name: str) -> Backend:
         if backend.name == name:
             return backend()
     known = ", ".join([AUTO, *(backend.name for backend in BACKENDS)])
-    raise UsageError(f"there is no backend called {name!r}", f"known: {known}")
+    raise UsageError(f"there is no backend called {name!r}", f"choose one of {known}")
+
+
+def backends_for(precision: Precision) -> list[str]:
+    """The options that select a backend which builds `precision`."""
+    return [f"--backend {backend.name}" for backend in BACKENDS if precision in backend.precisions]

@@ -1,13 +1,13 @@
-"""What can be known before anything heavy: that the build can end well."""
+"""What is checked before anything heavy, so that a build that starts can succeed."""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from vacc_gen import presets
-from vacc_gen.generator.backends.base import Build
+from vacc_gen.generator.backends.base import Backend, Build
+from vacc_gen.generator.backends.select import backends_for
 from vacc_gen.generator.calibration.tokenizer import TOKENIZER_FILE, TOKENIZER_FILES
 from vacc_gen.generator.plan import CompileJob
 from vacc_gen.generator.workspace.drift import State
@@ -22,23 +22,42 @@ from vacc_gen.schema.precision import Precision
 SHOWN_FILES = 3
 
 
-def select_jobs(
-    jobs: Sequence[CompileJob], precisions: Sequence[Precision]
-) -> tuple[CompileJob, ...]:
+def select_jobs(jobs: Sequence[CompileJob], wanted: Sequence[Precision]) -> tuple[CompileJob, ...]:
     """Return the jobs of the wanted precisions, in the recipe's order; all where none is named.
 
     Raises:
         UsageError: the recipe has no job of that precision.
     """
     known = [job.precision for job in jobs]
-    for precision in precisions:
+    for precision in wanted:
         if precision not in known:
             raise UsageError(
                 f"the recipe has no {precision.value} job",
-                f"it has {', '.join(one.value for one in known)}; add it to `precisions` in "
+                f"it has {', '.join(other.value for other in known)}; add it to `precisions` in "
                 "vacc.yaml and run `vacc-gen generate`",
             )
-    return tuple(job for job in jobs if not precisions or job.precision in precisions)
+    return tuple(job for job in jobs if not wanted or job.precision in wanted)
+
+
+def split_jobs(
+    jobs: Sequence[CompileJob], backend: Backend
+) -> tuple[tuple[CompileJob, ...], list[str]]:
+    """Return the jobs that `backend` can build, and a note on each that it cannot.
+
+    Raises:
+        StageError: it can build none of them.
+    """
+    can_build = tuple(job for job in jobs if job.precision in backend.precisions)
+    notes = [
+        f"{job.precision.value} is not built: the {backend.name} backend does not support it; "
+        f"use {' or '.join(backends_for(job.precision))}"
+        for job in jobs
+        if job not in can_build
+    ]
+    if not can_build:
+        message, _, hint = notes[0].partition("; ")
+        raise StageError(message, hint)
+    return can_build, notes
 
 
 def check_build(
@@ -73,25 +92,10 @@ def check_build(
     return Build(workspace.root, workspace.plan, jobs, weights, digest)
 
 
-def notes(workspace: Workspace) -> tuple[str, ...]:
-    """What is worth knowing of the workspace and no fault: files edited by hand count as such."""
+def workspace_notes(workspace: Workspace) -> tuple[str, ...]:
+    """Facts about the workspace that the user should know: which files were edited by hand."""
     states = workspace.states()
     return tuple(f"{s.path} was edited by hand" for s in states if s.state is State.EDITED)
-
-
-def check_disk(folder: Path, writes_bytes: int) -> None:
-    """Refuse a build that will not fit.
-
-    Raises:
-        StageError: `folder`'s disk has less than `writes_bytes` free.
-    """
-    free_bytes = shutil.disk_usage(folder).free
-    if free_bytes < writes_bytes:
-        raise StageError(
-            f"not enough disk: this build writes {_gigabytes(writes_bytes)}, and "
-            f"{_gigabytes(free_bytes)} is free where {folder} lies",
-            "free some, or build one precision at a time with --precision",
-        )
 
 
 def _refuse_drift(workspace: Workspace) -> None:
@@ -113,7 +117,3 @@ def _refuse_findings(configs: Sequence[Path]) -> None:
     diagnostics = check_paths([str(config) for config in configs], presets.KNOWN).diagnostics
     if has_errors(diagnostics):
         raise FindingsError("a compile config has errors", diagnostics)
-
-
-def _gigabytes(count: int) -> str:
-    return f"{count / 1e9:.2f} GB"

@@ -1,7 +1,6 @@
 """report.json: what a build did, what it cost, how near the results are, and what it left.
 
-Other programs read it; docs/report.md says what its fields mean. report.html is the same for
-people.
+Other programs read it; docs/report.md says what its fields mean.
 """
 
 from __future__ import annotations
@@ -88,7 +87,7 @@ def make_report(model: str, backend: str, records: Sequence[StageRecord]) -> dic
         "backend": backend,
         "stages": [record.as_json() for record in records],
         "parity": _parity(records),
-        "perplexity": _perplexity(records),
+        "perplexity": merged_perplexity(records),
         "artifacts": [
             {"path": output.path, "bytes": output.bytes, "sha256": output.sha256}
             for record in records
@@ -110,7 +109,7 @@ def _parity(records: Sequence[StageRecord]) -> dict[str, object]:
     return {name: figures.get(name) for name in PARITY_FIGURES} | {"precisions": by_precision}
 
 
-def _perplexity(records: Sequence[StageRecord]) -> dict[str, object]:
+def merged_perplexity(records: Sequence[StageRecord]) -> dict[str, object]:
     """Figures by name; those on windows of text, which every precision has some of, together."""
     merged: dict[str, object] = {}
     scores: list[object] = []

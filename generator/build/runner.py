@@ -1,17 +1,21 @@
 """Runs a build: every stage of every job in order, each at most once, and reports on all of them.
 
-A build that was stopped at any moment, by Ctrl-C or the power, goes on where it was: a stage
+A build that was stopped at any moment, by Ctrl-C or a power cut, continues where it was: a stage
 counts as finished only once its outputs are whole, hashed and in the ledger.
 """
 
 from __future__ import annotations
 
+import resource
+import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from vacc_gen.generator.backends.base import (
     BACKEND_STAGES,
+    STATE_FOLDER,
     Backend,
     Build,
     Skip,
@@ -21,8 +25,8 @@ from vacc_gen.generator.backends.base import (
 from vacc_gen.generator.build import preflight
 from vacc_gen.generator.build.ledger import LEDGER_FILE, Entry, Ledger, step_key
 from vacc_gen.generator.build.lock import build_lock
-from vacc_gen.generator.build.memory import peak_rss_bytes, reset_peak_rss
 from vacc_gen.generator.build.report import StageRecord, Status, write_report
+from vacc_gen.generator.files import check_disk
 from vacc_gen.generator.plan import CompileJob, model_name
 from vacc_gen.generator.progress import Progress
 from vacc_gen.generator.workspace.workspace import Workspace
@@ -30,6 +34,8 @@ from vacc_gen.schema.errors import StageError, VaccGenError
 from vacc_gen.schema.precision import Precision
 
 LOCK_FILE = "build.lock"
+RESET_PEAK = "5"
+"""Written to /proc/self/clear_refs, sets VmHWM back to the present RSS (Linux, proc(5))."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +51,7 @@ class BuildOptions:
 
 
 class Observer(Progress, Protocol):
-    """A `Progress` that also hears of stages beginning and ending."""
+    """A `Progress` that is also notified when stages begin and end."""
 
     def stage_started(self, stage: Stage, precision: Precision | None) -> None:
         """A stage begins."""
@@ -63,20 +69,20 @@ class _Planned:
     step: Step | Skip
     key: str
     upstream: frozenset[str]
+    """Keys of the steps that it builds on."""
 
 
 def run_build(
     workspace: Workspace, backend: Backend, options: BuildOptions, observer: Observer
 ) -> tuple[StageRecord, ...]:
-    """Build `workspace` and write its report.json, which tells of a failed build as well.
+    """Build `workspace` and write its report.json, of a failed build as well.
 
-    A build that was asked for what cannot be (exit code 2) leaves the report as it is.
+    A build that was asked for something impossible (exit code 2) leaves the report as it is.
 
     Raises:
         VaccGenError: a stage failed, or another build holds the workspace.
     """
-    state_dir = workspace.root / ".vacc-gen"
-    with build_lock(state_dir / LOCK_FILE):
+    with build_lock(workspace.root / STATE_FOLDER / LOCK_FILE):
         run = _Run(workspace, backend, options, observer)
         try:
             for planned in run.preflight():
@@ -99,11 +105,9 @@ class _Run:
         self, workspace: Workspace, backend: Backend, options: BuildOptions, observer: Observer
     ) -> None:
         self.records: list[StageRecord] = []
-        self._workspace = workspace
-        self._backend = backend
-        self._options = options
-        self._observer = observer
-        self._ledger = Ledger(workspace.root, workspace.root / ".vacc-gen" / LEDGER_FILE)
+        self._workspace, self._backend = workspace, backend
+        self._options, self._observer = options, observer
+        self._ledger = Ledger(workspace.root, workspace.root / STATE_FOLDER / LEDGER_FILE)
         self._ran_keys: set[str] = set()
         self._running: tuple[Stage, Precision | None] | None = None
         self._started = 0.0
@@ -111,16 +115,17 @@ class _Run:
     def preflight(self) -> list[_Planned]:
         """Check everything that can be checked at once, and decide every step."""
         self._begin(Stage.PREFLIGHT, None)
-        jobs = preflight.select_jobs(self._workspace.plan.jobs, self._options.precisions)
+        selected = preflight.select_jobs(self._workspace.plan.jobs, self._options.precisions)
+        jobs, notes = preflight.split_jobs(selected, self._backend)
         build = preflight.check_build(self._workspace, jobs, self._ledger.digest)
-        notes = [*preflight.notes(self._workspace), *self._backend.check(build)]
+        notes += [*preflight.workspace_notes(self._workspace), *self._backend.check(build)]
         planned = self._plan(build)
         writes_bytes = sum(
-            one.step.writes_bytes
-            for one in planned
-            if isinstance(one.step, Step) and self._reusable(one) is None
+            p.step.writes_bytes
+            for p in planned
+            if isinstance(p.step, Step) and self._reusable(p) is None
         )
-        preflight.check_disk(self._workspace.root, writes_bytes)
+        check_disk(self._workspace.root, writes_bytes)
         self._end(Status.DONE, details={"notes": notes} if notes else {})
         return planned
 
@@ -149,34 +154,31 @@ class _Run:
                 details=outcome.details,
             )
             if outcome.failure is None:
-                # Before it is told: who hears that it is done may stop us and rely on it.
+                # Before the observer hears of it: it may stop us and rely on the stage being done.
                 self._ledger.record(stage, job.name, _entry(planned.key, record))
-            self._told(record)
+            self._finish(record)
             if outcome.failure is not None:
                 raise StageError(f"{stage.value} of {job.name} failed: {outcome.failure}")
 
     def fail(self, error: BaseException) -> None:
-        """End the stage that runs, if one does, with what went wrong in it."""
+        """End the running stage, if there is one, with what went wrong in it."""
         if self._running is not None:
             self._end(Status.FAILED, reason=_reason(error))
 
     def report(self) -> None:
-        """Write report.json, with what there is to tell.
+        """Write report.json and report.html.
 
         Raises:
-            StageError: it cannot be written.
+            StageError: they cannot be written.
         """
         self._begin(Stage.REPORT, None)
         records = [*self.records, self._record(Status.DONE)]
-        plan = self._workspace.plan
-        model = model_name(plan.recipe, plan.preset)
+        root, plan = self._workspace.root, self._workspace.plan
         try:
-            write_report(self._workspace.root, model, self._backend.name, records)
+            write_report(root, model_name(plan.recipe, plan.preset), self._backend.name, records)
         except OSError as error:
             self.fail(error)
-            raise StageError(
-                f"cannot write the report in {self._workspace.root}: {error.strerror}"
-            ) from error
+            raise StageError(f"cannot write the report in {root}: {error.strerror}") from error
         self._end(Status.DONE)
 
     def _plan(self, build: Build) -> list[_Planned]:
@@ -186,14 +188,13 @@ class _Run:
         for stage in BACKEND_STAGES:
             for job in build.jobs:
                 step = self._step(stage, job, build)
-                key, upstream = "", frozenset[str]()
+                key, upstream = "", list[str]()
                 if isinstance(step, Step):
-                    own = [key for (_, p), key in keys.items() if p is job.precision]
-                    others = [keys[other] for other in step.after if other in keys]
-                    upstream = frozenset(own + others)
-                    key = step_key(stage, job.name, step.inputs, own + others)
+                    upstream = [key for (_, p), key in keys.items() if p is job.precision]
+                    upstream += [keys[other] for other in step.after if other in keys]
+                    key = step_key(stage, job.name, step.inputs, upstream)
                     keys[stage, job.precision] = key
-                planned.append(_Planned(stage, job, step, key, upstream))
+                planned.append(_Planned(stage, job, step, key, frozenset(upstream)))
         return planned
 
     def _step(self, stage: Stage, job: CompileJob, build: Build) -> Step | Skip:
@@ -219,21 +220,37 @@ class _Run:
         assert self._running is not None
         if status is Status.SKIPPED:
             return StageRecord(*self._running, status, **facts)
-        return StageRecord(
-            *self._running,
-            status,
-            seconds=time.monotonic() - self._started,
-            peak_rss_bytes=max(child_peak_rss_bytes, peak_rss_bytes()),
-            **facts,
-        )
+        seconds = time.monotonic() - self._started
+        peak = max(child_peak_rss_bytes, peak_rss_bytes())
+        return StageRecord(*self._running, status, seconds, peak, **facts)
 
     def _end(self, status: Status, **facts: Any) -> None:
-        self._told(self._record(status, **facts))
+        self._finish(self._record(status, **facts))
 
-    def _told(self, record: StageRecord) -> None:
+    def _finish(self, record: StageRecord) -> None:
         self._observer.stage_finished(record)
         self.records.append(record)
         self._running = None
+
+
+def reset_peak_rss() -> None:
+    """Begin a new measurement. Where the kernel cannot, the peak stays that of the process."""
+    try:
+        Path("/proc/self/clear_refs").write_text(RESET_PEAK)
+    except OSError:
+        return
+
+
+def peak_rss_bytes() -> int:
+    """Peak resident memory since `reset_peak_rss`, in bytes."""
+    try:
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    maxrss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return maxrss if sys.platform == "darwin" else maxrss * 1024  # bytes there, KiB here
 
 
 def _entry(key: str, record: StageRecord) -> Entry:

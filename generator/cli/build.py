@@ -27,27 +27,27 @@ def build(
         list[str] | None,
         typer.Option(
             metavar="WORD",
-            help="fp16, int8, int4 or kv8: build this one alone; may be given several times.",
+            help="fp16, int8, int4 or kv8: build only this one; may be given several times.",
         ),
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Run every stage again, whatever is finished.")
+        bool, typer.Option("--force", help="Run every stage again, finished or not.")
     ] = False,
 ) -> None:
     """Export, quantize, compile and verify.
 
-    What is finished is reused. Writes report.json.
+    Reuses finished stages. Writes report.json and report.html.
 
     Example: vacc-gen build falcon-7b-instruct --precision int8
     """
     from rich.console import Console
 
     from vacc_gen.generator.backends.base import Stage
-    from vacc_gen.generator.backends.onnxruntime.quiet import quiet_libraries
+    from vacc_gen.generator.backends.onnxruntime.session import quiet_libraries
     from vacc_gen.generator.backends.select import select_backend
     from vacc_gen.generator.build.runner import BuildOptions, run_build
     from vacc_gen.generator.cli.display import build_display
-    from vacc_gen.generator.cli.summary import next_commands, print_summary
+    from vacc_gen.generator.cli.summary import print_summary
     from vacc_gen.generator.workspace.workspace import load_workspace
 
     for number in (signal.SIGTERM, signal.SIGHUP):  # HUP: the terminal was closed
@@ -57,7 +57,7 @@ def build(
     options = BuildOptions(Stage(until), _precisions(precision or []), force)
     with build_display() as display:
         records = run_build(workspace, select_backend(backend), options, display)
-    print_summary(Console(), folder, records, next_commands(folder, records))
+    print_summary(Console(), folder, records)
 
 
 def _precisions(names: list[str]) -> tuple[Precision, ...]:
@@ -67,7 +67,7 @@ def _precisions(names: list[str]) -> tuple[Precision, ...]:
     known = [precision.value for precision in Precision]
     for name in names:
         if name not in known:
-            raise UsageError(f"no precision is called {name!r}", f"choose {' or '.join(known)}")
+            raise UsageError(f"--precision: no precision {name!r}", f"choose one of {known}")
     return tuple(Precision(name) for name in names)
 
 

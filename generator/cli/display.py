@@ -1,33 +1,47 @@
-"""How a build shows itself: a live table on a terminal, plain lines elsewhere. All on stderr."""
+"""How long jobs show themselves on stderr: a build's table of stages, or one bar."""
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from vacc_gen.generator.backends.base import Stage
-from vacc_gen.generator.build.report import StageRecord, Status
-from vacc_gen.generator.build.runner import Observer
-from vacc_gen.generator.cli.summary import stage_table
-from vacc_gen.generator.progress import size_text, time_text
-from vacc_gen.schema.precision import Precision
+from vacc_gen.generator.progress import Progress, SilentProgress, size_text, time_text
+
+if TYPE_CHECKING:
+    from vacc_gen.generator.backends.base import Stage
+    from vacc_gen.generator.build.report import StageRecord
+    from vacc_gen.generator.build.runner import Observer
+    from vacc_gen.schema.precision import Precision
 
 REFRESH_HERTZ = 10
 BAR_COLUMNS = 24
 
 
 @contextmanager
+def terminal_progress() -> Iterator[Progress]:
+    """A `Progress` that draws on stderr if that is a terminal, and is silent otherwise."""
+    if not sys.stderr.isatty():
+        yield SilentProgress()
+        return
+    console = Console(stderr=True)
+    step = RunningStep(lambda line: console.print(line, markup=False, highlight=False))
+    with Live(step, console=console, refresh_per_second=REFRESH_HERTZ, transient=True):
+        yield step
+
+
+@contextmanager
 def build_display() -> Iterator[Observer]:
-    """The display that suits the terminal.
+    """The display of a build that suits the terminal.
 
     The live one is gone when the context ends, and leaves its table only where the build failed.
     """
@@ -45,45 +59,18 @@ def build_display() -> Iterator[Observer]:
         yield PlainDisplay(console)
 
 
-class PlainDisplay:
-    """One line for each stage that ended."""
+class RunningStep:
+    """The step that runs: its label, a bar or the time so far, and the last line it said."""
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
-
-    def start(self, label: str, total_bytes: int | None = None) -> None:
-        """Show nothing: the stage's end says enough."""
-
-    def advance(self, done_bytes: int) -> None:
-        """Show nothing."""
-
-    def say(self, line: str) -> None:
-        """Show nothing: whoever says lines keeps them in a log."""
-
-    def stage_started(self, stage: Stage, precision: Precision | None) -> None:
-        """Show nothing."""
-
-    def stage_finished(self, record: StageRecord) -> None:
-        """Print what the stage came to."""
-        self._console.print(_plain_line(record), markup=False, highlight=False, soft_wrap=True)
-        _print_notes(record, self._console)
-
-
-class LiveDisplay:
-    """The table of stages so far, and below it the one that runs."""
-
-    def __init__(self) -> None:
-        self._records: list[StageRecord] = []
+    def __init__(self, print_line: Callable[[str], None] | None = None) -> None:
+        """Print lines with `print_line`; None: show each below the step until the next one."""
+        self.name = ""
+        self._print_line = print_line
         self._spinner = Spinner("dots", style="cyan")
-        self._running = ""
-        self._label = ""
-        self._line = ""
-        self._done_bytes = 0
-        self._total_bytes: int | None = None
-        self._started = time.monotonic()
+        self.start("")
 
     def start(self, label: str, total_bytes: int | None = None) -> None:
-        """Show a new step of the running stage."""
+        """Show a new step."""
         self._label, self._line = label, ""
         self._done_bytes, self._total_bytes = 0, total_bytes
         self._started = time.monotonic()
@@ -93,72 +80,105 @@ class LiveDisplay:
         self._done_bytes += done_bytes
 
     def say(self, line: str) -> None:
-        """Show the line until the next one."""
-        self._line = line
+        """Print or show the line."""
+        if self._print_line is None:
+            self._line = line
+        else:
+            self._print_line(line)
+
+    def __rich__(self) -> RenderableType:
+        self._spinner.update(text=Text.assemble((self.name, "bold"), " ", self._label))
+        seconds = time.monotonic() - self._started
+        cells: list[RenderableType] = [self._spinner]
+        if self._total_bytes:
+            total, done = self._total_bytes, min(self._done_bytes, self._total_bytes)
+            cells.append(ProgressBar(total=total, completed=done, width=BAR_COLUMNS))
+            rate = f", {size_text(done / seconds)}/s" if seconds > 0.5 else ""
+            cells.append(Text(f"{size_text(done)} of {size_text(total)}{rate}"))
+        else:
+            cells.append(Text(time_text(seconds), style="dim"))
+        row = Table.grid(padding=(0, 2, 0, 0))
+        row.add_row(*cells)
+        if not self._line:
+            return row
+        line = Text(f"  {self._line}", style="dim", no_wrap=True, overflow="ellipsis")
+        return Group(row, line)
+
+
+class PlainDisplay(SilentProgress):
+    """One line for each stage that ended."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def stage_started(self, stage: Stage, precision: Precision | None) -> None:
+        """Show nothing: the stage's end says enough."""
+
+    def stage_finished(self, record: StageRecord) -> None:
+        """Print the stage's result, cost and notes."""
+        _print_line(self._console, _stage_line(record))
+        _print_notes(self._console, record)
+
+
+class LiveDisplay(RunningStep):
+    """The table of stages so far, and below it the one that runs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._records: list[StageRecord] = []
 
     def stage_started(self, stage: Stage, precision: Precision | None) -> None:
         """Name the stage that runs."""
-        self._running = " ".join(filter(None, [stage.value, precision and precision.value]))
+        self.name = _stage_name(stage, precision)
         self.start("")
 
     def stage_finished(self, record: StageRecord) -> None:
         """Add the stage to the table."""
         self._records.append(record)
-        self._running = ""
+        self.name = ""
 
     def print_stages(self, console: Console) -> None:
         """Print the table of stages for good."""
         if self._records:
-            console.print(stage_table(self._records))
+            console.print(self._table())
             self.print_notes(console)
 
     def print_notes(self, console: Console) -> None:
-        """Print what the stages noted."""
+        """Print the stages' notes."""
         for record in self._records:
-            _print_notes(record, console)
+            _print_notes(console, record)
 
     def __rich__(self) -> RenderableType:
-        parts: list[RenderableType] = [stage_table(self._records)] if self._records else []
-        if self._running:
-            parts.append(self._running_row())
-            if self._line:
-                parts.append(
-                    Text(f"  {self._line}", style="dim", no_wrap=True, overflow="ellipsis")
-                )
-        return Group(*parts)
+        parts = [self._table()] if self._records else []
+        return Group(*parts, *([super().__rich__()] if self.name else []))
 
-    def _running_row(self) -> RenderableType:
-        seconds = time.monotonic() - self._started
-        self._spinner.update(text=f"[bold]{self._running}[/] {escape(self._label)}")
-        cells: list[RenderableType] = [self._spinner]
-        if self._total_bytes:
-            total, done = self._total_bytes, min(self._done_bytes, self._total_bytes)
-            cells.append(ProgressBar(total=total, completed=done, width=BAR_COLUMNS))
-            cells.append(
-                Text(f"{size_text(done)} of {size_text(total)}, {size_text(done / seconds)}/s")
-                if seconds > 0.5
-                else Text(f"{size_text(done)} of {size_text(total)}")
-            )
-        else:
-            cells.append(Text(time_text(seconds), style="dim"))
-        row = Table.grid(padding=(0, 2, 0, 0))
-        row.add_row(*cells)
-        return row
+    def _table(self) -> RenderableType:
+        from vacc_gen.generator.cli.summary import stage_table
+
+        return stage_table(self._records)
 
 
-def _plain_line(record: StageRecord) -> str:
-    name = " ".join(filter(None, [record.stage.value, record.precision and record.precision.value]))
-    if record.status is Status.SKIPPED:
+def _stage_name(stage: Stage, precision: Precision | None) -> str:
+    return f"{stage.value} {precision.value}" if precision else stage.value
+
+
+def _stage_line(record: StageRecord) -> str:
+    name = _stage_name(record.stage, record.precision)
+    if record.status.value == "skipped":
         return f"{name}: skipped, {record.reason}"
     parts = [f"{name}: {record.status.value} in {time_text(record.seconds)}"]
-    if record.status is Status.DONE:
+    if record.status.value == "done":
         parts.append(f"peak {size_text(record.peak_rss_bytes)}")
     if record.output_bytes:
-        parts.append(f"{size_text(record.output_bytes)} made")
+        parts.append(f"{size_text(record.output_bytes)} written")
     return ", ".join(parts)
 
 
-def _print_notes(record: StageRecord, console: Console) -> None:
+def _print_notes(console: Console, record: StageRecord) -> None:
     notes = record.details.get("notes")
     for note in notes if isinstance(notes, list) else []:
-        console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
+        _print_line(console, f"note: {note}")
+
+
+def _print_line(console: Console, line: str) -> None:
+    console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -43,7 +43,7 @@ def export(
     lengths = _lengths(prefill, total)
     from vacc_gen.generator.backends.onnxruntime.export import export_graphs
     from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
-    from vacc_gen.generator.cli.terminal import terminal_progress
+    from vacc_gen.generator.cli.display import terminal_progress
 
     opened = open_checkpoint(checkpoint)
     with terminal_progress() as progress:

@@ -34,7 +34,7 @@ def fetch(
 
     Example: vacc-gen fetch falcon-7b-instruct
     """
-    from vacc_gen.generator.cli.terminal import terminal_progress
+    from vacc_gen.generator.cli.display import terminal_progress
     from vacc_gen.generator.workspace.workspace import load_workspace
 
     workspace = load_workspace(folder)

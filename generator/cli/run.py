@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -42,7 +43,7 @@ def run(
 
     Example: vacc-gen run falcon-7b-instruct --prompt "In the beginning"
     """
-    from vacc_gen.generator.backends.onnxruntime.model import OnnxRuntimeModel
+    from vacc_gen.generator.backends.onnxruntime.runtime import OnnxRuntimeModel
     from vacc_gen.generator.calibration.tokenizer import TOKENIZER_FILE, Tokenizer
     from vacc_gen.schema.errors import UsageError
     from vacc_gen.schema.printable import is_text
@@ -59,7 +60,7 @@ def run(
     for text in streamed_text(tokenizer, clock):
         typer.echo(text, nl=False)
     typer.echo()
-    typer.echo(f"{compiled.name}: {len(token_ids)} tokens of prompt, {clock.summary()}", err=True)
+    typer.echo(f"{compiled.name}: prompt {len(token_ids)} tokens, {clock.summary()}", err=True)
 
 
 def compiled_folder(folder: Path, precision: str | None) -> Path:
@@ -80,9 +81,9 @@ def compiled_folder(folder: Path, precision: str | None) -> Path:
         )
     if precision is None:
         return found[0]
-    matching = [one for one in found if precision in one.name.replace("-", "_").split("_")]
+    matching = [folder for folder in found if precision in re.split("[-_]", folder.name)]
     if not matching:
-        names = ", ".join(one.name for one in found)
+        names = ", ".join(match.name for match in found)
         raise UsageError(f"{folder} holds no {precision} model", f"it holds {names}")
     return matching[0]
 
@@ -116,8 +117,8 @@ class _Clock:
     def summary(self) -> str:
         started, *came = self._times
         if not came:
-            return "no tokens: the model ended the text at once"
-        first = f"{len(came)} of answer, the first after {came[0] - started:.2f} s"
+            return "no answer: the model ended the text at once"
+        first = f"answer {len(came)} tokens, the first after {came[0] - started:.2f} s"
         if len(came) < 2:
             return first
         rate = (len(came) - 1) / max(came[-1] - came[0], 1e-9)

@@ -1,4 +1,4 @@
-"""What a build came to, for people: the table of stages, the figures, and what to do next."""
+"""The results of a build, for people: the table of stages, the figures, and what to do next."""
 
 from __future__ import annotations
 
@@ -13,8 +13,15 @@ from rich.table import Table
 from rich.text import Text
 
 from vacc_gen.generator.backends.base import Stage
-from vacc_gen.generator.backends.onnxruntime.model import DECODE_GRAPH
-from vacc_gen.generator.build.report import REPORT_FILE, REPORT_PAGE, StageRecord, Status
+from vacc_gen.generator.backends.onnxruntime.runtime import DECODE_GRAPH
+from vacc_gen.generator.build.report import (
+    REPORT_FILE,
+    REPORT_PAGE,
+    StageRecord,
+    Status,
+    merged_perplexity,
+)
+from vacc_gen.generator.emit.report_html import REFERENCES, greedy_text, perplexity_figures
 from vacc_gen.generator.progress import size_text, time_text
 
 STYLES = {
@@ -23,7 +30,6 @@ STYLES = {
     Status.SKIPPED: "dim",
     Status.FAILED: "bold red",
 }
-REFERENCES = {"torch": "torch in fp32"}
 COLUMN_GAP = (0, 2, 0, 0)
 
 
@@ -35,7 +41,7 @@ def stage_table(records: Sequence[StageRecord]) -> Table:
     table.add_column("result", no_wrap=True)
     table.add_column("time", justify="right", no_wrap=True)
     table.add_column("peak memory", justify="right", no_wrap=True)
-    table.add_column("made", no_wrap=False)
+    table.add_column("written", no_wrap=False)
     shown = ""
     for record, jobs in _merge_skipped(records):
         name = record.stage.value
@@ -44,37 +50,20 @@ def stage_table(records: Sequence[StageRecord]) -> Table:
             jobs,
             Text(record.status.value, style=STYLES[record.status]),
             *_cost(record),
-            _made(record),
         )
         shown = name
     return table
 
 
-def print_summary(
-    console: Console, root: Path, records: Sequence[StageRecord], next_commands: Sequence[str]
-) -> None:
-    """Print everything that a person wants to know of a finished build."""
+def print_summary(console: Console, root: Path, records: Sequence[StageRecord]) -> None:
+    """Print the stages of a finished build, its figures, and the commands that use it."""
     console.print(stage_table(records))
     console.print()
-    facts = Table.grid(padding=COLUMN_GAP)
-    facts.add_column(style="bold", no_wrap=True)
-    facts.add_column(overflow="fold")
-    for record in records:
-        parity = record.details.get("parity")
-        if isinstance(parity, Mapping) and record.precision:
-            facts.add_row(f"parity {record.precision.value}", _parity(parity))
-    perplexity = _perplexity(records)
-    if perplexity:
-        facts.add_row("perplexity", perplexity)
-    for record in records:
-        if record.stage is Stage.COMPILE and record.outputs:
-            folder = escape(str(_common_folder(root, record)))
-            facts.add_row("compiled", f"{folder} ({size_text(record.output_bytes)})")
-    facts.add_row("report", escape(f"{root / REPORT_PAGE}, {REPORT_FILE}"))
-    console.print(facts)
-    if next_commands:
+    console.print(_figures(root, records))
+    commands = next_commands(root, records)
+    if commands:
         console.print("\n[bold]next[/]")
-    for command in next_commands:
+    for command in commands:
         console.print(f"  {command}", markup=False, highlight=False, soft_wrap=True)
 
 
@@ -90,6 +79,38 @@ def next_commands(root: Path, records: Sequence[StageRecord]) -> list[str]:
             else:
                 commands.append(f"{shlex.quote(str(root / 'scripts' / 'serve.sh'))} {precision}")
     return commands
+
+
+def _figures(root: Path, records: Sequence[StageRecord]) -> Table:
+    facts = Table.grid(padding=COLUMN_GAP)
+    facts.add_column(style="bold", no_wrap=True)
+    facts.add_column(overflow="fold")
+    for record in records:
+        parity = record.details.get("parity")
+        if isinstance(parity, Mapping) and record.precision:
+            precision = record.precision.value
+            facts.add_row(f"parity {precision}", _parity(precision, parity))
+    caption, perplexities = perplexity_figures(merged_perplexity(records))
+    if perplexities:
+        values = ", ".join(f"{name} {value:.2f}" for name, value in perplexities.items())
+        facts.add_row("perplexity", f"{values} {caption}")
+    for record in records:
+        if record.stage is Stage.COMPILE and record.outputs:
+            folder = min((Path(o.path).parent for o in record.outputs), key=lambda p: len(p.parts))
+            facts.add_row("compiled", escape(f"{root / folder} ({size_text(record.output_bytes)})"))
+    facts.add_row("report", escape(f"{root / REPORT_PAGE}, {REPORT_FILE}"))
+    return facts
+
+
+def _parity(precision: str, parity: Mapping[str, Any]) -> Text:
+    prefill, decode = parity["prefill_max_abs_diff"], parity["decode_max_abs_diff"]
+    reference = REFERENCES.get(parity["reference"], parity["reference"])
+    return Text(
+        f"at most {max(prefill, decode):.2g} from {reference} "
+        f"({parity['max_abs_diff_allowed']:g} allowed)\n"
+        f"prefill {prefill:.2g}, {parity['decode_steps']} decode steps {decode:.2g}\n"
+        f"{greedy_text(precision, parity)}"
+    )
 
 
 def _merge_skipped(records: Sequence[StageRecord]) -> list[tuple[StageRecord, str]]:
@@ -109,61 +130,11 @@ def _merge_skipped(records: Sequence[StageRecord]) -> list[tuple[StageRecord, st
     return rows
 
 
-def _cost(record: StageRecord) -> tuple[str, str]:
+def _cost(record: StageRecord) -> tuple[str, str, RenderableType]:
+    """Time, peak memory, and what was written or why nothing was."""
     if record.status is Status.SKIPPED:
-        return "", ""
-    return time_text(record.seconds), size_text(record.peak_rss_bytes)
-
-
-def _made(record: StageRecord) -> RenderableType:
-    if record.status is Status.SKIPPED:
-        return Text(record.reason or "", style="dim")
+        return "", "", Text(record.reason or "", style="dim")
+    written: RenderableType = size_text(record.output_bytes) if record.output_bytes else ""
     if record.status is Status.FAILED:
-        return Text((record.reason or "").partition("\n")[0])
-    return size_text(record.output_bytes) if record.output_bytes else ""
-
-
-def _parity(parity: Mapping[str, Any]) -> RenderableType:
-    worst = max(parity["prefill_max_abs_diff"], parity["decode_max_abs_diff"])
-    reference = REFERENCES.get(parity["reference"], parity["reference"])
-    lines = [
-        f"{worst:.2g} from {reference} at most ({parity['max_abs_diff_allowed']:g} allowed)",
-        (
-            f"prefill {parity['prefill_max_abs_diff']:.2g}, {parity['decode_steps']} decode steps "
-            f"{parity['decode_max_abs_diff']:.2g}"
-        ),
-    ]
-    difference = parity["first_difference"]
-    if difference is None:
-        lines.append(f"{parity['greedy_tokens']} greedy tokens equal")
-    else:
-        lines.append(
-            f"greedy token {difference['position'] + 1} is {difference['token']!r}, there "
-            f"{difference['reference_token']!r}, preferred by {difference['logit_gap']:.2g}"
-        )
-    return Text("\n".join(lines))
-
-
-def _perplexity(records: Sequence[StageRecord]) -> str:
-    """On windows of text where it fills some, else on the few tokens that torch was given too."""
-    figures: dict[str, object] = {}
-    built: dict[str, object] = {}
-    where = ""
-    for record in records:
-        found = record.details.get("perplexity")
-        if not isinstance(found, Mapping):
-            continue
-        figures |= found
-        if isinstance(windows := found.get("windows"), Mapping):
-            scores = [score for score in windows["scores"] if score["built"]]
-            built |= {score["precision"]: score["perplexity"] for score in scores}
-            where = f" on {windows['windows']} windows of {windows['window_tokens']} tokens"
-    told = built or figures
-    values = [f"{name} {value:.2f}" for name, value in told.items() if isinstance(value, float)]
-    return ", ".join(values) + where
-
-
-def _common_folder(root: Path, record: StageRecord) -> Path:
-    parents = [Path(output.path).parent for output in record.outputs]
-    shortest = min(parents, key=lambda parent: len(parent.parts))
-    return root / shortest
+        written = Text((record.reason or "").partition("\n")[0])
+    return time_text(record.seconds), size_text(record.peak_rss_bytes), written

@@ -14,13 +14,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vacc_gen.generator.backends.onnxruntime.model import (
+from vacc_gen.generator.backends.onnxruntime.runtime import (
     DECODE_GRAPH,
-    KV_CACHE_FILE,
     MANIFEST_FILE,
     PREFILL_GRAPH,
 )
-from vacc_gen.generator.backends.onnxruntime.quantization_record import QUANTIZATION_FILE
 from vacc_gen.generator.backends.onnxruntime.weights.quantize import (
     Quantizer,
     RoundToNearest,
@@ -34,17 +32,14 @@ from vacc_gen.generator.backends.onnxruntime.weights.weight_file import (
     plan_layout,
     write_weights,
 )
-from vacc_gen.generator.files import staged_folder
+from vacc_gen.generator.files import check_disk, staged_folder
 from vacc_gen.generator.progress import Progress, SilentProgress
-from vacc_gen.schema.errors import MissingExtraError, StageError, UsageError
+from vacc_gen.schema.errors import MissingExtraError, UsageError
 from vacc_gen.schema.precision import Precision, Quantization
-from vacc_gen.schema.target import LENGTH_STEP_TOKENS
+from vacc_gen.schema.target import lengths_problem
 
 if TYPE_CHECKING:
-    from vacc_gen.generator.backends.onnxruntime.graph.kv_cache import CacheScales
-    from vacc_gen.generator.backends.onnxruntime.graph.kv_calibration import CacheWindows, EmitGraph
     from vacc_gen.generator.backends.onnxruntime.graph.positions import Axes
-    from vacc_gen.schema.falcon import Architecture
 
 DYNAMIC_GRAPH = "model.onnx"
 
@@ -61,32 +56,19 @@ SIDE_FILES = (
 """Copied beside the graphs where the checkpoint has them, so that the folder runs by itself."""
 
 EXPORTED_FILES = frozenset(
-    (
-        PREFILL_GRAPH,
-        DECODE_GRAPH,
-        DYNAMIC_GRAPH,
-        WEIGHTS_FILE,
-        MANIFEST_FILE,
-        KV_CACHE_FILE,
-        QUANTIZATION_FILE,
-        *SIDE_FILES,
-    )
+    (PREFILL_GRAPH, DECODE_GRAPH, DYNAMIC_GRAPH, WEIGHTS_FILE, MANIFEST_FILE, *SIDE_FILES)
 )
-"""All that a replaced folder may hold: anything else is somebody's own."""
+"""All that a replaced folder may hold: anything else is the user's own."""
 
 DTYPES: dict[Precision, Dtype] = {
     Precision.FP16: "fp16",
     Precision.INT8: "int8",
     Precision.INT4: "int4",
-    Precision.KV8: "fp16",
 }
 """What weights are stored as in a build of each precision."""
 
 BITS: dict[Dtype, int] = {"int8": 8, "int4": 4}
 """Of a weight, where weights are quantized."""
-
-CACHE_BYTES = {"int8": 1, "fp16": 2, "fp32": 4}
-"""Of a key or value."""
 
 GRAPH_ALLOWANCE_BYTES = 16 << 20
 """Room asked for beyond the weights: graphs and tokenizer take a few MB."""
@@ -100,13 +82,9 @@ class Lengths:
     total: int
 
     def __post_init__(self) -> None:
-        for name, tokens in (("prefill", self.prefill), ("total", self.total)):
-            if tokens < LENGTH_STEP_TOKENS or tokens % LENGTH_STEP_TOKENS:
-                raise UsageError(
-                    f"{name} length {tokens} is not a positive multiple of {LENGTH_STEP_TOKENS}"
-                )
-        if self.prefill > self.total:
-            raise UsageError(f"prefill length {self.prefill} is beyond the total, {self.total}")
+        problem = lengths_problem(self.prefill, self.total)
+        if problem is not None:
+            raise UsageError(problem)
 
 
 @dataclass(frozen=True)
@@ -122,7 +100,7 @@ class ExportResult:
     """Where each tensor lies in the weights file."""
     overflowed: dict[str, int] = field(default_factory=dict)
     kv_cache: dict[str, object] | None = None
-    """Its `dtype`, its `bytes` for all tokens, and what int8 is calibrated on; None if dynamic."""
+    """The KV cache's `dtype`, and its `bytes` for all tokens; None if dynamic."""
 
 
 def export_graphs(
@@ -133,7 +111,6 @@ def export_graphs(
     lengths: Lengths | None = None,
     quantization: Quantization | None = None,
     quantizer: Quantizer | None = None,
-    cache_windows: CacheWindows | None = None,
     metadata: Mapping[str, str] | None = None,
     progress: Progress | None = None,
     force: bool = False,
@@ -141,8 +118,7 @@ def export_graphs(
     """Write graphs, weights and the tokenizer's files of `checkpoint` into `out_dir`.
 
     The folder appears complete or not at all. `quantization` and `quantizer` (round to nearest
-    unless another is given) count for int8 and int4 only. With `cache_windows`, the KV cache is
-    int8, its scales calibrated on them. Each graph carries `metadata` in its
+    unless another is given) matter for int8 and int4 only. Each graph carries `metadata` in its
     `metadata_props`, and with it the tool's version and the checkpoint's fingerprint. An `out_dir`
     that is not empty is refused; with `force`, one that holds an earlier export is replaced.
 
@@ -150,7 +126,7 @@ def export_graphs(
         MissingExtraError: torch or onnx is not installed.
         UsageError: `out_dir` is in use, or holds the checkpoint.
         CheckpointError: the checkpoint cannot be read, or no group size divides its widths.
-        StageError: there is not enough disk, or a key or value is no number; nothing was written.
+        StageError: there is not enough disk space; nothing was written.
     """
     for package in ("torch", "onnx"):
         if find_spec(package) is None:
@@ -159,7 +135,7 @@ def export_graphs(
     progress = progress or SilentProgress()
     layout = planned_layout(checkpoint, dtype, quantization)
     _refuse_used_folder(out_dir, checkpoint.path, force)
-    refuse_full_disk(out_dir, required_bytes(checkpoint, dtype, quantization))
+    check_disk(out_dir, required_bytes(checkpoint, dtype, quantization))
     source_bytes = sum(tensor.length_bytes for tensor in checkpoint.tensors.values())
     with staged_folder(out_dir) as folder:
         for name in SIDE_FILES:
@@ -169,9 +145,9 @@ def export_graphs(
         overflowed = write_weights(
             folder / WEIGHTS_FILE, layout, checkpoint, quantizer or RoundToNearest(), progress
         )
-        emit = _emitter(checkpoint, layout, quantization.accuracy_level, metadata or {})
-        scales = _quantize_cache(folder, emit, cache_windows, progress)
-        graphs = _write_graphs(folder, emit, lengths, scales)
+        graphs = _write_graphs(
+            folder, checkpoint, layout, lengths, quantization.accuracy_level, metadata or {}
+        )
     return ExportResult(
         folder=out_dir,
         graphs=tuple(out_dir / name for name in graphs),
@@ -180,7 +156,7 @@ def export_graphs(
         source_bytes=source_bytes,
         layout=layout,
         overflowed=overflowed,
-        kv_cache=_kv_cache(checkpoint.architecture, dtype, lengths, cache_windows),
+        kv_cache=None if lengths is None else _kv_cache(checkpoint, dtype, lengths),
     )
 
 
@@ -200,24 +176,15 @@ def required_bytes(
     return layout.total_bytes + GRAPH_ALLOWANCE_BYTES
 
 
-def refuse_full_disk(out_dir: Path, needed_bytes: int) -> None:
-    """Raise StageError unless the disk of `out_dir` (which may not exist yet) has room."""
-    parent = out_dir.absolute()
-    while not parent.exists():
-        parent = parent.parent
-    free_bytes = shutil.disk_usage(parent).free
-    if free_bytes < needed_bytes:
-        raise StageError(
-            f"the export needs {needed_bytes / 1e9:.2f} GB, {parent} has {free_bytes / 1e9:.2f} GB "
-            "free",
-            "free some space or choose another folder",
-        )
-
-
-def _emitter(
-    checkpoint: Checkpoint, layout: Layout, accuracy_level: int, metadata: Mapping[str, str]
-) -> EmitGraph:
-    """What emits a graph of this model for any axes, with a cache of either kind."""
+def _write_graphs(
+    folder: Path,
+    checkpoint: Checkpoint,
+    layout: Layout,
+    lengths: Lengths | None,
+    accuracy_level: int,
+    metadata: Mapping[str, str],
+) -> list[str]:
+    """Emit the graphs into `folder`, beside their weights, and return their names."""
     from vacc_gen.generator.backends.onnxruntime.graph.falcon import falcon_graph
 
     tool_version = version("vacc-gen")
@@ -227,60 +194,27 @@ def _emitter(
         "vacc_gen.dtype": layout.dtype,
         **metadata,
     }
-
-    def emit(file: Path, axes: Axes, scales: CacheScales | None) -> None:
+    graphs = _axes(lengths)
+    for name, axes in graphs.items():
         model = falcon_graph(
-            file.stem,
+            name.removesuffix(".onnx"),
             checkpoint.architecture,
             layout,
             axes,
             accuracy_level=accuracy_level,
-            cache_scales=scales,
             metadata=properties,
             producer_version=tool_version,
         )
-        file.write_bytes(model.SerializeToString(deterministic=True))
-
-    return emit
-
-
-def _quantize_cache(
-    folder: Path, emit: EmitGraph, windows: CacheWindows | None, progress: Progress
-) -> CacheScales | None:
-    """Scales for an int8 cache, written down in `folder`, where there are windows for them."""
-    if windows is None:
-        return None
-    from vacc_gen.generator.backends.onnxruntime.graph.kv_cache import write_kv_cache
-    from vacc_gen.generator.backends.onnxruntime.graph.kv_calibration import calibrate_cache
-
-    scales = calibrate_cache(folder, emit, windows, progress)
-    write_kv_cache(folder, scales, windows.described())
-    return scales
-
-
-def _kv_cache(
-    architecture: Architecture,
-    dtype: Dtype,
-    lengths: Lengths | None,
-    windows: CacheWindows | None,
-) -> dict[str, object] | None:
-    """What a static model's KV cache takes, for the report."""
-    if lengths is None:
-        return None
-    stored = "int8" if windows else "fp16" if dtype == "fp16" else "fp32"
-    geometry = architecture.geometry
-    values = 2 * geometry.layers * geometry.kv_heads * geometry.head_size * lengths.total
-    facts: dict[str, object] = {"dtype": stored, "bytes": values * CACHE_BYTES[stored]}
-    return facts | ({"calibrated_on": windows.described()} if windows else {})
-
-
-def _write_graphs(
-    folder: Path, emit: EmitGraph, lengths: Lengths | None, scales: CacheScales | None
-) -> list[str]:
-    graphs = _axes(lengths)
-    for name, axes in graphs.items():
-        emit(folder / name, axes, scales)
+        (folder / name).write_bytes(model.SerializeToString(deterministic=True))
     return list(graphs)
+
+
+def _kv_cache(checkpoint: Checkpoint, dtype: Dtype, lengths: Lengths) -> dict[str, object]:
+    geometry = checkpoint.architecture.geometry
+    values = 2 * geometry.layers * geometry.kv_heads * geometry.head_size * lengths.total
+    if dtype == "fp16":
+        return {"dtype": "fp16", "bytes": 2 * values}
+    return {"dtype": "fp32", "bytes": 4 * values}
 
 
 def _axes(lengths: Lengths | None) -> dict[str, Axes]:
@@ -307,6 +241,6 @@ def _refuse_used_folder(out_dir: Path, checkpoint: Path, force: bool) -> None:
     strangers = [name for name in present if name not in EXPORTED_FILES]
     if strangers:
         raise UsageError(
-            f"{out_dir} holds what no export wrote, among it {', '.join(strangers[:3])}",
-            "choose another folder, or move that away: --force replaces earlier exports only",
+            f"{out_dir} holds files that no export wrote: {', '.join(strangers[:3])}",
+            "choose another folder, or move them away: --force replaces earlier exports only",
         )

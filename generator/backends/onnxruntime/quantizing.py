@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from vacc_gen.generator.backends.base import Build
-from vacc_gen.generator.backends.onnxruntime.sample import modeling_file_of
 from vacc_gen.generator.backends.onnxruntime.weights.quantize import Grid, Quantizer, RoundToNearest
 from vacc_gen.generator.backends.onnxruntime.weights.source import Checkpoint
 from vacc_gen.generator.calibration.windows import read_windows
@@ -29,7 +28,7 @@ def quantizer_of(
     from vacc_gen.generator.backends.onnxruntime.weights.gptq.layerwise import GptqQuantizer
 
     return GptqQuantizer(
-        modeling_file_of(build),
+        build.modeling_file,
         checkpoint,
         torch.from_numpy(read_windows(windows_file)),
         build.plan.recipe.quantization,
@@ -45,7 +44,6 @@ def quantization_details(
     group_size = PER_CHANNEL if grid.per_channel else grid.group_size
     is_int8 = settings.accuracy_level == INT8_ACTIVATIONS_LEVEL
     return {
-        "group_size": group_size,
         "quantization": {
             "bits": grid.bits,
             "group_size": group_size,

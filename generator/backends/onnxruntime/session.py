@@ -10,8 +10,10 @@ fp16  The runtime computes in fp32 on most processors. It would keep an fp32 cop
 
 from __future__ import annotations
 
+import logging
 import os
 import re
+import warnings
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,27 @@ FP32_COPIES = 2
 
 MEMORY_SHARE = 0.5
 """Of the available memory that such copies may take; the rest is for the work itself."""
+
+QUIET_SETTINGS = {
+    "TRANSFORMERS_VERBOSITY": "error",
+    "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "HF_HUB_OFFLINE": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+NOISY_LIBRARIES = ("torch", "transformers", "onnx", "onnxscript", "onnxruntime", "numpy")
+
+
+def quiet_libraries() -> None:
+    """Silence torch, transformers and the like; call it before they are loaded.
+
+    A setting that the user made stays. Errors still show: they come as exceptions.
+    """
+    for name, value in QUIET_SETTINGS.items():
+        os.environ.setdefault(name, value)
+    for library in NOISY_LIBRARIES:
+        logging.getLogger(library).setLevel(logging.ERROR)
+        warnings.filterwarnings("ignore", module=rf"{library}(\.|$)")
 
 
 def open_session(

@@ -6,17 +6,16 @@ import json
 import os
 import shutil
 import subprocess
-import sys
-from collections import namedtuple
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from tests.workspaces import FALCON_TINY, Recorder, make_workspace
+from tests.processes import VACC_GEN
+from tests.texts import CALIBRATION
+from tests.workspaces import FALCON_TINY, Recorder, build, make_workspace
 from vacc_gen.generator.backends.base import Stage
 from vacc_gen.generator.backends.onnxruntime.backend import OnnxRuntimeBackend
-from vacc_gen.generator.build import preflight
-from vacc_gen.generator.build.runner import BuildOptions, run_build
 from vacc_gen.generator.workspace.workspace import Workspace
 from vacc_gen.schema.errors import (
     CheckpointError,
@@ -29,10 +28,7 @@ from vacc_gen.schema.precision import Precision
 
 
 def check(workspace: Workspace, *precisions: Precision, until: Stage = Stage.PREFLIGHT) -> Recorder:
-    recorder = Recorder()
-    options = BuildOptions(until=until, precisions=precisions)
-    run_build(workspace, OnnxRuntimeBackend(), options, recorder)
-    return recorder
+    return build(workspace, OnnxRuntimeBackend(), until=until, precisions=precisions)
 
 
 def refusal(workspace: Workspace, kind: type[VaccGenError], *precisions: Precision) -> str:
@@ -82,21 +78,21 @@ def test_a_missing_tokenizer(checkpoint: Path, tmp_path: Path) -> None:
     assert "has no tokenizer.json" in refusal(workspace_on(checkpoint, tmp_path), CheckpointError)
 
 
-def test_lengths_beyond_the_models(tmp_path: Path) -> None:
-    target = {"prefill": 64, "total": 4096, "tp": 1}
-    message = refusal(make_workspace(tmp_path / "workspace", target=target), StageError)
-    assert "target.total is 4096 tokens, the model was made for 2048" in message
-
-
-def test_lengths_without_room_for_the_verification(tmp_path: Path) -> None:
-    target = {"prefill": 16, "total": 32, "tp": 1}
-    message = refusal(make_workspace(tmp_path / "workspace", target=target), StageError)
-    assert "has no room for a prompt and 32 decode steps" in message
+@pytest.mark.parametrize(
+    ("lengths", "words"),
+    [
+        ((64, 4096), "target.total is 4096 tokens, the model was made for 2048"),
+        ((16, 32), "has no room for a prompt and 32 decode steps"),
+    ],
+)
+def test_lengths_that_do_not_fit(tmp_path: Path, lengths: tuple[int, int], words: str) -> None:
+    target = {"prefill": lengths[0], "total": lengths[1], "tp": 1}
+    assert words in refusal(make_workspace(tmp_path / "workspace", target=target), StageError)
 
 
 def test_a_precision_that_the_recipe_lacks(tmp_path: Path) -> None:
-    message = refusal(make_workspace(tmp_path / "workspace"), UsageError, Precision.KV8)
-    assert "the recipe has no kv8 job" in message
+    message = refusal(make_workspace(tmp_path / "workspace"), UsageError, Precision.INT4)
+    assert "the recipe has no int4 job" in message
 
 
 def test_a_verification_text_that_is_not_there(tmp_path: Path) -> None:
@@ -112,13 +108,22 @@ def test_a_verification_text_that_is_too_short(tmp_path: Path) -> None:
 
 def test_a_disk_that_is_too_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     workspace = make_workspace(tmp_path / "workspace")
-    usage = namedtuple("usage", "total used free")
     free_bytes = 30 << 20  # enough for either precision, not for both
-    monkeypatch.setattr(
-        preflight.shutil, "disk_usage", lambda _path: usage(free_bytes, 0, free_bytes)
-    )
-    assert "not enough disk: this build writes 0.04 GB" in refusal(workspace, StageError)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: SimpleNamespace(free=free_bytes))
+    message = refusal(workspace, StageError)
+    assert f"not enough disk space in {workspace.root}: 41.6 MB needed, 31.5 MB free" in message
     check(workspace, Precision.INT8, until=Stage.QUANTIZE)
+
+
+@pytest.mark.parametrize("precisions", [["int8"], ["fp16", "int4"]])
+def test_a_gpu_that_is_not_there(tmp_path: Path, precisions: list[str]) -> None:
+    workspace = make_workspace(
+        tmp_path / "workspace",
+        precisions=precisions,
+        calibration={"set": "mine", "path": str(CALIBRATION), "samples": 2, "seqlen": 16},
+        quantization={"device": "cuda:7"},
+    )
+    assert "cuda:7" in refusal(workspace, StageError)
 
 
 def test_a_hand_edited_file_is_noted_and_kept(tmp_path: Path) -> None:
@@ -143,10 +148,9 @@ def test_a_package_that_is_not_installed(tmp_path: Path, package: str) -> None:
     without = tmp_path / "sitecustomize"
     without.mkdir()
     (without / "sitecustomize.py").write_text(HIDES.format(package=package))
-    command = [sys.executable, "-m", "vacc_gen.generator.cli.main", "build", str(workspace.root)]
     ended = subprocess.run(
-        [*command, "--backend", "onnxruntime"],
-        env={**os.environ, "PYTHONPATH": str(without)},
+        [*VACC_GEN, "build", str(workspace.root), "--backend", "onnxruntime"],
+        env={**os.environ, "PYTHONPATH": f"{without}:{os.environ.get('PYTHONPATH', '')}"},
         capture_output=True,
         text=True,
         check=False,

@@ -290,7 +290,7 @@ def test_a_terminal_shows_the_progress(hub, workspace, variables):
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     shown.expect(re.escape(SHARD))
-    shown.expect(r"1\.\d/3\.0 MB")
+    shown.expect(r"1\.\d MB of 3\.0 MB")
     shown.sendintr()
     shown.expect(pexpect.EOF)
     shown.close()

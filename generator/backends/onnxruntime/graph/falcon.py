@@ -10,9 +10,6 @@ The residual stream, norms, softmax and rotary angles are fp32 in every graph; l
 products of attention and the cache are in the graph's own dtype (fp16, or fp32 where weights are
 fp32 or int). Queries of one KV head are folded into one matrix (G*S, D), so that grouped-query
 and multi-query attention read the cache once and never broadcast it.
-
-An int8 cache is attended to as it is stored, by prefill too: a text gives the same logits however
-it is cut into prompt and steps. Everything else stays as it is with a cache of the graph's dtype.
 """
 
 from __future__ import annotations
@@ -25,12 +22,6 @@ import onnx
 from onnx import TensorProto
 
 from vacc_gen.generator.backends.onnxruntime.graph.builder import CONTRIB_DOMAIN, GraphBuilder
-from vacc_gen.generator.backends.onnxruntime.graph.kv_cache import (
-    CacheScales,
-    Kind,
-    dequantized,
-    quantized,
-)
 from vacc_gen.generator.backends.onnxruntime.graph.positions import (
     Axes,
     alibi_bias,
@@ -41,7 +32,7 @@ from vacc_gen.generator.backends.onnxruntime.weights.weight_file import Layout
 from vacc_gen.schema.falcon import EMBEDDING, FINAL_NORM, HEAD, Architecture
 
 FLOAT, FLOAT16 = TensorProto.FLOAT, TensorProto.FLOAT16
-INT8, INT64 = TensorProto.INT8, TensorProto.INT64
+INT64 = TensorProto.INT64
 
 DYNAMIC_AXES = Axes(
     "batch_size",
@@ -74,7 +65,6 @@ def falcon_graph(
     accuracy_level: int,
     metadata: Mapping[str, str],
     producer_version: str,
-    cache_scales: CacheScales | None = None,
 ) -> onnx.ModelProto:
     """Emit the graph called `name`.
 
@@ -82,15 +72,12 @@ def falcon_graph(
     `position_ids` (B, S), `past_key_values.{i}.key` and `.value` (B, KV, L, D).
     Outputs: `logits` (B, S, V), of static graphs (B, 1, V): those of the last position that the
     mask counts; `present.{i}.key` and `.value` (B, KV, T, D).
-    Past and present are of the dtype of the graph, or int8 with `cache_scales`.
-    Which slots of the past count is for the mask alone to say, so a cache may be padded anywhere;
-    ALiBi counts positions along the mask, so there slots must be in the order of the text.
+    Past and present are of the dtype of the graph.
+    The mask alone says which slots of the past count, so a cache may be padded anywhere; ALiBi
+    counts positions along the mask, so there slots must be in the order of the text.
     """
-    return (
-        _Emitter(name, architecture, layout, axes, accuracy_level, cache_scales)
-        .emit()
-        .model(metadata, producer_version)
-    )
+    graph = _Emitter(name, architecture, layout, axes, accuracy_level).emit()
+    return graph.model(metadata, producer_version)
 
 
 class _Emitter:
@@ -103,13 +90,10 @@ class _Emitter:
         layout: Layout,
         axes: Axes,
         accuracy_level: int,
-        cache_scales: CacheScales | None,
     ) -> None:
         self.arch, self.layout, self.axes = architecture, layout, axes
         self.accuracy_level = accuracy_level
         self.dtype = FLOAT16 if layout.dtype == "fp16" else FLOAT
-        self.cache_scales = cache_scales
-        self.cache_dtype = INT8 if cache_scales else self.dtype
         self.kv_heads = architecture.geometry.kv_heads
         self.queries = architecture.geometry.attention_heads // self.kv_heads
         self.head_size = architecture.geometry.head_size
@@ -122,8 +106,8 @@ class _Emitter:
         g.input("position_ids", INT64, (axes.batch, axes.sequence))
         cache = (axes.batch, self.kv_heads, axes.past or 0, self.head_size)
         for layer in range(geometry.layers) if axes.past is not None else ():
-            g.input(f"past_key_values.{layer}.key", self.cache_dtype, cache)
-            g.input(f"past_key_values.{layer}.value", self.cache_dtype, cache)
+            g.input(f"past_key_values.{layer}.key", self.dtype, cache)
+            g.input(f"past_key_values.{layer}.value", self.dtype, cache)
         g.output(
             "logits",
             self.dtype,
@@ -142,8 +126,8 @@ class _Emitter:
         for layer in range(geometry.layers):
             hidden = self._layer(layer, hidden)
             present = (axes.batch, self.kv_heads, axes.total, self.head_size)
-            g.output(f"present.{layer}.key", self.cache_dtype, present)
-            g.output(f"present.{layer}.value", self.cache_dtype, present)
+            g.output(f"present.{layer}.key", self.dtype, present)
+            g.output(f"present.{layer}.value", self.dtype, present)
         self._head(hidden)
         return g
 
@@ -262,24 +246,14 @@ class _Emitter:
         """(B, KV, n, S, D) to (B, KV, n*S, D)."""
         return self.g.node("Reshape", value, self.g.shape(0, 0, -1, self.head_size), name=name)
 
-    def _append(self, layer: int, kind: Kind, value: str) -> str:
-        """Put the new keys or values behind the past: the layer's present, (B, KV, T, D).
-
-        Returns what attention reads: the present, or what its codes stand for.
-        """
-        g, scales = self.g, self.cache_scales
-        present, past = f"present.{layer}.{kind}", f"past_key_values.{layer}.{kind}"
-        new = present if self.axes.past is None else f"{value}_new"
-        if scales is None:
-            self._fold(value, new)  # (B, KV, S, D)
-        else:
-            folded = self._to_fp32(self._fold(value, f"{value}_folded"))
-            quantized(g, folded, scales, layer, kind, new)
-        if self.axes.past is not None:
-            g.node("Concat", past, new, name=present, axis=2)
-        if scales is None:
-            return present
-        return self._to_graph_dtype(dequantized(g, present, scales, layer, kind))
+    def _append(self, layer: int, kind: str, value: str) -> str:
+        """Put the new keys or values behind the past: the layer's present, (B, KV, T, D)."""
+        present = f"present.{layer}.{kind}"
+        if self.axes.past is None:
+            return self._fold(value, present)
+        new = self._fold(value, f"{value}_new")  # (B, KV, S, D)
+        past = f"past_key_values.{layer}.{kind}"
+        return self.g.node("Concat", past, new, name=present, axis=2)
 
     def _merge_heads(self, prefix: str, context: str) -> str:
         """(B, KV, G*S, D) to (B*S, H)."""

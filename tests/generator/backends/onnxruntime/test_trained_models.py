@@ -19,11 +19,7 @@ from vacc_gen.schema.precision import Quantization
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnxruntime")
 from vacc_gen.generator.backends.onnxruntime.export import export_graphs, planned_layout
-from vacc_gen.generator.backends.onnxruntime.perplexity import (
-    perplexity_of,
-    scoring_graph,
-    windows_of,
-)
+from vacc_gen.generator.backends.onnxruntime.perplexity import cut_windows, score_weights
 from vacc_gen.generator.backends.onnxruntime.weights.gptq.layerwise import GptqQuantizer
 from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
 from vacc_gen.generator.calibration.tokenizer import Tokenizer
@@ -50,7 +46,7 @@ def test_int8_costs_next_to_nothing_and_gptq_makes_int4_cheaper(
         made = calibrate(spec, tokenizer_json, tmp_path / str(seed), 2048, progress)
         return torch.from_numpy(read_windows(made.path))
 
-    windows = windows_of(Tokenizer(tokenizer_json).encode(HELD_OUT.read_bytes()))
+    windows = cut_windows(Tokenizer(tokenizer_json).encode(HELD_OUT.read_bytes()))
 
     def perplexity(dtype, seed=None):
         quantizer = None
@@ -62,10 +58,14 @@ def test_int8_costs_next_to_nothing_and_gptq_makes_int4_cheaper(
         export_graphs(
             checkpoint, out, dtype=dtype, quantization=settings, quantizer=quantizer, force=True
         )
-        layout = planned_layout(checkpoint, dtype, settings)
-        weights, level = out / "weights.bin", settings.accuracy_level
-        with scoring_graph(checkpoint, layout, weights, level, None, tmp_path) as graph:
-            return perplexity_of(graph, windows)
+        return score_weights(
+            checkpoint,
+            planned_layout(checkpoint, dtype, settings),
+            out / "weights.bin",
+            windows,
+            accuracy_level=settings.accuracy_level,
+            work_dir=tmp_path,
+        )
 
     base = perplexity("fp16")
     rtn, gptq = {}, {}

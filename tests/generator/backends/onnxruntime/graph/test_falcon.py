@@ -5,8 +5,6 @@ Legend: B batch, S tokens fed, L past, T = L + S, P prefill length, KV heads of 
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +14,12 @@ import pytest
 
 from tests.falcons import VARIANTS, VOCABULARY, logits_of, make_falcon
 from vacc_gen.generator.backends.onnxruntime.export import Lengths, export_graphs
+from vacc_gen.generator.backends.onnxruntime.graph.falcon import decode_axes, falcon_graph
+from vacc_gen.generator.backends.onnxruntime.weights.quantize import grid_for
 from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
+from vacc_gen.generator.backends.onnxruntime.weights.weight_file import plan_layout
+from vacc_gen.presets import MODELS
+from vacc_gen.schema.falcon import architecture_from_config
 
 LENGTHS = Lengths(prefill=16, total=32)
 ABSOLUTE = 1e-4
@@ -71,6 +74,12 @@ def past_of(checkpoint, present=None, dtype=np.float32):
         for layer in range(geometry.layers)
         for kind in ("key", "value")
     }
+
+
+def run_dynamic(checkpoint, graph, ids, mask, dtype=np.float32):
+    """Logits of a dynamic graph that reads the whole text in one pass."""
+    feeds = {"input_ids": ids, "attention_mask": mask, "position_ids": positions(mask)}
+    return run(graph, **feeds, **past_of(checkpoint, dtype=dtype))["logits"]
 
 
 @pytest.mark.parametrize("padding", ["none", "left", "right"])
@@ -141,15 +150,9 @@ def test_alibi_counts_beyond_what_bf16_holds(tmp_path):
     export_graphs(checkpoint, tmp_path / "out", dtype="fp32")
     ids = tokens(3, 300)
     mask = padded(300, "left")
-    outputs = run(
-        tmp_path / "out" / "model.onnx",
-        input_ids=ids,
-        attention_mask=mask,
-        position_ids=positions(mask),
-        **past_of(checkpoint),
-    )
+    logits = run_dynamic(checkpoint, tmp_path / "out" / "model.onnx", ids, mask)
     expected = logits_of(oracle, ids, mask, positions(mask))
-    np.testing.assert_allclose(outputs["logits"][mask == 1], expected[mask == 1], atol=ABSOLUTE)
+    np.testing.assert_allclose(logits[mask == 1], expected[mask == 1], atol=ABSOLUTE)
 
 
 @pytest.mark.parametrize(("dtype", "bound"), [("fp16", 0.01), ("int8", 0.06)])
@@ -159,15 +162,10 @@ def test_lower_precisions_stay_near(falcon, tmp_path, dtype, bound):
     export_graphs(checkpoint, tmp_path / "out", dtype=dtype)
     ids, mask = tokens(3, 40), padded(40, "left")
     mask[1] = 0  # nothing at all to attend to
-    outputs = run(
-        tmp_path / "out" / "model.onnx",
-        input_ids=ids,
-        attention_mask=mask,
-        position_ids=positions(mask),
-        **past_of(checkpoint, dtype=np.float16 if dtype == "fp16" else np.float32),
-    )
+    kind = np.float16 if dtype == "fp16" else np.float32
+    logits = run_dynamic(checkpoint, tmp_path / "out" / "model.onnx", ids, mask, kind)
     expected = logits_of(oracle, ids, mask, positions(mask))[mask == 1]
-    logits = outputs["logits"].astype(np.float32)
+    logits = logits.astype(np.float32)
     assert np.isfinite(logits).all()
     error = np.abs(logits[mask == 1] - expected).mean() / expected.std()
     assert 0 < error < bound
@@ -180,14 +178,8 @@ def test_an_untied_head_is_its_own(tmp_path):
     expected = logits_of(oracle, ids)
     for dtype, bound in (("fp32", ABSOLUTE), ("int8", 0.2)):
         export_graphs(checkpoint, tmp_path / dtype, dtype=dtype)
-        outputs = run(
-            tmp_path / dtype / "model.onnx",
-            input_ids=ids,
-            attention_mask=mask,
-            position_ids=positions(mask),
-            **past_of(checkpoint),
-        )
-        np.testing.assert_allclose(outputs["logits"], expected, atol=bound)
+        logits = run_dynamic(checkpoint, tmp_path / dtype / "model.onnx", ids, mask)
+        np.testing.assert_allclose(logits, expected, atol=bound)
 
 
 @pytest.mark.parametrize("dtype", ["fp32", "fp16", "int8"])
@@ -239,50 +231,38 @@ def test_all_layers_are_alike(falcon):
         assert all(ops == per_layer[0] for ops in per_layer)
 
 
-MODELING = Path(__file__).parents[5] / "generator" / "templates" / "modeling_falcon_vacc.py"
-
-
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
-def test_an_emitted_graph_equals_a_traced_one(falcon, tmp_path):
-    """The graph that PyTorch traces from the modeling file gives the same logits and cache."""
-    import torch
-
-    checkpoint, oracle, folder = falcon
-    spec = importlib.util.spec_from_file_location("modeling_falcon_vacc", MODELING)
-    modeling = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(modeling)
-    config = modeling.FalconConfig.from_pretrained(checkpoint.path)
-    config._attn_implementation = "eager"
-    config.insert_slice = True
-    model = modeling.FalconForCausalLM(config).eval()
-    model.load_state_dict(oracle.state_dict())
-
-    class Flat(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.model = model
-
-        def forward(self, input_ids, attention_mask, position_ids):
-            output = self.model(input_ids, attention_mask, position_ids, return_dict=True)
-            return (output.logits, *(part for pair in output.past_key_values for part in pair))
-
-    ids = tokens(1, LENGTHS.prefill)
-    mask = np.ones_like(ids)
-    mask[0, 11:] = 0
-    feeds = {"input_ids": ids, "attention_mask": mask, "position_ids": positions(mask)}
-    emitted = run(folder / "static" / "prefill.onnx", **feeds)
-    torch.onnx.export(
-        Flat(),
-        tuple(map(torch.from_numpy, feeds.values())),
-        tmp_path / "traced.onnx",
-        input_names=list(feeds),
-        output_names=list(emitted),
-        opset_version=17,
-        dynamo=False,
+@pytest.mark.parametrize("model", ["falcon-7b", "falcon-40b"])
+def test_graphs_of_published_widths(model):
+    """Without a weight: 4,544 and 8,192 channels, int64 inputs, and every shape as it must be."""
+    architecture = architecture_from_config(MODELS.find(model).config)
+    geometry = architecture.geometry
+    layout = plan_layout(architecture, "int8", grid_for(architecture, 8, None))
+    graph = falcon_graph(
+        "decode", architecture, layout, decode_axes(2048),
+        accuracy_level=4, metadata={}, producer_version="",
+    )  # fmt: skip
+    described = {
+        value.name: (
+            value.type.tensor_type.elem_type,
+            [dim.dim_value for dim in value.type.tensor_type.shape.dim],
+        )
+        for value in (*graph.graph.input, *graph.graph.output)
+    }
+    for name, length in (("input_ids", 1), ("attention_mask", 2048), ("position_ids", 1)):
+        assert described[name] == (onnx.TensorProto.INT64, [1, length])
+    cache = [1, geometry.kv_heads, 2047, geometry.head_size]
+    assert described["past_key_values.0.key"] == (onnx.TensorProto.FLOAT, cache)
+    products = [node for node in graph.graph.node if node.op_type == "MatMulNBits"]
+    sizes = {
+        tuple(onnx.helper.get_node_attr_value(node, key) for key in ("K", "N", "block_size"))
+        for node in products
+    }
+    wide, qkv = (
+        geometry.hidden_size,
+        geometry.head_size * (geometry.attention_heads + 2 * geometry.kv_heads),
     )
-    kept = onnx.load(tmp_path / "traced.onnx").graph.input
-    traced = run(tmp_path / "traced.onnx", **{i.name: feeds[i.name] for i in kept})
-    np.testing.assert_allclose(emitted["logits"], traced["logits"], atol=ABSOLUTE)
-    for name, values in traced.items():
-        if name != "logits":
-            np.testing.assert_allclose(emitted[name][:, :, :11], values[:, :, :11], atol=ABSOLUTE)
+    assert len(products) == 4 * geometry.layers + 1
+    assert sizes == {
+        (wide, qkv, 64), (wide, wide, 64), (wide, 4 * wide, 64), (4 * wide, wide, 64),
+        (wide, geometry.vocab_size, 64),
+    }  # fmt: skip

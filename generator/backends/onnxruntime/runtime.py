@@ -5,8 +5,7 @@ Legend of shapes:
     T  total length       D   head size             n  tokens so far
 
 The cache is kept in the order of the text from slot 0 on: prefill's first n slots are copied in,
-and of each step only the new slot is. Nothing is shifted; the mask says which slots count. Its
-dtype is the graphs' business: fp16, fp32, or int8 codes that are copied as they are.
+and of each step only the new slot is. Nothing is shifted; the mask says which slots count.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vacc_gen.generator.backends.onnxruntime.session import open_session
+from vacc_gen.generator.backends.onnxruntime.weights.weight_file import WEIGHTS_FILE
 from vacc_gen.schema.errors import MissingExtraError, UnreadableError, UsageError
 
 if TYPE_CHECKING:
@@ -27,10 +27,8 @@ if TYPE_CHECKING:
 
     Logits = NDArray[np.float32]
 
-PREFILL_GRAPH, DECODE_GRAPH, WEIGHTS_FILE = "prefill.onnx", "decode.onnx", "weights.bin"
+PREFILL_GRAPH, DECODE_GRAPH = "prefill.onnx", "decode.onnx"
 MANIFEST_FILE = "manifest.json"
-KV_CACHE_FILE = "kv_cache.json"
-"""The scales of an int8 KV cache and where they are from; the graphs hold them too."""
 
 
 class OnnxRuntimeModel:
@@ -268,9 +266,7 @@ def _input_shape(session: Any, name: str) -> list[int]:
 
 def _dtype(value: Any) -> str:
     """The numpy dtype of a session's input or output."""
-    return {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(int8)": "int8"}[
-        value.type
-    ]
+    return {"tensor(float)": "float32", "tensor(float16)": "float16"}[value.type]
 
 
 def _read_json(file: Path) -> dict[str, Any]:

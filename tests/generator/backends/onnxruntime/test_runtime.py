@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.falcons import VARIANTS, VOCABULARY, logits_of, make_falcon
-from vacc_gen.generator.backends.onnxruntime.model import OnnxRuntimeModel
+from vacc_gen.generator.backends.onnxruntime.runtime import OnnxRuntimeModel
 from vacc_gen.schema.errors import MissingExtraError, UnreadableError, UsageError
 
 pytest.importorskip("onnxruntime")

@@ -1,0 +1,104 @@
+"""Builds of int8 and int4, by GPTQ where the recipe names calibration texts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.texts import CALIBRATION, HELD_OUT
+from tests.workspaces import build, make_workspace, report_of, stage_of
+from vacc_gen.generator.backends.base import Stage
+from vacc_gen.generator.backends.onnxruntime.backend import OnnxRuntimeBackend
+from vacc_gen.generator.build.report import Status
+from vacc_gen.generator.workspace.workspace import Workspace
+
+TEXTS = {"set": "mine", "path": str(CALIBRATION), "samples": 16, "seqlen": 128}
+
+
+@pytest.fixture(scope="module")
+def by_gptq(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """fp16, int8 and int4, with perplexity on held-out text."""
+    workspace = make_workspace(
+        tmp_path_factory.mktemp("built") / "workspace",
+        precisions=["fp16", "int8", "int4"],
+        calibration=TEXTS,
+        verification={"text": str(HELD_OUT), "perplexity_windows": 8},
+    )
+    build(workspace, OnnxRuntimeBackend())
+    return workspace
+
+
+def test_the_report_says_how_weights_were_made(by_gptq: Workspace) -> None:
+    report = report_of(by_gptq)
+    for precision, bits in (("int8", 8), ("int4", 4)):
+        made = stage_of(report, "quantize", precision)["quantization"]
+        assert (made["method"], made["bits"], made["activations"]) == ("gptq", bits, "int8")
+        assert (made["windows"], made["seqlen"], made["true_sequential"]) == (16, 128, True)
+        assert (made["desc_act"], made["damp_percent"], made["device"]) == (True, 0.01, "cpu")
+        assert made["group_size"] == 32
+
+
+def test_the_report_has_the_error_of_every_linear_layer(by_gptq: Workspace) -> None:
+    report = report_of(by_gptq)
+    int8, int4 = (stage_of(report, "quantize", p)["linear_errors"] for p in ("int8", "int4"))
+    assert len(int8) == len(int4) == 16
+    assert all(error["gptq"] < error["rtn"] for error in (*int8, *int4))
+    assert all(fine["gptq"] < coarse["gptq"] for fine, coarse in zip(int8, int4, strict=True))
+    page = (by_gptq.root / "report.html").read_text()
+    assert page.count("GPTQ, groups of 32, int8 activations") == 2
+    assert "Error of linear layers, int4" in page
+
+
+def test_what_was_built_is_scored_on_the_same_text(by_gptq: Workspace) -> None:
+    windows = report_of(by_gptq)["perplexity"]["windows"]
+    assert (windows["window_tokens"], windows["windows"]) == (128, 8)
+    values = {score["precision"]: score["perplexity"] for score in windows["scores"]}
+    assert list(values) == ["fp16", "int8", "int4"]
+    assert values["int8"] == pytest.approx(values["fp16"], rel=0.005)
+    assert values["int4"] > values["fp16"]
+
+
+def test_nothing_is_left_but_what_is_needed(by_gptq: Workspace) -> None:
+    left = [path.name for path in (by_gptq.root / ".vacc-gen" / "work").iterdir()]
+    assert all(name.endswith(".trace.npz") for name in left)
+
+
+def test_a_second_build_reuses_it(by_gptq: Workspace) -> None:
+    recorder = build(by_gptq, OnnxRuntimeBackend())
+    assert set(recorder.statuses(Stage.QUANTIZE)) == {Status.SKIPPED, Status.REUSED}
+
+
+def test_without_texts_weights_are_rounded_and_the_report_says_so(built_once: Workspace) -> None:
+    report = report_of(built_once)
+    made = stage_of(report, "quantize", "int8")
+    assert made["quantization"]["method"] == "round_to_nearest"
+    assert made["linear_errors"] == []
+    assert stage_of(report, "calibrate", "int8")["reason"] == (
+        "the recipe names no calibration set: int8 is rounded to nearest"
+    )
+
+
+def test_caches_are_as_long_as_the_text_may_be(built_once: Workspace) -> None:
+    report = report_of(built_once)
+    # falcon-tiny: 4 layers, keys and values of one KV head of 32 channels; 128 tokens.
+    values = 4 * 2 * 1 * 32 * 128
+    fp16, int8 = (
+        stage_of(report, stage, precision)["kv_cache"]
+        for stage, precision in (("export", "fp16"), ("quantize", "int8"))
+    )
+    assert fp16 == {"dtype": "fp16", "bytes": 2 * values}
+    assert int8 == {"dtype": "fp32", "bytes": 4 * values}
+
+
+def test_one_scale_a_channel_and_exact_activations(tmp_path: Path) -> None:
+    workspace = make_workspace(
+        tmp_path / "w",
+        precisions=["int8"],
+        calibration={**TEXTS, "samples": 4, "seqlen": 64},
+        quantization={"group_size": -1, "accuracy_level": 0, "desc_act": False},
+    )
+    build(workspace, OnnxRuntimeBackend(), until=Stage.QUANTIZE)
+    made = stage_of(report_of(workspace), "quantize", "int8")["quantization"]
+    assert (made["group_size"], made["activations"], made["desc_act"]) == (-1, "float", False)
+    assert "one scale per channel, float" in (workspace.root / "report.html").read_text()

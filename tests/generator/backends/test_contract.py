@@ -1,0 +1,191 @@
+"""What every backend does: jobs, stages, artifacts, failure, interruption."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.processes import VACC_GEN, start, wait_for_line
+from tests.workspaces import build, make_workspace, report_of, stage_of
+from vacc_gen.generator.backends.base import BACKEND_STAGES, Backend, Stage
+from vacc_gen.generator.backends.select import BACKENDS, select_backend
+from vacc_gen.generator.build.report import Status
+from vacc_gen.generator.workspace.workspace import Workspace
+from vacc_gen.schema.errors import StageError, UsageError
+from vacc_gen.schema.precision import Precision
+
+FAKE_VAMC = """#!/usr/bin/env bash
+[ ! -e broken ] || { echo "tensor does not fit"; exit 3; }
+sleep "${VAMC_SECONDS:-0}" & wait
+name=$(sed -n 's/^name: //p' "$2")
+folder=$(sed -n '/^workspace:/,$ s/^  path: //p' "$2")/$name
+mkdir -p "$folder"
+echo "a model" > "$folder/mod.params"
+"""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A backend, ready to run, with ways to make its first job fail and to mend that."""
+
+    backend: Backend
+    foreign: Precision
+    """One that it does not build."""
+    workspace: Workspace
+    harm: Callable[[], object]
+    mend: Callable[[], object]
+    failure: str
+
+
+@pytest.fixture(params=[backend.name for backend in BACKENDS])
+def case(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Case:
+    if request.param == "vamc":
+        (tmp_path / "bin").mkdir()
+        (tmp_path / "bin" / "vamc").write_text(FAKE_VAMC)
+        (tmp_path / "bin" / "vamc").chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+        workspace = make_workspace(tmp_path / "workspace")
+        broken = workspace.root / "broken"
+        return Case(
+            select_backend("vamc"), Precision.INT4, workspace, broken.touch, broken.unlink,
+            "tensor does not fit",
+        )  # fmt: skip
+    workspace = request.getfixturevalue("built")
+    modeling = next(workspace.root.rglob("modeling_falcon_vacc.py"))
+    content = modeling.read_text()
+    return Case(
+        select_backend("onnxruntime"), Precision.KV8, workspace,
+        lambda: modeling.write_text("raise RuntimeError('mine')"),
+        lambda: modeling.write_text(content),
+        "cannot be loaded: mine",
+    )  # fmt: skip
+
+
+def test_every_stage_of_every_job_is_reported(case: Case) -> None:
+    build(case.workspace, case.backend)
+    report = report_of(case.workspace)
+    assert (report["version"], report["backend"]) == (1, case.backend.name)
+    assert [(s["name"], s["precision"]) for s in report["stages"]] == [
+        ("preflight", None),
+        *((stage.value, p) for stage in BACKEND_STAGES for p in ("fp16", "int8")),
+        ("report", None),
+    ]
+    assert all(s["reason"] for s in report["stages"] if s["status"] == "skipped")
+    assert stage_of(report, "compile", "int8")["status"] in ("done", "reused")
+
+
+def test_artifacts_are_listed_as_they_are(case: Case) -> None:
+    build(case.workspace, case.backend)
+    artifacts = report_of(case.workspace)["artifacts"]
+    for job in case.workspace.plan.jobs:
+        assert [a for a in artifacts if job.name in Path(a["path"]).parts]
+    for artifact in artifacts:
+        content = (case.workspace.root / artifact["path"]).read_bytes()
+        assert artifact["bytes"] == len(content)
+        assert artifact["sha256"] == hashlib.sha256(content).hexdigest()
+
+
+@pytest.mark.parametrize("harm", ["changed", "cut", "removed"])
+def test_only_a_harmed_artifact_is_made_again(case: Case, harm: str) -> None:
+    build(case.workspace, case.backend, until=Stage.COMPILE)
+    artifacts = report_of(case.workspace)["artifacts"]
+    paths = [case.workspace.root / a["path"] for a in artifacts if "int8" in a["path"]]
+    file = max(paths, key=lambda path: path.stat().st_size)
+    content = file.read_bytes()
+    if harm == "removed":
+        file.unlink()
+    else:
+        last = b"" if harm == "cut" else bytes([content[-1] ^ 1])
+        file.write_bytes(content[:-1] + last)
+    again = build(case.workspace, case.backend, until=Stage.COMPILE)
+    assert again.statuses(Stage.COMPILE) == [Status.REUSED, Status.DONE]
+    assert file.read_bytes() == content
+    again = build(case.workspace, case.backend, until=Stage.COMPILE)
+    assert again.statuses(Stage.COMPILE) == [Status.REUSED, Status.REUSED]
+
+
+def test_only_the_named_precision_is_built(case: Case) -> None:
+    recorder = build(
+        case.workspace, case.backend, precisions=(Precision.INT8,), until=Stage.COMPILE
+    )
+    assert {record.precision for record in recorder.records} == {None, Precision.INT8}
+
+
+def test_the_last_stage_may_be_named(case: Case) -> None:
+    recorder = build(case.workspace, case.backend, until=Stage.QUANTIZE)
+    assert set(recorder.statuses(Stage.COMPILE)) == {Status.SKIPPED}
+    assert report_of(case.workspace)["artifacts"] == []
+
+
+def test_force_runs_every_stage_again(case: Case) -> None:
+    build(case.workspace, case.backend, until=Stage.COMPILE)
+    recorder = build(case.workspace, case.backend, until=Stage.COMPILE, force=True)
+    assert recorder.statuses(Stage.COMPILE) == [Status.DONE, Status.DONE]
+
+
+def test_a_precision_that_it_does_not_build(case: Case, tmp_path: Path) -> None:
+    """It is left out with a note beside others, and refused alone."""
+    foreign = case.foreign.value
+    message = f"{foreign} is not built: the {case.backend.name} backend does not support it"
+    mixed = make_workspace(tmp_path / "mixed", precisions=["fp16", foreign])
+    recorder = build(mixed, case.backend, until=Stage.CALIBRATE)
+    notes = recorder.records[0].details["notes"]
+    assert isinstance(notes, list)
+    assert notes[0].startswith(message)
+    assert {record.precision for record in recorder.records} == {None, Precision.FP16}
+    with pytest.raises(StageError) as caught:
+        build(mixed, case.backend, precisions=(case.foreign,))
+    assert caught.value.message == message
+    (other,) = (backend.name for backend in BACKENDS if backend.name != case.backend.name)
+    assert caught.value.hint == f"use --backend {other}"
+
+
+def test_a_failure_is_reported_and_not_remembered(case: Case) -> None:
+    case.harm()
+    for _ in range(2):
+        with pytest.raises(StageError, match=case.failure):
+            build(case.workspace, case.backend)
+        (failed,) = (s for s in report_of(case.workspace)["stages"] if s["status"] == "failed")
+        assert failed["precision"] == "fp16"
+        assert case.failure in failed["reason"]
+    case.mend()
+    recorder = build(case.workspace, case.backend)
+    assert Status.FAILED not in {record.status for record in recorder.records}
+
+
+@pytest.mark.parametrize(
+    ("number", "exit_code"),
+    [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)],
+)
+def test_an_interrupted_build_says_so_and_can_go_on(
+    case: Case, number: signal.Signals, exit_code: int
+) -> None:
+    ours = start(
+        *VACC_GEN, "build", str(case.workspace.root), "--backend", case.backend.name, "--force",
+        env={**os.environ, "VAMC_SECONDS": "30"}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    wait_for_line(ours, "preflight: done")
+    ours.send_signal(number)
+    _, errors = ours.communicate(timeout=30)
+    assert ours.returncode == exit_code, errors
+    assert "Traceback" not in errors
+    stages = report_of(case.workspace)["stages"]
+    assert [s["reason"] for s in stages if s["status"] == "failed"] == ["interrupted"]
+    recorder = build(case.workspace, case.backend, until=Stage.COMPILE)
+    assert set(recorder.statuses(Stage.COMPILE)) <= {Status.DONE, Status.REUSED}
+
+
+def test_auto_is_vamc_where_it_is_installed(case: Case) -> None:
+    assert select_backend("auto").name == case.backend.name
+
+
+def test_an_unknown_backend() -> None:
+    with pytest.raises(UsageError, match="there is no backend called 'tvm'"):
+        select_backend("tvm")

@@ -1,0 +1,175 @@
+"""Whole builds of the trained checkpoint on the embedded backend: what they leave and reuse."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.workspaces import FALCON_TINY, build, report_of, stage_of
+from vacc_gen.generator.backends.base import Stage
+from vacc_gen.generator.backends.onnxruntime.backend import OnnxRuntimeBackend
+from vacc_gen.generator.backends.onnxruntime.runtime import OnnxRuntimeModel
+from vacc_gen.generator.build.report import Status
+from vacc_gen.generator.build.runner import peak_rss_bytes, reset_peak_rss
+from vacc_gen.generator.calibration.tokenizer import Tokenizer
+from vacc_gen.generator.workspace.workspace import Workspace, load_workspace, update
+from vacc_gen.schema.errors import StageError
+from vacc_gen.schema.precision import Precision
+
+EMBEDDED = OnnxRuntimeBackend()
+
+
+def change_recipe(workspace: Workspace, old: str, new: str) -> Workspace:
+    file = workspace.root / "vacc.yaml"
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new))
+    return load_workspace(workspace.root)
+
+
+def test_the_report_keeps_its_contract(built_once: Workspace) -> None:
+    report = report_of(built_once)
+    assert report.keys() >= {"version", "backend", "stages", "parity", "perplexity", "artifacts"}
+    assert [(s["name"], s["precision"], s["status"]) for s in report["stages"]] == [
+        ("preflight", None, "done"),
+        ("calibrate", "fp16", "skipped"),
+        ("calibrate", "int8", "skipped"),
+        ("export", "fp16", "done"),
+        ("export", "int8", "skipped"),
+        ("quantize", "fp16", "skipped"),
+        ("quantize", "int8", "done"),
+        ("compile", "fp16", "done"),
+        ("compile", "int8", "done"),
+        ("verify", "fp16", "done"),
+        ("verify", "int8", "done"),
+        ("report", None, "done"),
+    ]
+    for stage in report["stages"]:
+        if stage["status"] != "skipped":
+            assert stage["seconds"] >= 0
+            assert 10 << 20 < stage["peak_rss_bytes"] < 4 << 30
+    parity = report["parity"]
+    fp16, int8 = parity["precisions"]["fp16"], parity["precisions"]["int8"]
+    assert (fp16["reference"], int8["reference"]) == ("torch", "fp16")
+    assert parity["greedy_tokens_equal"] is True
+    for part in ("prefill", "decode"):
+        # fp16 rounding shows, and no more than that; int8 is coarser than fp16.
+        assert parity[f"{part}_max_abs_diff"] == fp16[f"{part}_max_abs_diff"]
+        assert 0 < fp16[f"{part}_max_abs_diff"] < 0.05
+        assert 0 < fp16[f"{part}_max_rel_diff"] < 0.01
+        assert fp16[f"{part}_max_abs_diff"] < int8[f"{part}_max_abs_diff"] < 1
+    assert fp16["decode_steps"] >= 32
+    assert fp16["greedy_tokens"] >= 32
+
+
+def test_perplexity_is_measured_for_what_was_built_and_its_reference(built_once: Workspace) -> None:
+    perplexity = report_of(built_once)["perplexity"]
+    windows = perplexity.pop("windows")
+    assert perplexity.keys() == {"fp16", "int8", "torch"}
+    assert perplexity["fp16"] == pytest.approx(perplexity["torch"], rel=0.01)
+    assert perplexity["int8"] == pytest.approx(perplexity["torch"], rel=0.1)
+    assert (windows["window_tokens"], windows["windows"]) == (128, 9)
+    fp16, int8 = windows["scores"]
+    assert (fp16["precision"], int8["precision"]) == ("fp16", "int8")
+    assert 0 < abs(int8["perplexity"] / fp16["perplexity"] - 1) < 0.01
+
+
+def test_deployed_folders_are_whole_and_say_where_they_are_from(built_once: Workspace) -> None:
+    import onnx
+
+    recipe = built_once.plan.recipe.model_dump(mode="json")
+    for job in built_once.plan.jobs:
+        folder = built_once.root / "deploy" / job.name
+        manifest = json.loads((folder / "manifest.json").read_text())
+        assert (manifest["name"], manifest["precision"]) == (job.name, job.precision.value)
+        assert manifest["recipe"] == recipe
+        names = {artifact["path"] for artifact in manifest["artifacts"]}
+        assert names | {"manifest.json"} == {file.name for file in folder.iterdir()}
+        assert names >= {"prefill.onnx", "decode.onnx", "weights.bin"}
+        assert names >= {"tokenizer.json", "tokenizer_config.json", "config.json"}
+        for graph in folder.glob("*.onnx"):
+            model = onnx.load(graph, load_external_data=False)
+            properties = {entry.key: entry.value for entry in model.metadata_props}
+            assert json.loads(properties["vacc_gen.recipe"]) == recipe
+            assert properties["vacc_gen.name"] == job.name
+
+
+def test_what_was_built_writes_english(built_once: Workspace) -> None:
+    tokenizer = Tokenizer(FALCON_TINY / "tokenizer.json")
+    prompt = tokenizer.encode(b"In the beginning God created")
+    for job in built_once.plan.jobs:
+        model = OnnxRuntimeModel(built_once.root / "deploy" / job.name)
+        assert " the " in tokenizer.decode(list(model.generate(prompt, 24)))
+
+
+def test_a_second_build_reuses_everything(built: Workspace) -> None:
+    before = report_of(built)
+    for file in (built.root / "deploy").rglob("*.*"):
+        file.touch()  # the content counts
+    recorder = build(built, EMBEDDED)
+    statuses = {record.status for record in recorder.records if record.precision}
+    assert statuses == {Status.REUSED, Status.SKIPPED}
+    after = report_of(built)
+    for part in ("parity", "perplexity", "artifacts"):
+        assert after[part] == before[part]
+    assert stage_of(after, "export", "fp16")["made_in_seconds"] > 0
+
+
+def test_another_threshold_verifies_again_and_no_more(built: Workspace) -> None:
+    changed = change_recipe(built, '"int8": 1.0', '"int8": 0.0001')
+    with pytest.raises(StageError) as caught:
+        build(changed, EMBEDDED)
+    assert caught.value.exit_code == 1
+    report = report_of(built)
+    diff = report["parity"]["precisions"]["int8"]["prefill_max_abs_diff"]
+    assert f"prefill logits differ from fp16 by {diff:.4g}, 0.0001 is allowed" in (
+        caught.value.message
+    )
+    assert f"({diff / 0.0001:.3g} times that)" in caught.value.message
+    assert stage_of(report, "compile", "int8")["status"] == "reused"
+    assert stage_of(report, "verify", "int8")["status"] == "failed"
+    assert "differ from fp16" in stage_of(report, "verify", "int8")["reason"]
+    assert stage_of(report, "report", None)["status"] == "done"
+
+
+def test_other_lengths_export_again(built: Workspace) -> None:
+    changed = change_recipe(built, '"total": 128', '"total": 144')
+    with pytest.raises(StageError, match="generated files are not those of the recipe") as caught:
+        build(changed, EMBEDDED)
+    assert "run `vacc-gen generate`" in (caught.value.hint or "")
+    assert stage_of(report_of(built), "preflight", None)["status"] == "failed"
+    update(changed)
+    recorder = build(changed, EMBEDDED, until=Stage.COMPILE)
+    assert recorder.statuses(Stage.EXPORT) == [Status.DONE, Status.SKIPPED]
+    assert OnnxRuntimeModel(built.root / "deploy" / changed.plan.jobs[0].name).total_tokens == 144
+
+
+def test_int8_alone_is_compared_with_torch(built: Workspace) -> None:
+    build(built, EMBEDDED, precisions=(Precision.INT8,))
+    assert report_of(built)["parity"]["precisions"]["int8"]["reference"] == "torch"
+    assert report_of(built)["perplexity"].keys() == {"int8", "torch", "windows"}
+
+
+def test_until_ends_the_build_there(built: Workspace) -> None:
+    recorder = build(built, EMBEDDED, until=Stage.QUANTIZE)
+    assert recorder.statuses(Stage.QUANTIZE) == [Status.SKIPPED, Status.REUSED]
+    assert report_of(built)["parity"]["prefill_max_abs_diff"] is None
+
+
+def test_peak_memory_is_that_of_a_stretch_of_work() -> None:
+    def peak_of(block_bytes: int) -> int:
+        reset_peak_rss()
+        block = bytearray(block_bytes)
+        block[::4096] = b"1" * len(block[::4096])
+        return peak_rss_bytes()
+
+    assert 90 << 20 < peak_of(100 << 20) - peak_of(1 << 20) < 110 << 20
+
+
+def test_a_report_that_cannot_be_written(built: Workspace) -> None:
+    Path(built.root, "report.json").unlink()
+    Path(built.root, "report.json").mkdir()
+    with pytest.raises(StageError, match="cannot write the report"):
+        build(built, EMBEDDED, until=Stage.PREFLIGHT)
