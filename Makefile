@@ -84,7 +84,7 @@ format: $(READY)  ## let ruff write
 
 docs: $(READY)  ## write docs/cli.md, docs/rules.md and the JSON Schemas again
 	@$(BIN)/python -m vacc_gen.schema.json_schema
-	@$(BIN)/python -m vacc_gen.schema.lint.rules_page
+	@$(BIN)/python -m vacc_gen.schema.lint.rule
 	@$(BIN)/python -m vacc_gen.generator.cli.reference > docs/cli.md
 
 fuzz: $(READY)  ## other examples for the property tests, then bytes at validate (FUZZ_SECONDS=60)

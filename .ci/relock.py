@@ -13,7 +13,7 @@ from vacc_gen import presets
 from vacc_gen.generator.environment.lock import resolve, version_changes
 from vacc_gen.generator.environment.requirements import requirements_of
 from vacc_gen.generator.files import write_atomically
-from vacc_gen.schema.environment import Environment
+from vacc_gen.schema.recipe import Environment
 
 FOLDER = Path(presets.__path__[0]) / "environments"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from vacc_gen.schema.errors import UsageError
 from vacc_gen.schema.precision import Precision
 from vacc_gen.schema.preset import EncoderPreset
-from vacc_gen.schema.target import LENGTH_STEP_TOKENS
+from vacc_gen.schema.recipe import LENGTH_STEP_TOKENS
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 """What the vendor's script exports, of BERT and of XLM-RoBERTa."""

@@ -14,8 +14,7 @@ from vacc_gen.schema.footprint import parameter_count
 from vacc_gen.schema.geometry import Geometry, geometry_from_config
 from vacc_gen.schema.precision import EMBEDDED_ONLY, Precision
 from vacc_gen.schema.preset import ModelPreset, VisionTower
-from vacc_gen.schema.recipe import Recipe
-from vacc_gen.schema.target import LENGTH_STEP_TOKENS
+from vacc_gen.schema.recipe import LENGTH_STEP_TOKENS, Recipe
 
 DEPLOY_PATH = "./vacc_deploy"
 """`workspace.path` of every published config of a language model."""

@@ -20,6 +20,7 @@ from vacc_gen.schema.errors import UsageError
 
 if TYPE_CHECKING:
     from vacc_gen.schema import preset
+    from vacc_gen.schema.geometry import Geometry
     from vacc_gen.schema.packages import PinFacts
 
 _Preset = TypeVar("_Preset", bound="preset.Preset")
@@ -88,10 +89,13 @@ SHELVES: dict[str, Shelf[Any]] = {
 class KnownPresets:
     """What the linter may know of models, cards and packages, without building typed presets."""
 
-    def geometry(self, model: str) -> Mapping[str, Any] | None:
-        """Return the sizes of a model as its preset says them, or None; see `Geometry`."""
+    def geometry(self, model: str) -> Geometry | None:
+        """Return the sizes of a model, by the name of its preset; None without one."""
+        from vacc_gen.schema.geometry import Geometry
+
         values = MODELS.values(model)
-        return None if values.get("any_size") else values.get("geometry")
+        sizes = None if values.get("any_size") else values.get("geometry")
+        return Geometry.model_validate(sizes) if sizes else None
 
     def is_verified(self, model: str) -> bool:
         """Whether the sizes of a model are sure."""

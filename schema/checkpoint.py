@@ -7,9 +7,12 @@ the tensors' bytes (https://huggingface.co/docs/safetensors).
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import math
+import os
+import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,6 +83,38 @@ class WeightFolder:
                 shard.seek(tensor.offset_bytes + (tensor.length_bytes - length) // 2)
                 digest.update(shard.read(length))
         return digest.hexdigest()
+
+
+MAX_JSON_BYTES = 32 << 20
+"""Largest config or index that is read; an index of 100,000 tensors has about 10 MB."""
+
+
+def read_regular(path: Path, most_bytes: int) -> bytes | None:
+    """Return a file's bytes, or None where nothing stands there.
+
+    Raises:
+        OSError: it cannot be read, is no regular file, or larger than `most_bytes`.
+    """
+    try:
+        status = path.stat()
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        if os.path.islink(path):  # noqa: PTH114  # never raises
+            raise OSError(errno.ENOENT, "a link to nothing") from None
+        return None
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "not a regular file")
+    if status.st_size > most_bytes:
+        raise OSError(errno.EFBIG, f"larger than {most_bytes >> 20} MiB")
+    return path.read_bytes()
+
+
+def read_json(path: Path) -> Any:
+    """Return a JSON file's value, or None where there is no readable file or no JSON in it."""
+    try:
+        source = read_regular(path, MAX_JSON_BYTES)
+        return None if source is None else json.loads(source)
+    except (OSError, ValueError, RecursionError):
+        return None
 
 
 def read_weight_folder(path: Path) -> WeightFolder:

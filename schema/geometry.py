@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from vacc_gen.schema.checkpoint_facts import read_json
+from vacc_gen.schema.checkpoint import read_json
 from vacc_gen.schema.errors import CheckpointError
 from vacc_gen.schema.strict import Strict
 

@@ -6,12 +6,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from vacc_gen.schema.environment import Requirement
 from vacc_gen.schema.geometry import FALCON_MODEL_TYPES, Count, Geometry
 from vacc_gen.schema.precision import Precision
-from vacc_gen.schema.recipe import NAME_PATTERN
+from vacc_gen.schema.recipe import NAME_PATTERN, Length, Requirement
 from vacc_gen.schema.strict import Strict
-from vacc_gen.schema.target import Length
 
 Word = Annotated[str, Field(min_length=1)]
 

@@ -1,17 +1,186 @@
-"""The recipe: the one file that a user writes, `vacc.yaml`."""
+"""The recipe, `vacc.yaml`, whole: the one file that a user writes."""
 
 from __future__ import annotations
 
-from typing import Literal
+import re
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, model_validator
 
-from vacc_gen.schema.calibration import Calibration
-from vacc_gen.schema.environment import Environment
 from vacc_gen.schema.precision import Precision, Quantization
 from vacc_gen.schema.strict import Strict
-from vacc_gen.schema.target import Target
-from vacc_gen.schema.verification import Verification
+
+LENGTH_STEP_TOKENS = 16
+"""The compiler takes sequence lengths that are multiples of 16 (vendor's LLM README)."""
+
+Length = Annotated[int, Field(ge=LENGTH_STEP_TOKENS, multiple_of=LENGTH_STEP_TOKENS)]
+
+
+class Target(Strict):
+    """Card, tensor parallelism and static lengths."""
+
+    card: str | None = Field(default=None, description="name of a card; see presets/cards")
+    tp: int = Field(default=4, ge=1, le=64, description="tensor parallelism, in dies")
+    prefill: Length = Field(default=1024, description="prompt length in tokens")
+    total: Length = Field(default=2048, description="prompt and answer together, in tokens")
+    optimize_for: Literal["throughput", "latency"] = Field(
+        default="throughput", description="throughput compiles with `b2s: true`, latency without"
+    )
+    align_qkv: bool = Field(
+        default=False,
+        description="pad grouped-query heads so that they split over tp (`align_qkv`)",
+    )
+    workers: int = Field(default=4, ge=1, description="processes that the compiler may start")
+
+    @model_validator(mode="after")
+    def _check_lengths(self) -> Target:
+        problem = lengths_problem(self.prefill, self.total)
+        if problem is not None:
+            raise ValueError(problem)
+        return self
+
+
+def lengths_problem(prefill: int, total: int) -> str | None:
+    """Return what is wrong with a prompt length and a total length in tokens, None if nothing is.
+
+    The only place that says so. A second line says what to do.
+    """
+    for name, tokens in (("prefill", prefill), ("total", total)):
+        if tokens < LENGTH_STEP_TOKENS or tokens % LENGTH_STEP_TOKENS:
+            return f"{name} length {tokens} is not a positive multiple of {LENGTH_STEP_TOKENS}"
+    if prefill > total:
+        return f"prefill {prefill} is longer than total {total}\ntotal counts prompt and answer"
+    return None
+
+
+Split = Literal["train", "validation", "dev", "val", "test"]
+Packing = Literal["concatenate", "one_text"]
+
+
+class TextSource(Strict):
+    """Texts of one set: of c4, ceval or alpaca as published, or of your own files."""
+
+    set: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        description="name of a set (see presets/calibration), or a name of your own for .txt, "
+        ".jsonl and .json files",
+    )
+    path: str = Field(
+        min_length=1,
+        description="the set's file or folder, absolute or relative to vacc.yaml",
+    )
+    split: Split | None = Field(
+        default=None,
+        description="c4: train, validation; ceval: val, dev, test; unset: the first of these",
+    )
+    subjects: tuple[str, ...] = Field(
+        default=(), description="C-Eval subjects to read, such as law; unset: all"
+    )
+    weight: float = Field(
+        default=1.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="share of the windows, in proportion to the weights of the other sets",
+    )
+
+
+class Calibration(TextSource):
+    """The texts and how they are drawn.
+
+    Without `mix` this is the `dataset` block of a compile config. The compiler reads one set; the
+    sets of `mix` reach the embedded backend alone.
+    """
+
+    samples: int = Field(default=128, ge=1, description="windows to draw (`nsamples`)")
+    seqlen: int = Field(ge=1, description="length of a window in tokens")
+    seed: int = Field(default=0, ge=0, description="decides which texts are drawn, and their order")
+    packing: Packing = Field(
+        default="concatenate",
+        description="concatenate: texts run on, an end-of-text token after each; one_text: a "
+        "window is cut from one text, shorter texts are passed over; never padded",
+    )
+    mix: tuple[TextSource, ...] = Field(
+        default=(), description="further sets to draw from, on the embedded backend"
+    )
+
+    @property
+    def sources(self) -> tuple[TextSource, ...]:
+        """Every set that windows are drawn from, the main one first."""
+        return (self, *self.mix)
+
+
+DEFAULT_PLATFORM = "x86_64-unknown-linux-gnu"
+"""A target triple, as uv names platforms: the machines that the vendor's cards sit in."""
+
+_LONE_EQUALS = re.compile(r"\s*([A-Za-z0-9._-]+)\s*=\s*([A-Za-z0-9.+*]+)\s*")
+"""Conda's notation of a version."""
+
+
+def _checked(requirement: str) -> str:
+    from vacc_gen.schema.packages import parse_pin  # most recipes have no pins of their own
+
+    try:
+        parse_pin(requirement)
+    except ValueError as error:
+        of_conda = _LONE_EQUALS.fullmatch(requirement)
+        advice = f"\ndid you mean `{of_conda[1]}=={of_conda[2]}`?" if of_conda else ""
+        raise ValueError(f"{error}{advice}") from error
+    return requirement
+
+
+Requirement = Annotated[str, AfterValidator(_checked)]
+"""Names and bounds of versions, as pip takes them; no marker and no URL."""
+
+
+class Environment(Strict):
+    """Python and packages for the compiler; ours may differ."""
+
+    preset: str = Field(
+        default="falcon-py310",
+        min_length=1,
+        description="a set of pins that ships with vacc-gen; see presets/environments",
+    )
+    python: Literal["3.8", "3.9", "3.10", "3.11", "3.12", "3.13"] = Field(
+        default="3.10", description="the interpreter's version"
+    )
+    platform: str = Field(
+        default=DEFAULT_PLATFORM,
+        pattern=r"^[a-z0-9_-]+$",
+        description="what the lock is resolved for, such as aarch64-unknown-linux-gnu",
+    )
+    pins: tuple[Requirement, ...] = Field(
+        default=(),
+        description="requirements in pip's notation; a package named here has these in place of "
+        "the preset's, and is added where the preset has none",
+    )
+
+
+Tolerance = Annotated[float, Field(gt=0)]
+
+
+class Thresholds(Strict):
+    """Largest absolute difference of any logit, by precision."""
+
+    fp16: Tolerance = Field(default=0.05, description="fp16 graph against torch in fp32")
+    int8: Tolerance = Field(default=1.0, description="int8 graph against the fp16 graph")
+    int4: Tolerance = Field(default=5.0, description="int4 graph against the fp16 graph")
+    kv8: Tolerance = Field(default=1.0, description="int8 KV cache against the fp16 graph")
+
+
+class Verification(Strict):
+    """What `build` compares at its end."""
+
+    decode_steps: int = Field(default=32, ge=32, description="decode steps that are compared")
+    text: str | None = Field(
+        default=None, description="text file to compare on; unset: the one that ships"
+    )
+    perplexity_windows: int = Field(
+        default=16,
+        ge=1,
+        description="windows of 128 tokens of the text that perplexity is measured on, at the most",
+    )
+    max_abs_diff: Thresholds = Field(default_factory=Thresholds)
+
 
 RECIPE_FILE = "vacc.yaml"
 RECIPE_VERSION: Literal[2] = 2

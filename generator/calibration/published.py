@@ -6,8 +6,8 @@ from fnmatch import fnmatch
 from pathlib import PurePosixPath
 
 from vacc_gen.generator.calibration.texts import OWN, PUBLISHED
-from vacc_gen.schema.calibration import TextSource
 from vacc_gen.schema.preset import CalibrationSet
+from vacc_gen.schema.recipe import TextSource
 
 FILE_SUFFIXES = (".gz", ".json", ".jsonl", ".zip")
 """A path that ends so names a file; any other, a folder."""

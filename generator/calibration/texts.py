@@ -18,8 +18,8 @@ from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from typing import Any, cast
 
-from vacc_gen.schema.calibration import TextSource
 from vacc_gen.schema.errors import CalibrationError, UnreadableError
+from vacc_gen.schema.recipe import TextSource
 
 MAX_ROW_BYTES = 16 << 20
 """A longer row is refused: no text is that long, and a gzip of zeros would not end."""

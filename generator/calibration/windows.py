@@ -24,8 +24,8 @@ from vacc_gen.generator.calibration.texts import files_of, texts_of
 from vacc_gen.generator.calibration.tokenizer import Tokenizer
 from vacc_gen.generator.files import sha256_of, write_atomically
 from vacc_gen.generator.progress import Progress
-from vacc_gen.schema.calibration import Calibration, TextSource
 from vacc_gen.schema.errors import CalibrationError
+from vacc_gen.schema.recipe import Calibration, TextSource
 
 if TYPE_CHECKING:
     import numpy as np

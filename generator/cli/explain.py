@@ -24,8 +24,7 @@ def explain(
     Example: vacc-gen explain VG101
     """
     from vacc_gen.schema.errors import UsageError
-    from vacc_gen.schema.lint.pages import as_page, as_table
-    from vacc_gen.schema.lint.rule import all_rules
+    from vacc_gen.schema.lint.rule import all_rules, as_page, as_table
     from vacc_gen.schema.lint.suggestions import nearest
 
     rules = {rule.code: rule for rule in all_rules()}

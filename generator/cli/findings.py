@@ -149,7 +149,7 @@ def _rendered(result: CheckResult, form: str) -> str:
         return output.as_json(result.diagnostics, result.checked)
     if form == "github":
         return output.as_github(result.diagnostics)
-    from vacc_gen.schema.lint.sarif import as_sarif
+    from vacc_gen.schema.lint.output import as_sarif
 
     return as_sarif(result.diagnostics)
 

@@ -22,8 +22,8 @@ from vacc_gen.generator.environment.requirements import (
     unsatisfied,
 )
 from vacc_gen.generator.files import write_atomically
-from vacc_gen.schema.environment import Environment
 from vacc_gen.schema.errors import LockError, MissingExtraError, UnreadableError
+from vacc_gen.schema.recipe import Environment
 
 LOCK_PATH = PurePosixPath("env", "requirements.lock")
 DESCRIPTION_PATH = PurePosixPath("env", "environment.json")

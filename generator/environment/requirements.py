@@ -10,7 +10,6 @@ from itertools import chain
 from packaging.version import InvalidVersion, Version
 
 from vacc_gen import presets
-from vacc_gen.schema.environment import Environment
 from vacc_gen.schema.errors import UnreadableError
 from vacc_gen.schema.packages import (
     Companion,
@@ -22,6 +21,7 @@ from vacc_gen.schema.packages import (
     parse_pin,
     pin_problems,
 )
+from vacc_gen.schema.recipe import Environment
 
 RECIPE_SOURCE = "vacc.yaml"
 

@@ -12,9 +12,9 @@ from vacc_gen.generator.calibration.published import calibration_targets
 from vacc_gen.generator.fetch.hub import Hub, RemoteFile, has_digest
 from vacc_gen.generator.files import move_into_place
 from vacc_gen.generator.progress import Progress, size_text
-from vacc_gen.schema.calibration import TextSource
 from vacc_gen.schema.errors import FetchError
 from vacc_gen.schema.preset import CalibrationSet
+from vacc_gen.schema.recipe import TextSource
 
 CHECKPOINT_FILES = (
     "*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json",

@@ -18,15 +18,21 @@ from vacc_gen.generator.new.recognition import describe, differs, recognize
 from vacc_gen.generator.plan import Plan, check_architecture, is_placeholder, make_plan
 from vacc_gen.generator.vision import image_tokens
 from vacc_gen.generator.workspace.workspace import read_model_config
-from vacc_gen.schema.calibration import Calibration
-from vacc_gen.schema.environment import Environment
 from vacc_gen.schema.errors import CheckpointError, UsageError
 from vacc_gen.schema.geometry import geometry_from_config
 from vacc_gen.schema.precision import Precision
 from vacc_gen.schema.preset import ModelPreset
 from vacc_gen.schema.printable import is_text
-from vacc_gen.schema.recipe import RECIPE_FILE, RECIPE_VERSION, Model, Recipe
-from vacc_gen.schema.target import LENGTH_STEP_TOKENS, Target
+from vacc_gen.schema.recipe import (
+    LENGTH_STEP_TOKENS,
+    RECIPE_FILE,
+    RECIPE_VERSION,
+    Calibration,
+    Environment,
+    Model,
+    Recipe,
+    Target,
+)
 
 OPTION_RULES = {
     "tp": "between 1 and 64",

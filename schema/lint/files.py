@@ -54,11 +54,8 @@ FixedShape = list[int]
 class Known(Protocol):
     """What is known beyond the files themselves."""
 
-    def geometry(self, model: str) -> Mapping[str, Any] | None:
-        """Return the sizes of a model, named by preset or Hugging Face name, or None.
-
-        The keys are the fields of `schema.geometry.Geometry`.
-        """
+    def geometry(self, model: str) -> Geometry | None:
+        """Return the sizes of a model, by the name of its preset; None without one."""
 
     def is_verified(self, model: str) -> bool:
         """Whether a model's sizes are sure; where they are not, a checkpoint's own win."""
@@ -106,13 +103,12 @@ class CheckedFile:
 
     def _geometry(self, checkpoint: str | None, names: Sequence[str]) -> Geometry | None:
         """Return the sizes of the checkpoint if it is there, else of a preset of that name."""
-        from vacc_gen.schema.geometry import Geometry, geometry_of
+        from vacc_gen.schema.geometry import geometry_of
 
         found = geometry_of(self.folder / checkpoint) if checkpoint else None
         if found is not None or self.known is None:
             return found
-        preset = next(filter(None, map(self.known.geometry, names)), None)
-        return Geometry.model_validate(preset) if preset else None
+        return next(filter(None, map(self.known.geometry, names)), None)
 
 
 class Lengths(NamedTuple):

@@ -13,10 +13,18 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from vacc_gen.schema.lint import fields
 from vacc_gen.schema.lint.document import Document
-from vacc_gen.schema.lint.fields import Model
-from vacc_gen.schema.lint.suggestions import nearest, nearest_of_all
+from vacc_gen.schema.lint.suggestions import (
+    Model,
+    field_at,
+    literals,
+    model_at,
+    models_of,
+    nearest,
+    nearest_of_all,
+    other_words,
+    sections_by_key,
+)
 from vacc_gen.schema.lint.tree import Entry, Span, Steps
 
 TYPES = {
@@ -213,7 +221,7 @@ class _Placing:
         return steps
 
     def _section(self, steps: Steps) -> Model | None:
-        return fields.model_at(self.model, self.document.root, steps)
+        return model_at(self.model, self.document.root, steps)
 
     def _entries(self, section: Steps) -> dict[str, Entry]:
         node = self.document.node(*section)
@@ -226,8 +234,8 @@ class _Placing:
         listed = tuple(
             name for name in names if model and model.model_fields[name].deprecated is None
         )
-        other = fields.other_words(model).get(key) if model else None
-        places = fields.sections_by_key(self.model).get(key, ())
+        other = other_words(model).get(key) if model else None
+        places = sections_by_key(self.model).get(key, ())
         belongs = tuple(place for place in places if place != section)
         meant, sure = other, False
         if other is None and not belongs:
@@ -247,8 +255,8 @@ class _Placing:
         return not _errors_at(model, {meant: node.plain()}, meant)
 
     def _missing(self, steps: Steps) -> MissingKey:
-        field = fields.field_at(self.model, self.document.root, steps)
-        allowed = tuple(fields.literals(field)) if field else ()
+        field = field_at(self.model, self.document.root, steps)
+        allowed = tuple(literals(field)) if field else ()
         return MissingKey(self.document.key_span(*steps[:-1]), steps, allowed)
 
     def _untyped(self, steps: Steps) -> FormFault | None:
@@ -268,21 +276,21 @@ class _Placing:
         return MissingKey(self.document.key_span(*steps), (*steps, "type"), kinds)
 
     def _kinds(self, steps: Steps) -> tuple[Any, ...]:
-        field = fields.field_at(self.model, self.document.root, steps)
-        models = fields.models_of(field.annotation) if field else []
+        field = field_at(self.model, self.document.root, steps)
+        models = models_of(field.annotation) if field else []
         return tuple(
             kind
             for model in models
             if "type" in model.model_fields
-            for kind in fields.literals(model.model_fields["type"])
+            for kind in literals(model.model_fields["type"])
         )
 
     def _not_allowed(
         self, steps: Steps, value: Any, allowed: tuple[Any, ...] | None = None
     ) -> FormFault:
         if allowed is None:
-            field = fields.field_at(self.model, self.document.root, steps)
-            allowed = tuple(fields.literals(field)) if field else ()
+            field = field_at(self.model, self.document.root, steps)
+            allowed = tuple(literals(field)) if field else ()
         span = self.document.value_span(*steps)
         if value is None:
             return NullValue(self.document.key_span(*steps), steps, _alternatives(allowed))

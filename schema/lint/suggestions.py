@@ -1,8 +1,16 @@
-"""What was meant: near misses of keys and values."""
+"""What was meant: near misses of words, and which keys the typed models have where."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import types
+from collections.abc import Iterable, Iterator
+from functools import cache
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from vacc_gen.schema.lint.tree import Node, Steps
 
 LONG_WORD = 5
 """Words from this length on may be two edits away from what was meant, shorter ones one."""
@@ -54,3 +62,125 @@ def nearest(word: str, candidates: Iterable[str]) -> str | None:
     """Return the candidate nearest to `word`, the first of several, or None where none is near."""
     near = nearest_of_all(word, candidates)
     return near[0] if near else None
+
+
+Model = type[BaseModel]
+
+
+def _unwrapped(annotation: Any) -> Iterator[Any]:
+    """Yield the alternatives of an annotation, without None and metadata."""
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        yield from _unwrapped(get_args(annotation)[0])
+    elif origin in (Union, types.UnionType):
+        for option in get_args(annotation):
+            yield from _unwrapped(option)
+    elif annotation is not type(None):
+        yield annotation
+
+
+def models_of(annotation: Any) -> list[Model]:
+    """Return the models that a value of this annotation may be."""
+    return [
+        option
+        for option in _unwrapped(annotation)
+        if isinstance(option, type) and issubclass(option, BaseModel)
+    ]
+
+
+def literals(field: FieldInfo) -> list[Any]:
+    """Return the values that a field is limited to; none where it is not."""
+    found: list[Any] = []
+    for option in _unwrapped(field.annotation):
+        if get_origin(option) is Literal:
+            found += get_args(option)
+        elif get_origin(option) in (list, tuple):
+            found += [value for item in get_args(option) for value in _enum_values(item)]
+        else:
+            found += _enum_values(option)
+    return found
+
+
+def _enum_values(option: Any) -> list[Any]:
+    members = getattr(option, "__members__", {})
+    return [member.value for member in members.values()]
+
+
+def _variant(models: list[Model], node: Node | None) -> Model | None:
+    """Return the model that a mapping's `type` chooses; the first one where it says none."""
+    value = node.value if node is not None else None
+    said = value["type"].node.value if isinstance(value, dict) and "type" in value else None
+    for model in models:
+        field = model.model_fields.get("type")
+        if len(models) == 1 or (field is not None and said in literals(field)):
+            return model
+    return models[0] if models and said is None else None
+
+
+def model_at(root: Model, node: Node | None, steps: Steps) -> Model | None:
+    """Return the model of the section at a path, or None where no section belongs there."""
+    model: Model | None = root
+    annotation: Any = root
+    for step in steps:
+        node = _below(node, step)
+        annotation = _annotation_below(model, annotation, step)
+        model = _variant(models_of(annotation), node)
+    return model
+
+
+def _annotation_below(model: Model | None, annotation: Any, step: str | int) -> Any:
+    if model is not None and isinstance(step, str) and step in model.model_fields:
+        return model.model_fields[step].annotation
+    for option in _unwrapped(annotation):
+        arguments = get_args(option)
+        if get_origin(option) in (list, tuple, dict) and arguments:
+            return arguments[1 if get_origin(option) is dict else 0]
+    return None
+
+
+def _below(node: Node | None, step: str | int) -> Node | None:
+    value = node.value if node is not None else None
+    if isinstance(value, dict) and step in value:
+        found: Node = value[step].node
+        return found
+    if isinstance(value, list) and isinstance(step, int) and step < len(value):
+        item: Node = value[step]
+        return item
+    return None
+
+
+def field_at(root: Model, node: Node | None, steps: Steps) -> FieldInfo | None:
+    """Return the field at a path, or the one whose list or mapping holds the value there."""
+    while steps:
+        parent = model_at(root, node, steps[:-1])
+        if parent is not None and steps[-1] in parent.model_fields:
+            return parent.model_fields[str(steps[-1])]
+        steps = steps[:-1]
+    return None
+
+
+def other_words(model: Model) -> dict[str, str]:
+    """Return the names that other tools have for a section's keys, and the key of each."""
+    found: dict[str, str] = {}
+    for key, field in model.model_fields.items():
+        extra = field.json_schema_extra
+        names = extra.get("x-aliases", []) if isinstance(extra, dict) else []
+        for name in names if isinstance(names, list) else []:
+            found.setdefault(str(name), key)
+    return found
+
+
+@cache
+def sections_by_key(root: Model) -> dict[str, tuple[Steps, ...]]:
+    """Return the sections that have a key of a name, by name; lists and their items left out."""
+    found: dict[str, tuple[Steps, ...]] = {}
+
+    def visit(model: Model, steps: Steps) -> None:
+        for key, field in model.model_fields.items():
+            if field.deprecated is None and steps not in found.get(key, ()):
+                found[key] = (*found.get(key, ()), steps)
+            for below in models_of(field.annotation):
+                visit(below, (*steps, key))
+
+    visit(root, ())
+    return found

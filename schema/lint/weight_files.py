@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vacc_gen.schema.checkpoint_facts import MAX_JSON_BYTES, read_regular
+from vacc_gen.schema.checkpoint import MAX_JSON_BYTES, read_regular
 from vacc_gen.schema.lint.diagnostics import Finding
 from vacc_gen.schema.lint.document import Document
 from vacc_gen.schema.lint.tree import START

@@ -10,11 +10,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from vacc_gen.schema.checkpoint_facts import read_json, read_regular
-from vacc_gen.schema.lint.diagnostics import Finding
+from vacc_gen.schema.checkpoint import read_json, read_regular
+from vacc_gen.schema.lint.diagnostics import Finding, dotted, listed
 from vacc_gen.schema.lint.files import CheckedFile, ConfigFile, RecipeFile, last_part
 from vacc_gen.schema.lint.tree import Steps
-from vacc_gen.schema.lint.wording import dotted, listed
 
 FileFinding = tuple[CheckedFile, Finding]
 """A finding, and the file that it is in."""

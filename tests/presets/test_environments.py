@@ -7,7 +7,7 @@ from pathlib import Path
 from vacc_gen import presets
 from vacc_gen.generator.environment.lock import missing_lock_reason, preset_lock
 from vacc_gen.generator.environment.requirements import requirements_of
-from vacc_gen.schema.environment import Environment
+from vacc_gen.schema.recipe import Environment
 
 FOLDER = Path(presets.__path__[0]) / "environments"
 SIZE_BUDGET_BYTES = 1_000_000

@@ -31,9 +31,9 @@ from vacc_gen.generator.files import (
 )
 from vacc_gen.generator.plan import CompileJob, is_placeholder
 from vacc_gen.generator.progress import Progress
-from vacc_gen.schema.calibration import Calibration
 from vacc_gen.schema.errors import MissingExtraError, StageError
 from vacc_gen.schema.precision import Precision
+from vacc_gen.schema.recipe import Calibration
 
 PACKAGES = ("torch", "transformers", "tokenizers", "onnx", "onnxruntime")
 """Of the extra `export`; the first that is missing is named."""

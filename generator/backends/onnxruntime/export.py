@@ -36,7 +36,7 @@ from vacc_gen.generator.files import check_disk, staged_folder
 from vacc_gen.generator.progress import Progress, SilentProgress
 from vacc_gen.schema.errors import MissingExtraError, UsageError
 from vacc_gen.schema.precision import Precision, Quantization
-from vacc_gen.schema.target import lengths_problem
+from vacc_gen.schema.recipe import lengths_problem
 
 if TYPE_CHECKING:
     from vacc_gen.generator.backends.onnxruntime.graph.positions import Axes

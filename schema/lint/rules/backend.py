@@ -8,11 +8,10 @@ from vacc_gen.schema.compile_yaml.backend import CALIBRATE_MODES, QuantizeOption
 from vacc_gen.schema.compile_yaml.config import Workspace
 from vacc_gen.schema.compile_yaml.dataset import TextDataset
 from vacc_gen.schema.compile_yaml.graph import EXTRA_OPS
-from vacc_gen.schema.lint.diagnostics import Finding, Severity
+from vacc_gen.schema.lint.diagnostics import Finding, Severity, as_written, listed, plural
 from vacc_gen.schema.lint.files import ConfigFile
 from vacc_gen.schema.lint.rule import rule
 from vacc_gen.schema.lint.suggestions import nearest
-from vacc_gen.schema.lint.wording import as_written, listed, plural
 
 
 @rule("VG110", Severity.WARNING, "build option among the quantizer's")

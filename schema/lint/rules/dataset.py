@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from vacc_gen.schema.lint.diagnostics import Finding, Severity
+from vacc_gen.schema.lint.diagnostics import Finding, Severity, listed, plural
 from vacc_gen.schema.lint.files import ConfigFile, words
 from vacc_gen.schema.lint.rule import rule
-from vacc_gen.schema.lint.wording import listed, plural
 
 LEAST_SAMPLES = 10
 _LENGTHS = range(64, 1 << 16, 16)

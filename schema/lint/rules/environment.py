@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from vacc_gen.schema.lint.diagnostics import Finding, Severity
+from vacc_gen.schema.lint.diagnostics import Finding, Severity, plural
 from vacc_gen.schema.lint.files import RecipeFile
 from vacc_gen.schema.lint.rule import rule
 from vacc_gen.schema.lint.tree import Span
-from vacc_gen.schema.lint.wording import plural
 
 if TYPE_CHECKING:
     from vacc_gen.schema.packages import Pin, PinProblem

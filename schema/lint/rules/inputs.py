@@ -8,11 +8,10 @@ from itertools import pairwise
 
 from vacc_gen.schema.compile_yaml.frontend import ShapeProfile
 from vacc_gen.schema.lint import fixes
-from vacc_gen.schema.lint.diagnostics import Finding, Severity
+from vacc_gen.schema.lint.diagnostics import Finding, Severity, as_written, listed
 from vacc_gen.schema.lint.files import LENGTH_STEP, TEXT_INPUTS, ConfigFile
 from vacc_gen.schema.lint.rule import rule
 from vacc_gen.schema.lint.suggestions import distance
-from vacc_gen.schema.lint.wording import as_written, listed
 
 _INPUT_IDS = ("frontend", "shape", "input_ids")
 

@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from vacc_gen.schema.checkpoint_facts import MAX_JSON_BYTES, read_regular
+from vacc_gen.schema.checkpoint import MAX_JSON_BYTES, read_regular
 from vacc_gen.schema.lint.diagnostics import Finding, Severity
 from vacc_gen.schema.lint.files import ConfigFile, RecipeFile
 from vacc_gen.schema.lint.rule import rule

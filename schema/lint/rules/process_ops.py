@@ -15,10 +15,9 @@ from vacc_gen.schema.compile_yaml.dataset import (
     ProcessOp,
     Resize,
 )
-from vacc_gen.schema.lint.diagnostics import Finding, Severity
+from vacc_gen.schema.lint.diagnostics import Finding, Severity, plural
 from vacc_gen.schema.lint.files import ConfigFile
 from vacc_gen.schema.lint.rule import rule
-from vacc_gen.schema.lint.wording import plural
 
 _OPS = ("dataset", "process_ops")
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

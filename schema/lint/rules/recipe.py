@@ -6,13 +6,12 @@ import re
 from collections.abc import Iterator
 
 from vacc_gen.schema.lint import fixes
-from vacc_gen.schema.lint.diagnostics import Finding, Severity
+from vacc_gen.schema.lint.diagnostics import Finding, Severity, dotted
 from vacc_gen.schema.lint.document import Document
 from vacc_gen.schema.lint.files import RecipeFile
 from vacc_gen.schema.lint.kinds import newer_version
 from vacc_gen.schema.lint.rule import rule
 from vacc_gen.schema.lint.suggestions import nearest_of_all
-from vacc_gen.schema.lint.wording import dotted
 from vacc_gen.schema.recipe import RECIPE_VERSION
 
 _FILES = (".safetensors", ".bin", ".json", ".gguf", ".onnx", ".pt", ".pth", ".torchscript")
@@ -132,7 +131,7 @@ def checkpoint_against_preset(file: RecipeFile) -> Iterator[Finding]:
         {"model_type": "falcon", "hidden_size": 4544, "num_attention_heads": 71,
          "num_hidden_layers": 32, "vocab_size": 65024}
     """
-    from vacc_gen.schema.checkpoint_facts import geometry_of, shape_difference
+    from vacc_gen.schema.geometry import geometry_of, shape_difference
 
     model = file.recipe.model
     expected = file.known.geometry(model.preset) if file.known else None

@@ -7,11 +7,18 @@ from itertools import groupby
 
 from vacc_gen.schema.compile_yaml.dataset import Normalize
 from vacc_gen.schema.lint import fixes
-from vacc_gen.schema.lint.diagnostics import Finding, Severity
-from vacc_gen.schema.lint.document import Document
+from vacc_gen.schema.lint.diagnostics import (
+    Finding,
+    Severity,
+    as_written,
+    dotted,
+    in_section,
+    kind_of_value,
+    listed,
+)
+from vacc_gen.schema.lint.document import Document, placeholders
 from vacc_gen.schema.lint.files import ConfigFile
 from vacc_gen.schema.lint.kinds import Kind, kind_of
-from vacc_gen.schema.lint.placeholders import placeholders
 from vacc_gen.schema.lint.rule import rule
 from vacc_gen.schema.lint.structure import (
     Form,
@@ -24,7 +31,6 @@ from vacc_gen.schema.lint.structure import (
     WrongType,
 )
 from vacc_gen.schema.lint.tree import Node, Steps
-from vacc_gen.schema.lint.wording import as_written, dotted, in_section, kind_of_value, listed
 
 _IGNORED = "The compiler ignores keys that it does not know."
 _MOST_LISTED = 12

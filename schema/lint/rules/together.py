@@ -9,11 +9,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from vacc_gen.schema.lint.diagnostics import Finding, Severity
+from vacc_gen.schema.lint.diagnostics import Finding, Severity, dotted
 from vacc_gen.schema.lint.files import ConfigFile, last_part, words
 from vacc_gen.schema.lint.rule import rule
 from vacc_gen.schema.lint.tree import Steps
-from vacc_gen.schema.lint.wording import dotted
 from vacc_gen.schema.lint.workspace import FileFinding
 
 _PRECISIONS = ("fp16", "int8", "fp32", "bf16", "int4")

@@ -7,11 +7,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from vacc_gen.schema.checkpoint_facts import read_json
-from vacc_gen.schema.lint.diagnostics import Finding, Severity
+from vacc_gen.schema.checkpoint import read_json
+from vacc_gen.schema.lint.diagnostics import Finding, Severity, as_written
 from vacc_gen.schema.lint.files import ConfigFile
 from vacc_gen.schema.lint.rule import rule
-from vacc_gen.schema.lint.wording import as_written
 
 PATCH_STEP = 16
 OUTPUT_COLUMNS = 640

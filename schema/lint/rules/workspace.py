@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from vacc_gen.schema.lint.diagnostics import Finding, Severity
+from vacc_gen.schema.lint.diagnostics import Finding, Severity, plain, plural
 from vacc_gen.schema.lint.files import ConfigFile
 from vacc_gen.schema.lint.rule import rule
 from vacc_gen.schema.lint.tree import Steps
-from vacc_gen.schema.lint.wording import plain, plural
 from vacc_gen.schema.lint.workspace import FileFinding, Workspace, text_hash
 
 STACK_SIZE_PARAMETERS = 32_000_000_000

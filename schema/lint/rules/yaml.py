@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Iterator
 
 from vacc_gen.schema.lint import fixes
-from vacc_gen.schema.lint.diagnostics import Finding, Severity
+from vacc_gen.schema.lint.diagnostics import Finding, Severity, kind_of_value, plain
 from vacc_gen.schema.lint.document import Document
 from vacc_gen.schema.lint.rule import rule
 from vacc_gen.schema.lint.tree import (
@@ -24,7 +24,6 @@ from vacc_gen.schema.lint.tree import (
     Tagged,
     TooMuch,
 )
-from vacc_gen.schema.lint.wording import kind_of_value, plain
 
 
 @rule("VG001", Severity.ERROR, "not valid YAML", scope="document")

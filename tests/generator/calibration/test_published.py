@@ -2,7 +2,7 @@ import pytest
 
 from vacc_gen.generator.calibration.published import calibration_targets
 from vacc_gen.presets import CALIBRATION_SETS
-from vacc_gen.schema.calibration import TextSource
+from vacc_gen.schema.recipe import TextSource
 
 TRAIN, VALIDATION = "c4-train.00000-of-01024.json.gz", "c4-validation.00000-of-00008.json.gz"
 ALPACA = "alpaca_data_cleaned.json"

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vacc_gen.generator.calibration.texts import RUNNING_TEXT_CHARS, files_of, rows_of, texts_of
-from vacc_gen.schema.calibration import Calibration, TextSource
 from vacc_gen.schema.errors import CalibrationError, UnreadableError
+from vacc_gen.schema.recipe import Calibration, TextSource
 
 
 def source(name, path, **choice):

@@ -33,8 +33,8 @@ from vacc_gen.generator.calibration.windows import (
 )
 from vacc_gen.generator.progress import SilentProgress
 from vacc_gen.generator.workspace.workspace import load_workspace
-from vacc_gen.schema.calibration import Calibration, TextSource
 from vacc_gen.schema.errors import CalibrationError, VaccGenError
+from vacc_gen.schema.recipe import Calibration, TextSource
 
 DATA = Path(__file__).parents[2] / "data"
 TINY = DATA / "falcon-tiny" / "tokenizer.json"
@@ -311,7 +311,7 @@ import sys
 from pathlib import Path
 from vacc_gen.generator.calibration.windows import calibrate
 from vacc_gen.generator.progress import SilentProgress
-from vacc_gen.schema.calibration import Calibration
+from vacc_gen.schema.recipe import Calibration
 spec = Calibration(set="c4", path=sys.argv[1], samples=128, seqlen=1024, packing=sys.argv[3])
 calibrate(spec, Path(sys.argv[2]), Path(sys.argv[1]).parent / sys.argv[3], 2048, SilentProgress())
 # ru_maxrss would count what the test's own process held when it forked.

@@ -13,7 +13,7 @@ from vacc_gen.generator.doctor.check import Check, State
 from vacc_gen.generator.doctor.doctor import compiler_environment
 from vacc_gen.generator.environment.lock import preset_lock
 from vacc_gen.generator.environment.requirements import locked_packages, requirements_of
-from vacc_gen.schema.environment import Environment
+from vacc_gen.schema.recipe import Environment
 
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 FALCON = preset_lock("falcon-py310")

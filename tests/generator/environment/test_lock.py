@@ -19,9 +19,9 @@ from vacc_gen.generator.environment.lock import (
     version_changes,
 )
 from vacc_gen.generator.environment.requirements import Requirements, locked_packages
-from vacc_gen.schema.environment import DEFAULT_PLATFORM
 from vacc_gen.schema.errors import LockError, MissingExtraError
 from vacc_gen.schema.packages import Companion, parse_pin
+from vacc_gen.schema.recipe import DEFAULT_PLATFORM
 
 uv = pytest.importorskip("uv")
 

@@ -12,8 +12,8 @@ from vacc_gen.generator.environment.requirements import (
     requirements_of,
     unsatisfied,
 )
-from vacc_gen.schema.environment import Environment
 from vacc_gen.schema.errors import UnreadableError, UsageError
+from vacc_gen.schema.recipe import Environment
 
 HASH = "--hash=sha256:" + "0" * 64
 

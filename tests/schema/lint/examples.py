@@ -10,8 +10,7 @@ import yaml
 
 from vacc_gen.presets import KNOWN
 from vacc_gen.schema.lint.check import CheckResult, check_paths, check_text
-from vacc_gen.schema.lint.pages import unescaped
-from vacc_gen.schema.lint.rule import Rule
+from vacc_gen.schema.lint.rule import Rule, unescaped
 
 LANGUAGE_MODEL = {
     "name": "falcon-7b",

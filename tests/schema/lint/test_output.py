@@ -10,7 +10,7 @@ from tests.published import FOLDER
 from vacc_gen.schema.lint import output as render
 from vacc_gen.schema.lint.check import check_paths
 from vacc_gen.schema.lint.diagnostics import Diagnostic, Fix, Severity
-from vacc_gen.schema.lint.sarif import as_sarif
+from vacc_gen.schema.lint.output import as_sarif
 
 FOUND = Diagnostic(
     "VG101",

@@ -13,8 +13,7 @@ import pytest
 from tests.schema.lint.examples import written
 from vacc_gen.schema.lint.fixes import fixed
 from vacc_gen.schema.lint.output import as_text
-from vacc_gen.schema.lint.pages import TOPICS, as_page, page_of
-from vacc_gen.schema.lint.rule import all_rules
+from vacc_gen.schema.lint.rule import TOPICS, all_rules, as_page, page_of
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 RULES = all_rules()

@@ -13,8 +13,8 @@ import pytest
 
 from tests.texts import CALIBRATION, HELD_OUT
 from tests.workspaces import FALCON_TINY
-from vacc_gen.schema.calibration import Calibration
 from vacc_gen.schema.precision import Quantization
+from vacc_gen.schema.recipe import Calibration
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnxruntime")

@@ -2,15 +2,14 @@ from pathlib import Path
 
 import yaml
 
-from vacc_gen.schema.lint.pages import as_document, as_table, unescaped
-from vacc_gen.schema.lint.rule import all_rules
+from vacc_gen.schema.lint.rule import all_rules, as_document, as_table, unescaped
 
 ROOT = Path(__file__).parents[3]
 
 
 def test_the_document_is_current():
     written = (ROOT / "docs" / "rules.md").read_text(encoding="utf-8")
-    assert written == as_document(all_rules()), "run `python -m vacc_gen.schema.lint.pages`"
+    assert written == as_document(all_rules()), "run `python -m vacc_gen.schema.lint.rule`"
 
 
 def test_the_table_has_a_line_for_each_rule():
