@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from vacc_gen.schema.errors import CheckpointError, UnreadableError
+from vacc_gen.schema.geometry import Geometry, geometry_from_config
 
 MAX_HEADER_BYTES = 100_000_000
 """What safetensors itself accepts; a longer header is damage or an attack."""
@@ -287,3 +288,12 @@ def _some(names: list[str], shown: int = 3) -> str:
     """The first few of `names`, and how many more there are."""
     more = len(names) - shown
     return ", ".join(names[:shown]) + (f" and {more} more" if more > 0 else "")
+
+
+def geometry_of(folder: Path) -> Geometry | None:
+    """Read the geometry of a weight folder; None where its config.json is absent or unusable."""
+    config = read_json(folder / "config.json")
+    try:
+        return geometry_from_config(config) if isinstance(config, dict) else None
+    except CheckpointError:
+        return None

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
-
-if TYPE_CHECKING:
-    from vacc_gen.schema.lint.diagnostics import Diagnostic
+from typing import ClassVar
 
 
 class VaccGenError(Exception):
@@ -77,11 +73,3 @@ class MissingExtraError(VaccGenError):
             f"{purpose} needs {package}, which is not installed",
             hint=f"pip install 'vacc-gen[{extra}]'",
         )
-
-
-class FindingsError(VaccGenError):
-    """A file was read and has errors; `diagnostics` are all of them."""
-
-    def __init__(self, message: str, diagnostics: Sequence[Diagnostic]) -> None:
-        super().__init__(message)
-        self.diagnostics = tuple(diagnostics)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field
 
-from vacc_gen.schema.checkpoint import read_json
 from vacc_gen.schema.errors import CheckpointError
 from vacc_gen.schema.strict import Strict
 
@@ -89,15 +87,6 @@ def geometry_from_config(config: Mapping[str, Any]) -> Geometry:
             config.get("model_type") in _TIED_BY_DEFAULT if tied is None else bool(tied)
         ),
     )
-
-
-def geometry_of(folder: Path) -> Geometry | None:
-    """Read the geometry of a weight folder; None where its config.json is absent or unusable."""
-    config = read_json(folder / "config.json")
-    try:
-        return geometry_from_config(config) if isinstance(config, dict) else None
-    except CheckpointError:
-        return None
 
 
 def shape_difference(expected: Geometry, found: Geometry) -> str | None:

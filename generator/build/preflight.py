@@ -13,10 +13,10 @@ from vacc_gen.generator.plan import CompileJob
 from vacc_gen.generator.workspace.drift import State
 from vacc_gen.generator.workspace.workspace import Workspace
 from vacc_gen.schema.checkpoint import read_weight_folder
-from vacc_gen.schema.errors import CheckpointError, FindingsError, StageError, UsageError
+from vacc_gen.schema.errors import CheckpointError, StageError, UsageError
 from vacc_gen.schema.geometry import geometry_from_config
 from vacc_gen.schema.lint.check import check_paths
-from vacc_gen.schema.lint.diagnostics import has_errors
+from vacc_gen.schema.lint.diagnostics import FindingsError, has_errors
 from vacc_gen.schema.precision import Precision
 
 SHOWN_FILES = 3

@@ -26,7 +26,8 @@ from vacc_gen.generator.workspace.drift import (
     text_hash,
 )
 from vacc_gen.schema.checkpoint import CONFIG_FILE, read_config
-from vacc_gen.schema.errors import FindingsError, UnreadableError, UsageError
+from vacc_gen.schema.errors import UnreadableError, UsageError
+from vacc_gen.schema.lint.diagnostics import FindingsError
 from vacc_gen.schema.recipe import RECIPE_FILE, Recipe
 
 

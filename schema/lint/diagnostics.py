@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, NamedTuple
 
+from vacc_gen.schema.errors import VaccGenError
 from vacc_gen.schema.lint.tree import Span
 from vacc_gen.schema.printable import encodable
 
@@ -84,6 +85,14 @@ class Diagnostic:
     def is_fixable(self) -> bool:
         """Whether `--fix` removes the cause."""
         return self.fix is not None and self.fix.safe
+
+
+class FindingsError(VaccGenError):
+    """A file was read and has errors; `diagnostics` are all of them."""
+
+    def __init__(self, message: str, diagnostics: Sequence[Diagnostic]) -> None:
+        super().__init__(message)
+        self.diagnostics = tuple(diagnostics)
 
 
 def has_errors(diagnostics: Iterable[Diagnostic], strict: bool = False) -> bool:

@@ -103,7 +103,7 @@ class CheckedFile:
 
     def _geometry(self, checkpoint: str | None, names: Sequence[str]) -> Geometry | None:
         """Return the sizes of the checkpoint if it is there, else of a preset of that name."""
-        from vacc_gen.schema.geometry import geometry_of
+        from vacc_gen.schema.checkpoint import geometry_of
 
         found = geometry_of(self.folder / checkpoint) if checkpoint else None
         if found is not None or self.known is None:

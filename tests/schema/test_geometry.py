@@ -4,13 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vacc_gen.schema.checkpoint import geometry_of
 from vacc_gen.schema.errors import CheckpointError
-from vacc_gen.schema.geometry import (
-    Geometry,
-    geometry_from_config,
-    geometry_of,
-    shape_difference,
-)
+from vacc_gen.schema.geometry import Geometry, geometry_from_config, shape_difference
 
 SEVEN = {
     "model_type": "falcon",

@@ -131,7 +131,8 @@ def checkpoint_against_preset(file: RecipeFile) -> Iterator[Finding]:
         {"model_type": "falcon", "hidden_size": 4544, "num_attention_heads": 71,
          "num_hidden_layers": 32, "vocab_size": 65024}
     """
-    from vacc_gen.schema.geometry import geometry_of, shape_difference
+    from vacc_gen.schema.checkpoint import geometry_of
+    from vacc_gen.schema.geometry import shape_difference
 
     model = file.recipe.model
     expected = file.known.geometry(model.preset) if file.known else None

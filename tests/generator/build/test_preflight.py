@@ -17,13 +17,8 @@ from tests.workspaces import FALCON_TINY, Recorder, build, make_workspace
 from vacc_gen.generator.backends.base import Stage
 from vacc_gen.generator.backends.onnxruntime.backend import OnnxRuntimeBackend
 from vacc_gen.generator.workspace.workspace import Workspace
-from vacc_gen.schema.errors import (
-    CheckpointError,
-    FindingsError,
-    StageError,
-    UsageError,
-    VaccGenError,
-)
+from vacc_gen.schema.errors import CheckpointError, StageError, UsageError, VaccGenError
+from vacc_gen.schema.lint.diagnostics import FindingsError
 from vacc_gen.schema.precision import Precision
 
 

@@ -13,7 +13,8 @@ import pytest
 from vacc_gen.generator.workspace import workspace as workspace_module
 from vacc_gen.generator.workspace.drift import MANIFEST_PATH, State, unified_diff
 from vacc_gen.generator.workspace.workspace import create, load_workspace, update
-from vacc_gen.schema.errors import CheckpointError, FindingsError, UnreadableError, UsageError
+from vacc_gen.schema.errors import CheckpointError, UnreadableError, UsageError
+from vacc_gen.schema.lint.diagnostics import FindingsError
 
 FALCON_TINY = Path(__file__).parents[2] / "data" / "falcon-tiny"
 
