@@ -75,7 +75,7 @@ def misspelled_value(file: ConfigFile) -> Iterator[Finding]:
         (("graph", "extra_ops", "type"), graph.extra_ops.type if graph else None, EXTRA_OPS),
         (("dataset", "name"), texts.name if texts else None, readers),
     ):
-        meant = nearest(value, words) if value and value not in words else None
+        meant = nearest(value, words) if value else None
         if value and meant and re.sub(r"\d", "", meant) != re.sub(r"\d", "", value):
             hint = f"did you mean `{meant}`?"
             yield Finding(file.at(*steps), f"{as_written(value)} looks misspelled", hint)

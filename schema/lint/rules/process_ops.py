@@ -57,7 +57,7 @@ def final_size(file: ConfigFile) -> Iterator[Finding]:
         size = _size_after(op, size)
         if isinstance(op, (Resize, CenterCrop, CustomFunc)):
             place = file.at(*_OPS, index, "size" if isinstance(op, Resize) else "crop_size")
-    if place is None and ops[0].type == "DecodeImage":
+    if place is None:
         hint = "add a Resize, unless all files have that size"
         yield Finding(file.key_at(*_OPS), f"no op brings the images to {wanted}", hint)
     elif place and size and size != wanted:

@@ -21,14 +21,15 @@ def test_each_build_option_among_the_quantizers_is_a_finding():
 @pytest.mark.parametrize(
     ("workspace", "found"),
     [
-        ("save_log: true, work_dir: ./a", "`work_dir` and `save_log`"),
-        ("enable_ir: true", "`enable_ir`"),
+        ("save_log: true, work_dir: ./a", "18:3 `work_dir` and `save_log`"),
+        ("enable_ir: true", "17:3 `enable_ir`"),
         ("workers: 2", None),
     ],
 )
 def test_keys_of_the_older_compiler_are_one_finding(workspace, found):
     reported = findings("VG111", f"workspace: {{{workspace}}}")
-    assert [one.split("vamc build`: ")[1].split(" | ")[0] for one in reported] == (
+    message = "keys of the older `vamc build`: "
+    assert [one.split(" | ")[0].replace(message, "") for one in reported] == (
         [found] if found else []
     )
 
@@ -91,6 +92,10 @@ def test_int8_needs_data_or_a_method(text, hint):
 def test_int8_from_files_has_a_calibration_mode(backend, place):
     found = findings("VG404", IMAGES + f"backend: {{{backend}}}")
     assert [one.split()[0] for one in found] == ([place] if place else [])
+
+
+def test_without_files_there_is_nothing_to_calibrate():
+    assert findings("VG404", ONNX + "backend: {dtype: int8}") == []
 
 
 def test_a_language_model_needs_no_calibration_mode():

@@ -38,7 +38,8 @@ def test_fp16_needs_no_samples():
     [
         ("calib_384/20240816", "384"),
         ("calib_512_384", "384"),
-        ("calib_48_128", None),
+        ("calib_128_384", None),
+        ("calib_48", None),
         ("calib_384_128", None),
         ("calib_100", None),
         ("calib", None),

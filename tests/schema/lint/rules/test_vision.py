@@ -27,7 +27,7 @@ def tower(shape, options="build_visual: true"):
             "pixel_values: [32, 9], cos: [16, 80], sin: [16, 80]",
             "7:7 `pixel_values` has 32 patches, but the other inputs have 16",
         ),
-        ("cos: [16, 80], sin: []", None),
+        ("pixel_values: [16, 9], attention_mask: [16]", None),
         ("pixel_values: [16, 9], attention_mask: [1, 16, 16], cos: [16, 80], other: [1]", None),
     ],
 )
@@ -94,6 +94,7 @@ def test_a_part_of_the_output_for_every_640_columns(width, parts, tmp_path):
     assert checked(tmp_path, {"output_layout": entries}, config) == [("VG706", message)]
     assert checked(tmp_path, {"output_layout": entries[:-1]}, config) == []
     assert checked(tmp_path, {"output_layout": entries}, config, build_visual=False) == []
+    assert checked(tmp_path, {}, config) == []
 
 
 def test_blocks_are_those_of_the_checkpoint(tmp_path):
