@@ -19,12 +19,9 @@ def truncated_dataset(file: ConfigFile) -> Iterator[Finding]:
 
     Bad:
         frontend: {checkpoint: /models/resnet50.onnx}
-        dataset:
-          path: ./images
+        dataset: {path: ./images}
     Good:
-        dataset:
-          path: ./images
-          sampler: {suffix: jpg, get_data_num: 50}
+        dataset: {path: ./images, sampler: {suffix: jpg, get_data_num: 50}}
     """
     dataset = file.config.dataset
     if dataset is None:
@@ -32,10 +29,8 @@ def truncated_dataset(file: ConfigFile) -> Iterator[Finding]:
     needed = ("path", "name") if file.text_dataset else ("path", "sampler")
     missing = [key for key in needed if key not in dataset.model_fields_set]
     if missing:
-        verb = "is" if len(missing) == 1 else "are"
-        message = f"{listed(missing)} {verb} missing in `dataset`"
-        what = "which texts to draw" if file.text_dataset else "the files and how many to take"
-        yield Finding(file.key_at("dataset"), message, f"specify {what}")
+        hint = "say where the data is, and which of it to take"
+        yield Finding(file.key_at("dataset"), f"`dataset` lacks {listed(missing)}", hint)
 
 
 @rule("VG502", Severity.WARNING, "few calibration samples")
@@ -45,19 +40,11 @@ def few_samples(file: ConfigFile) -> Iterator[Finding]:
     Published int8 configs take 50 for images and 10 for texts.
 
     Bad:
-        backend:
-          dtype: int8
-          quantize: {calibrate_mode: max}
-        dataset:
-          path: ./images
-          sampler: {suffix: jpg, get_data_num: 1}
+        backend: {dtype: int8, quantize: {calibrate_mode: max}}
+        dataset: {path: ./images, sampler: {suffix: jpg, get_data_num: 1}}
     Good:
-        backend:
-          dtype: int8
-          quantize: {calibrate_mode: max}
-        dataset:
-          path: ./images
-          sampler: {suffix: jpg, get_data_num: 50}
+        backend: {dtype: int8, quantize: {calibrate_mode: max}}
+        dataset: {path: ./images, sampler: {suffix: jpg, get_data_num: 50}}
     """
     if file.config.backend.dtype != "int8":
         return
@@ -76,19 +63,11 @@ def calibration_length(file: ConfigFile) -> Iterator[Finding]:
     """The path of the data has a sequence length in it, and the model's inputs have another.
 
     Bad:
-        frontend:
-          dtype: int64
-          shape: {input_ids: [1, 128]}
-        dataset:
-          path: ./calib_384
-          sampler: {suffix: npz, get_data_num: 10}
+        frontend: {dtype: int64, shape: {input_ids: [1, 128]}}
+        dataset: {path: ./calib_384, sampler: {suffix: npz, get_data_num: 10}}
     Good:
-        frontend:
-          dtype: int64
-          shape: {input_ids: [1, 384]}
-        dataset:
-          path: ./calib_384
-          sampler: {suffix: npz, get_data_num: 10}
+        frontend: {dtype: int64, shape: {input_ids: [1, 384]}}
+        dataset: {path: ./calib_384, sampler: {suffix: npz, get_data_num: 10}}
     """
     path = file.config.dataset.path if file.config.dataset else None
     numbers = [int(word) for word in words(path or "") if word.isdigit()]
@@ -98,27 +77,4 @@ def calibration_length(file: ConfigFile) -> Iterator[Finding]:
             file.at("dataset", "path"),
             f"by its path the data is of length {named[-1]}, but the inputs are {file.text_length}",
             f"take data of length {file.text_length}, or change the shape",
-        )
-
-
-@rule("VG510", Severity.WARNING, "dataset that nothing reads")
-def unread_dataset(file: ConfigFile) -> Iterator[Finding]:
-    """A language model's `dataset` is what GPTQ is calibrated on; an fp16 build runs no GPTQ.
-
-    Bad:
-        dataset:
-          type: huggingface
-          name: alpaca
-          path: ./alpaca.json
-    Good:
-        backend:
-          dtype: fp16
-    """
-    config = file.config
-    is_fp16 = config.backend.dtype == "fp16" and config.frontend.quantize is None
-    if is_fp16 and file.text_dataset:
-        yield Finding(
-            file.key_at("dataset"),
-            "an fp16 build of a language model reads no `dataset`",
-            "delete it, or compile to int8 with `frontend.quantize`",
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 from vacc_gen.schema.compile_yaml.dataset import (
     CenterCrop,
@@ -20,36 +19,24 @@ from vacc_gen.schema.lint.files import ConfigFile
 from vacc_gen.schema.lint.rule import rule
 
 _OPS = ("dataset", "process_ops")
-_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""ImageNet's, for R, G, B of 0 to 1."""
+_BGR_MEAN = (0.406, 0.456, 0.485)
+"""ImageNet's, for values of 0 to 1."""
 _GREY_VALUE = 1 / 255
 """Published copies of ImageNet's numbers differ by less than this."""
 
 
-class Size(NamedTuple):
-    """Height and width in pixels; width is None where `height` is that of the longer side."""
+def _size_after(op: ProcessOp, size: list[int] | None) -> list[int] | None:
+    """Return height and width of an image after an op, None where they depend on the file.
 
-    height: int
-    width: int | None
-
-    def __str__(self) -> str:
-        if self.width is None:
-            return f"{self.height} at the longer side"
-        return f"{self.height} x {self.width}"
-
-
-def _size_after(op: ProcessOp, size: Size | None) -> Size | None:
-    """Return the size of an image after an op, None where it depends on the file."""
+    One of them is -1 where only the longer side is known.
+    """
     if isinstance(op, Resize):
-        if -1 not in op.size:
-            return Size(*op.size)
-        longer = max(op.size)
-        return Size(longer, None) if op.adaptive_side == "long" and longer > 0 else None
+        has_longer_side = op.adaptive_side == "long" and max(op.size) > 0
+        return op.size if -1 not in op.size or has_longer_side else None
     if isinstance(op, CenterCrop):
-        return Size(*op.crop_size)
+        return op.crop_size
     if isinstance(op, Pad) and op.pad_to_square and size:
-        longer = max(size.height, size.width or 0)
-        return Size(longer, longer)
+        return [max(size)] * 2
     return None if isinstance(op, (CustomFunc, Pad)) else size
 
 
@@ -58,33 +45,23 @@ def final_size(file: ConfigFile) -> Iterator[Finding]:
     """The last resize, crop or pad makes images of another size than the model's input.
 
     Bad:
-        dataset:
-          process_ops:
-            - {type: Resize, size: [256, 256]}
+        dataset: {process_ops: [{type: Resize, size: [256, 256]}]}
     Good:
-        dataset:
-          process_ops:
-            - {type: Resize, size: [256, 256]}
-            - {type: CenterCrop, crop_size: [224, 224]}
+        dataset: {process_ops: [{type: CenterCrop, crop_size: [224, 224]}]}
     """
     ops = file.process_ops
     if file.image_shape is None or not ops:
         return
-    wanted, size, place = Size(*file.image_shape[1:]), None, None
+    wanted, size, place = list(file.image_shape[1:]), None, None
     for index, op in enumerate(ops):
         size = _size_after(op, size)
         if isinstance(op, (Resize, CenterCrop, CustomFunc)):
-            key = "size" if isinstance(op, Resize) else "crop_size"
-            place = file.at(*_OPS, index, key)
-    if place is None and ops[0].type == "DecodeImage":
+            place = file.at(*_OPS, index, "size" if isinstance(op, Resize) else "crop_size")
+    if place is None:
         hint = "add a Resize, unless all files have that size"
         yield Finding(file.key_at(*_OPS), f"no op brings the images to {wanted}", hint)
     elif place and size and size != wanted:
-        hint = f"resize or crop them to {wanted}"
-        if size == (wanted.width, wanted.height):
-            hint = "sizes are [height, width]"
-        elif size.width is None and wanted.height == wanted.width == size.height:
-            hint = "a Pad with `pad_to_square: true` fills the shorter side"
+        hint = f"resize, crop or pad them to {wanted}; sizes are [height, width]"
         yield Finding(place, f"the images end at {size}, but the input is {wanted}", hint)
 
 
@@ -93,42 +70,15 @@ def adaptive_side(file: ConfigFile) -> Iterator[Finding]:
     """With `adaptive_side` one side is free, written -1; without it both are numbers.
 
     Bad:
-        dataset:
-          process_ops:
-            - {type: Resize, size: [224, 224], adaptive_side: long}
+        dataset: {process_ops: [{type: Resize, size: [224, 224], adaptive_side: long}]}
     Good:
-        dataset:
-          process_ops:
-            - {type: Resize, size: [224, 224]}
+        dataset: {process_ops: [{type: Resize, size: [224, 224]}]}
     """
     for index, op in enumerate(file.process_ops):
-        if not isinstance(op, Resize):
-            continue
-        free, span = op.size.count(-1), file.at(*_OPS, index, "size")
-        if op.adaptive_side and free == 0:
-            message = f"`adaptive_side` with both sides given: {op.size}"
-            yield Finding(span, message, "write -1 for one side, or delete `adaptive_side`")
-        elif op.adaptive_side and free > 1:
-            yield Finding(span, "both sides are free", "give one side in pixels")
-        elif free and "adaptive_side" not in op.model_fields_set:
-            hint = "add `adaptive_side: long` or `short`, or give both sides"
-            yield Finding(span, "-1 without `adaptive_side`", hint)
-
-
-def _range_of(values: Sequence[float], neutral: float) -> int | None:
-    """Return 1 or 255, the largest pixel that a mean or std is for; None where it fits both."""
-    if max(abs(value) for value in values) > 1.5:
-        return 255
-    return None if all(value == neutral for value in values) else 1
-
-
-def _normalizations(file: ConfigFile) -> list[tuple[int, Normalize]]:
-    """Return the Normalize ops with their positions."""
-    return [(index, op) for index, op in enumerate(file.process_ops) if isinstance(op, Normalize)]
-
-
-def _shown(values: Sequence[float] | None) -> str:
-    return f"[{', '.join(f'{value:g}' for value in values or ())}]"
+        if isinstance(op, Resize) and op.size.count(-1) != (op.adaptive_side is not None):
+            message = f"size {op.size} {'with' if op.adaptive_side else 'without'} `adaptive_side`"
+            hint = "one side is -1 with `adaptive_side`, and none without it"
+            yield Finding(file.at(*_OPS, index, "size"), message, hint)
 
 
 @rule("VG505", Severity.ERROR, "mean and std for another range of values")
@@ -138,64 +88,53 @@ def normalize_scale(file: ConfigFile) -> Iterator[Finding]:
     Mean and std are those of the other range, so all calibration data is far off.
 
     Bad:
-        dataset:
-          process_ops:
-            - {type: Normalize, div255: true, mean: [123.7, 116.3, 103.5], std: [58.4, 57.1, 57.4]}
+        dataset: {process_ops: [{type: Normalize, mean: [123.7, 116.3, 103.5], std: [58, 57, 57]}]}
     Good:
-        dataset:
-          process_ops:
-            - {type: Normalize, div255: false, mean: [123.7, 116.3, 103.5], std: [58.4, 57.1, 57.4]}
+        dataset: {process_ops: [{type: Normalize, mean: [0.49, 0.46, 0.4], std: [0.2, 0.2, 0.2]}]}
     """
-    for index, op in _normalizations(file):
-        is_given = "div255" in op.model_fields_set
-        if op.mean is None or op.std is None or (is_given and op.div255 is None):
+    for index, op in enumerate(file.process_ops):
+        if not isinstance(op, Normalize) or (op.div255 is None and "div255" in op.model_fields_set):
             continue  # what the compiler makes of a null is not known
-        used, other = (255, 1) if op.div255 is False else (1, 255)
-        ranges = {"mean": _range_of(op.mean, 0), "std": _range_of(op.std, 1)}
-        wrong = [key for key, largest in ranges.items() if largest == other]
-        if not wrong:
-            continue
-        place, hint = wrong[0], f"scale `{wrong[0]}` to 0 to {used}"
-        if used not in ranges.values():
-            place = "div255" if is_given else wrong[0]
-            hint = f"write `div255: {'true' if used == 255 else 'false'}`, or scale mean and std"
-        values = " and ".join(f"{key} {_shown(getattr(op, key))}" for key in wrong)
-        verb = "is" if len(wrong) == 1 else "are"
-        message = f"{values} {verb} for values of 0 to {other}, but here they are 0 to {used}"
-        yield Finding(file.at(*_OPS, index, place), message, hint)
+        used = 255 if op.div255 is False else 1
+        for key, values, neutral in (("mean", op.mean, 0), ("std", op.std, 1)):
+            meant = _range_of(values or [neutral], neutral)
+            if meant not in (None, used):
+                message = f"`{key}` is for values of 0 to {meant}, but here they are 0 to {used}"
+                hint = (
+                    f"write `div255: {'true' if used == 255 else 'false'}`, or scale mean and std"
+                )
+                yield Finding(file.at(*_OPS, index, key), message, hint)
+                break
+
+
+def _range_of(values: Sequence[float], neutral: float) -> int | None:
+    """Return 1 or 255, the largest value that a mean or std is for; None where it fits both."""
+    if max(abs(value) for value in values) > 1.5:
+        return 255
+    return None if all(value == neutral for value in values) else 1
 
 
 @rule("VG506", Severity.ERROR, "mean and std that do not fit the channels")
 def normalize_length(file: ConfigFile) -> Iterator[Finding]:
-    """Mean and std have one value, or one for each channel; and std is greater than 0.
+    """Mean and std have one value, or one for each channel.
 
     Bad:
-        dataset:
-          process_ops:
-            - {type: Normalize, mean: [0.5, 0.5], std: [0.5, 0.5]}
+        dataset: {process_ops: [{type: Normalize, mean: [0.5, 0.5], std: [0.5, 0.5]}]}
     Good:
-        dataset:
-          process_ops:
-            - {type: Normalize, mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5]}
+        dataset: {process_ops: [{type: Normalize, mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5]}]}
     """
     channels = file.image_shape[0] if file.image_shape else None
     for index, op in enumerate(file.process_ops):
         channels = 1 if isinstance(op, ChannelSplit) else channels
-        if not isinstance(op, Normalize):
+        if not isinstance(op, Normalize) or channels is None:
             continue
-        lengths = {"mean": len(op.mean or (0,)), "std": len(op.std or (0,))}
-        wrong = [key for key, length in lengths.items() if length not in (1, channels)]
-        hint = "one for each channel, or a single one"
-        if wrong and channels is not None:
-            values = plural(lengths[wrong[0]], "value")
-            message = f"`{wrong[0]}` has {values} for {plural(channels, 'channel')}"
-            yield Finding(file.at(*_OPS, index, wrong[0]), message, hint)
-        elif len(wrong) > 1 and lengths["mean"] != lengths["std"]:
-            message = f"`mean` has {lengths['mean']} values, `std` has {lengths['std']}"
-            yield Finding(file.at(*_OPS, index, "std"), message, hint)
-        if op.std and min(op.std) <= 0:
-            message = f"`std` has a value of {min(op.std):g}"
-            yield Finding(file.at(*_OPS, index, "std"), message, "it must be greater than 0")
+        for key, values in (("mean", op.mean), ("std", op.std)):
+            if values and len(values) not in (1, channels):
+                found = plural(len(values), "value")
+                message = f"`{key}` has {found} for {plural(channels, 'channel')}"
+                hint = "one for each channel, or a single one"
+                yield Finding(file.at(*_OPS, index, key), message, hint)
+                break
 
 
 @rule("VG507", Severity.WARNING, "ops out of order")
@@ -205,39 +144,17 @@ def op_order(file: ConfigFile) -> Iterator[Finding]:
     Lists with a function of the user's (CustomFunc) are not checked.
 
     Bad:
-        dataset:
-          process_ops:
-            - type: DecodeImage
-            - type: ToTensor
-            - {type: Resize, size: [224, 224]}
+        dataset: {process_ops: [{type: Resize, size: [224, 224]}, {type: ToTensor}]}
     Good:
         dataset:
-          process_ops:
-            - type: DecodeImage
-            - {type: Resize, size: [224, 224]}
-            - type: ToTensor
+          process_ops: [{type: DecodeImage}, {type: Resize, size: [224, 224]}, {type: ToTensor}]
     """
     kinds = [op.type for op in file.process_ops]
-    if not kinds or "CustomFunc" in kinds:
-        return
-    for kind, place, which in (("DecodeImage", 0, "first"), ("ToTensor", len(kinds) - 1, "last")):
-        strayed = [index for index, other in enumerate(kinds) if other == kind and index != place]
-        if strayed:
-            span = file.at(*_OPS, strayed[0], "type")
-            yield Finding(span, f"{kind} is not the {which} op", "move or delete it")
-            return
-        if kind not in kinds:
-            yield Finding(file.key_at(*_OPS), f"{kind} is missing", f"add it as the {which} op")
-            return
-
-
-def is_imagenet(values: Sequence[float] | None, known: Sequence[float]) -> bool:
-    """Whether values are ImageNet's `known` ones, for pixels of 0 to 1 or of 0 to 255."""
-    if values is None or len(values) != len(known):
-        return False
-    scale = 255 if max(values) > 1 else 1
-    pairs = zip(values, known, strict=True)
-    return all(abs(value / scale - wanted) < _GREY_VALUE for value, wanted in pairs)
+    ends = [kind for kind in kinds if kind in ("DecodeImage", "ToTensor")]
+    is_ordered = kinds[:1] + kinds[-1:] == ends == ["DecodeImage", "ToTensor"]
+    if kinds and "CustomFunc" not in kinds and not is_ordered:
+        message = "DecodeImage is not first, or ToTensor not last"
+        yield Finding(file.key_at(*_OPS), message, "images are decoded once, and first")
 
 
 @rule("VG509", Severity.WARNING, "mean in the order of other channels")
@@ -245,60 +162,24 @@ def channel_order(file: ConfigFile) -> Iterator[Finding]:
     """DecodeImage gives RGB. ImageNet's mean in the order BGR needs a CvtColor before it.
 
     Bad:
-        dataset:
-          process_ops:
-            - {type: Normalize, div255: false, mean: [103.939, 116.779, 123.68], std: [1, 1, 1]}
+        dataset: {process_ops: [{type: Normalize, mean: [0.406, 0.456, 0.485], std: [1, 1, 1]}]}
     Good:
-        dataset:
-          process_ops:
-            - {type: CvtColor, code: COLOR_RGB2BGR}
-            - {type: Normalize, div255: false, mean: [103.939, 116.779, 123.68], std: [1, 1, 1]}
+        dataset: {process_ops: [{type: Normalize, mean: [0.485, 0.456, 0.406], std: [1, 1, 1]}]}
     """
     order = "RGB"
     for index, op in enumerate(file.process_ops):
         if isinstance(op, CvtColor):
             order = op.code.rpartition("2")[2]
-        elif isinstance(op, Normalize) and order == "RGB" and is_imagenet(op.mean, _MEAN[::-1]):
-            message = f"mean {_shown(op.mean)} is in the order BGR, but the image is RGB here"
+        elif isinstance(op, Normalize) and order == "RGB" and _is_in_bgr(op.mean or ()):
+            message = f"mean {op.mean} is in the order BGR, but the image is RGB here"
             hint = "add a CvtColor with COLOR_RGB2BGR before it, or reverse mean and std"
             yield Finding(file.at(*_OPS, index, "type"), message, hint)
 
 
-@rule("VG511", Severity.WARNING, "mean without std, or std without mean")
-def half_normalized(file: ConfigFile) -> Iterator[Finding]:
-    """Models are trained with both, and every published config has both or neither.
-
-    Bad:
-        dataset:
-          process_ops:
-            - {type: Normalize, mean: [0.485, 0.456, 0.406]}
-    Good:
-        dataset:
-          process_ops:
-            - {type: Normalize, mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225]}
-    """
-    for index, op in _normalizations(file):
-        for key, other in (("mean", "std"), ("std", "mean")):
-            if getattr(op, key) is not None and other not in op.model_fields_set:
-                hint = f"add the `{other}` that the model was trained with"
-                yield Finding(file.key_at(*_OPS, index, key), f"`{key}` without `{other}`", hint)
-
-
-@rule("VG512", Severity.ERROR, "mean and std exchanged")
-def exchanged(file: ConfigFile) -> Iterator[Finding]:
-    """ImageNet's std is where the mean belongs, and its mean where the std belongs.
-
-    Bad:
-        dataset:
-          process_ops:
-            - {type: Normalize, mean: [0.229, 0.224, 0.225], std: [0.485, 0.456, 0.406]}
-    Good:
-        dataset:
-          process_ops:
-            - {type: Normalize, mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225]}
-    """
-    for index, op in _normalizations(file):
-        if is_imagenet(op.mean, _STD) and is_imagenet(op.std, _MEAN):
-            span = file.key_at(*_OPS, index, "mean")
-            hint = "exchange them: of ImageNet's, mean is the larger"
-            yield Finding(span, "`mean` and `std` are exchanged", hint)
+def _is_in_bgr(mean: Sequence[float]) -> bool:
+    """Whether a mean is ImageNet's in the order BGR, for values of 0 to 1 or of 0 to 255."""
+    if len(mean) != len(_BGR_MEAN):
+        return False
+    scale = 255 if max(mean) > 1 else 1
+    pairs = zip(mean, _BGR_MEAN, strict=True)
+    return all(abs(value / scale - wanted) < _GREY_VALUE for value, wanted in pairs)

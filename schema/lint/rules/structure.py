@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import groupby
 
 from vacc_gen.schema.compile_yaml.dataset import Normalize
-from vacc_gen.schema.lint import fixes
+from vacc_gen.schema.lint import fixes, structure
 from vacc_gen.schema.lint.diagnostics import (
     Finding,
     Severity,
@@ -20,16 +20,6 @@ from vacc_gen.schema.lint.document import Document, placeholders
 from vacc_gen.schema.lint.files import ConfigFile
 from vacc_gen.schema.lint.kinds import Kind, kind_of
 from vacc_gen.schema.lint.rule import rule
-from vacc_gen.schema.lint.structure import (
-    Form,
-    MissingKey,
-    NotAllowed,
-    NullValue,
-    OutOfBounds,
-    Refused,
-    UnknownKey,
-    WrongType,
-)
 from vacc_gen.schema.lint.tree import Node, Steps
 
 _IGNORED = "The compiler ignores keys that it does not know."
@@ -39,21 +29,17 @@ _NULL_IS_A_VALUE = ("norm_type", "extra_ops")
 
 
 @rule("VG101", Severity.ERROR, "unknown key", scope="form", fix="safe")
-def unknown_key(form: Form) -> Iterator[Finding]:
+def unknown_key(form: structure.Form) -> Iterator[Finding]:
     """A key that the format does not have: misspelled, or from another version or tool.
 
     The compiler ignores it in silence and runs for hours with the default in its place.
 
     Bad:
-        backend:
-          quantize:
-            alibrate_mode: percentile
+        backend: {quantize: {alibrate_mode: percentile}}
     Good:
-        backend:
-          quantize:
-            calibrate_mode: percentile
+        backend: {quantize: {calibrate_mode: percentile}}
     """
-    for fault in form.of(UnknownKey):
+    for fault in form.of(structure.UnknownKey):
         if fault.belongs:
             continue  # VG107
         message = f"unknown key `{fault.key}` {in_section(fault.section)}"
@@ -70,28 +56,21 @@ def unknown_key(form: Form) -> Iterator[Finding]:
         yield Finding(fault.span, message, f"{hint} {_ignored(form)}".strip(), fix)
 
 
-def _ignored(form: Form) -> str:
+def _ignored(form: structure.Form) -> str:
     """Return what becomes of an unknown key; a recipe with one is refused as a whole."""
     return "" if kind_of(form.document) is Kind.RECIPE else _IGNORED
 
 
 @rule("VG102", Severity.ERROR, "missing key", scope="form")
-def missing_key(form: Form) -> Iterator[Finding]:
+def missing_key(form: structure.Form) -> Iterator[Finding]:
     """A key without which there is nothing to compile, or nowhere to put it.
 
     Bad:
-        dataset:
-          path: ./images
-          sampler:
-            suffix: jpg
+        dataset: {path: ./images, sampler: {suffix: jpg}}
     Good:
-        dataset:
-          path: ./images
-          sampler:
-            suffix: jpg
-            get_data_num: 50
+        dataset: {path: ./images, sampler: {suffix: jpg, get_data_num: 50}}
     """
-    for section, group in groupby(form.of(MissingKey), lambda fault: fault.section):
+    for section, group in groupby(form.of(structure.MissingKey), lambda fault: fault.section):
         faults = list(group)
         keys = listed([str(fault.steps[-1]) for fault in faults])
         verb = "is" if len(faults) == 1 else "are"
@@ -101,19 +80,15 @@ def missing_key(form: Form) -> Iterator[Finding]:
 
 
 @rule("VG103", Severity.ERROR, "wrong type", scope="form", fix="safe")
-def wrong_type(form: Form) -> Iterator[Finding]:
+def wrong_type(form: structure.Form) -> Iterator[Finding]:
     """A value is of another kind than its key takes: text for a number, one value for a list.
 
     Bad:
-        backend:
-          compile:
-            cluster_mode: "0"
+        backend: {compile: {cluster_mode: "0"}}
     Good:
-        backend:
-          compile:
-            cluster_mode: 0
+        backend: {compile: {cluster_mode: 0}}
     """
-    for fault in form.of(WrongType):
+    for fault in form.of(structure.WrongType):
         where = f"`{dotted(fault.steps)}`" if fault.steps else "the file"
         kind = kind_of_value(fault.value)
         if isinstance(fault.value, (str, int, float)) and not isinstance(fault.value, bool):
@@ -127,7 +102,7 @@ def wrong_type(form: Form) -> Iterator[Finding]:
         yield Finding(fault.span, f"{where} is {kind}, not {fault.expected}", hint, fix)
 
 
-def _colon_hint(fault: WrongType) -> str | None:
+def _colon_hint(fault: structure.WrongType) -> str | None:
     """Return what to write where `key:value` was read as a text in place of a mapping."""
     key, colon, value = str(fault.value).partition(":")
     if fault.expected != "a mapping" or not colon or not key.isidentifier():
@@ -142,17 +117,15 @@ def _shape_hint(steps: Steps) -> str | None:
 
 
 @rule("VG104", Severity.ERROR, "value that is not known", scope="form", fix="safe")
-def unknown_value(form: Form) -> Iterator[Finding]:
+def unknown_value(form: structure.Form) -> Iterator[Finding]:
     """A key that takes certain words, and this is none of them.
 
     Bad:
-        backend:
-          dtype: fp61
+        backend: {dtype: fp61}
     Good:
-        backend:
-          dtype: fp16
+        backend: {dtype: fp16}
     """
-    for fault in form.of(NotAllowed):
+    for fault in form.of(structure.NotAllowed):
         hint = f"one of {', '.join(map(str, fault.allowed))}" if fault.allowed else None
         fix = None
         if fault.meant is not None:
@@ -163,46 +136,38 @@ def unknown_value(form: Form) -> Iterator[Finding]:
 
 
 @rule("VG105", Severity.ERROR, "value out of bounds", scope="form")
-def out_of_bounds(form: Form) -> Iterator[Finding]:
+def out_of_bounds(form: structure.Form) -> Iterator[Finding]:
     """A number is outside its range, a list has the wrong length, a text the wrong form.
 
     Or values do not go together, such as a prompt that is longer than the whole.
 
     Bad:
-        frontend:
-          shape:
-            input: [1, 3, 0, 224]
+        frontend: {shape: {input: [1, 3, 0, 224]}}
     Good:
-        frontend:
-          shape:
-            input: [1, 3, 224, 224]
+        frontend: {shape: {input: [1, 3, 224, 224]}}
     """
-    for fault in form.of(OutOfBounds):
+    for fault in form.of(structure.OutOfBounds):
         got = f"{len(fault.value)}" if isinstance(fault.value, list) else as_written(fault.value)
         message = f"`{dotted(fault.steps)}` must {fault.must}, got {got}"
         yield Finding(fault.span, message, fault.hint)
-    for fault in form.of(Refused):
+    for fault in form.of(structure.Refused):
         where = f"`{dotted(fault.steps)}`" if fault.steps else "the file"
         yield Finding(fault.span, f"{where}: {fault.reason}", fault.hint)
 
 
 @rule("VG106", Severity.ERROR, "null where a value belongs", scope="form")
-def null_value(form: Form) -> Iterator[Finding]:
+def null_value(form: structure.Form) -> Iterator[Finding]:
     """A key without a value, or with `null`: what the compiler makes of it is not known.
 
     An error where the key is needed; elsewhere a warning.
 
     Bad:
-        dataset:
-          sampler:
-            get_data_num: null
+        dataset: {sampler: {get_data_num: null}}
     Good:
-        dataset:
-          sampler:
-            get_data_num: 50
+        dataset: {sampler: {get_data_num: 50}}
     """
-    reported = {fault.steps for fault in form.of(NullValue)}
-    for fault in form.of(NullValue):
+    reported = {fault.steps for fault in form.of(structure.NullValue)}
+    for fault in form.of(structure.NullValue):
         where = f"`{dotted(fault.steps)}`" if fault.steps else "the file"
         yield Finding(fault.span, f"{where} is null", f"it takes {fault.expected}")
     root = form.document.root
@@ -229,18 +194,15 @@ def _nulls(node: Node, steps: Steps) -> Iterator[Steps]:
 
 
 @rule("VG107", Severity.ERROR, "key in the wrong section", scope="form")
-def misplaced_key(form: Form) -> Iterator[Finding]:
+def misplaced_key(form: structure.Form) -> Iterator[Finding]:
     """A key of the format in a section that does not have it, where the compiler ignores it.
 
     Bad:
-        frontend:
-          b2s: true
+        frontend: {b2s: true}
     Good:
-        frontend:
-          model_kwargs:
-            b2s: true
+        frontend: {model_kwargs: {b2s: true}}
     """
-    faults = [fault for fault in form.of(UnknownKey) if fault.belongs]
+    faults = [fault for fault in form.of(structure.UnknownKey) if fault.belongs]
     for (section, belongs), group in groupby(faults, lambda fault: (fault.section, fault.belongs)):
         strayed = list(group)
         verb, pronoun = ("does", "it belongs") if len(strayed) == 1 else ("do", "they belong")
@@ -255,15 +217,9 @@ def none_as_text(file: ConfigFile) -> Iterator[Finding]:
     """`None` is null in Python; to YAML it is a text of four letters.
 
     Bad:
-        dataset:
-          process_ops:
-            - type: Normalize
-              norm_type: None
+        dataset: {process_ops: [{type: Normalize, norm_type: None}]}
     Good:
-        dataset:
-          process_ops:
-            - type: Normalize
-              norm_type: null
+        dataset: {process_ops: [{type: Normalize, norm_type: null}]}
     """
     for index, op in enumerate(file.process_ops):
         if isinstance(op, Normalize) and op.norm_type == "None":
@@ -279,11 +235,9 @@ def placeholder(document: Document) -> Iterator[Finding]:
     The compiler takes such a word as it stands.
 
     Bad:
-        frontend:
-          checkpoint: <MODEL_PATH>
+        frontend: {checkpoint: <MODEL_PATH>}
     Good:
-        frontend:
-          checkpoint: /models/falcon-7b-instruct
+        frontend: {checkpoint: /models/falcon-7b-instruct}
     """
     for span, written in placeholders(document):
         yield Finding(span, f"{as_written(written)} is a placeholder", "fill the value in")
@@ -300,8 +254,7 @@ def another_file(document: Document) -> Iterator[Finding]:
     Good:
         # falcon.yaml
         name: falcon-7b-fp16-tp4-1024-2048
-        workspace:
-          path: ./vacc_deploy
+        workspace: {path: ./vacc_deploy}
     """
     if kind_of(document) is Kind.OTHER:
         span = document.span_at(0, len(document.lines[0]))
@@ -329,18 +282,12 @@ def older_config(document: Document) -> Iterator[Finding]:
 
     Bad:
         # old.yaml
-        model:
-          name: resnet50
-          checkpoint: resnet50.onnx
-        engine:
-          type: vacc
+        model: {name: resnet50, checkpoint: resnet50.onnx}
+        engine: {type: vacc}
     Good:
         # new.yaml
         name: resnet50_fp16
-        frontend:
-          type: onnx
-          checkpoint: resnet50.onnx
-          shape: {input: [1, 3, 224, 224]}
+        frontend: {type: onnx, checkpoint: resnet50.onnx, shape: {input: [1, 3, 224, 224]}}
     """
     if kind_of(document) is Kind.OLDER:
         span = document.key_span("engine")

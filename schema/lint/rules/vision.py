@@ -37,13 +37,9 @@ def tower_shapes(file: ConfigFile) -> Iterator[Finding]:
     """`pixel_values`, `attention_mask`, `cos` and `sin` all have the same number of patches.
 
     Bad:
-        frontend:
-          shape: {cos: [4096, 80], sin: [2048, 80]}
-          model_kwargs: {build_visual: true}
+        frontend: {shape: {cos: [4096, 80], sin: [2048, 80]}, model_kwargs: {build_visual: true}}
     Good:
-        frontend:
-          shape: {cos: [4096, 80], sin: [4096, 80]}
-          model_kwargs: {build_visual: true}
+        frontend: {shape: {cos: [4096, 80], sin: [4096, 80]}, model_kwargs: {build_visual: true}}
     """
     patches = _patches(file)
     usual = Counter(patches.values()).most_common(1)[0][0] if patches else 0
@@ -51,12 +47,7 @@ def tower_shapes(file: ConfigFile) -> Iterator[Finding]:
         if number != usual:
             span = file.at("frontend", "shape", name, axis)
             yield Finding(span, f"`{name}` has {number} patches, but the other inputs have {usual}")
-            break
-    shapes = file.fixed_shapes if file.is_vision_tower else {}
-    cos, sin = shapes.get("cos", []), shapes.get("sin", [])
-    if len(cos) == len(sin) == 2 and cos[1] != sin[1]:
-        span = file.at("frontend", "shape", "sin", 1)
-        yield Finding(span, f"`sin` is {sin[1]} wide, but `cos` is {cos[1]}")
+            return
 
 
 @rule("VG702", Severity.ERROR, "patches that are not a multiple of 16")
@@ -96,47 +87,29 @@ def tower_tp(file: ConfigFile) -> Iterator[Finding]:
         yield Finding(span, f"`tp` is {tp}, but a vision tower runs on one die", "delete `tp`")
 
 
-def _layouts(file: ConfigFile) -> Sequence[tuple[str, str]]:
-    """Return the entries of `output_layout`: the number of an output and its layout."""
+def _layouts(file: ConfigFile) -> Sequence[str]:
+    """Return the entries of `output_layout`, such as `0:YX`."""
     options = file.config.backend.compile
-    entries = (options.output_layout or ()) if options else ()
-    return [(number, layout) for number, _, layout in (entry.partition(":") for entry in entries)]
+    return (options.output_layout or ()) if options else ()
 
 
-@rule("VG704", Severity.ERROR, "output_layout does not count the outputs")
+@rule("VG705", Severity.WARNING, "unusual output_layout")
 def output_layout(file: ConfigFile) -> Iterator[Finding]:
-    """`output_layout` has one entry for each output, numbered from 0.
+    """An entry is the number of an output, from 0, and its layout, which is YX when published.
+
+    Quotes inside the text are part of the layout. A wrong number is an error.
 
     Bad:
-        backend: {compile: {output_layout: ["0:YX", "0:YX"]}}
+        backend: {compile: {output_layout: ["0:YX", "0:XY"]}}
     Good:
         backend: {compile: {output_layout: ["0:YX", "1:YX"]}}
     """
-    for position, (number, _) in enumerate(_layouts(file)):
-        if number != str(position):
-            hint = "outputs are counted from 0, one entry each"
-            message = f"entry of output {number} where output {position} belongs"
-            yield Finding(file.at(*_LAYOUT, position), message, hint)
-            return
-
-
-@rule("VG705", Severity.WARNING, "layout that is not YX")
-def unknown_layout(file: ConfigFile) -> Iterator[Finding]:
-    """The number of an output is followed by its layout, and every other published one is YX.
-
-    Quotes inside the text are part of the layout.
-
-    Bad:
-        backend: {compile: {output_layout: ["0:XY"]}}
-    Good:
-        backend: {compile: {output_layout: ["0:YX"]}}
-    """
-    for position, (number, layout) in enumerate(_layouts(file)):
-        if layout != "YX":
-            has_quotes = layout.strip("\"'") == "YX"
-            problem = "has quotes in its text" if has_quotes else "is in no published config"
-            message = f"the layout {as_written(layout)} {problem}"
-            yield Finding(file.at(*_LAYOUT, position), message, f'write "{number}:YX"')
+    for position, entry in enumerate(_layouts(file)):
+        if entry != f"{position}:YX":
+            message = f"the entry of output {position} is {as_written(entry)}"
+            hint = f'write "{position}:YX", as in every published config'
+            severity = None if entry.startswith(f"{position}:") else Severity.ERROR
+            yield Finding(file.at(*_LAYOUT, position), message, hint, None, severity)
 
 
 def _tower_config(file: ConfigFile) -> Mapping[str, Any]:
@@ -169,11 +142,9 @@ def layout_count(file: ConfigFile) -> Iterator[Finding]:
         return
     parts = math.ceil(width / OUTPUT_COLUMNS)
     if entries != parts:
-        yield Finding(
-            file.at(*_LAYOUT),
-            f"the tower's output has {parts} parts, but `output_layout` has {entries}",
-            f"the output is {width} wide; write an entry for every {OUTPUT_COLUMNS} columns",
-        )
+        message = f"the tower's output has {parts} parts, but `output_layout` has {entries}"
+        hint = f"the output is {width} wide; write an entry for every {OUTPUT_COLUMNS} columns"
+        yield Finding(file.at(*_LAYOUT), message, hint)
 
 
 @rule("VG707", Severity.ERROR, "blocks with full attention unlike the checkpoint's")

@@ -5,25 +5,10 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterator
 
-from vacc_gen.schema.lint import fixes
-from vacc_gen.schema.lint.diagnostics import Finding, Severity, kind_of_value, plain
+from vacc_gen.schema.lint import fixes, tree
+from vacc_gen.schema.lint.diagnostics import Finding, Severity, as_written, kind_of_value, plain
 from vacc_gen.schema.lint.document import Document
 from vacc_gen.schema.lint.rule import rule
-from vacc_gen.schema.lint.tree import (
-    BadAlias,
-    BadScalar,
-    ByteOrderMark,
-    DuplicateKey,
-    Empty,
-    FullWidth,
-    KeyNotText,
-    NotText,
-    NotYaml,
-    SecondDocument,
-    Tab,
-    Tagged,
-    TooMuch,
-)
 
 
 @rule("VG001", Severity.ERROR, "not valid YAML", scope="document")
@@ -42,7 +27,7 @@ def invalid_yaml(document: Document) -> Iterator[Finding]:
           type: onnx
           dtype: fp32
     """
-    for fault in document.faults_of(NotYaml):
+    for fault in document.faults_of(tree.NotYaml):
         yield Finding(fault.span, f"not valid YAML: {fault.reason}", fault.hint)
 
 
@@ -55,7 +40,7 @@ def not_utf8(document: Document) -> Iterator[Finding]:
     Good:
         name: ab
     """
-    for fault in document.faults_of(NotText):
+    for fault in document.faults_of(tree.NotText):
         yield Finding(fault.span, fault.reason, fault.hint)
 
 
@@ -64,11 +49,11 @@ def byte_order_mark(document: Document) -> Iterator[Finding]:
     """The file begins with a byte order mark, which makes the first key unreadable to some tools.
 
     Bad:
-        \\ufeffname: x
+        \\ufeffbackend: {type: tvm_vacc, dtype: fp16}
     Good:
-        name: x
+        backend: {type: tvm_vacc, dtype: fp16}
     """
-    for fault in document.faults_of(ByteOrderMark):
+    for fault in document.faults_of(tree.ByteOrderMark):
         message = "the file begins with a byte order mark"
         yield Finding(fault.span, message, "save it without one", fixes.drop_prefix(document))
 
@@ -88,7 +73,7 @@ def too_much(document: Document) -> Iterator[Finding]:
     Good:
         name: x
     """
-    for fault in document.faults_of(TooMuch):
+    for fault in document.faults_of(tree.TooMuch):
         yield Finding(fault.span, fault.reason)
 
 
@@ -103,7 +88,7 @@ def several_documents(document: Document) -> Iterator[Finding]:
     Good:
         name: one
     """
-    for fault in document.faults_of(SecondDocument):
+    for fault in document.faults_of(tree.SecondDocument):
         yield Finding(fault.span, "a second document begins here", "one config, one file")
 
 
@@ -116,10 +101,9 @@ def duplicate_key(document: Document) -> Iterator[Finding]:
           dtype: int8
           dtype: int8
     Good:
-        backend:
-          dtype: int8
+        backend: {dtype: int8}
     """
-    for fault in document.faults_of(DuplicateKey):
+    for fault in document.faults_of(tree.DuplicateKey):
         first = f"the first is on line {fault.first_line}"
         fix = fixes.remove(document, fault.entry) if fault.same_value else None
         hint = f"{first}, with the same value" if fault.same_value else f"{first}; delete one"
@@ -133,11 +117,11 @@ def tag(document: Document) -> Iterator[Finding]:
     No config needs one.
 
     Bad:
-        name: !!python/object/apply:os.system [ls]
+        backend: !!python/object/apply:os.system [ls]
     Good:
-        name: x
+        backend: {type: tvm_vacc, dtype: fp16}
     """
-    for fault in document.faults_of(Tagged):
+    for fault in document.faults_of(tree.Tagged):
         yield Finding(fault.span, f"the tag `{fault.tag}` is refused", "write a plain value")
 
 
@@ -148,11 +132,11 @@ def key_not_text(document: Document) -> Iterator[Finding]:
     YAML 1.1 reads a plain `no`, `yes`, `on` and `off` as true or false.
 
     Bad:
-        no: 1
+        backend: {no: 1}
     Good:
-        "no": 1
+        backend: {"no": 1}
     """
-    for fault in document.faults_of(KeyNotText):
+    for fault in document.faults_of(tree.KeyNotText):
         if isinstance(fault.value, (dict, list)):
             yield Finding(fault.span, f"{kind_of_value(fault.value)} as a key", "a key is a word")
             continue
@@ -168,11 +152,11 @@ def bad_alias(document: Document) -> Iterator[Finding]:
     """An alias names no anchor, or one that it is itself part of; or `<<` merges no mapping.
 
     Bad:
-        name: *missing
+        backend: *missing
     Good:
-        name: x
+        backend: {type: tvm_vacc, dtype: fp16}
     """
-    for fault in document.faults_of(BadAlias):
+    for fault in document.faults_of(tree.BadAlias):
         yield Finding(fault.span, fault.reason)
 
 
@@ -181,14 +165,13 @@ def impossible_value(document: Document) -> Iterator[Finding]:
     """A plain value looks like a number or a date, and is none: readers of YAML fail on it.
 
     Bad:
-        name: 2024-13-45
+        backend: {dtype: 2024-13-45}
     Good:
-        name: "2024-13-45"
+        backend: {dtype: "2024-13-45"}
     """
-    for fault in document.faults_of(BadScalar):
-        text = fault.written
-        shown = text if len(text) <= 40 else text[:37] + "..."
-        yield Finding(fault.span, f"`{shown}` {fault.reason}", "put it in quotes if it is text")
+    for fault in document.faults_of(tree.BadScalar):
+        message = f"{as_written(fault.written)} {fault.reason}"
+        yield Finding(fault.span, message, "put it in quotes if it is text")
 
 
 @rule("VG011", Severity.ERROR, "tab in the indentation", scope="document", fix="safe")
@@ -204,7 +187,7 @@ def tab(document: Document) -> Iterator[Finding]:
         frontend:
           type: onnx
     """
-    for fault in document.faults_of(Tab):
+    for fault in document.faults_of(tree.Tab):
         fix = None if fault.spaces is None else fixes.replace(fault.span, fault.spaces)
         yield Finding(fault.span, "tab in the indentation", "YAML indents with spaces", fix)
 
@@ -218,7 +201,7 @@ def empty(document: Document) -> Iterator[Finding]:
     Good:
         name: x
     """
-    for fault in document.faults_of(Empty):
+    for fault in document.faults_of(tree.Empty):
         yield Finding(fault.span, "the file is empty")
 
 
@@ -233,7 +216,7 @@ def full_width(document: Document) -> Iterator[Finding]:
         backend:
           dtype: fp16
     """
-    for fault in document.faults_of(FullWidth):
+    for fault in document.faults_of(tree.FullWidth):
         name = unicodedata.name(fault.mark, "character").lower()
         message = f"the full-width `{fault.mark}` ({name}) is a letter to YAML"
         hint, fix = "switch the keyboard to half width", None

@@ -6,47 +6,37 @@ from tests.schema.lint.examples import completed, findings
 from vacc_gen.schema.lint.check import check_text
 
 IMAGES = "dataset: {path: ./images, sampler: {suffix: jpg, get_data_num: 50}}\n"
-SUFFIXES = (
-    *("jpg", "jpeg", "png", "bmp", "npz", "npy", "tif", "tiff", "webp", "gif", "ppm", "pgm"),
-    *("jp2", "bin", "h5"),
-)
 GPTQ = "frontend: {quantize: {type: w8a16_gptq}}\n"
 ONNX = "frontend: {checkpoint: /models/resnet50.onnx}\n"
 
 
-def test_a_build_option_in_both_sections_is_deleted_from_the_quantizers():
-    text = "backend: {compile: {output_ddr: [1]}, quantize: {output_ddr: [1], weight_scale: max}}"
-    message = "`output_ddr` is an option of `backend.compile`, not of `backend.quantize`"
-    hint = "delete it: `backend.compile` has it too"
-    assert findings("VG110", text) == [f"16:5 {message} | {hint}"]
+def test_each_build_option_among_the_quantizers_is_a_finding():
+    text = "backend: {quantize: {output_ddr: [1], weight_scale: max, stream_mode: null}}"
+    assert [one.split(" is ")[0] for one in findings("VG110", text)] == [
+        "16:5 `output_ddr`",
+        "19:5 `stream_mode`",
+    ]
 
 
 @pytest.mark.parametrize(
     ("workspace", "found"),
     [
-        (
-            "path: null, work_dir: ./a, save_log: true",
-            "14:3 `work_dir` and `save_log` are of the older `vamc build` | delete them",
-        ),
-        ("enable_ir: true", "14:3 `enable_ir` is of the older `vamc build` | delete it"),
+        ("save_log: true, work_dir: ./a", "18:3 `work_dir` and `save_log`"),
+        ("enable_ir: true", "17:3 `enable_ir`"),
         ("workers: 2", None),
     ],
 )
 def test_keys_of_the_older_compiler_are_one_finding(workspace, found):
-    assert findings("VG111", f"workspace: {{{workspace}}}") == ([found] if found else [])
+    reported = findings("VG111", f"workspace: {{{workspace}}}")
+    message = "keys of the older `vamc build`: "
+    assert [one.split(" | ")[0].replace(message, "") for one in reported] == (
+        [found] if found else []
+    )
 
 
-@pytest.mark.parametrize(
-    ("old", "hint"),
-    [
-        ("  work_dir: ./a", "write `path` for `work_dir`"),
-        ("  work_dir: ./a\n  save_log: true", "write `path` for `work_dir`; delete the others"),
-    ],
-)
-def test_the_older_name_of_path_is_renamed(old, hint):
-    text = completed("{}").replace("  path: ./vacc_deploy", old)
-    (found,) = check_text(text, "x.yaml")
-    assert (found.code, found.line, found.column, found.hint) == ("VG111", 13, 3, hint)
+def test_the_older_name_of_path_is_no_missing_key():
+    text = completed("{}").replace("  path: ./vacc_deploy", "  work_dir: ./a")
+    assert [one.code for one in check_text(text, "x.yaml")] == ["VG111"]
 
 
 def test_sharing_of_kv_heads_is_obsolete():
@@ -67,15 +57,6 @@ def test_sharing_of_kv_heads_is_obsolete():
         ("graph: {extra_ops: {type: my_op}}", None),
         ("graph: {extra_ops: {type: null}}", None),
         (
-            "dataset: {path: ., sampler: {suffix: jpge, get_data_num: 50}}",
-            "'jpge' looks misspelled | did you mean `jpg`?",
-        ),
-        (
-            "dataset: {path: ., sampler: {suffix: .JPEG, get_data_num: 50}}",
-            "the suffix '.JPEG' has a dot | write `JPEG`",
-        ),
-        ("dataset: {path: ., sampler: {suffix: NPZ, get_data_num: 50}}", None),
-        (
             "dataset: {type: huggingface, path: ., name: alpacca}",
             "'alpacca' looks misspelled | did you mean `alpaca`?",
         ),
@@ -87,27 +68,17 @@ def test_words_that_are_nearly_published_ones(text, found):
     assert [one.split(" ", 1)[1] for one in findings("VG114", text)] == ([found] if found else [])
 
 
-def test_suffixes_that_are_not_misspelled():
-    for suffix in SUFFIXES:
-        text = f"dataset: {{path: ., sampler: {{suffix: {suffix}, get_data_num: 50}}}}"
-        assert findings("VG114", text) == []
-
-
 @pytest.mark.parametrize(
     ("text", "hint"),
     [
-        (
-            ONNX + "backend: {dtype: int8}",
-            "add a `dataset`, or compile to fp16",
-        ),
+        (ONNX + "backend: {dtype: int8}", "add a `dataset`, or compile to fp16"),
         (GPTQ + "backend: {dtype: int8}", None),
         (IMAGES + "backend: {dtype: int8}", None),
         (ONNX, None),
     ],
 )
 def test_int8_needs_data_or_a_method(text, hint):
-    message = "13:10 dtype is int8, but there is neither `dataset` nor `frontend.quantize`"
-    assert findings("VG401", text) == ([f"{message} | {hint}"] if hint else [])
+    assert [one.split(" | ")[1] for one in findings("VG401", text)] == ([hint] if hint else [])
 
 
 @pytest.mark.parametrize(
@@ -123,6 +94,10 @@ def test_int8_from_files_has_a_calibration_mode(backend, place):
     assert [one.split()[0] for one in found] == ([place] if place else [])
 
 
+def test_without_files_there_is_nothing_to_calibrate():
+    assert findings("VG404", ONNX + "backend: {dtype: int8}") == []
+
+
 def test_a_language_model_needs_no_calibration_mode():
     text = IMAGES + "frontend: {checkpoint: /falcon, model_kwargs: {tp: 4}}\nbackend: {dtype: int8}"
     assert findings("VG404", text) == []
@@ -133,18 +108,16 @@ def test_a_language_model_needs_no_calibration_mode():
     [
         (IMAGES, 0, "int8 takes `data_type: 2`"),
         (IMAGES, 2, None),
-        (GPTQ, 2, "int8 of a language model takes `data_type: 0`"),
+        (GPTQ, 2, "int8 by `frontend.quantize` takes `data_type: 0`"),
         (GPTQ, 0, None),
         (ONNX, 0, None),
     ],
 )
 def test_data_type_of_an_int8_build(text, data_type, hint):
     text += f"backend: {{dtype: int8, compile: {{data_type: {data_type}}}}}"
-    found = [one.split(" | ") for one in findings("VG405", text)]
-    message = f"`data_type` is {data_type}, but `backend.dtype` is int8"
-    assert [(one[0].split(" ", 1)[1], one[1]) for one in found] == (
-        [(message, hint)] if hint else []
-    )
+    message = f"`data_type` is {data_type}, but `backend.dtype` is int8 | {hint}"
+    found = [one.split(" ", 1)[1] for one in findings("VG405", text)]
+    assert found == ([message] if hint else [])
 
 
 @pytest.mark.parametrize(
@@ -167,8 +140,9 @@ def test_data_type_of_an_int8_build(text, data_type, hint):
 def test_parameters_belong_to_their_op(op, params, found):
     text = f"graph: {{extra_ops: {{type: {op}, params: {{{params}}}}}}}"
     key = params.split(":")[0]
-    message = f"18:7 `{key}` is not a parameter of {op} | {found}"
-    assert findings("VG407", text) == ([message] if found else [])
+    message = f"`{key}` is not a parameter of {op} | {found}"
+    reported = [one.split(" ", 1)[1] for one in findings("VG407", text)]
+    assert reported == ([message] if found else [])
 
 
 BOX = "[0, 0, 0, 1, 1, 1]"
@@ -198,25 +172,3 @@ OF_POINTS = f"num_classes: 3, nms_thresh: 0.1, voxel_size: [1, 1, 1], point_clou
 def test_all_parameters_of_the_ops_for_points(op, params):
     text = f"graph: {{extra_ops: {{type: {op}, params: {{{OF_POINTS}, {params}}}}}}}"
     assert findings("VG407", text) == []
-
-
-@pytest.mark.parametrize(
-    ("anchor", "strides", "found"),
-    [
-        (
-            "[1, 2, 3]",
-            "[8]",
-            (
-                "`anchor` has 3 values for 1 stride"
-                " | it needs a multiple of 2: widths and heights for each stride"
-            ),
-        ),
-        ("[1, 2, 3, 4, 5, 6, 7, 8]", "[8, 16]", None),
-        ("[]", "[8]", None),
-        ("[1, 2]", "[]", None),
-    ],
-)
-def test_each_stride_has_its_anchors(anchor, strides, found):
-    params = f"anchor: {anchor}, strides: {strides}"
-    text = f"graph: {{extra_ops: {{type: yolov5_nms, params: {{{params}}}}}}}"
-    assert [one.split(" ", 1)[1] for one in findings("VG408", text)] == ([found] if found else [])

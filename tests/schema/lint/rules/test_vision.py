@@ -27,8 +27,7 @@ def tower(shape, options="build_visual: true"):
             "pixel_values: [32, 9], cos: [16, 80], sin: [16, 80]",
             "7:7 `pixel_values` has 32 patches, but the other inputs have 16",
         ),
-        ("cos: [16, 80], sin: [16, 40]", "11:7 `sin` is 40 wide, but `cos` is 80"),
-        ("cos: [16, 80], sin: [16]", None),
+        ("pixel_values: [16, 9], attention_mask: [16]", None),
         ("pixel_values: [16, 9], attention_mask: [1, 16, 16], cos: [16, 80], other: [1]", None),
     ],
 )
@@ -63,19 +62,19 @@ def layout(*entries):
     return json.dumps({"backend": {"compile": {"output_layout": entries}}})
 
 
-def test_outputs_are_numbered_from_0():
-    hint = "outputs are counted from 0, one entry each"
-    reported = findings("VG704", layout("0:YX", "2:YX", "3:YX"))
-    assert reported == [f"15:7 entry of output 2 where output 1 belongs | {hint}"]
-    assert findings("VG704", layout(*(f"{number}:YX" for number in range(12)))) == []
+@pytest.mark.parametrize(
+    ("entry", "severity"),
+    [("2:YX", "error"), ("01:YX", "error"), ("1:XY", "warning"), ('1:"YX"', "warning")],
+)
+def test_each_output_has_its_entry(entry, severity):
+    (found,) = check_text(completed(layout("0:YX", entry, "2:YX")), "visual.yaml")
+    assert (found.code, found.severity) == ("VG705", severity)
+    assert found.message == f"the entry of output 1 is {entry!r}"
+    assert found.hint == 'write "1:YX", as in every published config'
 
 
-@pytest.mark.parametrize("quote", ['"', "'"])
-def test_quotes_inside_a_layout(quote):
-    text = layout("0:YX", f"1:{quote}YX{quote}")
-    written = repr(f"{quote}YX{quote}")
-    message = f"15:7 the layout {written} has quotes in its text"
-    assert findings("VG705", text) == [f'{message} | write "1:YX"']
+def test_outputs_are_counted_from_0():
+    assert findings("VG705", layout(*(f"{number}:YX" for number in range(12)))) == []
 
 
 def checked(folder, options, vision_config, build_visual=True):
@@ -95,6 +94,7 @@ def test_a_part_of_the_output_for_every_640_columns(width, parts, tmp_path):
     assert checked(tmp_path, {"output_layout": entries}, config) == [("VG706", message)]
     assert checked(tmp_path, {"output_layout": entries[:-1]}, config) == []
     assert checked(tmp_path, {"output_layout": entries}, config, build_visual=False) == []
+    assert checked(tmp_path, {}, config) == []
 
 
 def test_blocks_are_those_of_the_checkpoint(tmp_path):
