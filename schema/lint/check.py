@@ -16,9 +16,16 @@ from vacc_gen.schema.compile_yaml.config import CompileConfig
 from vacc_gen.schema.errors import UnreadableError
 from vacc_gen.schema.lint import sources, structure
 from vacc_gen.schema.lint.diagnostics import Diagnostic, Finding
-from vacc_gen.schema.lint.document import Document, load, placeholders
+from vacc_gen.schema.lint.document import (
+    Document,
+    Kind,
+    is_ours,
+    kind_of,
+    load,
+    newer_version,
+    placeholders,
+)
 from vacc_gen.schema.lint.files import CheckedFile, ConfigFile, Known, RecipeFile
-from vacc_gen.schema.lint.kinds import Kind, is_ours, kind_of, newer_version
 from vacc_gen.schema.lint.rule import Rule, Scope, rules_of
 from vacc_gen.schema.lint.suggestions import Model
 
