@@ -7,6 +7,7 @@ mean what they mean to PyYAML, which the compiler reads its configs with: YAML 1
 
 from __future__ import annotations
 
+import codecs
 import re
 from bisect import bisect_right
 from collections.abc import Iterator
@@ -120,7 +121,6 @@ class Document:
         return Span(line, column, end_line, end - self._line_starts[end_line - 1] + 1, start, end)
 
     def written(self, span: Span) -> str:
-        """Return the text of a span."""
         return self.text[span.start : span.end]
 
 
@@ -134,29 +134,25 @@ def load(source: bytes | str, path: str = "<text>") -> Document:
     if len(source) > MAX_BYTES:
         return too_large(path, len(source))
     text, fault = _decode(source) if isinstance(source, bytes) else (source, None)
-    prefix = _BOM if text.startswith(_BOM) else ""
-    document = Document(text.removeprefix(_BOM), path, prefix)
+    document = Document(text.removeprefix(_BOM), path, _BOM if text.startswith(_BOM) else "")
+    control = _NOT_PRINTABLE.search(document.text)
+    if fault is None and control is not None:
+        reason = f"control character U+{ord(control.group()):04X}, which YAML does not allow"
+        hint = "delete it; in double quotes it can be written as an escape"
+        fault = NotText(document.span_at(*control.span()), reason, hint)
+    if document.prefix:
+        document.faults.append(ByteOrderMark(START))
     if fault is not None:
         document.faults.append(fault)
         return document
-    if prefix:
-        document.faults.append(ByteOrderMark(START))
-    control = _NOT_PRINTABLE.search(document.text)
-    if control is None:
-        unfilled = _templates(document.text) if "{{" in document.text else []
-        document.root, faults = (None, unfilled) if unfilled else read(document.text)
+    if "{{" in document.text:
+        from vacc_gen.schema.lint.syntax import templates  # its patterns: for such texts alone
+
+        document.faults += templates(document.text)
+    if not document.faults_of(Template):
+        document.root, faults = read(document.text)
         document.faults += faults
-        return document
-    reason = f"control character U+{ord(control.group()):04X}, which YAML does not allow"
-    hint = "delete it; in double quotes it can be written as an escape"
-    document.faults.append(NotText(document.span_at(*control.span()), reason, hint))
     return document
-
-
-def _templates(text: str) -> list[Fault]:
-    from vacc_gen.schema.lint.syntax import templates
-
-    return templates(text)
 
 
 def too_large(path: str, size_bytes: int) -> Document:
@@ -169,13 +165,11 @@ def too_large(path: str, size_bytes: int) -> Document:
 
 def _decode(source: bytes) -> tuple[str, NotText | None]:
     """Decode UTF-8; say so where it is UTF-16, UTF-32 or no text at all."""
-    for bom, encoding in (
-        (b"\xff\xfe\x00\x00", "UTF-32"),
-        (b"\x00\x00\xfe\xff", "UTF-32"),
-        (b"\xff\xfe", "UTF-16"),
-        (b"\xfe\xff", "UTF-16"),
+    for encoding, marks in (
+        ("UTF-32", (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)),
+        ("UTF-16", (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)),
     ):
-        if source.startswith(bom):
+        if source.startswith(marks):
             return "", NotText(START, f"the file is {encoding}, not UTF-8", "save it as UTF-8")
     try:
         return source.decode("utf-8"), None
@@ -222,10 +216,7 @@ def _below(node: Node) -> Iterator[tuple[Span, str]]:
 RECIPE_NAME = "vacc.yaml"
 
 _SECTIONS = frozenset(("frontend", "backend", "graph", "dataset", "workspace"))
-_LEAST = 2
-"""Fewer sections than these make no compile config."""
-
-_OLDER = re.compile(r"^[\"']?(model|engine|workspace)[\"']?\s*[:：]", re.MULTILINE)
+_OWN_SECTIONS = frozenset(("frontend", "backend", "workspace"))
 _SECTION = re.compile(r"^[\"']?(frontend|backend|workspace)[\"']?\s*[:：]", re.MULTILINE)
 
 
@@ -240,29 +231,18 @@ class Kind(str, Enum):
 
 def kind_of(document: Document) -> Kind:
     """Return what a document is; what cannot be read is judged by how its lines begin."""
-    name = re.split(r"[\\/]", document.path)[-1]
-    root = document.root
-    if root is None or not isinstance(root.value, dict):
-        return _kind_of_text(document.text, name)
-    keys = root.value.keys()
-    if name == RECIPE_NAME and not _SECTIONS & keys:
+    keys, is_recipe = _keys(document), _is_called_recipe(document)
+    if document.root is None or not isinstance(document.root.value, dict):
+        return Kind.RECIPE if is_recipe else Kind.CONFIG if keys else Kind.OTHER
+    if is_recipe and not _SECTIONS & keys:
         return Kind.RECIPE
-    if _SECTIONS & keys >= {"frontend"} or _SECTIONS & keys >= {"backend"}:
+    if keys & {"frontend", "backend"}:
         return Kind.CONFIG
-    if "engine" in keys and "model" in keys:
+    if keys >= {"engine", "model"}:
         return Kind.OLDER
-    if "version" in keys and "model" in keys:
+    if keys >= {"version", "model"}:
         return Kind.RECIPE
-    known = len(_SECTIONS & keys) + ("name" in keys)
-    return Kind.CONFIG if known >= _LEAST else Kind.OTHER
-
-
-def _kind_of_text(text: str, name: str) -> Kind:
-    if name == RECIPE_NAME:
-        return Kind.RECIPE
-    if _SECTION.search(text):
-        return Kind.CONFIG
-    return Kind.OLDER if len(set(_OLDER.findall(text))) > _LEAST else Kind.OTHER
+    return Kind.CONFIG if len((_SECTIONS | {"name"}) & keys) > 1 else Kind.OTHER
 
 
 def is_ours(document: Document) -> bool:
@@ -272,13 +252,22 @@ def is_ours(document: Document) -> bool:
     """
     kind = kind_of(document)
     if kind is Kind.RECIPE:
-        return re.split(r"[\\/]", document.path)[-1] == RECIPE_NAME
-    if kind is not Kind.CONFIG:
-        return kind is Kind.OLDER
+        return _is_called_recipe(document)
+    if kind is Kind.CONFIG:
+        return len(_OWN_SECTIONS & _keys(document)) > 1
+    return kind is Kind.OLDER
+
+
+def _is_called_recipe(document: Document) -> bool:
+    return re.split(r"[\\/]", document.path)[-1] == RECIPE_NAME
+
+
+def _keys(document: Document) -> set[str]:
+    """Return the keys at the top level; those of sections alone where the text is not YAML."""
     root = document.root
-    keys = root.value if root is not None and isinstance(root.value, dict) else None
-    found = set(_SECTION.findall(document.text)) if keys is None else keys
-    return len({"frontend", "backend", "workspace"} & set(found)) >= _LEAST
+    if root is not None and isinstance(root.value, dict):
+        return set(root.value)
+    return set(_SECTION.findall(document.text))
 
 
 def newer_version(document: Document) -> int | None:
