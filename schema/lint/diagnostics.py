@@ -21,23 +21,16 @@ class Severity(str, Enum):
 
 
 @dataclass(frozen=True)
-class Edit:
-    """Replace the characters from offset `start` up to `end` of the text."""
-
-    start: int
-    end: int
-    text: str
-
-
-@dataclass(frozen=True)
 class Fix:
-    """Edits that remove the cause of a finding.
+    """Put `text` in place of the characters from offset `start` up to `end`.
 
     A fix is safe where the file then means what its writer can only have meant, and `--fix` applies
     it. What moves, drops or invents something needs `--unsafe-fixes`.
     """
 
-    edits: tuple[Edit, ...]
+    start: int
+    end: int
+    text: str
     safe: bool = True
 
 

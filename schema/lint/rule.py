@@ -90,12 +90,6 @@ def all_rules() -> tuple[Rule, ...]:
     return tuple(sorted(found, key=lambda rule: rule.code))
 
 
-@cache
-def rules_of(scope: Scope) -> tuple[Rule, ...]:
-    """Return the rules of a scope, by code."""
-    return tuple(rule for rule in all_rules() if rule.scope == scope)
-
-
 TOPICS = {
     "VG0": "Text",
     "VG1": "Structure",

@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from vacc_gen.schema.lint.document import Document
@@ -131,7 +131,7 @@ class Form:
     """A document against its typed model: the typed values, or what keeps it from being them."""
 
     document: Document
-    typed: BaseModel | None
+    typed: Any
     faults: list[FormFault]
 
     def of(self, kind: type[Any]) -> list[Any]:
@@ -152,7 +152,7 @@ def check(document: Document, model: Model) -> Form:
         return Form(document, None, sorted(kept, key=lambda fault: fault.span.start))
 
 
-def _typed(model: Model, values: Any) -> BaseModel:
+def _typed(model: Model, values: Any) -> Any:
     """Validate as JSON, which has lists for tuples and words for enums; a date is no text there."""
     return model.model_validate_json(json.dumps(values, default=lambda date: {"date": str(date)}))
 

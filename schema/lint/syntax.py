@@ -8,6 +8,7 @@ complaint only where one look at its line shows it: a tab, a full-width mark, a 
 from __future__ import annotations
 
 import re
+from bisect import bisect
 from typing import NamedTuple
 
 import yaml
@@ -124,22 +125,23 @@ def _tabs(text: str, lines: list[_Line]) -> list[Fault]:
     """Return the indentations with tabs, with the spaces that their neighbours are indented by."""
     found = [(line, match) for line in lines if (match := _TAB_INDENT.match(line.text))]
     spans = [line.span(*match.span()) for line, match in found]
-    spaces = [" " * _indentation(lines, line) for line, _ in found]
+    tabbed = {line.number for line, _ in found}
+    others = [line for line in lines if line.bare.strip() and line.number not in tabbed]
+    spaces = [" " * _indentation(others, line) for line, _ in found]
     fixable = _parses_with(text, spans, spaces)
     return [
         Tab(span, indent if fixable else None) for span, indent in zip(spans, spaces, strict=True)
     ]
 
 
-def _indentation(lines: list[_Line], tab: _Line) -> int:
+def _indentation(others: list[_Line], tab: _Line) -> int:
     """Return by how many spaces a line belongs: as its next neighbour, else below its header."""
-    others = [line for line in lines if line.bare.strip() and not _TAB_INDENT.match(line.text)]
-    header = next((line for line in reversed(others) if line.number < tab.number), None)
-    follows = next((line for line in others if line.number > tab.number), None)
-    least = header.indent if header else 0
-    if follows is not None and follows.indent > least:
-        return follows.indent
-    opens = header is not None and header.bare.rstrip().endswith(":")
+    at = bisect(others, tab)
+    header, follows = others[max(at - 1, 0) : at], others[at : at + 1]
+    least = header[0].indent if header else 0
+    if follows and follows[0].indent > least:
+        return follows[0].indent
+    opens = header and header[0].bare.rstrip().endswith(":")
     return least + 2 if opens else least
 
 

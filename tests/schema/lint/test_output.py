@@ -22,7 +22,7 @@ FOUND = Diagnostic(
     6,
     "unknown key `tpp`",
     "did you mean `tp`?",
-    Fix(()),
+    Fix(7, 10, "tp"),
 )
 LINES = {"build/x.yaml": ["a:", "  tpp: 4"]}
 
