@@ -76,7 +76,6 @@ class Diagnostic:
 
     @property
     def is_fixable(self) -> bool:
-        """Whether `--fix` removes the cause."""
         return self.fix is not None and self.fix.safe
 
 
@@ -126,11 +125,8 @@ def kind_of_value(value: Any) -> str:
         return "true or false"
     if value is None:
         return "null"
-    kinds = ((str, "text"), (int, "a whole number"), (float, "a number"), (list, "a list"))
-    for kind, name in kinds:
-        if isinstance(value, kind):
-            return name
-    return "a mapping" if isinstance(value, dict) else "a date"
+    kinds = {str: "text", int: "a whole number", float: "a number", list: "a list"}
+    return kinds.get(type(value), "a mapping" if isinstance(value, dict) else "a date")
 
 
 def listed(names: Sequence[str], last: str = "and") -> str:

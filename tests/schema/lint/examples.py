@@ -11,7 +11,7 @@ import yaml
 from vacc_gen.presets import KNOWN
 from vacc_gen.schema.lint.check import CheckResult, check_paths, check_text
 from vacc_gen.schema.lint.document import Kind, kind_of, load
-from vacc_gen.schema.lint.rule import Rule, unescaped
+from vacc_gen.schema.lint.rule import Rule
 
 LANGUAGE_MODEL = {
     "name": "falcon-7b",
@@ -80,6 +80,11 @@ def _as_ours(text: str) -> str:
         return text
     sections = {key: value for key, value in LANGUAGE_MODEL.items() if key != "name"}
     return text + yaml.safe_dump(sections, sort_keys=False)
+
+
+def unescaped(example: str) -> str:
+    r"""Return an example as a file: `\t`, `\r`, `\x20`, `\x00`, `\ufeff` stand for themselves."""
+    return example.encode("ascii", "backslashreplace").decode("unicode_escape") + "\n"
 
 
 def findings(code: str, example: str) -> list[str]:
