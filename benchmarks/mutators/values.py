@@ -19,7 +19,6 @@ OTHER_WORDS = {
     "backend.quantize.calibrate_mode": ("average", "entropy"),
     "dataset.type": ("coco", "folder"),
 }
-OTHER_OPS = ("Sharpen", "Vignette")
 SUFFIXES = (".onnx", ".torchscript.pt", ".h5", ".pb", ".weights")
 
 

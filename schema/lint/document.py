@@ -21,6 +21,7 @@ from vacc_gen.schema.lint.tree import (
     START,
     ByteOrderMark,
     DuplicateKey,
+    Entry,
     Fault,
     Node,
     NotText,
@@ -101,18 +102,15 @@ class Document:
         while path:
             parent, last = self.node(*path[:-1]), path[-1]
             if parent is not None and isinstance(parent.value, dict) and last in parent.value:
-                span: Span = parent.value[last].key_span
-                return span
+                entry: Entry = parent.value[last]
+                return entry.key_span
             item = self.node(*path) if isinstance(last, int) else None
-            if item is not None:
-                return self.first_line_of(item.span)
+            if item is not None:  # of a list: the first line of it
+                line = item.span.line
+                end = self.line_start(line) + len(self.lines[line - 1].rstrip())
+                return self.span_at(item.span.start, min(item.span.end, end))
             path = path[:-1]
         return self.span_at(0, len(self.lines[0]))
-
-    def first_line_of(self, span: Span) -> Span:
-        """Return the part of a span that stands in its first line."""
-        end = span.start + len(self.lines[span.line - 1].rstrip()) - span.column + 1
-        return span if span.end_line == span.line else self.span_at(span.start, end)
 
     def span_at(self, start: int, end: int) -> Span:
         """Return the span between two offsets."""
@@ -150,7 +148,7 @@ def load(source: bytes | str, path: str = "<text>") -> Document:
 
         document.faults += templates(document.text)
     if not document.faults_of(Template):
-        document.root, faults = read(document.text)
+        document.root, faults = read(document)
         document.faults += faults
     return document
 

@@ -7,12 +7,11 @@ bounded while reading, so that hostile input costs no more than a healthy file o
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from vacc_gen.schema.lint.tree import (
-    LINE_BREAK,
     START,
     BadAlias,
     BadScalar,
@@ -28,6 +27,9 @@ from vacc_gen.schema.lint.tree import (
     TooMuch,
 )
 
+if TYPE_CHECKING:
+    from vacc_gen.schema.lint.document import Document
+
 MAX_NODES = 20_000
 """Most values in one file, aliases expanded."""
 
@@ -38,7 +40,6 @@ MAX_DEPTH = 64
 """Deepest nesting; a healthy config has seven levels."""
 
 _TOO_DEEP = f"nested deeper than {MAX_DEPTH} levels"
-
 MAX_NUMBER_CHARACTERS = 64
 """Longest number that is made a value; PyYAML takes minutes for a long `1:59:59...`."""
 
@@ -53,13 +54,13 @@ _PLAIN_TAGS = frozenset(
 )
 
 
-def read(text: str) -> tuple[Node | None, list[Fault]]:
-    """Read a text of printable characters.
+def read(document: Document) -> tuple[Node | None, list[Fault]]:
+    """Read a document of printable characters.
 
     Returns:
         The root, None where the text could not be read to its end; and what is wrong with it.
     """
-    reader = _Reader(text)
+    reader = _Reader(document)
     try:
         reader.read()
     except yaml.YAMLError as error:
@@ -67,7 +68,7 @@ def read(text: str) -> tuple[Node | None, list[Fault]]:
             return None, [TooMuch(START, _TOO_DEEP)]
         from vacc_gen.schema.lint.syntax import explain  # its patterns: for broken texts alone
 
-        return None, explain(text, error)
+        return None, explain(document.text, error)
     except _StopError as stop:
         return None, [*reader.faults, stop.fault]
     return reader.root, reader.faults
@@ -95,11 +96,11 @@ class _Frame:
 class _Reader:
     """Turns events into nodes."""
 
-    def __init__(self, text: str) -> None:
-        self.text = text
+    def __init__(self, document: Document) -> None:
+        self.document = document
         self.root: Node | None = None
         self.faults: list[Fault] = []
-        self.loader: Any = _Loader(text)
+        self.loader: Any = _Loader(document.text)
         self.frames: list[_Frame] = []
         self.anchors: dict[str, tuple[Node, int] | None] = {}  # None: still open
         self.size = 0  # values so far, aliases expanded
@@ -161,14 +162,9 @@ class _Reader:
         return True
 
     def _span(self, event: Any) -> Span:
-        start, end = event.start_mark, event.end_mark
-        if start.index >= len(self.text):  # an absent value: parsers count a line that is not there
-            *_, last = LINE_BREAK.split(self.text)
-            line, column = len(LINE_BREAK.findall(self.text)) + 1, len(last) + 1
-            return Span(line, column, line, column, len(self.text), len(self.text))
-        return Span(
-            start.line + 1, start.column + 1, end.line + 1, end.column + 1, start.index, end.index
-        )
+        last = len(self.document.text)  # marks of an absent value may lie behind it
+        start, end = event.start_mark.index, event.end_mark.index
+        return self.document.span_at(min(start, last), min(end, last))
 
     def _scalar(self, event: Any) -> tuple[Node, bool]:
         """Return the value as PyYAML constructs it, and whether it is the merge key `<<`."""
@@ -217,7 +213,7 @@ class _Reader:
         elif frame.key is None:
             frame.key = (node, is_merge)
             if not isinstance(node.value, str):
-                written = self.text[node.span.start : node.span.end]
+                written = self.document.written(node.span)
                 self._report(KeyNotText(node.span, written, node.value))
         else:
             (key, is_merge), frame.key = frame.key, None
@@ -244,17 +240,11 @@ class _Reader:
                     reason = "`<<` merges a mapping or a list of mappings, nothing else"
                     self._report(BadAlias(source.span, reason))
 
-    @staticmethod
-    def _end_span(node: Node, event: Any) -> None:
+    def _end_span(self, node: Node, event: Any) -> None:
         """End a flow collection at its bracket, a block where its last value ends."""
-        end = event.end_mark
-        if end.index > event.start_mark.index:  # flow style
-            line, column, index = end.line + 1, end.column + 1, end.index
-        elif node.value:
+        end = event.end_mark.index
+        if end == event.start_mark.index:  # block style
             items = node.value if isinstance(node.value, list) else node.value.values()
             spans = [item.node.span if isinstance(item, Entry) else item.span for item in items]
-            last = max(spans, key=lambda span: span.end)
-            line, column, index = last.end_line, last.end_column, last.end
-        else:
-            return
-        node.span = node.span._replace(end_line=line, end_column=column, end=index)
+            end = max((span.end for span in spans), default=node.span.end)
+        node.span = self.document.span_at(node.span.start, end)
