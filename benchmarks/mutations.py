@@ -50,16 +50,12 @@ def shares(counts: Counts) -> list[float]:
     return [100 * counts[part] / counts[of] if counts[of] else 100.0 for part, of in pairs]
 
 
-def key_of(finding: Diagnostic) -> tuple[str, str]:
-    return finding.code, finding.message
-
-
 def judge(
     path: Path, config: Config, mutant: Mutant, is_yaml: bool
 ) -> tuple[Counts, list[Diagnostic], list[str]]:
     """Check a mutant; return how well that went, what was found, and what is wrong with it."""
-    known = {key_of(finding) for finding in check_text(config.text, str(path))}
-    findings = [f for f in check_text(mutant.text, str(path)) if key_of(f) not in known]
+    known = {(f.code, f.message) for f in check_text(config.text, str(path))}
+    findings = [f for f in check_text(mutant.text, str(path)) if (f.code, f.message) not in known]
     margin = 0 if is_yaml else 1
     near = [f for f in findings if any(abs(f.line - line) <= margin for line in mutant.lines)]
     counts = Counts(mutants=1, found=bool(findings), at_line=bool(near), not_yaml=not is_yaml)

@@ -58,7 +58,7 @@ def key_in_another_section(rng: random.Random, config: Config, entry: Entry) -> 
         if isinstance(other.value, yaml.MappingNode) and other.line < other.last_line
     ]
     section = ".".join(map(str, own))
-    above = config.entry(section.rpartition(".")[0])
+    above = config.by_path.get(section.rpartition(".")[0])
     target = rng.choice([above.value if above else config.root, *beside])
     if any(key.value == entry.key.value for key, _ in target.value):
         return None
@@ -83,7 +83,7 @@ def required_key_deleted(rng: random.Random, config: Config, entry: Entry) -> Mu
     if len(entry.section.value) == 1:
         return None
     text = config.without(entry)
-    header = config.entry(entry.dotted.rpartition(".")[0])
+    header = config.by_path.get(entry.dotted.rpartition(".")[0])
     if header is None:  # of the whole file: its first line, or its first line with a key
         return Mutant(text, frozenset({1, text[: len(text) - len(text.lstrip())].count("\n") + 1}))
     return Mutant(text, frozenset({header.line - (header.line > entry.line)}))

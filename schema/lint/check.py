@@ -46,7 +46,6 @@ class Selection:
     ignore: tuple[str, ...] = ()
 
     def has(self, code: str) -> bool:
-        """Whether a rule with this code runs."""
         if code in ALWAYS:
             return True
         return _named(code, self.select or ("ALL",)) and not _named(code, self.ignore)
@@ -69,7 +68,6 @@ class CheckResult:
     documents: dict[str, Document] = field(default_factory=dict)  # of those with findings, by path
 
     def add(self, document: Document, diagnostics: Sequence[Diagnostic]) -> None:
-        """Add findings in a file."""
         if diagnostics:
             self.documents[document.path] = document
             self.diagnostics += diagnostics
@@ -179,7 +177,6 @@ def check_paths(
 
 
 def _check_together(files: list[CheckedFile], selection: Selection, result: CheckResult) -> None:
-    """Run the rules about several files at once."""
     from vacc_gen.schema.lint.workspace import workspaces
 
     configs = [file for file in files if isinstance(file, ConfigFile)]
@@ -195,7 +192,6 @@ def _check_together(files: list[CheckedFile], selection: Selection, result: Chec
 
 
 def _check_weights(folder: str, selection: Selection, result: CheckResult) -> None:
-    """Run the rules about the files of a weight folder."""
     from vacc_gen.schema.lint.weight_files import WeightFiles
 
     def path_of(name: str) -> str:
@@ -215,7 +211,6 @@ def _chosen(scope: Scope, selection: Selection) -> Iterator[Rule]:
 
 
 def _diagnostic(rule: Rule, finding: Finding, path: str) -> Diagnostic:
-    """Return a rule's finding with code and path."""
     span, message, hint, fix, severity = finding
     place = (span.line, span.column, span.end_line, span.end_column)
     return Diagnostic(rule.code, severity or rule.severity, path, *place, message, hint, fix)

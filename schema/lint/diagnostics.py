@@ -102,7 +102,6 @@ def dotted(steps: Sequence[Any]) -> str:
 
 
 def in_section(steps: Sequence[Any]) -> str:
-    """Return where something stands: in which section, or at the top level."""
     return f"in `{dotted(steps)}`" if steps else "at the top level"
 
 
@@ -120,7 +119,6 @@ def plain(value: Any) -> str:
 
 
 def kind_of_value(value: Any) -> str:
-    """Return what kind of value it is, in words."""
     if isinstance(value, bool):
         return "true or false"
     if value is None:

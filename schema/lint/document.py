@@ -62,7 +62,6 @@ class Document:
         )
 
     def faults_of(self, kind: type[AnyFault]) -> list[AnyFault]:
-        """Return the faults of one kind, in the order of the text."""
         return [fault for fault in self.faults if isinstance(fault, kind)]
 
     @cached_property
@@ -113,7 +112,6 @@ class Document:
         return self.span_at(0, len(self.lines[0]))
 
     def span_at(self, start: int, end: int) -> Span:
-        """Return the span between two offsets."""
         line, end_line = (bisect_right(self._line_starts, at) for at in (start, end))
         column = start - self._line_starts[line - 1] + 1
         return Span(line, column, end_line, end - self._line_starts[end_line - 1] + 1, start, end)
@@ -193,7 +191,6 @@ def is_placeholder(value: object) -> bool:
 
 
 def placeholders(document: Document) -> Iterator[tuple[Span, str]]:
-    """Yield the values that hold a placeholder, with their places."""
     for fault in document.faults_of(Template):
         yield fault.span, fault.written
     if document.root is not None:
@@ -219,8 +216,6 @@ _SECTION = re.compile(r"^[\"']?(frontend|backend|workspace)[\"']?\s*[:：]", re.
 
 
 class Kind(str, Enum):
-    """What a file is."""
-
     RECIPE = "recipe"
     CONFIG = "compile config"
     OLDER = "config of the older vamc build"

@@ -240,7 +240,6 @@ class ConfigFile(CheckedFile):
 
     @property
     def process_ops(self) -> Sequence[ProcessOp]:
-        """The ops of `dataset.process_ops`, none where it is absent."""
         return (self.file_dataset.process_ops or ()) if self.file_dataset else ()
 
     @cached_property

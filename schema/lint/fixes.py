@@ -10,12 +10,10 @@ from vacc_gen.schema.lint.tree import Entry, Span
 
 
 def replace(span: Span, text: str, *, safe: bool = True) -> Fix:
-    """Put other text where `span` is."""
     return Fix(span.start, span.end, text, safe)
 
 
 def drop_prefix(document: Document) -> Fix:
-    """Take the byte order mark away."""
     return Fix(-len(document.prefix), 0, "")
 
 

@@ -53,7 +53,6 @@ def excerpts(diagnostics: Sequence[Diagnostic], colour: bool = False) -> str:
 
 
 def _summary(diagnostics: Sequence[Diagnostic], checked: int) -> str:
-    """Return one line that counts: files, findings by severity, how many can be fixed."""
     numbers = Counter(found.severity for found in diagnostics)
     counts = [plural(numbers[kind], noun) for kind, noun in _NOUNS.items() if numbers[kind]]
     what = ", ".join(counts) or "nothing found"

@@ -75,8 +75,6 @@ def read(document: Document) -> tuple[Node | None, list[Fault]]:
 
 
 class _StopError(Exception):
-    """Reading cannot go on."""
-
     def __init__(self, fault: Fault) -> None:
         super().__init__()
         self.fault = fault
@@ -94,8 +92,6 @@ class _Frame:
 
 
 class _Reader:
-    """Turns events into nodes."""
-
     def __init__(self, document: Document) -> None:
         self.document = document
         self.root: Node | None = None

@@ -119,7 +119,6 @@ def page_of(rule: Rule) -> Page:
 
 
 def as_page(rule: Rule, level: int = 1) -> str:
-    """Return a rule's page as Markdown."""
     page = page_of(rule)
     return (
         f"{'#' * level} {rule.code} {rule.name}\n\n"
@@ -132,7 +131,6 @@ def as_page(rule: Rule, level: int = 1) -> str:
 
 
 def as_table(rules: Iterable[Rule]) -> str:
-    """Return one line for each rule."""
     return "".join(f"{rule.code}  {rule.severity.value:7}  {rule.summary}\n" for rule in rules)
 
 

@@ -37,7 +37,6 @@ TYPES = {
     "tuple_type": "a list",
     "dict_type": "a mapping",
     "model_type": "a mapping",
-    "model_attributes_type": "a mapping",
 }
 """What a value was expected to be, by the type of pydantic's error."""
 
@@ -135,7 +134,6 @@ class Form:
     faults: list[FormFault]
 
     def of(self, kind: type[Any]) -> list[Any]:
-        """Return the faults of one kind."""
         return [fault for fault in self.faults if isinstance(fault, kind)]
 
 

@@ -34,8 +34,6 @@ def distance(a: str, b: str, limit: int = 2) -> int:
             if i > 1 and j > 1 and left == b[j - 2] and a[i - 2] == right:
                 best = min(best, before_last[j - 2] + 1)
             row.append(best)
-        if min(row) > limit and min(last) > limit:  # a swap reaches over one row
-            return limit + 1
         before_last, last = last, row
     return min(last[-1], limit + 1)
 
