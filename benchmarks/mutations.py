@@ -13,13 +13,13 @@ import argparse
 import random
 import re
 import sys
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
-from mutators import keys, notation, values  # noqa: F401  # registers what they make
+from mutators import keys, values  # noqa: F401  # registers what they make
 from mutators.base import MUTATORS, Config, Mutant
 
 from vacc_gen.schema.lint.check import check_text
@@ -36,83 +36,41 @@ WRONG_AS_PUBLISHED = {
     "embedding_config_fp16.yaml": {"VG201"},
     "vamc_config.yaml": {"VG102"},
 }
-GOALS_OF_MEANING = {"found": 99.0, "at the line": 97.0, "suggestion": 95.0}
-GOALS_OF_TEXT = {"found": 100.0, "within one line": 90.0}
+GOALS_OF_MEANING = {"found": 99, "at the line": 97, "suggestion": 95}
+GOALS_OF_TEXT = {"found": 100, "within one line": 90}
 MOST_FINDINGS_OF_TEXT = 2
 
-
-@dataclass
-class Score:
-    """Counts for one kind of mistake: of mutants that are YAML, or of those that are not."""
-
-    mutants: int = 0
-    found: int = 0
-    at_line: int = 0
-    suggestions_due: int = 0
-    suggestions: int = 0
-    findings: int = 0
-    most_findings: int = 0
-    survivors: list[str] = field(default_factory=list)
-
-    def add(self, other: Score) -> None:
-        self.mutants += other.mutants
-        self.found += other.found
-        self.at_line += other.at_line
-        self.suggestions_due += other.suggestions_due
-        self.suggestions += other.suggestions
-        self.findings += other.findings
-        self.most_findings = max(self.most_findings, other.most_findings)
-
-    def shares(self) -> tuple[float, float, float]:
-        """Return found of all, at their line of found, right suggestions of those due, in %."""
-        pairs = (
-            (self.found, self.mutants),
-            (self.at_line, self.found),
-            (self.suggestions, self.suggestions_due),
-        )
-        found, at_line, suggestions = (
-            100 * part / whole if whole else 100.0 for part, whole in pairs
-        )
-        return found, at_line, suggestions
+Counts = Counter[str]
+"""Of `mutants`, those `found`, and of these those `at_line`; of hints `due`, those `suggested`."""
 
 
-def key_of(finding: Diagnostic) -> tuple[str, str]:
-    return finding.code, finding.message
+def shares(counts: Counts) -> list[float]:
+    """Return found of all, at their line of found, right suggestions of those due, in %."""
+    pairs = (("found", "mutants"), ("at_line", "found"), ("suggested", "due"))
+    return [100 * counts[part] / counts[of] if counts[of] else 100.0 for part, of in pairs]
 
 
-def judge(path: Path, config: Config, mutant: Mutant, is_yaml: bool, score: Score) -> None:
-    """Check a mutant, and count how well that went."""
-    known = {key_of(finding) for finding in check_text(config.text, str(path))}
-    findings = [f for f in check_text(mutant.text, str(path)) if key_of(f) not in known]
-    score.mutants += 1
-    score.findings += len(findings)
-    score.most_findings = max(score.most_findings, len(findings))
-    said = (
-        "; ".join(f"{f.code} line {f.line} {f.message} ({f.hint})" for f in findings) or "nothing"
-    )
-
-    def survives(why: str) -> None:
-        score.survivors.append(f"{why}, line {min(mutant.lines)} of {path}: {said}")
-
-    if not findings:
-        survives("not found")
-        return
-    score.found += 1
+def judge(
+    path: Path, config: Config, mutant: Mutant, is_yaml: bool
+) -> tuple[Counts, list[Diagnostic], list[str]]:
+    """Check a mutant; return how well that went, what was found, and what is wrong with it."""
+    known = {(f.code, f.message) for f in check_text(config.text, str(path))}
+    findings = [f for f in check_text(mutant.text, str(path)) if (f.code, f.message) not in known]
     margin = 0 if is_yaml else 1
     near = [f for f in findings if any(abs(f.line - line) <= margin for line in mutant.lines)]
-    if near:
-        score.at_line += 1
-    else:
-        survives("at another line")
+    counts = Counts(mutants=1, found=bool(findings), at_line=bool(near), not_yaml=not is_yaml)
+    faults = []
+    if not near:
+        faults.append("at another line" if findings else "not found")
     if not is_yaml and len(findings) > MOST_FINDINGS_OF_TEXT:
-        survives(f"{len(findings)} findings")
-    if is_yaml and mutant.suggestion is not None:
-        score.suggestions_due += 1
+        faults.append(f"{len(findings)} findings")
+    if is_yaml and findings and mutant.suggestion is not None:
         quoted = re.findall(r"`([^`]+)`", " ".join(f.hint or "" for f in near))
-        if [word for word in quoted if word != mutant.wrong][:1] == [mutant.suggestion]:
-            score.suggestions += 1
-        else:
-            survives(f"not suggested: {mutant.suggestion}")
+        is_suggested = [word for word in quoted if word != mutant.wrong][:1] == [mutant.suggestion]
+        counts += Counts(due=1, suggested=is_suggested)
+        if not is_suggested:
+            faults.append(f"not suggested: {mutant.suggestion}")
+    return counts, findings, faults
 
 
 def meaning_of(text: str) -> Any:
@@ -160,10 +118,12 @@ def published(folder: Path) -> tuple[list[tuple[Path, Config]], list[str]]:
     return configs, false_errors
 
 
-def print_totals(title: str, score: Score, goals: dict[str, float]) -> None:
-    shares = zip(goals.items(), score.shares(), strict=False)
-    told = [f"{name} {share:.1f} % (goal {goal:.0f} %)" for (name, goal), share in shares]
-    print(f"{title}: {score.mutants} mutants; {', '.join(told)}")
+def print_totals(title: str, counts: Counts, goals: dict[str, int]) -> None:
+    told = [
+        f"{name} {share:.1f} % (goal {goal} %)"
+        for (name, goal), share in zip(goals.items(), shares(counts), strict=False)
+    ]
+    print(f"{title}: {counts['mutants']} mutants; {', '.join(told)}")
 
 
 def main() -> None:
@@ -177,28 +137,32 @@ def main() -> None:
     if not configs:
         sys.exit(f"{options.folder}: no compile config without a finding")
     rng = random.Random(options.seed)
-    meaning, text = Score(), Score()
-    survivors = []
+    meaning, text = Counts(), Counts()
+    survivors, findings_of_text = [], [0]
     print(
         f"{'mistake':34}{'mutants':>8}{'found':>8}{'at line':>9}{'suggested':>11}{'not YAML':>10}"
     )
     for kind in MUTATORS:
-        of_meaning, of_text = Score(), Score()
+        of_kind = Counts()
         for path, config, mutant, is_yaml in mutants_of(kind, rng, configs, options.mutants):
-            judge(path, config, mutant, is_yaml, of_meaning if is_yaml else of_text)
-        meaning.add(of_meaning)
-        text.add(of_text)
-        survivors += [f"{kind}: {line}" for line in of_meaning.survivors + of_text.survivors]
-        both = Score()
-        both.add(of_meaning)
-        both.add(of_text)
-        found, at_line, suggested = (f"{share:.0f} %" for share in both.shares())
-        suggested = suggested if both.suggestions_due else "-"
-        print(f"{kind:34}{both.mutants:8}{found:>8}{at_line:>9}{suggested:>11}{of_text.mutants:10}")
+            counts, findings, faults = judge(path, config, mutant, is_yaml)
+            for total in (of_kind, meaning if is_yaml else text):
+                total.update(counts)
+            if not is_yaml:
+                findings_of_text.append(len(findings))
+            said = "; ".join(f"{f.code} line {f.line} {f.message} ({f.hint})" for f in findings)
+            where = f"line {min(mutant.lines)} of {path}: {said or 'nothing'}"
+            survivors += [f"{kind}: {fault}, {where}" for fault in faults]
+        found, at_line, suggested = (f"{share:.0f} %" for share in shares(of_kind))
+        suggested = suggested if of_kind["due"] else "-"
+        print(
+            f"{kind:34}{of_kind['mutants']:8}{found:>8}{at_line:>9}{suggested:>11}"
+            f"{of_kind['not_yaml']:10}"
+        )
     print_totals("mistakes of meaning", meaning, GOALS_OF_MEANING)
     print_totals("text that is not YAML", text, GOALS_OF_TEXT)
-    average = text.findings / max(1, text.mutants)
-    print(f"  findings of such a text: {average:.2f}, at most {text.most_findings} (goal 2)")
+    average = sum(findings_of_text) / max(1, text["mutants"])
+    print(f"  findings of such a text: {average:.2f}, at most {max(findings_of_text)} (goal 2)")
     print(f"false errors in published files: {len(false_errors)} (goal 0)")
     for line in [*false_errors, *survivors][: options.survivors]:
         print(f"  {line}")

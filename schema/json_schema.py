@@ -22,17 +22,6 @@ _NULL = {"type": "null"}
 _TEXTS, _FILES = "#/$defs/TextDataset", "#/$defs/FileDataset"
 
 
-def json_schema(name: str) -> dict[str, Any]:
-    """Return the JSON Schema called `name`: vamc or recipe."""
-    made = MODELS[name].model_json_schema()
-    schema = _placed(made)
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **schema,
-        "title": TITLES[name],
-    }
-
-
 def _placed(schema: Any) -> Any:
     """Say with `if` and `then` which form is meant; editors mark all of a `oneOf` as wrong."""
     if isinstance(schema, list):
@@ -54,15 +43,12 @@ def _placed(schema: Any) -> Any:
     alternatives = made.get("anyOf", [])
     if len(alternatives) == 2 and _NULL in alternatives:
         del made["anyOf"]
-        made |= _or_null(next(option for option in alternatives if option != _NULL))
+        schema = next(option for option in alternatives if option != _NULL)
+        if isinstance(schema.get("type"), str) and not {"enum", "const"} & schema.keys():
+            made |= {**schema, "type": [schema["type"], "null"]}
+        else:
+            made |= {"if": {"not": _NULL}, "then": schema}
     return made
-
-
-def _or_null(schema: dict[str, Any]) -> dict[str, Any]:
-    """Allow null beside a schema, without hiding where a value goes wrong."""
-    if isinstance(schema.get("type"), str) and "enum" not in schema and "const" not in schema:
-        return {**schema, "type": [schema["type"], "null"]}
-    return {"if": {"not": _NULL}, "then": schema}
 
 
 def _chosen(mapping: dict[str, str]) -> dict[str, Any]:
@@ -76,12 +62,14 @@ def _chosen(mapping: dict[str, str]) -> dict[str, Any]:
 
 
 def as_text(name: str) -> str:
-    """Return the packaged file's text."""
-    return json.dumps(json_schema(name), indent=1, ensure_ascii=False) + "\n"
+    """Return the text of the JSON Schema called `name`: vamc or recipe."""
+    draft = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+    schema = draft | _placed(MODELS[name].model_json_schema()) | {"title": TITLES[name]}
+    return json.dumps(schema, indent=1, ensure_ascii=False) + "\n"
 
 
 def packaged(name: str) -> str:
-    """Return the packaged JSON Schema called `name`: vamc or recipe."""
+    """Return what `as_text` was when the file was packaged."""
     return (FOLDER / f"{name}.schema.json").read_text(encoding="utf-8")
 
 

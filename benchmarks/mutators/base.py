@@ -58,10 +58,7 @@ class Config:
         self.lines = text.split("\n")
         self.root = yaml.compose(text, Loader=yaml.SafeLoader)
         self.entries = list(_entries((), self.root))
-        self._by_path = {entry.dotted: entry for entry in self.entries}
-
-    def entry(self, path: str) -> Entry | None:
-        return self._by_path.get(path)
+        self.by_path = {entry.dotted: entry for entry in self.entries}
 
     def scalars(self, *kinds: str) -> list[Entry]:
         return [entry for entry in self.entries if entry.kind in kinds]
@@ -108,7 +105,7 @@ def mutator(choices: Callable[[Config], Sequence[Any]]) -> Callable[[Callable[..
 
 def at(*paths: str) -> Callable[[Config], list[Entry]]:
     """Return what returns the entries that a config has at these paths."""
-    return lambda config: [entry for path in paths if (entry := config.entry(path))]
+    return lambda config: [entry for path in paths if (entry := config.by_path.get(path))]
 
 
 def end_of(node: yaml.Node) -> yaml.Mark:

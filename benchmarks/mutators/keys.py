@@ -1,8 +1,9 @@
-"""Keys that are misspelled, in the wrong section, missing or there twice."""
+"""Keys that are misspelled, misplaced, missing or there twice, and slips of notation."""
 
 from __future__ import annotations
 
 import random
+import re
 import string
 from functools import partial
 
@@ -57,7 +58,7 @@ def key_in_another_section(rng: random.Random, config: Config, entry: Entry) -> 
         if isinstance(other.value, yaml.MappingNode) and other.line < other.last_line
     ]
     section = ".".join(map(str, own))
-    above = config.entry(section.rpartition(".")[0])
+    above = config.by_path.get(section.rpartition(".")[0])
     target = rng.choice([above.value if above else config.root, *beside])
     if any(key.value == entry.key.value for key, _ in target.value):
         return None
@@ -82,7 +83,7 @@ def required_key_deleted(rng: random.Random, config: Config, entry: Entry) -> Mu
     if len(entry.section.value) == 1:
         return None
     text = config.without(entry)
-    header = config.entry(entry.dotted.rpartition(".")[0])
+    header = config.by_path.get(entry.dotted.rpartition(".")[0])
     if header is None:  # of the whole file: its first line, or its first line with a key
         return Mutant(text, frozenset({1, text[: len(text) - len(text.lstrip())].count("\n") + 1}))
     return Mutant(text, frozenset({header.line - (header.line > entry.line)}))
@@ -92,3 +93,55 @@ def required_key_deleted(rng: random.Random, config: Config, entry: Entry) -> Mu
 def key_given_twice(rng: random.Random, config: Config, entry: Entry) -> Mutant | None:
     lines = [*config.lines[: entry.line], *config.lines[entry.line - 1 :]]
     return Mutant("\n".join(lines), frozenset({entry.line, entry.line + 1}))
+
+
+# Slips of notation, most of which leave a text that is not YAML
+
+COLONS = {
+    "no space after the colon": ["{}{}:{}"],
+    "full width colon": ["{}{}\uff1a{}", "{}{}\uff1a {}"],
+    "no colon": ["{}{} {}"],
+    "equals sign for the colon": ["{}{} = {}", "{}{}={}"],
+}
+
+
+def _rewritten(forms: list[str], rng: random.Random, config: Config) -> Mutant | None:
+    """Write a line `key: value` in another form."""
+    entry = rng.choice(config.one_liners())
+    match = re.match(r"( *(?:- )?)([\w.-]+): +(.*\S)", config.lines[entry.line - 1])
+    form = rng.choice(forms)
+    return config.with_line(entry.line, form.format(*match.groups())) if match else None
+
+
+MUTATORS.update({kind: partial(_rewritten, forms) for kind, forms in COLONS.items()})
+
+
+@mutator(lambda config: [e for e in config.one_liners() if e.kind and not e.value.style])
+def quote_not_closed(rng: random.Random, config: Config, entry: Entry) -> Mutant:
+    return config.with_value(entry.value, rng.choice("\"'") + entry.value.value)
+
+
+@mutator(lambda c: [e for e in c.one_liners() if isinstance(e.value, yaml.SequenceNode)])
+def bracket_not_closed(rng: random.Random, config: Config, entry: Entry) -> Mutant:
+    end = entry.value.end_mark.index
+    return Mutant(config.text[: end - 1] + config.text[end:], frozenset({entry.line}))
+
+
+@mutator(lambda config: [e for e in config.blocks() if len(e.path) > 1])
+def tab_in_the_indentation(rng: random.Random, config: Config, entry: Entry) -> Mutant:
+    return config.with_line(entry.line, "\t" + config.lines[entry.line - 1].lstrip(" "))
+
+
+@mutator(Config.blocks)
+def indentation_off_by_one(rng: random.Random, config: Config, entry: Entry) -> Mutant:
+    line = config.lines[entry.line - 1]
+    is_less = line.startswith(" ") and rng.random() < 0.5
+    return config.with_line(entry.line, line[1:] if is_less else " " + line)
+
+
+@mutator(Config.blocks)
+def conflict_of_a_merge(rng: random.Random, config: Config, entry: Entry) -> Mutant:
+    part = config.lines[entry.line - 1 : entry.last_line]
+    conflict = ["<<<<<<< HEAD", *part, "=======", *part, ">>>>>>> other"]
+    lines = [*config.lines[: entry.line - 1], *conflict, *config.lines[entry.last_line :]]
+    return Mutant("\n".join(lines), frozenset({entry.line}))

@@ -19,7 +19,6 @@ OTHER_WORDS = {
     "backend.quantize.calibrate_mode": ("average", "entropy"),
     "dataset.type": ("coco", "folder"),
 }
-OTHER_OPS = ("Sharpen", "Vignette")
 SUFFIXES = (".onnx", ".torchscript.pt", ".h5", ".pb", ".weights")
 
 
@@ -101,7 +100,7 @@ def _lengths(config: Config) -> list[Lengths]:
 
 @mutator(_lengths)
 def length_of_the_name(rng: random.Random, config: Config, lengths: Lengths) -> Mutant | None:
-    name, prefill = config.entry("name"), lengths[0].value
+    name, prefill = config.by_path.get("name"), lengths[0].value
     if name is None:
         return None
     other = re.sub(rf"\b{prefill}\b", f"{prefill}0", name.value.value, count=1)
@@ -123,8 +122,8 @@ def prefill_above_the_total(rng: random.Random, config: Config, lengths: Lengths
 
 @mutator(at("dataset"))
 def int8_without_data(rng: random.Random, config: Config, dataset: Entry) -> Mutant | None:
-    dtype = config.entry("backend.dtype")
-    if dtype is None or dtype.value.value != "int8" or config.entry("frontend.quantize"):
+    dtype = config.by_path.get("backend.dtype")
+    if dtype is None or dtype.value.value != "int8" or config.by_path.get("frontend.quantize"):
         return None
     lines_gone = dataset.last_line - dataset.line + 1 if dataset.line < dtype.line else 0
     return Mutant(config.without(dataset), frozenset({dtype.line - lines_gone}))
@@ -132,7 +131,7 @@ def int8_without_data(rng: random.Random, config: Config, dataset: Entry) -> Mut
 
 @mutator(at("frontend.checkpoint"))
 def suffix_against_the_type(rng: random.Random, config: Config, entry: Entry) -> Mutant | None:
-    path, kind = entry.value.value, config.entry("frontend.type")
+    path, kind = entry.value.value, config.by_path.get("frontend.type")
     own = next((suffix for suffix in SUFFIXES if path.endswith(suffix)), None)
     if own is None or kind is None:
         return None

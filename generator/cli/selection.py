@@ -11,7 +11,7 @@ from pathlib import Path
 from vacc_gen.schema.errors import UnreadableError, UsageError
 from vacc_gen.schema.lint.check import Selection
 from vacc_gen.schema.lint.document import MAX_BYTES
-from vacc_gen.schema.lint.sources import STDIN, parents
+from vacc_gen.schema.lint.sources import STDIN
 from vacc_gen.schema.lint.suggestions import nearest
 from vacc_gen.schema.printable import on_one_line
 
@@ -66,8 +66,9 @@ def _refuse_unknown(selection: Selection, where: str | None) -> None:
 
 def _table(path: str) -> tuple[dict[str, list[str]], str | None]:
     """Return `[tool.vacc-gen]` of the nearest pyproject.toml at or above a path, and its file."""
-    for folder in parents(path):
-        file = Path(folder) / "pyproject.toml"
+    start = Path(os.path.abspath(path))  # noqa: PTH100  # Path.absolute keeps `..`
+    for folder in (start, *start.parents):
+        file = folder / "pyproject.toml"
         if not os.path.isfile(file):  # noqa: PTH113  # Path.is_file raises in folders of others
             continue
         where = on_one_line(str(file))

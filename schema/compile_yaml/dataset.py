@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Discriminator, Field, Tag
 
-from vacc_gen.schema.compile_yaml.part import ConfigPart, Unverified, also_written
+from vacc_gen.schema.strict import ConfigPart, Unverified, also_written, optional
 
 Pixels = Annotated[int, Field(ge=1)]
 Side = Annotated[int, Field(ge=-1)]
@@ -18,10 +18,8 @@ class DecodeImage(ConfigPart):
     """Read an image file as RGB, 0 to 255."""
 
     type: Literal["DecodeImage"]
-    cv2_flags: int | None = Field(
-        default=None, ge=-1, description="of cv2.imread: 0 grey, 1 colour"
-    )
-    backend: ImageBackend | None = Field(default=None, description="library that reads the image")
+    cv2_flags: int | None = optional("of cv2.imread: 0 grey, 1 colour", ge=-1)
+    backend: ImageBackend | None = optional("library that reads the image")
 
 
 class Resize(ConfigPart):
@@ -32,13 +30,13 @@ class Resize(ConfigPart):
         description="height and width; -1: free, with adaptive_side",
         json_schema_extra=also_written("shape", "resize_size", "target_size", "scale"),
     )
-    adaptive_side: Literal["long", "short"] | None = Field(
-        default=None, description="which side the first size is for, keeping proportions"
+    adaptive_side: Literal["long", "short"] | None = optional(
+        "which side the first size is for, keeping proportions"
     )
-    interpolation: Literal["nearest", "bilinear", "bicubic", "area", "lanczos"] | None = Field(
-        default=None, description="bilinear when absent"
+    interpolation: Literal["nearest", "bilinear", "bicubic", "area", "lanczos"] | None = optional(
+        "bilinear when absent"
     )
-    backend: ImageBackend | None = Field(default=None, description="library that scales")
+    backend: ImageBackend | None = optional("library that scales")
 
 
 class CenterCrop(ConfigPart):
@@ -48,14 +46,14 @@ class CenterCrop(ConfigPart):
     crop_size: Annotated[list[Pixels], Field(min_length=2, max_length=2)] = Field(
         description="height and width", json_schema_extra=also_written("size", "shape")
     )
-    backend: ImageBackend | None = Field(default=None, description="library that cuts")
+    backend: ImageBackend | None = optional("library that cuts")
 
 
 class Pad(ConfigPart):
     """Fill an image up."""
 
     type: Literal["Pad"]
-    pad_to_square: bool | None = Field(default=None, description="up to the longer side")
+    pad_to_square: bool | None = optional("up to the longer side")
     size_divisor: Unverified = None
     pad_val: Unverified = None
 
@@ -100,23 +98,16 @@ class Normalize(ConfigPart):
     """Subtract `mean`, divide by `std`; before that divide by 255 unless told not to."""
 
     type: Literal["Normalize"]
-    div255: bool | None = Field(
-        default=None,
-        description="divide by 255 first; true when absent (every published mean says so)",
-        json_schema_extra=also_written("to_01", "scale255", "divide_by_255"),
+    div255: bool | None = optional(
+        "divide by 255 first; true when absent (every published mean says so)",
+        aliases=("to_01", "scale255", "divide_by_255"),
     )
-    mean: Channels | None = Field(
-        default=None,
-        description="one for each channel",
-        json_schema_extra=also_written("mean_value", "mean_values"),
+    mean: Channels | None = optional("one for each channel", aliases=("mean_value", "mean_values"))
+    std: Channels | None = optional(
+        "one for each channel", aliases=("std_value", "std_values", "scale")
     )
-    std: Channels | None = Field(
-        default=None,
-        description="one for each channel",
-        json_schema_extra=also_written("std_value", "std_values", "scale"),
-    )
-    norm_type: Literal["None"] | None = Field(
-        default=None, description="null: no mean and std; other values are not published"
+    norm_type: Literal["None"] | None = optional(
+        "null: no mean and std; other values are not published"
     )
 
 
@@ -132,7 +123,7 @@ class CustomFunc(ConfigPart):
     type: Literal["CustomFunc"]
     module_path: str = Field(min_length=1, description="file of the function")
     func_name: str = Field(min_length=1, description="its name")
-    input_shape: list[Pixels] | None = Field(default=None, description="shape that it returns")
+    input_shape: list[Pixels] | None = optional("shape that it returns")
 
 
 ProcessOp = Annotated[
@@ -153,11 +144,10 @@ ProcessOp = Annotated[
 class Sampler(ConfigPart):
     """Which files of the folder are used."""
 
-    suffix: str | None = Field(
-        default=None,
+    suffix: str | None = optional(
+        "of the files, such as jpg",
+        aliases=("ext", "extension", "format", "file_type"),
         pattern=r"^\.?[A-Za-z0-9]{1,10}$",
-        description="of the files, such as jpg",
-        json_schema_extra=also_written("ext", "extension", "format", "file_type"),
     )
     get_data_num: int = Field(
         ge=1,
@@ -169,24 +159,18 @@ class Sampler(ConfigPart):
 class FileDataset(ConfigPart):
     """Files of a folder: images through `process_ops`, npz as they are."""
 
-    type: Literal["tvm"] | None = Field(default=None, description="may be left out")
-    path: str | None = Field(
-        default=None,
+    type: Literal["tvm"] | None = optional("may be left out")
+    path: str | None = optional(
+        "folder of the files",
+        aliases=("dir", "data_path", "root", "folder", "data_dir"),
         min_length=1,
         max_length=4096,
-        description="folder of the files",
-        json_schema_extra=also_written("dir", "data_path", "root", "folder", "data_dir"),
     )
-    sampler: Sampler | None = Field(
-        default=None,
-        description="which files are used",
-        json_schema_extra=also_written("data_sampler", "sampling"),
-    )
-    process_ops: list[ProcessOp] | None = Field(
-        default=None,
+    sampler: Sampler | None = optional("which files are used", aliases=("data_sampler", "sampling"))
+    process_ops: list[ProcessOp] | None = optional(
+        "from an image file to an input, in order",
+        aliases=("transforms", "ops", "preprocess", "pipeline"),
         min_length=1,
-        description="from an image file to an input, in order",
-        json_schema_extra=also_written("transforms", "ops", "preprocess", "pipeline"),
     )
 
 
@@ -194,30 +178,18 @@ class TextDataset(ConfigPart):
     """Windows of text, which GPTQ is calibrated on."""
 
     type: Literal["huggingface"]
-    path: str | None = Field(
-        default=None,
+    path: str | None = optional(
+        "file or folder of the texts",
+        aliases=("dir", "data_path", "root", "folder", "data_dir"),
         min_length=1,
         max_length=4096,
-        description="file or folder of the texts",
-        json_schema_extra=also_written("dir", "data_path", "root", "folder", "data_dir"),
     )
-    name: str | None = Field(
-        default=None,
-        min_length=1,
-        examples=["c4", "ceval", "alpaca"],
-        description="how the texts are read",
+    name: str | None = optional(
+        "how the texts are read", min_length=1, examples=["c4", "ceval", "alpaca"]
     )
-    nsamples: int | None = Field(
-        default=None,
-        ge=1,
-        description="windows to draw",
-        json_schema_extra=also_written("samples", "num_samples"),
-    )
-    seqlen: int | None = Field(
-        default=None,
-        ge=1,
-        description="length of a window in tokens",
-        json_schema_extra=also_written("seq_len", "length"),
+    nsamples: int | None = optional("windows to draw", aliases=("samples", "num_samples"), ge=1)
+    seqlen: int | None = optional(
+        "length of a window in tokens", aliases=("seq_len", "length"), ge=1
     )
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag
 
-from vacc_gen.schema.compile_yaml.part import ConfigPart, Unverified, also_written
+from vacc_gen.schema.strict import ConfigPart, Unverified, also_written, optional
 
 Size = Annotated[int, Field(ge=1)]
 FixedShape = Annotated[list[Size], Field(min_length=1, max_length=8)]
@@ -21,7 +21,7 @@ class ShapeProfile(ConfigPart):
     """The bounds of a shape that changes; named by a third party only."""
 
     min: FixedShape = Field(description="the smallest")
-    opt: FixedShape | None = Field(default=None, description="the usual one")
+    opt: FixedShape | None = optional("the usual one")
     max: FixedShape = Field(description="the largest")
 
 
@@ -43,33 +43,24 @@ Shape = Annotated[
 class ModelOptions(ConfigPart):
     """`model_kwargs`: how a Hugging Face model is built."""
 
-    model_arch: Literal["vacc"] | None = Field(
-        default=None,
-        description="vacc: load modeling_*_vacc.py and config_vacc.json of the weight folder first",
-        json_schema_extra=also_written("arch"),
+    model_arch: Literal["vacc"] | None = optional(
+        "vacc: load modeling_*_vacc.py and config_vacc.json of the weight folder first",
+        aliases=("arch",),
     )
-    tp: int | None = Field(
-        default=None,
+    tp: int | None = optional(
+        "tensor parallelism in dies, not cards; fixed at compile time",
+        aliases=("tensor_parallel", "tensor_parallel_size", "tp_size"),
         ge=1,
         le=128,
-        description="tensor parallelism in dies, not cards; fixed at compile time",
-        json_schema_extra=also_written("tensor_parallel", "tensor_parallel_size", "tp_size"),
     )
-    b2s: bool | None = Field(
-        default=None, description="true: for throughput; false or absent: for latency"
+    b2s: bool | None = optional("true: for throughput; false or absent: for latency")
+    align_qkv: bool | None = optional(
+        "may be needed for grouped-query attention where the number of KV heads is not "
+        "a multiple of tp"
     )
-    align_qkv: bool | None = Field(
-        default=None,
-        description="may be needed for grouped-query attention where the number of KV heads is not "
-        "a multiple of tp",
-    )
-    build_visual: bool | None = Field(
-        default=None, description="build the vision tower of a vision-language model"
-    )
-    enable_kv_share: bool | None = Field(
-        default=None,
-        deprecated=True,
-        description="obsolete: compiler 3 sees shared KV heads itself",
+    build_visual: bool | None = optional("build the vision tower of a vision-language model")
+    enable_kv_share: bool | None = optional(
+        "obsolete: compiler 3 sees shared KV heads itself", deprecated=True
     )
     split_embed: Unverified = None
     onnx_cache: Unverified = None
@@ -83,9 +74,7 @@ class ModelOptions(ConfigPart):
 class CalibrationOptions(ConfigPart):
     """`calib_args`: options of the GPTQ pass."""
 
-    true_sequential: bool | None = Field(
-        default=None, description="quantize the layers of a block one after the other"
-    )
+    true_sequential: bool | None = optional("quantize the layers of a block one after the other")
     wbits: Unverified = None
     damp_percent: Unverified = None
     onegroup: Unverified = None
@@ -101,14 +90,11 @@ class WeightQuantization(ConfigPart):
     type: Literal["w8a16_gptq", "w16kv8"] = Field(
         description="w8a16_gptq: int8 weights by GPTQ; w16kv8: 16-bit weights, int8 KV cache"
     )
-    device: str | None = Field(
-        default=None,
+    device: str | None = optional(
+        "where the GPTQ pass runs, such as cuda:0; read by `vamc quant`",
         pattern=r"^(cpu|cuda(:\d+)?)$",
-        description="where the GPTQ pass runs, such as cuda:0; read by `vamc quant`",
     )
-    calib_args: CalibrationOptions | None = Field(
-        default=None, description="options of the GPTQ pass"
-    )
+    calib_args: CalibrationOptions | None = optional("options of the GPTQ pass")
 
 
 class Frontend(ConfigPart):
@@ -121,10 +107,7 @@ class Frontend(ConfigPart):
         json_schema_extra=also_written("ckpt", "model", "weights", "model_path", "path"),
     )
     type: Literal["huggingface", "onnx", "pytorch", "keras", "tensorflow", "darknet"] | None = (
-        Field(
-            default=None,
-            description="kind of checkpoint; detected from the file's suffix when absent",
-        )
+        optional("kind of checkpoint; detected from the file's suffix when absent")
     )
     shape: dict[str, Shape] = Field(
         min_length=1,
@@ -132,18 +115,12 @@ class Frontend(ConfigPart):
         "[[prefill], [total]] in tokens",
         json_schema_extra=also_written("shapes", "input_shape", "input_shapes"),
     )
-    dtype: Literal["fp32", "fp16", "int64", "int32", "int8", "uint8"] | None = Field(
-        default=None,
-        description="element type of the inputs; fp32 when absent",
-        json_schema_extra=also_written("precision", "data_type", "datatype", "input_dtype"),
+    dtype: Literal["fp32", "fp16", "int64", "int32", "int8", "uint8"] | None = optional(
+        "element type of the inputs; fp32 when absent",
+        aliases=("precision", "data_type", "datatype", "input_dtype"),
     )
-    model_kwargs: ModelOptions | None = Field(
-        default=None, description="how a Hugging Face model is built"
-    )
-    quantize: WeightQuantization | None = Field(
-        default=None,
-        description="how the weights of a language model become int8",
-        json_schema_extra=also_written(
-            "quant", "quantization", "quant_config", "quantization_config"
-        ),
+    model_kwargs: ModelOptions | None = optional("how a Hugging Face model is built")
+    quantize: WeightQuantization | None = optional(
+        "how the weights of a language model become int8",
+        aliases=("quant", "quantization", "quant_config", "quantization_config"),
     )

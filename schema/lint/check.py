@@ -16,10 +16,17 @@ from vacc_gen.schema.compile_yaml.config import CompileConfig
 from vacc_gen.schema.errors import UnreadableError
 from vacc_gen.schema.lint import sources, structure
 from vacc_gen.schema.lint.diagnostics import Diagnostic, Finding
-from vacc_gen.schema.lint.document import Document, load, placeholders
+from vacc_gen.schema.lint.document import (
+    Document,
+    Kind,
+    is_ours,
+    kind_of,
+    load,
+    newer_version,
+    placeholders,
+)
 from vacc_gen.schema.lint.files import CheckedFile, ConfigFile, Known, RecipeFile
-from vacc_gen.schema.lint.kinds import Kind, is_ours, kind_of, newer_version
-from vacc_gen.schema.lint.rule import Rule, Scope, rules_of
+from vacc_gen.schema.lint.rule import Rule, Scope, all_rules
 from vacc_gen.schema.lint.suggestions import Model
 
 ALWAYS = ("VG001", "VG002", "VG004")
@@ -39,12 +46,9 @@ class Selection:
     ignore: tuple[str, ...] = ()
 
     def has(self, code: str) -> bool:
-        """Whether a rule with this code runs."""
         if code in ALWAYS:
             return True
-        if _named(code, self.ignore):
-            return False
-        return not self.select or _named(code, self.select)
+        return _named(code, self.select or ("ALL",)) and not _named(code, self.ignore)
 
 
 def _named(code: str, names: Iterable[str]) -> bool:
@@ -64,7 +68,6 @@ class CheckResult:
     documents: dict[str, Document] = field(default_factory=dict)  # of those with findings, by path
 
     def add(self, document: Document, diagnostics: Sequence[Diagnostic]) -> None:
-        """Add findings in a file."""
         if diagnostics:
             self.documents[document.path] = document
             self.diagnostics += diagnostics
@@ -103,10 +106,18 @@ def check_document(
     Returns:
         All findings, in the order of the text; and the typed file, None where it is not whole.
     """
+
+    def found_by(scope: Scope, read: Any) -> list[Diagnostic]:
+        return [
+            _diagnostic(rule, finding, document.path)
+            for rule in _chosen(scope, selection)
+            for finding in rule.check(read)
+        ]
+
     kind = kind_of(document)
     if kind in (Kind.OTHER, Kind.OLDER) and document.root is not None:
-        return _findings("foreign", document, document, selection), None
-    findings = _findings("document", document, document, selection)
+        return found_by("foreign", document), None
+    findings = found_by("document", document)
     if kind is Kind.OTHER:  # no file of another tool is ever changed
         return [replace(found, fix=None) for found in findings], None
     file: CheckedFile | None = None
@@ -114,13 +125,16 @@ def check_document(
         form = structure.check(document, _model(kind))
         unfilled = {span for span, _ in placeholders(document)}
         form.faults = [fault for fault in form.faults if fault.span not in unfilled]
-        findings += _findings("form", form, document, selection)
+        findings += found_by("form", form)
         if form.typed is not None and not unfilled:
-            file = _typed(document, form.typed, known)
-            scope: Scope = "config" if kind is Kind.CONFIG else "recipe"
-            findings += _findings(scope, file, document, selection)
-    found = _not_ignored(document, findings)
-    return sorted(set(found), key=lambda one: (one.line, one.column, one.code, one.message)), file
+            if isinstance(form.typed, CompileConfig):
+                file = ConfigFile(document, known, form.typed)
+                findings += found_by("config", file)
+            else:
+                file = RecipeFile(document, known, form.typed)
+                findings += found_by("recipe", file)
+    found = {one for one in findings if not _is_ignored(document, one)}
+    return sorted(found, key=lambda one: (one.line, one.column, one.code, one.message)), file
 
 
 def _model(kind: Kind) -> Model:
@@ -129,12 +143,6 @@ def _model(kind: Kind) -> Model:
     from vacc_gen.schema.recipe import Recipe
 
     return Recipe
-
-
-def _typed(document: Document, typed: Any, known: Known | None) -> CheckedFile:
-    if isinstance(typed, CompileConfig):
-        return ConfigFile(document, known, typed)
-    return RecipeFile(document, known, typed)
 
 
 def check_paths(
@@ -169,7 +177,6 @@ def check_paths(
 
 
 def _check_together(files: list[CheckedFile], selection: Selection, result: CheckResult) -> None:
-    """Run the rules about several files at once."""
     from vacc_gen.schema.lint.workspace import workspaces
 
     configs = [file for file in files if isinstance(file, ConfigFile)]
@@ -179,67 +186,37 @@ def _check_together(files: list[CheckedFile], selection: Selection, result: Chec
     for scope, members in together:
         for rule in _chosen(scope, selection):
             for file, finding in rule.check(members):
-                diagnostic = as_diagnostic(rule, finding, file.document.path)
-                result.add(file.document, _not_ignored(file.document, [diagnostic]))
+                diagnostic = _diagnostic(rule, finding, file.document.path)
+                if not _is_ignored(file.document, diagnostic):
+                    result.add(file.document, [diagnostic])
 
 
 def _check_weights(folder: str, selection: Selection, result: CheckResult) -> None:
-    """Run the rules about the files of a weight folder."""
     from vacc_gen.schema.lint.weight_files import WeightFiles
+
+    def path_of(name: str) -> str:
+        return name if folder == "." else f"{folder.rstrip('/')}/{name}"
 
     files = WeightFiles(Path(folder))
     result.checked += 1
-    result.unreadable += [(_in(folder, name), why) for name, why in files.unreadable.items()]
+    result.unreadable += [(path_of(name), why) for name, why in files.unreadable.items()]
     for rule in _chosen("weights", selection):
         for name, finding in rule.check(files):
-            path = _in(folder, name)
-            diagnostic = as_diagnostic(rule, finding, path)
-            result.add(Document(files.texts[name], path), [diagnostic])
-
-
-def _in(folder: str, name: str) -> str:
-    return name if folder == "." else f"{folder.rstrip('/')}/{name}"
+            document = Document(files.texts[name], path_of(name))
+            result.add(document, [_diagnostic(rule, finding, document.path)])
 
 
 def _chosen(scope: Scope, selection: Selection) -> Iterator[Rule]:
-    return (rule for rule in rules_of(scope) if selection.has(rule.code))
+    return (rule for rule in all_rules() if rule.scope == scope and selection.has(rule.code))
 
 
-def _findings(
-    scope: Scope, read: Any, document: Document, selection: Selection
-) -> list[Diagnostic]:
-    """Return what the rules of a scope find in what they read."""
-    return [
-        as_diagnostic(rule, finding, document.path)
-        for rule in _chosen(scope, selection)
-        for finding in rule.check(read)
-    ]
+def _diagnostic(rule: Rule, finding: Finding, path: str) -> Diagnostic:
+    span, message, hint, fix, severity = finding
+    place = (span.line, span.column, span.end_line, span.end_column)
+    return Diagnostic(rule.code, severity or rule.severity, path, *place, message, hint, fix)
 
 
-def as_diagnostic(rule: Rule, finding: Finding, path: str) -> Diagnostic:
-    """Return a rule's finding with code and path."""
-    span = finding.span
-    return Diagnostic(
-        rule.code,
-        finding.severity or rule.severity,
-        path,
-        span.line,
-        span.column,
-        span.end_line,
-        span.end_column,
-        finding.message,
-        finding.hint,
-        finding.fix,
-    )
-
-
-def _not_ignored(document: Document, diagnostics: list[Diagnostic]) -> list[Diagnostic]:
-    if "vacc-gen:" not in document.text:
-        return diagnostics
-    return [found for found in diagnostics if not _ignored(document, found)]
-
-
-def _ignored(document: Document, found: Diagnostic) -> bool:
+def _is_ignored(document: Document, found: Diagnostic) -> bool:
     """Whether the line of a finding has a comment that says to ignore it."""
     if found.code in ALWAYS or found.line > len(document.lines):
         return False
@@ -247,5 +224,4 @@ def _ignored(document: Document, found: Diagnostic) -> bool:
     if comment is None:
         return False
     named = "ALL" if comment.group(1) is None else comment.group(1)
-    names = [name.strip() for name in named.split(",") if name.strip()]
-    return _named(found.code, names)
+    return _named(found.code, filter(None, map(str.strip, named.split(","))))

@@ -21,23 +21,16 @@ class Severity(str, Enum):
 
 
 @dataclass(frozen=True)
-class Edit:
-    """Replace the characters from offset `start` up to `end` of the text."""
-
-    start: int
-    end: int
-    text: str
-
-
-@dataclass(frozen=True)
 class Fix:
-    """Edits that remove the cause of a finding.
+    """Put `text` in place of the characters from offset `start` up to `end`.
 
     A fix is safe where the file then means what its writer can only have meant, and `--fix` applies
     it. What moves, drops or invents something needs `--unsafe-fixes`.
     """
 
-    edits: tuple[Edit, ...]
+    start: int
+    end: int
+    text: str
     safe: bool = True
 
 
@@ -83,7 +76,6 @@ class Diagnostic:
 
     @property
     def is_fixable(self) -> bool:
-        """Whether `--fix` removes the cause."""
         return self.fix is not None and self.fix.safe
 
 
@@ -110,7 +102,6 @@ def dotted(steps: Sequence[Any]) -> str:
 
 
 def in_section(steps: Sequence[Any]) -> str:
-    """Return where something stands: in which section, or at the top level."""
     return f"in `{dotted(steps)}`" if steps else "at the top level"
 
 
@@ -128,16 +119,12 @@ def plain(value: Any) -> str:
 
 
 def kind_of_value(value: Any) -> str:
-    """Return what kind of value it is, in words."""
     if isinstance(value, bool):
         return "true or false"
     if value is None:
         return "null"
-    kinds = ((str, "text"), (int, "a whole number"), (float, "a number"), (list, "a list"))
-    for kind, name in kinds:
-        if isinstance(value, kind):
-            return name
-    return "a mapping" if isinstance(value, dict) else "a date"
+    kinds = {str: "text", int: "a whole number", float: "a number", list: "a list"}
+    return kinds.get(type(value), "a mapping" if isinstance(value, dict) else "a date")
 
 
 def listed(names: Sequence[str], last: str = "and") -> str:

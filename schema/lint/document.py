@@ -7,9 +7,11 @@ mean what they mean to PyYAML, which the compiler reads its configs with: YAML 1
 
 from __future__ import annotations
 
+import codecs
 import re
 from bisect import bisect_right
 from collections.abc import Iterator
+from enum import Enum
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -19,6 +21,7 @@ from vacc_gen.schema.lint.tree import (
     START,
     ByteOrderMark,
     DuplicateKey,
+    Entry,
     Fault,
     Node,
     NotText,
@@ -59,7 +62,6 @@ class Document:
         )
 
     def faults_of(self, kind: type[AnyFault]) -> list[AnyFault]:
-        """Return the faults of one kind, in the order of the text."""
         return [fault for fault in self.faults if isinstance(fault, kind)]
 
     @cached_property
@@ -99,27 +101,22 @@ class Document:
         while path:
             parent, last = self.node(*path[:-1]), path[-1]
             if parent is not None and isinstance(parent.value, dict) and last in parent.value:
-                span: Span = parent.value[last].key_span
-                return span
+                entry: Entry = parent.value[last]
+                return entry.key_span
             item = self.node(*path) if isinstance(last, int) else None
-            if item is not None:
-                return self.first_line_of(item.span)
+            if item is not None:  # of a list: the first line of it
+                line = item.span.line
+                end = self.line_start(line) + len(self.lines[line - 1].rstrip())
+                return self.span_at(item.span.start, min(item.span.end, end))
             path = path[:-1]
         return self.span_at(0, len(self.lines[0]))
 
-    def first_line_of(self, span: Span) -> Span:
-        """Return the part of a span that stands in its first line."""
-        end = span.start + len(self.lines[span.line - 1].rstrip()) - span.column + 1
-        return span if span.end_line == span.line else self.span_at(span.start, end)
-
     def span_at(self, start: int, end: int) -> Span:
-        """Return the span between two offsets."""
         line, end_line = (bisect_right(self._line_starts, at) for at in (start, end))
         column = start - self._line_starts[line - 1] + 1
         return Span(line, column, end_line, end - self._line_starts[end_line - 1] + 1, start, end)
 
     def written(self, span: Span) -> str:
-        """Return the text of a span."""
         return self.text[span.start : span.end]
 
 
@@ -133,29 +130,25 @@ def load(source: bytes | str, path: str = "<text>") -> Document:
     if len(source) > MAX_BYTES:
         return too_large(path, len(source))
     text, fault = _decode(source) if isinstance(source, bytes) else (source, None)
-    prefix = _BOM if text.startswith(_BOM) else ""
-    document = Document(text.removeprefix(_BOM), path, prefix)
+    document = Document(text.removeprefix(_BOM), path, _BOM if text.startswith(_BOM) else "")
+    control = _NOT_PRINTABLE.search(document.text)
+    if fault is None and control is not None:
+        reason = f"control character U+{ord(control.group()):04X}, which YAML does not allow"
+        hint = "delete it; in double quotes it can be written as an escape"
+        fault = NotText(document.span_at(*control.span()), reason, hint)
+    if document.prefix:
+        document.faults.append(ByteOrderMark(START))
     if fault is not None:
         document.faults.append(fault)
         return document
-    if prefix:
-        document.faults.append(ByteOrderMark(START))
-    control = _NOT_PRINTABLE.search(document.text)
-    if control is None:
-        unfilled = _templates(document.text) if "{{" in document.text else []
-        document.root, faults = (None, unfilled) if unfilled else read(document.text)
+    if "{{" in document.text:
+        from vacc_gen.schema.lint.syntax import templates  # its patterns: for such texts alone
+
+        document.faults += templates(document.text)
+    if not document.faults_of(Template):
+        document.root, faults = read(document)
         document.faults += faults
-        return document
-    reason = f"control character U+{ord(control.group()):04X}, which YAML does not allow"
-    hint = "delete it; in double quotes it can be written as an escape"
-    document.faults.append(NotText(document.span_at(*control.span()), reason, hint))
     return document
-
-
-def _templates(text: str) -> list[Fault]:
-    from vacc_gen.schema.lint.syntax import templates
-
-    return templates(text)
 
 
 def too_large(path: str, size_bytes: int) -> Document:
@@ -168,13 +161,11 @@ def too_large(path: str, size_bytes: int) -> Document:
 
 def _decode(source: bytes) -> tuple[str, NotText | None]:
     """Decode UTF-8; say so where it is UTF-16, UTF-32 or no text at all."""
-    for bom, encoding in (
-        (b"\xff\xfe\x00\x00", "UTF-32"),
-        (b"\x00\x00\xfe\xff", "UTF-32"),
-        (b"\xff\xfe", "UTF-16"),
-        (b"\xfe\xff", "UTF-16"),
+    for encoding, marks in (
+        ("UTF-32", (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)),
+        ("UTF-16", (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)),
     ):
-        if source.startswith(bom):
+        if source.startswith(marks):
             return "", NotText(START, f"the file is {encoding}, not UTF-8", "save it as UTF-8")
     try:
         return source.decode("utf-8"), None
@@ -200,7 +191,6 @@ def is_placeholder(value: object) -> bool:
 
 
 def placeholders(document: Document) -> Iterator[tuple[Span, str]]:
-    """Yield the values that hold a placeholder, with their places."""
     for fault in document.faults_of(Template):
         yield fault.span, fault.written
     if document.root is not None:
@@ -216,3 +206,69 @@ def _below(node: Node) -> Iterator[tuple[Span, str]]:
             yield from _below(item)
     elif is_placeholder(node.value):
         yield node.span, node.value
+
+
+RECIPE_NAME = "vacc.yaml"
+
+_SECTIONS = frozenset(("frontend", "backend", "graph", "dataset", "workspace"))
+_OWN_SECTIONS = frozenset(("frontend", "backend", "workspace"))
+_SECTION = re.compile(r"^[\"']?(frontend|backend|workspace)[\"']?\s*[:：]", re.MULTILINE)
+
+
+class Kind(str, Enum):
+    RECIPE = "recipe"
+    CONFIG = "compile config"
+    OLDER = "config of the older vamc build"
+    OTHER = "other"
+
+
+def kind_of(document: Document) -> Kind:
+    """Return what a document is; what cannot be read is judged by how its lines begin."""
+    keys, is_recipe = _keys(document), _is_called_recipe(document)
+    if document.root is None or not isinstance(document.root.value, dict):
+        return Kind.RECIPE if is_recipe else Kind.CONFIG if keys else Kind.OTHER
+    if is_recipe and not _SECTIONS & keys:
+        return Kind.RECIPE
+    if keys & {"frontend", "backend"}:
+        return Kind.CONFIG
+    if keys >= {"engine", "model"}:
+        return Kind.OLDER
+    if keys >= {"version", "model"}:
+        return Kind.RECIPE
+    return Kind.CONFIG if len((_SECTIONS | {"name"}) & keys) > 1 else Kind.OTHER
+
+
+def is_ours(document: Document) -> bool:
+    """Whether a YAML that was found in a folder is a recipe or a compile config.
+
+    Stricter than for a file that is named: other tools have a `frontend` or a `version`, too.
+    """
+    kind = kind_of(document)
+    if kind is Kind.RECIPE:
+        return _is_called_recipe(document)
+    if kind is Kind.CONFIG:
+        return len(_OWN_SECTIONS & _keys(document)) > 1
+    return kind is Kind.OLDER
+
+
+def _is_called_recipe(document: Document) -> bool:
+    return re.split(r"[\\/]", document.path)[-1] == RECIPE_NAME
+
+
+def _keys(document: Document) -> set[str]:
+    """Return the keys at the top level; those of sections alone where the text is not YAML."""
+    root = document.root
+    if root is not None and isinstance(root.value, dict):
+        return set(root.value)
+    return set(_SECTION.findall(document.text))
+
+
+def newer_version(document: Document) -> int | None:
+    """Return the version of a recipe where it is newer than what can be read, else None."""
+    node = document.node("version")
+    version = node.value if node is not None else None
+    if type(version) is not int or kind_of(document) is not Kind.RECIPE:
+        return None
+    from vacc_gen.schema.recipe import RECIPE_VERSION
+
+    return version if version > RECIPE_VERSION else None

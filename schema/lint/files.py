@@ -48,8 +48,6 @@ WEIGHT_FOLDER_FILES = (".safetensors", ".json", ".bin", ".gguf")
 LENGTH_STEP = 16
 """Sequence lengths are multiples of this many tokens (vendor's llm/README.md)."""
 
-FixedShape = list[int]
-
 
 class Known(Protocol):
     """What is known beyond the files themselves."""
@@ -85,7 +83,6 @@ class CheckedFile:
 
     @property
     def path(self) -> Path:
-        """Where the file stands."""
         return Path(self.document.path)
 
     @property
@@ -101,14 +98,12 @@ class CheckedFile:
         """Return where the key of a path stands; without one, its section's key."""
         return self.document.key_span(*steps)
 
-    def _geometry(self, checkpoint: str | None, names: Sequence[str]) -> Geometry | None:
+    def _geometry(self, checkpoint: str, preset: str) -> Geometry | None:
         """Return the sizes of the checkpoint if it is there, else of a preset of that name."""
         from vacc_gen.schema.checkpoint import geometry_of
 
-        found = geometry_of(self.folder / checkpoint) if checkpoint else None
-        if found is not None or self.known is None:
-            return found
-        return next(filter(None, map(self.known.geometry, names)), None)
+        found = geometry_of(self.folder / checkpoint)
+        return self.known.geometry(preset) if found is None and self.known else found
 
 
 class Lengths(NamedTuple):
@@ -149,13 +144,11 @@ class ConfigFile(CheckedFile):
 
     @property
     def is_huggingface(self) -> bool:
-        """Whether the model is a Hugging Face one, by its type or by its `model_kwargs`."""
         frontend = self.config.frontend
         return frontend.type == "huggingface" or frontend.model_kwargs is not None
 
     @property
     def is_vision_tower(self) -> bool:
-        """Whether the config builds the vision tower of a vision-language model."""
         return self.options.build_visual is True
 
     @property
@@ -188,11 +181,10 @@ class ConfigFile(CheckedFile):
 
     @property
     def shapes(self) -> Mapping[str, list[Any] | ShapeProfile]:
-        """The inputs' shapes by name."""
         return self.config.frontend.shape
 
     @property
-    def fixed_shapes(self) -> dict[str, FixedShape]:
+    def fixed_shapes(self) -> dict[str, list[int]]:
         """The shapes that are one list of sizes, by input."""
         return {
             name: shape
@@ -204,14 +196,14 @@ class ConfigFile(CheckedFile):
     def lengths(self) -> Lengths | None:
         """The lengths of a Hugging Face language model; None where the shape is of another form."""
         shape = self.shapes.get("input_ids")
-        if not self.is_huggingface or self.is_vision_tower or not isinstance(shape, list):
+        if self.is_vision_tower or not self.is_huggingface:
             return None
-        if len(shape) != 2 or not all(isinstance(part, list) for part in shape):
-            return None
-        first, second = shape
-        if len(first) != 1 or len(second) > 1:
-            return None
-        return Lengths(first[0], second[0] if second else None)
+        match shape:
+            case [[int(prefill)], []]:
+                return Lengths(prefill, None)
+            case [[int(prefill)], [int(total)]]:
+                return Lengths(prefill, total)
+        return None
 
     @cached_property
     def image_shape(self) -> tuple[int, int, int] | None:
@@ -228,12 +220,10 @@ class ConfigFile(CheckedFile):
     def text_length(self) -> int | None:
         """The length in tokens of an encoder's input, `[1, 512]` or `[[512], []]`, or None."""
         for name, shape in self.shapes.items():
-            if not TEXT_INPUTS.match(name) or not isinstance(shape, list) or len(shape) != 2:
-                continue
-            if name in self.fixed_shapes:
-                return self.fixed_shapes[name][1]
-            if isinstance(shape[0], list) and len(shape[0]) == 1 and not shape[1]:
-                return int(shape[0][0])
+            if TEXT_INPUTS.match(name):
+                match shape:
+                    case [int(), int(length)] | [[int(length)], []]:
+                        return length
         return None
 
     @property
@@ -250,13 +240,12 @@ class ConfigFile(CheckedFile):
 
     @property
     def process_ops(self) -> Sequence[ProcessOp]:
-        """The ops of `dataset.process_ops`, none where it is absent."""
         return (self.file_dataset.process_ops or ()) if self.file_dataset else ()
 
     @cached_property
     def geometry(self) -> Geometry | None:
         """The model's sizes: of the checkpoint if it is there, else of a preset so called."""
-        return self._geometry(self.config.frontend.checkpoint, [self.checkpoint_name])
+        return self._geometry(self.config.frontend.checkpoint, self.checkpoint_name)
 
     def name_at(self, word: str) -> Span:
         """Return where a word stands in the value of `name`; else where the value stands."""
@@ -278,9 +267,7 @@ class RecipeFile(CheckedFile):
     @cached_property
     def geometry(self) -> Geometry | None:
         """The model's sizes: of the checkpoint if it is there, else of its preset."""
-        model = self.recipe.model
-        names = [model.preset] if model.preset else []
-        return self._geometry(model.checkpoint, names)
+        return self._geometry(self.recipe.model.checkpoint, self.recipe.model.preset)
 
     @property
     def paths(self) -> dict[Steps, str]:

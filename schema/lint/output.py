@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 import unicodedata
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
 
 from vacc_gen.schema.errors import UnreadableError
-from vacc_gen.schema.lint.diagnostics import Diagnostic, Severity
-from vacc_gen.schema.lint.rule import all_rules, page_of
+from vacc_gen.schema.lint.diagnostics import Diagnostic, Severity, plural
+from vacc_gen.schema.lint.rule import Rule, all_rules, page_of
 from vacc_gen.schema.lint.sources import read
 from vacc_gen.schema.printable import encodable, on_one_line
 
 _COLOURS = {Severity.ERROR: "31", Severity.WARNING: "33", Severity.INFO: "36"}
+_NOUNS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "note"}
+"""What a summary and SARIF call the severities."""
 _WIDTH = 160
 """Longest excerpt of a line; longer ones are cut around the finding."""
 
@@ -35,38 +39,26 @@ def as_text(
     """
     blocks = [_block(found, lines.get(found.path, ()), colour) for found in diagnostics]
     if checked:
-        blocks.append(summary(diagnostics, checked))
+        blocks.append(_summary(diagnostics, checked))
     return "\n\n".join(blocks) + "\n" if blocks else ""
 
 
 def excerpts(diagnostics: Sequence[Diagnostic], colour: bool = False) -> str:
     """Return findings as text, with excerpts of the files as they are now, without a summary."""
-    lines = {path: _lines_now(path) for path in {found.path for found in diagnostics}}
-    return "\n\n".join(_block(found, lines[found.path], colour) for found in diagnostics) + "\n"
+    lines: dict[str, Sequence[str]] = {}
+    for path in {found.path for found in diagnostics}:
+        with suppress(UnreadableError):
+            lines[path] = read(path).lines
+    return as_text(diagnostics, lines, 0, colour)
 
 
-def _lines_now(path: str) -> Sequence[str]:
-    try:
-        return read(path).lines
-    except UnreadableError:
-        return ()
-
-
-def summary(diagnostics: Sequence[Diagnostic], checked: int) -> str:
-    """Return one line that counts: files, findings by severity, how many can be fixed."""
-    counts = []
-    for severity, noun in (
-        (Severity.ERROR, "error"),
-        (Severity.WARNING, "warning"),
-        (Severity.INFO, "note"),
-    ):
-        number = sum(found.severity is severity for found in diagnostics)
-        if number:
-            counts.append(f"{number} {noun}{'s' if number > 1 else ''}")
-    fixable = sum(found.is_fixable for found in diagnostics)
+def _summary(diagnostics: Sequence[Diagnostic], checked: int) -> str:
+    numbers = Counter(found.severity for found in diagnostics)
+    counts = [plural(numbers[kind], noun) for kind, noun in _NOUNS.items() if numbers[kind]]
     what = ", ".join(counts) or "nothing found"
+    fixable = sum(found.is_fixable for found in diagnostics)
     tail = f" ({fixable} fixable with --fix)" if fixable else ""
-    return f"{checked} file{'' if checked == 1 else 's'} checked: {what}{tail}"
+    return f"{plural(checked, 'file')} checked: {what}{tail}"
 
 
 def _block(found: Diagnostic, lines: Sequence[str], colour: bool) -> str:
@@ -80,8 +72,6 @@ def _block(found: Diagnostic, lines: Sequence[str], colour: bool) -> str:
     if found.hint:
         mark = " (fixable)" if found.is_fixable else ""
         parts.append(f"hint: {on_one_line(found.hint)}{mark}")
-    elif found.is_fixable:
-        parts.append("hint: `--fix` does it")
     return "\n".join(parts)
 
 
@@ -114,31 +104,28 @@ def _cells(mark: str) -> int:
 
 def as_json(diagnostics: Sequence[Diagnostic], checked: int) -> str:
     """Return findings as the object that other programs rely on (version 1)."""
-    report = {
-        "version": 1,
-        "checked": checked,
-        "findings": [found.as_dict() for found in diagnostics],
-    }
-    return json.dumps(report, indent=2, ensure_ascii=True) + "\n"
-
-
-_LEVELS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "notice"}
+    findings = [found.as_dict() for found in diagnostics]
+    return json.dumps({"version": 1, "checked": checked, "findings": findings}, indent=2) + "\n"
 
 
 def as_github(diagnostics: Sequence[Diagnostic]) -> str:
     """Return findings as workflow commands, which GitHub shows beside the lines of a change."""
     out = []
     for found in diagnostics:
+        level = "notice" if found.severity is Severity.INFO else found.severity.value
         # GitHub drops an annotation whose columns span lines.
         columns = f",col={found.column}"
         if found.end_line == found.line:
             columns += f",endColumn={max(found.end_column - 1, found.column)}"
-        message = found.message + (f"\n{found.hint}" if found.hint else "")
         out.append(
-            f"::{_LEVELS[found.severity]} file={_property(found.path)},line={found.line}"
-            f",endLine={found.end_line}{columns},title={_property(found.code)}::{_data(message)}\n"
+            f"::{level} file={_property(found.path)},line={found.line},endLine={found.end_line}"
+            f"{columns},title={_property(found.code)}::{_data(_with_hint(found))}\n"
         )
     return "".join(out)
+
+
+def _with_hint(found: Diagnostic) -> str:
+    return found.message + (f"\n{found.hint}" if found.hint else "")
 
 
 def _data(text: str) -> str:
@@ -152,65 +139,44 @@ def _property(text: str) -> str:
 SCHEMA = (
     "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 )
-_LEVELS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "note"}
 
 
 def as_sarif(diagnostics: Sequence[Diagnostic]) -> str:
     """Return findings as one run of vacc-gen, with the rules that they are of."""
-    found = {diagnostic.code for diagnostic in diagnostics}
-    rules = [rule for rule in all_rules() if rule.code in found]
-    position = {rule.code: index for index, rule in enumerate(rules)}
-    log = {
-        "$schema": SCHEMA,
-        "version": "2.1.0",
-        "runs": [
-            {
-                "tool": {
-                    "driver": {
-                        "name": "vacc-gen",
-                        "rules": [
-                            {
-                                "id": rule.code,
-                                "name": rule.name,
-                                "shortDescription": {"text": rule.summary},
-                                "fullDescription": {"text": page_of(rule).why},
-                                "defaultConfiguration": {"level": _LEVELS[rule.severity]},
-                            }
-                            for rule in rules
-                        ],
-                    }
-                },
-                "columnKind": "unicodeCodePoints",
-                "results": [_result(one, position[one.code]) for one in diagnostics],
-            }
-        ],
+    codes = sorted({found.code for found in diagnostics})
+    rules = [_sarif_rule(rule) for rule in all_rules() if rule.code in codes]
+    run = {
+        "tool": {"driver": {"name": "vacc-gen", "rules": rules}},
+        "columnKind": "unicodeCodePoints",
+        "results": [_sarif_result(found, codes.index(found.code)) for found in diagnostics],
     }
+    log = {"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}
     return json.dumps(log, indent=2) + "\n"
 
 
-def _result(found: Diagnostic, rule_index: int) -> dict[str, Any]:
-    message = found.message + (f"\n{found.hint}" if found.hint else "")
+def _sarif_rule(rule: Rule) -> dict[str, Any]:
     return {
-        "ruleId": found.code,
-        "ruleIndex": rule_index,
-        "level": _LEVELS[found.severity],
-        "message": {"text": encodable(message)},
-        "locations": [
-            {
-                "physicalLocation": {
-                    "artifactLocation": {"uri": _uri(found.path)},
-                    "region": {
-                        "startLine": found.line,
-                        "startColumn": found.column,
-                        "endLine": found.end_line,
-                        "endColumn": found.end_column,
-                    },
-                }
-            }
-        ],
+        "id": rule.code,
+        "name": rule.name,
+        "shortDescription": {"text": rule.summary},
+        "fullDescription": {"text": page_of(rule).why},
+        "defaultConfiguration": {"level": _NOUNS[rule.severity]},
     }
 
 
-def _uri(path: str) -> str:
-    """Return a path as a relative reference, byte for byte."""
-    return quote(path.encode("utf-8", "surrogateescape"), safe="/-._~")
+def _sarif_result(found: Diagnostic, rule_index: int) -> dict[str, Any]:
+    region = {
+        "startLine": found.line,
+        "startColumn": found.column,
+        "endLine": found.end_line,
+        "endColumn": found.end_column,
+    }
+    path = found.path.encode("utf-8", "surrogateescape")  # byte for byte
+    artifact = {"uri": quote(path, safe="/-._~")}
+    return {
+        "ruleId": found.code,
+        "ruleIndex": rule_index,
+        "level": _NOUNS[found.severity],
+        "message": {"text": encodable(_with_hint(found))},
+        "locations": [{"physicalLocation": {"artifactLocation": artifact, "region": region}}],
+    }

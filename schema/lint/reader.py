@@ -6,12 +6,13 @@ bounded while reading, so that hostile input costs no more than a healthy file o
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from vacc_gen.schema.lint.tree import (
-    LINE_BREAK,
+    START,
     BadAlias,
     BadScalar,
     DuplicateKey,
@@ -26,6 +27,9 @@ from vacc_gen.schema.lint.tree import (
     TooMuch,
 )
 
+if TYPE_CHECKING:
+    from vacc_gen.schema.lint.document import Document
+
 MAX_NODES = 20_000
 """Most values in one file, aliases expanded."""
 
@@ -35,6 +39,7 @@ MAX_FAULTS = 500
 MAX_DEPTH = 64
 """Deepest nesting; a healthy config has seven levels."""
 
+_TOO_DEEP = f"nested deeper than {MAX_DEPTH} levels"
 MAX_NUMBER_CHARACTERS = 64
 """Longest number that is made a value; PyYAML takes minutes for a long `1:59:59...`."""
 
@@ -44,73 +49,54 @@ MAX_INT_BITS = 64
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 _TAG_PREFIX = "tag:yaml.org,2002:"
-_MERGE_TAG = _TAG_PREFIX + "merge"
 _PLAIN_TAGS = frozenset(
     _TAG_PREFIX + name for name in ("str", "int", "float", "bool", "null", "seq", "map")
 )
 
 
-def read(text: str) -> tuple[Node | None, list[Fault]]:
-    """Read a text of printable characters.
+def read(document: Document) -> tuple[Node | None, list[Fault]]:
+    """Read a document of printable characters.
 
     Returns:
         The root, None where the text could not be read to its end; and what is wrong with it.
     """
-    reader = _Reader(text)
+    reader = _Reader(document)
     try:
         reader.read()
     except yaml.YAMLError as error:
         if "nesting depth" in str(error):  # libyaml's own bound, beyond ours
-            return None, [TooMuch(_place(error, text), _too_deep())]
+            return None, [TooMuch(START, _TOO_DEEP)]
         from vacc_gen.schema.lint.syntax import explain  # its patterns: for broken texts alone
 
-        return None, explain(text, error)
+        return None, explain(document.text, error)
     except _StopError as stop:
         return None, [*reader.faults, stop.fault]
     return reader.root, reader.faults
 
 
-def _place(error: yaml.YAMLError, text: str) -> Span:
-    mark = getattr(error, "problem_mark", None)
-    if mark is None:
-        return Span(1, 1, 1, 1, 0, 0)
-    end = min(mark.index + 1, len(text))
-    return Span(mark.line + 1, mark.column + 1, mark.line + 1, mark.column + 2, mark.index, end)
-
-
-def _too_deep() -> str:
-    return f"nested deeper than {MAX_DEPTH} levels"
-
-
 class _StopError(Exception):
-    """Reading cannot go on."""
-
     def __init__(self, fault: Fault) -> None:
         super().__init__()
         self.fault = fault
 
 
+@dataclass
 class _Frame:
     """A collection that is being read."""
 
-    __slots__ = ("anchor", "key", "merges", "node", "size_before")
-
-    def __init__(self, node: Node, anchor: str | None, size_before: int) -> None:
-        self.node = node
-        self.anchor = anchor
-        self.size_before = size_before
-        self.key: tuple[str | None, Node] | None = None  # read, and waiting for its value
-        self.merges: list[Node] = []
+    node: Node
+    anchor: str | None
+    size_before: int
+    key: tuple[Node, bool] | None = None  # read, and waiting for its value; is it `<<`?
+    merges: list[Node] = field(default_factory=list)
 
 
 class _Reader:
-    """Turns events into nodes."""
-
-    def __init__(self, text: str) -> None:
-        self.text = text
+    def __init__(self, document: Document) -> None:
+        self.document = document
         self.root: Node | None = None
         self.faults: list[Fault] = []
-        self.loader: Any = _Loader(text)
+        self.loader: Any = _Loader(document.text)
         self.frames: list[_Frame] = []
         self.anchors: dict[str, tuple[Node, int] | None] = {}  # None: still open
         self.size = 0  # values so far, aliases expanded
@@ -130,9 +116,9 @@ class _Reader:
             elif isinstance(event, yaml.CollectionEndEvent):
                 self._close(event)
             elif isinstance(event, yaml.AliasEvent):
-                self._add(self._alias(event), False, None)
+                self._add(self._alias(event))
         if self.root is None or self.root.value is None:
-            self.faults.append(Empty(Span(1, 1, 1, 1, 0, 0)))
+            self.faults.append(Empty(START))
 
     def _report(self, fault: Fault) -> None:
         self.faults.append(fault)
@@ -142,7 +128,7 @@ class _Reader:
     def _open(self, event: Any) -> None:
         self._check_tag(event)
         if len(self.frames) >= MAX_DEPTH:
-            raise _StopError(TooMuch(self._span(event), _too_deep()))
+            raise _StopError(TooMuch(self._span(event), _TOO_DEEP))
         size_before = self.size
         self._count(event)
         empty: Any = {} if isinstance(event, yaml.MappingStartEvent) else []
@@ -156,7 +142,7 @@ class _Reader:
         self._end_span(frame.node, event)
         if frame.anchor:
             self.anchors[frame.anchor] = (frame.node, self.size - frame.size_before)
-        self._add(frame.node, False, None)
+        self._add(frame.node)
 
     def _count(self, event: Any, size: int = 1) -> None:
         self.size += size
@@ -172,14 +158,9 @@ class _Reader:
         return True
 
     def _span(self, event: Any) -> Span:
-        start, end = event.start_mark, event.end_mark
-        if start.index >= len(self.text):  # an absent value: parsers count a line that is not there
-            *_, last = LINE_BREAK.split(self.text)
-            line, column = len(LINE_BREAK.findall(self.text)) + 1, len(last) + 1
-            return Span(line, column, line, column, len(self.text), len(self.text))
-        return Span(
-            start.line + 1, start.column + 1, end.line + 1, end.column + 1, start.index, end.index
-        )
+        last = len(self.document.text)  # marks of an absent value may lie behind it
+        start, end = event.start_mark.index, event.end_mark.index
+        return self.document.span_at(min(start, last), min(end, last))
 
     def _scalar(self, event: Any) -> tuple[Node, bool]:
         """Return the value as PyYAML constructs it, and whether it is the merge key `<<`."""
@@ -190,22 +171,19 @@ class _Reader:
         if tag is None or tag == "!":
             tag = loader.resolve(yaml.ScalarNode, event.value, event.implicit)
         construct = loader.yaml_constructors.get(tag)
-        if tag == _MERGE_TAG or construct is None or tag == _TAG_PREFIX + "str":
-            return node, tag == _MERGE_TAG
         kind = tag.removeprefix(_TAG_PREFIX)
-        too_large = kind in ("int", "float") and len(event.value) > MAX_NUMBER_CHARACTERS
-        if not too_large:
+        if kind in ("merge", "str") or construct is None:
+            return node, kind == "merge"
+        reason = "is a number too large for any config"
+        is_number = kind in ("int", "float")
+        if not is_number or len(event.value) <= MAX_NUMBER_CHARACTERS:
             try:
                 node.value = construct(loader, yaml.ScalarNode(tag, event.value))
+                if not isinstance(node.value, int) or node.value.bit_length() <= MAX_INT_BITS:
+                    return node, False
             except (ValueError, OverflowError, LookupError, AttributeError, yaml.YAMLError):
-                article = "an" if kind == "int" else "a"
-                reason = f"looks like {article} {kind} and is none"
-                self._report(BadScalar(node.span, event.value, reason))
-                return node, False
-            too_large = isinstance(node.value, int) and node.value.bit_length() > MAX_INT_BITS
-        if too_large:
-            reason = "is a number too large for any config"
-            self._report(BadScalar(node.span, event.value, reason))
+                reason = f"looks like {'an' if kind == 'int' else 'a'} {kind} and is none"
+        self._report(BadScalar(node.span, event.value, reason))
         return node, False
 
     def _alias(self, event: Any) -> Node:
@@ -218,7 +196,7 @@ class _Reader:
         self._report(BadAlias(self._span(event), f"the alias `*{event.anchor}` {reason}"))
         return Node(None, self._span(event))
 
-    def _add(self, node: Node, is_merge: bool, anchor: str | None) -> None:
+    def _add(self, node: Node, is_merge: bool = False, anchor: str | None = None) -> None:
         """Hang a finished node into the collection around it."""
         if anchor:
             self.anchors[anchor] = (node, 1)
@@ -229,21 +207,16 @@ class _Reader:
         if isinstance(frame.node.value, list):
             frame.node.value.append(node)
         elif frame.key is None:
-            frame.key = (_MERGE_TAG if is_merge else self._key(node), node)
+            frame.key = (node, is_merge)
+            if not isinstance(node.value, str):
+                written = self.document.written(node.span)
+                self._report(KeyNotText(node.span, written, node.value))
         else:
-            (key, key_node), frame.key = frame.key, None
-            if key == _MERGE_TAG:
+            (key, is_merge), frame.key = frame.key, None
+            if is_merge:
                 frame.merges.append(node)
-            elif key is not None:
-                self._insert(frame.node.value, key, Entry(key_node.span, node))
-
-    def _key(self, node: Node) -> str | None:
-        """Return a key; None, and reported, where it is not text."""
-        if isinstance(node.value, str):
-            return node.value
-        written = self.text[node.span.start : node.span.end]
-        self._report(KeyNotText(node.span, written, node.value))
-        return None
+            elif isinstance(key.value, str):
+                self._insert(frame.node.value, key.value, Entry(key.span, node))
 
     def _insert(self, mapping: dict[str, Entry], key: str, entry: Entry) -> None:
         first = mapping.get(key)
@@ -256,26 +229,18 @@ class _Reader:
     def _merge(self, frame: _Frame) -> None:
         """Take over the keys that `<<` names, and that the mapping does not have itself."""
         for merged in frame.merges:
-            sources = merged.value if isinstance(merged.value, list) else [merged]
-            for source in sources:
+            for source in merged.value if isinstance(merged.value, list) else [merged]:
                 if isinstance(source.value, dict):
-                    for key, entry in source.value.items():
-                        frame.node.value.setdefault(key, entry)
+                    frame.node.value = {**source.value, **frame.node.value}
                 else:
                     reason = "`<<` merges a mapping or a list of mappings, nothing else"
                     self._report(BadAlias(source.span, reason))
 
-    @staticmethod
-    def _end_span(node: Node, event: Any) -> None:
+    def _end_span(self, node: Node, event: Any) -> None:
         """End a flow collection at its bracket, a block where its last value ends."""
-        end = event.end_mark
-        if end.index > event.start_mark.index:  # flow style
-            line, column, index = end.line + 1, end.column + 1, end.index
-        elif node.value:
-            values = node.value if isinstance(node.value, list) else [*node.value.values()]
-            spans = [one.node.span if isinstance(one, Entry) else one.span for one in values]
-            last = max(spans, key=lambda span: span.end)
-            line, column, index = last.end_line, last.end_column, last.end
-        else:
-            return
-        node.span = node.span._replace(end_line=line, end_column=column, end=index)
+        end = event.end_mark.index
+        if end == event.start_mark.index:  # block style
+            items = node.value if isinstance(node.value, list) else node.value.values()
+            spans = [item.node.span if isinstance(item, Entry) else item.span for item in items]
+            end = max((span.end for span in spans), default=node.span.end)
+        node.span = self.document.span_at(node.span.start, end)

@@ -8,13 +8,13 @@ dataset, VG6 language models, VG7 vision, VG9 workspaces and weight folders.
 
 from __future__ import annotations
 
-import re
 import textwrap
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from inspect import getdoc
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -34,43 +34,25 @@ Check = Callable[[Any], Iterator[Any]]
 
 @dataclass(frozen=True)
 class Rule:
-    """One rule."""
+    """One rule: a function with its code; `scope` is what the function is called with."""
 
     code: str
-    severity: Severity
+    severity: Severity  # unless a finding says otherwise
     summary: str
     check: Check
     scope: Scope
     fix: Safety
 
     @property
-    def topic(self) -> str:
-        """The file that the rule stands in."""
-        return self.check.__module__.rsplit(".", 1)[1]
-
-    @property
     def name(self) -> str:
         """The function's name in words."""
         return self.check.__name__.replace("_", "-")
-
-    @property
-    def page(self) -> str:
-        """The docstring, without indentation."""
-        return getdoc(self.check) or ""
 
 
 def rule(
     code: str, severity: Severity, summary: str, *, scope: Scope = "config", fix: Safety = "none"
 ) -> Callable[[Check], Check]:
-    """Register a function as a rule.
-
-    Args:
-        code: VG and three digits; the first one is the topic.
-        severity: unless a finding says otherwise.
-        summary: one line, for lists.
-        scope: what the function is called with.
-        fix: whether findings may come with a fix, and whether it is safe.
-    """
+    """Register a function as a rule."""
 
     def register(check: Check) -> Check:
         check.rule = Rule(code, severity, summary, check, scope, fix)  # type: ignore[attr-defined]
@@ -90,12 +72,6 @@ def all_rules() -> tuple[Rule, ...]:
     return tuple(sorted(found, key=lambda rule: rule.code))
 
 
-@cache
-def rules_of(scope: Scope) -> tuple[Rule, ...]:
-    """Return the rules of a scope, by code."""
-    return tuple(rule for rule in all_rules() if rule.scope == scope)
-
-
 TOPICS = {
     "VG0": "Text",
     "VG1": "Structure",
@@ -112,8 +88,6 @@ _FIXES = {
     "safe": "`--fix` puts findings right where it can be known how.",
     "unsafe": "`--fix --unsafe-fixes` puts findings right; that changes what is compiled.",
 }
-
-
 _HEAD = """\
 # Rules
 
@@ -131,7 +105,7 @@ ignore = ["VG602"]
 
 
 class Page(NamedTuple):
-    """A rule's docstring by parts. The examples have their escapes resolved."""
+    """A rule's docstring by parts, the examples with their escapes."""
 
     why: str
     bad: str
@@ -139,27 +113,12 @@ class Page(NamedTuple):
 
 
 def page_of(rule: Rule) -> Page:
-    """Return a rule's docstring by parts."""
-    why, _, examples = rule.page.partition("\nBad:\n")
+    why, _, examples = (getdoc(rule.check) or "").partition("\nBad:\n")
     bad, _, good = examples.partition("\nGood:\n")
     return Page(why.strip(), textwrap.dedent(bad).strip("\n"), textwrap.dedent(good).strip("\n"))
 
 
-def unescaped(example: str) -> str:
-    r"""Return an example as a file: `\t`, `\r`, `\x20`, `\x00`, `\ufeff` stand for themselves.
-
-    `\c` at the end stands for no final newline.
-    """
-    text = re.sub(
-        r"\\(t|r|x[0-9a-f]{2}|u[0-9a-f]{4})",
-        lambda found: found.group().encode("ascii").decode("unicode_escape"),
-        example,
-    )
-    return text[:-2] if text.endswith("\\c") else text + "\n"
-
-
 def as_page(rule: Rule, level: int = 1) -> str:
-    """Return a rule's page as Markdown."""
     page = page_of(rule)
     return (
         f"{'#' * level} {rule.code} {rule.name}\n\n"
@@ -172,29 +131,22 @@ def as_page(rule: Rule, level: int = 1) -> str:
 
 
 def as_table(rules: Iterable[Rule]) -> str:
-    """Return one line for each rule."""
     return "".join(f"{rule.code}  {rule.severity.value:7}  {rule.summary}\n" for rule in rules)
 
 
 def as_document(rules: Iterable[Rule]) -> str:
     """Return docs/rules.md."""
     parts = [_HEAD]
-    topic = ""
-    for rule in rules:
-        if rule.code[:3] != topic:
-            topic = rule.code[:3]
-            parts.append(f"## {TOPICS[topic]}\n")
-        parts.append(as_page(rule, level=3))
+    for topic, group in groupby(rules, lambda rule: TOPICS[rule.code[:3]]):
+        parts += [f"## {topic}\n", *(as_page(rule, level=3) for rule in group)]
     return "\n".join(parts)
 
 
 def main() -> None:
     """Write docs/rules.md of the checkout that this runs in."""
-    from pathlib import Path
+    from vacc_gen.schema.lint import rule  # run as a script, this module is another one
 
-    from vacc_gen.schema.lint.rule import all_rules
-
-    Path("docs/rules.md").write_text(as_document(all_rules()), encoding="utf-8")
+    Path("docs/rules.md").write_text(as_document(rule.all_rules()), encoding="utf-8")
 
 
 if __name__ == "__main__":

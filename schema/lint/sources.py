@@ -1,27 +1,27 @@
 """Which files a check is about, and their bytes; never waits, never follows a loop."""
 
 # Paths stay as they were given: pathlib would rewrite them.
-# ruff: noqa: PTH100, PTH116, PTH119, PTH120, PTH123
+# ruff: noqa: PTH116, PTH118, PTH119, PTH120, PTH123
 
 from __future__ import annotations
 
 import os
 import stat
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from vacc_gen.schema.errors import UnreadableError
 from vacc_gen.schema.lint.document import MAX_BYTES, Document, load, too_large
 
 STDIN = "-"
-WEIGHTS_CONFIG = "config_vacc.json"
 
 _SKIPPED = frozenset(("node_modules", "__pycache__", "venv", "site-packages"))
-_WEIGHTS_FILES = (WEIGHTS_CONFIG, "model.safetensors.index.json", "model.safetensors")
+_WEIGHTS_FILES = ("config_vacc.json", "model.safetensors.index.json", "model.safetensors")
 """What makes a folder one of weights."""
 _OF_WEIGHTS = (*_WEIGHTS_FILES, "config.json")
 """Files that are checked as a part of their folder where they are named."""
+_NOT_REGULAR = "not a regular file"
 
 
 @dataclass
@@ -33,11 +33,6 @@ class Sources:
     weight_folders: list[str] = field(default_factory=list)
     unreadable: list[tuple[str, str]] = field(default_factory=list)
 
-    def add_weights(self, folder: str) -> None:
-        """Add a weight folder once."""
-        if folder not in self.weight_folders:
-            self.weight_folders.append(folder)
-
 
 def find(paths: Iterable[str]) -> Sources:
     """Return what the paths of a command line stand for: files, folders, `-`."""
@@ -46,65 +41,53 @@ def find(paths: Iterable[str]) -> Sources:
         if path == STDIN:
             sources.files.append(path)
             continue
-        try:
-            mode = os.stat(path).st_mode
-        except (OSError, ValueError) as error:
-            sources.unreadable.append((path, _reason(error)))
-            continue
-        if stat.S_ISDIR(mode):
+        kind = _kind(path, sources)
+        if kind == "folder":
             _search(path, sources)
-        elif not stat.S_ISREG(mode):
-            sources.unreadable.append((path, "not a regular file"))
-        elif os.path.basename(path) in _OF_WEIGHTS or path.endswith(".safetensors"):
-            sources.add_weights(os.path.dirname(path) or ".")
-        else:
-            sources.files.append(path)
+        elif kind == "file":
+            if os.path.basename(path) in _OF_WEIGHTS or path.endswith(".safetensors"):
+                sources.weight_folders.append(os.path.dirname(path) or ".")
+            else:
+                sources.files.append(path)
     sources.files = list(dict.fromkeys(sources.files))
+    sources.weight_folders = list(dict.fromkeys(sources.weight_folders))
     return sources
+
+
+def _kind(path: str, sources: Sources) -> str | None:
+    """Return "file" or "folder"; None, and reported, for anything else."""
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError) as error:
+        sources.unreadable.append((path, _reason(error)))
+        return None
+    if stat.S_ISDIR(mode):
+        return "folder"
+    if stat.S_ISREG(mode):
+        return "file"
+    sources.unreadable.append((path, _NOT_REGULAR))
+    return None
 
 
 def _search(folder: str, sources: Sources) -> None:
     """Add the YAML files and weight folders below a folder; links to folders are not followed."""
-    folders = [folder]
-    while folders:
-        current = folders.pop()
-        try:
-            with os.scandir(current) as entries:
-                ordered = sorted(entries, key=lambda entry: entry.name)
-        except OSError as error:
-            sources.unreadable.append((current, _reason(error)))
-            continue
-        below = []
-        for entry in ordered:
-            path = entry.name if current == "." else entry.path
-            if _is_folder(entry):
-                if not entry.name.startswith(".") and entry.name not in _SKIPPED:
-                    below.append(path)
-            elif entry.name in _WEIGHTS_FILES:
-                sources.add_weights(current)
-            elif entry.name.lower().endswith((".yaml", ".yml")):
-                _add_found(entry, path, sources)
-        folders += reversed(below)
 
+    def report(error: OSError) -> None:
+        sources.unreadable.append((error.filename, _reason(error)))
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir(follow_symlinks=False)
-    except OSError:
-        return False
-
-
-def _add_found(entry: os.DirEntry[str], path: str, sources: Sources) -> None:
-    try:
-        mode = entry.stat().st_mode
-    except OSError as error:
-        sources.unreadable.append((path, _reason(error)))
-        return
-    if stat.S_ISREG(mode):
-        sources.files.append(path)
-        sources.found.add(path)
-    elif not stat.S_ISDIR(mode):
-        sources.unreadable.append((path, "not a regular file"))
+    for current, folders, names in os.walk(folder, onerror=report):
+        folders[:] = sorted(
+            name for name in folders if not name.startswith(".") and name not in _SKIPPED
+        )
+        shown = current[2:] if folder == "." else current  # `a.yaml`, not `./a.yaml`
+        if not {*_WEIGHTS_FILES}.isdisjoint(names):
+            sources.weight_folders.append(shown or ".")
+        for name in sorted(names):
+            path = os.path.join(shown, name)
+            is_yaml = name.lower().endswith((".yaml", ".yml"))
+            if is_yaml and _kind(path, sources) == "file":
+                sources.files.append(path)
+                sources.found.add(path)
 
 
 def read(path: str) -> Document:
@@ -123,7 +106,7 @@ def read(path: str) -> Document:
         with open(descriptor, "rb") as file:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
-                raise UnreadableError(f"cannot read {path}: not a regular file")
+                raise UnreadableError(f"cannot read {path}: {_NOT_REGULAR}")
             if status.st_size > MAX_BYTES:
                 return too_large(path, status.st_size)
             return load(file.read(MAX_BYTES + 1), path)
@@ -135,14 +118,3 @@ def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror[0].lower() + error.strerror[1:]
     return str(error)
-
-
-def parents(path: str) -> Iterator[str]:
-    """Yield the folder of a path and those above it."""
-    folder = os.path.abspath(path)
-    while True:
-        yield folder
-        above = os.path.dirname(folder)
-        if above == folder:
-            return
-        folder = above

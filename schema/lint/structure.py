@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from vacc_gen.schema.lint.document import Document
@@ -25,7 +25,7 @@ from vacc_gen.schema.lint.suggestions import (
     other_words,
     sections_by_key,
 )
-from vacc_gen.schema.lint.tree import Entry, Span, Steps
+from vacc_gen.schema.lint.tree import Span, Steps
 
 TYPES = {
     "string_type": "text",
@@ -37,7 +37,6 @@ TYPES = {
     "tuple_type": "a list",
     "dict_type": "a mapping",
     "model_type": "a mapping",
-    "model_attributes_type": "a mapping",
 }
 """What a value was expected to be, by the type of pydantic's error."""
 
@@ -53,7 +52,6 @@ class FormFault:
 
     @property
     def section(self) -> Steps:
-        """The path of the mapping that the value stands in."""
         return self.steps[:-1]
 
 
@@ -74,7 +72,6 @@ class UnknownKey(FormFault):
 
     @property
     def key(self) -> str:
-        """The key as written."""
         return str(self.steps[-1])
 
 
@@ -110,7 +107,7 @@ class OutOfBounds(FormFault):
 
     value: Any
     must: str
-    hint: str | None = None
+    hint: str | None
 
 
 @dataclass(eq=False)
@@ -133,11 +130,10 @@ class Form:
     """A document against its typed model: the typed values, or what keeps it from being them."""
 
     document: Document
-    typed: BaseModel | None
+    typed: Any
     faults: list[FormFault]
 
     def of(self, kind: type[Any]) -> list[Any]:
-        """Return the faults of one kind."""
         return [fault for fault in self.faults if isinstance(fault, kind)]
 
 
@@ -150,12 +146,11 @@ def check(document: Document, model: Model) -> Form:
         return Form(document, _typed(model, values), [])
     except ValidationError as error:
         placed = _Placing(document, model)
-        faults = [placed.fault(one) for one in error.errors(include_url=False)]
-        kept = _without_cascades([fault for fault in faults if fault is not None])
+        kept = _without_cascades([placed.fault(one) for one in error.errors(include_url=False)])
         return Form(document, None, sorted(kept, key=lambda fault: fault.span.start))
 
 
-def _typed(model: Model, values: Any) -> BaseModel:
+def _typed(model: Model, values: Any) -> Any:
     """Validate as JSON, which has lists for tuples and words for enums; a date is no text there."""
     return model.model_validate_json(json.dumps(values, default=lambda date: {"date": str(date)}))
 
@@ -185,21 +180,20 @@ class _Placing:
         self.document = document
         self.model = model
 
-    def fault(self, error: ErrorDetails) -> FormFault | None:
+    def fault(self, error: ErrorDetails) -> FormFault:
         kind, context = error["type"], error.get("ctx", {})
         steps = self._steps(error["loc"])
         if kind == "extra_forbidden":
             return self._unknown(steps)
         if kind in ("missing", "missing_key"):
             key = error["loc"][-1] if kind == "missing" else context["key"]
-            return self._missing((*steps, str(key)))
+            return self._missing((*steps, key), self._allowed((*steps, key)))
+        value = self._value(steps)
         if kind in ("union_tag_not_found", "union_tag_invalid"):
-            return self._untyped(steps)
-        node = self.document.node(*steps)
-        value = None if node is None else node.plain()
+            return self._untyped(steps, value)
         expected = TYPES.get(kind)
         if kind in ("literal_error", "enum"):
-            return self._not_allowed(steps, value)
+            return self._not_allowed(steps, value, self._allowed(steps))
         if value is None:
             return NullValue(self.document.key_span(*steps), steps, expected or "a value")
         span = self.document.value_span(*steps)
@@ -209,8 +203,7 @@ class _Placing:
             reason, _, advice = str(context["error"]).partition("\n")
             place = self.document.key_span(*steps) if isinstance(value, dict) else span
             return Refused(place, steps, reason, advice or None)
-        must, hint = _bounds(error, value)
-        return OutOfBounds(span, steps, value, must, hint)
+        return OutOfBounds(span, steps, value, *_bounds(error, value))
 
     def _steps(self, location: tuple[str | int, ...]) -> Steps:
         """Return the path of an error in the document: pydantic also names alternatives."""
@@ -220,97 +213,74 @@ class _Placing:
                 steps = (*steps, step)
         return steps
 
-    def _section(self, steps: Steps) -> Model | None:
-        return model_at(self.model, self.document.root, steps)
+    def _value(self, steps: Steps) -> Any:
+        node = self.document.node(*steps)
+        return None if node is None else node.plain()
 
-    def _entries(self, section: Steps) -> dict[str, Entry]:
-        node = self.document.node(*section)
-        return node.value if node is not None and isinstance(node.value, dict) else {}
+    def _allowed(self, steps: Steps) -> tuple[Any, ...]:
+        field = field_at(self.model, self.document, steps)
+        return tuple(literals(field)) if field else ()
+
+    def _missing(self, steps: Steps, allowed: tuple[Any, ...]) -> MissingKey:
+        return MissingKey(self.document.key_span(*steps[:-1]), steps, allowed)
 
     def _unknown(self, steps: Steps) -> UnknownKey:
         section, key = steps[:-1], str(steps[-1])
-        model, present = self._section(section), self._entries(section)
-        names = tuple(model.model_fields) if model else ()
-        listed = tuple(
-            name for name in names if model and model.model_fields[name].deprecated is None
-        )
-        other = other_words(model).get(key) if model else None
+        model = model_at(self.model, self.document, section) or self.model
+        other = other_words(model).get(key)
         places = sections_by_key(self.model).get(key, ())
         belongs = tuple(place for place in places if place != section)
         meant, sure = other, False
         if other is None and not belongs:
-            near = nearest_of_all(key, names)
+            near = nearest_of_all(key, model.model_fields)
             meant, sure = (near[0] if near else None), _is_sure(key, near)
-        taken = present[meant].key_span.line if meant in present else None
-        fits = sure and taken is None and meant is not None and self._accepts(section, key, meant)
-        span = self.document.key_span(*steps)
+        line, fits = None, False
+        if meant is not None and self.document.node(*section, meant) is not None:
+            line = self.document.key_span(*section, meant).line
+        elif meant is not None and sure:
+            fits = not _errors_at(model, {meant: self._value(steps)}, meant)
+        known = (name for name, field in model.model_fields.items() if field.deprecated is None)
         shown = belongs[:_MOST_PLACES] if other is None else ()
-        return UnknownKey(span, steps, meant, fits, taken, shown, listed)
+        span = self.document.key_span(*steps)
+        return UnknownKey(span, steps, meant, fits, line, shown, tuple(known))
 
-    def _accepts(self, section: Steps, key: str, meant: str) -> bool:
-        """Whether the value of `key` is legal under the name `meant`."""
-        model, node = self._section(section), self.document.node(*section, key)
-        if model is None or node is None:
-            return False
-        return not _errors_at(model, {meant: node.plain()}, meant)
-
-    def _missing(self, steps: Steps) -> MissingKey:
-        field = field_at(self.model, self.document.root, steps)
-        allowed = tuple(literals(field)) if field else ()
-        return MissingKey(self.document.key_span(*steps[:-1]), steps, allowed)
-
-    def _untyped(self, steps: Steps) -> FormFault | None:
+    def _untyped(self, steps: Steps, value: Any) -> FormFault:
         """Return what is wrong with a mapping whose `type` chooses none of its forms."""
-        node = self.document.node(*steps)
-        if node is None or not isinstance(node.value, dict):
-            value = None if node is None else node.plain()
+        if not isinstance(value, dict):
             return WrongType(self.document.value_span(*steps), steps, value, "a mapping", None)
-        kinds = self._kinds(steps)
-        if "type" in node.value:
-            return self._not_allowed((*steps, "type"), node.value["type"].node.plain(), kinds)
-        near = next((key for key in node.value if nearest(key, ("type",))), None)
-        if near is not None:
-            span = node.value[near].key_span
-            sure = node.value[near].node.plain() in kinds
-            return UnknownKey(span, (*steps, near), "type", sure, None, (), ("type",))
-        return MissingKey(self.document.key_span(*steps), (*steps, "type"), kinds)
-
-    def _kinds(self, steps: Steps) -> tuple[Any, ...]:
-        field = field_at(self.model, self.document.root, steps)
+        field = field_at(self.model, self.document, steps)
         models = models_of(field.annotation) if field else []
-        return tuple(
-            kind
-            for model in models
-            if "type" in model.model_fields
-            for kind in literals(model.model_fields["type"])
-        )
+        types = [model.model_fields["type"] for model in models]
+        kinds = tuple(kind for field in types for kind in literals(field))
+        if "type" in value:
+            return self._not_allowed((*steps, "type"), value["type"], kinds)
+        near = next((key for key in value if nearest(key, ("type",))), None)
+        if near is None:
+            return self._missing((*steps, "type"), kinds)
+        span, sure = self.document.key_span(*steps, near), value[near] in kinds
+        return UnknownKey(span, (*steps, near), "type", sure, None, (), ("type",))
 
-    def _not_allowed(
-        self, steps: Steps, value: Any, allowed: tuple[Any, ...] | None = None
-    ) -> FormFault:
-        if allowed is None:
-            field = field_at(self.model, self.document.root, steps)
-            allowed = tuple(literals(field)) if field else ()
-        span = self.document.value_span(*steps)
+    def _not_allowed(self, steps: Steps, value: Any, allowed: tuple[Any, ...]) -> FormFault:
         if value is None:
-            return NullValue(self.document.key_span(*steps), steps, _alternatives(allowed))
-        texts = [str(one) for one in allowed]
-        near = nearest_of_all(value, texts) if isinstance(value, str) else []
-        by_text = dict(zip(texts, allowed, strict=True))
+            expected = f"one of {', '.join(map(str, allowed))}" if allowed else "a value"
+            return NullValue(self.document.key_span(*steps), steps, expected)
+        by_text = {str(one): one for one in allowed}
+        near = nearest_of_all(value, by_text) if isinstance(value, str) else []
         meant = by_text[near[0]] if near else None
-        return NotAllowed(span, steps, value, allowed, meant, _is_sure(str(value), near))
+        span, sure = self.document.value_span(*steps), _is_sure(str(value), near)
+        return NotAllowed(span, steps, value, allowed, meant, sure)
 
     def _unquoted(self, steps: Steps, value: Any) -> str | None:
         """Return a quoted text without its quotes, where it is a legal number or truth value."""
         written = self.document.written(self.document.value_span(*steps))
         if not isinstance(value, str) or written[:1] not in ("'", '"'):
             return None
-        import yaml
-
         if not value.isascii() or not value.replace(".", "").isalnum():
             return None
+        import yaml
+
         plain = yaml.safe_load(value)
-        model = self._section(steps[:-1])
+        model = model_at(self.model, self.document, steps[:-1])
         if model is None or isinstance(plain, str) or not isinstance(steps[-1], str):
             return None
         return None if _errors_at(model, {steps[-1]: plain}, steps[-1]) else value
@@ -331,8 +301,19 @@ def _is_sure(word: str, near: list[str]) -> bool:
     return len(near) == 1 and digits[0] == digits[1]
 
 
-def _alternatives(allowed: tuple[Any, ...]) -> str:
-    return f"one of {', '.join(map(str, allowed))}" if allowed else "a value"
+_MUST = {
+    "greater_than_equal": "be {ge} or more",
+    "greater_than": "be greater than {gt}",
+    "less_than_equal": "be {le} or less",
+    "less_than": "be less than {lt}",
+    "finite_number": "be a finite number",
+    "string_too_short": "not be empty",
+    "string_too_long": "have at most {max_length} characters",
+    "string_pattern_mismatch": "be of another form",
+    "too_short": "have at least {min_length} {values}",
+    "too_long": "have at most {max_length} {values}",
+}
+"""What a value has to be, by the type of pydantic's error."""
 
 
 def _bounds(error: ErrorDetails, value: Any) -> tuple[str, str | None]:
@@ -343,22 +324,7 @@ def _bounds(error: ErrorDetails, value: Any) -> tuple[str, str | None]:
         below = value - value % step
         near = [str(size) for size in (below, below + step) if size > 0]
         return f"be a multiple of {step}", f"the nearest: {' and '.join(near)}"
-    words = {
-        "greater_than_equal": "be {ge} or more",
-        "greater_than": "be greater than {gt}",
-        "less_than_equal": "be {le} or less",
-        "less_than": "be less than {lt}",
-        "finite_number": "be a finite number",
-        "string_too_short": "not be empty",
-        "string_too_long": "have at most {max_length} characters",
-        "too_short": "have at least {min_length}",
-        "too_long": "have at most {max_length}",
-    }
-    if kind in ("too_short", "too_long"):
-        number = context["min_length" if kind == "too_short" else "max_length"]
-        return f"{words[kind].format(**context)} {'value' if number == 1 else 'values'}", None
-    if kind in words:
-        return words[kind].format(**context), None
-    if kind == "string_pattern_mismatch":
-        return "be of another form", None
-    return error["msg"], None
+    if kind not in _MUST:
+        return error["msg"], None
+    number = context.get("min_length", context.get("max_length"))
+    return _MUST[kind].format(**context, values="value" if number == 1 else "values"), None

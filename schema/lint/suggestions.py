@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from vacc_gen.schema.lint.document import Document
 from vacc_gen.schema.lint.tree import Node, Steps
 
 LONG_WORD = 5
@@ -33,8 +34,6 @@ def distance(a: str, b: str, limit: int = 2) -> int:
             if i > 1 and j > 1 and left == b[j - 2] and a[i - 2] == right:
                 best = min(best, before_last[j - 2] + 1)
             row.append(best)
-        if min(row) > limit and min(last) > limit:  # a swap reaches over one row
-            return limit + 1
         before_last, last = last, row
     return min(last[-1], limit + 1)
 
@@ -81,11 +80,8 @@ def _unwrapped(annotation: Any) -> Iterator[Any]:
 
 def models_of(annotation: Any) -> list[Model]:
     """Return the models that a value of this annotation may be."""
-    return [
-        option
-        for option in _unwrapped(annotation)
-        if isinstance(option, type) and issubclass(option, BaseModel)
-    ]
+    options = _unwrapped(annotation)
+    return [one for one in options if isinstance(one, type) and issubclass(one, BaseModel)]
 
 
 def literals(field: FieldInfo) -> list[Any]:
@@ -94,16 +90,30 @@ def literals(field: FieldInfo) -> list[Any]:
     for option in _unwrapped(field.annotation):
         if get_origin(option) is Literal:
             found += get_args(option)
-        elif get_origin(option) in (list, tuple):
-            found += [value for item in get_args(option) for value in _enum_values(item)]
-        else:
-            found += _enum_values(option)
+        for enum in (option, *get_args(option)):  # also of a list of such values
+            found += [member.value for member in getattr(enum, "__members__", {}).values()]
     return found
 
 
-def _enum_values(option: Any) -> list[Any]:
-    members = getattr(option, "__members__", {})
-    return [member.value for member in members.values()]
+def model_at(root: Model, document: Document, steps: Steps) -> Model | None:
+    """Return the model of the section at a path, or None where no section belongs there."""
+    model: Model | None = root
+    annotation: Any = root
+    for depth, step in enumerate(steps, 1):
+        if model is not None and step in model.model_fields:
+            annotation = model.model_fields[str(step)].annotation
+        else:
+            annotation = _annotation_of_items(annotation)
+        model = _variant(models_of(annotation), document.node(*steps[:depth]))
+    return model
+
+
+def _annotation_of_items(annotation: Any) -> Any:
+    """Return the annotation of what a list or a mapping holds, or None."""
+    for option in _unwrapped(annotation):
+        if get_origin(option) in (list, tuple, dict):
+            return get_args(option)[1 if get_origin(option) is dict else 0]
+    return None
 
 
 def _variant(models: list[Model], node: Node | None) -> Model | None:
@@ -117,42 +127,10 @@ def _variant(models: list[Model], node: Node | None) -> Model | None:
     return models[0] if models and said is None else None
 
 
-def model_at(root: Model, node: Node | None, steps: Steps) -> Model | None:
-    """Return the model of the section at a path, or None where no section belongs there."""
-    model: Model | None = root
-    annotation: Any = root
-    for step in steps:
-        node = _below(node, step)
-        annotation = _annotation_below(model, annotation, step)
-        model = _variant(models_of(annotation), node)
-    return model
-
-
-def _annotation_below(model: Model | None, annotation: Any, step: str | int) -> Any:
-    if model is not None and isinstance(step, str) and step in model.model_fields:
-        return model.model_fields[step].annotation
-    for option in _unwrapped(annotation):
-        arguments = get_args(option)
-        if get_origin(option) in (list, tuple, dict) and arguments:
-            return arguments[1 if get_origin(option) is dict else 0]
-    return None
-
-
-def _below(node: Node | None, step: str | int) -> Node | None:
-    value = node.value if node is not None else None
-    if isinstance(value, dict) and step in value:
-        found: Node = value[step].node
-        return found
-    if isinstance(value, list) and isinstance(step, int) and step < len(value):
-        item: Node = value[step]
-        return item
-    return None
-
-
-def field_at(root: Model, node: Node | None, steps: Steps) -> FieldInfo | None:
+def field_at(root: Model, document: Document, steps: Steps) -> FieldInfo | None:
     """Return the field at a path, or the one whose list or mapping holds the value there."""
     while steps:
-        parent = model_at(root, node, steps[:-1])
+        parent = model_at(root, document, steps[:-1])
         if parent is not None and steps[-1] in parent.model_fields:
             return parent.model_fields[str(steps[-1])]
         steps = steps[:-1]
@@ -163,10 +141,9 @@ def other_words(model: Model) -> dict[str, str]:
     """Return the names that other tools have for a section's keys, and the key of each."""
     found: dict[str, str] = {}
     for key, field in model.model_fields.items():
-        extra = field.json_schema_extra
-        names = extra.get("x-aliases", []) if isinstance(extra, dict) else []
-        for name in names if isinstance(names, list) else []:
-            found.setdefault(str(name), key)
+        extra: Any = field.json_schema_extra or {}
+        for name in extra.get("x-aliases", ()):
+            found.setdefault(name, key)
     return found
 
 

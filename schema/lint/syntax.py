@@ -8,6 +8,7 @@ complaint only where one look at its line shows it: a tab, a full-width mark, a 
 from __future__ import annotations
 
 import re
+from bisect import bisect
 from typing import NamedTuple
 
 import yaml
@@ -57,11 +58,14 @@ class _Line(NamedTuple):
         hidden = _QUOTED.sub(lambda found: "_" * len(found.group()), self.text)
         return _COMMENT.sub(lambda found: " " * len(found.group()), hidden)
 
+    @property
+    def indent(self) -> int:
+        return len(self.text) - len(self.text.lstrip(" "))
+
     def span(self, start: int, end: int) -> Span:
         """Return the span between two columns, counted from 0."""
-        return Span(
-            self.number, start + 1, self.number, end + 1, self.start + start, self.start + end
-        )
+        number, offset = self.number, self.start
+        return Span(number, start + 1, number, end + 1, offset + start, offset + end)
 
     def whole(self) -> Span:
         """Return the span of the line without the spaces around it."""
@@ -83,20 +87,30 @@ def templates(text: str) -> list[Fault]:
     ]
 
 
-def full_width(text: str) -> list[Fault]:
-    """Return the full-width marks that stand outside of quotes and comments."""
-    if not _MARKS.search(text):
-        return []
-    found = [(line, match) for line in _lines(text) for match in _MARKS.finditer(line.bare)]
-    edits = [(line.start + match.start(), match.group()) for line, match in found]
-    fixable = _parses(_with(text, [(at, at + 1, _ascii(text, at)) for at, _ in edits]))
+def explain(text: str, error: yaml.YAMLError) -> list[Fault]:
+    """Return what is wrong with a text that the parser refuses.
+
+    One fault, but for tabs and full-width marks: each of these where it stands.
+    """
+    lines = _lines(text)
+    found = _tabs(text, lines) or _full_width(text, lines)
+    if found:
+        return found
+    for line in lines:
+        if _MERGE.match(line.text):
+            hint = "keep one of the two sides, and delete the lines with the markers"
+            return [NotYaml(line.whole(), "a merge conflict is left here", hint)]
+    return [_complaint(lines, error)]
+
+
+def _full_width(text: str, lines: list[_Line]) -> list[Fault]:
+    """Return the full-width marks outside of quotes and comments, and what replaces them."""
+    spans = [line.span(*m.span()) for line in lines for m in _MARKS.finditer(line.bare)]
+    plain = [_ascii(text, span.start) for span in spans]
+    fixable = _parses_with(text, spans, plain)
     return [
-        FullWidth(
-            line.span(*match.span()),
-            match.group(),
-            _ascii(text, line.start + match.start()) if fixable else None,
-        )
-        for line, match in found
+        FullWidth(span, text[span.start], mark if fixable else None)
+        for span, mark in zip(spans, plain, strict=True)
     ]
 
 
@@ -107,55 +121,41 @@ def _ascii(text: str, at: int) -> str:
     return plain + " " if plain in ":," and follows and not follows.isspace() else plain
 
 
-def explain(text: str, error: yaml.YAMLError) -> list[Fault]:
-    """Return what is wrong with a text that the parser refuses.
-
-    One fault, but for tabs and full-width marks: each of these where it stands.
-    """
-    lines = _lines(text)
-    tabs = [line for line in lines if _TAB_INDENT.match(line.text)]
-    if tabs:
-        return _tabs(text, lines, tabs)
-    found = full_width(text)
-    if found:
-        return found
-    for line in lines:
-        marker = _MERGE.match(line.text)
-        if marker:
-            hint = "keep one of the two sides, and delete the lines with the markers"
-            return [NotYaml(line.whole(), "a merge conflict is left here", hint)]
-    return [_complaint(lines, error)]
-
-
-def _tabs(text: str, lines: list[_Line], tabs: list[_Line]) -> list[Fault]:
-    """Return a fault for each tab, with the spaces that its neighbours are indented by."""
-    edits = []
-    for line in tabs:
-        found = _TAB_INDENT.match(line.text)
-        width = len(found.group()) if found else 0
-        edits.append((line.start, line.start + width, " " * _indentation(lines, line)))
-    fixable = _parses(_with(text, edits))
+def _tabs(text: str, lines: list[_Line]) -> list[Fault]:
+    """Return the indentations with tabs, with the spaces that their neighbours are indented by."""
+    found = [(line, match) for line in lines if (match := _TAB_INDENT.match(line.text))]
+    spans = [line.span(*match.span()) for line, match in found]
+    tabbed = {line.number for line, _ in found}
+    others = [line for line in lines if line.bare.strip() and line.number not in tabbed]
+    spaces = [" " * _indentation(others, line) for line, _ in found]
+    fixable = _parses_with(text, spans, spaces)
     return [
-        Tab(line.span(0, end - start), spaces if fixable else None)
-        for line, (start, end, spaces) in zip(tabs, edits, strict=True)
+        Tab(span, indent if fixable else None) for span, indent in zip(spans, spaces, strict=True)
     ]
 
 
-def _indentation(lines: list[_Line], tab: _Line) -> int:
+def _indentation(others: list[_Line], tab: _Line) -> int:
     """Return by how many spaces a line belongs: as its next neighbour, else below its header."""
-    below = [one for one in lines[tab.number :] if one.bare.strip()]
-    above = [one for one in reversed(lines[: tab.number - 1]) if one.bare.strip()]
-    header = next((one for one in above if not _TAB_INDENT.match(one.text)), None)
-    least = _width(header) if header else 0
-    follows = next((one for one in below if not _TAB_INDENT.match(one.text)), None)
-    opens = header is not None and header.bare.rstrip().endswith(":")
-    if follows is not None and _width(follows) > least:
-        return _width(follows)
+    at = bisect(others, tab)
+    header, follows = others[max(at - 1, 0) : at], others[at : at + 1]
+    least = header[0].indent if header else 0
+    if follows and follows[0].indent > least:
+        return follows[0].indent
+    opens = header and header[0].bare.rstrip().endswith(":")
     return least + 2 if opens else least
 
 
-def _width(line: _Line) -> int:
-    return len(line.text) - len(line.text.lstrip(" "))
+def _parses_with(text: str, spans: list[Span], texts: list[str]) -> bool:
+    """Whether a text is YAML with other texts at these places: else no fix is promised."""
+    for span, other in reversed([*zip(spans, texts, strict=True)]):
+        text = text[: span.start] + other + text[span.end :]
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
+    try:
+        while loader.get_event() is not None:
+            pass
+    except yaml.YAMLError:
+        return False
+    return True
 
 
 def _complaint(lines: list[_Line], error: yaml.YAMLError) -> Fault:
@@ -168,17 +168,15 @@ def _complaint(lines: list[_Line], error: yaml.YAMLError) -> Fault:
     at = min(mark.line, len(lines) - 1)
     opened = min(context.line, at) if context is not None else at
     before = max((n for n in range(at) if lines[n].bare.strip()), default=at)
-    near = [lines[number] for number in dict.fromkeys((opened, before, at))]
-    for line in near:
-        fault = _visible(line)
+    for number in (opened, before, at):
+        fault = _visible(lines[number])
         if fault is not None:
             return fault
     if "could not find expected ':'" in problem and context is not None:
         return NotYaml(lines[opened].whole(), "a `:` is missing after the key")
     plain = next((words for start, words in _PLAIN_WORDS if start in problem), problem)
     width = len(lines[at].text)
-    column = min(mark.column, width)
-    span = lines[at].span(column, min(column + 1, width))
+    span = lines[at].span(min(mark.column, width), min(mark.column + 1, width))
     return NotYaml(span, plain, f"the parser says: {problem}")
 
 
@@ -205,20 +203,3 @@ def _visible(line: _Line) -> NotYaml | None:
         reason = f"a `{unclosed[0].group()}` is opened here and not closed on this line"
         return NotYaml(line.span(*unclosed[0].span()), reason)
     return None
-
-
-def _with(text: str, edits: list[tuple[int, int, str]]) -> str:
-    for start, end, new in reversed(edits):
-        text = text[:start] + new + text[end:]
-    return text
-
-
-def _parses(text: str) -> bool:
-    """Whether a text is YAML: a fix is promised only where it makes the file whole."""
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
-    try:
-        while loader.get_event() is not None:
-            pass
-    except yaml.YAMLError:
-        return False
-    return True

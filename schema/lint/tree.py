@@ -55,50 +55,45 @@ class Entry(NamedTuple):
 
 @dataclass(eq=False)
 class Fault:
-    """Something wrong with a text as YAML, before any rule puts it into words.
-
-    Faults are made of few generated methods, for every `validate` imports them all.
-    """
+    """Something wrong with a text as YAML, before any rule puts it into words."""
 
     span: Span
 
 
+class ByteOrderMark(Fault):
+    """The text begins with U+FEFF."""
+
+
+class SecondDocument(Fault):
+    """A `---` starts a document behind the first."""
+
+
+class Empty(Fault):
+    """There is no value at all."""
+
+
 @dataclass(eq=False)
-class NotYaml(Fault):
-    """The parser gave up: `reason` in words, `hint` what to do about it."""
+class Explained(Fault):
+    """A fault with a `reason` in words, and a `hint` what to do about it."""
 
     reason: str
     hint: str | None = None
 
 
-@dataclass(eq=False)
-class NotText(Fault):
+class NotYaml(Explained):
+    """The parser gave up."""
+
+
+class NotText(Explained):
     """The bytes are no UTF-8 text that YAML allows."""
 
-    reason: str
-    hint: str
 
-
-@dataclass(eq=False)
-class ByteOrderMark(Fault):
-    """The text begins with U+FEFF."""
-
-
-@dataclass(eq=False)
-class TooMuch(Fault):
+class TooMuch(Explained):
     """Larger, deeper or fuller than any config."""
 
-    reason: str
 
-
-@dataclass(eq=False)
-class SecondDocument(Fault):
-    """A `---` starts a document behind the first."""
-
-
-@dataclass(eq=False)
-class Empty(Fault):
-    """There is no value at all."""
+class BadAlias(Explained):
+    """An alias or a merge that leads nowhere."""
 
 
 @dataclass(eq=False)
@@ -146,13 +141,6 @@ class Tagged(Fault):
     """A tag that asks for an object to be built."""
 
     tag: str
-
-
-@dataclass(eq=False)
-class BadAlias(Fault):
-    """An alias or a merge that leads nowhere."""
-
-    reason: str
 
 
 @dataclass(eq=False)

@@ -6,9 +6,8 @@ import re
 from collections.abc import Iterator
 
 from vacc_gen.schema.compile_yaml.backend import CALIBRATE_MODES, QuantizeOptions
-from vacc_gen.schema.compile_yaml.config import Workspace
+from vacc_gen.schema.compile_yaml.config import EXTRA_OPS, Workspace
 from vacc_gen.schema.compile_yaml.dataset import TextDataset
-from vacc_gen.schema.compile_yaml.graph import EXTRA_OPS
 from vacc_gen.schema.lint.diagnostics import Finding, Severity, as_written, listed
 from vacc_gen.schema.lint.files import ConfigFile
 from vacc_gen.schema.lint.rule import rule

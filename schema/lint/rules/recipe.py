@@ -7,9 +7,8 @@ from collections.abc import Iterator
 
 from vacc_gen.schema.lint import fixes
 from vacc_gen.schema.lint.diagnostics import Finding, Severity, dotted
-from vacc_gen.schema.lint.document import Document
+from vacc_gen.schema.lint.document import Document, newer_version
 from vacc_gen.schema.lint.files import RecipeFile
-from vacc_gen.schema.lint.kinds import newer_version
 from vacc_gen.schema.lint.rule import rule
 from vacc_gen.schema.lint.suggestions import nearest_of_all
 from vacc_gen.schema.recipe import RECIPE_VERSION

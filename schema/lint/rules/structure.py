@@ -16,9 +16,8 @@ from vacc_gen.schema.lint.diagnostics import (
     kind_of_value,
     listed,
 )
-from vacc_gen.schema.lint.document import Document, placeholders
+from vacc_gen.schema.lint.document import Document, Kind, kind_of, placeholders
 from vacc_gen.schema.lint.files import ConfigFile
-from vacc_gen.schema.lint.kinds import Kind, kind_of
 from vacc_gen.schema.lint.rule import rule
 from vacc_gen.schema.lint.tree import Node, Steps
 

@@ -10,7 +10,8 @@ import yaml
 
 from vacc_gen.presets import KNOWN
 from vacc_gen.schema.lint.check import CheckResult, check_paths, check_text
-from vacc_gen.schema.lint.rule import Rule, unescaped
+from vacc_gen.schema.lint.document import Kind, kind_of, load
+from vacc_gen.schema.lint.rule import Rule
 
 LANGUAGE_MODEL = {
     "name": "falcon-7b",
@@ -36,7 +37,7 @@ IMAGE_MODEL = {
 VISION_TOWER = {
     **LANGUAGE_MODEL,
     "frontend": {
-        "checkpoint": "/path/to/Qwen2.5-VL-7B-Instruct",
+        "checkpoint": "/path/to/falcon-7b",
         "type": "huggingface",
         "shape": {"pixel_values": [4096, 1176]},
         "model_kwargs": {"model_arch": "vacc"},
@@ -56,7 +57,7 @@ def written(rule: Rule, example: str, folder: Path) -> CheckResult:
     as_it_is = rule.code.startswith(_AS_THEY_ARE)
     folder.mkdir(parents=True)
     if not _FILE.match(example):
-        text = unescaped(example) if as_it_is else completed(example)
+        text = _as_ours(unescaped(example)) if as_it_is else completed(example)
         name = "vacc.yaml" if text.startswith("version:") else "example.yaml"
         (folder / name).write_text(text, encoding="utf-8")
         return check_paths([str(folder / name)], KNOWN)
@@ -70,6 +71,20 @@ def written(rule: Rule, example: str, folder: Path) -> CheckResult:
         path.write_text(completed(text) if is_partial else text, encoding="utf-8")
         named.append(str(path))
     return check_paths(named if as_it_is else [str(folder)], KNOWN)
+
+
+def _as_ours(text: str) -> str:
+    """Return a text with the sections by which it is known as a compile config."""
+    document = load(text, "example.yaml")
+    if document.root is None or kind_of(document) is not Kind.OTHER:
+        return text
+    sections = {key: value for key, value in LANGUAGE_MODEL.items() if key != "name"}
+    return text + yaml.safe_dump(sections, sort_keys=False)
+
+
+def unescaped(example: str) -> str:
+    r"""Return an example as a file: `\t`, `\r`, `\x20`, `\x00`, `\ufeff` stand for themselves."""
+    return example.encode("ascii", "backslashreplace").decode("unicode_escape") + "\n"
 
 
 def findings(code: str, example: str) -> list[str]:

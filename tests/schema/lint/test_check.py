@@ -9,9 +9,8 @@ from hypothesis import strategies as st
 from tests.published import FOLDER, PATHS
 from vacc_gen.schema.lint.check import Selection, check_paths, check_text
 from vacc_gen.schema.lint.diagnostics import Diagnostic, Severity, has_errors
-from vacc_gen.schema.lint.document import load
+from vacc_gen.schema.lint.document import Kind, kind_of, load
 from vacc_gen.schema.lint.fixes import fixed
-from vacc_gen.schema.lint.kinds import Kind, kind_of
 
 FALCON = (FOLDER / "llm/falcon/build_in/build/hf_falcon_int8.yaml").read_text(encoding="utf-8")
 IMAGES = (FOLDER / "cv/classification/cspnet/build_in/build/timm_cspnet.yaml").read_text("utf-8")

@@ -1,8 +1,10 @@
 """What the typed models refuse: each error at its token, with the nearest legal name beside it."""
 
 import pytest
+from pydantic import BaseModel, model_validator
 
 from tests.published import FOLDER
+from vacc_gen.schema.lint import structure
 from vacc_gen.schema.lint.check import check_text
 from vacc_gen.schema.lint.document import load
 from vacc_gen.schema.lint.fixes import fixed
@@ -156,3 +158,25 @@ def test_a_recipe_is_held_to_its_model_by_name():
         (3, 14, "'fp61' is not a value of `precisions[0]`", "did you mean `fp16`?"),
         (4, 14, "`target.tp` is the text 'x', not a whole number", None),
     ]
+
+
+class Lengths(BaseModel):
+    first: int
+    last: int
+
+    @model_validator(mode="after")
+    def _in_order(self):
+        if self.first > self.last:
+            raise ValueError("first is after last\nexchange them")
+        return self
+
+
+class Whole(BaseModel):
+    lengths: Lengths
+
+
+def test_values_that_do_not_go_together_are_placed_at_the_key_above_them():
+    text = "lengths:\n  first: 2\n  last: 1\n"
+    (fault,) = structure.check(load(text), Whole).of(structure.Refused)
+    assert (fault.reason, fault.hint) == ("first is after last", "exchange them")
+    assert (fault.span.line, fault.span.column, fault.span.end) == (1, 1, len("lengths"))
