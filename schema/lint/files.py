@@ -48,6 +48,9 @@ WEIGHT_FOLDER_FILES = (".safetensors", ".json", ".bin", ".gguf")
 LENGTH_STEP = 16
 """Sequence lengths are multiples of this many tokens (vendor's llm/README.md)."""
 
+PRECISIONS = ("fp16", "int8", "fp32", "bf16", "int4")
+"""Words for a precision in the name of a config."""
+
 FixedShape = list[int]
 
 
@@ -129,7 +132,6 @@ class ConfigFile(CheckedFile):
     """A compile config that its typed model accepts."""
 
     config: CompileConfig
-    recipe: RecipeFile | None = None  # of the workspace that the config is in, if it was checked
 
     @property
     def folder(self) -> Path:
@@ -179,6 +181,12 @@ class ConfigFile(CheckedFile):
     def is_single_file(self) -> bool:
         """Whether the checkpoint is called like a file; Hugging Face reads a folder."""
         return self.checkpoint_suffix in (*MODEL_FILES, *WEIGHT_FOLDER_FILES)
+
+    @property
+    def other_precision_in_name(self) -> str | None:
+        """A precision that the name says where `backend.dtype` is none that it says, or None."""
+        said = [word for word in words(self.config.name) if word in PRECISIONS]
+        return said[-1] if said and self.config.backend.dtype not in said else None
 
     @property
     def tp_in_name(self) -> int | None:
