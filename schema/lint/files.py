@@ -42,14 +42,14 @@ MODEL_FILES = {
 }
 """The `frontend.type` that reads a model file, by the file's suffix."""
 
+PRECISIONS = ("fp16", "int8", "fp32", "bf16", "int4")
+"""Words for a precision in the name of a config."""
+
 WEIGHT_FOLDER_FILES = (".safetensors", ".json", ".bin", ".gguf")
 """Suffixes of the files that a Hugging Face weight folder is made of."""
 
 LENGTH_STEP = 16
 """Sequence lengths are multiples of this many tokens (vendor's llm/README.md)."""
-
-PRECISIONS = ("fp16", "int8", "fp32", "bf16", "int4")
-"""Words for a precision in the name of a config."""
 
 FixedShape = list[int]
 

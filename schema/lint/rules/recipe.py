@@ -125,8 +125,8 @@ def checkpoint_against_preset(file: RecipeFile) -> Iterator[Finding]:
         model: {preset: falcon-7b, checkpoint: weights}
         ---
         # weights/config.json
-        {"model_type": "falcon", "hidden_size": 64, "num_attention_heads": 4,
-         "num_hidden_layers": 2, "vocab_size": 2048}
+        {"model_type": "falcon", "hidden_size": 4096, "num_attention_heads": 64,
+         "num_hidden_layers": 32, "vocab_size": 65024}
     Good:
         # vacc.yaml
         version: 2

@@ -118,7 +118,6 @@ def pins_unlike(configs: list[ConfigFile]) -> Iterator[FileFinding]:
           model_kwargs: {model_arch: vacc, build_visual: true}
         ---
         # llm.yaml
-        frontend: {checkpoint: /path/to/Qwen2.5-VL-7B-Instruct}
         workspace: {pyenv: {transformers: 4.51.3}}
     Good:
         # visual.yaml
@@ -129,7 +128,6 @@ def pins_unlike(configs: list[ConfigFile]) -> Iterator[FileFinding]:
         workspace: {pyenv: {transformers: 4.51.3}}
         ---
         # llm.yaml
-        frontend: {checkpoint: /path/to/Qwen2.5-VL-7B-Instruct}
         workspace: {pyenv: {transformers: 4.51.3}}
     """
     for tower, language in _halves(configs):
@@ -157,7 +155,7 @@ def too_many_patches(configs: list[ConfigFile]) -> Iterator[FileFinding]:
           model_kwargs: {model_arch: vacc, build_visual: true}
         ---
         # llm.yaml
-        frontend: {checkpoint: /path/to/Qwen2.5-VL-7B-Instruct}
+        name: vl_llm_fp16
     Good:
         # visual.yaml
         name: vl_visual_fp16
@@ -166,7 +164,7 @@ def too_many_patches(configs: list[ConfigFile]) -> Iterator[FileFinding]:
           model_kwargs: {model_arch: vacc, build_visual: true}
         ---
         # llm.yaml
-        frontend: {checkpoint: /path/to/Qwen2.5-VL-7B-Instruct}
+        name: vl_llm_fp16
     """
     for tower, language in _halves(configs):
         shape, lengths = tower.fixed_shapes.get("pixel_values"), language.lengths

@@ -36,7 +36,7 @@ IMAGE_MODEL = {
 VISION_TOWER = {
     **LANGUAGE_MODEL,
     "frontend": {
-        "checkpoint": "/path/to/Qwen2.5-VL-7B-Instruct",
+        "checkpoint": "/path/to/falcon-7b",
         "type": "huggingface",
         "shape": {"pixel_values": [4096, 1176]},
         "model_kwargs": {"model_arch": "vacc"},

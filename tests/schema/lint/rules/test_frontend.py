@@ -1,242 +1,101 @@
 import pytest
 
 from tests.published import FOLDER
+from tests.schema.lint.examples import findings
 from vacc_gen.schema.lint.check import check_text
 
 FALCON = (FOLDER / "llm/falcon/build_in/build/hf_falcon_int8.yaml").read_text(encoding="utf-8")
 IMAGES = (FOLDER / "cv/classification/cspnet/build_in/build/timm_cspnet.yaml").read_text("utf-8")
-LENGTHS = "[[1024], [2048]]"
-LINE = 1 + FALCON[: FALCON.index("input_ids:")].count("\n")
-SHAPES = """\
-  shape:
-    input_ids: [1, 256]
-    attention_mask: [1, 256]
-    token_type_ids: [1, 256]
-"""
 
-
-def model(checkpoint, kind=None, shape="{input: [1, 3, 64, 64]}", more=""):
-    typed = f"  type: {kind}\n" if kind else ""
-    return (
-        f"name: model\nfrontend:\n  checkpoint: {checkpoint}\n{typed}  shape: {shape}\n{more}"
-        "backend: {type: tvm_vacc, dtype: fp16}\nworkspace: {path: ./out}\n"
-    )
-
-
-BERT = model("bert.onnx", more="  dtype: int64\n").replace(
-    "  shape: {input: [1, 3, 64, 64]}\n", SHAPES
+NO_TP = "`tp` is missing in `frontend.model_kwargs`"
+TWO_LENGTHS = "write [[prefill], [total]], or [[length], []] for an encoder"
+NO_SHAPE = f"is not the shape of a language model | {TWO_LENGTHS}"
+PREFILL_FIRST = "the shape is [[prefill], [total]]; total holds prompt and answer"
+SMALLEST_FIRST = "write the smallest shape first, then the largest, with as many dimensions"
+LARGER = f"the smallest shape of `x` is larger than the largest | {SMALLEST_FIRST}"
+WHOLE = "token ids and masks are int64 numbers"
+STEP_OF_YOLO = (
+    "is not a multiple of 128 | YOLO 11 and 12 take heights and widths that are multiples of 128"
 )
+SAME_TOKENS = "inputs about the same tokens have the same length"
+
+TYPES = [
+    ("VG301", "type: onnx, checkpoint: a.PT", "3:15 the checkpoint is a .pt file, the type is onnx | a .pt file is read with `type: pytorch`"),  # noqa: E501
+    ("VG301", "type: huggingface, checkpoint: w/config.json", "3:15 the checkpoint is a file, and huggingface reads a folder | name the folder that it is in"),  # noqa: E501
+    ("VG301", "type: onnx, checkpoint: 'https://x.org/a.pt'", "3:15 the checkpoint is a URL | download it first, and name the file or folder"),  # noqa: E501
+    ("VG301", "type: keras", "4:9 the type is keras, and `model_kwargs` is for huggingface | `model_kwargs` is on line 9"),  # noqa: E501
+    ("VG301", "type: keras, checkpoint: m.h5, quantize: {type: w16kv8}", "4:9 the type is keras, and `quantize` is for huggingface | `quantize` is on line 11"),  # noqa: E501
+    ("VG301", "type: pytorch, checkpoint: a.torchscript.pt", None),
+    ("VG301", "type: pytorch, checkpoint: a.bin", None),
+    ("VG301", "type: tensorflow, checkpoint: saved_model, model_kwargs: null", None),
+    ("VG307", "type: onnx, model_kwargs: {tp: 4}", None),
+    ("VG308", "model_kwargs: {model_arch: vacc}, shape: {input_ids: [[512], []]}", None),
+    ("VG308", "model_kwargs: {model_arch: vacc}, quantize: {type: w16kv8, device: 'cuda:0'}", None),
+    ("VG308", "model_kwargs: {model_arch: vacc}, quantize: {type: w16kv8}", f"9:3 {NO_TP} | write `tp: N`, the number of dies that the model runs on"),  # noqa: E501
+]  # fmt: skip
+LENGTHS = [
+    (
+        "VG302",
+        "[[1024], [2040]]",
+        "8:9 2040 is not a multiple of 16 | the nearest are 2032 and 2048",
+    ),
+    ("VG302", "[[8], [2048]]", "7:9 8 is not a multiple of 16 | the least is 16"),
+    ("VG302", "[[1023], []]", "7:9 1023 is not a multiple of 16 | the nearest are 1008 and 1024"),
+    ("VG303", "[[2064], [2048]]", f"7:9 prefill 2064 is longer than total 2048 | {PREFILL_FIRST}"),
+    ("VG303", "[[2048], [2048]]", None),
+    ("VG303", "[[4096], []]", None),
+    ("VG304", "[1024]", f"7:5 [1024] {NO_SHAPE}"),
+    ("VG304", "[[1, 8], [1, 16]]", f"7:5 [[1, 8], [1, 16]] {NO_SHAPE}"),
+    ("VG304", "[[16], [32], [64]]", f"7:5 [[16], [32], [64]] {NO_SHAPE}"),
+    ("VG304", "[[16], [32, 1]]", f"7:5 [[16], [32, 1]] {NO_SHAPE}"),
+    ("VG304", "{min: [1], max: [2]}", f"7:7 {{'min': [1], 'max': [2]}} {NO_SHAPE}"),
+]
+RANGES = [
+    ("VG305", "x: [[1, 64], [2, 32]]", f"7:5 {LARGER}"),
+    ("VG305", "x: [[1], [2], [1]]", f"7:5 {LARGER}"),
+    ("VG305", "x: [[1, 64], [64]]", f"7:5 the shapes of `x` have 2 and 1 dimensions | {SMALLEST_FIRST}"),  # noqa: E501
+    ("VG305", "x: {min: [2], max: [1]}", f"7:7 {LARGER}"),
+    ("VG305", "x: {min: [1], opt: [4], max: [2]}", f"7:7 {LARGER}"),
+    ("VG305", "x: {min: [1], max: [2]}", None),
+    ("VG305", "x: [[1, 64], [1, 64]]", None),
+    ("VG305", "x: [2, 1]", None),
+]  # fmt: skip
+ENCODERS = [
+    ("VG306", "input_ids: [8]", "8:10 `input_ids` is declared as fp16 | " + WHOLE),
+    ("VG306", "x: [1], att_mask: [1], position_ids_2: [1]", f"12:10 `att_mask` and `position_ids_2` are declared as fp16 | {WHOLE}"),  # noqa: E501
+    ("VG306", "inputs: [1, 8]", None),
+    ("VG310", "input_ids: [1, 8], attention_mask: [1, 4], token_type_ids: [1, 8]", f"11:7 `attention_mask` is 4 tokens long, `input_ids` is 8 | {SAME_TOKENS}"),  # noqa: E501
+    ("VG310", "input_ids: [1, 4], attention_mask: [1, 8], token_type_ids: [1, 8]", f"8:7 `input_ids` is 4 tokens long, `attention_mask` is 8 | {SAME_TOKENS}"),  # noqa: E501
+    ("VG310", "input_ids: [1, 8], attention_mask: [1, 1, 4, 4]", f"13:7 `attention_mask` is 4 tokens long, `input_ids` is 8 | {SAME_TOKENS}"),  # noqa: E501
+    ("VG310", "input_ids: [1, 8], attention_mask: [1, 1, 8, 8]", None),
+    ("VG310", "input_ids: [1, 8], attention_mask: [1, 9], past_key: [1]", None),
+    ("VG310", "input_ids: [1, 8], attention_mask: [1, 9], kv_cache: [1]", None),
+]  # fmt: skip
+YOLOS = [
+    (
+        "VG309",
+        "checkpoint: YOLOv11n.onnx, shape: {x: [1, 3, 640, 672]}",
+        f"10:7 672 {STEP_OF_YOLO}",
+    ),
+    ("VG309", "checkpoint: yolo12.onnx, shape: {x: [1, 3, 100, 640]}", f"9:7 100 {STEP_OF_YOLO}"),
+    ("VG309", "checkpoint: yolov11.onnx, shape: {x: [1, 3, 640, 1280]}", None),
+    ("VG309", "checkpoint: yolov10.onnx, shape: {x: [1, 3, 100, 672]}", None),
+    ("VG309", "checkpoint: yolov12.onnx, shape: {x: [1, 100, 672]}", None),
+]
+CASES = [
+    *TYPES,
+    *YOLOS,
+    *((code, f"shape: {{input_ids: {shape}}}", said) for code, shape, said in LENGTHS),
+    *(
+        (code, f"checkpoint: a.onnx, dtype: fp16, shape: {{{shapes}}}", said)
+        for code, shapes, said in (*RANGES, *ENCODERS)
+    ),
+]
 
 
-def with_shapes(shapes):
-    return model("bert.onnx", shape=f"{{{shapes}}}", more="  dtype: int64\n")
-
-
-def found(text, code=""):
-    result = check_text(text, "x.yaml")
-    return [(one.line, one.column, one.message) for one in result if one.code.startswith(code)]
-
-
-def codes(text):
-    return [one.code for one in check_text(text, "x.yaml")]
-
-
-def test_healthy_models_have_no_findings():
-    assert codes(BERT) == codes(FALCON) == codes(IMAGES) == []
-
-
-@pytest.mark.parametrize(
-    ("kind", "checkpoint", "place", "hint"),
-    [
-        ("onnx", "model.PT", (3, 15, "the checkpoint is a .pt file, the type is onnx"), "a .pt file is read with `type: pytorch`"),  # noqa: E501
-        ("huggingface", "model.onnx", (3, 15, "the checkpoint is a .onnx file, the type is huggingface"), "a .onnx file is read with `type: onnx`"),  # noqa: E501
-        ("huggingface", "w/config.json", (3, 15, "the checkpoint is a file, and huggingface reads a folder"), "name the folder that it is in"),  # noqa: E501
-        ("onnx", "https://example.com/model.pt", (3, 15, "the checkpoint is a URL"), "download it first, and name the file or folder"),  # noqa: E501
-        ("pytorch", "model.torchscript.pt", None, None),
-        ("pytorch", "model.bin", None, None),
-        ("tensorflow", "saved_model", None, None),
-        (None, "model.pth", (2, 1, "`type` is missing in `frontend`"), "write `type: pytorch`"),
-        (None, "saved_model", (2, 1, "`type` is missing in `frontend`"), "write what kind of checkpoint it is"),  # noqa: E501
-        (None, "model.onnx", None, None),
-        (None, "graph.pb", None, None),
-    ],
-)  # fmt: skip
-def test_a_type_and_its_checkpoint(kind, checkpoint, place, hint):
-    result = check_text(model(checkpoint, kind), "x.yaml")
-    assert [(one.line, one.column, one.message) for one in result] == ([place] if place else [])
-    assert [(one.code, one.hint) for one in result] == ([("VG301", hint)] if place else [])
-    is_error = kind is not None and "://" not in checkpoint
-    assert all((one.severity.value == "error") == is_error for one in result)
-
-
-@pytest.mark.parametrize(
-    ("text", "section"),
-    [
-        (FALCON.replace("huggingface", "keras", 1), "model_kwargs"),
-        (model("m.h5", "keras", more="  quantize: {type: w16kv8}\n"), "quantize"),
-    ],
-)
-def test_what_is_for_huggingface_is_reported_once(text, section):
-    (one,) = [one for one in check_text(text, "x.yaml") if one.code[:3] == "VG3"]
-    line = 1 + text[: text.index("  type: keras")].count("\n")
-    message = f"the type is keras, and `{section}` is for huggingface"
-    assert (one.code, one.line, one.column, one.message) == ("VG301", line, 9, message)
-    line = 1 + text[: text.index(f"  {section}")].count("\n")
-    assert one.hint == f"`{section}` is on line {line}"
-
-
-def test_model_kwargs_make_it_a_hugging_face_model():
-    (one,) = check_text(FALCON.replace("  type: huggingface\n", "", 1), "x.yaml")
-    assert (one.code, one.line, one.hint) == ("VG301", 3, "write `type: huggingface`")
-
-
-@pytest.mark.parametrize("name", ["falcon-7b-instruct-int8", "falcon-7b-instruct-int8-tp4"])
-def test_a_language_model_without_tp(name):
-    lines = [line for line in FALCON.splitlines() if not line.strip().startswith(("tp:", "name:"))]
-    at = next(at for at, line in enumerate(lines) if "model_kwargs" in line) + 2
-    (one,) = check_text("\n".join([f"name: {name}", *lines]), "x.yaml")
-    assert (one.code, one.line, one.column) == ("VG308", at, 3)
-    assert one.message == "`tp` is missing in `frontend.model_kwargs`"
-    said = "the name says tp4: write `tp: 4`"
-    general = "write `tp: N`, the number of dies that the model runs on"
-    assert one.hint == (said if name.endswith("tp4") else general)
-
-
-@pytest.mark.parametrize(
-    ("lengths", "quantize", "reported"),
-    [
-        ("[[512], []]", "", []),
-        ("[[512], [1024]]", "{type: w16kv8, device: 'cuda:0'}", []),
-        ("[[512], [1024]]", "{type: w16kv8}", ["VG308"]),
-    ],
-    ids=["encoder", "vamc quant", "vamc compile"],
-)
-def test_what_needs_tp(lengths, quantize, reported):
-    more = f"  quantize: {quantize}\n" if quantize else ""
-    text = model("model", "huggingface", f"{{input_ids: {lengths}}}", more)
-    assert [code for code in codes(text) if code[:3] == "VG3"] == reported
-
-
-def test_options_without_model_arch():
-    text = "\n".join(line for line in FALCON.splitlines() if "model_arch" not in line)
-    assert codes(text) == ["VG307"]
-    assert codes(text.replace("huggingface", "onnx", 1)) == ["VG301"]
-
-
-@pytest.mark.parametrize(
-    ("lengths", "column", "length", "hint", "text"),
-    [
-        ("[[1024], [2040]]", 26, 2040, "the nearest are 2032 and 2048", "2048"),
-        ("[[8], [2048]]", 18, 8, "the least is 16", "16"),
-        ("[[1023], []]", 18, 1023, "the nearest are 1008 and 1024", "1024"),
-    ],
-)
-def test_a_length_that_is_no_multiple_of_16(lengths, column, length, hint, text):
-    (one,) = check_text(FALCON.replace(LENGTHS, lengths), "x.yaml")
-    assert (one.code, one.line, one.column, one.hint) == ("VG302", LINE, column, hint)
-    assert one.message == f"{length} is not a multiple of 16"
-    assert [edit.text for edit in one.fix.edits] == [text]
-
-
-@pytest.mark.parametrize(
-    ("lengths", "message"),
-    [
-        ("[[2064], [2048]]", "prefill 2064 is longer than total 2048"),
-        ("[[2048], [2048]]", None),
-        ("[[4096], []]", None),
-    ],
-)
-def test_prefill_is_at_most_total(lengths, message):
-    result = found(FALCON.replace(LENGTHS, lengths), "VG303")
-    assert result == ([(LINE, 18, message)] if message else [])
-
-
-@pytest.mark.parametrize(
-    "shape",
-    ["[1, 1024]", "[1024]", "[[1, 1024], [1, 2048]]", "[[1024], [2048], [4096]]",
-     "[[1024], [2048, 1]]", "{'min': [1], 'max': [2]}"],
-)  # fmt: skip
-def test_a_language_model_has_two_lengths(shape):
-    message = f"{shape} is not the shape of a language model"
-    assert found(FALCON.replace(LENGTHS, shape), "VG304") == [(LINE, 16, message)]
-
-
-def test_other_models_have_other_shapes():
-    text = FALCON.replace(LENGTHS, "[1, 1024]")
-    assert codes(text.replace("/path/to/falcon-7b-instruct", "w/falcon.onnx")) == ["VG301"]
-    assert "VG304" not in codes(text.replace("    tp: 4", "    build_visual: true"))
-
-
-LARGER = "the smallest shape of `x` is larger than the largest"
-
-
-@pytest.mark.parametrize(
-    ("shape", "message"),
-    [
-        ("[[2, 64], [1, 64]]", LARGER),
-        ("[[1, 64], [2, 32]]", LARGER),
-        ("[[1], [2], [1]]", LARGER),
-        ("[[1, 64], [64]]", "the shapes of `x` have 2 and 1 dimensions"),
-        ("{min: [2], max: [1]}", LARGER),
-        ("{min: [1], opt: [4], max: [2]}", LARGER),
-        ("[[1, 64], [1, 64]]", None),
-        ("{min: [1], max: [2]}", None),
-        ("[2, 1]", None),
-    ],
-)
-def test_a_range_goes_from_smallest_to_largest(shape, message):
-    expected = [(4, 14, message)] if message else []
-    assert found(with_shapes(f"x: {shape}"), "VG305") == expected
-
-
-@pytest.mark.parametrize(
-    ("shapes", "dtype", "message"),
-    [
-        ("input_ids: [1, 8]", "fp16", "`input_ids` is declared as fp16"),
-        ("x: [1], att_mask: [1], position_ids_2: [1]", "fp32", "`att_mask` and `position_ids_2` are declared as fp32"),  # noqa: E501
-        ("input_ids: [1, 8]", "int32", None),
-        ("inputs: [1, 8]", "fp32", None),
-    ],
-)  # fmt: skip
-def test_token_ids_are_whole_numbers(shapes, dtype, message):
-    text = with_shapes(shapes).replace("dtype: int64", f"dtype: {dtype}")
-    assert found(text, "VG306") == ([(5, 10, message)] if message else [])
-
-
-@pytest.mark.parametrize(
-    ("checkpoint", "shape", "columns"),
-    [
-        ("YOLOv11n", "[1, 3, 640, 672]", [30]),
-        ("yolo12", "[1, 3, 100, 672]", [25, 30]),
-        ("yolov11", "[1, 3, 640, 1280]", []),
-        ("yolov10", "[1, 3, 100, 672]", []),
-        ("yolov12", "[1, 100, 672]", []),
-    ],
-)
-def test_sizes_of_recent_yolos(checkpoint, shape, columns):
-    text = model(f"{checkpoint}.onnx", shape=f"{{input: {shape}}}")
-    assert [place[:2] for place in found(text, "VG309")] == [(4, column) for column in columns]
-    by_name = text.replace(f"{checkpoint}.onnx", "a.onnx").replace(
-        "name: model", f"name: {checkpoint}"
-    )
-    assert len(found(by_name, "VG309")) == len(columns)
-
-
-@pytest.mark.parametrize(
-    ("name", "shape", "place", "message"),
-    [
-        ("attention_mask", "[1, 128]", (6, 25), "`attention_mask` is 128 tokens long, `input_ids` is 256"),  # noqa: E501
-        ("token_type_ids", "[1, 255]", (7, 25), "`token_type_ids` is 255 tokens long, `input_ids` is 256"),  # noqa: E501
-        ("input_ids", "[2, 512]", (5, 20), "`input_ids` is 512 tokens long, `attention_mask` is 256"),  # noqa: E501
-        ("attention_mask", "[1, 1, 128]", (6, 28), "`attention_mask` is 128 tokens long, `input_ids` is 256"),  # noqa: E501
-        ("attention_mask", "[1, 1, 256, 256]", None, None),
-    ],
-)  # fmt: skip
-def test_inputs_of_unequal_length_are_reported_at_the_odd_one(name, shape, place, message):
-    text = BERT.replace(f"{name}: [1, 256]", f"{name}: {shape}")
-    assert found(text, "VG310") == ([(*place, message)] if place else [])
-    for cache in ("past_key", "kv_cache"):
-        assert found(text.replace("token_type_ids", cache), "VG310") == []
+@pytest.mark.parametrize(("code", "frontend", "said"), CASES)
+def test_what_is_said_of_a_frontend(code, frontend, said):
+    assert findings(code, f"frontend: {{{frontend}}}") == ([said] if said else [])
 
 
 @pytest.mark.parametrize(
@@ -253,10 +112,10 @@ def test_inputs_of_unequal_length_are_reported_at_the_odd_one(name, shape, place
     ],
 )
 def test_a_misspelled_input_is_reported_with_its_name(name, meant):
-    (one,) = [one for one in check_text(with_shapes(f"{name}: [1, 8]"), "") if one.code == "VG311"]
-    assert (one.line, one.column, one.hint) == (4, 11, f"did you mean `{meant}`?")
-    assert one.message == f"the input `{name}` looks misspelled"
-    assert found(with_shapes(f"{name}: [1, 8], {meant}: [1, 8]"), "VG311") == []
+    text = "frontend: {{checkpoint: a.onnx, shape: {{{}: [1, 8]}}}}"
+    said = f"6:5 the input `{name}` looks misspelled | did you mean `{meant}`?"
+    assert findings("VG311", text.format(name)) == [said]
+    assert findings("VG311", text.format(f"{meant}: [1, 8], {name}")) == []
 
 
 @pytest.mark.parametrize(
@@ -268,15 +127,51 @@ def test_a_misspelled_input_is_reported_with_its_name(name, meant):
     ],
 )
 def test_a_name_that_models_have_is_left_alone(name):
-    assert found(with_shapes(f'"{name}": [1, 256]'), "VG311") == []
+    frontend = f'{{checkpoint: a.onnx, shape: {{"{name}": [1, 256]}}}}'
+    assert findings("VG311", f"frontend: {frontend}") == []
+
+
+def test_a_language_model_has_the_one_input():
+    (said,) = findings("VG311", "frontend: {shape: {tokens: [[16], [32]]}}")
+    assert said == "6:5 a language model has no input `tokens` | its input is `input_ids`"
+    (said,) = findings("VG311", "frontend: {shape: {input_idss: [[16], [32]]}}")
+    assert said == "6:5 the input `input_idss` looks misspelled | did you mean `input_ids`?"
+
+
+def test_the_name_may_say_which_tp_is_missing():
+    (one,) = check_text(FALCON.replace("    tp: 4\n", "", 1), "x.yaml")
+    assert (one.code, one.message, one.hint) == ("VG308", NO_TP, "the name says tp4: write `tp: 4`")
 
 
 @pytest.mark.parametrize(
-    ("name", "message"),
+    ("checkpoint", "hint"),
     [
-        ("input_idss", "the input `input_idss` looks misspelled"),
-        ("tokens", "a language model has no input `tokens`"),
+        ("model.pth", "write `type: pytorch`"),
+        ("saved_model", "write what kind of checkpoint it is"),
+        ("model.onnx", None),
+        ("graph.pb", None),
     ],
 )
-def test_a_language_model_has_the_one_input(name, message):
-    assert found(FALCON.replace("    input_ids:", f"    {name}:"), "VG311") == [(LINE, 5, message)]
+def test_a_type_that_is_missing(checkpoint, hint):
+    text = IMAGES.replace("  type: onnx\n", "", 1)
+    path = text.partition("  checkpoint: ")[2].partition("\n")[0]
+    result = check_text(text.replace(path, checkpoint), "x.yaml")
+    places = [(one.code, one.severity.value, one.message, one.hint) for one in result]
+    said = ("VG301", "warning", "`type` is missing in `frontend`", hint)
+    assert places == ([said] if hint else [])
+
+
+def test_model_kwargs_make_it_a_hugging_face_model():
+    (one,) = check_text(FALCON.replace("  type: huggingface\n", "", 1), "x.yaml")
+    assert (one.code, one.line, one.hint) == ("VG301", 3, "write `type: huggingface`")
+
+
+def test_a_yolo_is_known_by_its_name_too():
+    frontend = "frontend: {checkpoint: a.onnx, shape: {x: [1, 3, 640, 100]}}"
+    assert findings("VG309", f"name: yolo12\n{frontend}") == [f"10:7 100 {STEP_OF_YOLO}"]
+    assert findings("VG309", f"name: yolo8\n{frontend}") == []
+
+
+def test_one_mistake_is_one_finding():
+    for wrong in (FALCON.replace("huggingface", "onnx", 1), IMAGES.replace("onnx", "darknet", 1)):
+        assert [one.code for one in check_text(wrong, "x.yaml")] == ["VG301"]
