@@ -13,7 +13,6 @@ from typing import NamedTuple
 from vacc_gen.schema.checkpoint import read_json
 from vacc_gen.schema.lint.diagnostics import Finding, dotted, listed
 from vacc_gen.schema.lint.files import CheckedFile, ConfigFile, RecipeFile, last_part
-from vacc_gen.schema.lint.tree import Steps
 from vacc_gen.schema.recipe import PLACEHOLDER
 
 FileFinding = tuple[CheckedFile, Finding]
@@ -30,14 +29,6 @@ class Made(NamedTuple):
     """Of what was made, by path in the workspace."""
     pending: dict[str, str]
     """As `files`, of what a `generate` that was killed was about to write."""
-
-
-class Lack(NamedTuple):
-    """Something that a workspace needs, which vacc-gen does not make; `steps` name it."""
-
-    steps: Steps
-    message: str
-    hint: str | None
 
 
 @dataclass
@@ -87,8 +78,8 @@ class Workspace:
         inside = [path for path in made if not (path.startswith("/") or ".." in Path(path).parts)]
         return sorted(path for path in inside if not os.path.lexists(self.root / path))
 
-    def lacks(self) -> Iterator[Lack]:
-        """Yield what has to be brought before the workspace can run."""
+    def lacks(self) -> Iterator[Finding]:
+        """Yield what vacc-gen does not make and the workspace cannot run without."""
         model, known = self.recipe.recipe.model, self.recipe.known
         names = known.vendor_files(model.preset) if known else ()
         folders = (self.root / "source_code", self.root / model.checkpoint)
@@ -96,17 +87,17 @@ class Workspace:
         if absent:
             message = f"the vendor's {listed(absent)} {'is' if len(absent) == 1 else 'are'} missing"
             hint = "copy what is missing from the vendor's model zoo into source_code/"
-            yield Lack(("model", "preset"), message, hint)
+            yield Finding(self.recipe.at("model", "preset"), message, hint)
         for steps, path in self.recipe.paths.items():
-            is_fetched = steps[0] != "verification"
+            is_fetched, span = steps[0] != "verification", self.recipe.at(*steps)
             if path.startswith(PLACEHOLDER):
                 fetch = ", or where `vacc-gen fetch` is to put it" if is_fetched else ""
                 message = f"`{dotted(steps)}` is still to be filled in"
-                yield Lack(steps, message, f"write the path where it is{fetch}")
+                yield Finding(span, message, f"write the path where it is{fetch}")
             elif not _exists(self.root / path):
-                fetch = "`vacc-gen fetch` downloads published weights and texts"
                 message = f"`{dotted(steps)}` names {path}, which is not there"
-                yield Lack(steps, message, fetch if is_fetched else None)
+                fetch = "`vacc-gen fetch` downloads published weights and texts"
+                yield Finding(span, message, fetch if is_fetched else None)
 
 
 def _exists(path: Path) -> bool:

@@ -133,7 +133,7 @@ def not_ready(workspace: Workspace) -> Iterator[FileFinding]:
         {"version": 1, "made_from": {}, "files": {}}
     """
     lacks = list(workspace.lacks()) if workspace.made else []
-    for number, (steps, message, hint) in enumerate(lacks, start=1):
-        if number == len(lacks):
-            message = f"{message} (not ready: {plural(number, 'thing')} missing)"
-        yield workspace.recipe, Finding(workspace.recipe.at(*steps), message, hint)
+    if lacks:
+        count = f"(not ready: {plural(len(lacks), 'thing')} missing)"
+        lacks[-1] = lacks[-1]._replace(message=f"{lacks[-1].message} {count}")
+    yield from ((workspace.recipe, lack) for lack in lacks)
