@@ -190,7 +190,7 @@ def test_a_header_that_lies_is_reported(weights, header, data_bytes, message):
         ({"w": "a.safetensors", "x": "c", "y": "b"}, [(5, "b is not there, nor 1 more")]),
         ({"w": "../x"}, [(3, "../x is not there")]),
         ([], [(2, "`weight_map` is missing, or not an object")]),
-        (None, [(2, "`weight_map` is missing, or not an object")]),
+        ({"v": "a.safetensors"}, [(3, "a.safetensors does not hold v")]),
     ],
 )  # fmt: skip
 def test_shards_are_held_against_the_index(weights, weight_map, places):
