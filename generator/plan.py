@@ -14,7 +14,7 @@ from vacc_gen.schema.footprint import parameter_count
 from vacc_gen.schema.geometry import Geometry, geometry_from_config
 from vacc_gen.schema.precision import EMBEDDED_ONLY, Precision
 from vacc_gen.schema.preset import ModelPreset, VisionTower
-from vacc_gen.schema.recipe import LENGTH_STEP_TOKENS, Recipe
+from vacc_gen.schema.recipe import LENGTH_STEP_TOKENS, PLACEHOLDER, Recipe
 
 DEPLOY_PATH = "./vacc_deploy"
 """`workspace.path` of every published config of a language model."""
@@ -24,9 +24,6 @@ QUANTIZE_TYPE = {Precision.INT8: "w8a16_gptq", Precision.KV8: "w16kv8"}
 
 LARGE_MODEL_PARAMETERS = 32_000_000_000
 """Above it the compiler wants VACC_STACK_SIZE=256 (vendor's llm/README.md)."""
-
-PLACEHOLDER = "/path/to/"
-"""How a path begins that is still to be filled in; published configs begin theirs so."""
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,9 @@ from vacc_gen.schema.strict import Strict
 LENGTH_STEP_TOKENS = 16
 """The compiler takes sequence lengths that are multiples of 16 (vendor's LLM README)."""
 
+PLACEHOLDER = "/path/to/"
+"""How a path begins that is still to be filled in; published configs begin theirs so."""
+
 Length = Annotated[int, Field(ge=LENGTH_STEP_TOKENS, multiple_of=LENGTH_STEP_TOKENS)]
 
 

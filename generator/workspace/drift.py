@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from vacc_gen.generator.emit.template import EmittedFile
 from vacc_gen.schema.errors import UnreadableError
+from vacc_gen.schema.lint.workspace import text_hash
 
 MANIFEST_PATH = PurePosixPath(".vacc-gen", "manifest.json")
 MANIFEST_VERSION = 1
@@ -69,11 +69,6 @@ def read_manifest(root: Path) -> Manifest:
             f"{path} is not a manifest of version {MANIFEST_VERSION}",
             hint="remove it: every file that differs then counts as edited by hand",
         ) from error
-
-
-def text_hash(text: str) -> str:
-    """Return the sha256 of a text in UTF-8."""
-    return hashlib.sha256(text.encode("utf-8", errors="surrogateescape")).hexdigest()
 
 
 def _hashes(values: Mapping[str, object]) -> dict[str, str]:

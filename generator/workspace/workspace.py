@@ -23,11 +23,11 @@ from vacc_gen.generator.workspace.drift import (
     State,
     compare,
     read_manifest,
-    text_hash,
 )
 from vacc_gen.schema.checkpoint import CONFIG_FILE, read_config
 from vacc_gen.schema.errors import UnreadableError, UsageError
 from vacc_gen.schema.lint.diagnostics import FindingsError
+from vacc_gen.schema.lint.workspace import text_hash
 from vacc_gen.schema.recipe import RECIPE_FILE, Recipe
 
 
@@ -101,7 +101,7 @@ def _planned(root: Path, source: bytes) -> Workspace:
         checkpoint_path=checkpoint_path,
         model_config=model_config,
         own_lock=read_own_lock(root),
-        recipe_hash=text_hash(source.decode(errors="replace").replace("\r\n", "\n")),
+        recipe_hash=text_hash(source.decode(errors="replace")),
     )
 
 
@@ -246,14 +246,12 @@ def _check(root: Path) -> None:
 
 
 def _parse_recipe(source: bytes, path: Path) -> Recipe:
-    from vacc_gen.schema.lint.check import Selection, check_document
+    from vacc_gen.schema.lint.check import check_document
     from vacc_gen.schema.lint.diagnostics import has_errors
     from vacc_gen.schema.lint.document import load
     from vacc_gen.schema.lint.files import RecipeFile
 
-    # The weight folder is read next, and what cannot be read there is no fault of the recipe.
-    document, selection = load(source, str(path)), Selection(ignore=("VG604", "VG605"))
-    diagnostics, file = check_document(document, presets.KNOWN, selection)
+    diagnostics, file = check_document(load(source, str(path)), presets.KNOWN)
     if has_errors(diagnostics) or not isinstance(file, RecipeFile):
         raise FindingsError(f"{path} is not a valid recipe", diagnostics)
     return file.recipe

@@ -42,6 +42,9 @@ MODEL_FILES = {
 }
 """The `frontend.type` that reads a model file, by the file's suffix."""
 
+PRECISIONS = ("fp16", "int8", "fp32", "bf16", "int4")
+"""Words for a precision in the name of a config."""
+
 WEIGHT_FOLDER_FILES = (".safetensors", ".json", ".bin", ".gguf")
 """Suffixes of the files that a Hugging Face weight folder is made of."""
 
@@ -124,7 +127,6 @@ class ConfigFile(CheckedFile):
     """A compile config that its typed model accepts."""
 
     config: CompileConfig
-    recipe: RecipeFile | None = None  # of the workspace that the config is in, if it was checked
 
     @property
     def folder(self) -> Path:
@@ -172,6 +174,12 @@ class ConfigFile(CheckedFile):
     def is_single_file(self) -> bool:
         """Whether the checkpoint is called like a file; Hugging Face reads a folder."""
         return self.checkpoint_suffix in (*MODEL_FILES, *WEIGHT_FOLDER_FILES)
+
+    @property
+    def other_precision_in_name(self) -> str | None:
+        """A precision that the name says where `backend.dtype` is none that it says, or None."""
+        said = [word for word in words(self.config.name) if word in PRECISIONS]
+        return said[-1] if said and self.config.backend.dtype not in said else None
 
     @property
     def tp_in_name(self) -> int | None:

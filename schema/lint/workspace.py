@@ -10,34 +10,25 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from vacc_gen.schema.checkpoint import read_json, read_regular
+from vacc_gen.schema.checkpoint import read_json
 from vacc_gen.schema.lint.diagnostics import Finding, dotted, listed
 from vacc_gen.schema.lint.files import CheckedFile, ConfigFile, RecipeFile, last_part
-from vacc_gen.schema.lint.tree import Steps
+from vacc_gen.schema.recipe import PLACEHOLDER
 
 FileFinding = tuple[CheckedFile, Finding]
 """A finding, and the file that it is in."""
 
 MANIFEST = ".vacc-gen/manifest.json"
-PLACEHOLDER = "/path/to"
-"""How a path begins that `new` leaves to be filled in."""
-
-_MAX_SCRIPT_BYTES = 1 << 20
 
 
 class Made(NamedTuple):
-    """Hashes (sha256) of the last generation: of the recipe, and of each file that was made."""
+    """Hashes of the last generation, see `text_hash`."""
 
     recipe: str | None
     files: dict[str, str]
-
-
-class Lack(NamedTuple):
-    """Something that a workspace needs, which vacc-gen does not make; `steps` name it."""
-
-    steps: Steps
-    message: str
-    hint: str | None
+    """Of what was made, by path in the workspace."""
+    pending: dict[str, str]
+    """As `files`, of what a `generate` that was killed was about to write."""
 
 
 @dataclass
@@ -53,14 +44,15 @@ class Workspace:
         return self.recipe.folder
 
     @property
-    def own_configs(self) -> list[ConfigFile]:
-        """The configs of a language model that are for the recipe's checkpoint."""
+    def edited_configs(self) -> Iterator[ConfigFile]:
+        """The language model's configs for the recipe's checkpoint that are not as made."""
         name = last_part(self.recipe.recipe.model.checkpoint)
-        return [
-            config
-            for config in self.configs
-            if config.checkpoint_name == name and config.lengths is not None
-        ]
+        for config in self.configs:
+            path, digest = f"build/{config.path.name}", text_hash(config.document.text)
+            hashes = (self.made.files.get(path), self.made.pending.get(path)) if self.made else ()
+            is_own = config.checkpoint_name == name and config.lengths is not None
+            if is_own and digest not in hashes:
+                yield config
 
     @cached_property
     def made(self) -> Made | None:
@@ -68,59 +60,44 @@ class Workspace:
         manifest = read_json(self.root / MANIFEST)
         if not isinstance(manifest, dict) or manifest.get("version") != 1:
             return None
-        sources, files = manifest.get("made_from"), manifest.get("files")
-        if not isinstance(sources, dict) or not isinstance(files, dict):
+        parts = [manifest.get(key, {}) for key in ("made_from", "files", "pending")]
+        if not all(isinstance(part, dict) for part in parts):
             return None
-        inside = {
-            path: digest
-            for path, digest in files.items()
-            if not path.startswith("/") and ".." not in Path(path).parts
-        }
-        return Made(sources.get("vacc.yaml"), inside)
+        sources, files, pending = parts
+        return Made(sources.get("vacc.yaml"), files, pending)
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether the recipe was changed after the last generation."""
+        recipe = self.made.recipe if self.made else None
+        return recipe is not None and recipe != text_hash(self.recipe.document.text)
 
     def missing(self) -> list[str]:
         """Return the generated files that are no longer there."""
-        files = self.made.files if self.made else {}
-        return [path for path in files if not os.path.lexists(self.root / path)]
+        made = self.made.files.keys() - self.made.pending if self.made else ()
+        inside = [path for path in made if not (path.startswith("/") or ".." in Path(path).parts)]
+        return sorted(path for path in inside if not os.path.lexists(self.root / path))
 
-    def script(self, name: str) -> str | None:
-        """Return the text of one of `scripts/`, or None where there is none to read."""
-        try:
-            source = read_regular(self.root / "scripts" / name, _MAX_SCRIPT_BYTES)
-        except OSError:
-            return None
-        return None if source is None else source.decode("utf-8", errors="replace")
-
-    def lacks(self) -> list[Lack]:
-        """Return what has to be brought before the workspace can run, in the recipe's order."""
-        paths = [_lack(self.root, *named) for named in self.recipe.paths.items()]
-        found = [lack for lack in (self._vendor_files(), *paths) if lack is not None]
-        return sorted(found, key=lambda lack: self.recipe.at(*lack.steps).start)
-
-    def _vendor_files(self) -> Lack | None:
+    def lacks(self) -> Iterator[Finding]:
+        """Yield what vacc-gen does not make and the workspace cannot run without."""
         model, known = self.recipe.recipe.model, self.recipe.known
         names = known.vendor_files(model.preset) if known else ()
         folders = (self.root / "source_code", self.root / model.checkpoint)
         absent = [name for name in names if not any(_exists(folder / name) for folder in folders)]
-        if not absent:
-            return None
-        message = f"the vendor's {listed(absent)} {'is' if len(absent) == 1 else 'are'} missing"
-        hint = "copy what is missing from the vendor's model zoo into source_code/"
-        return Lack(("model", "preset"), message, hint)
-
-
-def _lack(root: Path, steps: Steps, path: str) -> Lack | None:
-    """Return what is missing where a path of the recipe is unfilled or leads nowhere."""
-    is_fetched = steps[0] != "verification"
-    if path.startswith(PLACEHOLDER):
-        fetch = ", or where `vacc-gen fetch` is to put it" if is_fetched else ""
-        hint = f"write the path where it is{fetch}"
-        return Lack(steps, f"`{dotted(steps)}` is still to be filled in", hint)
-    if _exists(root / path):
-        return None
-    message = f"`{dotted(steps)}` names {path}, which is not there"
-    hint = "`vacc-gen fetch` downloads published weights and texts"
-    return Lack(steps, message, hint if is_fetched else None)
+        if absent:
+            message = f"the vendor's {listed(absent)} {'is' if len(absent) == 1 else 'are'} missing"
+            hint = "copy what is missing from the vendor's model zoo into source_code/"
+            yield Finding(self.recipe.at("model", "preset"), message, hint)
+        for steps, path in self.recipe.paths.items():
+            is_fetched, span = steps[0] != "verification", self.recipe.at(*steps)
+            if path.startswith(PLACEHOLDER):
+                fetch = ", or where `vacc-gen fetch` is to put it" if is_fetched else ""
+                message = f"`{dotted(steps)}` is still to be filled in"
+                yield Finding(span, message, f"write the path where it is{fetch}")
+            elif not _exists(self.root / path):
+                message = f"`{dotted(steps)}` names {path}, which is not there"
+                fetch = "`vacc-gen fetch` downloads published weights and texts"
+                yield Finding(span, message, fetch if is_fetched else None)
 
 
 def _exists(path: Path) -> bool:
@@ -134,10 +111,7 @@ def text_hash(text: str) -> str:
 
 
 def workspaces(recipes: list[RecipeFile], configs: list[ConfigFile]) -> Iterator[Workspace]:
-    """Yield the recipes with the configs beside them, which learn of their recipe."""
+    """Yield the recipes with the configs beside them."""
     for recipe in recipes:
         folder = recipe.folder / "build"
-        members = [config for config in configs if config.path.parent == folder]
-        for config in members:
-            config.recipe = recipe
-        yield Workspace(recipe, members)
+        yield Workspace(recipe, [config for config in configs if config.path.parent == folder])

@@ -1,22 +1,36 @@
-"""VG3: is the model read as what it is, and built as published ones are?"""
+"""VG3: is the model read as what it is, and are its inputs as it and the compiler take them?"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from itertools import pairwise
 
-from vacc_gen.schema.lint.diagnostics import Finding, Severity
-from vacc_gen.schema.lint.files import MODEL_FILES, WEIGHT_FOLDER_FILES, ConfigFile
+from vacc_gen.schema.compile_yaml.frontend import ShapeProfile
+from vacc_gen.schema.lint import fixes
+from vacc_gen.schema.lint.diagnostics import Finding, Severity, as_written, listed
+from vacc_gen.schema.lint.files import (
+    LENGTH_STEP,
+    MODEL_FILES,
+    TEXT_INPUTS,
+    WEIGHT_FOLDER_FILES,
+    ConfigFile,
+)
 from vacc_gen.schema.lint.rule import rule
+from vacc_gen.schema.lint.suggestions import nearest
 
 _DETECTED = (".onnx", ".pb")
 """Suffixes of the checkpoints for which published configs leave `frontend.type` out."""
 
+_INPUT_IDS = ("frontend", "shape", "input_ids")
 
-@rule("VG301", Severity.ERROR, "checkpoint and frontend.type contradict each other")
+
+@rule("VG301", Severity.ERROR, "frontend.type that does not fit the checkpoint")
 def checkpoint_against_type(file: ConfigFile) -> Iterator[Finding]:
     """`frontend.type` chooses the reader, and this checkpoint is of another kind.
 
-    A URL is a warning: some published configs have one, and the compiler fetches nothing.
+    A missing type is a warning where no published config leaves it out, and so is a URL: some
+    published configs have one, and the compiler fetches nothing.
 
     Bad:
         frontend: {type: pytorch, checkpoint: resnet50.onnx}
@@ -40,6 +54,11 @@ def checkpoint_against_type(file: ConfigFile) -> Iterator[Finding]:
     elif kind is not None and MODEL_FILES.get(suffix, kind) != kind:
         message = f"the checkpoint is a {suffix} file, the type is {kind}"
         yield Finding(span, message, f"a {suffix} file is read with `type: {MODEL_FILES[suffix]}`")
+    elif frontend.type is None and suffix not in _DETECTED:
+        meant = kind or MODEL_FILES.get(suffix)
+        hint = f"write `type: {meant}`" if meant else "write what kind of checkpoint it is"
+        message = "`type` is missing in `frontend`"
+        yield Finding(file.key_at("frontend"), message, hint, None, Severity.WARNING)
 
 
 @rule("VG307", Severity.WARNING, "model_kwargs without model_arch")
@@ -49,11 +68,9 @@ def no_model_arch(file: ConfigFile) -> Iterator[Finding]:
     Every published Hugging Face config has it.
 
     Bad:
-        frontend:
-          model_kwargs: {tp: 4}
+        frontend: {model_kwargs: {tp: 4}}
     Good:
-        frontend:
-          model_kwargs: {tp: 4, model_arch: vacc}
+        frontend: {model_kwargs: {tp: 4, model_arch: vacc}}
     """
     frontend = file.config.frontend
     if frontend.type not in (None, "huggingface") or frontend.model_kwargs is None:
@@ -66,47 +83,204 @@ def no_model_arch(file: ConfigFile) -> Iterator[Finding]:
 
 @rule("VG308", Severity.WARNING, "language model without tp")
 def no_tp(file: ConfigFile) -> Iterator[Finding]:
-    """Tensor parallelism is fixed at compile time; what the compiler takes without `tp` is not
-    published.
+    """Tensor parallelism is fixed when the model is compiled; what it is without `tp` is not known.
 
     Bad:
-        frontend:
-          model_kwargs: {model_arch: vacc}
+        frontend: {model_kwargs: {model_arch: vacc}}
     Good:
-        frontend:
-          model_kwargs: {model_arch: vacc, tp: 4}
+        frontend: {model_kwargs: {model_arch: vacc, tp: 4}}
     """
-    frontend = file.config.frontend
+    quantize = file.config.frontend.quantize
     has_cache = file.lengths is not None and file.lengths.total is not None
-    is_for_gpu = frontend.quantize is not None and frontend.quantize.device is not None
+    is_for_gpu = quantize is not None and quantize.device is not None
     if has_cache and file.options.tp is None and not is_for_gpu:
-        said = file.tp_in_name
         hint = "write `tp: N`, the number of dies that the model runs on"
-        if said is not None:
-            hint = f"the name says tp{said}: write `tp: {said}`"
+        if file.tp_in_name is not None:
+            hint = f"the name says tp{file.tp_in_name}: write `tp: {file.tp_in_name}`"
         message = "`tp` is missing in `frontend.model_kwargs`"
         yield Finding(file.key_at("frontend", "model_kwargs", "tp"), message, hint)
 
 
-@rule("VG113", Severity.WARNING, "frontend type that cannot be detected")
-def undetected_type(file: ConfigFile) -> Iterator[Finding]:
-    """`frontend.type` is absent, and published configs leave it out only for .onnx and .pb files.
+@rule("VG302", Severity.ERROR, "length that is not a multiple of 16", fix="unsafe")
+def length_step(file: ConfigFile) -> Iterator[Finding]:
+    """The compiler takes sequence lengths that are multiples of 16 (vendor's llm/README.md).
 
     Bad:
-        # resnet50.yml
-        name: resnet50
-        frontend: {checkpoint: resnet50.pt, shape: {input: [1, 3, 224, 224]}}
-        backend: {type: tvm_vacc, dtype: fp16}
-        workspace: {path: ./out}
+        frontend: {shape: {input_ids: [[1000], [2048]]}}
     Good:
-        # resnet50.yml
-        name: resnet50
-        frontend: {checkpoint: resnet50.pt, type: pytorch, shape: {input: [1, 3, 224, 224]}}
-        backend: {type: tvm_vacc, dtype: fp16}
-        workspace: {path: ./out}
+        frontend: {shape: {input_ids: [[1008], [2048]]}}
     """
-    frontend, suffix = file.config.frontend, file.checkpoint_suffix
-    if "type" not in frontend.model_fields_set and suffix not in _DETECTED:
-        kind = "huggingface" if file.is_huggingface else MODEL_FILES.get(suffix)
-        hint = f"write `type: {kind}`" if kind else "write what kind of checkpoint it is"
-        yield Finding(file.key_at("frontend"), "`type` is missing in `frontend`", hint)
+    for index, length in enumerate(file.lengths or ()):
+        if length is not None and length % LENGTH_STEP:
+            below = length - length % LENGTH_STEP
+            above = below + LENGTH_STEP
+            span = file.at(*_INPUT_IDS, index, 0)
+            message = f"{length} is not a multiple of {LENGTH_STEP}"
+            hint = f"the nearest are {below} and {above}" if below else f"the least is {above}"
+            yield Finding(span, message, hint, fixes.replace(span, str(above), safe=False))
+
+
+@rule("VG303", Severity.ERROR, "prefill longer than total")
+def prefill_above_total(file: ConfigFile) -> Iterator[Finding]:
+    """The total length holds the prompt and the answer, so it is at least the prompt's.
+
+    Bad:
+        frontend: {shape: {input_ids: [[4096], [2048]]}}
+    Good:
+        frontend: {shape: {input_ids: [[1024], [2048]]}}
+    """
+    lengths = file.lengths
+    if lengths and lengths.total is not None and lengths.prefill > lengths.total:
+        message = f"prefill {lengths.prefill} is longer than total {lengths.total}"
+        hint = "the shape is [[prefill], [total]]; total holds prompt and answer"
+        yield Finding(file.at(*_INPUT_IDS, 0, 0), message, hint)
+
+
+@rule("VG304", Severity.ERROR, "shape of a language model in another form")
+def language_model_shape(file: ConfigFile) -> Iterator[Finding]:
+    """A language model has two lengths, `[[prefill], [total]]`; an encoder one, `[[length], []]`.
+
+    Bad:
+        frontend: {shape: {input_ids: [1, 1024]}}
+    Good:
+        frontend: {shape: {input_ids: [[1024], [2048]]}}
+    """
+    node = file.document.node(*_INPUT_IDS)
+    if node is not None and file.is_language_model and file.lengths is None:
+        message = f"{as_written(node.plain())} is not the shape of a language model"
+        hint = "write [[prefill], [total]], or [[length], []] for an encoder"
+        yield Finding(node.span, message, hint)
+
+
+@rule("VG305", Severity.ERROR, "shape range from larger to smaller")
+def shape_range(file: ConfigFile) -> Iterator[Finding]:
+    """A dynamic input has a smallest and a largest shape, of equal rank, the smallest first.
+
+    Bad:
+        frontend: {checkpoint: a.onnx, shape: {images: [[1, 3, 640, 640], [1, 3, 416, 416]]}}
+    Good:
+        frontend: {checkpoint: a.onnx, shape: {images: [[1, 3, 416, 416], [1, 3, 640, 640]]}}
+    """
+    for name, shape in file.shapes.items():
+        if file.is_huggingface or name in file.fixed_shapes:
+            continue
+        if isinstance(shape, ShapeProfile):
+            shape = [shape.min, shape.opt, shape.max]
+        for small, large in pairwise(bound for bound in shape if bound is not None):
+            message = None
+            if len(small) != len(large):
+                message = f"the shapes of `{name}` have {len(small)} and {len(large)} dimensions"
+            elif any(least > most for least, most in zip(small, large, strict=True)):
+                message = f"the smallest shape of `{name}` is larger than the largest"
+            if message:
+                hint = "write the smallest shape first, then the largest, with as many dimensions"
+                yield Finding(file.at("frontend", "shape", name), message, hint)
+
+
+@rule("VG306", Severity.WARNING, "token ids declared as fp32")
+def integer_inputs(file: ConfigFile) -> Iterator[Finding]:
+    """Inputs such as `input_ids` and `attention_mask` are whole numbers; fp32 makes them fractions.
+
+    Published configs of text models declare int64.
+
+    Bad:
+        frontend: {checkpoint: bert.onnx, dtype: fp32, shape: {input_ids: [1, 128]}}
+    Good:
+        frontend: {checkpoint: bert.onnx, dtype: int64, shape: {input_ids: [1, 128]}}
+    """
+    dtype = file.config.frontend.dtype
+    whole = [name for name in file.shapes if TEXT_INPUTS.match(name)]
+    if whole and dtype in ("fp32", "fp16"):
+        verb = "is" if len(whole) == 1 else "are"
+        message = f"{listed(whole)} {verb} declared as {dtype}"
+        hint = "token ids and masks are int64 numbers"
+        yield Finding(file.at("frontend", "dtype"), message, hint)
+
+
+@rule("VG309", Severity.WARNING, "image size that a recent YOLO does not take")
+def yolo_size(file: ConfigFile) -> Iterator[Finding]:
+    """Height and width of YOLO 11 and 12 are multiples of 128 (cv/detection/yolov11/README.md).
+
+    Bad:
+        frontend: {checkpoint: yolov12s.onnx, shape: {images: [1, 3, 600, 640]}}
+    Good:
+        frontend: {checkpoint: yolov12s.onnx, shape: {images: [1, 3, 640, 640]}}
+    """
+    named = f"{file.config.name} {file.config.frontend.checkpoint}"
+    if not re.search("yolov?1[12]", named, re.IGNORECASE):
+        return
+    for name, shape in file.fixed_shapes.items():
+        for axis in (2, 3):
+            if len(shape) == 4 and shape[axis] % 128:
+                span = file.at("frontend", "shape", name, axis)
+                hint = "YOLO 11 and 12 take heights and widths that are multiples of 128"
+                yield Finding(span, f"{shape[axis]} is not a multiple of 128", hint)
+
+
+@rule("VG310", Severity.ERROR, "text inputs of unequal length")
+def unequal_text_inputs(file: ConfigFile) -> Iterator[Finding]:
+    """An encoder's `input_ids`, `attention_mask` and `token_type_ids` are about the same tokens.
+
+    Models with a cache are left out: their mask is longer than their input.
+
+    Bad:
+        frontend:
+          checkpoint: bert.onnx
+          shape: {input_ids: [1, 384], attention_mask: [1, 256]}
+    Good:
+        frontend:
+          checkpoint: bert.onnx
+          shape: {input_ids: [1, 384], attention_mask: [1, 384]}
+    """
+    lengths = {
+        name: shape[-1] for name, shape in file.fixed_shapes.items() if TEXT_INPUTS.match(name)
+    }
+    if any("past" in name or "cache" in name for name in file.shapes):
+        return
+    usual = max(lengths.values(), key=list(lengths.values()).count, default=0)
+    for name, length in lengths.items():
+        if length != usual:
+            first = next(other for other in lengths if lengths[other] == usual)
+            message = f"`{name}` is {length} tokens long, `{first}` is {usual}"
+            span = file.at("frontend", "shape", name, len(file.fixed_shapes[name]) - 1)
+            yield Finding(span, message, "inputs about the same tokens have the same length")
+
+
+_KNOWN_INPUTS = (
+    "input_ids",
+    "attention_mask",
+    "token_type_ids",
+    "position_ids",
+    "segment_ids",
+    "input_mask",
+    "pixel_values",
+    "images",
+    "image",
+    "inputs",
+    "input",
+)
+"""Names that published configs and exporters give to inputs; a number may follow."""
+
+
+@rule("VG311", Severity.WARNING, "input that looks misspelled")
+def misspelled_input(file: ConfigFile) -> Iterator[Finding]:
+    """The name of an input is nearly one that models have; the compiler finds inputs by name.
+
+    Bad:
+        frontend: {checkpoint: bert.onnx, shape: {attention_maks: [1, 384]}}
+    Good:
+        frontend: {checkpoint: bert.onnx, shape: {attention_mask: [1, 384]}}
+    """
+    for name in file.shapes:
+        stem = re.sub(r"[_.]?\d+$", "", name)
+        known = nearest(stem, _KNOWN_INPUTS)
+        meant = f"{known}{name[len(stem) :]}"
+        if known not in (None, stem) and meant not in file.shapes:
+            message = f"the input `{name}` looks misspelled"
+            hint = f"did you mean `{meant}`?"
+        elif file.is_language_model and "input_ids" not in file.shapes:
+            message = f"a language model has no input `{name}`"
+            hint = "its input is `input_ids`"
+        else:
+            continue
+        yield Finding(file.key_at("frontend", "shape", name), message, hint)

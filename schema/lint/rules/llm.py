@@ -9,13 +9,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 from vacc_gen.schema.checkpoint import MAX_JSON_BYTES, read_regular
 from vacc_gen.schema.lint.diagnostics import Finding, Severity
-from vacc_gen.schema.lint.files import ConfigFile, RecipeFile
+from vacc_gen.schema.lint.files import ConfigFile
 from vacc_gen.schema.lint.rule import rule
-from vacc_gen.schema.lint.tree import Span
 
 
 @rule("VG601", Severity.WARNING, "heads that do not split over tp")
@@ -80,36 +78,9 @@ def unreadable_checkpoint(file: ConfigFile) -> Iterator[Finding]:
         # falcon-7b/config.json
         {"model_type": "falcon"}
     """
-    if file.is_huggingface:
-        folder = file.folder / file.config.frontend.checkpoint
-        yield from _unreadable(folder, file.at("frontend", "checkpoint"))
-
-
-@rule("VG605", Severity.ERROR, "checkpoint of a recipe that cannot be read", scope="recipe")
-def unreadable_recipe_checkpoint(file: RecipeFile) -> Iterator[Finding]:
-    """The weight folder is there, and its config.json is not, or cannot be read, as in VG604.
-
-    Bad:
-        # vacc.yaml
-        version: 2
-        model: {preset: falcon-7b, checkpoint: falcon-7b}
-        ---
-        # falcon-7b/config.json
-        {"model_type": "falcon",
-    Good:
-        # vacc.yaml
-        version: 2
-        model: {preset: falcon-7b, checkpoint: falcon-7b}
-        ---
-        # falcon-7b/config.json
-        {"model_type": "falcon"}
-    """
-    folder = file.folder / file.recipe.model.checkpoint
-    yield from _unreadable(folder, file.at("model", "checkpoint"))
-
-
-def _unreadable(folder: Path, span: Span) -> Iterator[Finding]:
-    """Yield what is wrong with the config.json of a weight folder that is there."""
+    if not file.is_huggingface:
+        return
+    folder = file.folder / file.config.frontend.checkpoint
     if not os.path.isdir(folder):  # noqa: PTH112  # Path.is_dir raises for some names
         return
     fault, severity = None, None
@@ -125,4 +96,5 @@ def _unreadable(folder: Path, span: Span) -> Iterator[Finding]:
         fault = "is not valid JSON"
     if fault:
         hint = "copy or download the model's config.json"
-        yield Finding(span, f"the checkpoint's config.json {fault}", hint, None, severity)
+        message = f"the checkpoint's config.json {fault}"
+        yield Finding(file.at("frontend", "checkpoint"), message, hint, None, severity)

@@ -7,11 +7,10 @@ from collections.abc import Iterator
 
 from vacc_gen.schema.lint import fixes
 from vacc_gen.schema.lint.diagnostics import Finding, Severity
-from vacc_gen.schema.lint.files import LENGTH_STEP, ConfigFile, words
+from vacc_gen.schema.lint.files import PRECISIONS, ConfigFile, words
 from vacc_gen.schema.lint.rule import rule
 from vacc_gen.schema.lint.suggestions import distance
 
-_PRECISIONS = ("fp16", "int8", "fp32", "bf16", "int4")
 _SIZES = ("tiny", "mini", "nano", "small", "medium", "base", "large", "xlarge")
 
 
@@ -26,12 +25,11 @@ def precision_in_name(file: ConfigFile) -> Iterator[Finding]:
         name: falcon-7b-fp16
         backend: {dtype: fp16}
     """
-    dtype = file.config.backend.dtype
-    said = [word for word in words(file.config.name) if word in _PRECISIONS]
-    if said and dtype not in said:
-        span = file.name_at(said[-1])
-        is_word = file.document.written(span).lower() == said[-1]
-        message = f"the name says {said[-1]}, `backend.dtype` says {dtype}"
+    said, dtype = file.other_precision_in_name, file.config.backend.dtype
+    if said is not None:
+        span = file.name_at(said)
+        is_word = file.document.written(span).lower() == said
+        message = f"the name says {said}, `backend.dtype` says {dtype}"
         hint = f"`backend.dtype` is on line {file.at('backend', 'dtype').line}"
         fix = fixes.replace(span, dtype, safe=False) if is_word else None
         yield Finding(span, message, hint, fix)
@@ -39,9 +37,7 @@ def precision_in_name(file: ConfigFile) -> Iterator[Finding]:
 
 @rule("VG202", Severity.ERROR, "tp in the name contradicts model_kwargs.tp")
 def tp_in_name(file: ConfigFile) -> Iterator[Finding]:
-    """The name says another tensor parallelism than the model is compiled for.
-
-    The server is started with as many dies as the name says.
+    """The server is started with as many dies as the name says, the model compiled for others.
 
     Bad:
         name: falcon-7b-fp16-tp8
@@ -115,8 +111,7 @@ def kv8_in_name(file: ConfigFile) -> Iterator[Finding]:
 
 @rule("VG205", Severity.WARNING, "the name or the file is of another model than the checkpoint")
 def model_in_name(file: ConfigFile) -> Iterator[Finding]:
-    """A config that was copied from another model's: the name or the file says qwen1.5, and the
-    checkpoint is a Qwen2.
+    """A copied config: its name or its file says qwen1.5, and the checkpoint is a Qwen2.
 
     Bad:
         name: Qwen1.5-7B-fp16
@@ -125,27 +120,20 @@ def model_in_name(file: ConfigFile) -> Iterator[Finding]:
         name: Qwen2-7B-fp16
         frontend: {checkpoint: /models/Qwen2-7B}
     """
+    model = file.checkpoint_name
     if not file.is_huggingface or file.is_single_file:
         return
-    name, model = file.config.name, file.checkpoint_name
-    by_custom = "by custom the name begins with the checkpoint's name"
-    if said := _other_version(name, model):
+    if said := _other_version(file.config.name, model):
         message = f"the name says {said}, the checkpoint is {model}"
-        yield Finding(file.at("name"), message, by_custom)
+        hint = "by custom the name begins with the checkpoint's name"
+        yield Finding(file.at("name"), message, hint)
     elif said := _other_version(file.path.stem, model, by_series=True):
         message = f"the file is called {file.path.name}, the checkpoint is {model}"
         hint = f"rename the file, or name a checkpoint of {said}"
         yield Finding(file.at("frontend", "checkpoint"), message, hint)
-    elif not _may_be_of(name, model):
-        message = f"the name has nothing of the checkpoint's, {model}"
-        yield Finding(file.at("name"), message, by_custom)
 
 
 _VERSIONED = re.compile(r"(?<![a-z])([a-z]{2,})[-_ ]?v?(\d+(?:[._]\d+)?)(?![0-9]*[a-z])")
-_SAYS_NO_MODEL = re.compile(
-    r"v?\d+[a-z]?|\d+layer|(tp|kv|fp|int|bf)\d+|llm|vlm|model|test|visual|text|vision|chat|hf|."
-)
-"""Words that stand in many models' names: versions, sizes, precisions, uses."""
 
 
 def _versions(text: str) -> dict[str, set[str]]:
@@ -174,22 +162,6 @@ def _other_version(text: str, model: str, *, by_series: bool = False) -> str | N
     return None
 
 
-def _may_be_of(name: str, model: str) -> bool:
-    """Whether a name and a model's share a word, or one of them has none that says a model."""
-    of_name, of_model = _telling_words(name), _telling_words(model)
-    if not of_name or not of_model:
-        return True
-    pairs = [(name, word) for word in of_model] + [(model, word) for word in of_name]
-    return any(
-        word in "".join(words(text)) or word.rstrip("0123456789") in words(text)
-        for text, word in pairs
-    )
-
-
-def _telling_words(text: str) -> list[str]:
-    return [word for word in words(text) if not _SAYS_NO_MODEL.fullmatch(word)]
-
-
 @rule("VG206", Severity.WARNING, "word in the name looks misspelled")
 def misspelled_word(file: ConfigFile) -> Iterator[Finding]:
     """Two letters of a size or a precision are swapped, so that nobody finds the output.
@@ -202,28 +174,7 @@ def misspelled_word(file: ConfigFile) -> Iterator[Finding]:
         frontend: {checkpoint: electra.onnx}
     """
     for word in words(file.config.name):
-        for known in (*_PRECISIONS, *_SIZES):
+        for known in (*PRECISIONS, *_SIZES):
             if sorted(word) == sorted(known) and distance(word, known) == 1:
                 message = f"`{word}` in the name looks misspelled"
                 yield Finding(file.name_at(word), message, f"did you mean `{known}`?")
-
-
-@rule("VG207", Severity.WARNING, "length in the name differs from the encoder's input")
-def encoder_length_in_name(file: ConfigFile) -> Iterator[Finding]:
-    """The name of a text encoder says another sequence length than its inputs have.
-
-    Bad:
-        name: bert_base_qa-384_fp16
-        frontend: {checkpoint: bert.onnx, shape: {input_ids: [1, 256]}}
-    Good:
-        name: bert_base_qa-256_fp16
-        frontend: {checkpoint: bert.onnx, shape: {input_ids: [1, 256]}}
-    """
-    length, lengths = file.text_length, file.lengths
-    if length is None or (lengths is not None and not lengths.are_accepted):
-        return
-    said = [word for word in words(file.config.name) if re.fullmatch(r"\d{2,7}", word)]
-    said = [word for word in said if int(word) >= 64 and int(word) % LENGTH_STEP == 0]
-    if said and str(length) not in said:
-        message = f"the name says {said[-1]}, the inputs are {length} tokens long"
-        yield Finding(file.name_at(said[-1]), message, f"write {length} in the name")

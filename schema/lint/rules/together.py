@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import os
-import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
-from vacc_gen.schema.lint.diagnostics import Finding, Severity, dotted
-from vacc_gen.schema.lint.files import ConfigFile, last_part, words
+from vacc_gen.schema.lint.diagnostics import Finding, Severity
+from vacc_gen.schema.lint.files import PRECISIONS, ConfigFile, last_part, words
 from vacc_gen.schema.lint.rule import rule
-from vacc_gen.schema.lint.tree import Steps
 from vacc_gen.schema.lint.workspace import FileFinding
 
-_PRECISIONS = ("fp16", "int8", "fp32", "bf16", "int4")
-_NOT_OF_A_MODEL = (*_PRECISIONS, "official", "base", "chat")
-_PRECISION_IN_FILE = re.compile(r"[-_.]?(fp16|int8|kv8)(?=[-_.]|$)", re.IGNORECASE)
+_NOT_OF_A_MODEL = (*PRECISIONS, "official", "base", "chat")
 
 
 def _grouped(
@@ -51,7 +46,7 @@ def same_output(configs: list[ConfigFile]) -> Iterator[FileFinding]:
         name: bert_384
     """
     for output, writers in _grouped(configs, _output):
-        if any(_names_another_precision(writer) for writer in writers):
+        if any(writer.other_precision_in_name for writer in writers):
             continue
         for config in writers:
             others = ", ".join(other.path.name for other in writers if other is not config)
@@ -65,11 +60,6 @@ def _output(config: ConfigFile) -> str:
     workspace = config.config.workspace
     folder = workspace.path or workspace.work_dir or "."
     return os.path.normpath(config.folder / folder / config.config.name)
-
-
-def _names_another_precision(config: ConfigFile) -> bool:
-    named = [word for word in words(config.config.name) if word in _PRECISIONS]
-    return bool(named) and config.config.backend.dtype not in named
 
 
 @rule("VG251", Severity.WARNING, "name of another model's config", scope="configs")
@@ -107,72 +97,6 @@ def _fits_its_file(config: ConfigFile) -> bool:
     return any(word in about for word in named if word not in _NOT_OF_A_MODEL)
 
 
-@rule("VG252", Severity.WARNING, "twins that disagree", scope="configs")
-def twins_disagree(configs: list[ConfigFile]) -> Iterator[FileFinding]:
-    """Files that are named the same up to the precision are of one model, and these two disagree.
-
-    They have another checkpoint, other shapes or another tp. In a workspace the recipe says which
-    of them is right, and only the other one is reported, by VG901 where it is the shape or the tp.
-
-    Bad:
-        # hf_falcon_fp16.yaml
-        name: falcon-7b-fp16
-        ---
-        # hf_falcon_int8.yaml
-        name: falcon-7b-int8
-        frontend: {shape: {input_ids: [[512], [2048]]}, quantize: {type: w8a16_gptq}}
-        backend: {dtype: int8}
-    Good:
-        # hf_falcon_fp16.yaml
-        name: falcon-7b-fp16
-        ---
-        # hf_falcon_int8.yaml
-        name: falcon-7b-int8
-        frontend: {quantize: {type: w8a16_gptq}}
-        backend: {dtype: int8}
-    """
-    for first, second in _twins(configs):
-        values = _values_of_the_model(first), _values_of_the_model(second)
-        for steps in values[0]:
-            if steps in values[1] and values[0][steps] != values[1][steps]:
-                for wrong, right in _accused(first, second, steps):
-                    message = f"`{dotted(steps)}` is not that of {right.path.name}"
-                    hint = f"there it is {_values_of_the_model(right)[steps]}"
-                    yield wrong, Finding(wrong.key_at(*steps), message, hint)
-
-
-def _twins(configs: list[ConfigFile]) -> Iterator[tuple[ConfigFile, ConfigFile]]:
-    """Yield Hugging Face configs of a folder whose names differ in the precision alone."""
-    named: dict[Path, ConfigFile] = {}
-    for config in configs:
-        without, count = _PRECISION_IN_FILE.subn("", config.path.stem)
-        if count and config.is_huggingface:
-            first = named.setdefault(config.path.with_name(without), config)
-            if first is not config:
-                yield first, config
-
-
-def _values_of_the_model(config: ConfigFile) -> dict[Steps, Any]:
-    """Return what is the same in every precision: the checkpoint's name, the shapes, the tp."""
-    values: dict[Steps, Any] = {("frontend", "checkpoint"): config.checkpoint_name}
-    values |= {("frontend", "shape", name): shape for name, shape in config.shapes.items()}
-    if config.options.tp is not None:
-        values["frontend", "model_kwargs", "tp"] = config.options.tp
-    return values
-
-
-def _accused(
-    first: ConfigFile, second: ConfigFile, steps: Steps
-) -> Iterator[tuple[ConfigFile, ConfigFile]]:
-    """Yield the twin that is wrong with the other one: by the recipe, or else the second."""
-    if first.recipe is None:
-        yield second, first
-    elif steps == ("frontend", "checkpoint"):
-        wanted = last_part(first.recipe.recipe.model.checkpoint)
-        pairs = ((first, second), (second, first))
-        yield from (pair for pair in pairs if pair[0].checkpoint_name != wanted)
-
-
 def _halves(configs: list[ConfigFile]) -> Iterator[tuple[ConfigFile, ConfigFile]]:
     """Yield vision towers with the language model of the same checkpoint in the same folder."""
     for _, group in _grouped(configs, lambda config: (config.path.parent, config.checkpoint_name)):
@@ -189,14 +113,18 @@ def pins_unlike(configs: list[ConfigFile]) -> Iterator[FileFinding]:
     Bad:
         # visual.yaml
         name: vl_visual_fp16
-        frontend: {shape: {pixel_values: [2048, 1176]}, model_kwargs: {build_visual: true}}
+        frontend:
+          shape: {pixel_values: [2048, 1176]}
+          model_kwargs: {model_arch: vacc, build_visual: true}
         ---
         # llm.yaml
         workspace: {pyenv: {transformers: 4.51.3}}
     Good:
         # visual.yaml
         name: vl_visual_fp16
-        frontend: {shape: {pixel_values: [2048, 1176]}, model_kwargs: {build_visual: true}}
+        frontend:
+          shape: {pixel_values: [2048, 1176]}
+          model_kwargs: {model_arch: vacc, build_visual: true}
         workspace: {pyenv: {transformers: 4.51.3}}
         ---
         # llm.yaml
@@ -222,14 +150,18 @@ def too_many_patches(configs: list[ConfigFile]) -> Iterator[FileFinding]:
     Bad:
         # visual.yaml
         name: vl_visual_fp16
-        frontend: {shape: {pixel_values: [8192, 1176]}, model_kwargs: {build_visual: true}}
+        frontend:
+          shape: {pixel_values: [8192, 1176]}
+          model_kwargs: {model_arch: vacc, build_visual: true}
         ---
         # llm.yaml
         name: vl_llm_fp16
     Good:
         # visual.yaml
         name: vl_visual_fp16
-        frontend: {shape: {pixel_values: [2048, 1176]}, model_kwargs: {build_visual: true}}
+        frontend:
+          shape: {pixel_values: [2048, 1176]}
+          model_kwargs: {model_arch: vacc, build_visual: true}
         ---
         # llm.yaml
         name: vl_llm_fp16

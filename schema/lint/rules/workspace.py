@@ -6,25 +6,22 @@ from collections.abc import Iterator
 from typing import Any
 
 from vacc_gen.schema.lint.diagnostics import Finding, Severity, plain, plural
-from vacc_gen.schema.lint.files import ConfigFile
 from vacc_gen.schema.lint.rule import rule
 from vacc_gen.schema.lint.tree import Steps
-from vacc_gen.schema.lint.workspace import FileFinding, Workspace, text_hash
-
-STACK_SIZE_PARAMETERS = 32_000_000_000
-"""Above this many parameters the compiler needs VACC_STACK_SIZE=256 (vendor's llm/README.md)."""
+from vacc_gen.schema.lint.workspace import FileFinding, Workspace
 
 _MOST_NAMED = 3
 
 
 @rule("VG901", Severity.ERROR, "config contradicts the recipe", scope="workspace")
 def config_against_recipe(workspace: Workspace) -> Iterator[FileFinding]:
-    """A compile config of the workspace has another tp, other lengths or options than vacc.yaml.
+    """A compile config was edited, and has another tp, other lengths or options than vacc.yaml.
+
+    A config that is as it was made follows an older recipe: VG904.
 
     Bad:
         # vacc.yaml
         version: 2
-        precisions: [fp16]
         target: {prefill: 512}
         ---
         # build/hf_falcon_fp16.yaml
@@ -32,14 +29,13 @@ def config_against_recipe(workspace: Workspace) -> Iterator[FileFinding]:
     Good:
         # vacc.yaml
         version: 2
-        precisions: [fp16]
         target: {prefill: 1024}
         ---
         # build/hf_falcon_fp16.yaml
         name: falcon-7b-fp16
     """
     recipe = workspace.recipe
-    for config in workspace.own_configs:
+    for config in workspace.edited_configs:
         lengths, options = config.lengths, config.options
         values: tuple[tuple[str, Any, Steps], ...] = (
             ("tp", options.tp, ("frontend", "model_kwargs", "tp")),
@@ -60,75 +56,6 @@ def config_against_recipe(workspace: Workspace) -> Iterator[FileFinding]:
             yield config, Finding(config.at(*steps), message, hint)
 
 
-@rule("VG902", Severity.WARNING, "precision without a config", scope="workspace")
-def precision_without_config(workspace: Workspace) -> Iterator[FileFinding]:
-    """The recipe names a precision, and `build` has no config that compiles it, and never had.
-
-    Bad:
-        # vacc.yaml
-        version: 2
-        precisions: [fp16, int8]
-        ---
-        # build/hf_falcon_fp16.yaml
-        name: falcon-7b-fp16
-    Good:
-        # vacc.yaml
-        version: 2
-        precisions: [fp16]
-        ---
-        # build/hf_falcon_fp16.yaml
-        name: falcon-7b-fp16
-    """
-    from vacc_gen.schema.precision import EMBEDDED_ONLY
-
-    made = {_precision(config) for config in workspace.own_configs}
-    if not made or any(path.startswith("build/") for path in workspace.missing()):
-        return
-    recipe = workspace.recipe
-    for index, precision in enumerate(recipe.recipe.precisions):
-        if precision.value not in made and precision not in EMBEDDED_ONLY:
-            message = f"no config in `build` compiles {precision.value}"
-            span = recipe.at("precisions", index)
-            yield recipe, Finding(span, message, "`vacc-gen generate` writes it")
-
-
-def _precision(config: ConfigFile) -> str:
-    quantize = config.config.frontend.quantize
-    is_kv8 = quantize is not None and quantize.type == "w16kv8"
-    return "kv8" if is_kv8 else config.config.backend.dtype
-
-
-@rule("VG903", Severity.INFO, "large model without a larger stack", scope="workspace")
-def stack_size(workspace: Workspace) -> Iterator[FileFinding]:
-    """Above 32 billion parameters, `vamc` needs `VACC_STACK_SIZE=256` (vendor's llm/README.md).
-
-    Bad:
-        # vacc.yaml
-        version: 2
-        model: {preset: falcon-40b, checkpoint: /path/to/falcon-40b}
-        ---
-        # scripts/compile.sh
-        vamc compile build/hf_falcon_fp16.yaml
-    Good:
-        # vacc.yaml
-        version: 2
-        model: {preset: falcon-40b, checkpoint: /path/to/falcon-40b}
-        ---
-        # scripts/compile.sh
-        export VACC_STACK_SIZE=256
-        vamc compile build/hf_falcon_fp16.yaml
-    """
-    from vacc_gen.schema.footprint import parameter_count
-
-    recipe, script = workspace.recipe, workspace.script("compile.sh")
-    if script is None or "VACC_STACK_SIZE" in script or recipe.geometry is None:
-        return
-    if parameter_count(recipe.geometry) > STACK_SIZE_PARAMETERS:
-        message = "scripts/compile.sh does not set VACC_STACK_SIZE"
-        hint = "above 32 billion parameters: export VACC_STACK_SIZE=256"
-        yield recipe, Finding(recipe.at("model", "preset"), message, hint)
-
-
 @rule("VG904", Severity.WARNING, "files made from an older recipe", scope="workspace")
 def stale_files(workspace: Workspace) -> Iterator[FileFinding]:
     """vacc.yaml was changed after the files of its workspace were made from it.
@@ -146,11 +73,10 @@ def stale_files(workspace: Workspace) -> Iterator[FileFinding]:
         # .vacc-gen/manifest.json
         {"version": 1, "made_from": {}, "files": {}}
     """
-    made, recipe = workspace.made, workspace.recipe
-    if made is not None and made.recipe and made.recipe != text_hash(recipe.document.text):
+    if workspace.is_stale:
         message = "vacc.yaml was changed after the files of this workspace were made"
         hint = "`vacc-gen generate` makes them again; with --diff it only shows what would change"
-        yield recipe, Finding(recipe.key_at("version"), message, hint)
+        yield workspace.recipe, Finding(workspace.recipe.key_at("version"), message, hint)
 
 
 @rule("VG905", Severity.WARNING, "generated file missing", scope="workspace")
@@ -192,30 +118,22 @@ def not_ready(workspace: Workspace) -> Iterator[FileFinding]:
     Bad:
         # vacc.yaml
         version: 2
-        precisions: [fp16]
         ---
         # .vacc-gen/manifest.json
         {"version": 1, "made_from": {}, "files": {}}
-        ---
-        # build/hf_falcon_fp16.yaml
-        name: falcon-7b-fp16
     Good:
         # vacc.yaml
         version: 2
-        precisions: [fp16]
-        model: {preset: falcon-7b, checkpoint: weights}
+        model: {checkpoint: weights}
         ---
         # weights/config.json
         {"model_type": "falcon"}
         ---
         # .vacc-gen/manifest.json
         {"version": 1, "made_from": {}, "files": {}}
-        ---
-        # build/hf_falcon_fp16.yaml
-        name: falcon-7b-fp16
     """
-    lacks = workspace.lacks() if workspace.made and workspace.configs else []
-    for number, (steps, message, hint) in enumerate(lacks, start=1):
-        if number == len(lacks):
-            message = f"{message} (not ready: {plural(number, 'thing')} missing)"
-        yield workspace.recipe, Finding(workspace.recipe.at(*steps), message, hint)
+    lacks = list(workspace.lacks()) if workspace.made else []
+    if lacks:
+        count = f"(not ready: {plural(len(lacks), 'thing')} missing)"
+        lacks[-1] = lacks[-1]._replace(message=f"{lacks[-1].message} {count}")
+    yield from ((workspace.recipe, lack) for lack in lacks)

@@ -1,130 +1,177 @@
 import pytest
 
 from tests.published import FOLDER
+from tests.schema.lint.examples import findings
 from vacc_gen.schema.lint.check import check_text
 
 FALCON = (FOLDER / "llm/falcon/build_in/build/hf_falcon_int8.yaml").read_text(encoding="utf-8")
 IMAGES = (FOLDER / "cv/classification/cspnet/build_in/build/timm_cspnet.yaml").read_text("utf-8")
 
+NO_TP = "`tp` is missing in `frontend.model_kwargs`"
+TWO_LENGTHS = "write [[prefill], [total]], or [[length], []] for an encoder"
+NO_SHAPE = f"is not the shape of a language model | {TWO_LENGTHS}"
+PREFILL_FIRST = "the shape is [[prefill], [total]]; total holds prompt and answer"
+SMALLEST_FIRST = "write the smallest shape first, then the largest, with as many dimensions"
+LARGER = f"the smallest shape of `x` is larger than the largest | {SMALLEST_FIRST}"
+WHOLE = "token ids and masks are int64 numbers"
+STEP_OF_YOLO = (
+    "is not a multiple of 128 | YOLO 11 and 12 take heights and widths that are multiples of 128"
+)
+SAME_TOKENS = "inputs about the same tokens have the same length"
 
-def found(text):
-    return [(one.code, one.line, one.column, one.message, one.hint) for one in check_text(text, "")]
+TYPES = [
+    ("VG301", "type: onnx, checkpoint: a.PT", "3:15 the checkpoint is a .pt file, the type is onnx | a .pt file is read with `type: pytorch`"),  # noqa: E501
+    ("VG301", "type: huggingface, checkpoint: w/config.json", "3:15 the checkpoint is a file, and huggingface reads a folder | name the folder that it is in"),  # noqa: E501
+    ("VG301", "type: onnx, checkpoint: 'https://x.org/a.pt'", "3:15 the checkpoint is a URL | download it first, and name the file or folder"),  # noqa: E501
+    ("VG301", "type: keras", "4:9 the type is keras, and `model_kwargs` is for huggingface | `model_kwargs` is on line 9"),  # noqa: E501
+    ("VG301", "type: keras, checkpoint: m.h5, quantize: {type: w16kv8}", "4:9 the type is keras, and `quantize` is for huggingface | `quantize` is on line 11"),  # noqa: E501
+    ("VG301", "type: pytorch, checkpoint: a.torchscript.pt", None),
+    ("VG301", "type: pytorch, checkpoint: a.bin", None),
+    ("VG301", "type: tensorflow, checkpoint: saved_model, model_kwargs: null", None),
+    ("VG307", "type: onnx, model_kwargs: {tp: 4}", None),
+    ("VG308", "model_kwargs: {model_arch: vacc}, shape: {input_ids: [[512], []]}", None),
+    ("VG308", "model_kwargs: {model_arch: vacc}, quantize: {type: w16kv8, device: 'cuda:0'}", None),
+    ("VG308", "model_kwargs: {model_arch: vacc}, quantize: {type: w16kv8}", f"9:3 {NO_TP} | write `tp: N`, the number of dies that the model runs on"),  # noqa: E501
+]  # fmt: skip
+LENGTHS = [
+    (
+        "VG302",
+        "[[1024], [2040]]",
+        "8:9 2040 is not a multiple of 16 | the nearest are 2032 and 2048",
+    ),
+    ("VG302", "[[8], [2048]]", "7:9 8 is not a multiple of 16 | the least is 16"),
+    ("VG302", "[[1023], []]", "7:9 1023 is not a multiple of 16 | the nearest are 1008 and 1024"),
+    ("VG303", "[[2064], [2048]]", f"7:9 prefill 2064 is longer than total 2048 | {PREFILL_FIRST}"),
+    ("VG303", "[[2048], [2048]]", None),
+    ("VG303", "[[4096], []]", None),
+    ("VG304", "[1024]", f"7:5 [1024] {NO_SHAPE}"),
+    ("VG304", "[[1, 8], [1, 16]]", f"7:5 [[1, 8], [1, 16]] {NO_SHAPE}"),
+    ("VG304", "[[16], [32], [64]]", f"7:5 [[16], [32], [64]] {NO_SHAPE}"),
+    ("VG304", "[[16], [32, 1]]", f"7:5 [[16], [32, 1]] {NO_SHAPE}"),
+    ("VG304", "{min: [1], max: [2]}", f"7:7 {{'min': [1], 'max': [2]}} {NO_SHAPE}"),
+]
+RANGES = [
+    ("VG305", "x: [[1, 64], [2, 32]]", f"7:5 {LARGER}"),
+    ("VG305", "x: [[1], [2], [1]]", f"7:5 {LARGER}"),
+    ("VG305", "x: [[1, 64], [64]]", f"7:5 the shapes of `x` have 2 and 1 dimensions | {SMALLEST_FIRST}"),  # noqa: E501
+    ("VG305", "x: {min: [2], max: [1]}", f"7:7 {LARGER}"),
+    ("VG305", "x: {min: [1], opt: [4], max: [2]}", f"7:7 {LARGER}"),
+    ("VG305", "x: {min: [1], max: [2]}", None),
+    ("VG305", "x: [[1, 64], [1, 64]]", None),
+    ("VG305", "x: [2, 1]", None),
+]  # fmt: skip
+ENCODERS = [
+    ("VG306", "input_ids: [8]", "8:10 `input_ids` is declared as fp16 | " + WHOLE),
+    ("VG306", "x: [1], att_mask: [1], position_ids_2: [1]", f"12:10 `att_mask` and `position_ids_2` are declared as fp16 | {WHOLE}"),  # noqa: E501
+    ("VG306", "inputs: [1, 8]", None),
+    ("VG310", "input_ids: [1, 8], attention_mask: [1, 4], token_type_ids: [1, 8]", f"11:7 `attention_mask` is 4 tokens long, `input_ids` is 8 | {SAME_TOKENS}"),  # noqa: E501
+    ("VG310", "input_ids: [1, 4], attention_mask: [1, 8], token_type_ids: [1, 8]", f"8:7 `input_ids` is 4 tokens long, `attention_mask` is 8 | {SAME_TOKENS}"),  # noqa: E501
+    ("VG310", "input_ids: [1, 8], attention_mask: [1, 1, 4, 4]", f"13:7 `attention_mask` is 4 tokens long, `input_ids` is 8 | {SAME_TOKENS}"),  # noqa: E501
+    ("VG310", "input_ids: [1, 8], attention_mask: [1, 1, 8, 8]", None),
+    ("VG310", "input_ids: [1, 8], attention_mask: [1, 9], past_key: [1]", None),
+    ("VG310", "input_ids: [1, 8], attention_mask: [1, 9], kv_cache: [1]", None),
+]  # fmt: skip
+YOLOS = [
+    (
+        "VG309",
+        "checkpoint: YOLOv11n.onnx, shape: {x: [1, 3, 640, 672]}",
+        f"10:7 672 {STEP_OF_YOLO}",
+    ),
+    ("VG309", "checkpoint: yolo12.onnx, shape: {x: [1, 3, 100, 640]}", f"9:7 100 {STEP_OF_YOLO}"),
+    ("VG309", "checkpoint: yolov11.onnx, shape: {x: [1, 3, 640, 1280]}", None),
+    ("VG309", "checkpoint: yolov10.onnx, shape: {x: [1, 3, 100, 672]}", None),
+    ("VG309", "checkpoint: yolov12.onnx, shape: {x: [1, 100, 672]}", None),
+]
+CASES = [
+    *TYPES,
+    *YOLOS,
+    *((code, f"shape: {{input_ids: {shape}}}", said) for code, shape, said in LENGTHS),
+    *(
+        (code, f"checkpoint: a.onnx, dtype: fp16, shape: {{{shapes}}}", said)
+        for code, shapes, said in (*RANGES, *ENCODERS)
+    ),
+]
 
 
-def with_frontend(lines):
-    return (
-        f"name: model\nfrontend:\n{lines}backend: {{type: tvm_vacc, dtype: fp16}}\n"
-        "workspace: {path: ./out}\n"
-    )
-
-
-def of_type(kind, checkpoint, shape="{input: [1, 3, 64, 64]}"):
-    typed = f"  type: {kind}\n" if kind else ""
-    return with_frontend(f"  checkpoint: {checkpoint}\n{typed}  shape: {shape}\n")
-
-
-@pytest.mark.parametrize("kind", ["onnx", "pytorch", "keras"])
-def test_a_language_model_of_another_type_is_reported_once(kind):
-    message = f"the type is {kind}, and `model_kwargs` is for huggingface"
-    text = FALCON.replace("huggingface", kind, 1)
-    line = 1 + text[: text.index("model_kwargs")].count("\n")
-    assert found(text) == [("VG301", 5, 9, message, f"`model_kwargs` is on line {line}")]
-
-
-def test_weight_quantization_is_for_huggingface():
-    text = with_frontend(
-        "  checkpoint: m.onnx\n  type: onnx\n  quantize: {type: w16kv8}\n  shape: {x: [1]}\n"
-    )
-    message = "the type is onnx, and `quantize` is for huggingface"
-    hint = "`quantize` is on line 5"
-    assert ("VG301", 4, 9, message, hint) in found(text)
-
-
-def test_an_image_model_called_huggingface_is_reported_once():
-    ((code, *_, message, hint),) = found(IMAGES.replace("type: onnx", "type: huggingface", 1))
-    assert (code, message) == ("VG301", "the checkpoint is a .onnx file, the type is huggingface")
-    assert hint == "a .onnx file is read with `type: onnx`"
+@pytest.mark.parametrize(("code", "frontend", "said"), CASES)
+def test_what_is_said_of_a_frontend(code, frontend, said):
+    assert findings(code, f"frontend: {{{frontend}}}") == ([said] if said else [])
 
 
 @pytest.mark.parametrize(
-    ("kind", "checkpoint", "message"),
+    ("name", "meant"),
     [
-        ("onnx", "model.PT", "the checkpoint is a .pt file, the type is onnx"),
-        ("pytorch", "model.torchscript.pt", None),
-        ("pytorch", "model.bin", None),
-        ("tensorflow", "saved_model", None),
-        (None, "model.onnx", None),
-        ("huggingface", "w/model.safetensors", "the checkpoint is a file, and huggingface reads a folder"),  # noqa: E501
-        ("huggingface", "w/config.json", "the checkpoint is a file, and huggingface reads a folder"),  # noqa: E501
-        ("onnx", "https://example.com/model.pt", "the checkpoint is a URL"),
-        ("huggingface", "https://example.com/falcon", "the checkpoint is a URL"),
+        ("input_id", "input_ids"),
+        ("inptu_ids", "input_ids"),
+        ("Input", "input"),
+        ("input-ids", "input_ids"),
+        ("attention_masks_1", "attention_mask_1"),
+        ("token_type_id", "token_type_ids"),
+        ("pixel_value", "pixel_values"),
+        ("iamges.1", "images.1"),
     ],
-)  # fmt: skip
-def test_a_checkpoint_of_another_kind(kind, checkpoint, message):
-    places = [one[:4] for one in found(of_type(kind, checkpoint)) if one[0] == "VG301"]
-    assert places == ([("VG301", 3, 15, message)] if message else [])
+)
+def test_a_misspelled_input_is_reported_with_its_name(name, meant):
+    text = "frontend: {{checkpoint: a.onnx, shape: {{{}: [1, 8]}}}}"
+    said = f"6:5 the input `{name}` looks misspelled | did you mean `{meant}`?"
+    assert findings("VG311", text.format(name)) == [said]
+    assert findings("VG311", text.format(f"{meant}: [1, 8], {name}")) == []
 
 
-def test_a_url_is_a_warning():
-    (one,) = check_text(of_type("onnx", "https://example.com/model.onnx"), "x.yaml")
-    assert (one.code, one.severity.value) == ("VG301", "warning")
-    assert one.hint == "download it first, and name the file or folder"
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("input", "input.1", "input_1", "inputs", "image", "images", "img", "x", "y_hat", "data"),
+        *("input_ids_1", "segment_ids_2", "att_mask", "mask", "text", "onnx::Reshape_2979"),
+        *("/9/Add_output_0", "voxel_coords_xyz", "points", "position_ids", "batched_inputs.1"),
+    ],
+)
+def test_a_name_that_models_have_is_left_alone(name):
+    frontend = f'{{checkpoint: a.onnx, shape: {{"{name}": [1, 256]}}}}'
+    assert findings("VG311", f"frontend: {frontend}") == []
 
 
-def test_model_kwargs_make_it_a_hugging_face_model():
-    text = FALCON.replace("  type: huggingface\n", "", 1)
-    assert [one[:3] for one in found(text)] == [("VG113", 3, 1)]
-    onnx = text.replace("/path/to/falcon-7b-instruct", "/path/to/falcon.onnx")
-    assert "VG301" in [one[0] for one in found(onnx)]
+def test_a_language_model_has_the_one_input():
+    (said,) = findings("VG311", "frontend: {shape: {tokens: [[16], [32]]}}")
+    assert said == "6:5 a language model has no input `tokens` | its input is `input_ids`"
+    (said,) = findings("VG311", "frontend: {shape: {input_idss: [[16], [32]]}}")
+    assert said == "6:5 the input `input_idss` looks misspelled | did you mean `input_ids`?"
+
+
+def test_the_name_may_say_which_tp_is_missing():
+    (one,) = check_text(FALCON.replace("    tp: 4\n", "", 1), "x.yaml")
+    assert (one.code, one.message, one.hint) == ("VG308", NO_TP, "the name says tp4: write `tp: 4`")
 
 
 @pytest.mark.parametrize(
     ("checkpoint", "hint"),
     [
         ("model.pth", "write `type: pytorch`"),
-        ("yolo.weights", "write `type: darknet`"),
         ("saved_model", "write what kind of checkpoint it is"),
         ("model.onnx", None),
         ("graph.pb", None),
     ],
 )
-def test_a_type_that_cannot_be_detected(checkpoint, hint):
-    message = "`type` is missing in `frontend`"
-    expected = [("VG113", 2, 1, message, hint)] if hint else []
-    assert found(of_type(None, checkpoint)) == expected
+def test_a_type_that_is_missing(checkpoint, hint):
+    text = IMAGES.replace("  type: onnx\n", "", 1)
+    path = text.partition("  checkpoint: ")[2].partition("\n")[0]
+    result = check_text(text.replace(path, checkpoint), "x.yaml")
+    places = [(one.code, one.severity.value, one.message, one.hint) for one in result]
+    said = ("VG301", "warning", "`type` is missing in `frontend`", hint)
+    assert places == ([said] if hint else [])
 
 
-def test_a_null_type_is_reported_once():
-    assert [one[0] for one in found(of_type("null", "model.pt"))] == ["VG106"]
+def test_model_kwargs_make_it_a_hugging_face_model():
+    (one,) = check_text(FALCON.replace("  type: huggingface\n", "", 1), "x.yaml")
+    assert (one.code, one.line, one.hint) == ("VG301", 3, "write `type: huggingface`")
 
 
-@pytest.mark.parametrize("name", ["falcon-7b-instruct-int8", "falcon-7b-instruct-int8-tp4"])
-def test_a_language_model_without_tp(name):
-    lines = [line for line in FALCON.splitlines() if not line.strip().startswith(("tp:", "name:"))]
-    at = next(at for at, line in enumerate(lines) if "model_kwargs" in line) + 2
-    hint = "write `tp: N`, the number of dies that the model runs on"
-    if name.endswith("tp4"):
-        hint = "the name says tp4: write `tp: 4`"
-    message = "`tp` is missing in `frontend.model_kwargs`"
-    assert found("\n".join([f"name: {name}", *lines])) == [("VG308", at, 3, message, hint)]
+def test_a_yolo_is_known_by_its_name_too():
+    frontend = "frontend: {checkpoint: a.onnx, shape: {x: [1, 3, 640, 100]}}"
+    assert findings("VG309", f"name: yolo12\n{frontend}") == [f"10:7 100 {STEP_OF_YOLO}"]
+    assert findings("VG309", f"name: yolo8\n{frontend}") == []
 
 
-@pytest.mark.parametrize(
-    ("lengths", "quantize", "codes"),
-    [
-        ("[[512], []]", "", []),
-        ("[[512], [1024]]", "quantize: {type: w8a16_gptq, device: 'cuda:0'}", []),
-        ("[[512], [1024]]", "quantize: {type: w8a16_gptq}", ["VG308"]),
-    ],
-    ids=["encoder", "vamc quant", "vamc compile"],
-)
-def test_what_needs_tp(lengths, quantize, codes):
-    text = of_type("huggingface", "model", f"{{input_ids: {lengths}}}\n  {quantize}")
-    assert [one[0] for one in found(text)] == codes
-
-
-def test_options_without_model_arch():
-    lines = [line for line in FALCON.splitlines() if "model_arch" not in line]
-    assert [one[0] for one in found("\n".join(lines))] == ["VG307"]
-    onnx = "\n".join(lines).replace("huggingface", "onnx", 1)
-    assert [one[0] for one in found(onnx)] == ["VG301"]
+def test_one_mistake_is_one_finding():
+    for wrong in (FALCON.replace("huggingface", "onnx", 1), IMAGES.replace("onnx", "darknet", 1)):
+        assert [one.code for one in check_text(wrong, "x.yaml")] == ["VG301"]

@@ -4,38 +4,22 @@ import os
 import pytest
 
 from tests.published import FOLDER
-from tests.schema.lint.examples import KNOWN
-from vacc_gen.presets import MODELS
+from vacc_gen.presets import KNOWN
 from vacc_gen.schema.lint.check import check_text
 
 CONFIG = (FOLDER / "llm/falcon/build_in/build/hf_falcon_fp16.yaml").read_text(encoding="utf-8")
 CHECKPOINT = "/path/to/falcon-7b-instruct"
-RECIPE = "version: 2\nmodel:\n  preset: falcon-7b\n  checkpoint: weights\n"
 ALIGNED = "\n    align_qkv: true"
-
-
-def config(heads, kv_heads):
-    return {
-        "model_type": "llama",
-        "hidden_size": heads * 16,
-        "num_hidden_layers": 2,
-        "num_attention_heads": heads,
-        "num_key_value_heads": kv_heads,
-        "intermediate_size": 64,
-        "vocab_size": 128,
-        "max_position_embeddings": 2048,
-    }
-
-
-@pytest.fixture
-def weights(tmp_path):
-    (tmp_path / "weights").mkdir()
-    (tmp_path / "weights" / "config.json").write_text(json.dumps({"model_type": "gpt2"}))
-    return tmp_path / "weights"
-
-
 KV_HEADS = "{} KV heads cannot be split evenly over tp {}"
 HEADS = "{} attention heads cannot be split evenly over tp {}"
+
+
+def found(path, text, code):
+    return [
+        (one.line, one.column, one.message)
+        for one in check_text(text, str(path), KNOWN)
+        if one.code == code
+    ]
 
 
 @pytest.mark.parametrize(
@@ -52,17 +36,13 @@ HEADS = "{} attention heads cannot be split evenly over tp {}"
         (12, 2, "8", HEADS.format(12, 8)),
     ],
 )
-def test_heads_are_split_as_published_ones(weights, heads, kv_heads, tp, message):
-    (weights / "config.json").write_text(json.dumps(config(heads, kv_heads)))
-    text = CONFIG.replace(CHECKPOINT, "weights").replace("tp: 4", f"tp: {tp}")
-    result = check_text(text, str(weights.parent / "x.yaml"))
-    places = [one for one in result if one.code == "VG601"]
-    assert [(one.line, one.column, one.message) for one in places] == (
-        [(10, 9, message)] if message else []
-    )
-    if "attention" in (message or ""):
-        hint = "no published config splits heads so; take a tp that divides them"
-        assert places[0].hint == hint
+def test_heads_are_split_as_published_ones(tmp_path, heads, kv_heads, tp, message):
+    sizes = dict.fromkeys(("num_hidden_layers", "intermediate_size", "vocab_size"), 64)
+    sizes |= {"num_attention_heads": heads, "num_key_value_heads": kv_heads}
+    sizes |= {"hidden_size": heads * 16, "max_position_embeddings": 2048}
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "llama", **sizes}))
+    text = CONFIG.replace(CHECKPOINT, ".").replace("tp: 4", f"tp: {tp}")
+    assert found(tmp_path / "x.yaml", text, "VG601") == ([(10, 9, message)] if message else [])
 
 
 @pytest.mark.parametrize(
@@ -70,49 +50,22 @@ def test_heads_are_split_as_published_ones(weights, heads, kv_heads, tp, message
     [("[[1024], [2048]]", None), ("[[4096], []]", None), ("[[64], [2064]]", 24)],
 )
 def test_total_within_the_positions(lengths, column):
-    result = check_text(CONFIG.replace("[[1024], [2048]]", lengths), "x.yaml", KNOWN)
-    places = [(one.column, one.message) for one in result if one.code == "VG603"]
+    text = CONFIG.replace("[[1024], [2048]]", lengths)
     message = "total 2064 is longer than the model's 2048 positions"
+    places = [place[1:] for place in found("x.yaml", text, "VG603")]
     assert places == ([(column, message)] if column else [])
 
 
 def test_a_model_that_is_not_known_is_not_judged():
     text = CONFIG.replace("falcon-7b-instruct", "falcon-x").replace("[2048]", "[20480]")
-    codes = [one.code for one in check_text(text.replace("tp: 4", "tp: 3"), "x.yaml", KNOWN)]
-    assert not {"VG601", "VG603"} & {*codes}
-
-
-def test_what_presets_recommend_has_no_findings():
-    for preset in MODELS.all():
-        target, text = preset.recommended, CONFIG.replace("falcon-7b-instruct", preset.name)
-        lengths = f"[[{target.prefill}], [{target.total}]]"
-        text = text.replace("tp4-1024-2048", f"tp{target.tp}-{target.prefill}-{target.total}")
-        text = text.replace("tp: 4", f"tp: {target.tp}").replace("[[1024], [2048]]", lengths)
-        codes = [one.code[:3] for one in check_text(text, "x.yaml", KNOWN)]
-        assert not {"VG2", "VG3", "VG6"} & {*codes}, preset.name
-
-
-def found(weights):
-    text = CONFIG.replace(CHECKPOINT, "weights")
-    texts = {"VG605": (RECIPE, "vacc.yaml"), "VG604": (text, "x.yaml")}
-    return [
-        (one.line, one.column, one.severity.value, one.message)
-        for code, (text, name) in texts.items()
-        for one in check_text(text, str(weights.parent / name))
-        if one.code == code
-    ]
-
-
-def test_a_readable_checkpoint_is_not_reported_and_an_absent_one_neither(weights):
-    assert found(weights) == []
-    (weights / "config.json").unlink()
-    weights.rmdir()
-    assert found(weights) == []
+    text = text.replace("tp: 4", "tp: 3")
+    assert found("x.yaml", text, "VG601") == found("x.yaml", text, "VG603") == []
 
 
 @pytest.mark.parametrize(
     ("content", "fault"),
     [
+        (b"{}", None),
         (None, "is missing"),
         (b"{", "is not valid JSON"),
         (b"[" * 100_000, "is not valid JSON"),
@@ -120,21 +73,20 @@ def test_a_readable_checkpoint_is_not_reported_and_an_absent_one_neither(weights
         (b"[]", "is not a JSON object"),
         ("fifo", "cannot be read: not a regular file"),
     ],
-    ids=["none", "cut", "nested", "utf-16", "list", "fifo"],
+    ids=["whole", "none", "cut", "nested", "utf-16", "list", "fifo"],
 )
-def test_a_checkpoint_that_cannot_be_read(weights, content, fault):
-    config = weights / "config.json"
-    config.unlink()
+def test_a_checkpoint_that_cannot_be_read(tmp_path, content, fault):
+    config, text = tmp_path / "weights" / "config.json", CONFIG.replace(CHECKPOINT, "weights")
+    assert found(tmp_path / "x.yaml", text, "VG604") == []  # a folder that is not there yet
+    config.parent.mkdir()
     if content == "fifo":
         os.mkfifo(config)
     elif content is not None:
         config.write_bytes(content)
+    places = [one for one in check_text(text, str(tmp_path / "x.yaml")) if one.code == "VG604"]
     severity, message = "error" if content else "warning", f"the checkpoint's config.json {fault}"
-    assert found(weights) == [(4, 15, severity, message), (4, 15, severity, message)]
-
-
-def test_other_checkpoints_have_no_config(weights):
-    (weights / "config.json").unlink()
-    text = "name: m\nfrontend: {checkpoint: weights, type: tensorflow, shape: {x: [1]}}\n"
-    text += "backend: {type: tvm_vacc, dtype: fp16}\nworkspace: {path: ./out}\n"
-    assert check_text(text, str(weights.parent / "x.yaml")) == []
+    said = [(one.line, one.column, one.severity.value, one.message) for one in places]
+    assert said == ([(4, 15, severity, message)] if fault else [])
+    image = "name: m\nfrontend: {checkpoint: weights, type: tensorflow, shape: {x: [1]}}\n"
+    image += "backend: {type: tvm_vacc, dtype: fp16}\nworkspace: {path: ./out}\n"
+    assert check_text(image, str(tmp_path / "x.yaml")) == []
