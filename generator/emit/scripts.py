@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 
 from vacc_gen.generator.calibration.published import calibration_targets
-from vacc_gen.generator.emit.modeling import SOURCE_FOLDER
-from vacc_gen.generator.emit.template import EmittedFile, render, template_text
+from vacc_gen.generator.emit.template import SOURCE_FOLDER, EmittedFile, render, template_text
 from vacc_gen.generator.plan import Plan, is_placeholder, needs_large_stack, quantizes_first
 from vacc_gen.generator.vision import max_pixels
 from vacc_gen.presets import CALIBRATION_SETS
@@ -42,44 +41,31 @@ def scripts(plan: Plan) -> tuple[EmittedFile, ...]:
 def script_values(plan: Plan) -> dict[str, object]:
     """Return what the templates of the scripts may name."""
     checkpoint = plan.recipe.model.checkpoint
+    tp = plan.recipe.target.tp
     return {
         "repository": plan.preset.huggingface_id,
         "checkpoint": checkpoint,
-        "checkpoint_is_absolute": checkpoint.startswith("/"),
         "checkpoint_is_placeholder": is_placeholder(checkpoint),
         "source_folder": SOURCE_FOLDER,
         "files": plan.preset.beside_weights(),
         "is_ours": plan.preset.code_is_ours,
-        "jobs": [
-            {
-                "precision": job.precision.value,
-                "config": job.config_path,
-                "deployed": job.deploy_path,
-                "quantize_first": quantizes_first(plan, job),
-            }
-            for job in plan.vamc_jobs
-        ],
+        "jobs": plan.vamc_jobs,
+        "quantized_first": [job for job in plan.vamc_jobs if quantizes_first(plan, job)],
         "tower": plan.tower,
         "max_pixels": max_pixels(plan.preset.vision) if plan.preset.vision else 0,
-        "sets": _calibration_files(plan),
+        "texts": _calibration_files(plan),
         "is_large": needs_large_stack(plan),
-        "devices": "[" + ",".join(str(die) for die in range(plan.recipe.target.tp)) + "]",
-        "tower_devices": f"[{plan.recipe.target.tp}]",
+        "devices": "[" + ",".join(map(str, range(tp))) + "]",
+        "tower_devices": f"[{tp}]",
     }
 
 
-def _calibration_files(plan: Plan) -> list[dict[str, str]]:
-    """The published files that the recipe calibrates on, and where it looks for them."""
+def _calibration_files(plan: Plan) -> list[tuple[str, PurePosixPath, PurePosixPath]]:
+    """Return repository and name of the published files to calibrate on, and where each goes."""
     calibration = plan.recipe.calibration
-    sources = calibration.sources if calibration is not None else ()
-    wanted = [
-        source
-        for source in sources
-        if source.set in CALIBRATION_SETS.names() and not is_placeholder(source.path)
-    ]
-    presets = [CALIBRATION_SETS.find(source.set) for source in wanted]
     return [
-        {"repository": preset.huggingface_id, "file": str(name), "target": str(target)}
-        for preset, source in zip(presets, wanted, strict=True)
-        for name, target in calibration_targets(preset, source).items()
+        (CALIBRATION_SETS.find(source.set).huggingface_id, name, target)
+        for source in (calibration.sources if calibration else ())
+        if source.set in CALIBRATION_SETS.names() and not is_placeholder(source.path)
+        for name, target in calibration_targets(CALIBRATION_SETS.find(source.set), source).items()
     ]

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Literal
 
 from vacc_gen.generator.calibration.published import calibration_targets
-from vacc_gen.generator.fetch.hub import Hub, RemoteFile, has_digest
-from vacc_gen.generator.files import move_into_place
-from vacc_gen.generator.progress import Progress, size_text
+from vacc_gen.generator.fetch.hub import RemoteFile, Repository, has_digest
+from vacc_gen.generator.files import check_disk, move_into_place
+from vacc_gen.generator.progress import Progress
 from vacc_gen.schema.errors import FetchError
 from vacc_gen.schema.preset import CalibrationSet
 from vacc_gen.schema.recipe import TextSource
@@ -22,7 +21,6 @@ CHECKPOINT_FILES = (
     "added_tokens.json", "chat_template.jinja", "merges.txt", "vocab.json",
 )  # fmt: skip
 """What a weight folder needs: no code, no .bin files, no subfolders."""
-PARTIAL_SUFFIX = ".part"
 
 
 @dataclass(frozen=True)
@@ -41,23 +39,20 @@ def fetch_checkpoint(
     """Bring the safetensors, config and tokenizer files of a model repository into `folder`.
 
     Raises:
-        FetchError: the hub does not give a file, a file is not the published one, another file
-            stands in its place (without `force`), or the disk is too small.
+        FetchError: the hub does not give a file, a file is not the published one, or another file
+            stands in its place (without `force`).
+        StageError: the disk is too small.
     """
-    hub = Hub(progress)
-    found = hub.repository(repository, "model", revision)
-    names = [
-        name
-        for name in found.files
-        if any(fnmatch(name, pattern) for pattern in CHECKPOINT_FILES) and "/" not in name
-    ]
+    hub = Repository(repository, "model", revision, progress)
+    top = [name for name in hub.names if "/" not in name]
+    names = [name for name in top if any(fnmatch(name, wanted) for wanted in CHECKPOINT_FILES)]
     for needed in ("*.safetensors", "config.json"):
         if not any(fnmatch(name, needed) for name in names):
             raise FetchError(
                 f"{repository} holds no {needed}",
                 hint="vacc-gen reads safetensors checkpoints; is there a converted repository?",
             )
-    return _bring({folder / name: hub.file(found, name) for name in sorted(names)}, hub, force)
+    return _bring({folder / name: hub.file(name) for name in sorted(names)}, hub, force)
 
 
 def fetch_calibration_set(
@@ -68,21 +63,19 @@ def fetch_calibration_set(
     Raises:
         As `fetch_checkpoint`.
     """
-    hub = Hub(progress)
-    found = hub.repository(preset.huggingface_id, "dataset", "main")
+    hub = Repository(preset.huggingface_id, "dataset", "main", progress)
     targets = calibration_targets(preset, source)
-    wanted = {root / path: hub.file(found, str(name)) for name, path in targets.items()}
-    return _bring(wanted, hub, force)
+    return _bring({root / path: hub.file(str(name)) for name, path in targets.items()}, hub, force)
 
 
-def _bring(wanted: dict[Path, RemoteFile], hub: Hub, force: bool) -> list[FetchedFile]:
+def _bring(wanted: dict[Path, RemoteFile], hub: Repository, force: bool) -> list[FetchedFile]:
     """Bring the files that are missing; what would not fit or is not ours fails before the first.
 
-    `wanted` has the remote file of each path.
+    `wanted` has the remote file of each path; all of them go to one folder.
     """
     missing = {path: file for path, file in wanted.items() if not _is_there(path, file, hub, force)}
-    for folder in {path.parent for path in missing}:
-        _check_space(folder, missing)
+    needed_bytes = sum((f.size_bytes or 0) - _started(path, f) for path, f in missing.items())
+    check_disk(next(iter(wanted)).parent, needed_bytes)
     return [
         _fetch(path, file, hub)
         if path in missing
@@ -91,7 +84,7 @@ def _bring(wanted: dict[Path, RemoteFile], hub: Hub, force: bool) -> list[Fetche
     ]
 
 
-def _is_there(path: Path, file: RemoteFile, hub: Hub, force: bool) -> bool:
+def _is_there(path: Path, file: RemoteFile, hub: Repository, force: bool) -> bool:
     if not path.exists():
         return False
     if file.size_bytes in (None, path.stat().st_size) and has_digest(path, file, hub.progress):
@@ -104,27 +97,12 @@ def _is_there(path: Path, file: RemoteFile, hub: Hub, force: bool) -> bool:
     )
 
 
-def _check_space(folder: Path, missing: dict[Path, RemoteFile]) -> None:
-    """Make a folder that files go to, and refuse one without space for them."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FetchError(f"cannot make {folder}: {error.strerror}") from error
-    needed = sum(
-        max((file.size_bytes or 0) - _size(partial_path(path, file)), 0)
-        for path, file in missing.items()
-        if path.parent == folder
-    )
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise FetchError(f"{folder} has {size_text(free)} left; {size_text(needed)} are missing")
-
-
-def _fetch(path: Path, file: RemoteFile, hub: Hub) -> FetchedFile:
+def _fetch(path: Path, file: RemoteFile, hub: Repository) -> FetchedFile:
+    path.parent.mkdir(parents=True, exist_ok=True)
     partial = partial_path(path, file)
-    if file.size_bytes is None or _size(partial) > file.size_bytes:
+    if file.size_bytes is None:  # nobody knows whether what has arrived is all
         partial.unlink(missing_ok=True)
-    started_bytes = _size(partial)
+    started_bytes = _started(path, file)
     hub.progress.start(path.name, file.size_bytes)
     hub.progress.advance(started_bytes)
     hub.download(file, partial)
@@ -142,8 +120,10 @@ def _fetch(path: Path, file: RemoteFile, hub: Hub) -> FetchedFile:
 def partial_path(path: Path, file: RemoteFile) -> Path:
     """Where a file grows. Its digest is in the name: another version is never continued."""
     version = (file.digest or "unversioned")[:12]
-    return path.with_name(f".{path.name}.{version}{PARTIAL_SUFFIX}")
+    return path.with_name(f".{path.name}.{version}.part")
 
 
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
+def _started(path: Path, file: RemoteFile) -> int:
+    """How many bytes of a file have arrived."""
+    partial = partial_path(path, file)
+    return partial.stat().st_size if partial.exists() else 0

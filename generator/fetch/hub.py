@@ -21,6 +21,7 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import quote
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
+from vacc_gen.generator.files import sha256_of
 from vacc_gen.generator.progress import Progress
 from vacc_gen.schema.errors import FetchError
 
@@ -47,16 +48,6 @@ _REFUSALS = {
 
 
 @dataclass(frozen=True)
-class Repository:
-    """A repository at one commit."""
-
-    id: str
-    kind: RepositoryKind
-    commit: str
-    files: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class RemoteFile:
     """A file of a repository."""
 
@@ -67,47 +58,40 @@ class RemoteFile:
     """sha256 of a large file, git's SHA-1 of a small one, as the hub states it; None: neither."""
 
 
-class Hub:
-    """The hub that HF_ENDPOINT names."""
+class Repository:
+    """A repository at one commit, on the hub that HF_ENDPOINT names."""
 
-    def __init__(self, progress: Progress) -> None:
-        """Read the environment.
+    def __init__(self, id_: str, kind: RepositoryKind, revision: str, progress: Progress) -> None:
+        """List it.
 
         Raises:
-            FetchError: HF_HUB_OFFLINE forbids it.
+            FetchError: HF_HUB_OFFLINE forbids it, there is none of that name and revision, or the
+                hub does not answer.
         """
         if os.environ.get("HF_HUB_OFFLINE", "0").upper() in ("1", "ON", "YES", "TRUE"):
             raise FetchError("HF_HUB_OFFLINE is set", hint="unset it to fetch")
         self.endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
+        self.id = id_
         self.progress = progress
         self._token = _token()
         self._opener = build_opener(_RedirectHandler)
-
-    def repository(self, id_: str, kind: RepositoryKind, revision: str) -> Repository:
-        """List a repository.
-
-        Raises:
-            FetchError: there is none of that name and revision, or the hub does not answer.
-        """
         url = f"{self.endpoint}/api/{kind}s/{id_}/revision/{quote(revision, safe='')}"
         info = self._retried(f"{kind} {id_}", lambda: self._json(url))
-        names = tuple(sibling["rfilename"] for sibling in info.get("siblings", ()))
-        return Repository(id_, kind, info.get("sha", revision), names)
+        self.names: tuple[str, ...] = tuple(file["rfilename"] for file in info.get("siblings", ()))
+        prefix = "datasets/" if kind == "dataset" else ""
+        self._files_url = f"{self.endpoint}/{prefix}{id_}/resolve/{info.get('sha', revision)}"
 
-    def file(self, repository: Repository, name: str) -> RemoteFile:
+    def file(self, name: str) -> RemoteFile:
         """Ask for a file's size and digest.
 
         Raises:
             FetchError: it is not there, or the hub does not answer.
         """
-        prefix = "datasets/" if repository.kind == "dataset" else ""
-        path = f"{prefix}{repository.id}/resolve/{repository.commit}/{quote(name)}"
-        url = f"{self.endpoint}/{path}"
-        headers = self._retried(f"{name} of {repository.id}", lambda: self._headers(url))
+        url = f"{self._files_url}/{quote(name)}"
+        headers = self._retried(f"{name} of {self.id}", lambda: self._headers(url))
         # A large file lies elsewhere: what its storage says of it is not the hub's word.
-        etag = headers.get("X-Linked-Etag") or headers.get("ETag") or ""
+        digest = _DIGEST.search(headers.get("X-Linked-Etag") or headers.get("ETag") or "")
         size = headers.get("X-Linked-Size") or headers.get("Content-Length")
-        digest = _DIGEST.search(etag)
         return RemoteFile(name, url, int(size) if size else None, digest[1] if digest else None)
 
     def download(self, file: RemoteFile, partial: Path) -> None:
@@ -121,7 +105,7 @@ class Hub:
 
     def _append(self, file: RemoteFile, output: Any) -> None:
         start = output.tell()
-        if file.size_bytes is not None and start == file.size_bytes:
+        if start == file.size_bytes:
             return
         with self._open(file.url, {"Range": f"bytes={start}-"} if start else {}) as response:
             if start and response.status != 206:  # the whole file again
@@ -132,7 +116,7 @@ class Hub:
                 output.write(chunk)
                 self.progress.advance(len(chunk))
         output.flush()
-        if file.size_bytes is not None and output.tell() < file.size_bytes:
+        if output.tell() < (file.size_bytes or 0):
             raise ConnectionError("the connection was cut")
 
     def _json(self, url: str) -> Any:
@@ -207,18 +191,13 @@ def _token() -> str | None:
 
 def has_digest(path: Path, file: RemoteFile, progress: Progress) -> bool:
     """Whether the file at `path` has the digest that the hub states; so it is without one."""
-    progress.start(f"check {file.name}", path.stat().st_size)
+    progress.start(f"check {file.name}")
     if file.digest is None:
         return True
     if len(file.digest) == SHA256_DIGITS:
-        computed = hashlib.sha256()
-    else:  # git's, of a header and the content
-        header = b"blob %d\0" % path.stat().st_size
-        computed = hashlib.sha1(header, usedforsecurity=False)
-    with path.open("rb") as content:
-        while chunk := content.read(1 << 20):
-            computed.update(chunk)
-            progress.advance(len(chunk))
+        return sha256_of(path) == file.digest
+    content = path.read_bytes()
+    computed = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False)
     return computed.hexdigest() == file.digest
 
 

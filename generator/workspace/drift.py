@@ -6,28 +6,40 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path, PurePosixPath
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
 
 from vacc_gen.generator.emit.template import EmittedFile
 from vacc_gen.schema.errors import UnreadableError
+from vacc_gen.schema.strict import Strict
 
 MANIFEST_PATH = PurePosixPath(".vacc-gen", "manifest.json")
-MANIFEST_VERSION = 1
 
 
-@dataclass(frozen=True)
-class Manifest:
-    """Hashes (sha256, hexadecimal) of the last generation."""
+def _checked(path: str) -> str:
+    if Path(path).is_absolute() or ".." in Path(path).parts:
+        raise ValueError("leads out of the workspace")
+    return path
 
-    made_from: Mapping[str, str] = field(default_factory=dict)
+
+Hashes = dict[Annotated[str, AfterValidator(_checked)], str]
+"""sha256, hexadecimal, by path in the workspace."""
+
+
+class Manifest(Strict):
+    """Hashes of the last generation."""
+
+    version: Literal[1]
+    made_from: Hashes
     """What went in: `vacc.yaml`, the checkpoint's `config.json` where it was there, `vacc-gen`."""
-    files: Mapping[str, str] = field(default_factory=dict)
-    """What came out: path in the workspace -> hash of the text as generated."""
-    pending: Mapping[str, str] = field(default_factory=dict)
+    files: Hashes
+    """What came out: texts as generated."""
+    pending: Hashes = Field(default_factory=dict)
     """As `files`, for what is being written: left over by a `generate` that was killed."""
 
     def is_generated(self, path: str, text: str) -> bool:
@@ -36,14 +48,7 @@ class Manifest:
 
     def text(self) -> str:
         """Return the file's content."""
-        values: dict[str, object] = {
-            "version": MANIFEST_VERSION,
-            "made_from": dict(sorted(self.made_from.items())),
-            "files": dict(sorted(self.files.items())),
-        }
-        if self.pending:
-            values["pending"] = dict(sorted(self.pending.items()))
-        return json.dumps(values, indent=2) + "\n"
+        return self.model_dump_json(indent=2, exclude_defaults=True) + "\n"
 
 
 def read_manifest(root: Path) -> Manifest:
@@ -53,20 +58,13 @@ def read_manifest(root: Path) -> Manifest:
         UnreadableError: the file is there and is not a manifest.
     """
     path = root / MANIFEST_PATH
+    if not path.exists():
+        return Manifest(version=1, made_from={}, files={})
     try:
-        values = json.loads(path.read_bytes())
-        if values["version"] != MANIFEST_VERSION:
-            raise ValueError
-        return Manifest(
-            _hashes(values["made_from"]),
-            _hashes(values["files"]),
-            _hashes(values.get("pending", {})),
-        )
-    except FileNotFoundError:
-        return Manifest()
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return Manifest.model_validate_json(path.read_bytes())
+    except ValueError as error:
         raise UnreadableError(
-            f"{path} is not a manifest of version {MANIFEST_VERSION}",
+            f"{path} is not a manifest of version 1",
             hint="remove it: every file that differs then counts as edited by hand",
         ) from error
 
@@ -74,15 +72,6 @@ def read_manifest(root: Path) -> Manifest:
 def text_hash(text: str) -> str:
     """Return the sha256 of a text in UTF-8."""
     return hashlib.sha256(text.encode("utf-8", errors="surrogateescape")).hexdigest()
-
-
-def _hashes(values: Mapping[str, object]) -> dict[str, str]:
-    hashes = {name: hash_ for name, hash_ in values.items() if isinstance(hash_, str)}
-    if len(hashes) < len(values):
-        raise ValueError
-    if any(Path(name).is_absolute() or ".." in Path(name).parts for name in hashes):
-        raise ValueError
-    return hashes
 
 
 class State(Enum):
@@ -97,7 +86,7 @@ class State(Enum):
 
 @dataclass(frozen=True)
 class FileState:
-    """One path: what should stand there, what does, and what to call the difference."""
+    """One path: what should stand there, what does, and how they differ."""
 
     path: str
     state: State
@@ -111,36 +100,24 @@ def compare(root: Path, wanted: Iterable[EmittedFile], manifest: Manifest) -> li
     A file counts as edited where it is neither what we want nor what we wrote.
     """
     by_path = {str(file.path): file for file in wanted}
-    states = [_state(root, path, file, manifest) for path, file in by_path.items()]
-    states.extend(
-        _state(root, path, None, manifest)
-        for path in dict.fromkeys((*manifest.files, *manifest.pending))
-        if path not in by_path and (root / path).is_file()
-    )
-    return states
+    paths = dict.fromkeys((*by_path, *manifest.files, *manifest.pending))
+    states = [_state(root, path, by_path.get(path), manifest) for path in paths]
+    return [state for state in states if state.wanted is not None or state.found is not None]
 
 
 def _state(root: Path, path: str, wanted: EmittedFile | None, manifest: Manifest) -> FileState:
-    found = _read(root / path)
-    if found is None:
-        state = State.MISSING
-    elif wanted is not None and found == wanted.text:
+    try:
+        # Bytes that are not UTF-8 are an edit like any other.
+        found = (root / path).read_bytes().decode("utf-8", errors="surrogateescape")
+    except (FileNotFoundError, NotADirectoryError):
+        return FileState(path, State.MISSING, wanted, None)
+    if wanted is not None and found == wanted.text:
         state = State.CURRENT
     elif not manifest.is_generated(path, found):
         state = State.EDITED
     else:
         state = State.OUTDATED if wanted is not None else State.LEFTOVER
     return FileState(path, state, wanted, found)
-
-
-def _read(path: Path) -> str | None:
-    try:
-        # Bytes that are not UTF-8 are an edit like any other.
-        return path.read_bytes().decode("utf-8", errors="surrogateescape")
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except OSError as error:
-        raise UnreadableError(f"cannot read {path}: {error.strerror}") from error
 
 
 def unified_diff(state: FileState) -> str:

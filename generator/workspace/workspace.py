@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -83,8 +82,6 @@ def load_workspace(root: Path) -> Workspace:
             f"no {RECIPE_FILE} in {root}",
             hint="vacc-gen new --model falcon-7b-instruct makes a workspace",
         ) from error
-    except OSError as error:
-        raise UnreadableError(f"cannot read {path}: {error.strerror}") from error
     return _planned(root, source)
 
 
@@ -122,8 +119,9 @@ def create(root: Path, recipe_text: str, force: bool = False) -> Workspace:
     where that is cut short, no recipe stands beside files that are not yet its own.
 
     Raises:
-        UsageError: something else stands at `root`, or it cannot be written.
+        UsageError: something else stands at `root`.
         FindingsError: what was made has errors; then nothing is left of it.
+        OSError: it cannot be written.
     """
     occupied = is_occupied(root)
     if occupied and not (force and (root / RECIPE_FILE).is_file()):
@@ -133,14 +131,14 @@ def create(root: Path, recipe_text: str, force: bool = False) -> Workspace:
             if (root / RECIPE_FILE).is_file()
             else "name another folder with --out",
         )
+    planned = _planned(root, recipe_text.encode())
     target = Path(os.path.abspath(root))  # noqa: PTH100  # `.` has no folder beside it
-    with _named_errors(root), folder_beside(target) as staging:
-        with _named_findings(staging, root):
-            write_atomically(staging / RECIPE_FILE, recipe_text)
-            update(load_workspace(staging))
-            _check(staging)
+    with folder_beside(target) as staging:
+        write_atomically(staging / RECIPE_FILE, recipe_text)
+        update(replace(planned, root=staging, own_lock=None))
+        _check(staging, root)
         if occupied:
-            update(_planned(root, recipe_text.encode()), force=True)
+            update(planned, force=True)
             write_atomically(root / RECIPE_FILE, recipe_text)
         elif target.exists():  # empty, and perhaps where we stand: it stays the folder that it is
             for made in sorted(staging.iterdir(), key=lambda path: path.name == RECIPE_FILE):
@@ -175,18 +173,21 @@ def update(workspace: Workspace, force: bool = False, over: Collection[str] = ()
             hashes[path] = text_hash(wanted.text)
             if state.state is not State.CURRENT:
                 to_write.append(wanted)
-    with _named_errors(root):
-        if to_write:
-            pending = {str(file.path): text_hash(file.text) for file in to_write}
-            started = Manifest(manifest.made_from, known, pending)
-            write_atomically(root / MANIFEST_PATH, started.text())
-        for file in to_write:
-            _write(root / file.path, file)
-        for path in removed:
-            (root / path).unlink()
-        done = Manifest(_made_from(workspace), hashes)
-        if to_write or done != manifest:
-            write_atomically(root / MANIFEST_PATH, done.text())
+    if to_write:
+        pending = {str(file.path): text_hash(file.text) for file in to_write}
+        started = Manifest(version=1, made_from=manifest.made_from, files=known, pending=pending)
+        write_atomically(root / MANIFEST_PATH, started.text())
+    for file in to_write:
+        with staged_file(root / file.path) as staged:
+            staged.write(file.text.encode())
+            if file.executable:
+                mode = os.fstat(staged.fileno()).st_mode
+                os.fchmod(staged.fileno(), mode | (mode & 0o444) >> 2)  # who may read may run
+    for path in removed:
+        (root / path).unlink()
+    done = Manifest(version=1, made_from=_made_from(workspace), files=hashes)
+    if to_write or done != manifest:
+        write_atomically(root / MANIFEST_PATH, done.text())
     return Update(tuple(str(file.path) for file in to_write), tuple(removed), tuple(kept))
 
 
@@ -197,50 +198,21 @@ def _made_from(workspace: Workspace) -> dict[str, str]:
     return made_from
 
 
-def _write(path: Path, file: EmittedFile) -> None:
-    with staged_file(path) as staged:
-        staged.write(file.text.encode())
-        if file.executable:
-            mode = os.fstat(staged.fileno()).st_mode
-            os.fchmod(staged.fileno(), mode | (mode & 0o444) >> 2)  # whoever may read may run
-
-
-@contextmanager
-def _named_findings(staging: Path, root: Path) -> Iterator[None]:
-    """Let findings name the folder that was asked for, not the one that it was built in."""
-    try:
-        yield
-    except FindingsError as error:
-        findings = [
-            replace(finding, path=str(root / Path(finding.path).relative_to(staging)))
-            for finding in error.diagnostics
-        ]
-        message = error.message.replace(str(staging), str(root))
-        raise FindingsError(message, findings) from error
-
-
-@contextmanager
-def _named_errors(path: Path) -> Iterator[None]:
-    """Turn a failure of the file system into an error that names it."""
-    try:
-        yield
-    except OSError as error:
-        where = error.filename2 or error.filename or path
-        raise UsageError(f"cannot write {where}: {error.strerror}") from error
-
-
 def is_occupied(root: Path) -> bool:
     """Whether something stands where a workspace shall be made; an empty folder does not count."""
     is_empty_folder = root.is_dir() and next(root.iterdir(), None) is None
     return root.is_symlink() or (root.exists() and not is_empty_folder)
 
 
-def _check(root: Path) -> None:
-    """Validate a workspace as anyone would."""
+def _check(staging: Path, root: Path) -> None:
+    """Validate a workspace as anyone would; findings name `root`, which it is for."""
     from vacc_gen.schema.lint.check import check_paths
     from vacc_gen.schema.lint.diagnostics import has_errors
 
-    diagnostics = check_paths([str(root)], presets.KNOWN).diagnostics
+    diagnostics = [
+        replace(finding, path=str(root / Path(finding.path).relative_to(staging)))
+        for finding in check_paths([str(staging)], presets.KNOWN).diagnostics
+    ]
     if has_errors(diagnostics):
         raise FindingsError("a workspace of these choices would not be valid", diagnostics)
 
