@@ -14,7 +14,7 @@ import pytest
 from tests.hub_server import Fault, git_sha1, serving
 from tests.processes import VACC_GEN, eventually, start
 from vacc_gen.generator.cli.main import main
-from vacc_gen.generator.fetch.hub import ATTEMPTS, CHUNK_BYTES
+from vacc_gen.generator.fetch import ATTEMPTS, CHUNK_BYTES
 from vacc_gen.presets import MODELS
 
 FALCON = MODELS.find("falcon-7b-instruct")
@@ -69,7 +69,7 @@ def variables(hub, monkeypatch, tmp_path):
 def waits(monkeypatch):
     """The seconds between two attempts, which pass at once."""
     waits = []
-    monkeypatch.setattr("vacc_gen.generator.fetch.hub.time.sleep", waits.append)
+    monkeypatch.setattr("vacc_gen.generator.fetch.time.sleep", waits.append)
     return waits
 
 

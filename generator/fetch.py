@@ -1,4 +1,4 @@
-"""A model hub as we need it: what a repository holds, and one file of it, resumed and verified.
+"""Brings a checkpoint and a calibration set from a model hub, resumed and verified.
 
 Plain HTTP, which every mirror serves. The variables are those of Hugging Face's own client:
 HF_ENDPOINT (a mirror), HF_TOKEN (else the token that `hf auth login` left), HF_HUB_OFFLINE, and
@@ -14,6 +14,7 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -21,9 +22,19 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import quote
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
-from vacc_gen.generator.files import sha256_of
+from vacc_gen.generator.calibration.published import calibration_targets
+from vacc_gen.generator.files import check_disk, move_into_place, sha256_of
 from vacc_gen.generator.progress import Progress
 from vacc_gen.schema.errors import FetchError
+from vacc_gen.schema.preset import CalibrationSet
+from vacc_gen.schema.recipe import TextSource
+
+CHECKPOINT_FILES = (
+    "*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json",
+    "tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json",
+    "added_tokens.json", "chat_template.jinja", "merges.txt", "vocab.json",
+)  # fmt: skip
+"""What a weight folder needs: no code, no .bin files, no subfolders."""
 
 RepositoryKind = Literal["model", "dataset"]
 _Answer = TypeVar("_Answer")
@@ -215,3 +226,109 @@ def _wait_seconds(error: Exception, attempt: int) -> int | None:
     asked = _retry_after(error)
     wait_seconds = 2 ** (attempt - 1) if asked is None else max(asked, 1)
     return wait_seconds if wait_seconds <= LONGEST_WAIT_SECONDS else None
+
+
+@dataclass(frozen=True)
+class FetchedFile:
+    """A file that is now there, and how."""
+
+    path: Path
+    state: Literal["fetched", "resumed", "present"]
+    verified: bool
+    """False where the hub states no digest to compare with."""
+
+
+def fetch_checkpoint(
+    repository: str, folder: Path, progress: Progress, revision: str = "main", force: bool = False
+) -> list[FetchedFile]:
+    """Bring the safetensors, config and tokenizer files of a model repository into `folder`.
+
+    Raises:
+        FetchError: the hub does not give a file, a file is not the published one, or another file
+            stands in its place (without `force`).
+        StageError: the disk is too small.
+    """
+    hub = Repository(repository, "model", revision, progress)
+    top = [name for name in hub.names if "/" not in name]
+    names = [name for name in top if any(fnmatch(name, wanted) for wanted in CHECKPOINT_FILES)]
+    for needed in ("*.safetensors", "config.json"):
+        if not any(fnmatch(name, needed) for name in names):
+            raise FetchError(
+                f"{repository} holds no {needed}",
+                hint="vacc-gen reads safetensors checkpoints; is there a converted repository?",
+            )
+    return _bring({folder / name: hub.file(name) for name in sorted(names)}, hub, force)
+
+
+def fetch_calibration_set(
+    preset: CalibrationSet, source: TextSource, root: Path, progress: Progress, force: bool = False
+) -> list[FetchedFile]:
+    """Bring the files of a published set to `source.path`, a file or a folder relative to `root`.
+
+    Raises:
+        As `fetch_checkpoint`.
+    """
+    hub = Repository(preset.huggingface_id, "dataset", "main", progress)
+    targets = calibration_targets(preset, source)
+    return _bring({root / path: hub.file(str(name)) for name, path in targets.items()}, hub, force)
+
+
+def _bring(wanted: dict[Path, RemoteFile], hub: Repository, force: bool) -> list[FetchedFile]:
+    """Bring the files that are missing; what would not fit or is not ours fails before the first.
+
+    `wanted` has the remote file of each path; all of them go to one folder.
+    """
+    missing = {path: file for path, file in wanted.items() if not _is_there(path, file, hub, force)}
+    needed_bytes = sum((f.size_bytes or 0) - _started(path, f) for path, f in missing.items())
+    check_disk(next(iter(wanted)).parent, needed_bytes)
+    return [
+        _fetch(path, file, hub)
+        if path in missing
+        else FetchedFile(path, "present", file.digest is not None)
+        for path, file in wanted.items()
+    ]
+
+
+def _is_there(path: Path, file: RemoteFile, hub: Repository, force: bool) -> bool:
+    if not path.exists():
+        return False
+    if file.size_bytes in (None, path.stat().st_size) and has_digest(path, file, hub.progress):
+        return True
+    if force:
+        return False
+    raise FetchError(
+        f"{path} exists and is not the file that {hub.endpoint} has",
+        hint="move it away, or let --force replace it",
+    )
+
+
+def _fetch(path: Path, file: RemoteFile, hub: Repository) -> FetchedFile:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = partial_path(path, file)
+    if file.size_bytes is None or _started(path, file) > file.size_bytes:
+        partial.unlink(missing_ok=True)
+    started_bytes = _started(path, file)
+    hub.progress.start(path.name, file.size_bytes)
+    hub.progress.advance(started_bytes)
+    hub.download(file, partial)
+    if not has_digest(partial, file, hub.progress):
+        partial.unlink()
+        raise FetchError(
+            f"{file.name} arrived with another checksum than the {file.digest} that "
+            f"{hub.endpoint} states; it was removed",
+            hint="run it again; if that does not help, the mirror serves another file",
+        )
+    move_into_place(partial, path)
+    return FetchedFile(path, "resumed" if started_bytes else "fetched", file.digest is not None)
+
+
+def partial_path(path: Path, file: RemoteFile) -> Path:
+    """Where a file grows. Its digest is in the name: another version is never continued."""
+    version = (file.digest or "unversioned")[:12]
+    return path.with_name(f".{path.name}.{version}.part")
+
+
+def _started(path: Path, file: RemoteFile) -> int:
+    """How many bytes of a file have arrived."""
+    partial = partial_path(path, file)
+    return partial.stat().st_size if partial.exists() else 0
