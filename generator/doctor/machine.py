@@ -33,9 +33,6 @@ CARD_PATTERN = "vastai*"
 
 _FIRST_ANSWER_S = 60
 """The first check imports nothing: what does not answer it by then is not an interpreter."""
-_FROM_A_LOCK = (
-    f"make the environment from a workspace's lock: pip install --require-hashes -r {LOCK_PATH}"
-)
 
 VOCABULARY_STEP = 16
 FIRST_VAMC_FOR_ANY = "2.3.4"
@@ -139,7 +136,7 @@ def own_environment(*, needed: bool) -> Iterator[Check]:
     if not missing:
         present = ", ".join(f"{name} {installed[name]}" for name in PACKAGES)
         yield Check(OWN, "packages", State.OK, present)
-    yield from _runs(OWN, Path(sys.executable), installed, None)
+    yield from _runs(OWN, Path(sys.executable), installed)
 
 
 def compiler_environment(
@@ -167,7 +164,7 @@ def compiler_environment(
     if lock is not None:
         yield _against_lock(lock, installed, root / LOCK_PATH)
     yield from _breaking_companions(installed, version)
-    yield from _runs(COMPILER, python, installed, None if lock else _FROM_A_LOCK)
+    yield from _runs(COMPILER, python, installed)
 
 
 def _pins(wanted: Requirements, installed: Installed) -> Iterator[Check]:
@@ -203,7 +200,7 @@ def _breaking_companions(installed: Installed, version: str) -> Iterator[Check]:
             yield Check(COMPILER, name, State.PROBLEM, problem.message, problem.hint)
 
 
-def _runs(section: str, python: Path, installed: Installed, hint: str | None) -> Iterator[Check]:
+def _runs(section: str, python: Path, installed: Installed) -> Iterator[Check]:
     """Run what importing does not prove, each in a process of its own."""
     for check, needed, name in (
         ("round-trip", ("torch", "numpy"), "torch to numpy and back"),
@@ -216,4 +213,4 @@ def _runs(section: str, python: Path, installed: Installed, hint: str | None) ->
         versions = " beside ".join(f"{package} {installed[package]}" for package in needed)
         failure = run_check(python, check).failure
         message = f"{versions}: {failure}" if failure else versions
-        yield Check.of(section, name, failure is None, message, hint)
+        yield Check.of(section, name, failure is None, message)
