@@ -21,7 +21,7 @@ from vacc_gen.generator.environment.lock import (
 )
 from vacc_gen.generator.plan import is_placeholder
 from vacc_gen.generator.progress import size_text
-from vacc_gen.generator.workspace.drift import State as FileState
+from vacc_gen.generator.workspace.workspace import State as FileState
 from vacc_gen.generator.workspace.workspace import Workspace
 from vacc_gen.schema.checkpoint import read_weight_folder
 from vacc_gen.schema.errors import VaccGenError

@@ -9,8 +9,13 @@ import pytest
 
 from tests.workspaces import FALCON_TINY
 from vacc_gen.generator.workspace import workspace as workspace_module
-from vacc_gen.generator.workspace.drift import MANIFEST_PATH, State
-from vacc_gen.generator.workspace.workspace import create, load_workspace, update
+from vacc_gen.generator.workspace.workspace import (
+    MANIFEST_PATH,
+    State,
+    create,
+    load_workspace,
+    update,
+)
 from vacc_gen.schema.errors import CheckpointError, UnreadableError, UsageError
 from vacc_gen.schema.lint.diagnostics import FindingsError
 
