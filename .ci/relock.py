@@ -10,8 +10,7 @@ import sys
 from pathlib import Path
 
 from vacc_gen import presets
-from vacc_gen.generator.environment.lock import resolve, version_changes
-from vacc_gen.generator.environment.requirements import requirements_of
+from vacc_gen.generator.environment.lock import requirements_of, resolve, version_changes
 from vacc_gen.generator.files import write_atomically
 from vacc_gen.schema.recipe import Environment
 

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from vacc_gen.generator import vision
-from vacc_gen.generator.environment.requirements import requirements_of
+from vacc_gen.generator.environment.lock import requirements_of
 from vacc_gen.schema.errors import CheckpointError, UsageError
 from vacc_gen.schema.footprint import parameter_count
 from vacc_gen.schema.geometry import Geometry, geometry_from_config

@@ -1,40 +1,25 @@
 """Pins in pip's notation, and what is known of packages beside each other and of their wheels.
 
-The facts are data (presets/pins.yaml). Applying them takes no index and no interpreter, so that
-`validate` says in milliseconds that pins cannot be installed, or that what resolves will not run.
+The facts are data (presets/pins.yaml); applying them takes no index and no interpreter.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any, Literal
 
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
 
 PYTHONS = ("3.8", "3.9", "3.10", "3.11", "3.12", "3.13")
 """What `environment.python` of a recipe may say."""
 
-_REQUIREMENT = re.compile(
-    r"(?P<name>[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*"
-    r"(?:\[[A-Za-z0-9,._\s-]*\])?\s*(?P<specifiers>[<>=!~].*)?",
-    re.ASCII,
-)
-
-_REFUSED = {
-    ";": "pins are for one Python: leave out the marker after `;`",
-    "@": "a URL (`@`) cannot be locked: pin a version instead",
-    "===": "`===` compares text, not versions: use `==`",
-}
-
 
 def parse_versions(text: str) -> SpecifierSet:
-    """Read a list of bounds such as `>=4.31.0,<4.52`; nothing means any version.
-
-    Raises:
-        ValueError: it is no such list.
-    """
+    """Read a list of bounds such as `>=4.31.0,<4.52`; nothing means any version."""
     # Pre-releases count: a set of pins is judged by what it allows, not by what pip prefers.
     return SpecifierSet(text, prereleases=True)
 
@@ -59,21 +44,13 @@ def parse_pin(text: str) -> Pin:
         ValueError: it is none, or has what no lock can hold.
     """
     text = text.strip()
-    for sign, reason in _REFUSED.items():
-        if sign in text:
-            raise ValueError(reason)
-    match = _REQUIREMENT.fullmatch(text)
     try:
-        if match is None:
-            raise InvalidSpecifier
-        return Pin(text, normalized_name(match["name"]), parse_versions(match["specifiers"] or ""))
-    except InvalidSpecifier:
+        parsed = Requirement(text)
+    except InvalidRequirement:
         raise ValueError(f"{text!r} is not a requirement such as `torch==2.1.0`") from None
-
-
-def normalized_name(name: str) -> str:
-    """Return a package's name as an index compares it."""
-    return re.sub(r"[-_.]+", "-", name.strip()).lower()
+    if parsed.url or parsed.marker or "===" in text:
+        raise ValueError("a pin has no URL (`@`), no marker (`;`) and no `===`: use `==`")
+    return Pin(text, str(canonicalize_name(parsed.name)), parse_versions(str(parsed.specifier)))
 
 
 def versions_by_name(pins: Iterable[Pin]) -> dict[str, SpecifierSet]:
@@ -102,6 +79,11 @@ class Companion:
     needs: Pin
     reason: str
 
+    def applies(self, asked: Mapping[str, SpecifierSet]) -> bool:
+        """Whether every version of `package` that is asked for, by name, is one of these."""
+        name = self.package.name
+        return name in asked and asked[name].is_subset(self.package.versions)
+
 
 @dataclass(frozen=True)
 class PinFacts:
@@ -112,11 +94,7 @@ class PinFacts:
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> PinFacts:
-        """Build the facts from the file's plain values.
-
-        Raises:
-            ValueError: a requirement in them is none.
-        """
+        """Build the facts from the file's plain values."""
         return cls(
             tuple(
                 Wheels(
@@ -173,13 +151,11 @@ def added_bounds(pins: Iterable[Pin], facts: PinFacts) -> tuple[Companion, ...]:
     asked = versions_by_name(pins)
     bounds: dict[str, Companion] = {}
     for fact in facts.companions:
-        package, needed = fact.package, fact.needs
-        if package.name not in asked or not asked[package.name].is_subset(package.versions):
+        needed, own = fact.needs.versions, asked.get(fact.needs.name)
+        if own is not None and (own.is_subset(needed) or own.is_disjoint(needed)):
             continue
-        own = asked.get(needed.name)
-        if own is not None and (own.is_subset(needed.versions) or own.is_disjoint(needed.versions)):
-            continue
-        bounds.setdefault(needed.text, fact)
+        if fact.applies(asked):
+            bounds.setdefault(fact.needs.text, fact)
     return tuple(bounds.values())
 
 
@@ -187,57 +163,41 @@ def _contradictions(pins: Sequence[Pin]) -> Iterator[PinProblem]:
     for name, allowed in versions_by_name(pins).items():
         if allowed.is_unsatisfiable():
             same = [pin for pin in pins if pin.name == name]
-            yield PinProblem(
-                "contradiction",
-                tuple(reversed(same)),
-                f"no version of {name} satisfies {' and '.join(map(str, same))}",
-                f"leave one pin of {name}",
-            )
+            message = f"no version of {name} satisfies {' and '.join(map(str, same))}"
+            hint = f"leave one pin of {name}"
+            yield PinProblem("contradiction", tuple(reversed(same)), message, hint)
 
 
 def _without_wheels(
     pins: Sequence[Pin], python: str, facts: Sequence[Wheels]
 ) -> Iterator[PinProblem]:
-    for pin in pins:
-        for fact in facts:
-            if fact.package.name != pin.name or python in fact.pythons:
-                continue
-            if not pin.versions.is_subset(fact.package.versions):
-                continue
-            fitting = [known for known in PYTHONS if known in fact.pythons]
-            if fitting:
-                span = " to ".join(dict.fromkeys((fitting[0], fitting[-1])))
-                yield PinProblem(
-                    "python",
-                    (pin,),
-                    f"{pin} has no wheels for Python {python}, only for {span}",
-                    f"set environment.python to {fitting[-1]}, or pin another version",
-                )
-            else:
-                yield PinProblem(
-                    "source-only",
-                    (pin,),
-                    f"{pin} cannot be locked: {fact.reason}",
-                    "leave it out of the pins, and install it by hand beside them",
-                )
+    for pin, fact in product(pins, facts):
+        if fact.package.name != pin.name or python in fact.pythons:
+            continue
+        if not pin.versions.is_subset(fact.package.versions):
+            continue
+        fitting = [known for known in PYTHONS if known in fact.pythons]
+        if fitting:
+            span = " to ".join(dict.fromkeys((fitting[0], fitting[-1])))
+            message = f"{pin} has no wheels for Python {python}, only for {span}"
+            hint = f"set environment.python to {fitting[-1]}, or pin another version"
+            yield PinProblem("python", (pin,), message, hint)
+        else:
+            message = f"{pin} cannot be locked: {fact.reason}"
+            hint = "leave it out of the pins, and install it by hand beside them"
+            yield PinProblem("source-only", (pin,), message, hint)
 
 
 def _breaking_companions(pins: Sequence[Pin], facts: Sequence[Companion]) -> Iterator[PinProblem]:
     asked = versions_by_name(pins)
     first = {pin.name: pin for pin in reversed(pins)}
-    reported = set()
+    reported: set[str] = set()
     for fact in facts:
         package, needed = fact.package, fact.needs
-        if not {package.name, needed.name} <= asked.keys() or needed.name in reported:
+        if needed.name not in asked or needed.name in reported or not fact.applies(asked):
             continue
-        if asked[package.name].is_subset(package.versions) and asked[needed.name].is_disjoint(
-            needed.versions
-        ):
+        if asked[needed.name].is_disjoint(needed.versions):
             reported |= {package.name, needed.name}
             pair = (first[needed.name], first[package.name])
-            yield PinProblem(
-                "companion",
-                pair,
-                f"{pair[0]} does not run beside {pair[1]}: {fact.reason}",
-                f"beside {package} use {needed}",
-            )
+            message = f"{pair[0]} does not run beside {pair[1]}: {fact.reason}"
+            yield PinProblem("companion", pair, message, f"beside {package} use {needed}")

@@ -10,8 +10,7 @@ from vacc_gen.generator.backends.base import Backend, Build
 from vacc_gen.generator.backends.select import backends_for
 from vacc_gen.generator.calibration.tokenizer import TOKENIZER_FILE, TOKENIZER_FILES
 from vacc_gen.generator.plan import CompileJob
-from vacc_gen.generator.workspace.drift import State
-from vacc_gen.generator.workspace.workspace import Workspace
+from vacc_gen.generator.workspace.workspace import State, Workspace
 from vacc_gen.schema.checkpoint import read_weight_folder
 from vacc_gen.schema.errors import CheckpointError, StageError, UsageError
 from vacc_gen.schema.geometry import geometry_from_config

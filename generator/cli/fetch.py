@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 if TYPE_CHECKING:
-    from vacc_gen.generator.fetch.fetch import FetchedFile
+    from vacc_gen.generator.fetch import FetchedFile
     from vacc_gen.generator.progress import Progress
     from vacc_gen.generator.workspace.workspace import Workspace
 
@@ -48,7 +48,7 @@ def fetch(
 def _checkpoint(
     workspace: Workspace, progress: Progress, revision: str, force: bool
 ) -> list[FetchedFile]:
-    from vacc_gen.generator.fetch.fetch import fetch_checkpoint
+    from vacc_gen.generator.fetch import fetch_checkpoint
     from vacc_gen.schema.errors import UsageError
 
     recipe, preset = workspace.plan.recipe, workspace.plan.preset
@@ -61,7 +61,7 @@ def _checkpoint(
 
 
 def _calibration(workspace: Workspace, progress: Progress, force: bool) -> list[FetchedFile]:
-    from vacc_gen.generator.fetch.fetch import fetch_calibration_set
+    from vacc_gen.generator.fetch import fetch_calibration_set
     from vacc_gen.presets import CALIBRATION_SETS
     from vacc_gen.schema.errors import UsageError
 

@@ -26,8 +26,7 @@ def generate(
 
     Example: vacc-gen generate falcon-7b-instruct --diff
     """
-    from vacc_gen.generator.workspace.drift import State, unified_diff
-    from vacc_gen.generator.workspace.workspace import load_workspace, update
+    from vacc_gen.generator.workspace.workspace import State, load_workspace, unified_diff, update
 
     workspace = load_workspace(folder)
     if check or diff:

@@ -46,8 +46,12 @@ def lock(
 
 def _check(workspace: Workspace) -> None:
     """Say whether the lock satisfies the recipe; without network and without uv."""
-    from vacc_gen.generator.environment.lock import LOCK_PATH, read_lock
-    from vacc_gen.generator.environment.requirements import locked_packages, requirements_of
+    from vacc_gen.generator.environment.lock import (
+        LOCK_PATH,
+        locked_packages,
+        read_lock,
+        requirements_of,
+    )
     from vacc_gen.schema.errors import LockError
 
     path, found = workspace.root / LOCK_PATH, read_lock(workspace.root)
@@ -65,12 +69,11 @@ def _resolve(workspace: Workspace, *, upgrade: bool, allow_source: bool) -> None
     from dataclasses import replace
 
     from vacc_gen.generator.environment import lock as locks
-    from vacc_gen.generator.environment.requirements import requirements_of
     from vacc_gen.generator.workspace.workspace import update
     from vacc_gen.schema.errors import LockError, UnreadableError
 
     environment = workspace.plan.recipe.environment
-    wanted = requirements_of(environment)
+    wanted = locks.requirements_of(environment)
     shipped = locks.preset_lock(environment.preset)
     try:
         found: locks.Lock | None = locks.read_lock(workspace.root)

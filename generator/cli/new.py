@@ -155,7 +155,7 @@ def can_ask() -> bool:
 
 def _make(choices: Choices, force: bool) -> None:
     """Make the workspace, and say what was made and what comes next."""
-    from vacc_gen.generator.emit.recipe_yaml import recipe_text
+    from vacc_gen.generator.emit.yaml_text import recipe_text
     from vacc_gen.generator.new.choices import next_steps
     from vacc_gen.generator.new.memory import target_lines
     from vacc_gen.generator.workspace.workspace import create

@@ -1,37 +1,49 @@
-"""The machine: the vendor's programs and cards, disk and memory, a GPU where one is wanted."""
+"""The machine: environments, the vendor's programs and cards, disk and memory."""
 
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass
+import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from packaging.version import InvalidVersion, Version
+from packaging.utils import canonicalize_version
 
+from vacc_gen import presets
+from vacc_gen.generator.backends.onnxruntime.backend import PACKAGES
 from vacc_gen.generator.backends.onnxruntime.session import available_bytes
 from vacc_gen.generator.backends.vamc import EXECUTABLE
-from vacc_gen.generator.doctor.check import Check, State
-from vacc_gen.generator.environment.interpreter import run_check
+from vacc_gen.generator.doctor.check import Check, State, first_few
+from vacc_gen.generator.environment.lock import LOCK_PATH, Lock, Requirements, locked_packages
+from vacc_gen.generator.environment.probe import run_check
+from vacc_gen.generator.files import package_version
 from vacc_gen.generator.plan import Plan
 from vacc_gen.generator.progress import size_text
-from vacc_gen.schema.footprint import SCALE_BYTES, WEIGHT_BITS, parameter_count
-from vacc_gen.schema.precision import Precision
+from vacc_gen.schema.errors import MissingExtraError
+from vacc_gen.schema.footprint import FP16_BYTES, WEIGHT_BITS, compiled_bytes, parameter_count
+from vacc_gen.schema.packages import parse_pin, parse_versions, pin_problems
 
 SECTION = "machine"
+OWN = "vacc-gen's environment"
+COMPILER = "compiler's environment"
 SERVER = "vastgenx"
-DEVICES = Path("/dev")
 CARD_PATTERN = "vastai*"
 
+_FIRST_ANSWER_S = 60
+"""The first check imports nothing: what does not answer it by then is not an interpreter."""
+
 VOCABULARY_STEP = 16
-FIRST_VAMC_FOR_ODD_VOCABULARIES = "2.3.4"
+FIRST_VAMC_FOR_ANY = "2.3.4"
 """Below it a vocabulary must be a multiple of 16 (the vendor's llm/tigerbot/README.md)."""
 
-FP16_BYTES, FP32_BYTES = 2, 4
+FP32_BYTES = 4
 LIBRARIES_BYTES = 1 << 30
 """torch, transformers and ONNX Runtime, loaded: 0.6 to 0.9 GB resident on x86-64."""
-NARROWEST_GROUP = 16
+
+Installed = Mapping[str, str]
+"""Versions by normalized name."""
 
 
 def vamc_python() -> Path | None:
@@ -39,58 +51,40 @@ def vamc_python() -> Path | None:
     program = shutil.which(EXECUTABLE)
     if program is None:
         return None
-    try:
-        with Path(program).open("rb") as script:
-            first = script.readline(4096).decode(errors="replace")
-    except OSError:
-        return None
-    words = first[2:].split() if first.startswith("#!") else []
-    if words and Path(words[0]).name == "env" and len(words) > 1:
-        words = [shutil.which(words[1]) or words[1]]
-    return Path(words[0]) if words and re.match(r"python[0-9.]*$", Path(words[0]).name) else None
+    with Path(program).open(errors="replace") as script:
+        found = re.match(r"#!\s*(?:\S*/env\s+)?(\S*python[0-9.]*)(\s|$)", script.readline(4096))
+    return Path(shutil.which(found[1]) or found[1]) if found else None
 
 
 def programs(python: Path | None, plan: Plan | None) -> Iterator[Check]:
     """Look for the vendor's compiler and server, and their versions in their interpreter."""
     packages = run_check(python, "versions").values.get("packages", {}) if python else {}
     found, version = shutil.which(EXECUTABLE), packages.get(EXECUTABLE)
-    if found is None:
-        yield _missing_vamc(plan)
-    else:
+    if found:
         yield Check(SECTION, EXECUTABLE, State.OK, f"{version or 'unknown version'} ({found})")
-    if plan is not None and version is not None:
-        yield from _vocabulary(plan, version)
-    if shutil.which(SERVER) is None and SERVER not in packages:
+    elif plan is not None and not plan.preset.runs_embedded:
+        message = f"not on the PATH, and the embedded backend does not run {plan.preset.name}"
+        hint = "build on a machine with the vendor's compiler, or run the scripts/ there"
+        yield Check(SECTION, EXECUTABLE, State.PROBLEM, message, hint)
+    else:
+        message = "not on the PATH: `build` compiles on the embedded backend, not for the card"
+        hint = "install the vendor's compiler to make models for the card"
+        yield Check(SECTION, EXECUTABLE, State.WARNING, message, hint)
+    words = plan.geometry.vocab_size if plan else 0
+    is_old = version is not None and version in parse_versions(f"<{FIRST_VAMC_FOR_ANY}")
+    if words % VOCABULARY_STEP and is_old:
+        message = f"{words} is not a multiple of {VOCABULARY_STEP}, which vamc {version} needs"
+        hint = f"install vamc {FIRST_VAMC_FOR_ANY} or newer"
+        yield Check(SECTION, "vocabulary", State.PROBLEM, message, hint)
+    if SERVER in packages or shutil.which(SERVER):
+        yield Check(SECTION, SERVER, State.OK, packages.get(SERVER, "unknown version"))
+    else:
         message = "not found: compiled models cannot be served from here"
         hint = "install the vendor's server where the card is"
         yield Check(SECTION, SERVER, State.WARNING, message, hint)
-    else:
-        yield Check(SECTION, SERVER, State.OK, packages.get(SERVER, "unknown version"))
 
 
-def _missing_vamc(plan: Plan | None) -> Check:
-    if plan is not None and not plan.preset.runs_embedded:
-        message = f"not on the PATH, and the embedded backend does not run {plan.preset.name}"
-        hint = "build on a machine with the vendor's compiler, or run the scripts/ there"
-        return Check(SECTION, EXECUTABLE, State.PROBLEM, message, hint)
-    message = "not on the PATH: `build` compiles on the embedded backend, not for the card"
-    hint = "install the vendor's compiler to make models for the card"
-    return Check(SECTION, EXECUTABLE, State.WARNING, message, hint)
-
-
-def _vocabulary(plan: Plan, version: str) -> Iterator[Check]:
-    words = plan.geometry.vocab_size
-    try:
-        old = Version(version) < Version(FIRST_VAMC_FOR_ODD_VOCABULARIES)
-    except InvalidVersion:
-        return
-    if words % VOCABULARY_STEP and old:
-        message = f"{words} is not a multiple of {VOCABULARY_STEP}, which vamc {version} needs"
-        hint = f"install vamc {FIRST_VAMC_FOR_ODD_VOCABULARIES} or newer"
-        yield Check(SECTION, "vocabulary", State.PROBLEM, message, hint)
-
-
-def cards(devices: Path = DEVICES) -> Check:
+def cards(devices: Path = Path("/dev")) -> Check:
     """Look for the vendor's cards."""
     found = sorted(path.name for path in devices.glob(CARD_PATTERN))
     if found:
@@ -99,76 +93,124 @@ def cards(devices: Path = DEVICES) -> Check:
     return Check(SECTION, "cards", State.WARNING, message)
 
 
-@dataclass(frozen=True)
-class Need:
-    """Bytes that a build of all the recipe's precisions takes at its worst moment."""
+def needed_bytes(plan: Plan, with_vamc: bool) -> tuple[int, int]:
+    """Estimate the disk and the memory that a build of all precisions takes, in bytes.
 
-    disk_bytes: int
-    memory_bytes: int
-    reason: str
-    """What takes the memory."""
-
-
-def need_of(plan: Plan, with_vamc: bool) -> Need:
-    """Estimate what `build` takes.
-
-    Embedded: export streams, so memory is that of the widest part in fp32 while it is verified, and
+    Embedded: export streams, so memory is that of the widest part in fp32 while it is verified, or
     of int8 or int4 weights that a session packs; one is open at a time. vamc: its own need is not
     published; it reads the whole checkpoint, so that the fp16 weights are the least.
     """
     geometry, weights = plan.geometry, parameter_count(plan.geometry)
-    sizes = {kind: _deployed_bytes(weights, kind) for kind in plan.recipe.precisions}
-    disk_bytes = sum(sizes.values())
+    sizes = {kind: compiled_bytes(geometry, kind) for kind in plan.recipe.precisions}
     if with_vamc:
-        return Need(disk_bytes, weights * FP16_BYTES, "the least: the checkpoint's weights in fp16")
+        return sum(sizes.values()), weights * FP16_BYTES
     embedding = geometry.vocab_size * geometry.hidden_size
     blocks = weights - embedding * (1 if geometry.tied_embeddings else 2)
     part_bytes = 2 * FP32_BYTES * max(embedding, blocks // geometry.layers)
     packed_bytes = max((sizes[kind] for kind in sizes if kind in WEIGHT_BITS), default=0)
-    if packed_bytes > part_bytes:
-        return Need(disk_bytes, LIBRARIES_BYTES + packed_bytes, "a session packs quantized weights")
-    return Need(disk_bytes, LIBRARIES_BYTES + part_bytes, "the widest part of the model in fp32")
+    return sum(sizes.values()), LIBRARIES_BYTES + max(part_bytes, packed_bytes)
 
 
-def _deployed_bytes(weights: int, precision: Precision) -> int:
-    bits = WEIGHT_BITS.get(precision)
-    if bits is None:
-        return weights * FP16_BYTES
-    return weights * bits // 8 + weights * SCALE_BYTES // NARROWEST_GROUP
+def room(folder: Path, disk_bytes: int, memory_bytes: int) -> Iterator[Check]:
+    """Compare free disk and memory with the bytes that a build will take."""
+    for name, free, needed, where, hint in (
+        ("disk", shutil.disk_usage(folder).free, disk_bytes, f"free where {folder} lies",
+         "free some, or build one precision at a time with --precision"),
+        ("memory", available_bytes(), memory_bytes, "available", "end other programs first"),
+    ):  # fmt: skip
+        message = f"{size_text(free)} {where}; this build takes about {size_text(needed)}"
+        yield Check.of(SECTION, name, needed <= free, message, hint)
 
 
-def room(folder: Path, need: Need) -> Iterator[Check]:
-    """Compare disk and memory with what a build will take."""
-    free_bytes = shutil.disk_usage(folder).free
-    hint = "free some, or build one precision at a time with --precision"
-    where = f"free where {folder} lies"
-    yield _enough("disk", free_bytes, where, need.disk_bytes, hint)
-    hint = f"{need.reason}; end other programs first"
-    yield _enough("memory", available_bytes(), "available", need.memory_bytes, hint)
-
-
-def _enough(name: str, has_bytes: int, where: str, needed_bytes: int, hint: str) -> Check:
-    message = f"{size_text(has_bytes)} {where}; this build takes about {size_text(needed_bytes)}"
-    return Check.of(SECTION, name, needed_bytes <= has_bytes, message, hint)
-
-
-def gpu(python: Path | None, plan: Plan) -> Iterator[Check]:
-    """Look for the GPU that the recipe gives to GPTQ, with the interpreter that GPTQ runs in."""
-    device = plan.recipe.quantization.device or ""
-    if not device.startswith("cuda") or Precision.INT8 not in plan.recipe.precisions:
+def own_environment(*, needed: bool) -> Iterator[Check]:
+    """Look at what the embedded backend takes, in our own interpreter."""
+    versions = {package: package_version(package) for package in (*PACKAGES, "numpy")}
+    installed = {package: version for package, version in versions.items() if version}
+    missing = [package for package in PACKAGES if package not in installed]
+    if missing and not needed:
+        yield Check(OWN, "extra `export`", State.OK, "not installed; vamc does the work")
         return
-    if python is None:
-        message = f"{device}: not checked; name the interpreter with --python"
-        yield Check(SECTION, "GPU", State.UNKNOWN, message)
+    for package in missing:
+        error = MissingExtraError(package, "building with ONNX Runtime")
+        yield Check.failed(OWN, package, error)
+    if not missing:
+        present = ", ".join(f"{name} {installed[name]}" for name in PACKAGES)
+        yield Check(OWN, "packages", State.OK, present)
+    yield from _runs(OWN, Path(sys.executable), installed)
+
+
+def compiler_environment(
+    python: Path, wanted: Requirements | None, lock: Lock | None, root: Path = Path()
+) -> Iterator[Check]:
+    """Look at the interpreter that the compiler runs in, against what the workspace at root asks.
+
+    With a lock, its check alone hints how to install: all at once, as it was locked.
+    """
+    answer = run_check(python, "versions", timeout_s=_FIRST_ANSWER_S)
+    if answer.failure:
+        hint = "name the interpreter of an environment, of Python 3.8 or newer"
+        message = f"{python} {answer.failure}"
+        yield Check(COMPILER, "interpreter", State.PROBLEM, message, hint)
         return
-    answer = run_check(python, "cuda")
-    gpus = answer.values.get("gpus", [])
-    index = int(device.partition(":")[2] or 0)
-    if index < len(gpus):
-        memory = size_text(gpus[index]["memory_bytes"])
-        yield Check(SECTION, "GPU", State.OK, f"{device}: {gpus[index]['name']}, {memory}")
-        return
-    found = answer.failure or f"PyTorch sees {len(gpus) or 'none'}"
-    message = f"GPTQ is to run on {device}: {found}"
-    hint = "set quantization.device to cpu, which is slower, or leave it out"
-    yield Check(SECTION, "GPU", State.PROBLEM, message, hint)
+    version, installed = answer.values["python"], answer.values["packages"]
+    if wanted is None:
+        yield Check(COMPILER, "Python", State.OK, f"{version} ({python})")
+    else:
+        ok = version in parse_versions(f"=={wanted.python}.*")
+        message = f"{version} ({python}){'' if ok else f', and the recipe wants {wanted.python}'}"
+        hint = f"make the environment with python{wanted.python}, or change environment.python"
+        yield Check.of(COMPILER, "Python", ok, message, hint)
+        yield from _pins(wanted, installed)
+    if lock is not None:
+        yield _against_lock(lock, installed, root / LOCK_PATH)
+    yield from _breaking_companions(installed, version)
+    yield from _runs(COMPILER, python, installed)
+
+
+def _pins(wanted: Requirements, installed: Installed) -> Iterator[Check]:
+    for pin in wanted.pins:
+        ok = pin.name in installed and installed[pin.name] in pin.versions
+        message = installed.get(pin.name, "missing") + ("" if ok else f", wanted {pin}")
+        yield Check.of(COMPILER, pin.name, ok, message)
+
+
+def _against_lock(lock: Lock, installed: Installed, path: Path) -> Check:
+    locked = locked_packages(lock.text)
+    differing = [
+        f"{name} {installed.get(name, 'missing')} (locked: {version})"
+        for name, version in locked.items()
+        if canonicalize_version(installed.get(name, "")) != canonicalize_version(version)
+    ]
+    if not differing:
+        return Check(COMPILER, "lock", State.OK, f"all {len(locked)} packages are as locked")
+    count = f"{len(differing)} of {len(locked)} packages are not as locked"
+    hint = f"pip install --require-hashes -r {shlex.quote(str(path))}"
+    return Check(COMPILER, "lock", State.WARNING, f"{count}: {first_few(differing, 4)}", hint)
+
+
+def _breaking_companions(installed: Installed, version: str) -> Iterator[Check]:
+    """Report which of the installed packages are known to break beside each other."""
+    any_version = parse_versions(">=0")  # some distributions call theirs 0.0.0-dev-abc
+    pins = [
+        parse_pin(f"{name}=={found}") for name, found in installed.items() if found in any_version
+    ]
+    for problem in pin_problems(pins, version, presets.pin_facts()):
+        if problem.kind == "companion":
+            name = " and ".join(pin.name for pin in problem.pins)
+            yield Check(COMPILER, name, State.PROBLEM, problem.message, problem.hint)
+
+
+def _runs(section: str, python: Path, installed: Installed) -> Iterator[Check]:
+    """Run what importing does not prove, each in a process of its own."""
+    for check, needed, name in (
+        ("round-trip", ("torch", "numpy"), "torch to numpy and back"),
+        ("session", ("onnxruntime", "onnx", "numpy"), "a session of ONNX Runtime"),
+    ):
+        missing = [package for package in needed if package not in installed]
+        if missing:
+            yield Check(section, name, State.UNKNOWN, f"not tried without {', '.join(missing)}")
+            continue
+        versions = " beside ".join(f"{package} {installed[package]}" for package in needed)
+        failure = run_check(python, check).failure
+        message = f"{versions}: {failure}" if failure else versions
+        yield Check.of(section, name, failure is None, message)

@@ -10,6 +10,9 @@ from pathlib import PurePosixPath
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
+SOURCE_FOLDER = PurePosixPath("source_code")
+"""Where code and its config stand until scripts/prepare.sh puts them beside the weights."""
+
 
 @dataclass(frozen=True)
 class EmittedFile:

@@ -1,11 +1,21 @@
-"""Values as YAML in the layout of the published configs: blocks of mappings, lists on one line."""
+"""Values and recipes as YAML, laid out as the published configs: blocks, lists on one line."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
+from shlex import join
 from typing import Any
 
 import yaml
+
+from vacc_gen.schema.recipe import Recipe
+
+RECIPE_SCHEMA_PATH = PurePosixPath(".vacc-gen", "recipe.schema.json")
+"""Where editors find the JSON Schema that the first lines of vacc.yaml name."""
+
+_WHOLE = ("version", "model", "precisions", "target", "environment")
+"""Sections of a recipe that are written with their defaults; of others, only what differs is."""
 
 
 class _Dumper(yaml.SafeDumper):
@@ -48,3 +58,30 @@ def sections(values: Mapping[str, object]) -> str:
         )
         previous_is_block = is_block
     return text
+
+
+def recipe_text(recipe: Recipe, command: Sequence[str]) -> str:
+    """Return vacc.yaml as `new` writes it: what was chosen, and the defaults likely to change.
+
+    It reads back as the same recipe. `command` is the command line that made it. It becomes a
+    comment: no word may hold a line break.
+    """
+    every = recipe.model_dump(mode="json", exclude_none=True)
+    chosen = recipe.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
+    values = {
+        key: value if key in _WHOLE else chosen[key]
+        for key, value in every.items()
+        if key in _WHOLE or key in chosen
+    }
+    if not recipe.environment.pins:
+        del values["environment"]["pins"]
+    if recipe.calibration is not None:
+        keys = {*chosen["calibration"], "samples"}
+        values["calibration"] = {
+            key: value for key, value in every["calibration"].items() if key in keys
+        }
+    return (
+        f"# {join(command)}\n"
+        f"# yaml-language-server: $schema={RECIPE_SCHEMA_PATH}\n"
+        f"{sections(values)}"
+    )

@@ -1,29 +1,36 @@
-"""The lock of the compiler's environment: read it, describe it, resolve it again with uv."""
+"""What a recipe asks of the compiler's environment, and the lock for it, which uv resolves."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sysconfig
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from packaging.utils import canonicalize_name
+
 from vacc_gen import presets
-from vacc_gen.generator.environment.requirements import (
-    Requirements,
-    locked_packages,
-    requirements_of,
-    unsatisfied,
-)
 from vacc_gen.generator.files import write_atomically
 from vacc_gen.schema.errors import LockError, MissingExtraError, UnreadableError
-from vacc_gen.schema.recipe import Environment
+from vacc_gen.schema.packages import (
+    Companion,
+    Pin,
+    PinProblem,
+    added_bounds,
+    effective_pins,
+    parse_pin,
+    pin_problems,
+)
+from vacc_gen.schema.recipe import RECIPE_FILE, Environment
 
 LOCK_PATH = PurePosixPath("env", "requirements.lock")
 DESCRIPTION_PATH = PurePosixPath("env", "environment.json")
@@ -32,6 +39,51 @@ MADE_HERE = "vacc-gen lock"
 """`made_by` of a lock that `generate` keeps for as long as it satisfies the recipe."""
 _DESCRIBED = ("made_by", "resolver", "python", "platform")
 """What environment.json says of a lock, beside its hash."""
+_LOCKED = re.compile(
+    r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]]*\])?==(?P<version>[^\s;\\]+)"
+    r".*--hash=sha256:[0-9a-f]{64}\b"
+)
+
+
+@dataclass(frozen=True)
+class Requirements:
+    """Everything that a lock must satisfy."""
+
+    python: str
+    platform: str
+    by_source: Mapping[str, tuple[Pin, ...]]
+    """The pins by who asks for them."""
+    bounds: tuple[Companion, ...] = ()
+    """Whose `needs` we add so that what resolves also runs."""
+
+    @property
+    def pins(self) -> tuple[Pin, ...]:
+        return tuple(chain.from_iterable(self.by_source.values()))
+
+    def problems(self) -> tuple[PinProblem, ...]:
+        """Return what is known to be wrong with the pins."""
+        return pin_problems(self.pins, self.python, presets.pin_facts())
+
+
+def requirements_of(environment: Environment) -> Requirements:
+    """Return what a recipe asks: its own pins, its preset's, and the bounds that follow.
+
+    Raises:
+        UsageError: there is no such environment preset.
+    """
+    preset = presets.ENVIRONMENTS.find(environment.preset)
+    own = [parse_pin(text) for text in environment.pins]
+    pins = effective_pins([parse_pin(text) for text in preset.asked], own)
+    by_source = {
+        preset.asked_source: tuple(pin for pin in pins if pin not in own),
+        RECIPE_FILE: tuple(own),
+    }
+    return Requirements(
+        python=environment.python,
+        platform=environment.platform,
+        by_source={source: pins for source, pins in by_source.items() if pins},
+        bounds=added_bounds(pins, presets.pin_facts()),
+    )
 
 
 @dataclass(frozen=True)
@@ -48,11 +100,10 @@ class Lock:
     """What was run in an environment made of it before it shipped, and passed."""
 
     def sha256(self) -> str:
-        """Return the hash of the text."""
         return sha256(self.text.encode()).hexdigest()
 
     def shortcomings(self, wanted: Requirements) -> tuple[str, ...]:
-        """Return why it does not satisfy `wanted`; nothing where it does.
+        """Return why it does not satisfy `wanted`, each reason in one phrase.
 
         Raises:
             UnreadableError: the text is not a lock.
@@ -62,7 +113,36 @@ class Lock:
             reasons.append(f"it was resolved for Python {self.python}, not {wanted.python}")
         if self.platform != wanted.platform:
             reasons.append(f"it was resolved for {self.platform}, not {wanted.platform}")
-        return (*reasons, *unsatisfied(wanted, locked_packages(self.text, str(LOCK_PATH))))
+        packages = locked_packages(self.text, str(LOCK_PATH))
+        reasons += [f"it lacks {pin}" for pin in wanted.pins if pin.name not in packages]
+        checked = [(pin, "") for pin in wanted.pins]
+        checked += [(bound.needs, f": {bound.reason}") for bound in wanted.bounds]
+        reasons += [
+            f"it has {pin.name} {packages[pin.name]}, not {pin}{reason}"
+            for pin, reason in checked
+            if pin.name in packages and packages[pin.name] not in pin.versions
+        ]
+        return tuple(reasons)
+
+
+def locked_packages(text: str, where: str = "the lock") -> dict[str, str]:
+    """Return the version of each package in a lock in pip's format, by normalized name.
+
+    Raises:
+        UnreadableError: a line, of what messages call `where`, is not `name==version` with hashes.
+    """
+    packages = {}
+    for line in text.replace("\\\n", " ").splitlines():
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        match = _LOCKED.match(line)
+        if match is None:
+            raise UnreadableError(
+                f"{where} is not a lock: {line[:60]!r} is not a package at one version with hashes",
+                hint="`vacc-gen lock` writes it again",
+            )
+        packages[str(canonicalize_name(match["name"]))] = match["version"]
+    return packages
 
 
 def preset_lock(name: str) -> Lock | None:
@@ -208,21 +288,18 @@ def resolve(
 def shipped_if_same(lock: Lock, shipped: Lock | None) -> Lock:
     """Return the shipped lock, of which more is known, where `lock` has the same packages."""
 
-    def contents(lock: Lock) -> tuple[str, str, list[str]]:
-        lines = [line for line in lock.text.splitlines() if not line.strip().startswith("#")]
-        return lock.python, lock.platform, lines
+    def contents(lock: Lock) -> tuple[str, str, dict[str, str]]:
+        return lock.python, lock.platform, locked_packages(lock.text)
 
-    is_same = shipped is not None and contents(lock) == contents(shipped)
-    return shipped if shipped is not None and is_same else lock
+    return shipped if shipped is not None and contents(lock) == contents(shipped) else lock
 
 
 def version_changes(before: str, after: str) -> Iterator[tuple[str, str | None, str | None]]:
     """Yield name, old and new version of each package that differs between two locks."""
-    old, new = locked_packages(before, "the old lock"), locked_packages(after, "the new lock")
+    old, new = locked_packages(before), locked_packages(after)
     for name in sorted(old.keys() | new.keys()):
         if old.get(name) != new.get(name):
-            versions = [str(lock[name]) if name in lock else None for lock in (old, new)]
-            yield name, versions[0], versions[1]
+            yield name, old.get(name), new.get(name)
 
 
 def uv_path() -> str:

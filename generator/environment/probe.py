@@ -1,23 +1,73 @@
-"""What another interpreter can do: a script that it runs, one check in one process.
+"""What another interpreter can do: this file asks, and is the script that answers.
 
     python -I probe.py CHECK
 
-Nothing of vacc-gen is imported, for that interpreter has none of it, and any Python from 3.8 on
-will do. The last line of the output is JSON; a check that fails raises, or dies of a signal, which
-is what it is here to find out.
+That interpreter, any Python from 3.8 on, has nothing of vacc-gen, so nothing of it is imported. The
+last line of the output is JSON; a check that fails raises, or dies of a signal.
 """
 
 from __future__ import annotations
 
 import importlib.metadata
 import json
+import os
 import platform
 import re
+import signal
+import subprocess
 import sys
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+_SHELL_SIGNAL_BASE = 128
+"""A shell between us and the interpreter reports a signal as 128 and its number."""
 OPSET, IR_VERSION = 13, 8
 """Old enough for every ONNX Runtime since 1.10, whatever the installed onnx writes by itself."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The result of one check."""
+
+    values: dict[str, Any]
+    """What it found out; empty where it failed."""
+    failure: str | None = None
+    """How it ended instead, in a few words."""
+
+
+def run_check(python: str | Path, check: str, timeout_s: float = 600) -> Answer:
+    """Run one of `CHECKS` in the interpreter `python`, in a process of its own."""
+    try:
+        done = subprocess.run(
+            [str(python), "-I", "-X", "faulthandler", __file__, check],
+            # Thread pools only make a tiny check slower.
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=timeout_s,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return Answer({}, f"did not end within {timeout_s:.0f} s")
+    except OSError as error:
+        return Answer({}, f"cannot be run: {error.strerror}")
+    if done.returncode:
+        return Answer({}, _failure(done.returncode, done.stderr))
+    try:
+        return Answer(json.loads(done.stdout.splitlines()[-1]))
+    except (IndexError, ValueError):
+        return Answer({}, "exited 0 without an answer")
+
+
+def _failure(returncode: int, stderr: str) -> str:
+    number = -returncode if returncode < 0 else returncode - _SHELL_SIGNAL_BASE
+    if number in {member.value for member in signal.Signals}:
+        return f"was killed by {signal.Signals(number).name}"
+    lines = stderr.strip().splitlines()
+    return lines[-1].strip() if lines else f"exited {returncode}"
 
 
 def versions() -> dict[str, Any]:
@@ -62,15 +112,7 @@ def session() -> dict[str, Any]:
     return {}
 
 
-def cuda() -> dict[str, Any]:
-    """The GPUs that PyTorch sees, with their memory."""
-    import torch
-
-    gpus = [torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count())]
-    return {"gpus": [{"name": gpu.name, "memory_bytes": gpu.total_memory} for gpu in gpus]}
-
-
-CHECKS = {"versions": versions, "round-trip": round_trip, "session": session, "cuda": cuda}
+CHECKS = {"versions": versions, "round-trip": round_trip, "session": session}
 
 if __name__ == "__main__":
     print("\n" + json.dumps(CHECKS[sys.argv[1]]()))

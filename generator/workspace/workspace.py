@@ -1,34 +1,144 @@
-"""A workspace on disk: read it, make it, bring it up to date. Nothing is left half-written."""
+"""A workspace on disk: read it, make it, bring it up to date. Nothing is left half-written.
+
+`.vacc-gen/manifest.json` has the hashes of what was generated, by which hand edits are seen.
+"""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
+from enum import Enum
 from importlib.metadata import version
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field
 
 from vacc_gen import presets
 from vacc_gen.generator.emit.template import EmittedFile
 from vacc_gen.generator.environment.lock import Lock, read_own_lock
 from vacc_gen.generator.files import folder_beside, staged_file, write_atomically
 from vacc_gen.generator.plan import Plan, make_plan
-from vacc_gen.generator.workspace.drift import (
-    MANIFEST_PATH,
-    FileState,
-    Manifest,
-    State,
-    compare,
-    read_manifest,
-)
 from vacc_gen.schema.checkpoint import CONFIG_FILE, read_config
 from vacc_gen.schema.errors import UnreadableError, UsageError
 from vacc_gen.schema.lint.diagnostics import FindingsError
 from vacc_gen.schema.lint.workspace import text_hash
 from vacc_gen.schema.recipe import RECIPE_FILE, Recipe
+from vacc_gen.schema.strict import Strict
+
+MANIFEST_PATH = PurePosixPath(".vacc-gen", "manifest.json")
+
+
+def _checked(path: str) -> str:
+    if Path(path).is_absolute() or ".." in Path(path).parts:
+        raise ValueError("leads out of the workspace")
+    return path
+
+
+Hashes = dict[Annotated[str, AfterValidator(_checked)], str]
+"""sha256, hexadecimal, by path in the workspace."""
+
+
+class Manifest(Strict):
+    """Hashes of the last generation."""
+
+    version: Literal[1]
+    made_from: Hashes
+    """What went in: `vacc.yaml`, the checkpoint's `config.json` where it was there, `vacc-gen`."""
+    files: Hashes
+    """What came out: texts as generated."""
+    pending: Hashes = Field(default_factory=dict)
+    """As `files`, for what is being written: left over by a `generate` that was killed."""
+
+    def is_generated(self, path: str, text: str) -> bool:
+        """Whether `text` at `path` is what we wrote there, rather than an edit by hand."""
+        return text_hash(text) in (self.files.get(path), self.pending.get(path))
+
+    def text(self) -> str:
+        """Return the file's content."""
+        return self.model_dump_json(indent=2, exclude_defaults=True) + "\n"
+
+
+def read_manifest(root: Path) -> Manifest:
+    """Read a workspace's manifest; an empty one where there is none.
+
+    Raises:
+        UnreadableError: the file is there and is not a manifest.
+    """
+    path = root / MANIFEST_PATH
+    if not path.exists():
+        return Manifest(version=1, made_from={}, files={})
+    try:
+        return Manifest.model_validate_json(path.read_bytes())
+    except ValueError as error:
+        raise UnreadableError(
+            f"{path} is not a manifest of version 1",
+            hint="remove it: every file that differs then counts as edited by hand",
+        ) from error
+
+
+class State(Enum):
+    """How one file stands; the value is how it is called in messages."""
+
+    CURRENT = "current"
+    MISSING = "missing"
+    OUTDATED = "outdated"
+    EDITED = "edited by hand"
+    LEFTOVER = "no longer wanted"
+
+
+@dataclass(frozen=True)
+class FileState:
+    """One path: what should stand there, what does, and how they differ."""
+
+    path: str
+    state: State
+    wanted: EmittedFile | None
+    found: str | None
+
+
+def compare(root: Path, wanted: Iterable[EmittedFile], manifest: Manifest) -> list[FileState]:
+    """Compare a workspace's files with `wanted`, in that order, leftovers last.
+
+    A file counts as edited where it is neither what we want nor what we wrote.
+    """
+    by_path = {str(file.path): file for file in wanted}
+    paths = dict.fromkeys((*by_path, *manifest.files, *manifest.pending))
+    states = [_state(root, path, by_path.get(path), manifest) for path in paths]
+    return [state for state in states if state.wanted is not None or state.found is not None]
+
+
+def _state(root: Path, path: str, wanted: EmittedFile | None, manifest: Manifest) -> FileState:
+    try:
+        # Bytes that are not UTF-8 are an edit like any other.
+        found = (root / path).read_bytes().decode("utf-8", errors="surrogateescape")
+    except (FileNotFoundError, NotADirectoryError):
+        return FileState(path, State.MISSING, wanted, None)
+    if wanted is not None and found == wanted.text:
+        state = State.CURRENT
+    elif not manifest.is_generated(path, found):
+        state = State.EDITED
+    else:
+        state = State.OUTDATED if wanted is not None else State.LEFTOVER
+    return FileState(path, state, wanted, found)
+
+
+def unified_diff(state: FileState) -> str:
+    """Return the way from what stands there to what should, as `diff -u` shows it."""
+    from difflib import unified_diff as lines_of_diff
+
+    wanted = "" if state.wanted is None else state.wanted.text
+    lines = lines_of_diff(
+        (state.found or "").splitlines(keepends=True),
+        wanted.splitlines(keepends=True),
+        f"a/{state.path}" if state.found is not None else "/dev/null",
+        f"b/{state.path}" if state.wanted is not None else "/dev/null",
+    )
+    return "".join(
+        line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines
+    )
 
 
 @dataclass(frozen=True)
@@ -83,8 +193,6 @@ def load_workspace(root: Path) -> Workspace:
             f"no {RECIPE_FILE} in {root}",
             hint="vacc-gen new --model falcon-7b-instruct makes a workspace",
         ) from error
-    except OSError as error:
-        raise UnreadableError(f"cannot read {path}: {error.strerror}") from error
     return _planned(root, source)
 
 
@@ -122,8 +230,9 @@ def create(root: Path, recipe_text: str, force: bool = False) -> Workspace:
     where that is cut short, no recipe stands beside files that are not yet its own.
 
     Raises:
-        UsageError: something else stands at `root`, or it cannot be written.
+        UsageError: something else stands at `root`.
         FindingsError: what was made has errors; then nothing is left of it.
+        OSError: it cannot be written.
     """
     occupied = is_occupied(root)
     if occupied and not (force and (root / RECIPE_FILE).is_file()):
@@ -133,14 +242,14 @@ def create(root: Path, recipe_text: str, force: bool = False) -> Workspace:
             if (root / RECIPE_FILE).is_file()
             else "name another folder with --out",
         )
+    planned = _planned(root, recipe_text.encode())
     target = Path(os.path.abspath(root))  # noqa: PTH100  # `.` has no folder beside it
-    with _named_errors(root), folder_beside(target) as staging:
-        with _named_findings(staging, root):
-            write_atomically(staging / RECIPE_FILE, recipe_text)
-            update(load_workspace(staging))
-            _check(staging)
+    with folder_beside(target) as staging:
+        write_atomically(staging / RECIPE_FILE, recipe_text)
+        update(replace(planned, root=staging, own_lock=None))
+        _check(staging, root)
         if occupied:
-            update(_planned(root, recipe_text.encode()), force=True)
+            update(planned, force=True)
             write_atomically(root / RECIPE_FILE, recipe_text)
         elif target.exists():  # empty, and perhaps where we stand: it stays the folder that it is
             for made in sorted(staging.iterdir(), key=lambda path: path.name == RECIPE_FILE):
@@ -175,18 +284,21 @@ def update(workspace: Workspace, force: bool = False, over: Collection[str] = ()
             hashes[path] = text_hash(wanted.text)
             if state.state is not State.CURRENT:
                 to_write.append(wanted)
-    with _named_errors(root):
-        if to_write:
-            pending = {str(file.path): text_hash(file.text) for file in to_write}
-            started = Manifest(manifest.made_from, known, pending)
-            write_atomically(root / MANIFEST_PATH, started.text())
-        for file in to_write:
-            _write(root / file.path, file)
-        for path in removed:
-            (root / path).unlink()
-        done = Manifest(_made_from(workspace), hashes)
-        if to_write or done != manifest:
-            write_atomically(root / MANIFEST_PATH, done.text())
+    if to_write:
+        pending = {str(file.path): text_hash(file.text) for file in to_write}
+        started = Manifest(version=1, made_from=manifest.made_from, files=known, pending=pending)
+        write_atomically(root / MANIFEST_PATH, started.text())
+    for file in to_write:
+        with staged_file(root / file.path) as staged:
+            staged.write(file.text.encode())
+            if file.executable:
+                mode = os.fstat(staged.fileno()).st_mode
+                os.fchmod(staged.fileno(), mode | (mode & 0o444) >> 2)  # who may read may run
+    for path in removed:
+        (root / path).unlink()
+    done = Manifest(version=1, made_from=_made_from(workspace), files=hashes)
+    if to_write or done != manifest:
+        write_atomically(root / MANIFEST_PATH, done.text())
     return Update(tuple(str(file.path) for file in to_write), tuple(removed), tuple(kept))
 
 
@@ -197,50 +309,21 @@ def _made_from(workspace: Workspace) -> dict[str, str]:
     return made_from
 
 
-def _write(path: Path, file: EmittedFile) -> None:
-    with staged_file(path) as staged:
-        staged.write(file.text.encode())
-        if file.executable:
-            mode = os.fstat(staged.fileno()).st_mode
-            os.fchmod(staged.fileno(), mode | (mode & 0o444) >> 2)  # whoever may read may run
-
-
-@contextmanager
-def _named_findings(staging: Path, root: Path) -> Iterator[None]:
-    """Let findings name the folder that was asked for, not the one that it was built in."""
-    try:
-        yield
-    except FindingsError as error:
-        findings = [
-            replace(finding, path=str(root / Path(finding.path).relative_to(staging)))
-            for finding in error.diagnostics
-        ]
-        message = error.message.replace(str(staging), str(root))
-        raise FindingsError(message, findings) from error
-
-
-@contextmanager
-def _named_errors(path: Path) -> Iterator[None]:
-    """Turn a failure of the file system into an error that names it."""
-    try:
-        yield
-    except OSError as error:
-        where = error.filename2 or error.filename or path
-        raise UsageError(f"cannot write {where}: {error.strerror}") from error
-
-
 def is_occupied(root: Path) -> bool:
     """Whether something stands where a workspace shall be made; an empty folder does not count."""
     is_empty_folder = root.is_dir() and next(root.iterdir(), None) is None
     return root.is_symlink() or (root.exists() and not is_empty_folder)
 
 
-def _check(root: Path) -> None:
-    """Validate a workspace as anyone would."""
+def _check(staging: Path, root: Path) -> None:
+    """Validate a workspace as anyone would; findings name `root`, which it is for."""
     from vacc_gen.schema.lint.check import check_paths
     from vacc_gen.schema.lint.diagnostics import has_errors
 
-    diagnostics = check_paths([str(root)], presets.KNOWN).diagnostics
+    diagnostics = [
+        replace(finding, path=str(root / Path(finding.path).relative_to(staging)))
+        for finding in check_paths([str(staging)], presets.KNOWN).diagnostics
+    ]
     if has_errors(diagnostics):
         raise FindingsError("a workspace of these choices would not be valid", diagnostics)
 

@@ -9,12 +9,11 @@ from pathlib import Path
 import pytest
 
 from vacc_gen import presets
-from vacc_gen.generator.emit.modeling import MODELING_HEADER
-from vacc_gen.generator.emit.recipe_yaml import RECIPE_SCHEMA_PATH, recipe_text
+from vacc_gen.generator.emit.files import MODELING_HEADER
 from vacc_gen.generator.emit.template import template_text
+from vacc_gen.generator.emit.yaml_text import RECIPE_SCHEMA_PATH, recipe_text
 from vacc_gen.generator.new.choices import Choices
-from vacc_gen.generator.workspace.drift import MANIFEST_PATH
-from vacc_gen.generator.workspace.workspace import create
+from vacc_gen.generator.workspace.workspace import MANIFEST_PATH, create
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 UPDATE = bool(os.environ.get("UPDATE_GOLDEN"))

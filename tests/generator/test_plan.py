@@ -3,7 +3,6 @@ import json
 import pytest
 
 from vacc_gen import presets
-from vacc_gen.generator.emit.scripts import script_values
 from vacc_gen.generator.plan import (
     make_plan,
     needs_large_stack,
@@ -100,7 +99,6 @@ def test_int4_has_a_name_of_its_own_and_no_compile_config():
     ]
     assert [job.precision.value for job in made.vamc_jobs] == ["fp16"]
     assert [str(job.config_path) for job in made.configs] == ["build/hf_falcon_fp16.yaml"]
-    assert [job["precision"] for job in script_values(made)["jobs"]] == ["fp16"]
 
 
 VISION_CONFIG = {

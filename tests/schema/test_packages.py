@@ -5,27 +5,16 @@ from __future__ import annotations
 import pytest
 
 from vacc_gen import presets
-from vacc_gen.schema.lint.check import check_text
 from vacc_gen.schema.packages import (
     PYTHONS,
     PinFacts,
     added_bounds,
     effective_pins,
     parse_pin,
-    parse_versions,
     pin_problems,
 )
 
 FACTS = presets.pin_facts()
-
-
-def problems(*pins: str, python: str = "3.10", facts: PinFacts = FACTS) -> list[tuple[str, str]]:
-    found = pin_problems([parse_pin(pin) for pin in pins], python, facts)
-    return [(problem.kind, problem.pins[0].text) for problem in found]
-
-
-def bounds(*pins: str) -> list[str]:
-    return [bound.needs.text for bound in added_bounds(map(parse_pin, pins), FACTS)]
 
 
 def test_a_pin_is_a_normalized_name_and_its_versions():
@@ -44,28 +33,13 @@ def test_a_pin_is_a_normalized_name_and_its_versions():
             for text in ("", "torch=2.1", "torch==", "torch 2.1", "torch>=2.*", "torch==nightly")
         ),
         ("torch===2.1", "use `==`"),
-        ("torch; python_version < '3.9'", "leave out the marker"),
-        ("torch @ https://example.org/torch.whl", "pin a version instead"),
+        ("torch; python_version < '3.9'", "no marker"),
+        ("torch @ https://example.org/torch.whl", "no URL"),
     ],
 )
 def test_what_no_lock_can_hold_is_refused(text, message):
     with pytest.raises(ValueError, match=message):
         parse_pin(text)
-
-
-@pytest.mark.parametrize(
-    ("pin", "hint"),
-    [
-        ("torch=2.1.0", "did you mean `torch==2.1.0`?"),
-        ("torch = 2.1.*", "did you mean `torch==2.1.*`?"),
-        ("torch 2.1.0", None),
-        ("torch>=", None),
-    ],
-)
-def test_a_lone_equals_sign_is_hinted_at(pin, hint):
-    text = f"version: 2\nenvironment:\n  pins:\n    - {pin}\n"
-    (found,) = [one for one in check_text(text, "vacc.yaml") if one.code == "VG185"]
-    assert found.hint == hint
 
 
 @pytest.mark.parametrize(
@@ -76,12 +50,11 @@ def test_a_lone_equals_sign_is_hinted_at(pin, hint):
         (("torch==2.6.0",), []),
         (("torch>=2.1",), []),
         (("onnxruntime==1.13.1",), ["numpy<2"]),
-        (("torch==2.2.1",), ["numpy<2"]),
         (("transformers>=5",), ["torch>=2.6"]),
     ],
 )
 def test_a_bound_is_added_only_where_it_takes_something_away(pins, expected):
-    assert bounds(*pins) == expected
+    assert [bound.needs.text for bound in added_bounds(map(parse_pin, pins), FACTS)] == expected
 
 
 @pytest.mark.parametrize(
@@ -91,7 +64,6 @@ def test_a_bound_is_added_only_where_it_takes_something_away(pins, expected):
         (("onnxruntime==1.13.1",), "3.11", [("python", "onnxruntime==1.13.1")]),
         (("onnxruntime==1.13.1",), "3.10", []),
         (("onnxruntime>=1.13.1",), "3.11", []),
-        (("torch==2.1.0",), "3.12", [("python", "torch==2.1.0")]),
         (("torch>=2.0,<2.2",), "3.12", [("python", "torch>=2.0,<2.2")]),
         (("torch>=2.0,<2.3",), "3.12", []),
         (("torch==2.1.0", "torch==2.2.0"), "3.10", [("contradiction", "torch==2.2.0")]),
@@ -109,17 +81,29 @@ def test_a_bound_is_added_only_where_it_takes_something_away(pins, expected):
     ],
 )
 def test_what_cannot_be_installed_or_will_not_run_is_found(pins, python, expected):
-    assert problems(*pins, python=python) == expected
+    found = pin_problems([parse_pin(pin) for pin in pins], python, FACTS)
+    assert [(problem.kind, problem.pins[0].text) for problem in found] == expected
 
 
-def test_messages_say_what_to_do():
-    (problem,) = pin_problems([parse_pin("onnxruntime==1.13.1")], "3.11", FACTS)
-    assert (
-        problem.message == "onnxruntime==1.13.1 has no wheels for Python 3.11, only for 3.8 to 3.10"
-    )
-    assert problem.hint == "set environment.python to 3.10, or pin another version"
-    (problem,) = pin_problems([parse_pin("gptqmodel==4.0.0")], "3.10", FACTS)
-    assert problem.message.startswith("gptqmodel==4.0.0 cannot be locked: it has no wheels")
+@pytest.mark.parametrize(
+    ("pin", "message", "hint"),
+    [
+        (
+            "onnxruntime==1.13.1",
+            "onnxruntime==1.13.1 has no wheels for Python 3.11, only for 3.8 to 3.10",
+            "set environment.python to 3.10, or pin another version",
+        ),
+        (
+            "gptqmodel==4.0.0",
+            "gptqmodel==4.0.0 cannot be locked: it has no wheels",
+            "leave it out of the pins",
+        ),
+    ],
+)
+def test_messages_say_what_to_do(pin, message, hint):
+    (problem,) = pin_problems([parse_pin(pin)], "3.11", FACTS)
+    assert problem.message.startswith(message)
+    assert problem.hint.startswith(hint)
 
 
 def test_a_recipes_pin_takes_the_place_of_its_presets():
@@ -131,8 +115,9 @@ def test_a_recipes_pin_takes_the_place_of_its_presets():
 
 
 def test_without_facts_only_contradictions_are_found():
-    pins = ("torch==2.1.0", "numpy==2.2.6", "numpy<2")
-    assert problems(*pins, python="3.13", facts=PinFacts()) == [("contradiction", "numpy<2")]
+    pins = [parse_pin(text) for text in ("torch==2.1.0", "numpy==2.2.6", "numpy<2")]
+    (problem,) = pin_problems(pins, "3.13", PinFacts())
+    assert problem.message == "no version of numpy satisfies numpy==2.2.6 and numpy<2"
 
 
 def test_facts_are_of_versions_that_exist_and_of_pythons_that_a_recipe_may_name():
@@ -140,4 +125,3 @@ def test_facts_are_of_versions_that_exist_and_of_pythons_that_a_recipe_may_name(
         assert not fact.package.versions.is_unsatisfiable()
         assert fact.reason or any(python in fact.pythons for python in PYTHONS)
     assert all(fact.reason and fact.package.name != fact.needs.name for fact in FACTS.companions)
-    assert "3.9" in parse_versions(">=3.8,<3.10")

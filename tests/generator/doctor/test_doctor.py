@@ -1,144 +1,121 @@
-"""The packages of an interpreter, in environments that hold nothing but what pip would write."""
+"""What a workspace lacks."""
 
 from __future__ import annotations
 
-import shlex
-import subprocess
-import sys
+import shutil
 from pathlib import Path
 
 import pytest
 
+from tests.workspaces import FALCON_TINY, make_workspace
 from vacc_gen.generator.doctor.check import Check, State
-from vacc_gen.generator.doctor.doctor import compiler_environment
-from vacc_gen.generator.environment.lock import preset_lock
-from vacc_gen.generator.environment.requirements import locked_packages, requirements_of
-from vacc_gen.schema.recipe import Environment
-
-PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
-FALCON = preset_lock("falcon-py310")
-CRASHING = "import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n"
-
-
-class Venv:
-    """An environment without pip; packages are their metadata, and a module where one is given."""
-
-    def __init__(self, folder: Path) -> None:
-        subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
-        self.python = folder / "bin" / "python"
-        (self.site,) = folder.glob("lib/python*/site-packages")
-
-    def install(self, name: str, version: str, module: str | None = None) -> None:
-        info = self.site / f"{name.replace('-', '_')}-{version}.dist-info"
-        info.mkdir()
-        metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
-        (info / "METADATA").write_text(metadata)
-        if module is not None:
-            (self.site / f"{name.replace('-', '_')}.py").write_text(module)
-
-    def checks(self, **environment: object) -> dict[str, Check]:
-        wanted = Environment.model_validate({"python": PYTHON, **environment})
-        found = compiler_environment(self.python, requirements_of(wanted), FALCON)
-        return {check.name: check for check in found}
+from vacc_gen.generator.doctor.doctor import workspace_checks
+from vacc_gen.generator.workspace.workspace import Workspace, load_workspace
 
 
 @pytest.fixture
-def venv(tmp_path: Path) -> Venv:
-    return Venv(tmp_path / "venv")
+def workspace(tmp_path: Path) -> Workspace:
+    """A workspace on weights of its own, which a test may damage."""
+    weights = tmp_path / "weights"
+    shutil.copytree(FALCON_TINY, weights)
+    model = {"preset": "falcon-tiny", "checkpoint": str(weights)}
+    return make_workspace(tmp_path / "w", model=model)
 
 
-def test_each_pinned_package_is_there_or_missing_or_another(venv):
-    venv.install("torch", "2.1.0+cpu")
-    venv.install("transformers", "4.30.0")
-    venv.install("Protobuf", "3.20.3")
-    checks = venv.checks()
-    assert checks["Python"].state is State.OK
-    assert (checks["torch"].state, checks["torch"].message) == (State.OK, "2.1.0+cpu")
-    assert checks["protobuf"].state is State.OK
-    assert checks["transformers"].state is State.PROBLEM
-    assert checks["transformers"].message == "4.30.0, wanted transformers>=4.31.0"
-    assert checks["onnxruntime"].message == "missing, wanted onnxruntime==1.13.1"
-    assert checks["lock"].state is State.WARNING
-    assert checks["torch to numpy and back"].state is State.UNKNOWN
+def checks(workspace: Workspace, with_vamc: bool = False) -> dict[str, Check]:
+    return {check.name: check for check in workspace_checks(workspace, with_vamc)}
 
 
-def test_how_to_install_is_said_once_and_installs_what_runs(venv, tmp_path):
-    wanted = requirements_of(Environment.model_validate({"python": PYTHON}))
-    root = tmp_path / "a workspace"
-
-    def hints(lock):
-        checks = compiler_environment(venv.python, wanted, lock, root)
-        return [check.hint for check in checks if "pip install" in (check.hint or "")]
-
-    assert hints(FALCON) == [f"pip install --require-hashes -r '{root}/env/requirements.lock'"]
-    (hint,) = hints(None)
-    words = shlex.split(hint)
-    assert {"torch==2.1.0", "transformers>=4.31.0", "transformers<4.52", "numpy<2"} < set(words)
+def test_a_whole_workspace_lacks_nothing(workspace):
+    states = {name: check.state for name, check in checks(workspace).items()}
+    assert states == dict.fromkeys(("files", "lock", "checkpoint"), State.OK)
 
 
-def test_what_is_there_already_is_not_installed_again(venv):
-    pins = {"protobuf": "3.20.3", "onnx": "1.14.0", "onnxsim": "0.4.35", "accelerate": "0.25.0"}
-    for name, version in (*pins.items(), ("torch", "2.1.0"), ("numpy", "1.26.4")):
-        venv.install(name, version)
-    venv.install("onnxruntime", "1.14.0")
-    wanted = requirements_of(Environment.model_validate({"python": PYTHON}))
-    checks = compiler_environment(venv.python, wanted, None)
-    (hint,) = [check.hint for check in checks if "pip install" in (check.hint or "")][:1]
-    assert hint == ("pip install onnxruntime==1.13.1 'transformers>=4.31.0' 'transformers<4.52'")
-
-
-def test_everything_as_locked_is_fine(venv):
-    for name, version in locked_packages(FALCON.text, "it").items():
-        if name not in ("numpy", "torch", "onnxruntime"):
-            venv.install(name, str(version))
-    checks = venv.checks()
-    assert "3 of 50 packages are not as locked: numpy missing" in checks["lock"].message
-    assert checks["onnx"].state is checks["accelerate"].state is State.OK
-
-
-def test_another_python_than_the_recipes_is_a_problem(venv):
-    other = "3.10" if PYTHON != "3.10" else "3.9"
-    check = venv.checks(python=other)["Python"]
-    assert check.state is State.PROBLEM
-    assert f"and the recipe wants {other}" in check.message
-
-
-def test_packages_that_break_together_are_named_though_each_answers_its_pin(venv):
-    venv.install("torch", "2.1.0")
-    venv.install("transformers", "5.20.2")
-    venv.install("onnxruntime", "1.13.1")
-    venv.install("numpy", "2.2.6")
-    checks = venv.checks()
-    assert checks["transformers"].state is checks["onnxruntime"].state is State.OK
-    assert checks["transformers and torch"].state is State.PROBLEM
-    assert checks["numpy and onnxruntime"].state is State.PROBLEM
-    assert checks["numpy and onnxruntime"].hint == "beside onnxruntime<1.19 use numpy<2"
-
-
-def test_a_crash_is_a_finding_and_not_our_end(venv):
-    venv.install("torch", "2.1.0", CRASHING)
-    venv.install("numpy", "1.26.4", "")
-    venv.install("onnx", "1.14.0", "")
-    venv.install("onnxruntime", "1.13.1", CRASHING)
-    checks = venv.checks()
-    assert checks["torch to numpy and back"].state is State.PROBLEM
-    assert "torch 2.1.0 beside numpy 1.26.4: was killed by SIGSEGV" in (
-        checks["torch to numpy and back"].message
+def test_a_recipe_that_changed_and_a_hand_edit_are_told_apart(workspace):
+    config = next(workspace.root.glob("build/*.yaml"))
+    config.write_text(config.read_text() + "# mine\n")
+    check = checks(workspace)["files"]
+    assert (check.state, check.message) == (State.WARNING, f"edited by hand: build/{config.name}")
+    config.unlink()
+    check = checks(workspace)["files"]
+    assert (check.state, check.message, check.hint) == (
+        State.PROBLEM,
+        f"do not match the recipe: build/{config.name}",
+        f"vacc-gen generate {workspace.root}",
     )
-    assert checks["a session of ONNX Runtime"].state is State.PROBLEM
-    assert "was killed by SIGSEGV" in checks["a session of ONNX Runtime"].message
 
 
-def test_a_version_that_is_not_one_of_pep_440_satisfies_no_pin(venv):
-    venv.install("odd", "nightly-build")
-    venv.install("torch", "nightly-build")
-    check = venv.checks()["torch"]
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("requirements.lock", "numpy==2.0\n", "requirements.lock was changed since it was made"),
+        ("requirements.lock", None, "requirements.lock: No such file or directory"),
+        ("environment.json", "{", "environment.json is not as vacc-gen writes it"),
+        ("environment.json", '{"lock": []}', "environment.json is not as vacc-gen writes it"),
+    ],
+)
+def test_a_lock_that_is_not_as_it_was_made_is_a_problem(workspace, name, text, message):
+    file = workspace.root / "env" / name
+    file.unlink()
+    if text is not None:
+        file.write_text(text)
+    check = checks(load_workspace(workspace.root))["lock"]
     assert check.state is State.PROBLEM
-    assert check.message == "nightly-build, wanted torch==2.1.0"
+    assert check.message.endswith(message)
+    assert check.hint == f"vacc-gen lock {workspace.root}"
 
 
-def test_an_interpreter_that_cannot_be_run_is_the_only_finding(tmp_path):
-    (check,) = compiler_environment(tmp_path / "absent", None, None)
+SOURCE_ONLY = {"preset": "qwen3_gptq-py310"}  # no fault of the workspace
+
+
+@pytest.mark.parametrize(
+    ("environment", "state", "message", "hint"),
+    [
+        ({"pins": ["tiktoken"]}, State.PROBLEM, "none for these pins: it lacks tiktoken", "vacc-"),
+        (SOURCE_ONLY, State.WARNING, "gptqmodel==4.0.0 cannot be locked", "leave it out"),
+    ],
+)
+def test_pins_without_a_lock(tmp_path, environment, state, message, hint):
+    check = checks(make_workspace(tmp_path / "w", environment=environment))["lock"]
+    assert check.state is state
+    assert check.message.startswith(message)
+    assert check.hint.startswith(hint)
+
+
+@pytest.mark.parametrize("kind", ["config.json", "*.safetensors"])
+def test_a_damaged_checkpoint_is_a_problem(workspace, kind):
+    next(workspace.checkpoint_path.glob(kind)).unlink()
+    check = checks(load_workspace(workspace.root))["checkpoint"]
     assert check.state is State.PROBLEM
-    assert "cannot be run: No such file" in check.message
-    assert "Python 3.8 or newer" in check.hint
+    assert kind.strip("*.") in check.message
+
+
+def test_weights_without_tokenizer_and_without_code_for_the_compiler(workspace):
+    (workspace.checkpoint_path / "tokenizer.json").unlink()
+    assert checks(workspace)["tokenizer"].state is State.PROBLEM
+    assert "code beside the weights" not in checks(workspace)
+    code = checks(workspace, with_vamc=True)["code beside the weights"]
+    assert "modeling_falcon_vacc.py" in code.message
+    assert code.hint == f"{workspace.root}/scripts/prepare.sh"
+
+
+def test_a_checkpoint_still_to_be_filled_in(tmp_path):
+    model = {"preset": "falcon-tiny", "checkpoint": "/path/to/falcon-tiny"}
+    check = checks(make_workspace(tmp_path / "w", model=model))["checkpoint"]
+    assert check.state is State.PROBLEM
+    assert check.message == "still to be filled in: /path/to/falcon-tiny"
+
+
+@pytest.mark.parametrize(
+    ("path", "state"),
+    [
+        ("../texts.txt", State.OK),
+        ("absent.txt", State.PROBLEM),
+        ("/path/to/texts.txt", State.WARNING),
+    ],
+)
+def test_calibration_texts_are_looked_for(tmp_path, path, state):
+    (tmp_path / "texts.txt").write_text("A long way to go. " * 2000)
+    calibration = {"set": "mine", "path": path, "samples": 2, "seqlen": 32}
+    made = make_workspace(tmp_path / "w", calibration=calibration)
+    assert checks(made)["calibration"].state is state

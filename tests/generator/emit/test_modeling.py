@@ -6,11 +6,11 @@ import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.workspaces import FALCON_TINY
 from vacc_gen.generator.emit.template import template_text
 from vacc_gen.generator.workspace.workspace import create
 
@@ -18,7 +18,6 @@ onnxruntime = pytest.importorskip("onnxruntime")
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-FALCON_TINY = Path(__file__).parents[2] / "data" / "falcon-tiny"
 PREFILL, TOTAL = 16, 32
 
 
@@ -29,13 +28,6 @@ def workspace(tmp_path_factory):
     model = {"preset": "falcon-tiny", "checkpoint": "../weights"}
     target = {"prefill": PREFILL, "total": TOTAL, "tp": 1}
     return create(folder / "w", json.dumps({"version": 2, "model": model, "target": target}))
-
-
-@pytest.fixture(scope="module")
-def reference():
-    return transformers.FalconForCausalLM.from_pretrained(
-        FALCON_TINY, dtype=torch.float32, attn_implementation="eager"
-    ).eval()
 
 
 def test_the_header_leaves_the_module_as_it_is(workspace):
@@ -55,25 +47,24 @@ def test_config_vacc_is_the_checkpoint_s_config_and_what_the_compiler_wants(work
     assert set(config["auto_map"]) == {"AutoConfig", "AutoModel", "AutoModelForCausalLM"}
 
 
-@pytest.fixture(scope="module")
-def exported(workspace, tmp_path_factory):
-    out = tmp_path_factory.mktemp("onnx") / "graphs"
-    subprocess.run(
-        [
-            sys.executable,
-            workspace.root / "scripts/export.py",
-            *("--checkpoint", workspace.checkpoint_path, "--out", out),
-            *("--prefill", str(PREFILL), "--total", str(TOTAL)),
-        ],
-        check=True,
+def export(workspace, out, *arguments):
+    return subprocess.run(
+        [sys.executable, workspace.root / "scripts/export.py", "--checkpoint",
+         workspace.checkpoint_path, "--out", out, *arguments],
         env={**os.environ, "PYTHONPATH": "", "PYTHONWARNINGS": "ignore"},
         capture_output=True,
-    )
-    return out
+        text=True,
+    )  # fmt: skip
 
 
-def test_exported_graphs_agree_with_transformers(exported, reference):
+def test_exported_graphs_agree_with_transformers(workspace, tmp_path):
     """Prefill on PREFILL tokens, then a decode step whose past is padded from the left."""
+    exported = tmp_path / "graphs"
+    done = export(workspace, exported, "--prefill", str(PREFILL), "--total", str(TOTAL))
+    assert done.returncode == 0, done.stderr
+    reference = transformers.FalconForCausalLM.from_pretrained(
+        FALCON_TINY, dtype=torch.float32, attn_implementation="eager"
+    ).eval()
     files = {path.name: path.stat().st_size for path in exported.iterdir()}
     assert set(files) == {"prefill.onnx", "decode.onnx", "weights.bin"}
     stored = sum(path.stat().st_size for path in FALCON_TINY.glob("*.safetensors"))  # bf16
@@ -117,24 +108,8 @@ def test_exported_graphs_agree_with_transformers(exported, reference):
     assert {tensor.shape for tensor in present} == {(1, 1, TOTAL, 32)}
 
 
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (["--prefill", "64", "--total", "32"], "--prefill must be"),
-        (["--prefill", "16", "--total", "32", "--checkpoint", "nowhere"], "no config.json"),
-    ],
-)
-def test_export_refuses_the_impossible(workspace, tmp_path, arguments, said):
-    done = subprocess.run(
-        [
-            sys.executable,
-            workspace.root / "scripts/export.py",
-            *("--checkpoint", workspace.checkpoint_path, "--out", tmp_path / "out"),
-            *arguments,
-        ],
-        capture_output=True,
-        text=True,
-    )
+def test_export_refuses_the_impossible(workspace, tmp_path):
+    done = export(workspace, tmp_path / "out", "--prefill", "64", "--total", "32")
     assert done.returncode == 2
-    assert said in done.stderr
+    assert "--prefill must be" in done.stderr
     assert not (tmp_path / "out").exists()

@@ -1,4 +1,4 @@
-"""Resolving with the real uv, against wheels that the test writes."""
+"""What a recipe asks, and locks for it: resolved with the real uv from wheels of our own."""
 
 from __future__ import annotations
 
@@ -9,21 +9,98 @@ from pathlib import Path
 import pytest
 
 from tests.wheels import make_wheel, offline_settings
+from vacc_gen import presets
 from vacc_gen.generator.environment.lock import (
     MADE_HERE,
     Lock,
-    message_and_hint,
+    Requirements,
+    locked_packages,
     preset_lock,
+    requirements_of,
     resolve,
     shipped_if_same,
     version_changes,
 )
-from vacc_gen.generator.environment.requirements import Requirements, locked_packages
-from vacc_gen.schema.errors import LockError, MissingExtraError
+from vacc_gen.schema.errors import LockError, MissingExtraError, UnreadableError
 from vacc_gen.schema.packages import Companion, parse_pin
-from vacc_gen.schema.recipe import DEFAULT_PLATFORM
+from vacc_gen.schema.recipe import DEFAULT_PLATFORM, Environment
 
-uv = pytest.importorskip("uv")
+pytest.importorskip("uv")
+
+HASH = "--hash=sha256:" + "0" * 64
+SHIPPED = preset_lock("falcon-py310")
+
+
+def environment(**values: object) -> Environment:
+    return Environment.model_validate(values)
+
+
+def test_the_recipes_pins_take_the_place_of_the_presets_and_say_so():
+    wanted = requirements_of(environment(pins=("torch==2.1.2", "tiktoken")))
+    preset = presets.ENVIRONMENTS.find("falcon-py310")
+    by_source = {source: [pin.text for pin in pins] for source, pins in wanted.by_source.items()}
+    assert by_source == {
+        preset.asked_source: [pin for pin in preset.asked if not pin.startswith("torch==")],
+        "vacc.yaml": ["torch==2.1.2", "tiktoken"],
+    }
+
+
+def test_bounds_follow_from_the_pins_that_are_really_asked():
+    bounds = [bound.needs.text for bound in requirements_of(environment()).bounds]
+    assert bounds == ["transformers<4.52", "numpy<2"]
+    newer = environment(pins=("torch==2.6.0", "onnxruntime==1.20.0", "transformers==4.51.3"))
+    assert requirements_of(newer).bounds == ()
+
+
+def test_locks_are_read_as_they_are_written():
+    first = f"A_b[x]==1.2 \\\n    {HASH} \\\n    {HASH}\n    # via c\n"
+    text = f"# by hand\n\n{first}c==2.0+cpu \\\n    {HASH}\n"
+    assert locked_packages(text) == {"a-b": "1.2", "c": "2.0+cpu"}
+
+
+@pytest.mark.parametrize("text", ["torch>=2.1", "torch==2.1", "-r other.txt", "torch @ file:///x"])
+def test_what_is_not_a_lock_is_refused(text):
+    with pytest.raises(UnreadableError, match="env/x is not a lock"):
+        locked_packages(text, "env/x")
+
+
+def test_a_lock_falls_short_of_other_wishes_and_says_of_which():
+    assert SHIPPED.shortcomings(requirements_of(environment())) == ()
+    other = environment(
+        python="3.9",
+        platform="aarch64-unknown-linux-gnu",
+        pins=("tiktoken", "transformers==4.40.0"),
+    )
+    assert SHIPPED.shortcomings(requirements_of(other)) == (
+        "it was resolved for Python 3.10, not 3.9",
+        "it was resolved for x86_64-unknown-linux-gnu, not aarch64-unknown-linux-gnu",
+        "it lacks tiktoken",
+        "it has transformers 4.51.3, not transformers==4.40.0",
+    )
+
+
+def test_a_package_that_came_along_must_keep_the_bounds():
+    lock = replace(SHIPPED, text=SHIPPED.text.replace("numpy==1.26.4", "numpy==2.2.6"))
+    (reason,) = lock.shortcomings(requirements_of(environment()))
+    assert reason.startswith("it has numpy 2.2.6, not numpy<2: importing it works")
+
+
+def test_changes_name_what_is_new_gone_and_other():
+    before, after = (
+        "".join(f"{pin} {HASH}\n" for pin in pins)
+        for pins in (("a==1", "b==1", "c==1"), ("a==1", "b==2", "d==1"))
+    )
+    changed = [("b", "1", "2"), ("c", "1", None), ("d", None, "1")]
+    assert list(version_changes(before, after)) == changed
+
+
+def test_the_same_packages_as_shipped_are_the_shipped_lock():
+    text = SHIPPED.text.replace("# via", "# because of")
+    made = replace(SHIPPED, text=text, made_by=MADE_HERE, resolver="uv 9")
+    assert shipped_if_same(made, SHIPPED) is SHIPPED
+    other = replace(made, text=text.replace("1.26.4", "1.26.3"))
+    assert shipped_if_same(other, SHIPPED) is other
+    assert shipped_if_same(made, None) is made
 
 
 def wanted(*pins: str, bounds: tuple[str, ...] = (), python: str = "3.10") -> Requirements:
@@ -35,22 +112,27 @@ def wanted(*pins: str, bounds: tuple[str, ...] = (), python: str = "3.10") -> Re
     )
 
 
-@pytest.fixture
-def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "wheels"
+@pytest.fixture(scope="module")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("index")
     make_wheel(folder, "top", "1.0", requires=("middle>=1",))
     make_wheel(folder, "middle", "1.0", requires=("leaf",))
     make_wheel(folder, "middle", "1.5", requires=("leaf",))
     make_wheel(folder, "leaf", "1.0")
     make_wheel(folder, "leaf", "2.0")
     make_wheel(folder, "old", "1.0", tag="cp38-cp38-manylinux2014_x86_64")
-    for name, value in offline_settings(folder).items():
-        monkeypatch.setenv(name, value)
     return folder
 
 
-def versions(lock: Lock) -> dict[str, str]:
-    return {name: str(version) for name, version in locked_packages(lock.text, "it").items()}
+@pytest.fixture
+def index(wheels: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name, value in offline_settings(wheels).items():
+        monkeypatch.setenv(name, value)
+    return wheels
+
+
+def locked(lock: Lock) -> dict[str, str]:
+    return locked_packages(lock.text)
 
 
 def test_everything_that_comes_along_is_locked_within_the_bounds(index, monkeypatch, tmp_path):
@@ -58,58 +140,38 @@ def test_everything_that_comes_along_is_locked_within_the_bounds(index, monkeypa
     settings.write_text("[pip]\nemit-find-links = true\n")
     monkeypatch.setenv("UV_CONFIG_FILE", str(settings))
     made = resolve(wanted("top==1.0", bounds=("leaf<2", "absent<2")), "mine")
-    assert versions(made) == {"leaf": "1.0", "middle": "1.5", "top": "1.0"}
+    assert locked(made) == {"leaf": "1.0", "middle": "1.5", "top": "1.0"}
     assert (made.made_by, made.python, made.platform) == (MADE_HERE, "3.10", DEFAULT_PLATFORM)
     assert made.resolver.startswith("uv ")
     assert "via -r mine.in" in made.text
-    assert "://" not in made.text
     assert str(index) not in made.text
 
 
 def test_old_versions_stay_unless_they_no_longer_fit(index):
     old = resolve(wanted("top", "middle==1.0", "leaf<2"), "x").text
-    assert versions(resolve(wanted("top"), "x", previous=old))["middle"] == "1.0"
+    assert locked(resolve(wanted("top"), "x", previous=old))["middle"] == "1.0"
     newer = resolve(wanted("top", "middle>1"), "x", previous=old)
-    assert versions(newer) == {"leaf": "1.0", "middle": "1.5", "top": "1.0"}
-    assert versions(resolve(wanted("top"), "x"))["middle"] == "1.5"
+    assert locked(newer) == {"leaf": "1.0", "middle": "1.5", "top": "1.0"}
 
 
-def test_the_python_asked_need_not_be_here(index):
-    assert versions(resolve(wanted("old", python="3.8"), "x")) == {"old": "1.0"}
-    with pytest.raises(LockError, match="old"):
-        resolve(wanted("old", python="3.9"), "x")
-
-
-def test_no_solution_is_reported_in_the_resolvers_words(index):
+def test_no_solution_is_reported_in_the_resolvers_words_and_its_hint(index):
+    with pytest.raises(LockError, match=r"^No solution found.*absent.* unsatisfiable") as error:
+        resolve(wanted("absent==3"), "x")
+    assert "network was disabled" in error.value.hint
     with pytest.raises(LockError, match=r"leaf==3.* unsatisfiable"):
         resolve(wanted("leaf==3"), "x")
 
 
-def test_pins_that_are_known_to_break_are_not_even_resolved(index):
+def test_the_python_asked_need_not_be_here(index):
+    assert locked(resolve(wanted("old", python="3.8"), "x")) == {"old": "1.0"}
+    with pytest.raises(LockError, match="old"):
+        resolve(wanted("old", python="3.9"), "x")
+
+
+def test_pins_that_are_known_to_break_are_not_even_resolved():
     with pytest.raises(LockError, match="does not run beside") as error:
         resolve(wanted("numpy==2.2.6", "onnxruntime==1.13.1"), "x")
     assert error.value.hint == "beside onnxruntime<1.19 use numpy<2"
-
-
-def test_changes_name_what_is_new_gone_and_other():
-    hash_ = "--hash=sha256:" + "0" * 64
-    before, after = (
-        "".join(f"{pin} {hash_}\n" for pin in pins)
-        for pins in (("a==1", "b==1", "c==1"), ("a==1", "b==2", "d==1"))
-    )
-    changed = [("b", "1", "2"), ("c", "1", None), ("d", None, "1")]
-    assert list(version_changes(before, after)) == changed
-
-
-def test_the_same_packages_as_shipped_are_the_shipped_lock():
-    shipped = preset_lock("falcon-py310")
-    assert shipped is not None
-    text = shipped.text.replace("# via", "# because of")
-    made = replace(shipped, text=text, made_by=MADE_HERE, resolver="uv 9")
-    assert shipped_if_same(made, shipped) is shipped
-    other = replace(made, text=text.replace("1.26.4", "1.26.3"))
-    assert shipped_if_same(other, shipped) is other
-    assert shipped_if_same(made, None) is made
 
 
 def test_without_uv_the_extra_is_named(monkeypatch):
@@ -117,15 +179,3 @@ def test_without_uv_the_extra_is_named(monkeypatch):
     with pytest.raises(MissingExtraError, match="needs uv") as error:
         resolve(wanted("leaf"), "x")
     assert error.value.hint == "pip install 'vacc-gen[lock]'"
-
-
-def test_the_output_of_uv_is_one_sentence_and_its_hint():
-    stderr = (
-        "error: No solution found\n"
-        "  cause: Because torch was not found, your requirements are unsatisfiable.\n"
-        "hint: Packages were unavailable because the network was disabled.\n"
-    )
-    assert message_and_hint(stderr) == (
-        "No solution found: Because torch was not found, your requirements are unsatisfiable.",
-        "Packages were unavailable because the network was disabled.",
-    )

@@ -3,20 +3,21 @@
 import json
 import os
 import shutil
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.workspaces import FALCON_TINY
 from vacc_gen.generator.workspace import workspace as workspace_module
-from vacc_gen.generator.workspace.drift import MANIFEST_PATH, State, unified_diff
-from vacc_gen.generator.workspace.workspace import create, load_workspace, update
+from vacc_gen.generator.workspace.workspace import (
+    MANIFEST_PATH,
+    State,
+    create,
+    load_workspace,
+    update,
+)
 from vacc_gen.schema.errors import CheckpointError, UnreadableError, UsageError
 from vacc_gen.schema.lint.diagnostics import FindingsError
-
-FALCON_TINY = Path(__file__).parents[2] / "data" / "falcon-tiny"
 
 
 def recipe(checkpoint="/path/to/falcon-7b", preset="falcon-7b", **parts):
@@ -32,13 +33,22 @@ def contents(root):
     }
 
 
-def test_the_same_recipe_makes_the_same_current_files(tmp_path):
-    for name in ("one", "two"):
-        made = create(tmp_path / name, recipe())
+@pytest.fixture
+def root(tmp_path):
+    """A workspace of the default recipe."""
+    return create(tmp_path / "w", recipe()).root
+
+
+def states_of(root):
+    return {state.path: state.state for state in load_workspace(root).states()}
+
+
+def test_the_same_recipe_makes_the_same_current_files(root, tmp_path):
+    made = create(tmp_path / "two", recipe())
     before = contents(tmp_path / "two")
-    assert contents(tmp_path / "one") == before
-    assert {path.name for path in tmp_path.iterdir()} == {"one", "two"}
-    manifest = json.loads((tmp_path / "two" / MANIFEST_PATH).read_text())
+    assert contents(root) == before
+    assert {path.name for path in tmp_path.iterdir()} == {"w", "two"}
+    manifest = json.loads((root / MANIFEST_PATH).read_text())
     assert set(manifest["files"]) == set(before) - {"vacc.yaml", str(MANIFEST_PATH)}
     assert {state.state for state in made.states()} == {State.CURRENT}
     done = update(made)
@@ -57,46 +67,34 @@ def test_a_checkpoint_is_found_from_the_recipe_and_its_config_used(tmp_path):
     (tmp_path / "weights" / "config.json").write_text(json.dumps({**published, "vocab_size": 2064}))
     changed = load_workspace(tmp_path / "w")
     assert changed.plan.geometry.vocab_size == 2064
-    drifted = [state for state in changed.states() if state.state is not State.CURRENT]
-    assert [(state.path, state.state) for state in drifted] == [
-        ("source_code/config_vacc.json", State.OUTDATED)
-    ]
+    drifted = [state.path for state in changed.states() if state.state is State.OUTDATED]
+    assert drifted == ["source_code/config_vacc.json"]
 
 
 def test_a_changed_recipe_outdates_what_depends_on_it(tmp_path):
     create(tmp_path / "w", recipe(precisions=["fp16", "kv8"]))
     (tmp_path / "w/vacc.yaml").write_text(recipe(target={"tp": 2}, precisions=["fp16", "int8"]))
-    changed = load_workspace(tmp_path / "w")
-    states = {state.path: state.state for state in changed.states()}
+    states = states_of(tmp_path / "w")
     assert states["build/hf_falcon_fp16.yaml"] is State.OUTDATED
     assert states["build/hf_falcon_int8.yaml"] is State.MISSING
     assert states["build/hf_falcon_kv8.yaml"] is State.LEFTOVER
     assert states["env/requirements.lock"] is State.CURRENT
-
-    done = update(changed)
-    assert done.removed == ("build/hf_falcon_kv8.yaml",)
-    assert not (tmp_path / "w/build/hf_falcon_kv8.yaml").exists()
+    assert update(load_workspace(tmp_path / "w")).removed == ("build/hf_falcon_kv8.yaml",)
     create(tmp_path / "fresh", (tmp_path / "w/vacc.yaml").read_text())
     assert contents(tmp_path / "w") == contents(tmp_path / "fresh")
 
 
-def test_hand_edits_are_kept_and_seen_again_until_forced(tmp_path):
-    create(tmp_path / "w", recipe())
-    script = tmp_path / "w/scripts/serve.sh"
-    generated = script.read_text()
-    script.write_text(generated + "# mine\n")
-    for _ in range(2):
-        done = update(load_workspace(tmp_path / "w"))
+def test_hand_edits_are_kept_and_seen_again_until_forced(root):
+    script = root / "scripts/serve.sh"
+    edited = script.read_text() + "# mine\n"
+    script.write_text(edited)
+    (root / "vacc.yaml").write_text(recipe(target={"tp": 2}))
+    for changes in (True, False):
+        done = update(load_workspace(root))
+        assert ("build/hf_falcon_fp16.yaml" in done.written) is changes
         assert done.kept == ("scripts/serve.sh",)
-        assert script.read_text() == generated + "# mine\n"
-
-    (tmp_path / "w/vacc.yaml").write_text(recipe(target={"tp": 2}))
-    done = update(load_workspace(tmp_path / "w"))
-    assert "build/hf_falcon_fp16.yaml" in done.written
-    assert done.kept == ("scripts/serve.sh",)
-
-    done = update(load_workspace(tmp_path / "w"), force=True)
-    assert done.written == ("scripts/serve.sh",)
+        assert script.read_text() == edited
+    assert update(load_workspace(root), force=True).written == ("scripts/serve.sh",)
     assert "[0,1]" in script.read_text()
     assert os.access(script, os.X_OK)
 
@@ -111,36 +109,23 @@ def test_an_edited_file_that_is_no_longer_wanted_stays(tmp_path):
         assert edited.read_text() == "mine\n"
 
 
-def test_without_a_manifest_every_difference_is_an_edit(tmp_path):
-    create(tmp_path / "w", recipe())
-    (tmp_path / "w" / MANIFEST_PATH).unlink()
-    (tmp_path / "w/vacc.yaml").write_text(recipe(target={"tp": 2}))
-    states = {state.path: state.state for state in load_workspace(tmp_path / "w").states()}
+def test_without_a_manifest_every_difference_is_an_edit(root):
+    (root / MANIFEST_PATH).unlink()
+    (root / "vacc.yaml").write_text(recipe(target={"tp": 2}))
+    states = states_of(root)
     assert states["build/hf_falcon_fp16.yaml"] is State.EDITED
     assert states["env/requirements.lock"] is State.CURRENT
 
 
 @pytest.mark.parametrize(
     "text",
-    ["", "[]", "{}", '{"version": 9, "made_from": {}, "files": {}}', '{"version": 1, "files": 1}',
+    ["", "{}", '{"version": 9, "made_from": {}, "files": {}}',
      '{"version": 1, "made_from": {}, "files": {"../x": "1"}}'],
 )  # fmt: skip
-def test_a_damaged_manifest_is_named(tmp_path, text):
-    create(tmp_path / "w", recipe())
-    (tmp_path / "w" / MANIFEST_PATH).write_text(text)
+def test_a_damaged_manifest_is_named(root, text):
+    (root / MANIFEST_PATH).write_text(text)
     with pytest.raises(UnreadableError, match=r"manifest\.json"):
-        load_workspace(tmp_path / "w").states()
-
-
-def test_a_diff_goes_from_what_is_there_to_what_should_be(tmp_path):
-    create(tmp_path / "w", recipe())
-    config = tmp_path / "w/build/hf_falcon_fp16.yaml"
-    config.write_text(config.read_text().replace("workers: 4\n", "workers: 3"))
-    (tmp_path / "w/README.md").unlink()
-    states = {state.path: state for state in load_workspace(tmp_path / "w").states()}
-    diff = unified_diff(states["build/hf_falcon_fp16.yaml"])
-    assert "-  workers: 3\n\\ No newline at end of file\n+  workers: 4\n" in diff
-    assert unified_diff(states["README.md"]).startswith("--- /dev/null\n+++ b/README.md\n")
+        states_of(root)
 
 
 def test_an_occupied_folder_is_left_alone(tmp_path):
@@ -162,14 +147,13 @@ def test_an_occupied_folder_is_left_alone(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"w", "other", "file"}
 
 
-def test_force_writes_over_a_workspace_and_touches_nothing_else(tmp_path):
-    create(tmp_path / "w", recipe())
-    (tmp_path / "w/scripts/serve.sh").write_text("mine")
-    (tmp_path / "w/vacc_deploy").mkdir()
-    (tmp_path / "w/vacc_deploy/mod.so").write_text("made in hours")
-    create(tmp_path / "w", recipe(target={"tp": 2}), force=True)
+def test_force_writes_over_a_workspace_and_touches_nothing_else(root, tmp_path):
+    (root / "scripts/serve.sh").write_text("mine")
+    (root / "vacc_deploy").mkdir()
+    (root / "vacc_deploy/mod.so").write_text("made in hours")
+    create(root, recipe(target={"tp": 2}), force=True)
     create(tmp_path / "fresh", recipe(target={"tp": 2}))
-    made = contents(tmp_path / "w")
+    made = contents(root)
     assert made.pop("vacc_deploy/mod.so")[0] == b"made in hours"
     assert made == contents(tmp_path / "fresh")
 
@@ -212,7 +196,7 @@ def test_a_failure_leaves_nothing_behind(tmp_path, monkeypatch, failure):
         raise failure
 
     monkeypatch.setattr(workspace_module, "_check", fail)
-    with pytest.raises((KeyboardInterrupt, UsageError, ValueError)):
+    with pytest.raises((KeyboardInterrupt, OSError, ValueError)):
         create(tmp_path / "a/b/w", recipe())
     assert list(tmp_path.iterdir()) == []
 
@@ -234,7 +218,7 @@ def test_a_new_workspace_in_an_empty_folder_has_its_recipe_last(tmp_path, stop_a
             monkeypatch.undo()
         assert {path.name for path in tmp_path.iterdir()} == set(map(str, range(1, count + 1)))
     assert count > 10
-    assert {state.state for state in made.states()} == {State.CURRENT}
+    assert set(states_of(made.root).values()) == {State.CURRENT}
     assert root.stat().st_ino == inode  # people stand in it
 
 
@@ -256,9 +240,8 @@ def test_a_forced_new_that_stops_leaves_the_old_recipe_and_nothing_by_hand(
         finally:
             monkeypatch.undo()
         assert (tmp_path / "w/vacc.yaml").read_text() == old
-        stopped = load_workspace(tmp_path / "w")
-        assert State.EDITED not in {state.state for state in stopped.states()}
-        assert update(stopped).kept == ()
+        assert State.EDITED not in states_of(tmp_path / "w").values()
+        assert update(load_workspace(tmp_path / "w")).kept == ()
         assert contents(tmp_path / "w") == contents(tmp_path / "old")
     assert count > 20
     assert contents(tmp_path / "w") == contents(tmp_path / "new")
@@ -285,8 +268,7 @@ def test_after_an_update_that_stops_nothing_of_ours_counts_as_edited(
                 stopped.append(number)
             finally:
                 monkeypatch.undo()
-            states = load_workspace(root).states()
-            edited = [state.path for state in states if state.state is State.EDITED]
+            edited = [path for path, state in states_of(root).items() if state is State.EDITED]
             assert edited == ["scripts/prepare.sh"]
         assert update(load_workspace(root)).kept == ("scripts/prepare.sh",)
         assert update(load_workspace(root), force=True).written == ("scripts/prepare.sh",)
@@ -296,34 +278,9 @@ def test_after_an_update_that_stops_nothing_of_ours_counts_as_edited(
     assert count > 4
 
 
-def test_a_killed_update_leaves_every_file_whole(tmp_path):
-    create(tmp_path / "w", recipe())
-    create(tmp_path / "fresh", recipe(target={"tp": 2}))
-    (tmp_path / "w/vacc.yaml").write_text(recipe(target={"tp": 2}))
-    code = (
-        "import os, pathlib, signal; from vacc_gen.generator.workspace import workspace as w\n"
-        "replace, calls = pathlib.Path.replace, []\n"
-        "def killing(path, target):\n"
-        "    calls.append(target)\n"
-        "    if len(calls) == 3: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "    return replace(path, target)\n"
-        "pathlib.Path.replace = killing\n"
-        f"w.update(w.load_workspace(pathlib.Path({str(tmp_path / 'w')!r})))\n"
-    )
-    before = contents(tmp_path / "w")
-    killed = subprocess.run([sys.executable, "-c", code], check=False)
-    assert killed.returncode == -signal.SIGKILL
-    after = contents(tmp_path / "w")
-    changed = {path for path in before if after[path] != before[path]}
-    assert changed == {str(MANIFEST_PATH), "build/hf_falcon_fp16.yaml"}
-    update(load_workspace(tmp_path / "w"))
-    left = {path: content for path, content in contents(tmp_path / "w").items() if path in before}
-    assert left == contents(tmp_path / "fresh")
-
-
 def test_what_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UsageError, match="cannot write"):
+    with pytest.raises(OSError, match=str(tmp_path / "file")):
         create(tmp_path / "file" / "w", recipe())
 
 

@@ -6,15 +6,15 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from typing import NamedTuple
 
 import pexpect
 import pytest
 
 from tests.hub_server import Fault, git_sha1, serving
+from tests.processes import VACC_GEN, eventually, start
 from vacc_gen.generator.cli.main import main
-from vacc_gen.generator.fetch.hub import ATTEMPTS, CHUNK_BYTES
+from vacc_gen.generator.fetch import ATTEMPTS, CHUNK_BYTES
 from vacc_gen.presets import MODELS
 
 FALCON = MODELS.find("falcon-7b-instruct")
@@ -51,8 +51,8 @@ def workspace(tmp_path):
     return root
 
 
-def write_recipe(root, **parts):
-    recipe = {"version": 2, "model": {"preset": FALCON.name, "checkpoint": "weights"}, **parts}
+def write_recipe(root, checkpoint="weights", **parts):
+    recipe = {"version": 2, "model": {"preset": FALCON.name, "checkpoint": checkpoint}, **parts}
     (root / "vacc.yaml").write_text(json.dumps(recipe))
 
 
@@ -69,7 +69,7 @@ def variables(hub, monkeypatch, tmp_path):
 def waits(monkeypatch):
     """The seconds between two attempts, which pass at once."""
     waits = []
-    monkeypatch.setattr("vacc_gen.generator.fetch.hub.time.sleep", waits.append)
+    monkeypatch.setattr("vacc_gen.generator.fetch.time.sleep", waits.append)
     return waits
 
 
@@ -99,13 +99,6 @@ def weights(root):
 
 def assert_complete(root):
     assert weights(root) == {name: CHECKPOINT[name] for name in WANTED}
-
-
-def wait_for(condition, seconds=20):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def assert_clear(done, code, *parts):
@@ -147,17 +140,10 @@ def test_a_server_that_ignores_ranges_starts_the_file_again(hub, workspace, fetc
 
 def test_what_was_interrupted_is_resumed_by_the_next_run(hub, workspace, fetch):
     hub.faults[SHARD] = [Fault(cut_after=2_000_000, stall=True)]
-    command = [sys.executable, "-m", "vacc_gen.generator.cli.main", "fetch", str(workspace)]
-    running = subprocess.Popen(
-        command,
-        stderr=subprocess.PIPE,
-        text=True,
-        # A suite in the background of a shell ignores the signal, and so would this.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )
+    running = start(*VACC_GEN, "fetch", str(workspace), stderr=subprocess.PIPE)
     assert hub.stalled.wait(30)
     (partial,) = (workspace / "weights").glob(f".{SHARD}.*.part")
-    wait_for(lambda: partial.stat().st_size > 2_000_000 - CHUNK_BYTES)
+    assert eventually(lambda: partial.stat().st_size > 2_000_000 - CHUNK_BYTES)
     running.send_signal(signal.SIGINT)
     _, said = running.communicate(timeout=30)
     assert (running.returncode, "Traceback" in said) == (130, False)
@@ -252,7 +238,7 @@ def test_a_file_of_ones_own_is_not_overwritten(workspace, fetch):
 @pytest.mark.parametrize(
     ("parts", "message"),
     [
-        ({"model": {"preset": FALCON.name, "checkpoint": "/path/to/falcon"}}, "model.checkpoint"),
+        ({"checkpoint": "/path/to/falcon"}, "model.checkpoint"),
         ({"calibration": {"set": "c4", "path": "/path/to/c4", "seqlen": 64}}, "calibration.path"),
     ],
 )
@@ -280,10 +266,9 @@ def test_calibration_sets_go_where_the_recipe_looks(hub, workspace, fetch):
 
 def test_a_terminal_shows_the_progress(hub, workspace, variables):
     hub.faults[SHARD] = [Fault(cut_after=1_500_000, stall=True)]
-    arguments = ["-m", "vacc_gen.generator.cli.main", "fetch", str(workspace)]
     shown = pexpect.spawn(
         sys.executable,
-        arguments,
+        [*VACC_GEN[1:], "fetch", str(workspace)],
         env={**os.environ, "TERM": "xterm"},
         encoding="utf-8",
         timeout=30,

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from vacc_gen.generator.environment.interpreter import PROBE, run_check
+from vacc_gen.generator.environment import probe
+from vacc_gen.generator.environment.probe import run_check
 
 
 def program(path: Path, text: str) -> Path:
@@ -26,17 +27,6 @@ def test_an_interpreter_reports_its_version_and_packages():
     assert "typing-extensions" in answer.values["packages"]
 
 
-@pytest.mark.parametrize("check", ["round-trip", "session"])
-def test_this_environment_can_do_what_an_export_needs(check):
-    assert run_check(sys.executable, check).failure is None
-
-
-def test_what_an_import_raises_is_reported_in_its_own_words(tmp_path):
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path], check=True)
-    failure = run_check(tmp_path / "bin" / "python", "round-trip").failure
-    assert failure == "ModuleNotFoundError: No module named 'torch'"
-
-
 @pytest.mark.parametrize(
     ("text", "failure"),
     [
@@ -46,28 +36,24 @@ def test_what_an_import_raises_is_reported_in_its_own_words(tmp_path):
         ("exit 3", "exited 3"),
         ("echo no json", "exited 0 without an answer"),
         ("", "exited 0 without an answer"),
+        ("exec sleep 60", "did not end within 0 s"),
     ],
 )
 def test_whatever_an_interpreter_dies_of_is_a_finding(tmp_path, text, failure):
-    assert run_check(program(tmp_path / "python", text), "session").failure == failure
-
-
-def test_an_interpreter_that_hangs_is_not_waited_for(tmp_path):
-    hanging = program(tmp_path / "python", "exec sleep 60")
-    assert run_check(hanging, "session", timeout_s=0.2).failure == "did not end within 0 s"
+    timeout_s = 0.2 if "sleep" in text else 30
+    assert run_check(program(tmp_path / "python", text), "session", timeout_s).failure == failure
 
 
 def test_what_is_not_a_program_is_reported(tmp_path):
-    absent, plain = tmp_path / "absent", tmp_path / "plain"
+    plain = tmp_path / "plain"
     plain.write_text("x")
-    assert run_check(absent, "versions").failure == "cannot be run: No such file or directory"
     assert run_check(plain, "versions").failure == "cannot be run: Permission denied"
 
 
 def test_the_probe_needs_nothing_but_the_standard_library():
     code = (
         "import json, runpy, sys; before = set(sys.modules);"
-        f"runpy.run_path({str(PROBE)!r});"
+        f"runpy.run_path({probe.__file__!r});"
         "print(json.dumps(sorted({m.split('.')[0] for m in set(sys.modules) - before})))"
     )
     done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, check=True)

@@ -1,4 +1,4 @@
-"""A model hub as we need it: what a repository holds, and one file of it, resumed and verified.
+"""Brings a checkpoint and a calibration set from a model hub, resumed and verified.
 
 Plain HTTP, which every mirror serves. The variables are those of Hugging Face's own client:
 HF_ENDPOINT (a mirror), HF_TOKEN (else the token that `hf auth login` left), HF_HUB_OFFLINE, and
@@ -14,6 +14,7 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -21,8 +22,19 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import quote
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
+from vacc_gen.generator.calibration.published import calibration_targets
+from vacc_gen.generator.files import check_disk, move_into_place, sha256_of
 from vacc_gen.generator.progress import Progress
 from vacc_gen.schema.errors import FetchError
+from vacc_gen.schema.preset import CalibrationSet
+from vacc_gen.schema.recipe import TextSource
+
+CHECKPOINT_FILES = (
+    "*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json",
+    "tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json",
+    "added_tokens.json", "chat_template.jinja", "merges.txt", "vocab.json",
+)  # fmt: skip
+"""What a weight folder needs: no code, no .bin files, no subfolders."""
 
 RepositoryKind = Literal["model", "dataset"]
 _Answer = TypeVar("_Answer")
@@ -47,16 +59,6 @@ _REFUSALS = {
 
 
 @dataclass(frozen=True)
-class Repository:
-    """A repository at one commit."""
-
-    id: str
-    kind: RepositoryKind
-    commit: str
-    files: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class RemoteFile:
     """A file of a repository."""
 
@@ -67,47 +69,40 @@ class RemoteFile:
     """sha256 of a large file, git's SHA-1 of a small one, as the hub states it; None: neither."""
 
 
-class Hub:
-    """The hub that HF_ENDPOINT names."""
+class Repository:
+    """A repository at one commit, on the hub that HF_ENDPOINT names."""
 
-    def __init__(self, progress: Progress) -> None:
-        """Read the environment.
+    def __init__(self, id_: str, kind: RepositoryKind, revision: str, progress: Progress) -> None:
+        """List it.
 
         Raises:
-            FetchError: HF_HUB_OFFLINE forbids it.
+            FetchError: HF_HUB_OFFLINE forbids it, there is none of that name and revision, or the
+                hub does not answer.
         """
         if os.environ.get("HF_HUB_OFFLINE", "0").upper() in ("1", "ON", "YES", "TRUE"):
             raise FetchError("HF_HUB_OFFLINE is set", hint="unset it to fetch")
         self.endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
+        self.id = id_
         self.progress = progress
         self._token = _token()
         self._opener = build_opener(_RedirectHandler)
-
-    def repository(self, id_: str, kind: RepositoryKind, revision: str) -> Repository:
-        """List a repository.
-
-        Raises:
-            FetchError: there is none of that name and revision, or the hub does not answer.
-        """
         url = f"{self.endpoint}/api/{kind}s/{id_}/revision/{quote(revision, safe='')}"
         info = self._retried(f"{kind} {id_}", lambda: self._json(url))
-        names = tuple(sibling["rfilename"] for sibling in info.get("siblings", ()))
-        return Repository(id_, kind, info.get("sha", revision), names)
+        self.names: tuple[str, ...] = tuple(file["rfilename"] for file in info.get("siblings", ()))
+        prefix = "datasets/" if kind == "dataset" else ""
+        self._files_url = f"{self.endpoint}/{prefix}{id_}/resolve/{info.get('sha', revision)}"
 
-    def file(self, repository: Repository, name: str) -> RemoteFile:
+    def file(self, name: str) -> RemoteFile:
         """Ask for a file's size and digest.
 
         Raises:
             FetchError: it is not there, or the hub does not answer.
         """
-        prefix = "datasets/" if repository.kind == "dataset" else ""
-        path = f"{prefix}{repository.id}/resolve/{repository.commit}/{quote(name)}"
-        url = f"{self.endpoint}/{path}"
-        headers = self._retried(f"{name} of {repository.id}", lambda: self._headers(url))
+        url = f"{self._files_url}/{quote(name)}"
+        headers = self._retried(f"{name} of {self.id}", lambda: self._headers(url))
         # A large file lies elsewhere: what its storage says of it is not the hub's word.
-        etag = headers.get("X-Linked-Etag") or headers.get("ETag") or ""
+        digest = _DIGEST.search(headers.get("X-Linked-Etag") or headers.get("ETag") or "")
         size = headers.get("X-Linked-Size") or headers.get("Content-Length")
-        digest = _DIGEST.search(etag)
         return RemoteFile(name, url, int(size) if size else None, digest[1] if digest else None)
 
     def download(self, file: RemoteFile, partial: Path) -> None:
@@ -121,7 +116,7 @@ class Hub:
 
     def _append(self, file: RemoteFile, output: Any) -> None:
         start = output.tell()
-        if file.size_bytes is not None and start == file.size_bytes:
+        if start == file.size_bytes:
             return
         with self._open(file.url, {"Range": f"bytes={start}-"} if start else {}) as response:
             if start and response.status != 206:  # the whole file again
@@ -132,7 +127,7 @@ class Hub:
                 output.write(chunk)
                 self.progress.advance(len(chunk))
         output.flush()
-        if file.size_bytes is not None and output.tell() < file.size_bytes:
+        if output.tell() < (file.size_bytes or 0):
             raise ConnectionError("the connection was cut")
 
     def _json(self, url: str) -> Any:
@@ -207,18 +202,13 @@ def _token() -> str | None:
 
 def has_digest(path: Path, file: RemoteFile, progress: Progress) -> bool:
     """Whether the file at `path` has the digest that the hub states; so it is without one."""
-    progress.start(f"check {file.name}", path.stat().st_size)
+    progress.start(f"check {file.name}")
     if file.digest is None:
         return True
     if len(file.digest) == SHA256_DIGITS:
-        computed = hashlib.sha256()
-    else:  # git's, of a header and the content
-        header = b"blob %d\0" % path.stat().st_size
-        computed = hashlib.sha1(header, usedforsecurity=False)
-    with path.open("rb") as content:
-        while chunk := content.read(1 << 20):
-            computed.update(chunk)
-            progress.advance(len(chunk))
+        return sha256_of(path) == file.digest
+    content = path.read_bytes()
+    computed = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False)
     return computed.hexdigest() == file.digest
 
 
@@ -236,3 +226,109 @@ def _wait_seconds(error: Exception, attempt: int) -> int | None:
     asked = _retry_after(error)
     wait_seconds = 2 ** (attempt - 1) if asked is None else max(asked, 1)
     return wait_seconds if wait_seconds <= LONGEST_WAIT_SECONDS else None
+
+
+@dataclass(frozen=True)
+class FetchedFile:
+    """A file that is now there, and how."""
+
+    path: Path
+    state: Literal["fetched", "resumed", "present"]
+    verified: bool
+    """False where the hub states no digest to compare with."""
+
+
+def fetch_checkpoint(
+    repository: str, folder: Path, progress: Progress, revision: str = "main", force: bool = False
+) -> list[FetchedFile]:
+    """Bring the safetensors, config and tokenizer files of a model repository into `folder`.
+
+    Raises:
+        FetchError: the hub does not give a file, a file is not the published one, or another file
+            stands in its place (without `force`).
+        StageError: the disk is too small.
+    """
+    hub = Repository(repository, "model", revision, progress)
+    top = [name for name in hub.names if "/" not in name]
+    names = [name for name in top if any(fnmatch(name, wanted) for wanted in CHECKPOINT_FILES)]
+    for needed in ("*.safetensors", "config.json"):
+        if not any(fnmatch(name, needed) for name in names):
+            raise FetchError(
+                f"{repository} holds no {needed}",
+                hint="vacc-gen reads safetensors checkpoints; is there a converted repository?",
+            )
+    return _bring({folder / name: hub.file(name) for name in sorted(names)}, hub, force)
+
+
+def fetch_calibration_set(
+    preset: CalibrationSet, source: TextSource, root: Path, progress: Progress, force: bool = False
+) -> list[FetchedFile]:
+    """Bring the files of a published set to `source.path`, a file or a folder relative to `root`.
+
+    Raises:
+        As `fetch_checkpoint`.
+    """
+    hub = Repository(preset.huggingface_id, "dataset", "main", progress)
+    targets = calibration_targets(preset, source)
+    return _bring({root / path: hub.file(str(name)) for name, path in targets.items()}, hub, force)
+
+
+def _bring(wanted: dict[Path, RemoteFile], hub: Repository, force: bool) -> list[FetchedFile]:
+    """Bring the files that are missing; what would not fit or is not ours fails before the first.
+
+    `wanted` has the remote file of each path; all of them go to one folder.
+    """
+    missing = {path: file for path, file in wanted.items() if not _is_there(path, file, hub, force)}
+    needed_bytes = sum((f.size_bytes or 0) - _started(path, f) for path, f in missing.items())
+    check_disk(next(iter(wanted)).parent, needed_bytes)
+    return [
+        _fetch(path, file, hub)
+        if path in missing
+        else FetchedFile(path, "present", file.digest is not None)
+        for path, file in wanted.items()
+    ]
+
+
+def _is_there(path: Path, file: RemoteFile, hub: Repository, force: bool) -> bool:
+    if not path.exists():
+        return False
+    if file.size_bytes in (None, path.stat().st_size) and has_digest(path, file, hub.progress):
+        return True
+    if force:
+        return False
+    raise FetchError(
+        f"{path} exists and is not the file that {hub.endpoint} has",
+        hint="move it away, or let --force replace it",
+    )
+
+
+def _fetch(path: Path, file: RemoteFile, hub: Repository) -> FetchedFile:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = partial_path(path, file)
+    if file.size_bytes is None or _started(path, file) > file.size_bytes:
+        partial.unlink(missing_ok=True)
+    started_bytes = _started(path, file)
+    hub.progress.start(path.name, file.size_bytes)
+    hub.progress.advance(started_bytes)
+    hub.download(file, partial)
+    if not has_digest(partial, file, hub.progress):
+        partial.unlink()
+        raise FetchError(
+            f"{file.name} arrived with another checksum than the {file.digest} that "
+            f"{hub.endpoint} states; it was removed",
+            hint="run it again; if that does not help, the mirror serves another file",
+        )
+    move_into_place(partial, path)
+    return FetchedFile(path, "resumed" if started_bytes else "fetched", file.digest is not None)
+
+
+def partial_path(path: Path, file: RemoteFile) -> Path:
+    """Where a file grows. Its digest is in the name: another version is never continued."""
+    version = (file.digest or "unversioned")[:12]
+    return path.with_name(f".{path.name}.{version}.part")
+
+
+def _started(path: Path, file: RemoteFile) -> int:
+    """How many bytes of a file have arrived."""
+    partial = partial_path(path, file)
+    return partial.stat().st_size if partial.exists() else 0
