@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -35,6 +36,7 @@ def terminal_progress() -> Iterator[Display]:
         bars.TimeElapsedColumn(),
         console=console,
         transient=True,
+        redirect_stdout=os.isatty(1),  # a file gets its lines itself
         disable=not console.is_terminal or console.is_dumb_terminal,
     )
     with live:
@@ -68,12 +70,10 @@ class Display:
         self._stage = ""
 
     def start(self, label: str, total_bytes: int | None = None) -> None:
-        """Show a new step."""
         self._clear()
         self._live.add_task(f"{self._stage} {label}".strip(), total=total_bytes)
 
     def advance(self, done_bytes: int) -> None:
-        """Move the bar."""
         for task in self._live.task_ids:
             self._live.advance(task, done_bytes)
 
@@ -82,12 +82,10 @@ class Display:
         self._live.last_line = line
 
     def stage_started(self, stage: Stage, precision: Precision | None) -> None:
-        """Name the stage that runs."""
         self._stage = _stage_name(stage, precision)
         self.start("")
 
     def stage_finished(self, record: StageRecord) -> None:
-        """Print the stage's result, cost and notes."""
         self._clear()
         self._print(_stage_line(record), STYLES[record.status.value])
         notes = record.details.get("notes")

@@ -56,10 +56,10 @@ def _interpreter(named: Path) -> Path:
     """Return the interpreter that is meant: an environment's, a file, or one on the PATH."""
     import shutil
 
-    in_environment = named / "bin" / "python"
-    if in_environment.is_file():
-        return in_environment
-    return named if named.exists() else Path(shutil.which(named) or named).absolute()
+    for path in (named / "bin" / "python", named):
+        if path.is_file():
+            return path.absolute()
+    return Path(shutil.which(named) or named).absolute()
 
 
 def _print(examination: Examination) -> None:

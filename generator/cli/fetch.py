@@ -66,7 +66,7 @@ def _fetch_calibration(workspace: Workspace, progress: Progress, force: bool) ->
         )
     for source in calibration.sources:
         if source.set not in CALIBRATION_SETS.names():
-            progress.say(f"{source.set} is a set of your own: nothing to fetch")
+            typer.echo(f"{source.set} is a set of your own: nothing to fetch", err=True)
             continue
         _refuse_placeholder("calibration.path", source.path)
         preset = CALIBRATION_SETS.find(source.set)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import re
 import sys
@@ -64,7 +63,7 @@ def check_and_report(
         _fix_files(result, selection, unsafe, only_show)
         result = result if only_show else check_paths(paths, KNOWN, selection)
     if not only_show:
-        _write(_rendered(result, form))
+        typer.echo(_rendered(result, form), nl=False)
     for path, reason in result.unreadable:
         typer.echo(f"error: cannot read {on_one_line(path)}: {reason}", err=True)
     if result.unreadable:
@@ -98,10 +97,11 @@ def _fix_stdin(selection: Selection, unsafe: bool, only_show: bool) -> list[Diag
     if only_show:
         _show_changes(document.path, document.prefix + document.text, after)
     else:
-        _write(after)
+        typer.echo(after, nl=False)
     left = check_text(after, document.path, KNOWN, selection)
     if left:
-        sys.stderr.write(output.as_text(left, {document.path: load(after, "").lines}, 1))
+        lines = {document.path: load(after).lines}
+        typer.echo(output.as_text(left, lines, 1), nl=False, err=True)
     return left
 
 
@@ -122,29 +122,19 @@ def _show_changes(path: str, before: str, after: str) -> None:
     name = on_one_line(path)
     old, new = before.splitlines(keepends=True), after.splitlines(keepends=True)
     for line in unified_diff(old, new, name, name):
-        _write(line if line.endswith("\n") else line + "\n")
+        typer.echo(line.removesuffix("\n"))
 
 
 def _rendered(result: CheckResult, form: str) -> str:
+    """Return findings as text; Typer takes colours out where no terminal shows them."""
     if form == "json":
         return output.as_json(result.diagnostics, result.checked)
     if form == "github":
         return output.as_github(result.diagnostics)
     if form == "sarif":
         return output.as_sarif(result.diagnostics)
-    on_terminal = sys.stdout is not None and sys.stdout.isatty()
-    colour = on_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    colour = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     return output.as_text(result.diagnostics, result.lines, result.checked, colour)
-
-
-def _write(text: str) -> None:
-    """Write to the standard output, whatever its encoding can show; nowhere where it is closed."""
-    if sys.stdout is None:
-        return
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace", newline="")
-    sys.stdout.write(text)
-    sys.stdout.flush()
 
 
 def selection_for(path: str, select: Sequence[str], ignore: Sequence[str]) -> Selection:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from importlib import import_module
@@ -53,24 +54,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Generate, validate and build compile configs for language models on VACC accelerators.",
+    epilog="Exit codes: 0 fine; 1 findings or a failed stage; 2 wrong usage or an unreadable file; "
+    "130 interrupted.",
 )
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
-        from importlib.metadata import version
-
-        typer.echo(f"vacc-gen {version('vacc-gen')}")
-        raise typer.Exit
-
-
-@app.callback()
+@app.callback(invoke_without_command=True)
 def _root(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
-    ] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:
-    pass
+    if version:
+        from importlib.metadata import version as version_of
+
+        typer.echo(f"vacc-gen {version_of('vacc-gen')}")
+        raise typer.Exit
 
 
 def _report(error: VaccGenError) -> None:
@@ -89,6 +86,8 @@ def main() -> None:
     """Run the command line and leave with its exit code."""
     # Looking for plugins of pydantic reads the metadata of every package that is installed.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    if isinstance(sys.stdout, io.TextIOWrapper):  # not closed; its encoding may be a narrow one
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         app(prog_name="vacc-gen")
     except VaccGenError as error:

@@ -66,7 +66,7 @@ def test_an_interpreter_may_be_named_by_its_environment_its_file_or_as_on_the_pa
     python.touch()
     monkeypatch.chdir(tmp_path)
     assert _interpreter(tmp_path / "env") == python
-    assert _interpreter(Path("env")) == Path("env/bin/python")
-    assert _interpreter(Path("env/bin/python")) == Path("env/bin/python")
+    assert _interpreter(Path("env")) == python
+    assert _interpreter(Path("env/bin/python")) == python
     assert _interpreter(Path("sh")) == Path(str(shutil.which("sh")))
     assert _interpreter(Path("absent")) == tmp_path / "absent"

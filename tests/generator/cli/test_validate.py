@@ -105,12 +105,12 @@ def test_errors_of_the_command_line_are_2(validate, arguments, said):
         ("sarif", '"uri": "caf%E9/a%0Ab.yaml"'),
     ],
 )
-@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1"])
 def test_a_path_that_is_no_text_is_printed_as_text(folder, form, printed, encoding):
     below = os.fsdecode(os.fsencode(str(folder)) + b"/caf\xe9")
     os.mkdir(below)  # noqa: PTH102  # pathlib is for paths of text
     with open(below + "/a\nb.yaml", "w") as file:  # noqa: PTH123
-        file.write(WRONG)
+        file.write(WRONG.replace("each die", "每个 die"))
     environment = {**os.environ, "PYTHONIOENCODING": encoding}
     done = process("--format", form, ".", cwd=folder, env=environment)
     assert (done.returncode, done.stderr) == (1, "")
