@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import sys
 import time
@@ -14,16 +13,8 @@ VACC_GEN = (sys.executable, "-m", "vacc_gen.generator.cli.main")
 
 
 def start(*command: str, **options: Any) -> subprocess.Popen[str]:
-    """Start a program that Ctrl-C can interrupt, even where the tests run in the background.
-
-    A shell starts background jobs with SIGINT ignored, and children inherit that.
-    """
-    return subprocess.Popen(
-        command,
-        text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-        **options,
-    )
+    """Start a program that Ctrl-C can interrupt: tests/conftest.py unblocks SIGINT."""
+    return subprocess.Popen(command, text=True, **options)
 
 
 def wait_for_line(process: subprocess.Popen[str], beginning: str) -> None:

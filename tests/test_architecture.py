@@ -8,7 +8,7 @@ import pytest
 
 HEAVY = {
     *("torch", "transformers", "onnx", "onnxruntime", "numpy", "safetensors", "tokenizers"),
-    "prompt_toolkit",
+    *("prompt_toolkit", "questionary"),
 }
 
 PROBE = """

@@ -5,30 +5,25 @@ from __future__ import annotations
 import signal
 import sys
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
+from typing import Annotated, Literal
 
 import typer
 
-if TYPE_CHECKING:
-    from vacc_gen.schema.precision import Precision
+from vacc_gen.generator.cli.options import PrecisionName, WorkspaceFolder
 
 StageName = Literal["preflight", "calibrate", "export", "quantize", "compile", "verify", "report"]
 
 
 def build(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The workspace.")] = Path(),
+    folder: WorkspaceFolder = Path(),
     backend: Annotated[
         Literal["auto", "onnxruntime", "vamc"],
         typer.Option(help="auto: vamc where it is on the PATH, else onnxruntime."),
     ] = "auto",
     until: Annotated[StageName, typer.Option(help="The last stage to run.")] = "report",
     precision: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="WORD",
-            help="fp16, int8, int4 or kv8: build only this one; may be given several times.",
-        ),
+        list[PrecisionName] | None,
+        typer.Option(help="Build only this one; may be given several times."),
     ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Run every stage again, finished or not.")
@@ -40,37 +35,21 @@ def build(
 
     Example: vacc-gen build falcon-7b-instruct --precision int8
     """
-    from rich.console import Console
-
     from vacc_gen.generator.backends.base import Stage
     from vacc_gen.generator.backends.onnxruntime.session import quiet_libraries
     from vacc_gen.generator.backends.select import select_backend
     from vacc_gen.generator.build.runner import BuildOptions, run_build
-    from vacc_gen.generator.cli.display import build_display
-    from vacc_gen.generator.cli.summary import print_summary
+    from vacc_gen.generator.cli.display import print_summary, terminal_progress
     from vacc_gen.generator.workspace.workspace import load_workspace
-
-    for number in (signal.SIGTERM, signal.SIGHUP):  # HUP: the terminal was closed
-        signal.signal(number, _terminated)
-    quiet_libraries()
-    workspace = load_workspace(folder.absolute())
-    options = BuildOptions(Stage(until), _precisions(precision or []), force)
-    with build_display() as display:
-        records = run_build(workspace, select_backend(backend), options, display)
-    print_summary(Console(), folder, records)
-
-
-def _precisions(names: list[str]) -> tuple[Precision, ...]:
-    from vacc_gen.schema.errors import UsageError
     from vacc_gen.schema.precision import Precision
 
-    known = [precision.value for precision in Precision]
-    for name in names:
-        if name not in known:
-            raise UsageError(f"--precision: no precision {name!r}", f"choose one of {known}")
-    return tuple(Precision(name) for name in names)
-
-
-def _terminated(number: int, frame: FrameType | None) -> NoReturn:
-    """Unwind as on Ctrl-C, so that children end and nothing half-written stays."""
-    sys.exit(128 + number)
+    # Unwind as on Ctrl-C, so that children end and nothing half-written stays.
+    for number in (signal.SIGTERM, signal.SIGHUP):  # HUP: the terminal was closed
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
+    quiet_libraries()
+    workspace = load_workspace(folder.absolute())
+    precisions = tuple(Precision(name.value) for name in precision or ())
+    options = BuildOptions(Stage(until), precisions, force)
+    with terminal_progress() as display:
+        records = run_build(workspace, select_backend(backend), options, display)
+    print_summary(folder, records)

@@ -1,161 +1,104 @@
-"""How long jobs show themselves on stderr: a build's table of stages, or one bar."""
+"""How jobs show themselves: where they are on stderr, what a build came to on stdout."""
 
 from __future__ import annotations
 
-import sys
-import time
-from collections.abc import Callable, Iterator
+import os
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console, Group, RenderableType
-from rich.live import Live
-from rich.progress_bar import ProgressBar
-from rich.spinner import Spinner
-from rich.table import Table
+import typer
+from rich import progress as bars
+from rich.console import Console, RenderableType
 from rich.text import Text
 
-from vacc_gen.generator.progress import Progress, SilentProgress, size_text, time_text
+from vacc_gen.generator.progress import size_text, time_text
 
 if TYPE_CHECKING:
     from vacc_gen.generator.backends.base import Stage
     from vacc_gen.generator.build.report import StageRecord
-    from vacc_gen.generator.build.runner import Observer
     from vacc_gen.schema.precision import Precision
 
-REFRESH_HERTZ = 10
-BAR_COLUMNS = 24
+STYLES = {"done": "green", "reused": "cyan", "skipped": "dim", "failed": "bold red"}
 
 
 @contextmanager
-def terminal_progress() -> Iterator[Progress]:
-    """A `Progress` that draws on stderr if that is a terminal, and is silent otherwise."""
-    if not sys.stderr.isatty():
-        yield SilentProgress()
-        return
+def terminal_progress() -> Iterator[Display]:
+    """Show the step that runs, on stderr where that is a terminal; a build's stages anywhere."""
     console = Console(stderr=True)
-    step = RunningStep(lambda line: console.print(line, markup=False, highlight=False))
-    with Live(step, console=console, refresh_per_second=REFRESH_HERTZ, transient=True):
-        yield step
+    live = _Live(
+        bars.SpinnerColumn(),
+        bars.TextColumn("{task.description}", markup=False),
+        bars.BarColumn(bar_width=24),
+        _SizeColumn(),
+        bars.TimeElapsedColumn(),
+        console=console,
+        transient=True,
+        redirect_stdout=os.isatty(1),  # a file gets its lines itself
+        disable=not console.is_terminal or console.is_dumb_terminal,
+    )
+    with live:
+        yield Display(live)
 
 
-@contextmanager
-def build_display() -> Iterator[Observer]:
-    """The display of a build that suits the terminal.
-
-    The live one is gone when the context ends, and leaves its table only where the build failed.
-    """
-    console = Console(stderr=True)
-    if console.is_terminal and not console.is_dumb_terminal:
-        live = LiveDisplay()
-        try:
-            with Live(live, console=console, refresh_per_second=REFRESH_HERTZ, transient=True):
-                yield live
-        except BaseException:
-            live.print_stages(console)
-            raise
-        live.print_notes(console)
-    else:
-        yield PlainDisplay(console)
+class _SizeColumn(bars.ProgressColumn):
+    def render(self, task: bars.Task) -> RenderableType:
+        if not task.total:
+            return ""
+        rate = f", {size_text(task.speed)}/s" if task.speed else ""
+        return f"{size_text(task.completed)} of {size_text(task.total)}{rate}"
 
 
-class RunningStep:
-    """The step that runs: its label, a bar or the time so far, and the last line it said."""
+class _Live(bars.Progress):
+    """A bar, and below it the last line that the step said."""
 
-    def __init__(self, print_line: Callable[[str], None] | None = None) -> None:
-        """Print lines with `print_line`; None: show each below the step until the next one."""
-        self.name = ""
-        self._print_line = print_line
-        self._spinner = Spinner("dots", style="cyan")
-        self.start("")
+    last_line = ""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        yield from super().get_renderables()
+        if self.last_line:
+            yield Text(f"  {self.last_line}", style="dim", no_wrap=True, overflow="ellipsis")
+
+
+class Display:
+    """An `Observer` of a build, or the `Progress` of any other job."""
+
+    def __init__(self, live: _Live) -> None:
+        self._live = live
+        self._stage = ""
 
     def start(self, label: str, total_bytes: int | None = None) -> None:
-        """Show a new step."""
-        self._label, self._line = label, ""
-        self._done_bytes, self._total_bytes = 0, total_bytes
-        self._started = time.monotonic()
+        self._clear()
+        self._live.add_task(f"{self._stage} {label}".strip(), total=total_bytes)
 
     def advance(self, done_bytes: int) -> None:
-        """Move the bar."""
-        self._done_bytes += done_bytes
+        for task in self._live.task_ids:
+            self._live.advance(task, done_bytes)
 
     def say(self, line: str) -> None:
-        """Print or show the line."""
-        if self._print_line is None:
-            self._line = line
-        else:
-            self._print_line(line)
-
-    def __rich__(self) -> RenderableType:
-        self._spinner.update(text=Text.assemble((self.name, "bold"), " ", self._label))
-        seconds = time.monotonic() - self._started
-        cells: list[RenderableType] = [self._spinner]
-        if self._total_bytes:
-            total, done = self._total_bytes, min(self._done_bytes, self._total_bytes)
-            cells.append(ProgressBar(total=total, completed=done, width=BAR_COLUMNS))
-            rate = f", {size_text(done / seconds)}/s" if seconds > 0.5 else ""
-            cells.append(Text(f"{size_text(done)} of {size_text(total)}{rate}"))
-        else:
-            cells.append(Text(time_text(seconds), style="dim"))
-        row = Table.grid(padding=(0, 2, 0, 0))
-        row.add_row(*cells)
-        if not self._line:
-            return row
-        line = Text(f"  {self._line}", style="dim", no_wrap=True, overflow="ellipsis")
-        return Group(row, line)
-
-
-class PlainDisplay(SilentProgress):
-    """One line for each stage that ended."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
+        """Show the line below the step until the next one."""
+        self._live.last_line = line
 
     def stage_started(self, stage: Stage, precision: Precision | None) -> None:
-        """Show nothing: the stage's end says enough."""
-
-    def stage_finished(self, record: StageRecord) -> None:
-        """Print the stage's result, cost and notes."""
-        _print_line(self._console, _stage_line(record))
-        _print_notes(self._console, record)
-
-
-class LiveDisplay(RunningStep):
-    """The table of stages so far, and below it the one that runs."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._records: list[StageRecord] = []
-
-    def stage_started(self, stage: Stage, precision: Precision | None) -> None:
-        """Name the stage that runs."""
-        self.name = _stage_name(stage, precision)
+        self._stage = _stage_name(stage, precision)
         self.start("")
 
     def stage_finished(self, record: StageRecord) -> None:
-        """Add the stage to the table."""
-        self._records.append(record)
-        self.name = ""
+        self._clear()
+        self._print(_stage_line(record), STYLES[record.status.value])
+        notes = record.details.get("notes")
+        for note in notes if isinstance(notes, list) else []:
+            self._print(f"note: {note}")
 
-    def print_stages(self, console: Console) -> None:
-        """Print the table of stages for good."""
-        if self._records:
-            console.print(self._table())
-            self.print_notes(console)
+    def _clear(self) -> None:
+        self._live.last_line = ""
+        for task in self._live.task_ids:
+            self._live.remove_task(task)
 
-    def print_notes(self, console: Console) -> None:
-        """Print the stages' notes."""
-        for record in self._records:
-            _print_notes(console, record)
-
-    def __rich__(self) -> RenderableType:
-        parts = [self._table()] if self._records else []
-        return Group(*parts, *([super().__rich__()] if self.name else []))
-
-    def _table(self) -> RenderableType:
-        from vacc_gen.generator.cli.summary import stage_table
-
-        return stage_table(self._records)
+    def _print(self, line: str, style: str | None = None) -> None:
+        self._live.console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 def _stage_name(stage: Stage, precision: Precision | None) -> str:
@@ -174,11 +117,59 @@ def _stage_line(record: StageRecord) -> str:
     return ", ".join(parts)
 
 
-def _print_notes(console: Console, record: StageRecord) -> None:
-    notes = record.details.get("notes")
-    for note in notes if isinstance(notes, list) else []:
-        _print_line(console, f"note: {note}")
+def print_summary(root: Path, records: Sequence[StageRecord]) -> None:
+    """Print the figures of a finished build, and the commands that use what it made."""
+    from vacc_gen.generator.build.report import REPORT_FILE, REPORT_PAGE
+
+    for name, text in _figures(root, records):
+        typer.echo(f"{name:13}" + text.replace("\n", "\n" + 13 * " "))
+    typer.echo(f"{'report':13}{root / REPORT_PAGE}, {REPORT_FILE}")
+    commands = list(_next_commands(root, records))
+    if commands:
+        typer.echo("\n  ".join(["\nnext", *commands]))
 
 
-def _print_line(console: Console, line: str) -> None:
-    console.print(line, markup=False, highlight=False, soft_wrap=True)
+def _figures(root: Path, records: Sequence[StageRecord]) -> Iterator[tuple[str, str]]:
+    from vacc_gen.generator.build.report import merged_perplexity
+    from vacc_gen.generator.emit.report_html import perplexity_figures
+
+    for record in records:
+        parity = record.details.get("parity")
+        if isinstance(parity, Mapping) and record.precision:
+            precision = record.precision.value
+            yield f"parity {precision}", _parity(precision, parity)
+    caption, perplexities = perplexity_figures(merged_perplexity(records))
+    if perplexities:
+        values = ", ".join(f"{name} {value:.2f}" for name, value in perplexities.items())
+        yield "perplexity", f"{values} {caption}"
+    for record in records:
+        if record.stage.value == "compile" and record.outputs:
+            folder = min((Path(o.path).parent for o in record.outputs), key=lambda p: len(p.parts))
+            yield "compiled", f"{root / folder} ({size_text(record.output_bytes)})"
+
+
+def _parity(precision: str, parity: Mapping[str, Any]) -> str:
+    from vacc_gen.generator.emit.report_html import REFERENCES, greedy_text
+
+    prefill, decode = parity["prefill_max_abs_diff"], parity["decode_max_abs_diff"]
+    reference = REFERENCES.get(parity["reference"], parity["reference"])
+    return (
+        f"at most {max(prefill, decode):.2g} from {reference} "
+        f"({parity['max_abs_diff_allowed']:g} allowed)\n"
+        f"prefill {prefill:.2g}, {parity['decode_steps']} decode steps {decode:.2g}\n"
+        f"{greedy_text(precision, parity)}"
+    )
+
+
+def _next_commands(root: Path, records: Sequence[StageRecord]) -> Iterator[str]:
+    """Yield what to do with each compiled model: run it here, or serve it on the card."""
+    from vacc_gen.generator.backends.onnxruntime.runtime import DECODE_GRAPH
+
+    for record in records:
+        if record.stage.value == "compile" and record.precision and record.outputs:
+            precision = record.precision.value
+            if any(Path(output.path).name == DECODE_GRAPH for output in record.outputs):
+                run = f"vacc-gen run {shlex.quote(str(root))} --precision {precision}"
+                yield f'{run} --prompt "In the beginning"'
+            else:
+                yield f"{shlex.quote(str(root / 'scripts' / 'serve.sh'))} {precision}"

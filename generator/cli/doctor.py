@@ -10,7 +10,7 @@ import typer
 if TYPE_CHECKING:
     from vacc_gen.generator.doctor.doctor import Examination
 
-_SIGNS = {"ok": "[green]ok[/]", "warning": "[yellow]warning[/]", "problem": "[bold red]problem[/]"}
+STYLES = {"ok": "green", "warning": "yellow", "problem": "bold red"}
 
 
 def doctor(
@@ -53,40 +53,35 @@ def doctor(
 
 
 def _interpreter(named: Path) -> Path:
-    """Return the interpreter that is meant: a file, an environment's, or a name on the PATH."""
+    """Return the interpreter that is meant: an environment's, a file, or one on the PATH."""
     import shutil
 
-    of_environment = named / "bin" / "python"
-    if of_environment.is_file():
-        return of_environment
-    if len(named.parts) > 1:
-        return named
-    on_path = None if named.exists() else shutil.which(named)
-    # Without a folder before it, a name would be looked for on the PATH alone.
-    return Path(on_path) if on_path else named.absolute()
+    for path in (named / "bin" / "python", named):
+        if path.is_file():
+            return path.absolute()
+    return Path(shutil.which(named) or named).absolute()
 
 
 def _print(examination: Examination) -> None:
     from itertools import groupby
 
     from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
-    console = Console(highlight=False)
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(max_width=24, overflow="fold")
     table.add_column(overflow="fold")
     for section, checks in groupby(examination.checks, lambda check: check.section):
-        table.add_row("", f"[bold]{escape(section)}[/]", "")
+        table.add_row("", Text(section, "bold"), "")
         for check in checks:
             state = check.state.value
-            hint = f"\n[dim]hint: {escape(check.hint)}[/]" if check.hint else ""
-            sign = _SIGNS.get(state, f"[dim]{state}[/]")
-            table.add_row(sign, escape(check.name), escape(check.message) + hint)
+            message = Text(check.message)
+            if check.hint:
+                message.append(f"\nhint: {check.hint}", "dim")
+            table.add_row(Text(state, STYLES.get(state, "dim")), Text(check.name), message)
         table.add_row()
-    console.print(table)
+    Console(highlight=False).print(table)
     count = examination.problems
-    summary = f"[bold red]{count} problem{'s' if count > 1 else ''}[/]"
-    console.print(summary if count else "No problems found")
+    typer.echo(f"{count} problem{'s' if count > 1 else ''}" if count else "No problems found")

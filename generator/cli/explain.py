@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from vacc_gen.generator.cli.completion import complete_code
+from vacc_gen.generator.cli.options import complete_code
 
 
 def explain(
@@ -23,17 +23,13 @@ def explain(
 
     Example: vacc-gen explain VG101
     """
-    from vacc_gen.schema.errors import UsageError
+    from vacc_gen.generator.cli.findings import unknown_code
     from vacc_gen.schema.lint.rule import all_rules, as_page, as_table
-    from vacc_gen.schema.lint.suggestions import nearest
 
     rules = {rule.code: rule for rule in all_rules()}
     if code is None:
         typer.echo(as_table(rules.values()), nl=False)
-        return
-    rule = rules.get(code.upper())
-    if rule is None:
-        near = nearest(code.upper(), rules)
-        hint = f"did you mean {near}?" if near else "`vacc-gen explain` lists them all"
-        raise UsageError(f"no rule is called {code}", hint)
-    typer.echo(as_page(rule), nl=False)
+    elif code.upper() in rules:
+        typer.echo(as_page(rules[code.upper()]), nl=False)
+    else:
+        raise unknown_code(code)

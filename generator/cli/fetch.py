@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from vacc_gen.generator.cli.options import WorkspaceFolder
+
 if TYPE_CHECKING:
     from vacc_gen.generator.fetch import FetchedFile
     from vacc_gen.generator.progress import Progress
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def fetch(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The workspace.")] = Path(),
+    folder: WorkspaceFolder = Path(),
     only: Annotated[
         Literal["checkpoint", "calibration"] | None, typer.Option(help="Bring only this.")
     ] = None,
@@ -35,32 +37,24 @@ def fetch(
     Example: vacc-gen fetch falcon-7b-instruct
     """
     from vacc_gen.generator.cli.display import terminal_progress
-    from vacc_gen.generator.workspace.workspace import load_workspace
-
-    workspace = load_workspace(folder)
-    with terminal_progress() as progress:
-        if only != "calibration":
-            _report(_checkpoint(workspace, progress, revision, force))
-        if only == "calibration" or (only is None and workspace.plan.recipe.calibration):
-            _report(_calibration(workspace, progress, force))
-
-
-def _checkpoint(
-    workspace: Workspace, progress: Progress, revision: str, force: bool
-) -> list[FetchedFile]:
     from vacc_gen.generator.fetch import fetch_checkpoint
+    from vacc_gen.generator.workspace.workspace import load_workspace
     from vacc_gen.schema.errors import UsageError
 
+    workspace = load_workspace(folder)
     recipe, preset = workspace.plan.recipe, workspace.plan.preset
-    if preset.huggingface_id is None:
-        raise UsageError(f"the preset {preset.name} names no repository to fetch from")
-    _refuse_placeholder("model.checkpoint", recipe.model.checkpoint)
-    return fetch_checkpoint(
-        preset.huggingface_id, workspace.checkpoint_path, progress, revision, force
-    )
+    with terminal_progress() as progress:
+        if only != "calibration":
+            if preset.huggingface_id is None:
+                raise UsageError(f"the preset {preset.name} names no repository to fetch from")
+            _refuse_placeholder("model.checkpoint", recipe.model.checkpoint)
+            weights = workspace.checkpoint_path
+            _print(fetch_checkpoint(preset.huggingface_id, weights, progress, revision, force))
+        if only == "calibration" or (only is None and recipe.calibration):
+            _fetch_calibration(workspace, progress, force)
 
 
-def _calibration(workspace: Workspace, progress: Progress, force: bool) -> list[FetchedFile]:
+def _fetch_calibration(workspace: Workspace, progress: Progress, force: bool) -> None:
     from vacc_gen.generator.fetch import fetch_calibration_set
     from vacc_gen.presets import CALIBRATION_SETS
     from vacc_gen.schema.errors import UsageError
@@ -68,17 +62,15 @@ def _calibration(workspace: Workspace, progress: Progress, force: bool) -> list[
     calibration = workspace.plan.recipe.calibration
     if calibration is None:
         raise UsageError(
-            "vacc.yaml names no calibration set", hint="add `calibration` with set and path"
+            "vacc.yaml names no calibration set", "add `calibration` with set and path"
         )
-    files: list[FetchedFile] = []
     for source in calibration.sources:
         if source.set not in CALIBRATION_SETS.names():
-            progress.say(f"{source.set} is a set of your own: nothing to fetch")
+            typer.echo(f"{source.set} is a set of your own: nothing to fetch", err=True)
             continue
         _refuse_placeholder("calibration.path", source.path)
         preset = CALIBRATION_SETS.find(source.set)
-        files += fetch_calibration_set(preset, source, workspace.root, progress, force)
-    return files
+        _print(fetch_calibration_set(preset, source, workspace.root, progress, force))
 
 
 def _refuse_placeholder(key: str, path: str) -> None:
@@ -86,10 +78,10 @@ def _refuse_placeholder(key: str, path: str) -> None:
     from vacc_gen.schema.errors import UsageError
 
     if is_placeholder(path):
-        raise UsageError(f"{key} is still to be filled in: {path}", hint=f"set {key} in vacc.yaml")
+        raise UsageError(f"{key} is still to be filled in: {path}", f"set {key} in vacc.yaml")
 
 
-def _report(files: list[FetchedFile]) -> None:
+def _print(files: list[FetchedFile]) -> None:
     for file in files:
         doubt = "" if file.verified else "  (the hub states no checksum)"
         size = file.path.stat().st_size / 1e6

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import io
 import os
+import re
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from difflib import unified_diff
 from pathlib import Path
 
 import typer
 
-from vacc_gen.generator.cli.selection import selection_for
 from vacc_gen.generator.files import write_atomically
 from vacc_gen.presets import KNOWN
-from vacc_gen.schema.errors import UsageError
+from vacc_gen.schema.errors import UnreadableError, UsageError
 from vacc_gen.schema.lint import output, sources
 from vacc_gen.schema.lint.check import (
     CheckResult,
@@ -24,111 +22,48 @@ from vacc_gen.schema.lint.check import (
     check_paths,
     check_text,
 )
-from vacc_gen.schema.lint.diagnostics import Fix, has_errors
-from vacc_gen.schema.lint.document import Document, load
+from vacc_gen.schema.lint.diagnostics import Diagnostic, has_errors
+from vacc_gen.schema.lint.document import MAX_BYTES, Document, load
 from vacc_gen.schema.lint.fixes import fixed
 from vacc_gen.schema.lint.sources import STDIN
+from vacc_gen.schema.lint.suggestions import nearest
 from vacc_gen.schema.printable import on_one_line
 
 _MOST_PASSES = 10
+_KEYS = ("select", "ignore")
+_ENDLESS_KEY = re.compile(rb"^[\s\[]*(?:[\w\"'-]{1,99}\s?\.\s?){64}", re.MULTILINE)
+"""Readers of TOML take a time that grows with the square of a dotted key's parts."""
 
 
 def check_and_report(
     paths: list[str],
     form: str,
+    selection: Selection,
     *,
     fix: bool,
     unsafe: bool,
     only_show: bool,
-    select: Sequence[str] | None,
-    ignore: Sequence[str] | None,
     strict: bool,
 ) -> int:
     """Check paths, fix what is asked for, print findings, and return the exit code.
 
     Raises:
         UsageError: the options contradict each other, or there was nothing to check.
-        UnreadableError: the standard input or pyproject.toml cannot be read.
+        UnreadableError: the standard input cannot be read.
     """
     if (only_show or unsafe) and not fix:
         raise UsageError("--diff and --unsafe-fixes belong to --fix", "add --fix")
     if STDIN in paths and len(paths) > 1:
         raise UsageError("- (the standard input) is checked by itself", "drop the other paths")
-    check = _Check(selection_for(paths, select, ignore), unsafe)
     if fix and paths == [STDIN]:
-        return check.fix_stdin(strict, only_show=only_show)
-    result = check.paths(paths)
-    if fix:
-        check.fix_files(result, only_show=only_show)
-        result = result if only_show else check.paths(paths)
-    if not only_show:
-        _write(_rendered(result, form))
-    return _exit_code(result, paths, strict)
-
-
-@dataclass
-class _Check:
-    """A check with what the options chose; fixes repeat until nothing fixable is left."""
-
-    selection: Selection
-    unsafe: bool
-
-    def paths(self, paths: list[str]) -> CheckResult:
-        return check_paths(paths, KNOWN, self.selection)
-
-    def fix_files(self, result: CheckResult, *, only_show: bool) -> None:
-        """Fix each file that has a fix: at once, or not at all."""
-        for path, document in result.documents.items():
-            before = document.prefix + document.text
-            fixes = [found.fix for found in result.diagnostics if found.path == path]
-            after = self._fixed(document, fixes)
-            if after == before:
-                continue
-            if only_show:
-                _show_changes(path, before, after)
-            else:
-                write_atomically(Path(path), after)
-                typer.echo(f"fixed {on_one_line(path)}", err=True)
-
-    def fix_stdin(self, strict: bool, *, only_show: bool) -> int:
-        """Write the fixed text to the standard output, what is left to the standard error."""
-        document = sources.read(STDIN)
-        found, _ = check_document(document, KNOWN, self.selection)
-        after = self._fixed(document, [one.fix for one in found])
-        if only_show:
-            _show_changes("<stdin>", document.prefix + document.text, after)
-        else:
-            _write(after)
-        left = check_text(after, "<stdin>", KNOWN, self.selection)
-        if left:
-            lines = {"<stdin>": load(after).lines}
-            sys.stderr.write(output.as_text(left, lines, 1))
+        left = _fix_stdin(selection, unsafe, only_show)
         return 1 if has_errors(left, strict) else 0
-
-    def _fixed(self, document: Document, fixes: list[Fix | None]) -> str:
-        """Return a text with its fixes; what comes to light behind them is fixed, too."""
-        for _ in range(_MOST_PASSES):
-            wanted = [fix for fix in fixes if fix is not None and (fix.safe or self.unsafe)]
-            if not wanted:
-                break
-            document = load(fixed(document, wanted), document.path)
-            fixes = [one.fix for one in check_document(document, KNOWN, self.selection)[0]]
-        return document.prefix + document.text
-
-
-def _show_changes(path: str, before: str, after: str) -> None:
-    name = on_one_line(path)
-    old, new = before.splitlines(keepends=True), after.splitlines(keepends=True)
-    for line in unified_diff(old, new, name, name):
-        _write(line if line.endswith("\n") else line + "\n")
-
-
-def _exit_code(result: CheckResult, paths: list[str], strict: bool) -> int:
-    """Say what could not be read, and return the exit code.
-
-    Raises:
-        UsageError: there was nothing to check.
-    """
+    result = check_paths(paths, KNOWN, selection)
+    if fix:
+        _fix_files(result, selection, unsafe, only_show)
+        result = result if only_show else check_paths(paths, KNOWN, selection)
+    if not only_show:
+        typer.echo(_rendered(result, form), nl=False)
     for path, reason in result.unreadable:
         typer.echo(f"error: cannot read {on_one_line(path)}: {reason}", err=True)
     if result.unreadable:
@@ -141,30 +76,145 @@ def _exit_code(result: CheckResult, paths: list[str], strict: bool) -> int:
     return 1 if has_errors(result.diagnostics, strict) else 0
 
 
+def _fix_files(result: CheckResult, selection: Selection, unsafe: bool, only_show: bool) -> None:
+    """Fix each file that has a fix: at once, or not at all."""
+    for path, document in result.documents.items():
+        before = document.prefix + document.text
+        found = [one for one in result.diagnostics if one.path == path]
+        after = _fixed(document, found, selection, unsafe)
+        if only_show:
+            _show_changes(path, before, after)
+        elif after != before:
+            write_atomically(Path(path), after)
+            typer.echo(f"fixed {on_one_line(path)}", err=True)
+
+
+def _fix_stdin(selection: Selection, unsafe: bool, only_show: bool) -> list[Diagnostic]:
+    """Write the fixed text to the standard output; print on the standard error what is left."""
+    document = sources.read(STDIN)
+    found, _ = check_document(document, KNOWN, selection)
+    after = _fixed(document, found, selection, unsafe)
+    if only_show:
+        _show_changes(document.path, document.prefix + document.text, after)
+    else:
+        typer.echo(after, nl=False)
+    left = check_text(after, document.path, KNOWN, selection)
+    if left:
+        lines = {document.path: load(after).lines}
+        typer.echo(output.as_text(left, lines, 1), nl=False, err=True)
+    return left
+
+
+def _fixed(
+    document: Document, found: Sequence[Diagnostic], selection: Selection, unsafe: bool
+) -> str:
+    """Return a text with its fixes; what comes to light behind them is fixed, too."""
+    for _ in range(_MOST_PASSES):
+        fixes = [one.fix for one in found if one.fix is not None and (one.fix.safe or unsafe)]
+        if not fixes:
+            break
+        document = load(fixed(document, fixes), document.path)
+        found, _ = check_document(document, KNOWN, selection)
+    return document.prefix + document.text
+
+
+def _show_changes(path: str, before: str, after: str) -> None:
+    name = on_one_line(path)
+    old, new = before.splitlines(keepends=True), after.splitlines(keepends=True)
+    for line in unified_diff(old, new, name, name):
+        typer.echo(line.removesuffix("\n"))
+
+
 def _rendered(result: CheckResult, form: str) -> str:
-    if form == "text":
-        colour = wants_colour()
-        return output.as_text(result.diagnostics, result.lines, result.checked, colour)
+    """Return findings as text; Typer takes colours out where no terminal shows them."""
     if form == "json":
         return output.as_json(result.diagnostics, result.checked)
     if form == "github":
         return output.as_github(result.diagnostics)
-    from vacc_gen.schema.lint.output import as_sarif
-
-    return as_sarif(result.diagnostics)
-
-
-def wants_colour() -> bool:
-    """Whether findings are written in colour: on a terminal, unless NO_COLOR is set."""
-    on_terminal = sys.stdout is not None and sys.stdout.isatty()
-    return on_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    if form == "sarif":
+        return output.as_sarif(result.diagnostics)
+    colour = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return output.as_text(result.diagnostics, result.lines, result.checked, colour)
 
 
-def _write(text: str) -> None:
-    """Write to the standard output, whatever its encoding can show; nowhere where it is closed."""
-    if sys.stdout is None:
-        return
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace", newline="")
-    sys.stdout.write(text)
-    sys.stdout.flush()
+def selection_for(path: str, select: Sequence[str], ignore: Sequence[str]) -> Selection:
+    """Return which rules run: as the command line and the nearest pyproject.toml say.
+
+    `select` on the command line replaces the file's; `ignore` adds to the file's.
+
+    Raises:
+        UsageError: a code is unknown, or the table in pyproject.toml is not as it should be.
+        UnreadableError: pyproject.toml cannot be read.
+    """
+    table = _table("." if path == STDIN else path)
+    return Selection(
+        _codes(select) or table.get("select", ()), (*table.get("ignore", ()), *_codes(ignore))
+    )
+
+
+def unknown_code(code: str, where: str = "") -> UsageError:
+    """Return the error for a code that no rule has."""
+    from vacc_gen.schema.lint.rule import all_rules
+
+    near = nearest(code.upper(), [rule.code for rule in all_rules()])
+    hint = f"did you mean {near}?" if near else "`vacc-gen explain` lists them all"
+    return UsageError(f"no rule is called {code}{where}", hint)
+
+
+def _codes(options: Sequence[str], where: str = "") -> tuple[str, ...]:
+    """Return codes that were given one by one or with commas."""
+    from vacc_gen.schema.lint.rule import all_rules
+
+    codes = [code.strip().upper() for option in options for code in option.split(",")]
+    for code in codes:
+        if code != "ALL" and not any(rule.code.startswith(code) for rule in all_rules()):
+            raise unknown_code(code, where)
+    return tuple(filter(None, codes))
+
+
+def _table(path: str) -> dict[str, tuple[str, ...]]:
+    """Return `[tool.vacc-gen]` of the nearest pyproject.toml at or above a path."""
+    start = Path(os.path.abspath(path))  # noqa: PTH100  # Path.absolute keeps `..`
+    for folder in (start, *start.parents):
+        file = folder / "pyproject.toml"
+        if os.path.isfile(file):  # noqa: PTH113  # Path.is_file raises in folders of others
+            where = on_one_line(str(file))
+            return _checked(_read_table(file, where), where)
+    return {}
+
+
+def _read_table(file: Path, where: str) -> object:
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+
+    try:
+        with file.open("rb") as opened:
+            text = opened.read(MAX_BYTES + 1)
+        if len(text) > MAX_BYTES:
+            raise UnreadableError(f"{where} is larger than {MAX_BYTES} bytes")
+        if _ENDLESS_KEY.search(text):
+            raise UnreadableError(f"{where} has a key of more than 64 parts")
+        tools = tomllib.loads(text.decode()).get("tool", {})
+    except OSError as error:
+        raise UnreadableError(f"cannot read {where}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise UnreadableError(
+            f"{where} is not valid TOML: {error}",
+            "the nearest pyproject.toml says which rules run, in [tool.vacc-gen]",
+        ) from error
+    return tools.get("vacc-gen", {}) if isinstance(tools, dict) else {}
+
+
+def _checked(table: object, where: str) -> dict[str, tuple[str, ...]]:
+    if not isinstance(table, dict):
+        raise UsageError(f"`vacc-gen` in [tool] of {where} is not a table")
+    for key, value in table.items():
+        if key not in _KEYS:
+            near = nearest(key, _KEYS)
+            hint = f"did you mean `{near}`?" if near else f"known: {', '.join(_KEYS)}"
+            raise UsageError(f"unknown key `{key}` in [tool.vacc-gen] of {where}", hint)
+        if not isinstance(value, list) or not all(isinstance(code, str) for code in value):
+            raise UsageError(f"`{key}` in [tool.vacc-gen] of {where} is not a list of codes")
+    return {key: _codes(value, f" (in {where})") for key, value in table.items()}

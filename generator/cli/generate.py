@@ -7,9 +7,11 @@ from typing import Annotated
 
 import typer
 
+from vacc_gen.generator.cli.options import WorkspaceFolder
+
 
 def generate(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The workspace.")] = Path(),
+    folder: WorkspaceFolder = Path(),
     check: Annotated[
         bool, typer.Option("--check", help="Write nothing; exit 1 if a file is not current.")
     ] = False,

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vacc_gen.generator.cli.options import WorkspaceFolder
+
 if TYPE_CHECKING:
     from vacc_gen.generator.workspace.workspace import Workspace
 
 
 def lock(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The workspace.")] = Path(),
+    folder: WorkspaceFolder = Path(),
     check: Annotated[
         bool, typer.Option("--check", help="Write nothing; exit 1 if the lock is stale.")
     ] = False,
@@ -41,7 +43,7 @@ def lock(
     if check:
         _check(workspace)
     else:
-        _resolve(workspace, upgrade=upgrade, allow_source=allow_source)
+        _resolve(workspace, upgrade, allow_source)
 
 
 def _check(workspace: Workspace) -> None:
@@ -57,15 +59,13 @@ def _check(workspace: Workspace) -> None:
     path, found = workspace.root / LOCK_PATH, read_lock(workspace.root)
     reasons = found.shortcomings(requirements_of(workspace.plan.recipe.environment))
     if reasons:
-        raise LockError(
-            f"{path} is stale: {'; '.join(reasons)}",
-            shlex.join(["vacc-gen", "lock", str(workspace.root)]),
-        )
+        hint = shlex.join(["vacc-gen", "lock", str(workspace.root)])
+        raise LockError(f"{path} is stale: {'; '.join(reasons)}", hint)
     count = len(locked_packages(found.text, str(path)))
     typer.echo(f"{path} is current: {count} packages for Python {found.python} on {found.platform}")
 
 
-def _resolve(workspace: Workspace, *, upgrade: bool, allow_source: bool) -> None:
+def _resolve(workspace: Workspace, upgrade: bool, allow_source: bool) -> None:
     from dataclasses import replace
 
     from vacc_gen.generator.environment import lock as locks
@@ -76,23 +76,16 @@ def _resolve(workspace: Workspace, *, upgrade: bool, allow_source: bool) -> None
     wanted = locks.requirements_of(environment)
     shipped = locks.preset_lock(environment.preset)
     try:
-        found: locks.Lock | None = locks.read_lock(workspace.root)
+        previous = locks.read_lock(workspace.root).text
     except (LockError, UnreadableError):
-        found = shipped
-    previous = found.text if found else ""
+        previous = shipped.text if shipped else ""
     typer.echo(
         f"resolving {len(wanted.pins)} pins for Python {wanted.python} on {wanted.platform}",
         err=True,
     )
-    made = locks.shipped_if_same(
-        locks.resolve(
-            wanted,
-            environment.preset,
-            previous="" if upgrade else previous,
-            allow_source=allow_source,
-        ),
-        shipped,
-    )
+    kept = "" if upgrade else previous
+    made = locks.resolve(wanted, environment.preset, previous=kept, allow_source=allow_source)
+    made = locks.shipped_if_same(made, shipped)
     paths = (str(locks.LOCK_PATH), str(locks.DESCRIPTION_PATH))
     done = update(replace(workspace, own_lock=made), over=paths)
     for name, before, after in locks.version_changes(previous, made.text):

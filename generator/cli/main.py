@@ -1,15 +1,77 @@
-"""The command `vacc-gen`: runs a verb, and says what went wrong."""
+"""The command `vacc-gen`: finds a verb's file, runs it, and says what went wrong."""
 
 from __future__ import annotations
 
+import io
 import os
 import sys
+from importlib import import_module
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
 
 from vacc_gen.schema.errors import VaccGenError
 
+VERBS = (
+    "new",
+    "validate",
+    "explain",
+    "generate",
+    "fetch",
+    "lock",
+    "doctor",
+    "export",
+    "build",
+    "run",
+    "presets",
+    "schema",
+)
+"""Each is a module of this folder with a function, or a Typer app, of the same name."""
 
-def report(error: VaccGenError) -> None:
-    """Print an error the way every verb does: what is wrong, then on its own line what to do."""
+
+class Verbs(TyperGroup):
+    """Imports only the verbs that are asked for."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options | {"commands": dict.fromkeys(VERBS)})
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in VERBS:
+            return None
+        verb = getattr(import_module(f"vacc_gen.generator.cli.{cmd_name}"), cmd_name)
+        if not isinstance(verb, typer.Typer):
+            function, verb = verb, typer.Typer(add_completion=False, rich_markup_mode=None)
+            verb.command(cmd_name)(function)
+        return typer.main.get_command(verb)
+
+
+app = typer.Typer(
+    name="vacc-gen",
+    cls=Verbs,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Generate, validate and build compile configs for language models on VACC accelerators.",
+    epilog="Exit codes: 0 fine; 1 findings or a failed stage; 2 wrong usage or an unreadable file; "
+    "130 interrupted.",
+)
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        from importlib.metadata import version as version_of
+
+        typer.echo(f"vacc-gen {version_of('vacc-gen')}")
+        raise typer.Exit
+
+
+def _report(error: VaccGenError) -> None:
+    """Print what is wrong, then on its own line what to do."""
     diagnostics = getattr(error, "diagnostics", None)
     if diagnostics:
         from vacc_gen.schema.lint.output import excerpts
@@ -24,12 +86,12 @@ def main() -> None:
     """Run the command line and leave with its exit code."""
     # Looking for plugins of pydantic reads the metadata of every package that is installed.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
-    from vacc_gen.generator.cli.app import app_of, chosen_verbs
-
+    if isinstance(sys.stdout, io.TextIOWrapper):  # not closed; its encoding may be a narrow one
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        app_of(chosen_verbs(sys.argv[1:]))(prog_name="vacc-gen")
+        app(prog_name="vacc-gen")
     except VaccGenError as error:
-        report(error)
+        _report(error)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

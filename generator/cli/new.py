@@ -9,32 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from vacc_gen.generator.cli.completion import (
-    complete_calibration,
-    complete_card,
-    complete_environment,
-    complete_model,
-    complete_precision,
-)
+from vacc_gen.generator.cli.options import PrecisionName, Prefill, Total, preset_option
 
 if TYPE_CHECKING:
     from vacc_gen.generator.new.choices import Choices
 
 
-def _number(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise typer.BadParameter(f"{text!r} is not a whole number") from None
-
-
 def new(
     model: Annotated[
         str | None,
-        typer.Option(
-            metavar="NAME",
-            help="A preset, or its Hugging Face id; `vacc-gen presets list` names them.",
-            autocompletion=complete_model,
+        preset_option(
+            "models", "A preset, or its Hugging Face id; `vacc-gen presets list` names them."
         ),
     ] = None,
     checkpoint: Annotated[
@@ -56,43 +41,21 @@ def new(
         str | None, typer.Option(metavar="DIR", help="Folder to make. [default: the model's name]")
     ] = None,
     precision: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="WORD",
-            help="fp16, int8, int4 or kv8; may be given several times. [default: the preset's]",
-            autocompletion=complete_precision,
-        ),
+        list[PrecisionName] | None,
+        typer.Option(help="May be given several times. [default: the preset's]"),
     ] = None,
-    prefill: Annotated[
-        int | None,
-        typer.Option(
-            metavar="TOKENS", parser=_number, help="Prompt length in tokens, a multiple of 16."
-        ),
-    ] = None,
-    total: Annotated[
-        int | None,
-        typer.Option(
-            metavar="TOKENS", parser=_number, help="Prompt and answer in tokens, a multiple of 16."
-        ),
-    ] = None,
+    prefill: Prefill = None,
+    total: Total = None,
     tp: Annotated[
-        int | None,
-        typer.Option(metavar="DIES", parser=_number, help="Tensor parallelism, in dies, 1 to 64."),
+        int | None, typer.Option(metavar="DIES", help="Tensor parallelism, in dies, 1 to 64.")
     ] = None,
     card: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="A card; `vacc-gen presets list` names them.",
-            autocompletion=complete_card,
-        ),
+        str | None, preset_option("cards", "A card; `vacc-gen presets list` names them.")
     ] = None,
     calibration: Annotated[
         str | None,
-        typer.Option(
-            metavar="SET:PATH",
-            help="What int8 is calibrated on: alpaca, c4 or ceval.",
-            autocompletion=complete_calibration,
+        preset_option(
+            "calibration", "What int8 is calibrated on: alpaca, c4 or ceval.", "SET:PATH", ":"
         ),
     ] = None,
     optimize_for: Annotated[
@@ -104,10 +67,8 @@ def new(
     ] = False,
     environment: Annotated[
         str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Pins of the compiler's environment. [default: the preset's]",
-            autocompletion=complete_environment,
+        preset_option(
+            "environments", "Pins of the compiler's environment. [default: the preset's]"
         ),
     ] = None,
     force: Annotated[
@@ -128,7 +89,7 @@ def new(
         checkpoint=checkpoint,
         name=name,
         out=out,
-        precision=tuple(precision or ()),
+        precision=tuple(name.value for name in precision or ()),
         prefill=prefill,
         total=total,
         tp=tp,
@@ -138,19 +99,13 @@ def new(
         environment=environment,
         align_qkv=align_qkv,
     )
-    asks = model is None and checkpoint is None and can_ask()
-    if asks:
+    is_terminal = sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+    if model is None and checkpoint is None and is_terminal and not os.environ.get("CI"):
         from vacc_gen.generator.cli.ask import ask_choices
 
         choices = ask_choices(choices)
         typer.echo(f"the same in one line:\n  {shlex.join(choices.command())}\n")
     _make(choices, force)
-
-
-def can_ask() -> bool:
-    """Whether somebody sits at a terminal that can show questions."""
-    is_terminal = sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
-    return is_terminal and not os.environ.get("CI")
 
 
 def _make(choices: Choices, force: bool) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from vacc_gen.generator.cli.completion import complete_encoder, complete_preset
+from vacc_gen.generator.cli.options import names_in
 
 HEADINGS = {
     "encoders": "encoders, of which `vacc-gen presets config` writes the compile config",
@@ -15,7 +15,11 @@ HEADINGS = {
 }
 
 presets = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="Show known models, cards and data sets."
+    name="presets",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    help="Show known models, cards and data sets.",
 )
 
 
@@ -43,7 +47,12 @@ def list_presets(
         for kind, shelf in presets.SHELVES.items()
     }
     if as_json:
-        _print_json([_values(kind, preset) for kind, group in found.items() for preset in group])
+        values = [
+            {"kind": kind, **preset.model_dump(mode="json", exclude_none=True)}
+            for kind, group in found.items()
+            for preset in group
+        ]
+        typer.echo(json.dumps(values, indent=2, ensure_ascii=False))
         return
     if not any(found.values()):
         raise UsageError(f"no preset matches {' and '.join(repr(word) for word in words or [])}")
@@ -62,10 +71,11 @@ def show_preset(
         typer.Argument(
             metavar="NAME",
             help="A name that `presets list` prints.",
-            autocompletion=complete_preset,
+            autocompletion=names_in(
+                "models", "encoders", "served", "cards", "calibration", "environments"
+            ),
         ),
     ],
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
 ) -> None:
     """Show a preset as the YAML file that it is.
 
@@ -74,17 +84,14 @@ def show_preset(
     from vacc_gen import presets
 
     kind, known = presets.locate(name)
-    if as_json:
-        _print_json(_values(kind, presets.SHELVES[kind].find(known)))
-    else:
-        typer.echo(presets.SHELVES[kind].text(known), nl=False)
+    typer.echo(presets.SHELVES[kind].text(known), nl=False)
 
 
 @presets.command("config")
 def config_of_encoder(
     name: Annotated[
         str,
-        typer.Argument(metavar="NAME", help="A text encoder.", autocompletion=complete_encoder),
+        typer.Argument(metavar="NAME", help="A text encoder.", autocompletion=names_in("encoders")),
     ],
     precision: Annotated[
         Literal["fp16", "int8"] | None, typer.Option(help="[default: fp16]")
@@ -122,11 +129,3 @@ def _matches(kind: str, preset: Any, words: list[str]) -> bool:
     fields = ("name", "summary", "family", "huggingface_id")
     text = " ".join([kind, *(str(getattr(preset, field, "")) for field in fields)]).casefold()
     return all(word.casefold() in text for word in words)
-
-
-def _values(kind: str, preset: Any) -> dict[str, Any]:
-    return {"kind": kind, **preset.model_dump(mode="json", exclude_none=True)}
-
-
-def _print_json(values: object) -> None:
-    typer.echo(json.dumps(values, indent=2, ensure_ascii=False))

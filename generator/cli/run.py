@@ -50,31 +50,31 @@ def run(
 
     if not is_text(prompt):
         raise UsageError("the prompt is not valid UTF-8")
-    compiled = compiled_folder(folder, precision)
+    compiled = _compiled_folder(folder, precision)
     model = OnnxRuntimeModel(compiled, threads=threads)
     tokenizer = Tokenizer(compiled / TOKENIZER_FILE)
     token_ids = tokenizer.encode(prompt.encode())
     if max_tokens is None:
         max_tokens = max(1, min(DEFAULT_MAX_TOKENS, model.total_tokens - len(token_ids)))
-    clock = _Clock(model.generate(token_ids, max_tokens))
-    for text in streamed_text(tokenizer, clock):
+    times = [time.monotonic()]
+
+    def answer() -> Iterator[int]:
+        for token_id in model.generate(token_ids, max_tokens):
+            times.append(time.monotonic())
+            yield token_id
+
+    for text in streamed_text(tokenizer, answer()):
         typer.echo(text, nl=False)
     typer.echo()
-    typer.echo(f"{compiled.name}: prompt {len(token_ids)} tokens, {clock.summary()}", err=True)
+    typer.echo(f"{compiled.name}: prompt {len(token_ids)} tokens, {_speed(*times)}", err=True)
 
 
-def compiled_folder(folder: Path, precision: str | None) -> Path:
-    """Find the compiled model in `folder`, which is one itself or is a workspace.
-
-    Raises:
-        UsageError: there is none, or none of that precision.
-    """
+def _compiled_folder(folder: Path, precision: str | None) -> Path:
+    """Return the compiled model in `folder`, which is one itself or is a workspace."""
     from vacc_gen.schema.errors import UsageError
 
-    if (folder / "decode.onnx").is_file():
-        found = [folder]
-    else:
-        found = sorted(graph.parent for graph in folder.glob("deploy/*/decode.onnx"))
+    graphs = sorted([*folder.glob("decode.onnx"), *folder.glob("deploy/*/decode.onnx")])
+    found = [graph.parent for graph in graphs]
     if not found:
         raise UsageError(
             f"{folder} holds no compiled model", "`vacc-gen build` makes them, in deploy/"
@@ -91,35 +91,21 @@ def compiled_folder(folder: Path, precision: str | None) -> Path:
 def streamed_text(tokenizer: Tokenizer, token_ids: Iterable[int]) -> Iterator[str]:
     """Yield the text of a growing answer piece by piece, holding back unfinished characters."""
     ids: list[int] = []
-    shown = text = ""
+    shown = ""
     for token_id in token_ids:
         ids.append(token_id)
         text = tokenizer.decode(ids, skip_special_tokens=True)
-        if text.startswith(shown) and not text.endswith("\N{REPLACEMENT CHARACTER}"):
+        if not text.endswith("\N{REPLACEMENT CHARACTER}"):
             yield text[len(shown) :]
             shown = text
-    if text.startswith(shown):
-        yield text[len(shown) :]
 
 
-class _Clock:
-    """Passes tokens on, and notes when the first and the last of them came."""
-
-    def __init__(self, token_ids: Iterator[int]) -> None:
-        self._token_ids = token_ids
-        self._times = [time.monotonic()]
-
-    def __iter__(self) -> Iterator[int]:
-        for token_id in self._token_ids:
-            self._times.append(time.monotonic())
-            yield token_id
-
-    def summary(self) -> str:
-        started, *came = self._times
-        if not came:
-            return "no answer: the model ended the text at once"
-        first = f"answer {len(came)} tokens, the first after {came[0] - started:.2f} s"
-        if len(came) < 2:
-            return first
-        rate = (len(came) - 1) / max(came[-1] - came[0], 1e-9)
-        return f"{first}, then {rate:.1f} tokens/s"
+def _speed(started: float, *came: float) -> str:
+    """Return how many tokens came, and how fast; times in seconds."""
+    if not came:
+        return "no answer: the model ended the text at once"
+    first = f"answer {len(came)} tokens, the first after {came[0] - started:.2f} s"
+    if len(came) == 1:
+        return first
+    rate = (len(came) - 1) / max(came[-1] - came[0], 1e-9)
+    return f"{first}, then {rate:.1f} tokens/s"

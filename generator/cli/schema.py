@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-from enum import Enum
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 
-class SchemaName(str, Enum):
-    """Which format."""
-
-    RECIPE = "recipe"
-    VAMC = "vamc"
-
-
 def schema(
     name: Annotated[
-        SchemaName,
-        typer.Argument(help="recipe: vacc.yaml; vamc: the compile YAML."),
+        Literal["recipe", "vamc"], typer.Argument(help="recipe: vacc.yaml; vamc: the compile YAML.")
     ],
 ) -> None:
     """Print a JSON Schema (draft 2020-12) for editors.
@@ -27,4 +18,4 @@ def schema(
     """
     from vacc_gen.schema.json_schema import packaged
 
-    typer.echo(packaged(name.value), nl=False)
+    typer.echo(packaged(name), nl=False)

@@ -2,28 +2,11 @@
 
 from __future__ import annotations
 
-from enum import Enum
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from vacc_gen.generator.cli.completion import complete_code
-
-
-class Format(str, Enum):
-    """How findings are written."""
-
-    TEXT = "text"
-    JSON = "json"
-    GITHUB = "github"
-    SARIF = "sarif"
-
-
-def _codes(help_text: str) -> typer.models.OptionInfo:
-    option: typer.models.OptionInfo = typer.Option(
-        metavar="CODE", help=help_text, autocompletion=complete_code
-    )
-    return option
+from vacc_gen.generator.cli.options import complete_code
 
 
 def validate(
@@ -35,8 +18,9 @@ def validate(
         ),
     ] = None,
     form: Annotated[
-        Format, typer.Option("--format", help="How findings are written.")
-    ] = Format.TEXT,
+        Literal["text", "json", "github", "sarif"],
+        typer.Option("--format", help="How findings are written."),
+    ] = "text",
     fix: Annotated[bool, typer.Option("--fix", help="Apply the safe fixes.")] = False,
     unsafe_fixes: Annotated[
         bool,
@@ -46,9 +30,17 @@ def validate(
         bool, typer.Option("--diff", help="With --fix: show the changes, write nothing.")
     ] = False,
     select: Annotated[
-        list[str] | None, _codes("Run only these rules: codes or their beginnings (VG1), or ALL.")
+        list[str] | None,
+        typer.Option(
+            metavar="CODE",
+            help="Run only these rules: codes or their beginnings (VG1), or ALL.",
+            autocompletion=complete_code,
+        ),
     ] = None,
-    ignore: Annotated[list[str] | None, _codes("Do not run these rules.")] = None,
+    ignore: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CODE", help="Do not run these rules.", autocompletion=complete_code),
+    ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Warnings count as errors.")] = False,
 ) -> None:
     """Check recipes, compile YAMLs, workspaces and weight folders.
@@ -57,17 +49,17 @@ def validate(
 
     Example: vacc-gen validate falcon-7b-instruct --fix
     """
-    from vacc_gen.generator.cli.findings import check_and_report  # keeps `--help` light
+    from vacc_gen.generator.cli.findings import check_and_report, selection_for
 
+    paths = paths or ["."]
     raise typer.Exit(
         check_and_report(
-            paths or ["."],
+            paths,
             form,
+            selection_for(paths[0], select or (), ignore or ()),
             fix=fix,
             unsafe=unsafe_fixes,
             only_show=diff,
-            select=select,
-            ignore=ignore,
             strict=strict,
         )
     )

@@ -4,15 +4,14 @@ import re
 import shlex
 import shutil
 import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
+from tests.processes import VACC_GEN
 from tests.terminals import BACKSPACE, CTRL_C, CTRL_D, CTRL_U, DOWN, ENTER, SPACE, Terminal
+from tests.workspaces import FALCON_TINY
 from vacc_gen.generator.new.questions import QUESTIONS
 
-FALCON_TINY = Path(__file__).parents[2] / "data" / "falcon-tiny"
 COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:3[0-8]|4[0-8]|9\d|10\d)(?:;\d+)*m")
 LAST = "Write it, or change an answer?"
 (MODEL, CHECKPOINT, PRECISION, CARD, TP, PREFILL, TOTAL, GOAL, TEXTS, ENVIRONMENT, FOLDER) = (
@@ -25,8 +24,8 @@ def asked(tmp_path):
     """Start `vacc-gen new` in an empty folder, on a terminal."""
 
     def start(*arguments, **terminal):
-        command = ["-m", "vacc_gen.generator.cli.main", "new", *arguments]
-        return Terminal(sys.executable, command, tmp_path, lines=40, **terminal)
+        command = [*VACC_GEN[1:], "new", *arguments]
+        return Terminal(VACC_GEN[0], command, tmp_path, lines=40, **terminal)
 
     return start
 
@@ -66,7 +65,7 @@ def test_enter_all_the_way_makes_what_the_printed_line_makes(asked, tmp_path):
     assert not COLOUR.search(terminal.received)
     made = files_of(tmp_path / "falcon-7b-instruct")
     shutil.move(tmp_path / "falcon-7b-instruct", tmp_path / "first")
-    command = [sys.executable, "-m", "vacc_gen.generator.cli.main", *line_of(terminal)]
+    command = [*VACC_GEN, *line_of(terminal)]
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
     assert files_of(tmp_path / "falcon-7b-instruct") == made
 
@@ -119,7 +118,14 @@ def test_any_answer_can_be_changed_on_the_last_page(asked, tmp_path):
     assert line_of(terminal)[1:] == shlex.split(options)
 
 
-def test_every_question_explains_its_terms(asked):
+def assert_left(terminal, folder):
+    """Leaving writes nothing, and says so."""
+    assert terminal.exit_code() == 130
+    assert terminal.printed.endswith("nothing was written\n")
+    assert list(folder.iterdir()) == []
+
+
+def test_every_question_explains_its_terms(asked, tmp_path):
     terminal = asked(columns=90)
     for question in QUESTIONS:
         terminal.wait_for(f"{question.prompt} (")
@@ -134,10 +140,10 @@ def test_every_question_explains_its_terms(asked):
         go_on(terminal, question.prompt)
     terminal.wait_for(LAST)
     terminal.send("?", CTRL_C)
-    assert terminal.exit_code() == 130
+    assert_left(terminal, tmp_path)
 
 
-def test_memory_stands_beside_each_choice(asked):
+def test_memory_stands_beside_each_choice(asked, tmp_path):
     terminal = asked("--card", "VA1-16G")
     go_on(terminal, MODEL, CHECKPOINT)
     terminal.wait_for("fp16  weights and KV cache in fp16; 2 cards, left 4.5 GiB a die in fp16")
@@ -149,7 +155,15 @@ def test_memory_stands_beside_each_choice(asked):
     go_on(terminal, PREFILL)
     terminal.wait_for("2048  4 cards, left 6.1 GiB a die in fp16")
     terminal.send(CTRL_C)
-    assert terminal.exit_code() == 130
+    assert_left(terminal, tmp_path)
+
+
+def test_the_end_of_input_leaves_too(asked, tmp_path):
+    terminal = asked()
+    go_on(terminal, MODEL)
+    terminal.wait_for(f"{CHECKPOINT} (")
+    terminal.send(CTRL_D)
+    assert_left(terminal, tmp_path)
 
 
 def test_what_is_impossible_is_said_and_asked_again(asked, tmp_path):
@@ -191,27 +205,18 @@ def test_what_is_impossible_is_said_and_asked_again(asked, tmp_path):
     assert (tmp_path / "thesis" / "chapter.txt").read_text() == "precious"
 
 
-@pytest.mark.parametrize(("pages", "key"), [(0, CTRL_C), (1, CTRL_D), (4, CTRL_C), (11, CTRL_C)])
-def test_leaving_writes_nothing_and_says_so(asked, tmp_path, pages, key):
-    terminal = asked()
-    prompts = [*(question.prompt for question in QUESTIONS), LAST]
-    go_on(terminal, *prompts[:pages])
-    terminal.wait_for(f"{prompts[pages]} (")
-    terminal.send(key)
-    assert terminal.exit_code() == 130
-    assert terminal.printed.endswith("nothing was written\n")
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("environment", [{"TERM": "dumb"}, {"CI": "1"}])
-def test_nothing_is_asked_where_nobody_can_answer(asked, environment):
-    terminal = asked(**environment)
+@pytest.mark.parametrize(
+    ("arguments", "environment", "said"),
+    [
+        ((), {"TERM": "dumb"}, "`--model` or `--checkpoint` is missing"),
+        ((), {"CI": "1"}, "`--model` or `--checkpoint` is missing"),
+        (("--prefill", "17"), {}, "--prefill 17 is not a multiple of 16"),
+    ],
+)
+def test_nothing_is_asked_where_nobody_can_answer_or_options_are_impossible(
+    asked, arguments, environment, said
+):
+    terminal = asked(*arguments, **environment)
     assert terminal.exit_code() == 2
-    assert "`--model` or `--checkpoint` is missing" in terminal.printed
-
-
-def test_impossible_options_are_refused_before_the_first_question(asked):
-    terminal = asked("--prefill", "17")
-    assert terminal.exit_code() == 2
-    assert "--prefill 17 is not a multiple of 16" in terminal.printed
+    assert said in terminal.printed
     assert MODEL not in terminal.printed

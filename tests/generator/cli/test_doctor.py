@@ -1,7 +1,5 @@
 """`vacc-gen doctor` as people and programs see it."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import subprocess
@@ -12,9 +10,7 @@ import pytest
 
 from tests.workspaces import make_workspace
 from vacc_gen.generator.cli.doctor import _interpreter
-from vacc_gen.generator.workspace.workspace import Workspace
 
-DOCTOR = (sys.executable, "-m", "vacc_gen.generator.cli.main", "doctor")
 HEAVY = ("torch", "transformers", "onnx", "onnxruntime", "numpy", "tokenizers", "uv")
 BLOCKED = """
 import sys
@@ -25,21 +21,17 @@ main()
 """
 
 
-def doctor(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*DOCTOR, *words], capture_output=True, text=True, check=False, cwd=cwd)
-
-
 @pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    return make_workspace(tmp_path_factory.mktemp("doctor") / "w")
+def root(tmp_path_factory):
+    return str(make_workspace(tmp_path_factory.mktemp("doctor") / "w").root)
 
 
-def test_a_workspace_that_builds_here_has_no_problem_and_no_extra_is_loaded(workspace):
-    code = BLOCKED.format(heavy=HEAVY, words=[str(workspace.root), "--json"])
+def test_a_workspace_that_builds_here_has_no_problem_and_no_extra_is_loaded(root):
+    code = BLOCKED.format(heavy=HEAVY, words=[root, "--json"])
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     printed = json.loads(done.stdout)
     assert (done.returncode, printed["problems"], done.stderr) == (0, 0, "")
-    assert (printed["version"], printed["workspace"]) == (1, str(workspace.root))
+    assert (printed["version"], printed["workspace"]) == (1, root)
     assert {"section", "name", "state", "message", "hint"} == set(printed["checks"][0])
     states = {(check["section"], check["name"]): check["state"] for check in printed["checks"]}
     assert states["vacc-gen's environment", "a session of ONNX Runtime"] == "ok"
@@ -48,28 +40,22 @@ def test_a_workspace_that_builds_here_has_no_problem_and_no_extra_is_loaded(work
     assert states["compiler's environment", "interpreter"] == "unknown"
 
 
-def test_the_table_fits_a_terminal_and_ends_with_a_count(workspace):
-    done = doctor(str(workspace.root), "--python", "/absent/python")
-    assert done.returncode == 1
-    assert done.stdout.splitlines()[-1] == "1 problem"
-    assert "/absent/python cannot be run: No such file or directory" in " ".join(
-        done.stdout.split()
-    )
-    assert "\x1b" not in done.stdout
-    assert max(map(len, done.stdout.splitlines())) <= 80
+def test_the_table_fits_a_terminal_and_ends_with_a_count(root, run):
+    code, out, _ = run("doctor", root, "--python", "/absent/python")
+    assert (code, out.splitlines()[-1]) == (1, "1 problem")
+    assert "/absent/python cannot be run: No such file or directory" in " ".join(out.split())
+    assert "\x1b" not in out
+    assert max(map(len, out.splitlines())) <= 80
 
 
-def test_without_a_workspace_it_is_the_machine_alone(tmp_path):
-    done = doctor(cwd=tmp_path)
-    assert done.stdout.splitlines()[-1] == "No problems found"
-    assert "vacc-gen's environment" in done.stdout
-    assert "workspace" not in done.stdout
-
-
-def test_a_folder_that_was_named_must_be_a_workspace(tmp_path):
-    done = doctor(str(tmp_path))
-    assert done.returncode == 2
-    assert "no vacc.yaml" in done.stderr
+def test_without_a_workspace_it_is_the_machine_alone(run):
+    _, out, _ = run("doctor")
+    assert out.splitlines()[-1] == "No problems found"
+    assert "vacc-gen's environment" in out
+    assert "workspace" not in out
+    code, _, err = run("doctor", Path().absolute())
+    assert code == 2, "a folder that was named must be a workspace"
+    assert "no vacc.yaml" in err
 
 
 def test_an_interpreter_may_be_named_by_its_environment_its_file_or_as_on_the_path(
@@ -80,7 +66,7 @@ def test_an_interpreter_may_be_named_by_its_environment_its_file_or_as_on_the_pa
     python.touch()
     monkeypatch.chdir(tmp_path)
     assert _interpreter(tmp_path / "env") == python
-    assert _interpreter(Path("env")) == Path("env/bin/python")
-    assert _interpreter(Path("env/bin/python")) == Path("env/bin/python")
+    assert _interpreter(Path("env")) == python
+    assert _interpreter(Path("env/bin/python")) == python
     assert _interpreter(Path("sh")) == Path(str(shutil.which("sh")))
     assert _interpreter(Path("absent")) == tmp_path / "absent"

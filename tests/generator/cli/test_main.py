@@ -1,96 +1,114 @@
-"""What every verb makes of arguments, streams and folders that cannot be used."""
+"""What every verb makes of help, misspellings and streams that cannot be used."""
 
-from __future__ import annotations
-
-import json
-import shutil
+import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+import typer
 
-TINY = Path(__file__).parents[2] / "data" / "falcon-tiny"
+from tests.processes import VACC_GEN
+from tests.workspaces import FALCON_TINY
+from vacc_gen.generator.cli.main import VERBS
 
-
-def run(arguments: list[str | bytes], cwd: Path, shell: str = "") -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "vacc_gen.generator.cli.main", *arguments]
-    if shell:
-        command = ["bash", "-c", f'"$@" {shell}', "bash", *command]
-    return subprocess.run(command, cwd=cwd, capture_output=True, check=False)
-
-
-def refused(done: subprocess.CompletedProcess, *codes: int) -> str:
-    words = done.stderr.decode(errors="replace")
-    assert done.returncode in (codes or (2,)), words
-    assert "Traceback" not in words
-    assert "error: " in words
-    return words
+ROOT = Path(__file__).parents[3]
+DOCS = ("-m", "typer", "vacc_gen.generator.cli.main", "utils", "docs", "--name", "vacc-gen")
+"""`make docs` runs this with `--output docs/cli.md`."""
+SUBVERBS = ("presets list", "presets show", "presets config")
+CONSTRAINTS = (ROOT / "constraints.txt").read_text()
 
 
-def test_an_argument_that_is_no_text(tmp_path):
-    assert "not valid UTF-8" in refused(
-        run(["new", "--model", "falcon-7b", "--out", b"n\xff7"], tmp_path)
-    )
-    assert "not valid UTF-8" in refused(run(["run", ".", "--prompt", b"x\xff"], tmp_path))
-    assert list(tmp_path.iterdir()) == []
+def in_shell(line, cwd, *arguments):
+    """Run vacc-gen as `"$@"` of a line of bash."""
+    command = ["bash", "-c", line, "bash", *VACC_GEN, *arguments]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
 
 
-def test_a_name_beyond_all_limits(tmp_path):
-    assert "too long" in refused(run(["new", "--model", "falcon-7b", "--out", "a" * 300], tmp_path))
+@pytest.mark.parametrize("verb", ["", *VERBS, *SUBVERBS])
+def test_every_verb_has_help_and_mends_a_misspelled_option(run, verb):
+    code, out, _ = run(*verb.split(), "-h")
+    assert code == 0
+    assert out.startswith(f"Usage: vacc-gen {verb}".rstrip())
+    code, out, err = run(*verb.split(), "--hepl")
+    assert (code, out) == (2, "")
+    assert "No such option: --hepl" in err
+    assert "--help" in err
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["presets", "list"], ["validate", "--format", "json", "."]]
+    ("words", "suggested"),
+    [
+        ("validat", "'validate'"),
+        ("presets shwo", "'show'"),
+        ("validate --selct VG1", "--select"),
+        ("new --modle falcon-7b", "--model"),
+        ("run . --promt a", "--prompt"),
+        ("explain VG1O1", "VG101"),
+        ("presets show alpacca", "alpaca"),
+    ],
 )
-def test_a_full_disk_behind_the_output(tmp_path, arguments):
+def test_what_was_meant_is_suggested(run, words, suggested):
+    code, out, err = run(*words.split())
+    assert (code, out) == (2, "")
+    assert suggested in err
+
+
+@pytest.mark.skipif(
+    f"typer=={typer.__version__}" not in CONSTRAINTS, reason="another typer writes it otherwise"
+)
+def test_docs_cli_is_what_the_verbs_say():
+    done = subprocess.run(
+        [VACC_GEN[0], *DOCS], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    page = (ROOT / "docs" / "cli.md").read_text()
+    assert done.stdout.strip() == page.strip(), "run `make docs`"
+
+
+@pytest.mark.parametrize(
+    "words", ["--help", "presets list", "validate --format json vacc.yaml"], ids=str.split
+)
+def test_a_full_disk_behind_the_output(tmp_path, words):
     (tmp_path / "vacc.yaml").write_text("version: 2\n")
-    refused(run(arguments, tmp_path, ">/dev/full"))
+    done = in_shell('"$@" >/dev/full', tmp_path, *words.split())
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert "Traceback" not in done.stderr
 
 
 def test_closed_streams(tmp_path):
-    assert "closed" in refused(run(["validate", "-"], tmp_path, "<&-"))
-    assert b"Traceback" not in run(["validate", str(TINY)], tmp_path, ">&-").stderr
-
-
-def test_here_is_a_folder_like_any_other(tmp_path):
-    done = run(["new", "--model", "falcon-7b", "--out", "."], tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert (tmp_path / "vacc.yaml").is_file()
-    assert (tmp_path / "build" / "hf_falcon_fp16.yaml").is_file()
-    assert not list(tmp_path.glob("*.partial*")) + list(tmp_path.parent.glob("*.partial*"))
+    done = in_shell('"$@" <&-', tmp_path, "validate", "-")
+    assert (done.returncode, done.stderr[:6]) == (2, "error:")
+    assert "closed" in done.stderr
+    assert "Traceback" not in in_shell('"$@" >&-', tmp_path, "validate", str(FALCON_TINY)).stderr
 
 
 @pytest.mark.parametrize(
-    ("changed", "words"),
+    ("words", "completed"),
     [
-        ({"layer_norm_epsilon": "x"}, "layer_norm_epsilon is 'x', not a positive number"),
-        ({"rope_theta": None}, "rope_theta is None, not a positive number"),
-        ({"alibi": "no"}, "alibi is 'no', neither true nor false"),
-        ({"rope_scaling": [2]}, "rope parameters are [2], not an object"),
-        ({"num_hidden_layers": 10**9}, "asks for 1000000000 layers"),
+        ("vacc-gen new --model FALCON-RW", ["FALCON-RW-1b", "FALCON-RW-7b"]),
+        ("vacc-gen new --card va10", ["va10L"]),
+        ("vacc-gen new --precision i", ["int8", "int4"]),
+        ("vacc-gen new --calibration c", ["c4:", "ceval:"]),
+        ("vacc-gen build --until ver", ["verify"]),
+        ("vacc-gen presets show falcon-py", ["falcon-py310"]),
+        ("vacc-gen presets config bge-sm", ["bge-small-en-v1.5", "bge-small-zh-v1.5"]),
+        ("vacc-gen new --model nothing", []),
+        ("vacc-gen val", ["validate"]),
     ],
 )
-def test_a_config_with_values_of_another_kind(tmp_path, changed, words):
-    checkpoint = tmp_path / "checkpoint"
-    shutil.copytree(TINY, checkpoint)
-    config = json.loads((checkpoint / "config.json").read_text())
-    (checkpoint / "config.json").write_text(json.dumps({**config, **changed}))
-    done = run(["export", "checkpoint", "--out", "graphs"], tmp_path)
-    assert words in refused(done, 1)
-    assert not (tmp_path / "graphs").exists()
-
-
-def test_a_build_of_the_impossible_keeps_the_report(tmp_path):
-    run(["new", "--model", "falcon-tiny", "--checkpoint", str(TINY), "--out", "w"], tmp_path)
-    assert run(["build", "w", "--until", "preflight"], tmp_path).returncode == 0
-    before = (tmp_path / "w" / "report.json").read_bytes()
-    refused(run(["build", "w", "--precision", "kv8"], tmp_path))
-    assert (tmp_path / "w" / "report.json").read_bytes() == before
-
-
-def test_a_report_that_cannot_be_written(tmp_path):
-    run(["new", "--model", "falcon-tiny", "--checkpoint", str(TINY), "--out", "w"], tmp_path)
-    (tmp_path / "w" / "report.json").mkdir()
-    done = run(["build", "w", "--until", "preflight"], tmp_path)
-    assert "cannot write the report" in refused(done, 1)
+def test_the_shell_completes_names(words, completed):
+    environment = {
+        **os.environ,
+        "_VACC_GEN_COMPLETE": "complete_bash",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(len(words.split()) - 1),
+    }
+    program = (
+        "import sys; sys.argv = ['vacc-gen']; from vacc_gen.generator.cli.main import main\n"
+        "try:\n    main()\nfinally:\n    print('yaml' in sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [VACC_GEN[0], "-c", program], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.split() == completed
+    assert done.stderr == "False\n"

@@ -1,60 +1,33 @@
 """`vacc-gen run`, as a user calls it."""
 
-from __future__ import annotations
-
 import shutil
-import sys
-from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from tests.workspaces import FALCON_TINY
 from vacc_gen.generator.calibration.tokenizer import Tokenizer
-from vacc_gen.generator.cli.main import main
 from vacc_gen.generator.cli.run import streamed_text
-from vacc_gen.generator.workspace.workspace import Workspace
 
-PROMPT = "In the beginning God created"
-
-
-@pytest.fixture
-def run(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., tuple[object, str, str]]:
-    """Run the command in this process; return its exit code, output and errors."""
-
-    def call(*arguments: object) -> tuple[object, str, str]:
-        monkeypatch.setattr(sys, "argv", ["vacc-gen", "run", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        return ended.value.code, *capsys.readouterr()
-
-    return call
+PROMPT = ("--prompt", "In the beginning God created")
 
 
-def test_text_goes_to_stdout_and_figures_to_stderr(built_once: Workspace, run) -> None:
+def test_text_goes_to_stdout_and_figures_to_stderr(built_once, run):
     texts = set()
     for precision in ("fp16", "int8"):
-        code, text, errors = run(
-            built_once.root, "--prompt", PROMPT, "--max-tokens", 12, "--precision", precision
-        )
+        options = (*PROMPT, "--max-tokens", 12, "--precision", precision)
+        code, text, errors = run("run", built_once.root, *options)
         assert code == 0
         assert errors.startswith(f"falcon-tiny-{precision}-tp1-64-128: prompt 8 tokens, answer 12 ")
         texts.add(text)
+    folder = built_once.root / "deploy" / built_once.plan.jobs[0].name
+    assert run("run", folder, *PROMPT, "--max-tokens", 12)[1] in texts
     (text,) = texts
     assert text.startswith(" ")
     assert len(text.split()) > 3, "trained on this text, it goes on in words"
 
 
-def test_one_compiled_folder_will_do(built_once: Workspace, run) -> None:
-    arguments = ("--prompt", PROMPT, "--max-tokens", 4)
-    folder = built_once.root / "deploy" / built_once.plan.jobs[0].name
-    assert run(folder, *arguments)[:2] == run(built_once.root, *arguments)[:2]
-
-
-def test_an_answer_fills_what_is_left_by_default(built_once: Workspace, run) -> None:
-    _, _, errors = run(built_once.root, "--prompt", "word " * 30)
+def test_an_answer_fills_what_is_left_by_default(built_once, run):
+    _, _, errors = run("run", built_once.root, "--prompt", "word " * 30)
     prompt_tokens = int(errors.split("prompt ")[1].split()[0])
     assert f"answer {min(64, 128 - prompt_tokens)} tokens" in errors
 
@@ -70,19 +43,17 @@ def test_an_answer_fills_what_is_left_by_default(built_once: Workspace, run) -> 
         ("without tokenizer", ("--prompt", "a"), "tokenizer.json is missing"),
     ],
 )
-def test_refusals(
-    built_once: Workspace, run, tmp_path: Path, folder: str, options: tuple[str, ...], words: str
-) -> None:
+def test_refusals(built_once, run, tmp_path, folder, options, words):
     places = {"built": built_once.root, "empty": tmp_path, "without tokenizer": tmp_path / "copy"}
     if folder == "without tokenizer":
         shutil.copytree(built_once.root / "deploy" / built_once.plan.jobs[0].name, places[folder])
         (places[folder] / "tokenizer.json").unlink()
-    code, text, errors = run(places[folder], *options)
+    code, text, errors = run("run", places[folder], *options)
     assert (code, text) == (2, "")
     assert words in errors
 
 
-def test_characters_of_several_tokens_come_whole() -> None:
+def test_characters_of_several_tokens_come_whole():
     """A byte-level tokenizer splits what it has not seen; no half character is shown."""
     tokenizer = Tokenizer(FALCON_TINY / "tokenizer.json")
     text = " the Lord 世界 — é🙂 said"

@@ -8,7 +8,7 @@ import pytest
 
 from tests.workspaces import FALCON_TINY
 from vacc_gen.generator.emit.files import emit
-from vacc_gen.generator.emit.recipe_yaml import recipe_text
+from vacc_gen.generator.emit.yaml_text import recipe_text
 from vacc_gen.generator.new.choices import Choices
 from vacc_gen.presets import KNOWN, MODELS
 from vacc_gen.schema.checkpoint import read_config

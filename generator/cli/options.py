@@ -1,0 +1,62 @@
+"""Options that several verbs have, and names for the shell's completion.
+
+Loads as little as it can: it runs on every press of Tab.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+PRESETS = Path(__file__).parents[2] / "presets"
+"""Not by `vacc_gen.presets`, which loads pydantic and YAML."""
+
+WorkspaceFolder = Annotated[Path, typer.Argument(metavar="DIR", help="The workspace.")]
+Prefill = Annotated[
+    int | None, typer.Option(metavar="TOKENS", help="Prompt length in tokens, a multiple of 16.")
+]
+Total = Annotated[
+    int | None,
+    typer.Option(metavar="TOKENS", help="Prompt plus answer in tokens, a multiple of 16."),
+]
+
+
+class PrecisionName(str, Enum):
+    """The values of `vacc_gen.schema.precision.Precision`, without pydantic."""
+
+    FP16 = "fp16"
+    INT8 = "int8"
+    INT4 = "int4"
+    KV8 = "kv8"
+
+
+def preset_option(folder: str, help_text: str, metavar: str = "NAME", suffix: str = "") -> Any:
+    """Return an option that takes the name of a preset in a folder of presets."""
+    return typer.Option(
+        metavar=metavar, help=help_text, autocompletion=names_in(folder, suffix=suffix)
+    )
+
+
+def names_in(*folders: str, suffix: str = "") -> Callable[[str], list[str]]:
+    """Return a completer of the names of the presets in `folders`, whatever the capitals."""
+
+    def complete(incomplete: str) -> list[str]:
+        key = incomplete.casefold()
+        paths = (path for folder in folders for path in (PRESETS / folder).glob("*.yaml"))
+        names = sorted((path.stem + suffix for path in paths), key=str.casefold)
+        # What was typed stays: Typer drops what begins otherwise, and presets are found either way.
+        return [incomplete + name[len(key) :] for name in names if name.casefold().startswith(key)]
+
+    return complete
+
+
+def complete_code(incomplete: str) -> list[str]:
+    """Return the codes of the rules that begin so, in whatever capitals."""
+    from vacc_gen.schema.lint.rule import all_rules
+
+    codes = [rule.code for rule in all_rules() if rule.code.startswith(incomplete.upper())]
+    return [incomplete + code[len(incomplete) :] for code in codes]
