@@ -44,7 +44,7 @@ def build(
 
     from vacc_gen.generator.backends.base import Stage
     from vacc_gen.generator.backends.onnxruntime.session import quiet_libraries
-    from vacc_gen.generator.backends.select import select_backend
+    from vacc_gen.generator.build.preflight import select_backend
     from vacc_gen.generator.build.runner import BuildOptions, run_build
     from vacc_gen.generator.cli.display import build_display
     from vacc_gen.generator.cli.summary import print_summary

@@ -70,7 +70,7 @@ def _lengths(prefill: int | None, total: int | None) -> Lengths | None:
 def _report(result: ExportResult) -> None:
     for graph in result.graphs:
         typer.echo(f"{graph}  {graph.stat().st_size / 1e6:.1f} MB")
-    typer.echo(f"{result.weights}  {result.weights_bytes / 1e6:.1f} MB")
+    typer.echo(f"{result.weights}  {result.layout.total_bytes / 1e6:.1f} MB")
     for name, count in result.overflowed.items():
         typer.echo(
             f"warning: {count} values of {name} are beyond what fp16 holds and became infinite",

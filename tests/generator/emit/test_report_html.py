@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import copy
+import math
 import re
 from html.parser import HTMLParser
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from vacc_gen.generator.emit.report_html import percent, report_html, verdict_of
 
@@ -201,8 +199,7 @@ def test_a_difference_beyond_what_is_allowed_shows() -> None:
 def test_it_starts_with_a_verdict(
     report: dict[str, Any], kind: str, headline: str, reason: str | None
 ) -> None:
-    verdict = verdict_of(report)
-    assert (verdict.kind, verdict.headline) == (kind, headline)
+    assert verdict_of(report)[:2] == (kind, headline)
     page = Page(report_html(report))
     assert page.count("p", f"verdict {kind}") == 1
     assert page.text.index(headline) < page.text.index("Stages")
@@ -237,10 +234,7 @@ def test_names_do_not_become_markup() -> None:
     assert "{{ 7 * 7 }}" in html, "not even the template's own"
 
 
-def test_the_same_report_makes_the_same_bytes() -> None:
-    assert report_html(REPORT) == report_html(copy.deepcopy(REPORT))
-
-
-@given(st.floats(0), st.floats(0))
+@pytest.mark.parametrize("value", [0, 1e-320, 0.5, 1, 2, math.inf, math.nan])
+@pytest.mark.parametrize("whole", [0, 1e-320, 1, math.inf, math.nan])
 def test_bars_stay_inside(value: float, whole: float) -> None:
     assert 0 <= percent(value, whole) <= 100

@@ -237,10 +237,7 @@ def test_graphs_of_published_widths(model):
     architecture = architecture_from_config(MODELS.find(model).config)
     geometry = architecture.geometry
     layout = plan_layout(architecture, "int8", grid_for(architecture, 8, None))
-    graph = falcon_graph(
-        "decode", architecture, layout, decode_axes(2048),
-        accuracy_level=4, metadata={}, producer_version="",
-    )  # fmt: skip
+    graph = falcon_graph("decode", architecture, layout, decode_axes(2048), 4, {})
     described = {
         value.name: (
             value.type.tensor_type.elem_type,
