@@ -133,10 +133,8 @@ def read_text(build: Build) -> bytes:
     try:
         text = path.read_bytes()
         text.decode()
-    except OSError as error:
-        raise UnreadableError(f"cannot read {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise UnreadableError(f"{path} is not UTF-8 text: {error}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UnreadableError(f"cannot read {path} as UTF-8 text: {error}") from error
     return text
 
 

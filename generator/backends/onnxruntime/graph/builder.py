@@ -53,15 +53,15 @@ class GraphBuilder:
 
     def node(self, op: str, *inputs: str, name: str, domain: str = "", **attributes: Any) -> str:
         """Add a node with one output, which is called as the node is."""
-        return self.split_node(op, *inputs, names=[name], domain=domain, **attributes)[0]
-
-    def split_node(
-        self, op: str, *inputs: str, names: Sequence[str], domain: str = "", **attributes: Any
-    ) -> list[str]:
-        """Add a node with several outputs; the node is called as the first of them."""
         self._nodes.append(
-            helper.make_node(op, inputs, names, name=names[0], domain=domain, **attributes)
+            helper.make_node(op, inputs, [name], name=name, domain=domain, **attributes)
         )
+        return name
+
+    def split(self, value: str, axis: int, names: Sequence[str], *sizes: int) -> list[str]:
+        """Split `value` into parts of `sizes`, or of one size where none are given."""
+        inputs = [value, self.ints(*sizes)] if sizes else [value]
+        self._nodes.append(helper.make_node("Split", inputs, names, name=names[0], axis=axis))
         return list(names)
 
     def constant(self, name: str, values: Any, dtype: Any) -> str:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import onnx
@@ -74,29 +75,26 @@ def falcon_graph(
     The mask alone says which slots of the past count, so a cache may be padded anywhere; ALiBi
     counts positions along the mask, so there slots must be in the order of the text.
     """
-    graph = _Emitter(name, architecture, layout, axes, accuracy_level).emit()
+    graph = _Emitter(GraphBuilder(name), architecture, layout, axes, accuracy_level).emit()
     return graph.model({"vacc_gen.dtype": layout.dtype, **metadata})
 
 
+@dataclass
 class _Emitter:
     """Holds what all parts of one graph share."""
 
-    def __init__(
-        self,
-        name: str,
-        architecture: Architecture,
-        layout: Layout,
-        axes: Axes,
-        accuracy_level: int,
-    ) -> None:
-        self.arch, self.layout, self.axes = architecture, layout, axes
-        self.accuracy_level = accuracy_level
-        self.dtype = FLOAT16 if layout.dtype == "fp16" else FLOAT
-        self.numpy_dtype = np.float16 if layout.dtype == "fp16" else np.float32
-        self.kv_heads = architecture.geometry.kv_heads
-        self.queries = architecture.geometry.attention_heads // self.kv_heads
-        self.head_size = architecture.geometry.head_size
-        self.g = GraphBuilder(name)
+    g: GraphBuilder
+    arch: Architecture
+    layout: Layout
+    axes: Axes
+    accuracy_level: int
+
+    def __post_init__(self) -> None:
+        geometry = self.arch.geometry
+        self.dtype = FLOAT16 if self.layout.dtype == "fp16" else FLOAT
+        self.numpy_dtype = np.float16 if self.layout.dtype == "fp16" else np.float32
+        self.kv_heads, self.head_size = geometry.kv_heads, geometry.head_size
+        self.queries = geometry.attention_heads // geometry.kv_heads
 
     def emit(self) -> GraphBuilder:
         g, axes, geometry = self.g, self.axes, self.arch.geometry
@@ -197,37 +195,28 @@ class _Emitter:
             "Reshape", weights, self.folded_scores_shape, name=f"{prefix}weights_folded"
         )
         context = g.node("MatMul", weights, value, name=f"{prefix}context")  # (B, KV, G*S, D)
-        return self._linear(self._merge_heads(prefix, context), f"{prefix}dense")
+        unfolded = g.ints(0, 0, self.queries, -1, self.head_size)
+        context = g.node("Reshape", context, unfolded, name=f"{prefix}context_5d")
+        context = g.node("Transpose", context, name=f"{prefix}tokens_first", perm=(0, 3, 1, 2, 4))
+        merged = g.ints(-1, self.arch.geometry.hidden_size)
+        context = g.node("Reshape", context, merged, name=f"{prefix}merged")  # (B*S, H)
+        return self._linear(context, f"{prefix}dense")
 
     def _split_heads(self, prefix: str, fused: str) -> tuple[str, str, str]:
         """Queries (B, KV, G, S, D), key and value (B, KV, 1, S, D), rotated where rotary."""
-        g = self.g
-        rotated_heads = self.queries + 1
-        queries_key, value = g.split_node(
-            "Split",
-            fused,
-            g.ints(rotated_heads, 1),
-            names=[f"{prefix}query_key", f"{prefix}value"],
-            axis=2,
-        )
+        names = [f"{prefix}query_key", f"{prefix}value"]
+        queries_key, value = self.g.split(fused, 2, names, self.queries + 1, 1)
         if self.rotation is not None:
             queries_key = self._rotate(prefix, queries_key)
-        query, key = g.split_node(
-            "Split",
-            queries_key,
-            g.ints(self.queries, 1),
-            names=[f"{prefix}query", f"{prefix}key"],
-            axis=2,
-        )
+        names = [f"{prefix}query", f"{prefix}key"]
+        query, key = self.g.split(queries_key, 2, names, self.queries, 1)
         return query, key, value
 
     def _rotate(self, prefix: str, heads: str) -> str:
         """Rotary embedding of (B, KV, G + 1, S, D); see `rotation` for the signs."""
         assert self.rotation is not None
         g, (cos, sin) = self.g, self.rotation
-        first, second = g.split_node(
-            "Split", heads, names=[f"{prefix}first_half", f"{prefix}second_half"], axis=-1
-        )
+        first, second = g.split(heads, -1, [f"{prefix}first_half", f"{prefix}second_half"])
         swapped = g.node("Concat", second, first, name=f"{prefix}swapped", axis=-1)
         straight = g.node("Mul", heads, cos, name=f"{prefix}times_cos")
         crossed = g.node("Mul", swapped, sin, name=f"{prefix}times_sin")
@@ -245,16 +234,6 @@ class _Emitter:
         new = self._fold(value, f"{value}_new")  # (B, KV, S, D)
         past = f"past_key_values.{layer}.{kind}"
         return self.g.node("Concat", past, new, name=present, axis=2)
-
-    def _merge_heads(self, prefix: str, context: str) -> str:
-        """(B, KV, G*S, D) to (B*S, H)."""
-        g = self.g
-        unfolded = g.ints(0, 0, self.queries, -1, self.head_size)
-        context = g.node("Reshape", context, unfolded, name=f"{prefix}context_5d")
-        context = g.node("Transpose", context, name=f"{prefix}tokens_first", perm=(0, 3, 1, 2, 4))
-        return g.node(
-            "Reshape", context, g.ints(-1, self.arch.geometry.hidden_size), name=f"{prefix}merged"
-        )
 
     # --- ends -------------------------------------------------------------------------------
 
@@ -291,8 +270,8 @@ class _Emitter:
             )
             hidden = g.node("Gather", hidden, last, name="last/hidden", axis=0)  # (1, H)
         normed = self._norm(hidden, FINAL_NORM)
-        name = EMBEDDING if self.arch.tied_head else HEAD
-        flat = self._matmul(normed, name, None, "logits_2d")
+        head = EMBEDDING if self.arch.tied_head else HEAD
+        flat = self._linear(normed, head.removesuffix(".weight"))
         g.node("Reshape", flat, self.logits_shape, name="logits")
 
     # --- parts ------------------------------------------------------------------------------
@@ -312,16 +291,13 @@ class _Emitter:
         return self._cast(normed, self.dtype)
 
     def _linear(self, value: str, module: str) -> str:
-        bias = f"{module}.bias" if self.arch.bias else None
-        return self._matmul(value, f"{module}.weight", bias, module)
-
-    def _matmul(self, value: str, weight: str, bias: str | None, name: str) -> str:
         """(rows, inputs) times a stored matrix (outputs, inputs), plus the bias if any."""
-        g, tensors, grid = self.g, self.layout.tensors, self.layout.grid_of(weight)
-        addend = [] if bias is None else [g.weight(tensors[bias])]
+        g, tensors, weight = self.g, self.layout.tensors, f"{module}.weight"
+        grid, bias = self.layout.grid_of(weight), tensors.get(f"{module}.bias")
+        addend = [] if bias is None else [g.weight(bias)]
         if grid is None:
             # Gemm reads [outputs, inputs] as it lies; Transpose + MatMul would be folded to a copy.
-            return g.node("Gemm", value, g.weight(tensors[weight]), *addend, name=name, transB=1)
+            return g.node("Gemm", value, g.weight(tensors[weight]), *addend, name=module, transB=1)
         codes = tensors[f"{weight}.codes"]
         scales = tensors[f"{weight}.scales"]
         outputs, groups = scales.shape
@@ -332,7 +308,7 @@ class _Emitter:
             g.weight(codes, f"{codes.name}.blocks", blocks),
             g.weight(scales),
             *(["", "", *addend] if addend else []),
-            name=name,
+            name=module,
             domain=CONTRIB_DOMAIN,
             K=groups * grid.group_size,
             N=outputs,
@@ -343,31 +319,30 @@ class _Emitter:
 
     def _activation(self, value: str) -> str:
         """The MLP's non-linearity, under the name that config.json gives it."""
-        g, kind = self.g, self.arch.activation
+        kind = self.arch.activation
+
+        def node(op: str, *inputs: str, name: str) -> str:
+            return self.g.node(op, *inputs, name=f"{value}/{name}")
 
         def number(name: str, n: float) -> str:
-            return g.constant(f"{kind}/{name}", n, self.numpy_dtype)
+            return self.g.constant(f"{kind}/{name}", n, self.numpy_dtype)
 
         if kind == "relu":
-            return g.node("Relu", value, name=f"{value}/relu")
+            return node("Relu", value, name="relu")
         if kind == "silu":
-            gate = g.node("Sigmoid", value, name=f"{value}/sigmoid")
-            return g.node("Mul", value, gate, name=f"{value}/silu")
+            return node("Mul", value, node("Sigmoid", value, name="sigmoid"), name="silu")
         if kind == "gelu":
-            inner = g.node("Div", value, number("sqrt_2", math.sqrt(2)), name=f"{value}/scaled")
-            inner = g.node("Erf", inner, name=f"{value}/erf")
+            inner = node("Div", value, number("sqrt_2", math.sqrt(2)), name="scaled")
+            inner = node("Erf", inner, name="erf")
         else:  # the approximation by tanh
-            cube = g.node("Mul", value, value, name=f"{value}/square")
-            cube = g.node("Mul", cube, value, name=f"{value}/cube")
-            cube = g.node("Mul", cube, number("cubic", 0.044715), name=f"{value}/cubic")
-            inner = g.node("Add", value, cube, name=f"{value}/polynomial")
+            cube = node("Mul", node("Mul", value, value, name="square"), value, name="cube")
+            cube = node("Mul", cube, number("cubic", 0.044715), name="cubic")
+            inner = node("Add", value, cube, name="polynomial")
             root = number("sqrt_2_over_pi", math.sqrt(2 / math.pi))
-            inner = g.node(
-                "Tanh", g.node("Mul", inner, root, name=f"{value}/scaled"), name=f"{value}/tanh"
-            )
-        gate = g.node("Add", inner, number("one", 1.0), name=f"{value}/plus_one")
-        gated = g.node("Mul", value, gate, name=f"{value}/gated")
-        return g.node("Mul", gated, number("half", 0.5), name=f"{value}/{kind}")
+            inner = node("Tanh", node("Mul", inner, root, name="scaled"), name="tanh")
+        gate = node("Add", inner, number("one", 1.0), name="plus_one")
+        gated = node("Mul", value, gate, name="gated")
+        return node("Mul", gated, number("half", 0.5), name=kind)
 
     def _cast(self, value: str, dtype: int) -> str:
         """To fp32 and back, in graphs of another dtype."""

@@ -103,7 +103,7 @@ def test_a_sample_fits_the_lengths(tmp_path: Path, lengths: tuple[int, int], pro
     ("content", "words"),
     [
         (None, "cannot read"),
-        (b"\xff", "is not UTF-8 text"),
+        (b"\xff", "own.txt as UTF-8 text"),
         (b"Jesus wept.", "32 decode steps need 34"),
     ],
 )
