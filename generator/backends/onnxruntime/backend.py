@@ -79,7 +79,9 @@ class OnnxRuntimeBackend:
         calibration = _texts(build)
         if calibration is not None and any(job.precision in QUANTIZED for job in build.jobs):
             check_calibration(calibration, build.plan.geometry.max_positions, build.root)
-            _check_device(build.plan.recipe.quantization.device)
+            from vacc_gen.generator.backends.onnxruntime.weights.gptq.layerwise import device_of
+
+            device_of(build.plan.recipe.quantization.device)
         return ()
 
     def step(self, stage: Stage, job: CompileJob, build: Build) -> Step | Skip:
@@ -95,14 +97,6 @@ class OnnxRuntimeBackend:
             inputs = {"onnxruntime": package_version("onnxruntime")}
             return Step(inputs, lambda progress: _publish(build, job, progress))
         return _verify(build, job)
-
-
-def _check_device(device: str | None) -> None:
-    """Refuse a GPU that is not there."""
-    if device not in (None, "cpu"):
-        from vacc_gen.generator.backends.onnxruntime.weights.gptq.layerwise import device_of
-
-        device_of(device)
 
 
 def _disk_bytes(build: Build, job: CompileJob) -> int:

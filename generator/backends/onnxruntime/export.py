@@ -122,14 +122,15 @@ def export_graphs(
     for package in ("torch", "onnx"):
         if find_spec(package) is None:
             raise MissingExtraError(package, "export")
-    from vacc_gen.generator.backends.onnxruntime.graph import falcon
+    from vacc_gen.generator.backends.onnxruntime.graph.falcon import DYNAMIC_AXES, falcon_graph
+    from vacc_gen.generator.backends.onnxruntime.graph.positions import Axes
 
-    if lengths is None:
-        graphs = {DYNAMIC_GRAPH: falcon.DYNAMIC_AXES}
-    else:
+    graphs = {DYNAMIC_GRAPH: DYNAMIC_AXES}
+    if lengths is not None:
+        # A prompt, padded, without a past; one token after a cache of all other slots.
         graphs = {
-            PREFILL_GRAPH: falcon.prefill_axes(lengths.prefill),
-            DECODE_GRAPH: falcon.decode_axes(lengths.total),
+            PREFILL_GRAPH: Axes(1, lengths.prefill, None, lengths.prefill),
+            DECODE_GRAPH: Axes(1, 1, lengths.total - 1, lengths.total),
         }
     quantization = quantization or Quantization()
     progress = progress or SilentProgress()
@@ -147,7 +148,7 @@ def export_graphs(
         )
         properties = {"vacc_gen.checkpoint": checkpoint.folder.fingerprint(), **(metadata or {})}
         for name, axes in graphs.items():
-            model = falcon.falcon_graph(
+            model = falcon_graph(
                 name.removesuffix(".onnx"),
                 checkpoint.architecture,
                 layout,

@@ -9,7 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from tests.processes import is_group_gone, start
 from tests.workspaces import build, make_workspace
@@ -49,16 +51,6 @@ def install(folder: Path, script: str) -> None:
     vamc = folder / "vamc"
     vamc.write_text(f"#!/usr/bin/env bash\n{script}")
     vamc.chmod(0o755)
-
-
-def make_checkpoint(folder: Path, config: object) -> str:
-    """A weight folder with everything but weights."""
-    folder.mkdir()
-    (folder / "config.json").write_text(json.dumps(config))
-    (folder / "tokenizer.json").write_text("{}")
-    header = json.dumps({"a": {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]}}).encode()
-    (folder / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + b"\0")
-    return str(folder)
 
 
 def calls(workspace: Workspace) -> list[str]:
@@ -113,22 +105,14 @@ def test_a_failure_shows_the_end_of_the_log(
 
 
 @pytest.mark.parametrize(
-    "script",
-    [
-        "exit 0",
-        "mkdir -p vacc_deploy/$(sed -n 's/^name: //p' $2)/mod",
-        "d=vacc_deploy/$(sed -n 's/^name: //p' $2); mkdir -p $d; echo a > $d/log",
-        (
-            "d=vacc_deploy/$(sed -n 's/^name: //p' $2); mkdir -p $d; echo a > $d/mod; "
-            "touch -d '1 hour ago' $d/mod"
-        ),
-    ],
+    "makes",
+    ["true", "mkdir -p $d/mod", "echo a > $d/log", "echo a > $d/mod; touch -d '1 hour ago' $d/mod"],
     ids=["nothing", "empty folder", "no mod", "older than the build"],
 )
 def test_a_compiler_that_made_nothing_has_failed(
-    path: Path, workspace: Workspace, script: str
+    path: Path, workspace: Workspace, makes: str
 ) -> None:
-    install(path, script)
+    install(path, f"d=vacc_deploy/$(sed -n 's/^name: //p' $2); mkdir -p $d; {makes}")
     with pytest.raises(StageError, match=r"exited 0 but compiled nothing: no new mod\*"):
         build(workspace, Vamc())
 
@@ -149,17 +133,9 @@ def test_without_vamc_preflight_says_so(
         build(workspace, Vamc())
 
 
-def test_large_models_get_a_large_stack(path: Path, tmp_path: Path) -> None:
-    install(path, COMPILES)
-    preset = MODELS.find("falcon-40b")
-    checkpoint = make_checkpoint(tmp_path / "falcon-40b", preset.config)
-    model = {"preset": preset.name, "checkpoint": checkpoint}
-    workspace = make_workspace(tmp_path / "large", model=model)
-    build(workspace, Vamc())
-    assert all("stack 256" in call for call in calls(workspace))
-
-
-def test_a_vision_tower_is_compiled_after_its_language_model(path: Path, tmp_path: Path) -> None:
+def test_a_vision_tower_is_compiled_after_its_language_model_with_a_large_stack(
+    path: Path, tmp_path: Path
+) -> None:
     install(path, COMPILES)
     geometry = MODELS.find("Qwen2.5-VL-3B-Instruct").geometry
     config = {
@@ -172,16 +148,21 @@ def test_a_vision_tower_is_compiled_after_its_language_model(path: Path, tmp_pat
         "vocab_size": geometry.vocab_size,
         "max_position_embeddings": geometry.max_positions,
     }
-    checkpoint = make_checkpoint(tmp_path / "vl", config)
+    checkpoint = tmp_path / "vl"
+    checkpoint.mkdir()
+    (checkpoint / "config.json").write_text(json.dumps(config))
+    (checkpoint / "tokenizer.json").write_text("{}")
+    save_file({"a": np.zeros(1)}, checkpoint / "model.safetensors")
     workspace = make_workspace(
         tmp_path / "reads images",
-        model={"preset": "Qwen2.5-VL-3B-Instruct", "checkpoint": checkpoint},
+        model={"preset": "Qwen2.5-VL-3B-Instruct", "checkpoint": str(checkpoint)},
         precisions=["fp16"],
         target={"prefill": 2048, "total": 4096},
     )
     build(workspace, Vamc())
-    assert [call.split()[1] for call in calls(workspace)] == [
-        str(config.config_path) for config in workspace.plan.configs
+    assert calls(workspace) == [
+        f"compile {config.config_path} in {workspace.root}, stack 256"
+        for config in workspace.plan.configs
     ]
 
 

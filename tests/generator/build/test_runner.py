@@ -32,20 +32,14 @@ def change_recipe(workspace: Workspace, old: str, new: str) -> Workspace:
 def test_the_report_keeps_its_contract(built_once: Workspace) -> None:
     report = report_of(built_once)
     assert report.keys() >= {"version", "backend", "stages", "parity", "perplexity", "artifacts"}
-    assert [(s["name"], s["precision"], s["status"]) for s in report["stages"]] == [
-        ("preflight", None, "done"),
-        ("calibrate", "fp16", "skipped"),
-        ("calibrate", "int8", "skipped"),
-        ("export", "fp16", "done"),
-        ("export", "int8", "skipped"),
-        ("quantize", "fp16", "skipped"),
-        ("quantize", "int8", "done"),
-        ("compile", "fp16", "done"),
-        ("compile", "int8", "done"),
-        ("verify", "fp16", "done"),
-        ("verify", "int8", "done"),
-        ("report", None, "done"),
+    ended = {(s["name"], s["precision"]): s["status"] for s in report["stages"]}
+    assert [stage for stage, status in ended.items() if status == "skipped"] == [
+        ("calibrate", "fp16"),
+        ("calibrate", "int8"),
+        ("export", "int8"),
+        ("quantize", "fp16"),
     ]
+    assert set(ended.values()) == {"done", "skipped"}
     for stage in report["stages"]:
         if stage["status"] != "skipped":
             assert stage["seconds"] >= 0

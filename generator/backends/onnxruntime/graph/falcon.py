@@ -47,16 +47,6 @@ SCORING_AXES = Axes("batch_size", "sequence_length", None, "sequence_length")
 """No past, any length, the logits of every position: for measuring, not for serving."""
 
 
-def prefill_axes(prefill_tokens: int) -> Axes:
-    """One prompt, padded to `prefill_tokens`, no past."""
-    return Axes(1, prefill_tokens, None, prefill_tokens)
-
-
-def decode_axes(total_tokens: int) -> Axes:
-    """One token after a cache of `total_tokens` - 1 slots."""
-    return Axes(1, 1, total_tokens - 1, total_tokens)
-
-
 def falcon_graph(
     name: str,
     architecture: Architecture,

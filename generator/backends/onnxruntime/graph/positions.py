@@ -102,9 +102,14 @@ def rotation(g: GraphBuilder, head_size: int, theta: float) -> tuple[str, str]:
     The sines' first half is negated, so that rotating is `x * cos + swap(x) * sin`, where swap
     exchanges the halves of D.
     """
+    import torch
+
+    # The very expression that transformers uses: numpy's float32 power differs in the last bit,
+    # which 2048 positions turn into 1e-4 radians.
+    inverse = (1.0 / theta ** (torch.arange(0, head_size, 2).float() / head_size)).numpy()
+    frequencies = g.constant("rotary/frequencies", inverse, np.float32)  # (D/2)
     positions = g.node("Cast", "position_ids", name="rotary/positions", to=TensorProto.FLOAT)
     positions = g.node("Unsqueeze", positions, g.ints(1, 2, 4), name="rotary/positions_5d")
-    frequencies = g.constant("rotary/frequencies", rotary_frequencies(head_size, theta), np.float32)
     angles = g.node("Mul", positions, frequencies, name="rotary/angles")  # (B, 1, 1, S, D/2)
     cos = g.node("Cos", angles, name="rotary/half_cos")
     sin = g.node("Sin", angles, name="rotary/half_sin")
@@ -113,13 +118,3 @@ def rotation(g: GraphBuilder, head_size: int, theta: float) -> tuple[str, str]:
         g.node("Concat", cos, cos, name="rotary/cos", axis=-1),
         g.node("Concat", minus_sin, sin, name="rotary/sin", axis=-1),
     )
-
-
-def rotary_frequencies(head_size: int, theta: float) -> Any:
-    """Inverse frequencies (D/2), by the very expression that transformers uses, in fp32.
-
-    numpy's float32 power differs in the last bit, which 2048 positions turn into 1e-4 radians.
-    """
-    import torch
-
-    return (1.0 / theta ** (torch.arange(0, head_size, 2).float() / head_size)).numpy()

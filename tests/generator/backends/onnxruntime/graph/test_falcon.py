@@ -14,7 +14,8 @@ import pytest
 
 from tests.falcons import VARIANTS, VOCABULARY, logits_of, make_falcon
 from vacc_gen.generator.backends.onnxruntime.export import Lengths, export_graphs
-from vacc_gen.generator.backends.onnxruntime.graph.falcon import decode_axes, falcon_graph
+from vacc_gen.generator.backends.onnxruntime.graph.falcon import falcon_graph
+from vacc_gen.generator.backends.onnxruntime.graph.positions import Axes
 from vacc_gen.generator.backends.onnxruntime.weights.quantize import grid_for
 from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
 from vacc_gen.generator.backends.onnxruntime.weights.weight_file import plan_layout
@@ -234,7 +235,7 @@ def test_graphs_of_published_widths(model):
     architecture = architecture_from_config(MODELS.find(model).config)
     geometry = architecture.geometry
     layout = plan_layout(architecture, "int8", grid_for(architecture, 8, None))
-    graph = falcon_graph("decode", architecture, layout, decode_axes(2048), 4, {}).graph
+    graph = falcon_graph("decode", architecture, layout, Axes(1, 1, 2047, 2048), 4, {}).graph
     assert {value.type.tensor_type.elem_type for value in graph.input[:3]} == {
         onnx.TensorProto.INT64
     }
