@@ -95,7 +95,11 @@ class OnnxRuntimeModel:
         import numpy as np
 
         count, width = len(token_ids), self.prefill_tokens
-        self._refuse_prompt(count)
+        if not 0 < count <= width:
+            raise UsageError(
+                f"the prompt has {count} tokens, this model takes 1 to {width}",
+                "shorten the prompt, or build with a longer prefill length" if count else None,
+            )
         ids, mask = np.zeros((1, width), np.int64), np.zeros((1, width), np.int64)
         ids[0, :count], mask[0, :count] = token_ids, 1
         feeds = {"input_ids": ids, "attention_mask": mask}
@@ -110,15 +114,7 @@ class OnnxRuntimeModel:
         self.position, self._is_filled = self._prompt_tokens, False
 
     def decode(self, token_id: int) -> Logits:
-        """Append one token and return the logits after it, (V,) fp32.
-
-        Raises:
-            UsageError: no text was begun, or it fills the model's total length.
-        """
-        if self.position == 0:
-            raise UsageError("decode needs a text that prefill began")
-        if self.position >= self.total_tokens:
-            raise UsageError(f"the text fills the model's total length, {self.total_tokens} tokens")
+        """Append one token to a text that has room, return the logits after it, (V,) fp32."""
         if not self._is_filled:
             self._decoder.fill(self._presents, self._prompt_tokens)
             self._is_filled = True
@@ -134,7 +130,6 @@ class OnnxRuntimeModel:
         Raises:
             UsageError: the prompt is too long, or leaves no room for `max_tokens`.
         """
-        self._refuse_prompt(len(token_ids))
         if len(token_ids) + max_tokens > self.total_tokens:
             raise UsageError(
                 f"{len(token_ids)} tokens of prompt and {max_tokens} of answer are more than this "
@@ -149,13 +144,6 @@ class OnnxRuntimeModel:
             yield token
             if produced < max_tokens:
                 logits = self.decode(token)
-
-    def _refuse_prompt(self, tokens: int) -> None:
-        if not 0 < tokens <= self.prefill_tokens:
-            raise UsageError(
-                f"the prompt has {tokens} tokens, this model takes 1 to {self.prefill_tokens}",
-                "shorten the prompt, or build with a longer prefill length" if tokens else None,
-            )
 
     @cached_property
     def _prefill_session(self) -> Any:
@@ -184,24 +172,16 @@ class _Decoder:
     def __init__(self, session: Any) -> None:
         import numpy as np
 
-        def bound(bind: Callable[..., None], name: str, array: Any) -> Any:
-            bind(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
-            return array
+        def bound(bind: Callable[..., None], values: Sequence[Any]) -> dict[str, Any]:
+            arrays = {value.name: np.zeros(value.shape, DTYPES[value.type]) for value in values}
+            for name, array in arrays.items():
+                bind(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
+            return arrays
 
         self._session = session
         self._binding = session.io_binding()
-        inputs = {
-            value.name: bound(
-                self._binding.bind_input, value.name, np.zeros(value.shape, DTYPES[value.type])
-            )
-            for value in session.get_inputs()
-        }
-        outputs = {
-            value.name: bound(
-                self._binding.bind_output, value.name, np.empty(value.shape, DTYPES[value.type])
-            )
-            for value in session.get_outputs()
-        }
+        inputs = bound(self._binding.bind_input, session.get_inputs())
+        outputs = bound(self._binding.bind_output, session.get_outputs())
         self._ids, self._positions = inputs["input_ids"], inputs["position_ids"]
         self._mask = inputs["attention_mask"]
         self.total_tokens: int = self._mask.shape[1]
