@@ -7,11 +7,13 @@ import json
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from vacc_gen.generator.backends.base import STATE_FOLDER, Build, Outcome, Skip, Stage, Step
 from vacc_gen.generator.backends.onnxruntime.export import (
     DTYPES,
     SIDE_FILES,
+    ExportResult,
     Lengths,
     export_graphs,
     required_bytes,
@@ -181,30 +183,32 @@ def _run_export(build: Build, job: CompileJob, progress: Progress) -> Outcome:
         progress=progress,
         force=True,
     )
-    geometry, tokens = build.plan.geometry, recipe.target.total
-    cache_bytes = footprint(geometry, Precision.FP16, 1, tokens, batch=1).kv_cache_bytes
-    is_half = result.layout.dtype == "fp16"
-    details: dict[str, object] = {
-        "checkpoint_bytes": build.weights.tensor_bytes,
-        "weights_bytes": result.layout.total_bytes,
-        "kv_cache": {
-            "dtype": "fp16" if is_half else "fp32",
-            "bytes": cache_bytes if is_half else 2 * cache_bytes,
-        },
-        "overflowed": result.overflowed,
-    }
-    grid = result.layout.grid
-    if grid is not None:
-        level = recipe.quantization.accuracy_level
-        details["quantization"] = {
-            "bits": grid.bits,
-            "group_size": PER_CHANNEL if grid.per_channel else grid.group_size,
-            "activations": "int8" if level == INT8_ACTIVATIONS_LEVEL else "float",
-            "accuracy_level": level,
-            **quantizer.settings(),
-        }
+    details = _export_details(build, result)
+    if result.layout.grid is not None:
+        details["quantization"] |= quantizer.settings()
         details["linear_errors"] = quantizer.errors
     return Outcome(tuple(sorted(folder.iterdir())), details)
+
+
+def _export_details(build: Build, result: ExportResult) -> dict[str, Any]:
+    recipe, layout = build.plan.recipe, result.layout
+    cache = footprint(build.plan.geometry, Precision.FP16, 1, recipe.target.total, batch=1)
+    width = 1 if layout.dtype == "fp16" else 2
+    details: dict[str, Any] = {
+        "checkpoint_bytes": build.weights.tensor_bytes,
+        "weights_bytes": layout.total_bytes,
+        "kv_cache": {"dtype": f"fp{16 * width}", "bytes": width * cache.kv_cache_bytes},
+        "overflowed": result.overflowed,
+    }
+    if layout.grid is not None:
+        level = recipe.quantization.accuracy_level
+        details["quantization"] = {
+            "bits": layout.grid.bits,
+            "group_size": PER_CHANNEL if layout.grid.per_channel else layout.grid.group_size,
+            "activations": "int8" if level == INT8_ACTIVATIONS_LEVEL else "float",
+            "accuracy_level": level,
+        }
+    return details
 
 
 def _quantizer(

@@ -76,24 +76,7 @@ def verify_job(
         "reference": reference,
         "max_abs_diff_allowed": limit,
     }
-    windows = cut_windows(
-        tokenizer.encode(read_text(build)), recipe.verification.perplexity_windows
-    )
-    if len(windows):
-        progress.start(f"perplexity on {len(windows)} windows of {WINDOW_TOKENS} tokens")
-        value = score_weights(
-            open_checkpoint(build.weights.path),
-            DTYPES[job.precision],
-            recipe.quantization,
-            build.deploy_dir(job) / WEIGHTS_FILE,
-            windows,
-            build.root / STATE_FOLDER,
-        )
-        perplexities["windows"] = {
-            "window_tokens": WINDOW_TOKENS,
-            "windows": len(windows),
-            "scores": [{"precision": precision, "perplexity": value}],
-        }
+    perplexities |= _window_scores(build, job, tokenizer, progress)
     details = {"parity": parity, "perplexity": perplexities}
     return Outcome((trace_file,), details, failure=_failure(parity))
 
@@ -276,6 +259,28 @@ def _failure(parity: dict[str, Any]) -> str | None:
 
 
 # --- perplexity -----------------------------------------------------------------------------
+
+
+def _window_scores(
+    build: Build, job: CompileJob, tokenizer: Tokenizer, progress: Progress
+) -> dict[str, object]:
+    """The report's `windows`, or nothing where the text fills none."""
+    recipe = build.plan.recipe
+    ids = tokenizer.encode(read_text(build))
+    windows = cut_windows(ids, recipe.verification.perplexity_windows)
+    if len(windows) == 0:
+        return {}
+    progress.start(f"perplexity on {len(windows)} windows of {WINDOW_TOKENS} tokens")
+    value = score_weights(
+        open_checkpoint(build.weights.path),
+        DTYPES[job.precision],
+        recipe.quantization,
+        build.deploy_dir(job) / WEIGHTS_FILE,
+        windows,
+        build.root / STATE_FOLDER,
+    )
+    scores = [{"precision": job.precision.value, "perplexity": value}]
+    return {"windows": {"window_tokens": WINDOW_TOKENS, "windows": len(windows), "scores": scores}}
 
 
 def cut_windows(token_ids: list[int], most: int | None = None) -> Tokens:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -43,38 +45,23 @@ def refusal(workspace: Workspace, kind: type[VaccGenError], *precisions: Precisi
     return f"{caught.value.message}\n{caught.value.hint}"
 
 
-@pytest.fixture
-def checkpoint(tmp_path: Path) -> Path:
-    """A copy of the checkpoint that a test may harm."""
-    return Path(shutil.copytree(FALCON_TINY, tmp_path / "checkpoint"))
-
-
-def workspace_on(checkpoint: Path, tmp_path: Path, **parts: object) -> Workspace:
-    model = {"preset": "falcon-tiny", "checkpoint": str(checkpoint)}
-    return make_workspace(tmp_path / "workspace", model=model, **parts)
-
-
-def test_a_healthy_workspace_passes(tmp_path: Path) -> None:
-    recorder = check(make_workspace(tmp_path / "workspace"))
-    assert not (tmp_path / "workspace" / "deploy").exists()
-    assert len(recorder.records) == 12
-
-
-def test_a_checkpoint_that_is_not_there(tmp_path: Path) -> None:
-    message = refusal(workspace_on(tmp_path / "nowhere", tmp_path), CheckpointError)
-    assert "nowhere is not a folder" in message
-
-
-def test_a_truncated_shard(checkpoint: Path, tmp_path: Path) -> None:
-    shard = checkpoint / "model-00002-of-00003.safetensors"
-    shard.write_bytes(shard.read_bytes()[:-1000])
-    message = refusal(workspace_on(checkpoint, tmp_path), CheckpointError)
-    assert "model-00002-of-00003.safetensors is truncated" in message
-
-
-def test_a_missing_tokenizer(checkpoint: Path, tmp_path: Path) -> None:
-    (checkpoint / "tokenizer.json").unlink()
-    assert "has no tokenizer.json" in refusal(workspace_on(checkpoint, tmp_path), CheckpointError)
+@pytest.mark.parametrize(
+    ("harm", "words"),
+    [
+        (lambda folder: folder.rename(f"{folder} moved"), "checkpoint is not a folder"),
+        (
+            lambda folder: os.truncate(folder / "model-00002-of-00003.safetensors", 1000),
+            "model-00002-of-00003.safetensors is truncated",
+        ),
+        (lambda folder: (folder / "tokenizer.json").unlink(), "has no tokenizer.json"),
+    ],
+)
+def test_a_harmed_checkpoint(tmp_path: Path, harm: Callable[[Path], object], words: str) -> None:
+    folder = Path(shutil.copytree(FALCON_TINY, tmp_path / "checkpoint"))
+    harm(folder)
+    model = {"preset": "falcon-tiny", "checkpoint": str(folder)}
+    workspace = make_workspace(tmp_path / "workspace", model=model)
+    assert words in refusal(workspace, CheckpointError)
 
 
 @pytest.mark.parametrize(
@@ -114,20 +101,17 @@ def test_a_gpu_that_is_not_there(tmp_path: Path, precisions: list[str]) -> None:
     assert "cuda:7" in refusal(workspace, StageError)
 
 
-def test_a_hand_edited_file_is_noted_and_kept(tmp_path: Path) -> None:
+def test_a_hand_edited_file(tmp_path: Path) -> None:
+    """It is noted and kept, and refused where it has an error; others can still be built."""
     workspace = make_workspace(tmp_path / "workspace")
     edited = workspace.root / "build" / "hf_falcon_int8.yaml"
     edited.write_text(edited.read_text() + "# mine\n")
-    (record, *_) = check(workspace).records
-    assert record.details["notes"] == ["build/hf_falcon_int8.yaml was edited by hand"]
-
-
-def test_a_hand_edited_file_with_an_error(tmp_path: Path) -> None:
-    workspace = make_workspace(tmp_path / "workspace")
-    edited = workspace.root / "build" / "hf_falcon_int8.yaml"
+    note = "build/hf_falcon_int8.yaml was edited by hand"
+    assert check(workspace).records[0].details["notes"] == [note]
     edited.write_text(edited.read_text().replace("merge_params", "merge_parms"))
-    assert "a compile config has errors" in refusal(workspace, FindingsError)
-    check(workspace, Precision.FP16)
+    assert check(workspace, Precision.FP16).records[0].details["notes"] == [note]
+    with pytest.raises(FindingsError, match="a compile config has errors"):
+        check(workspace)
 
 
 @pytest.mark.parametrize("package", ["onnxruntime", "torch", "onnx"])
