@@ -157,10 +157,8 @@ class Trace:
     """(N, V), after prompts of growing length; the last is the whole prompt."""
     decode: Logits
     """(N, V), after each token of the text that follows the prompt."""
-    greedy_ids: Tokens
-    """(G,), each the likeliest token after those before it."""
     greedy: Logits
-    """(G, V): row g is what greedy token g was chosen from."""
+    """(G, V), what each greedy token, the likeliest after those before it, was chosen from."""
 
     def perplexity(self, sample: Sample) -> float:
         """Perplexity of the decoded tokens."""
@@ -183,11 +181,9 @@ def _run_compiled(folder: Path, sample: Sample, progress: Progress) -> Trace:
     progress.start(f"{sample.steps} greedy tokens")
     model.rewind()
     rows = prefill[-1:]  # that of the whole prompt
-    tokens = [int(rows[0].argmax())]
-    while len(tokens) < sample.steps:
-        rows.append(model.decode(tokens[-1]))
-        tokens.append(int(rows[-1].argmax()))
-    return Trace(np.stack(prefill), np.stack(decode), np.array(tokens), np.stack(rows))
+    while len(rows) < sample.steps:
+        rows.append(model.decode(int(rows[-1].argmax())))
+    return Trace(np.stack(prefill), np.stack(decode), np.stack(rows))
 
 
 def _run_torch(build: Build, sample: Sample, trace: Trace, progress: Progress) -> Trace:
@@ -204,9 +200,9 @@ def _run_torch(build: Build, sample: Sample, trace: Trace, progress: Progress) -
     prefill = [length - 1 for length in sample.prompt_lengths]
     decode = range(first + 1, first + 1 + sample.steps)
     logits = model.logits(sample.ids[:-1], [*prefill, *decode])
-    continued = (*sample.ids[: sample.prompt_tokens], *trace.greedy_ids[:-1].tolist())
-    greedy = model.logits(continued, range(first, first + len(trace.greedy_ids)))
-    return Trace(logits[: len(prefill)], logits[len(prefill) :], greedy.argmax(axis=1), greedy)
+    continued = (*sample.ids[: sample.prompt_tokens], *trace.greedy[:-1].argmax(axis=1).tolist())
+    greedy = model.logits(continued, range(first, first + len(trace.greedy)))
+    return Trace(logits[: len(prefill)], logits[len(prefill) :], greedy)
 
 
 # --- figures --------------------------------------------------------------------------------
@@ -224,7 +220,7 @@ def compare(trace: Trace, reference: Trace, tokenizer: Tokenizer) -> dict[str, A
     difference = _first_difference(trace, reference, tokenizer)
     return figures | {
         "decode_steps": len(trace.decode),
-        "greedy_tokens": len(trace.greedy_ids),
+        "greedy_tokens": len(trace.greedy),
         "greedy_tokens_equal": difference is None,
         "first_difference": difference,
     }
@@ -234,12 +230,12 @@ def _first_difference(
     trace: Trace, reference: Trace, tokenizer: Tokenizer
 ) -> dict[str, object] | None:
     """The first greedy token, counted from 0, that `reference` would not have chosen."""
-    for position, (token, row) in enumerate(zip(trace.greedy_ids, reference.greedy, strict=True)):
-        best = int(row.argmax())
+    for position, (chosen, row) in enumerate(zip(trace.greedy, reference.greedy, strict=True)):
+        token, best = int(chosen.argmax()), int(row.argmax())
         if token != best:
             return {
                 "position": position,
-                "token": tokenizer.decode([int(token)]),
+                "token": tokenizer.decode([token]),
                 "reference_token": tokenizer.decode([best]),
                 "logit_gap": float(row[best] - row[token]),
             }

@@ -34,7 +34,6 @@ from vacc_gen.schema.precision import Quantization
 TRACE = Trace(
     prefill=np.array([[1.0, 2.0, -4.0]], np.float32),
     decode=np.array([[0.0, 1.0, 0.5], [3.0, 1.0, 0.0]], np.float32),
-    greedy_ids=np.array([1, 0]),
     greedy=np.array([[1.0, 2.0, -4.0], [3.0, 1.0, 0.0]], np.float32),
 )
 
@@ -83,7 +82,7 @@ def test_the_first_difference_is_named_with_its_gap() -> None:
 
 def test_perplexity_is_that_of_the_decoded_tokens() -> None:
     even = np.zeros((1, 4), np.float32)
-    trace = Trace(even, even, np.array([0]), even)
+    trace = Trace(even, even, even)
     assert trace.perplexity(Sample(ids=(3, 3, 1, 2), prompt_tokens=2)) == pytest.approx(4)
 
 
