@@ -11,7 +11,6 @@ import argparse
 import json
 import math
 import shutil
-import struct
 import sys
 import tempfile
 from pathlib import Path
@@ -115,34 +114,25 @@ def read_cast_write(checkpoint: str | Path, out: str | Path, dtype: str) -> None
 def write_checkpoint(folder: Path, layers: int) -> int:
     """Write a random checkpoint in one shard a layer, and return its size in bytes."""
     import torch
+    from safetensors.torch import save_file
 
     from vacc_gen.schema.falcon import architecture_from_config
 
     folder.mkdir()
     config = {**FALCON_7B, "num_hidden_layers": layers}
     (folder / "config.json").write_text(json.dumps(config))
-    shapes = architecture_from_config(config).parameters()
-    names = list(shapes)
-    names_per_shard = math.ceil(len(names) / layers)
-    weight_map, total_bytes = {}, 0
-    for first in range(0, len(names), names_per_shard):
-        shard = f"model-{first:05}.safetensors"
-        header, end = {}, 0
-        part = names[first : first + names_per_shard]
-        for name in part:
-            weight_map[name] = shard
-            begin, end = end, end + 2 * math.prod(shapes[name])
-            header[name] = {"dtype": "BF16", "shape": shapes[name], "data_offsets": [begin, end]}
-        text = json.dumps(header).encode()
-        with (folder / shard).open("wb") as stream:
-            stream.write(struct.pack("<Q", len(text)) + text)
-            for name in part:
-                rest = math.prod(shapes[name])
-                while rest:
-                    values = torch.randn(min(rest, CHUNK_BYTES)).mul_(0.02).bfloat16()
-                    stream.write(values.view(torch.int16).numpy())
-                    rest -= values.numel()
-        total_bytes += (folder / shard).stat().st_size
+    shapes = list(architecture_from_config(config).parameters().items())
+    per_shard = math.ceil(len(shapes) / layers)
+    weight_map = {}
+    for first in range(0, len(shapes), per_shard):
+        shard = folder / f"model-{first:05}.safetensors"
+        part = {
+            name: torch.empty(shape, dtype=torch.bfloat16).normal_(0, 0.02)
+            for name, shape in shapes[first : first + per_shard]
+        }
+        save_file(part, shard)
+        weight_map |= dict.fromkeys(part, shard.name)
+    total_bytes = sum(shard.stat().st_size for shard in folder.glob("*.safetensors"))
     index = {"metadata": {"total_size": total_bytes}, "weight_map": weight_map}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
     return total_bytes

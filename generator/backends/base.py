@@ -33,6 +33,7 @@ class Stage(str, Enum):
 
 
 STATE_FOLDER = ".vacc-gen"
+"""Where a build keeps what is not an artifact: ledger, lock, logs, unfinished work."""
 
 BACKEND_STAGES = (Stage.CALIBRATE, Stage.EXPORT, Stage.QUANTIZE, Stage.COMPILE, Stage.VERIFY)
 """Run once for each compile job, all jobs of a stage before the next stage."""
@@ -58,11 +59,6 @@ class Build:
         return self.weights.fingerprint(), *times
 
     @property
-    def state_dir(self) -> Path:
-        """Where a build keeps what is not an artifact: ledger, lock, logs, unfinished work."""
-        return self.root / STATE_FOLDER
-
-    @property
     def modeling_file(self) -> Path:
         """The workspace's modeling file, which is the torch model to compare with."""
         generated = next(source for source in self.plan.preset.sources if source.generated)
@@ -70,7 +66,7 @@ class Build:
 
     def work_dir(self, job: CompileJob) -> Path:
         """Where the stages of one job hand files to each other."""
-        return self.state_dir / "work" / job.name
+        return self.root / STATE_FOLDER / "work" / job.name
 
     def deploy_dir(self, job: CompileJob) -> Path:
         """Where the embedded backend publishes what it compiled."""
@@ -92,10 +88,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Step:
-    """One stage of one job, ready to run.
-
-    It is run again when `inputs`, or a step that it builds on, has changed since it last ran.
-    """
+    """One stage of one job; run again when `inputs`, or a step that it builds on, has changed."""
 
     inputs: Mapping[str, object]
     run: Callable[[Progress], Outcome]

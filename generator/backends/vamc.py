@@ -8,16 +8,14 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import yaml
 
-from vacc_gen.generator.backends.base import Build, Outcome, Skip, Stage, Step
+from vacc_gen.generator.backends.base import STATE_FOLDER, Build, Outcome, Skip, Stage, Step
 from vacc_gen.generator.plan import CompileJob, needs_large_stack, quantizes_first
 from vacc_gen.generator.progress import Progress
 from vacc_gen.schema.errors import StageError
@@ -71,18 +69,46 @@ class Vamc:
         # A vision tower is compiled right after the one job of its language model.
         tower = build.plan.tower if verb == "compile" else None
         parts = (job,) if tower is None else (job, tower)
+        program = Path(shutil.which(EXECUTABLE) or EXECUTABLE).resolve()
+        status = program.stat()
         inputs = {
             "config": [(build.root / p.config_path).read_text(encoding="utf-8") for p in parts],
             "checkpoint": build.checkpoint_key,
-            "compiler": _compiler_identity(),
+            "compiler": [str(program), status.st_size, status.st_mtime_ns],
         }
-        return Step(inputs, lambda progress: _run_all(verb, parts, build, progress))
+        return Step(inputs, lambda progress: _run(verb, parts, build, progress))
 
 
-def output_dir(job: CompileJob, build: Build) -> Path:
-    """Where the compile config on disk, which may have been edited, says that the model goes."""
-    config = yaml.safe_load((build.root / job.config_path).read_text(encoding="utf-8"))
-    return Path(build.root, config["workspace"]["path"], config["name"])
+def _run(verb: str, parts: Sequence[CompileJob], build: Build, progress: Progress) -> Outcome:
+    logs = build.root / STATE_FOLDER / "logs"
+    environment = {**(LARGE_STACK if needs_large_stack(build.plan) else {}), **os.environ}
+    files: list[Path] = []
+    peaks = []
+    for job in parts:
+        log = logs / f"{job.name}.{verb}.log"
+        command = [EXECUTABLE, verb, str(job.config_path)]
+        progress.start(" ".join(command))
+        since_ns = int(time.time()) * 10**9  # whole seconds: some file systems keep no finer times
+        exit_code, peak = run_logged(command, build.root, environment, log, progress.say)
+        if exit_code != 0:
+            ended = f"was killed by signal {-exit_code}" if exit_code < 0 else f"exited {exit_code}"
+            tail = "".join(f"\n  {line}" for line in last_lines(log, SHOWN_LOG_LINES))
+            output = f"; the end of its log:{tail}" if tail else " without any output"
+            raise StageError(f"{' '.join(command)} {ended}{output}", f"the whole log is in {log}")
+        peaks.append(peak)
+        if verb == "compile":
+            # What is on disk counts: the config may have been edited.
+            config = yaml.safe_load((build.root / job.config_path).read_text(encoding="utf-8"))
+            folder = Path(build.root, config["workspace"]["path"], config["name"])
+            compiled = compiled_files(folder, since_ns)
+            if not compiled:
+                raise StageError(
+                    f"{' '.join(command)} exited 0 but compiled nothing: no new mod* in {folder}",
+                    f"its log is in {log}",
+                )
+            files += compiled
+    first_log = (logs / f"{parts[0].name}.{verb}.log").relative_to(build.root).as_posix()
+    return Outcome(tuple(files), {"log": first_log}, max(peaks))
 
 
 def compiled_files(folder: Path, since_ns: int) -> tuple[Path, ...]:
@@ -102,63 +128,7 @@ def compiled_files(folder: Path, since_ns: int) -> tuple[Path, ...]:
     return tuple(sorted(files)) if fresh else ()
 
 
-def _run_all(verb: str, parts: Sequence[CompileJob], build: Build, progress: Progress) -> Outcome:
-    outcomes = [_run(verb, part, build, progress) for part in parts]
-    return Outcome(
-        tuple(file for outcome in outcomes for file in outcome.files),
-        details=outcomes[0].details,
-        child_peak_rss_bytes=max(outcome.child_peak_rss_bytes for outcome in outcomes),
-    )
-
-
-def _run(verb: str, job: CompileJob, build: Build, progress: Progress) -> Outcome:
-    log = build.state_dir / "logs" / f"{job.name}.{verb}.log"
-    command = f"{EXECUTABLE} {verb} {job.config_path}"
-    progress.start(command)
-    since_ns = int(time.time()) * 10**9  # whole seconds: some file systems keep no finer times
-    environment = {**(LARGE_STACK if needs_large_stack(build.plan) else {}), **os.environ}
-    ended = run_logged(
-        [EXECUTABLE, verb, str(job.config_path)], build.root, environment, log, progress.say
-    )
-    if ended.exit_code != 0:
-        raise StageError(_failure(command, ended.exit_code, log), f"the whole log is in {log}")
-    files: tuple[Path, ...] = ()
-    if verb == "compile":
-        folder = output_dir(job, build)
-        files = compiled_files(folder, since_ns)
-        if not files:
-            raise StageError(
-                f"{command} exited 0 but compiled nothing: no new mod* in {folder}",
-                f"its log is in {log}",
-            )
-    details = {"log": log.relative_to(build.root).as_posix()}
-    return Outcome(files, details, ended.peak_rss_bytes)
-
-
-def _failure(command: str, exit_code: int, log: Path) -> str:
-    ended = f"was killed by signal {-exit_code}" if exit_code < 0 else f"exited {exit_code}"
-    tail = [f"  {line}" for line in last_lines(log, SHOWN_LOG_LINES)]
-    output = ["; the end of its log:", *tail] if tail else [" without any output"]
-    return f"{command} {ended}" + "\n".join(output)
-
-
-def _compiler_identity() -> str:
-    """Which vamc it is, without running it: the program's path, size and time."""
-    path = Path(shutil.which(EXECUTABLE) or EXECUTABLE).resolve()
-    status = path.stat()
-    return f"{path} {status.st_size} {status.st_mtime_ns}"
-
-
 # --- a child process with a log -------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a child process ended; `exit_code` is negative where a signal ended it."""
-
-    exit_code: int
-    peak_rss_bytes: int
-    """Of the largest of the child and the processes that it waited for."""
 
 
 def run_logged(
@@ -168,31 +138,32 @@ def run_logged(
     log: Path,
     say: Callable[[str], None],
     grace_seconds: float = 10.0,
-) -> Ended:
+) -> tuple[int, int]:
     """Run `command` with its output in `log`, and `say` the log's last line as it changes.
+
+    Return its exit code, negative where a signal ended it, and the peak memory in bytes of the
+    largest of the child and the processes that it waited for.
 
     The child gets a process group of its own, so that a signal reaches its workers too. When
     we are interrupted (KeyboardInterrupt) the group gets SIGINT, and SIGTERM when anything else
     ends us; what still runs after `grace_seconds` is killed, and the exception goes on.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    child = None
+    with log.open("wb") as output:
+        child = subprocess.Popen(
+            command,
+            cwd=cwd,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
     try:
-        with log.open("wb") as output, _signals_held():
-            child = subprocess.Popen(
-                command,
-                cwd=cwd,
-                env=env,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
         return _wait(child, log, say)
     except BaseException as error:
         number = signal.SIGINT if isinstance(error, KeyboardInterrupt) else signal.SIGTERM
-        if child is not None:
-            _stop(child, number, grace_seconds)
+        _stop(child, number, grace_seconds)
         raise
 
 
@@ -206,38 +177,18 @@ def last_lines(log: Path, count: int) -> list[str]:
     return [line for line in lines if line][-count:]
 
 
-@contextmanager
-def _signals_held() -> Iterator[None]:
-    """Deliver signals that arrive inside at the end, so that no started child is lost track of."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # signals reach the main thread only
-        return
-    arrived: list[int] = []
-    handlers = {
-        number: signal.signal(number, lambda number, _frame: arrived.append(number))
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    }
-    try:
-        yield
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-    for missed in arrived:
-        signal.raise_signal(missed)
-
-
-def _wait(child: subprocess.Popen[bytes], log: Path, say: Callable[[str], None]) -> Ended:
-    shown = ""
+def _wait(child: subprocess.Popen[bytes], log: Path, say: Callable[[str], None]) -> tuple[int, int]:
+    shown: list[str] = []
     while True:
         pid, status, usage = os.wait4(child.pid, os.WNOHANG)
-        line = next(iter(last_lines(log, 1)), "")
-        if line != shown:
+        line = last_lines(log, 1)
+        if line and line != shown:
             shown = line
-            say(line)
+            say(line[0])
         if pid:
             child.returncode = os.waitstatus_to_exitcode(status)  # wait4 took it from Popen
             unit = 1 if sys.platform == "darwin" else 1024
-            return Ended(child.returncode, usage.ru_maxrss * unit)
+            return child.returncode, usage.ru_maxrss * unit
         time.sleep(POLL_SECONDS)
 
 

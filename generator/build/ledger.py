@@ -12,12 +12,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import Any
 
-from vacc_gen.generator.backends.base import Stage
+from pydantic import TypeAdapter
+
 from vacc_gen.generator.files import sha256_of, write_atomically
 
 LEDGER_FILE = "build.json"
-LEDGER_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -38,25 +39,23 @@ class Entry:
     seconds: float
     peak_rss_bytes: int
     outputs: tuple[Output, ...] = ()
-    details: Mapping[str, object] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Ledger:
-    """The finished steps of one workspace, kept in one JSON file that is replaced as a whole."""
+    """The finished steps of one workspace by name, in one JSON file that is replaced as a whole."""
 
     def __init__(self, root: Path, file: Path) -> None:
         self._root = root
         self._file = file
         self._entries = _read(file)
 
-    def reusable(
-        self, stage: Stage, job: str, key: str, moved_to: Path | None = None
-    ) -> Entry | None:
+    def reusable(self, step: str, key: str, moved_to: Path | None = None) -> Entry | None:
         """The record of a step that need not run again.
 
         Its outputs may lie in `moved_to` instead, if a later step took them there.
         """
-        entry = self._entries.get(_slot(stage, job))
+        entry = self._entries.get(step)
         if entry is None or entry.key != key:
             return None
         for output in entry.outputs:
@@ -67,19 +66,22 @@ class Ledger:
                 return None
         return entry
 
-    def forget(self, stage: Stage, job: str) -> None:
+    def forget(self, step: str) -> None:
         """Drop a step that is about to run again."""
-        if self._entries.pop(_slot(stage, job), None) is not None:
+        if self._entries.pop(step, None) is not None:
             self._write()
 
-    def record(self, stage: Stage, job: str, entry: Entry) -> None:
+    def record(self, step: str, entry: Entry) -> None:
         """Keep a finished step; on return it is on disk."""
-        self._entries[_slot(stage, job)] = entry
+        self._entries[step] = entry
         self._write()
 
-    def outputs(self, files: Iterable[Path]) -> tuple[Output, ...]:
-        """Describe `files`."""
-        return tuple(self._describe(file) for file in files)
+    def output(self, file: Path) -> Output:
+        """Describe a file that was just made."""
+        status = file.stat()
+        inside = file.is_relative_to(self._root)
+        path = (file.relative_to(self._root) if inside else file).as_posix()
+        return Output(path, status.st_size, self.digest(file), status.st_mtime_ns)
 
     def digest(self, file: Path) -> str:
         """Hash a file, unless it was hashed before and has not changed, but for its folder."""
@@ -91,21 +93,14 @@ class Ledger:
                     return output.sha256
         return sha256_of(file)
 
-    def _describe(self, file: Path) -> Output:
-        status = file.stat()
-        inside = file.is_relative_to(self._root)
-        path = (file.relative_to(self._root) if inside else file).as_posix()
-        return Output(path, status.st_size, self.digest(file), status.st_mtime_ns)
-
     def _write(self) -> None:
-        steps = {slot: asdict(entry) for slot, entry in sorted(self._entries.items())}
-        write_atomically(self._file, json.dumps({"version": LEDGER_VERSION, "steps": steps}))
+        write_atomically(self._file, json.dumps({k: asdict(e) for k, e in self._entries.items()}))
 
 
-def step_key(stage: Stage, job: str, inputs: Mapping[str, object], upstream: Iterable[str]) -> str:
+def step_key(step: str, inputs: Mapping[str, object], upstream: Iterable[str]) -> str:
     """Hash what a step's result depends on: its inputs, what it builds on, and this program."""
-    material = [stage.value, job, dict(inputs), list(upstream), _program()]
-    return hashlib.sha256(json.dumps(material, sort_keys=True).encode()).hexdigest()
+    parts = [step, dict(inputs), list(upstream), _program()]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 @cache
@@ -121,32 +116,14 @@ def _program() -> str:
 
 def _is_unharmed(file: Path, output: Output) -> bool:
     """Size and time first; the content is read only where the time has changed."""
-    try:
-        status = file.stat()
-        if status.st_size != output.bytes:
-            return False
-        return status.st_mtime_ns == output.mtime_ns or sha256_of(file) == output.sha256
-    except OSError:
+    if not file.is_file() or file.stat().st_size != output.bytes:
         return False
-
-
-def _slot(stage: Stage, job: str) -> str:
-    return f"{stage.value} {job}"
+    return file.stat().st_mtime_ns == output.mtime_ns or sha256_of(file) == output.sha256
 
 
 def _read(file: Path) -> dict[str, Entry]:
     """Read the ledger; an unusable one counts as empty, which costs time and nothing else."""
     try:
-        content = json.loads(file.read_bytes())
-        if content["version"] != LEDGER_VERSION:
-            return {}
-        return {slot: _entry(value) for slot, value in content["steps"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return TypeAdapter(dict[str, Entry]).validate_python(json.loads(file.read_bytes()))
+    except (OSError, ValueError):
         return {}
-
-
-def _entry(value: dict[str, object]) -> Entry:
-    outputs = value.pop("outputs")
-    if not isinstance(outputs, list):
-        raise TypeError("outputs")
-    return Entry(outputs=tuple(Output(**output) for output in outputs), **value)  # type: ignore[arg-type]

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
+from typing import Any
 
 from vacc_gen.generator.backends.base import Stage
 from vacc_gen.generator.build.ledger import Output
@@ -22,6 +23,8 @@ REPORT_PAGE = "report.html"
 REPORT_VERSION = 1
 
 PARITY_FIGURES = ("prefill_max_abs_diff", "decode_max_abs_diff", "greedy_tokens_equal")
+APART = ("parity", "perplexity")
+"""Details of the verify stage that have a place of their own in the report."""
 
 
 class Status(str, Enum):
@@ -46,16 +49,15 @@ class StageRecord:
     reason: str | None = None
     """Why it was skipped or failed."""
     outputs: tuple[Output, ...] = ()
-    details: Mapping[str, object] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def output_bytes(self) -> int:
-        """Size of everything that the stage made."""
         return sum(output.bytes for output in self.outputs)
 
     def as_json(self) -> dict[str, object]:
         """The stage's entry in report.json."""
-        entry: dict[str, object] = {
+        entry = {
             "name": self.stage.value,
             "precision": self.precision.value if self.precision else None,
             "status": self.status.value,
@@ -63,25 +65,13 @@ class StageRecord:
             "peak_rss_bytes": self.peak_rss_bytes,
             "output_bytes": self.output_bytes,
         }
-        if self.reason:
-            entry["reason"] = self.reason
-        return entry | {name: value for name, value in self.details.items() if name not in _APART}
-
-
-_APART = ("parity", "perplexity")
-"""Details of the verify stage that have a place of their own in the report."""
+        reason = {"reason": self.reason} if self.reason else {}
+        return entry | reason | {k: v for k, v in self.details.items() if k not in APART}
 
 
 def write_report(root: Path, model: str, backend: str, records: Sequence[StageRecord]) -> None:
-    """Replace the workspace's report.json and report.html."""
-    report = make_report(model, backend, records)
-    write_atomically(root / REPORT_FILE, json.dumps(report, indent=2, ensure_ascii=False) + "\n")
-    write_atomically(root / REPORT_PAGE, report_html(report))
-
-
-def make_report(model: str, backend: str, records: Sequence[StageRecord]) -> dict[str, object]:
-    """The report as plain JSON values; `model` is what compiled models are called after."""
-    return {
+    """Replace report.json and report.html; `model` is what compiled models are called after."""
+    report = {
         "version": REPORT_VERSION,
         "model": model,
         "backend": backend,
@@ -95,28 +85,27 @@ def make_report(model: str, backend: str, records: Sequence[StageRecord]) -> dic
             for output in record.outputs
         ],
     }
+    write_atomically(root / REPORT_FILE, json.dumps(report, indent=2, ensure_ascii=False) + "\n")
+    write_atomically(root / REPORT_PAGE, report_html(report))
 
 
-def _parity(records: Sequence[StageRecord]) -> dict[str, object]:
+def _parity(records: Sequence[StageRecord]) -> dict[str, Any]:
     """The figures of the first verified job, and those of each job by precision."""
     by_precision = {
         record.precision.value: record.details["parity"]
         for record in records
         if record.precision and "parity" in record.details
     }
-    first = next(iter(by_precision.values()), {})
-    figures = first if isinstance(first, Mapping) else {}
-    return {name: figures.get(name) for name in PARITY_FIGURES} | {"precisions": by_precision}
+    first: Mapping[str, Any] = next(iter(by_precision.values()), {})
+    return {name: first.get(name) for name in PARITY_FIGURES} | {"precisions": by_precision}
 
 
-def merged_perplexity(records: Sequence[StageRecord]) -> dict[str, object]:
+def merged_perplexity(records: Sequence[StageRecord]) -> dict[str, Any]:
     """Figures by name; those on windows of text, which every precision has some of, together."""
-    merged: dict[str, object] = {}
+    merged: dict[str, Any] = {}
     scores: list[object] = []
     for record in records:
-        figures = record.details.get("perplexity")
-        if not isinstance(figures, Mapping):
-            continue
+        figures = record.details.get("perplexity", {})
         merged |= figures
         if "windows" in figures:
             scores += figures["windows"]["scores"]

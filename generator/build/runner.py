@@ -6,9 +6,14 @@ counts as finished only once its outputs are whole, hashed and in the ledger.
 
 from __future__ import annotations
 
+import fcntl
+import os
+import re
 import resource
-import sys
+import socket
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,7 +29,6 @@ from vacc_gen.generator.backends.base import (
 )
 from vacc_gen.generator.build import preflight
 from vacc_gen.generator.build.ledger import LEDGER_FILE, Entry, Ledger, step_key
-from vacc_gen.generator.build.lock import build_lock
 from vacc_gen.generator.build.report import StageRecord, Status, write_report
 from vacc_gen.generator.files import check_disk
 from vacc_gen.generator.plan import CompileJob, model_name
@@ -53,11 +57,9 @@ class BuildOptions:
 class Observer(Progress, Protocol):
     """A `Progress` that is also notified when stages begin and end."""
 
-    def stage_started(self, stage: Stage, precision: Precision | None) -> None:
-        """A stage begins."""
+    def stage_started(self, stage: Stage, precision: Precision | None) -> None: ...
 
-    def stage_finished(self, record: StageRecord) -> None:
-        """A stage ended, in whatever way."""
+    def stage_finished(self, record: StageRecord) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,8 @@ class _Planned:
     stage: Stage
     job: CompileJob
     step: Step | Skip
+    name: str
+    """What the ledger calls it."""
     key: str
     upstream: frozenset[str]
     """Keys of the steps that it builds on."""
@@ -115,17 +119,14 @@ class _Run:
     def preflight(self) -> list[_Planned]:
         """Check everything that can be checked at once, and decide every step."""
         self._begin(Stage.PREFLIGHT, None)
-        selected = preflight.select_jobs(self._workspace.plan.jobs, self._options.precisions)
-        jobs, notes = preflight.split_jobs(selected, self._backend)
-        build = preflight.check_build(self._workspace, jobs, self._ledger.digest)
-        notes += [*preflight.workspace_notes(self._workspace), *self._backend.check(build)]
+        workspace, backend = self._workspace, self._backend
+        jobs, notes = preflight.select_jobs(workspace.plan.jobs, self._options.precisions, backend)
+        notes += preflight.check_files(workspace)
+        build = preflight.check_build(workspace, jobs, self._ledger.digest)
+        notes += backend.check(build)
         planned = self._plan(build)
-        writes_bytes = sum(
-            p.step.writes_bytes
-            for p in planned
-            if isinstance(p.step, Step) and self._reusable(p) is None
-        )
-        check_disk(self._workspace.root, writes_bytes)
+        to_run = [p.step for p in planned if isinstance(p.step, Step) and not self._reusable(p)]
+        check_disk(workspace.root, sum(step.writes_bytes for step in to_run))
         self._end(Status.DONE, details={"notes": notes} if notes else {})
         return planned
 
@@ -135,30 +136,36 @@ class _Run:
         Raises:
             VaccGenError: it failed.
         """
-        stage, job, step = planned.stage, planned.job, planned.step
-        self._begin(stage, job.precision)
+        step = planned.step
+        self._begin(planned.stage, planned.job.precision)
         if isinstance(step, Skip):
             self._end(Status.SKIPPED, reason=step.reason)
         elif entry := self._reusable(planned):
             details = {**entry.details, "made_in_seconds": round(entry.seconds, 3)}
             self._end(Status.REUSED, outputs=entry.outputs, details=details)
         else:
-            self._ledger.forget(stage, job.name)
-            self._ran_keys.add(planned.key)
-            outcome = step.run(self._observer)
-            record = self._record(
-                Status.FAILED if outcome.failure else Status.DONE,
-                outcome.child_peak_rss_bytes,
-                reason=outcome.failure,
-                outputs=self._ledger.outputs(outcome.files),
-                details=outcome.details,
-            )
-            if outcome.failure is None:
-                # Before the observer hears of it: it may stop us and rely on the stage being done.
-                self._ledger.record(stage, job.name, _entry(planned.key, record))
-            self._finish(record)
-            if outcome.failure is not None:
-                raise StageError(f"{stage.value} of {job.name} failed: {outcome.failure}")
+            self._execute(planned, step)
+
+    def _execute(self, planned: _Planned, step: Step) -> None:
+        self._ledger.forget(planned.name)
+        self._ran_keys.add(planned.key)
+        outcome = step.run(self._observer)
+        record = self._record(
+            Status.FAILED if outcome.failure else Status.DONE,
+            outcome.child_peak_rss_bytes,
+            reason=outcome.failure,
+            outputs=tuple(self._ledger.output(file) for file in outcome.files),
+            details=outcome.details,
+        )
+        if outcome.failure is None:
+            # Before the observer hears of it: it may stop us and rely on the stage being done.
+            cost = (record.seconds, record.peak_rss_bytes)
+            entry = Entry(planned.key, *cost, record.outputs, record.details)
+            self._ledger.record(planned.name, entry)
+        self._finish(record)
+        if outcome.failure is not None:
+            where = f"{planned.stage.value} of {planned.job.name}"
+            raise StageError(f"{where} failed: {outcome.failure}")
 
     def fail(self, error: BaseException) -> None:
         """End the running stage, if there is one, with what went wrong in it."""
@@ -185,29 +192,28 @@ class _Run:
         """All steps in order. Keys depend on inputs alone, so none needs to have run."""
         planned: list[_Planned] = []
         keys: dict[tuple[Stage, Precision], str] = {}
+        order = list(Stage)
+        last = self._options.until
         for stage in BACKEND_STAGES:
             for job in build.jobs:
-                step = self._step(stage, job, build)
-                key, upstream = "", list[str]()
+                if order.index(stage) > order.index(last):
+                    step: Step | Skip = Skip(f"the build was to end with {last.value}")
+                else:
+                    step = self._backend.step(stage, job, build)
+                name, key, upstream = f"{stage.value} {job.name}", "", list[str]()
                 if isinstance(step, Step):
                     upstream = [key for (_, p), key in keys.items() if p is job.precision]
                     upstream += [keys[other] for other in step.after if other in keys]
-                    key = step_key(stage, job.name, step.inputs, upstream)
+                    key = step_key(name, step.inputs, upstream)
                     keys[stage, job.precision] = key
-                planned.append(_Planned(stage, job, step, key, frozenset(upstream)))
+                planned.append(_Planned(stage, job, step, name, key, frozenset(upstream)))
         return planned
-
-    def _step(self, stage: Stage, job: CompileJob, build: Build) -> Step | Skip:
-        order = list(Stage)
-        if order.index(stage) > order.index(self._options.until):
-            return Skip(f"the build was to end with {self._options.until.value}")
-        return self._backend.step(stage, job, build)
 
     def _reusable(self, planned: _Planned) -> Entry | None:
         step = planned.step
         if self._options.force or planned.upstream & self._ran_keys or isinstance(step, Skip):
             return None
-        return self._ledger.reusable(planned.stage, planned.job.name, planned.key, step.moved_to)
+        return self._ledger.reusable(planned.name, planned.key, step.moved_to)
 
     def _begin(self, stage: Stage, precision: Precision | None) -> None:
         self._running = (stage, precision)
@@ -233,34 +239,45 @@ class _Run:
         self._running = None
 
 
+@contextmanager
+def build_lock(file: Path) -> Iterator[None]:
+    """Hold `file` for as long as the context lasts; the kernel frees it if the process dies.
+
+    Raises:
+        StageError: another build holds it; the message names its process.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            raise StageError(
+                f"another build runs in this workspace ({lock.read().strip()})",
+                "wait for it, or stop it",
+            ) from None
+        lock.truncate(0)
+        lock.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+        lock.flush()
+        yield
+
+
 def reset_peak_rss() -> None:
     """Begin a new measurement. Where the kernel cannot, the peak stays that of the process."""
-    try:
+    with suppress(OSError):
         Path("/proc/self/clear_refs").write_text(RESET_PEAK)
-    except OSError:
-        return
 
 
 def peak_rss_bytes() -> int:
     """Peak resident memory since `reset_peak_rss`, in bytes."""
-    try:
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    maxrss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return maxrss if sys.platform == "darwin" else maxrss * 1024  # bytes there, KiB here
-
-
-def _entry(key: str, record: StageRecord) -> Entry:
-    cost = (record.seconds, record.peak_rss_bytes)
-    return Entry(key, *cost, outputs=record.outputs, details=record.details)
+    with suppress(OSError):
+        (peak_kib,) = re.findall(r"VmHWM:\s*(\d+)", Path("/proc/self/status").read_text())
+        return int(peak_kib) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # macOS, which counts bytes
 
 
 def _reason(error: BaseException) -> str:
-    if isinstance(error, VaccGenError):
-        return error.message
     if isinstance(error, KeyboardInterrupt | SystemExit):
         return "interrupted"
-    return str(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
+    known = isinstance(error, VaccGenError | OSError)
+    return str(error) if known else f"{type(error).__name__}: {error}"

@@ -37,7 +37,7 @@ def build(
     """
     from vacc_gen.generator.backends.base import Stage
     from vacc_gen.generator.backends.onnxruntime.session import quiet_libraries
-    from vacc_gen.generator.backends.select import select_backend
+    from vacc_gen.generator.build.preflight import select_backend
     from vacc_gen.generator.build.runner import BuildOptions, run_build
     from vacc_gen.generator.cli.display import print_summary, terminal_progress
     from vacc_gen.generator.workspace.workspace import load_workspace

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from vacc_gen.generator.emit.template import render_html
@@ -21,22 +20,14 @@ BASES = ("fp16", "torch")
 """What other perplexities are compared with: the first of these that was measured."""
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """How the build ended; `kind` is good, bad or soft (nothing was compiled)."""
-
-    kind: str
-    headline: str
-    reasons: tuple[str, ...]
-
-
 def report_html(report: Report) -> str:
     """Return the page for `report`, which may be that of a failed build."""
     caption, perplexities = perplexity_figures(report["perplexity"])
+    kind, headline, reasons = verdict_of(report)
     return render_html(
         "report.html.jinja",
         report=report,
-        verdict=verdict_of(report),
+        verdict={"kind": kind, "headline": headline, "reasons": reasons},
         seconds=sum(stage["seconds"] for stage in report["stages"]),
         perplexity_caption=caption,
         perplexities=perplexities,
@@ -50,31 +41,29 @@ def report_html(report: Report) -> str:
     )
 
 
-def verdict_of(report: Report) -> Verdict:
-    """Say in one sentence how the build ended, and why where it failed."""
+def verdict_of(report: Report) -> tuple[str, str, list[str]]:
+    """Say how the build ended: good, bad or soft (nothing compiled), a headline, and reasons."""
     stages: Sequence[Report] = report["stages"]
     failed = [stage for stage in stages if stage["status"] == "failed"]
     if failed:
-        names = " and ".join(
-            " of ".join(filter(None, [stage["name"], stage["precision"]])) for stage in failed
-        )
-        return Verdict("bad", f"Failed: {names}", tuple(s.get("reason", "") for s in failed))
+        names = [" of ".join(filter(None, [s["name"], s["precision"]])) for s in failed]
+        return "bad", f"Failed: {' and '.join(names)}", [s.get("reason", "") for s in failed]
     built = [s["precision"] for s in stages if s["name"] == "compile" and s["status"] != "skipped"]
     if not built:
-        return Verdict("soft", "Nothing was compiled", ())
+        return "soft", "Nothing was compiled", []
     if report["parity"]["precisions"]:
-        return Verdict("good", f"{', '.join(built)} built, all differences within limits", ())
+        return "good", f"{', '.join(built)} built, all differences within limits", []
     verify = next((stage for stage in stages if stage["name"] == "verify"), {})
-    return Verdict("good", f"{', '.join(built)} built, not verified", (verify.get("reason", ""),))
+    return "good", f"{', '.join(built)} built, not verified", [verify.get("reason", "")]
 
 
 def perplexity_figures(perplexity: Report) -> tuple[str, dict[str, float]]:
     """What perplexity was measured on, and its value by model; of windows, if there were some."""
     windows: Report | None = perplexity.get("windows")
-    if windows is None:
-        return "on the decoded tokens", {k: v for k, v in perplexity.items() if math.isfinite(v)}
-    caption = f"on {windows['windows']} windows of {windows['window_tokens']} tokens"
-    values = {score["precision"]: score["perplexity"] for score in windows["scores"]}
+    caption, values = "on the decoded tokens", perplexity
+    if windows is not None:
+        caption = f"on {windows['windows']} windows of {windows['window_tokens']} tokens"
+        values = {score["precision"]: score["perplexity"] for score in windows["scores"]}
     return caption, {name: value for name, value in values.items() if math.isfinite(value)}
 
 
@@ -97,16 +86,14 @@ def greedy_text(precision: str, parity: Report) -> str:
 
 def mean_errors(errors: Sequence[Report]) -> dict[str, dict[str, float]]:
     """By linear layer and method: the relative error of its output, the mean of all layers."""
-    by_linear: dict[str, list[Report]] = {}
-    for error in errors:
-        by_linear.setdefault(error["linear"], []).append(error)
-    return {
-        linear: {  # the report has squares
+    means: dict[str, dict[str, float]] = {}
+    for linear in dict.fromkeys(error["linear"] for error in errors):
+        layers = [error for error in errors if error["linear"] == linear]
+        means[linear] = {  # the report has squares
             method: sum(math.sqrt(layer[method]) for layer in layers) / len(layers)
             for method in ("gptq", "rtn")
         }
-        for linear, layers in by_linear.items()
-    }
+    return means
 
 
 def percent(value: float, whole: float) -> float:

@@ -7,21 +7,28 @@ import json
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
-from vacc_gen.generator.backends.base import Build, Outcome, Skip, Stage, Step
+from vacc_gen.generator.backends.base import STATE_FOLDER, Build, Outcome, Skip, Stage, Step
 from vacc_gen.generator.backends.onnxruntime.export import (
     DTYPES,
     SIDE_FILES,
+    ExportResult,
     Lengths,
     export_graphs,
     required_bytes,
 )
-from vacc_gen.generator.backends.onnxruntime.quantizing import quantization_details, quantizer_of
 from vacc_gen.generator.backends.onnxruntime.runtime import MANIFEST_FILE, OnnxRuntimeModel
-from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
+from vacc_gen.generator.backends.onnxruntime.weights.quantize import Quantizer, RoundToNearest
+from vacc_gen.generator.backends.onnxruntime.weights.source import Checkpoint, open_checkpoint
 from vacc_gen.generator.calibration.texts import files_of
 from vacc_gen.generator.calibration.tokenizer import TOKENIZER_FILE
-from vacc_gen.generator.calibration.windows import calibrate, check_calibration, windows_file
+from vacc_gen.generator.calibration.windows import (
+    calibrate,
+    check_calibration,
+    read_windows,
+    windows_file,
+)
 from vacc_gen.generator.files import (
     package_version,
     remove_leftovers,
@@ -31,8 +38,9 @@ from vacc_gen.generator.files import (
 )
 from vacc_gen.generator.plan import CompileJob, is_placeholder
 from vacc_gen.generator.progress import Progress
-from vacc_gen.schema.errors import MissingExtraError, StageError
-from vacc_gen.schema.precision import Precision
+from vacc_gen.schema.errors import MissingExtraError
+from vacc_gen.schema.footprint import footprint
+from vacc_gen.schema.precision import INT8_ACTIVATIONS_LEVEL, PER_CHANNEL, Precision
 from vacc_gen.schema.recipe import Calibration
 
 PACKAGES = ("torch", "transformers", "tokenizers", "onnx", "onnxruntime")
@@ -42,7 +50,6 @@ QUANTIZED = (Precision.INT8, Precision.INT4)
 """Those whose weights are, by GPTQ where there are calibration texts."""
 
 CALIBRATION_FOLDER = "calibration"
-NO_TEXTS = "the recipe names no calibration set"
 MANIFEST_VERSION = 1
 TRIAL_TOKEN = 0
 
@@ -74,7 +81,9 @@ class OnnxRuntimeBackend:
         calibration = _texts(build)
         if calibration is not None and any(job.precision in QUANTIZED for job in build.jobs):
             check_calibration(calibration, build.plan.geometry.max_positions, build.root)
-            _check_device(build.plan.recipe.quantization.device)
+            from vacc_gen.generator.backends.onnxruntime.weights.gptq.layerwise import device_of
+
+            device_of(build.plan.recipe.quantization.device)
         return ()
 
     def step(self, stage: Stage, job: CompileJob, build: Build) -> Step | Skip:
@@ -92,23 +101,9 @@ class OnnxRuntimeBackend:
         return _verify(build, job)
 
 
-# --- preflight ------------------------------------------------------------------------------
-
-
-def _check_device(device: str | None) -> None:
-    """Refuse a GPU that is not there."""
-    if device not in (None, "cpu"):
-        from vacc_gen.generator.backends.onnxruntime.weights.gptq.layerwise import device_of
-
-        device_of(device)
-
-
 def _disk_bytes(build: Build, job: CompileJob) -> int:
     checkpoint = open_checkpoint(build.weights.path)
     return required_bytes(checkpoint, DTYPES[job.precision], build.plan.recipe.quantization)
-
-
-# --- calibrate ------------------------------------------------------------------------------
 
 
 def _texts(build: Build) -> Calibration | None:
@@ -123,23 +118,18 @@ def _calibrate(build: Build, job: CompileJob) -> Step | Skip:
     """Windows of text, where the recipe names some to draw them from."""
     calibration = _texts(build)
     if calibration is None:
-        named = build.plan.recipe.calibration is not None
-        lacks = "calibration.path is still to be filled in" if named else NO_TEXTS
+        lacks = "the recipe names no calibration set"
+        if build.plan.recipe.calibration is not None:
+            lacks = "calibration.path is still to be filled in"
         return Skip(f"{lacks}: {job.precision.value} is rounded to nearest")
     tokenizer = build.weights.path / TOKENIZER_FILE
     files = [file for source in calibration.sources for file in files_of(source, build.root)]
 
     def run(progress: Progress) -> Outcome:
-        positions = build.plan.geometry.max_positions
-        made = calibrate(
-            calibration, tokenizer, build.root / CALIBRATION_FOLDER, positions, progress, build.root
-        )
-        details = {
-            "windows": calibration.samples,
-            "seqlen": calibration.seqlen,
-            "reused": made.reused,
-        }
-        return Outcome((made.path, made.manifest_path), details)
+        folder, positions = build.root / CALIBRATION_FOLDER, build.plan.geometry.max_positions
+        made = calibrate(calibration, tokenizer, folder, positions, progress, build.root)
+        sizes = {"windows": calibration.samples, "seqlen": calibration.seqlen}
+        return Outcome((made.path, made.manifest_path), {**sizes, "reused": made.reused})
 
     inputs = {
         "calibration": calibration.model_dump(mode="json"),
@@ -178,9 +168,7 @@ def _run_export(build: Build, job: CompileJob, progress: Progress) -> Outcome:
     folder = build.work_dir(job)
     remove_leftovers(folder)
     checkpoint = open_checkpoint(build.weights.path)
-    texts = _texts(build) if job.precision in QUANTIZED else None
-    windows = None if texts is None else windows_file(texts, build.root / CALIBRATION_FOLDER)
-    quantizer = quantizer_of(build, checkpoint, windows, progress)
+    quantizer = _quantizer(build, job, checkpoint, progress)
     result = export_graphs(
         checkpoint,
         folder,
@@ -195,18 +183,60 @@ def _run_export(build: Build, job: CompileJob, progress: Progress) -> Outcome:
         progress=progress,
         force=True,
     )
-    details: dict[str, object] = {
-        "checkpoint_bytes": result.source_bytes,
-        "weights_bytes": result.weights_bytes,
-        "kv_cache": result.kv_cache,
-        "overflowed": result.overflowed,
-    }
+    details = _export_details(build, result)
     if result.layout.grid is not None:
-        details |= quantization_details(quantizer, result.layout.grid, recipe.quantization)
+        details["quantization"] |= quantizer.settings()
+        details["linear_errors"] = quantizer.errors
     return Outcome(tuple(sorted(folder.iterdir())), details)
 
 
-# --- compile --------------------------------------------------------------------------------
+def _export_details(build: Build, result: ExportResult) -> dict[str, Any]:
+    recipe, layout = build.plan.recipe, result.layout
+    cache = footprint(build.plan.geometry, Precision.FP16, 1, recipe.target.total, batch=1)
+    width = 1 if layout.dtype == "fp16" else 2
+    details: dict[str, Any] = {
+        "checkpoint_bytes": build.weights.tensor_bytes,
+        "weights_bytes": layout.total_bytes,
+        "kv_cache": {"dtype": f"fp{16 * width}", "bytes": width * cache.kv_cache_bytes},
+        "overflowed": result.overflowed,
+    }
+    if layout.grid is not None:
+        level = recipe.quantization.accuracy_level
+        details["quantization"] = {
+            "bits": layout.grid.bits,
+            "group_size": PER_CHANNEL if layout.grid.per_channel else layout.grid.group_size,
+            "activations": "int8" if level == INT8_ACTIVATIONS_LEVEL else "float",
+            "accuracy_level": level,
+        }
+    return details
+
+
+def _quantizer(
+    build: Build, job: CompileJob, checkpoint: Checkpoint, progress: Progress
+) -> Quantizer:
+    """GPTQ on the windows that calibrate left; rounding to nearest where there are none.
+
+    Raises:
+        StageError: the modeling file does not fit the checkpoint, or the device is not there.
+    """
+    texts = _texts(build)
+    if texts is None or job.precision not in QUANTIZED:
+        return RoundToNearest()
+    import torch
+
+    from vacc_gen.generator.backends.onnxruntime.weights.gptq.layerwise import GptqQuantizer
+
+    return GptqQuantizer(
+        build.modeling_file,
+        checkpoint,
+        torch.from_numpy(read_windows(windows_file(texts, build.root / CALIBRATION_FOLDER))),
+        build.plan.recipe.quantization,
+        build.root / STATE_FOLDER / "work",
+        progress,
+    )
+
+
+# --- compile and verify ---------------------------------------------------------------------
 
 
 def _publish(build: Build, job: CompileJob, progress: Progress) -> Outcome:
@@ -214,35 +244,21 @@ def _publish(build: Build, job: CompileJob, progress: Progress) -> Outcome:
 
     Raises:
         UnreadableError: ONNX Runtime cannot load a graph.
-        StageError: a graph runs and its logits are not numbers.
     """
     target = build.deploy_dir(job)
     # A build that was stopped just after the move has left the folder there.
     folder = next(place for place in (build.work_dir(job), target) if place.is_dir())
     progress.start("load both graphs, run a step of each")
     (folder / MANIFEST_FILE).unlink(missing_ok=True)
-    _try_graphs(folder)
+    model = OnnxRuntimeModel(folder, one_session=True)
+    model.prefill([TRIAL_TOKEN])
+    model.decode(TRIAL_TOKEN)
     progress.start("publish")
     write_atomically(folder / MANIFEST_FILE, _manifest(build, job, folder))
     if folder != target:
         remove_leftovers(target)
         replace_folder(folder, target)
     return Outcome(tuple(sorted(target.iterdir())))
-
-
-def _try_graphs(folder: Path) -> None:
-    import numpy as np
-
-    model = OnnxRuntimeModel(folder, one_session=True)
-    for graph, logits in (
-        ("prefill", model.prefill([TRIAL_TOKEN])),
-        ("decode", model.decode(TRIAL_TOKEN)),
-    ):
-        if not np.isfinite(logits).all():
-            raise StageError(
-                f"the {graph} graph in {folder} computes logits that are not numbers",
-                "values of the checkpoint may be beyond fp16; see overflowed in report.json",
-            )
 
 
 def _manifest(build: Build, job: CompileJob, folder: Path) -> str:
@@ -259,9 +275,6 @@ def _manifest(build: Build, job: CompileJob, folder: Path) -> str:
         ],
     }
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-
-
-# --- verify ---------------------------------------------------------------------------------
 
 
 def _verify(build: Build, job: CompileJob) -> Step:

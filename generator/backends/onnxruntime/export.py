@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from importlib.metadata import version
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from vacc_gen.generator.backends.onnxruntime.runtime import (
     DECODE_GRAPH,
@@ -37,9 +35,6 @@ from vacc_gen.generator.progress import Progress, SilentProgress
 from vacc_gen.schema.errors import MissingExtraError, UsageError
 from vacc_gen.schema.precision import Precision, Quantization
 from vacc_gen.schema.recipe import lengths_problem
-
-if TYPE_CHECKING:
-    from vacc_gen.generator.backends.onnxruntime.graph.positions import Axes
 
 DYNAMIC_GRAPH = "model.onnx"
 
@@ -89,18 +84,14 @@ class Lengths:
 
 @dataclass(frozen=True)
 class ExportResult:
-    """What an export wrote. `overflowed` counts values that became infinite, by parameter."""
+    """What an export wrote."""
 
-    folder: Path
     graphs: tuple[Path, ...]
     weights: Path
-    weights_bytes: int
-    source_bytes: int
     layout: Layout
     """Where each tensor lies in the weights file."""
-    overflowed: dict[str, int] = field(default_factory=dict)
-    kv_cache: dict[str, object] | None = None
-    """The KV cache's `dtype`, and its `bytes` for all tokens; None if dynamic."""
+    overflowed: dict[str, int]
+    """How many values became infinite, by parameter."""
 
 
 def export_graphs(
@@ -131,33 +122,43 @@ def export_graphs(
     for package in ("torch", "onnx"):
         if find_spec(package) is None:
             raise MissingExtraError(package, "export")
+    from vacc_gen.generator.backends.onnxruntime.graph.falcon import DYNAMIC_AXES, falcon_graph
+    from vacc_gen.generator.backends.onnxruntime.graph.positions import Axes
+
+    graphs = {DYNAMIC_GRAPH: DYNAMIC_AXES}
+    if lengths is not None:
+        # A prompt, padded, without a past; one token after a cache of all other slots.
+        graphs = {
+            PREFILL_GRAPH: Axes(1, lengths.prefill, None, lengths.prefill),
+            DECODE_GRAPH: Axes(1, 1, lengths.total - 1, lengths.total),
+        }
     quantization = quantization or Quantization()
     progress = progress or SilentProgress()
     layout = planned_layout(checkpoint, dtype, quantization)
     _refuse_used_folder(out_dir, checkpoint.path, force)
     check_disk(out_dir, required_bytes(checkpoint, dtype, quantization))
-    source_bytes = sum(tensor.length_bytes for tensor in checkpoint.tensors.values())
     with staged_folder(out_dir) as folder:
         for name in SIDE_FILES:
             if (checkpoint.path / name).is_file():
                 shutil.copyfile(checkpoint.path / name, folder / name)
+        source_bytes = sum(tensor.length_bytes for tensor in checkpoint.tensors.values())
         progress.start(f"weights to {dtype}", source_bytes)
         overflowed = write_weights(
             folder / WEIGHTS_FILE, layout, checkpoint, quantizer or RoundToNearest(), progress
         )
-        graphs = _write_graphs(
-            folder, checkpoint, layout, lengths, quantization.accuracy_level, metadata or {}
-        )
-    return ExportResult(
-        folder=out_dir,
-        graphs=tuple(out_dir / name for name in graphs),
-        weights=out_dir / WEIGHTS_FILE,
-        weights_bytes=layout.total_bytes,
-        source_bytes=source_bytes,
-        layout=layout,
-        overflowed=overflowed,
-        kv_cache=None if lengths is None else _kv_cache(checkpoint, dtype, lengths),
-    )
+        properties = {"vacc_gen.checkpoint": checkpoint.folder.fingerprint(), **(metadata or {})}
+        for name, axes in graphs.items():
+            model = falcon_graph(
+                name.removesuffix(".onnx"),
+                checkpoint.architecture,
+                layout,
+                axes,
+                quantization.accuracy_level,
+                properties,
+            )
+            (folder / name).write_bytes(model.SerializeToString(deterministic=True))
+    paths = tuple(out_dir / name for name in graphs)
+    return ExportResult(paths, out_dir / WEIGHTS_FILE, layout, overflowed)
 
 
 def planned_layout(checkpoint: Checkpoint, dtype: Dtype, quantization: Quantization) -> Layout:
@@ -168,64 +169,10 @@ def planned_layout(checkpoint: Checkpoint, dtype: Dtype, quantization: Quantizat
     return plan_layout(architecture, dtype, grid)
 
 
-def required_bytes(
-    checkpoint: Checkpoint, dtype: Dtype, quantization: Quantization | None = None
-) -> int:
+def required_bytes(checkpoint: Checkpoint, dtype: Dtype, quantization: Quantization) -> int:
     """Bytes of disk that an export takes, known before anything is written."""
-    layout = planned_layout(checkpoint, dtype, quantization or Quantization())
+    layout = planned_layout(checkpoint, dtype, quantization)
     return layout.total_bytes + GRAPH_ALLOWANCE_BYTES
-
-
-def _write_graphs(
-    folder: Path,
-    checkpoint: Checkpoint,
-    layout: Layout,
-    lengths: Lengths | None,
-    accuracy_level: int,
-    metadata: Mapping[str, str],
-) -> list[str]:
-    """Emit the graphs into `folder`, beside their weights, and return their names."""
-    from vacc_gen.generator.backends.onnxruntime.graph.falcon import falcon_graph
-
-    tool_version = version("vacc-gen")
-    properties = {
-        "vacc_gen.version": tool_version,
-        "vacc_gen.checkpoint": checkpoint.folder.fingerprint(),
-        "vacc_gen.dtype": layout.dtype,
-        **metadata,
-    }
-    graphs = _axes(lengths)
-    for name, axes in graphs.items():
-        model = falcon_graph(
-            name.removesuffix(".onnx"),
-            checkpoint.architecture,
-            layout,
-            axes,
-            accuracy_level=accuracy_level,
-            metadata=properties,
-            producer_version=tool_version,
-        )
-        (folder / name).write_bytes(model.SerializeToString(deterministic=True))
-    return list(graphs)
-
-
-def _kv_cache(checkpoint: Checkpoint, dtype: Dtype, lengths: Lengths) -> dict[str, object]:
-    geometry = checkpoint.architecture.geometry
-    values = 2 * geometry.layers * geometry.kv_heads * geometry.head_size * lengths.total
-    if dtype == "fp16":
-        return {"dtype": "fp16", "bytes": 2 * values}
-    return {"dtype": "fp32", "bytes": 4 * values}
-
-
-def _axes(lengths: Lengths | None) -> dict[str, Axes]:
-    from vacc_gen.generator.backends.onnxruntime.graph import falcon as falcon_graph
-
-    if lengths is None:
-        return {DYNAMIC_GRAPH: falcon_graph.DYNAMIC_AXES}
-    return {
-        PREFILL_GRAPH: falcon_graph.prefill_axes(lengths.prefill),
-        DECODE_GRAPH: falcon_graph.decode_axes(lengths.total),
-    }
 
 
 def _refuse_used_folder(out_dir: Path, checkpoint: Path, force: bool) -> None:

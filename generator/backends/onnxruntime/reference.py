@@ -13,7 +13,6 @@ import importlib.util
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -32,15 +31,17 @@ class ReferenceModel:
     """The model of a workspace's modeling file, with the weights of a checkpoint, in fp32."""
 
     def __init__(self, modeling_file: Path, checkpoint: Checkpoint, progress: Progress) -> None:
-        """Build it without weights.
-
-        Raises:
-            StageError: the modeling file cannot be loaded, or is not a model of this checkpoint.
-        """
+        """Build it without weights; raises as `build_on_meta`."""
         self._checkpoint = checkpoint
         self._progress = progress
         self._model = build_on_meta(modeling_file, checkpoint)
-        for name, part in self._parts():
+        body = self._model.transformer
+        for name, part in (
+            ("transformer.word_embeddings", body.word_embeddings),
+            *((f"transformer.h.{layer}", block) for layer, block in enumerate(body.h)),
+            ("transformer.ln_f", body.ln_f),
+            ("lm_head", self._model.lm_head),
+        ):
             part.register_forward_pre_hook(lambda part, _args, name=name: self._fill(name, part))
             part.register_forward_hook(lambda part, _args, _output: part.to("meta") and None)
 
@@ -55,16 +56,6 @@ class ReferenceModel:
             logits: NDArray[np.float32] = self._model.lm_head(hidden)[0].numpy()  # (N, V)
         return logits
 
-    def _parts(self) -> list[tuple[str, Any]]:
-        model = self._model
-        blocks = [(f"transformer.h.{i}", block) for i, block in enumerate(model.transformer.h)]
-        return [
-            ("transformer.word_embeddings", model.transformer.word_embeddings),
-            *blocks,
-            ("transformer.ln_f", model.transformer.ln_f),
-            ("lm_head", model.lm_head),
-        ]
-
     def _fill(self, prefix: str, part: Any) -> None:
         """Read a part's parameters from the checkpoint, which has a tied head only once."""
         part.to_empty(device="cpu")
@@ -75,7 +66,7 @@ class ReferenceModel:
             rows = parameter.data.view(-1, parameter.shape[-1])
             for first, chunk in self._checkpoint.chunks(stored):
                 rows[first : first + len(chunk)].copy_(chunk)
-                self._progress.advance(chunk.numel() * chunk.element_size())
+                self._progress.advance(chunk.nbytes)
 
 
 def build_on_meta(modeling_file: Path, checkpoint: Checkpoint) -> Any:
@@ -84,29 +75,21 @@ def build_on_meta(modeling_file: Path, checkpoint: Checkpoint) -> Any:
     Raises:
         StageError: the modeling file cannot be loaded, or is not a model of this checkpoint.
     """
-    module = _load_module(modeling_file)
     try:
+        spec = importlib.util.spec_from_file_location(MODULE_NAME, modeling_file)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[MODULE_NAME] = module  # transformers looks a class's module up by name
+        spec.loader.exec_module(module)
         config = module.FalconConfig(**checkpoint.folder.config)
         config._attn_implementation = "eager"
         with torch.device("meta"):
             model = module.FalconForCausalLM(config).eval()
     except Exception as error:  # whatever a file that may have been edited raises
-        raise StageError(f"{modeling_file} builds no model: {error}") from error
+        raise StageError(f"{modeling_file} cannot be loaded: {error}") from error
     parameters = {*checkpoint.architecture.parameters(), HEAD}
     unknown = sorted({name for name, _ in model.named_parameters()} - parameters)
     if unknown:
         raise StageError(f"{modeling_file} has parameters that the checkpoint lacks: {unknown[0]}")
     return model
-
-
-def _load_module(file: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(MODULE_NAME, file)
-    if spec is None or spec.loader is None:
-        raise StageError(f"{file} is no Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[MODULE_NAME] = module  # transformers looks a class's module up by name
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:  # whatever a file that may have been edited raises
-        raise StageError(f"{file} cannot be loaded: {error}") from error
-    return module

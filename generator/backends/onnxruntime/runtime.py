@@ -11,7 +11,7 @@ and of each step only the new slot is. Nothing is shifted; the mask says which s
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 PREFILL_GRAPH, DECODE_GRAPH = "prefill.onnx", "decode.onnx"
 MANIFEST_FILE = "manifest.json"
+
+DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(int64)": "int64"}
+"""numpy's names of what sessions read and write."""
 
 
 class OnnxRuntimeModel:
@@ -64,7 +67,9 @@ class OnnxRuntimeModel:
     @cached_property
     def prefill_tokens(self) -> int:
         """The longest prompt, P."""
-        return _input_shape(self._prefill_session, "input_ids")[1]
+        inputs = self._prefill_session.get_inputs()
+        tokens: int = next(value.shape[1] for value in inputs if value.name == "input_ids")
+        return tokens
 
     @cached_property
     def total_tokens(self) -> int:
@@ -90,7 +95,11 @@ class OnnxRuntimeModel:
         import numpy as np
 
         count, width = len(token_ids), self.prefill_tokens
-        self._refuse_prompt(count)
+        if not 0 < count <= width:
+            raise UsageError(
+                f"the prompt has {count} tokens, this model takes 1 to {width}",
+                "shorten the prompt, or build with a longer prefill length" if count else None,
+            )
         ids, mask = np.zeros((1, width), np.int64), np.zeros((1, width), np.int64)
         ids[0, :count], mask[0, :count] = token_ids, 1
         feeds = {"input_ids": ids, "attention_mask": mask}
@@ -105,15 +114,7 @@ class OnnxRuntimeModel:
         self.position, self._is_filled = self._prompt_tokens, False
 
     def decode(self, token_id: int) -> Logits:
-        """Append one token and return the logits after it, (V,) fp32.
-
-        Raises:
-            UsageError: no text was begun, or it fills the model's total length.
-        """
-        if self.position == 0:
-            raise UsageError("decode needs a text that prefill began")
-        if self.position >= self.total_tokens:
-            raise UsageError(f"the text fills the model's total length, {self.total_tokens} tokens")
+        """Append one token to a text that has room, return the logits after it, (V,) fp32."""
         if not self._is_filled:
             self._decoder.fill(self._presents, self._prompt_tokens)
             self._is_filled = True
@@ -129,7 +130,6 @@ class OnnxRuntimeModel:
         Raises:
             UsageError: the prompt is too long, or leaves no room for `max_tokens`.
         """
-        self._refuse_prompt(len(token_ids))
         if len(token_ids) + max_tokens > self.total_tokens:
             raise UsageError(
                 f"{len(token_ids)} tokens of prompt and {max_tokens} of answer are more than this "
@@ -144,13 +144,6 @@ class OnnxRuntimeModel:
             yield token
             if produced < max_tokens:
                 logits = self.decode(token)
-
-    def _refuse_prompt(self, tokens: int) -> None:
-        if not 0 < tokens <= self.prefill_tokens:
-            raise UsageError(
-                f"the prompt has {tokens} tokens, this model takes 1 to {self.prefill_tokens}",
-                "shorten the prompt, or build with a longer prefill length" if tokens else None,
-            )
 
     @cached_property
     def _prefill_session(self) -> Any:
@@ -179,24 +172,24 @@ class _Decoder:
     def __init__(self, session: Any) -> None:
         import numpy as np
 
+        def bound(bind: Callable[..., None], values: Sequence[Any]) -> dict[str, Any]:
+            arrays = {value.name: np.zeros(value.shape, DTYPES[value.type]) for value in values}
+            for name, array in arrays.items():
+                bind(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
+            return arrays
+
         self._session = session
         self._binding = session.io_binding()
-        self.total_tokens = _input_shape(session, "attention_mask")[1]
-        self._ids = self._bind_input("input_ids", np.zeros((1, 1), np.int64))
-        self._mask = self._bind_input("attention_mask", np.zeros((1, self.total_tokens), np.int64))
-        self._positions = self._bind_input("position_ids", np.zeros((1, 1), np.int64))
-        outputs = {
-            output.name: self._bind_output(output.name, np.empty(output.shape, _dtype(output)))
-            for output in session.get_outputs()
-        }
+        inputs = bound(self._binding.bind_input, session.get_inputs())
+        outputs = bound(self._binding.bind_output, session.get_outputs())
+        self._ids, self._positions = inputs["input_ids"], inputs["position_ids"]
+        self._mask = inputs["attention_mask"]
+        self.total_tokens: int = self._mask.shape[1]
         self._logits = outputs["logits"]  # (1, 1, V)
         self._slots = [
-            (
-                self._bind_input(past.name, np.zeros(past.shape, _dtype(past))),
-                outputs[past.name.replace("past_key_values", "present")],
-            )
-            for past in session.get_inputs()
-            if past.name.startswith("past_key_values.")
+            (past, outputs[name.replace("past_key_values", "present")])
+            for name, past in inputs.items()
+            if name.startswith("past_key_values.")
         ]  # of each layer's keys and values: past (1, KV, T-1, D), present (1, KV, T, D)
 
     def fill(self, presents: Sequence[Any], count: int) -> None:
@@ -220,14 +213,6 @@ class _Decoder:
                 past[:, :, position] = present[:, :, -1]
         return np.array(self._logits, np.float32).reshape(-1)
 
-    def _bind_input(self, name: str, array: Any) -> Any:
-        self._binding.bind_input(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
-        return array
-
-    def _bind_output(self, name: str, array: Any) -> Any:
-        self._binding.bind_output(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
-        return array
-
 
 def check_folder(folder: Path) -> None:
     """Check that `folder` holds a compiled model, and all of what its manifest lists.
@@ -244,29 +229,15 @@ def check_folder(folder: Path) -> None:
                 "make one with `vacc-gen build`, or `vacc-gen export` with --prefill and --total",
             )
     manifest = folder / MANIFEST_FILE
-    if not manifest.is_file():
-        return
-    artifacts = _read_json(manifest).get("artifacts", [])
-    try:
-        expected = {folder / artifact["path"]: artifact["bytes"] for artifact in artifacts}
-    except (TypeError, KeyError) as error:
-        raise UnreadableError(f"{manifest} is damaged ({error!r})", "build again") from error
-    for file, length_bytes in expected.items():
+    artifacts = _read_json(manifest)["artifacts"] if manifest.is_file() else []
+    for artifact in artifacts:
+        file, length_bytes = folder / artifact["path"], artifact["bytes"]
         found = file.stat().st_size if file.is_file() else None
         if found != length_bytes:
             state = "missing" if found is None else f"{found} bytes long"
             raise UnreadableError(
                 f"{file} is {state}, its manifest says {length_bytes} bytes", "build again"
             )
-
-
-def _input_shape(session: Any, name: str) -> list[int]:
-    return next(value.shape for value in session.get_inputs() if value.name == name)
-
-
-def _dtype(value: Any) -> str:
-    """The numpy dtype of a session's input or output."""
-    return {"tensor(float)": "float32", "tensor(float16)": "float16"}[value.type]
 
 
 def _read_json(file: Path) -> dict[str, Any]:

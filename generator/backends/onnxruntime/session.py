@@ -51,13 +51,11 @@ def quiet_libraries() -> None:
         warnings.filterwarnings("ignore", module=rf"{library}(\.|$)")
 
 
-def open_session(
-    graph: Path, *, threads: int | None, frugal: bool | None = None, sessions: int = 1
-) -> Any:
+def open_session(graph: Path, *, threads: int | None = None, sessions: int = 1) -> Any:
     """Open `graph` as an InferenceSession on the CPU.
 
-    `frugal` says whether fp16 weights are cast as they are used; None: where the copies of
-    `sessions` of its kind would take more than half of the available memory.
+    fp16 weights are cast as they are used where the copies of `sessions` of its kind would take
+    more than half of the available memory.
 
     Raises:
         UnreadableError: ONNX Runtime cannot load it.
@@ -71,27 +69,21 @@ def open_session(
     if dtype not in ("int8", "int4"):
         # One row times a matrix is bound by reading the matrix: packing it saves no time.
         options.add_session_config_entry("session.disable_prepacking", "1")
-    if dtype == "fp16" and (_must_be_frugal(graph, sessions) if frugal is None else frugal):
-        _cast_as_used(onnxruntime, options)
+    if dtype == "fp16" and _must_be_frugal(graph, sessions):
+        # Keep casts of weights in the graph, each right before its use, in memory that is reused.
+        # Beyond the basic level, casts of constants are folded into copies. In the default order,
+        # all casts run first; with memory patterns, each gets room of its own.
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+        options.execution_order = onnxruntime.ExecutionOrder.PRIORITY_BASED
+        options.enable_mem_pattern = False
+        _share_tight_arena()
+        options.add_session_config_entry("session.use_env_allocators", "1")
     try:
         return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # the runtime's exceptions share no public base
         raise UnreadableError(
             f"ONNX Runtime cannot load {graph}: {error}", "build again"
         ) from error
-
-
-def _cast_as_used(onnxruntime: Any, options: Any) -> None:
-    """Keep casts of weights in the graph, each right before its use, in memory that is reused.
-
-    Beyond the basic level, casts of constants are folded into copies. In the default order, all
-    casts run first; with memory patterns, each gets room of its own.
-    """
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    options.execution_order = onnxruntime.ExecutionOrder.PRIORITY_BASED
-    options.enable_mem_pattern = False
-    _share_tight_arena()
-    options.add_session_config_entry("session.use_env_allocators", "1")
 
 
 @cache
@@ -101,12 +93,8 @@ def _share_tight_arena() -> None:
 
     same_as_requested = 1
     config = onnxruntime.OrtArenaCfg({"arena_extend_strategy": same_as_requested})
-    info = onnxruntime.OrtMemoryInfo(
-        "Cpu",
-        onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR,
-        0,
-        onnxruntime.OrtMemType.DEFAULT,
-    )
+    kind = onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR
+    info = onnxruntime.OrtMemoryInfo("Cpu", kind, 0, onnxruntime.OrtMemType.DEFAULT)
     onnxruntime.create_and_register_allocator(info, config)
 
 

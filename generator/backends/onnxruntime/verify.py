@@ -1,36 +1,37 @@
 """The embedded verify stage: a compiled model against what it was made of, on real text.
 
 fp16 is compared with the torch model in fp32, others with fp16 where that is built too. Each model
-gets two prompts, then the text token by token, then continues by itself.
+gets two prompts, then the text token by token, then continues by itself. What weights cost shows
+in the perplexity on windows of the text, each read in one pass.
 
-Legend of shapes: N compared positions, G greedy tokens, V vocabulary.
+Legend of shapes: N compared positions, G greedy tokens, V vocabulary, W windows of S tokens.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vacc_gen.generator.backends.base import Build, Outcome
+from vacc_gen.generator.backends.base import STATE_FOLDER, Build, Outcome
 from vacc_gen.generator.backends.onnxruntime.export import DTYPES, planned_layout
-from vacc_gen.generator.backends.onnxruntime.perplexity import (
-    WINDOW_TOKENS,
-    cut_windows,
-    negative_log_likelihood,
-    score_weights,
-)
 from vacc_gen.generator.backends.onnxruntime.runtime import OnnxRuntimeModel
-from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
-from vacc_gen.generator.backends.onnxruntime.weights.weight_file import WEIGHTS_FILE
+from vacc_gen.generator.backends.onnxruntime.session import open_session
+from vacc_gen.generator.backends.onnxruntime.weights.source import Checkpoint, open_checkpoint
+from vacc_gen.generator.backends.onnxruntime.weights.weight_file import WEIGHTS_FILE, Dtype
 from vacc_gen.generator.calibration.tokenizer import TOKENIZER_FILE, Tokenizer
 from vacc_gen.generator.plan import CompileJob
 from vacc_gen.generator.progress import Progress
 from vacc_gen.schema.errors import StageError, UnreadableError
+from vacc_gen.schema.precision import Quantization
 
 TORCH = "torch"
 """The reference's name in the report: the modeling file, in fp32."""
@@ -41,7 +42,11 @@ TEXT_FILE = "verification.txt"
 MAX_PROMPT_TOKENS = 128
 """Enough to show a difference; a longer prompt costs the reference more than it shows."""
 
+WINDOW_TOKENS = 128
+"""Short enough for any model's positions, and what small models are usually compared at."""
+
 Logits = NDArray[np.float32]
+Tokens = NDArray[np.int64]
 
 
 def verify_job(
@@ -51,29 +56,29 @@ def verify_job(
 
     Differences beyond the recipe's thresholds are the outcome's failure.
     """
+    recipe, precision = build.plan.recipe, job.precision.value
     sample = sample_text(build)
     trace = _run_compiled(build.deploy_dir(job), sample, progress)
     trace_file = _trace_file(build, job)
-    trace.save(trace_file)
-    perplexities: dict[str, object] = {job.precision.value: trace.perplexity(sample)}
+    np.savez(trace_file, **vars(trace))
+    perplexities: dict[str, object] = {precision: trace.perplexity(sample)}
     if against is None:
         reference, expected = TORCH, _run_torch(build, sample, trace, progress)
         perplexities[TORCH] = expected.perplexity(sample)
     else:
-        reference, expected = against.precision.value, load_trace(_trace_file(build, against))
-    limit = getattr(build.plan.recipe.verification.max_abs_diff, job.precision.value)
+        reference = against.precision.value
+        with np.load(_trace_file(build, against)) as arrays:
+            expected = Trace(**arrays)
+    limit = getattr(recipe.verification.max_abs_diff, precision)
     tokenizer = Tokenizer(build.weights.path / TOKENIZER_FILE)
-    parity = compare(trace, expected) | {
+    parity = {
+        **compare(trace, expected, tokenizer),
         "reference": reference,
         "max_abs_diff_allowed": limit,
-        "first_difference": _described(first_difference(trace, expected), tokenizer),
     }
-    perplexities |= _window_perplexity(build, job, tokenizer, progress)
-    return Outcome(
-        (trace_file,),
-        {"parity": parity, "perplexity": perplexities},
-        failure=_failure(parity, reference, limit),
-    )
+    perplexities |= _window_scores(build, job, tokenizer, progress)
+    details = {"parity": parity, "perplexity": perplexities}
+    return Outcome((trace_file,), details, failure=_failure(parity))
 
 
 # --- the text -------------------------------------------------------------------------------
@@ -111,10 +116,8 @@ def read_text(build: Build) -> bytes:
     try:
         text = path.read_bytes()
         text.decode()
-    except OSError as error:
-        raise UnreadableError(f"cannot read {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise UnreadableError(f"{path} is not UTF-8 text: {error}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UnreadableError(f"cannot read {path} as UTF-8 text: {error}") from error
     return text
 
 
@@ -154,26 +157,14 @@ class Trace:
     """(N, V), after prompts of growing length; the last is the whole prompt."""
     decode: Logits
     """(N, V), after each token of the text that follows the prompt."""
-    greedy_ids: NDArray[np.int64]
-    """(G,), each the likeliest token after those before it."""
     greedy: Logits
-    """(G, V): row g is what greedy token g was chosen from."""
-
-    def save(self, file: Path) -> None:
-        """Write it as .npz."""
-        np.savez(file, **vars(self))
+    """(G, V), what each greedy token, the likeliest after those before it, was chosen from."""
 
     def perplexity(self, sample: Sample) -> float:
         """Perplexity of the decoded tokens."""
         next_ids = np.array(sample.ids[sample.prompt_tokens :])
         logits = np.concatenate([self.prefill[-1:], self.decode])
         return math.exp(negative_log_likelihood(logits, next_ids) / len(next_ids))
-
-
-def load_trace(file: Path) -> Trace:
-    """Read what `Trace.save` wrote."""
-    with np.load(file) as arrays:
-        return Trace(**arrays)
 
 
 def _trace_file(build: Build, job: CompileJob) -> Path:
@@ -190,11 +181,9 @@ def _run_compiled(folder: Path, sample: Sample, progress: Progress) -> Trace:
     progress.start(f"{sample.steps} greedy tokens")
     model.rewind()
     rows = prefill[-1:]  # that of the whole prompt
-    tokens = [int(rows[0].argmax())]
-    while len(tokens) < sample.steps:
-        rows.append(model.decode(tokens[-1]))
-        tokens.append(int(rows[-1].argmax()))
-    return Trace(np.stack(prefill), np.stack(decode), np.array(tokens), np.stack(rows))
+    while len(rows) < sample.steps:
+        rows.append(model.decode(int(rows[-1].argmax())))
+    return Trace(np.stack(prefill), np.stack(decode), np.stack(rows))
 
 
 def _run_torch(build: Build, sample: Sample, trace: Trace, progress: Progress) -> Trace:
@@ -211,100 +200,134 @@ def _run_torch(build: Build, sample: Sample, trace: Trace, progress: Progress) -
     prefill = [length - 1 for length in sample.prompt_lengths]
     decode = range(first + 1, first + 1 + sample.steps)
     logits = model.logits(sample.ids[:-1], [*prefill, *decode])
-    continued = (*sample.ids[: sample.prompt_tokens], *trace.greedy_ids[:-1].tolist())
-    greedy = model.logits(continued, range(first, first + len(trace.greedy_ids)))
-    return Trace(logits[: len(prefill)], logits[len(prefill) :], greedy.argmax(axis=1), greedy)
+    continued = (*sample.ids[: sample.prompt_tokens], *trace.greedy[:-1].argmax(axis=1).tolist())
+    greedy = model.logits(continued, range(first, first + len(trace.greedy)))
+    return Trace(logits[: len(prefill)], logits[len(prefill) :], greedy)
 
 
 # --- figures --------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Difference:
-    """Where two models first choose different tokens."""
-
-    position: int
-    """Which greedy token, from 0."""
-    token: int
-    reference_token: int
-    logit_gap: float
-    """By how much the reference prefers its own token."""
-
-
-def compare(trace: Trace, reference: Trace) -> dict[str, object]:
+def compare(trace: Trace, reference: Trace, tokenizer: Tokenizer) -> dict[str, Any]:
     """The figures of a comparison. A relative difference is of the row's largest logit."""
-    return {
-        "prefill_max_abs_diff": _max_abs_diff(trace.prefill, reference.prefill),
-        "prefill_max_rel_diff": _max_rel_diff(trace.prefill, reference.prefill),
-        "decode_max_abs_diff": _max_abs_diff(trace.decode, reference.decode),
-        "decode_max_rel_diff": _max_rel_diff(trace.decode, reference.decode),
+    figures: dict[str, Any] = {}
+    for part in ("prefill", "decode"):
+        expected = getattr(reference, part)
+        diff = np.abs(getattr(trace, part) - expected)
+        scale = np.abs(expected).max(axis=1, keepdims=True)
+        figures[f"{part}_max_abs_diff"] = float(diff.max())
+        figures[f"{part}_max_rel_diff"] = float((diff / scale).max())
+    difference = _first_difference(trace, reference, tokenizer)
+    return figures | {
         "decode_steps": len(trace.decode),
-        "greedy_tokens": len(trace.greedy_ids),
-        "greedy_tokens_equal": first_difference(trace, reference) is None,
+        "greedy_tokens": len(trace.greedy),
+        "greedy_tokens_equal": difference is None,
+        "first_difference": difference,
     }
 
 
-def first_difference(trace: Trace, reference: Trace) -> Difference | None:
-    """The first greedy token that `reference` would not have chosen."""
-    for position, (token, row) in enumerate(zip(trace.greedy_ids, reference.greedy, strict=True)):
-        best = int(row.argmax())
+def _first_difference(
+    trace: Trace, reference: Trace, tokenizer: Tokenizer
+) -> dict[str, object] | None:
+    """The first greedy token, counted from 0, that `reference` would not have chosen."""
+    for position, (chosen, row) in enumerate(zip(trace.greedy, reference.greedy, strict=True)):
+        token, best = int(chosen.argmax()), int(row.argmax())
         if token != best:
-            return Difference(position, int(token), best, float(row[best] - row[token]))
+            return {
+                "position": position,
+                "token": tokenizer.decode([token]),
+                "reference_token": tokenizer.decode([best]),
+                "logit_gap": float(row[best] - row[token]),
+            }
     return None
 
 
-def _max_abs_diff(logits: Logits, reference: Logits) -> float:
-    return float(np.abs(logits - reference).max())
-
-
-def _max_rel_diff(logits: Logits, reference: Logits) -> float:
-    scale = np.abs(reference).max(axis=1, keepdims=True)
-    return float((np.abs(logits - reference) / scale).max())
-
-
-def _described(difference: Difference | None, tokenizer: Tokenizer) -> dict[str, object] | None:
-    """A first difference with its tokens as text."""
-    if difference is None:
-        return None
-    return asdict(difference) | {
-        "token": tokenizer.decode([difference.token]),
-        "reference_token": tokenizer.decode([difference.reference_token]),
-    }
-
-
-def _failure(parity: dict[str, object], reference: str, limit: float) -> str | None:
+def _failure(parity: dict[str, Any]) -> str | None:
     """What is beyond the threshold, and by how much. NaN is beyond any."""
-    problems = []
-    for part in ("prefill", "decode"):
-        diff = parity[f"{part}_max_abs_diff"]
-        assert isinstance(diff, float)
-        if not diff <= limit:
-            problems.append(
-                f"{part} logits differ from {reference} by {diff:.4g}, {limit:g} is allowed "
-                f"({diff / limit:.3g} times that)"
-            )
+    reference, limit = parity["reference"], parity["max_abs_diff_allowed"]
+    problems = [
+        f"{part} logits differ from {reference} by {diff:.4g}, {limit:g} is allowed "
+        f"({diff / limit:.3g} times that)"
+        for part in ("prefill", "decode")
+        if not (diff := parity[f"{part}_max_abs_diff"]) <= limit
+    ]
     return "; ".join(problems) or None
 
 
-def _window_perplexity(
+# --- perplexity -----------------------------------------------------------------------------
+
+
+def _window_scores(
     build: Build, job: CompileJob, tokenizer: Tokenizer, progress: Progress
 ) -> dict[str, object]:
-    """Perplexity on windows of the text: the report's `windows`, or nothing if it fills none."""
+    """The report's `windows`, or nothing where the text fills none."""
     recipe = build.plan.recipe
-    windows = cut_windows(
-        tokenizer.encode(read_text(build)), recipe.verification.perplexity_windows
-    )
+    ids = tokenizer.encode(read_text(build))
+    windows = cut_windows(ids, recipe.verification.perplexity_windows)
     if len(windows) == 0:
         return {}
     progress.start(f"perplexity on {len(windows)} windows of {WINDOW_TOKENS} tokens")
-    checkpoint = open_checkpoint(build.weights.path)
     value = score_weights(
-        checkpoint,
-        planned_layout(checkpoint, DTYPES[job.precision], recipe.quantization),
+        open_checkpoint(build.weights.path),
+        DTYPES[job.precision],
+        recipe.quantization,
         build.deploy_dir(job) / WEIGHTS_FILE,
         windows,
-        accuracy_level=recipe.quantization.accuracy_level,
-        work_dir=build.work_dir(job).parent,
+        build.root / STATE_FOLDER,
     )
     scores = [{"precision": job.precision.value, "perplexity": value}]
     return {"windows": {"window_tokens": WINDOW_TOKENS, "windows": len(windows), "scores": scores}}
+
+
+def cut_windows(token_ids: list[int], most: int | None = None) -> Tokens:
+    """Cut a text into windows (W, `WINDOW_TOKENS`), at most `most`; a shorter rest is dropped."""
+    count = len(token_ids) // WINDOW_TOKENS
+    count = count if most is None else min(count, most)
+    used = np.array(token_ids[: count * WINDOW_TOKENS], np.int64)
+    return used.reshape(count, WINDOW_TOKENS)
+
+
+def score_weights(
+    checkpoint: Checkpoint,
+    dtype: Dtype,
+    quantization: Quantization,
+    weights: Path,
+    windows: Tokens,
+    work_dir: Path,
+) -> float:
+    """Perplexity on `windows` (W, S) of the model whose weights are the file `weights`.
+
+    Every token of a window but the first is predicted. The graph, which is like prefill.onnx but
+    gives the logits of every position, is made in `work_dir` and deleted afterwards.
+    """
+    from vacc_gen.generator.backends.onnxruntime.graph.falcon import SCORING_AXES, falcon_graph
+
+    layout = planned_layout(checkpoint, dtype, quantization)
+    level = quantization.accuracy_level
+    model = falcon_graph("scoring", checkpoint.architecture, layout, SCORING_AXES, level, {})
+    length = windows.shape[1]
+    mask = np.ones((1, length), np.int64)
+    positions = np.arange(length, dtype=np.int64)[None]
+    total = 0.0
+    with tempfile.TemporaryDirectory(prefix="scoring.", dir=work_dir) as folder:
+        graph = Path(folder, "scoring.onnx")
+        graph.write_bytes(model.SerializeToString())
+        try:
+            # ONNX Runtime refuses links that lead out of the folder, but not a second name.
+            os.link(weights, graph.with_name(WEIGHTS_FILE))
+        except OSError:  # another disk, or one without hard links
+            shutil.copyfile(weights, graph.with_name(WEIGHTS_FILE))
+        session = open_session(graph)
+        for window in windows:
+            feeds = {"input_ids": window[None], "attention_mask": mask, "position_ids": positions}
+            (logits,) = session.run(["logits"], feeds)  # (1, S, V)
+            total += negative_log_likelihood(logits[0, :-1], window[1:])
+    return math.exp(total / (len(windows) * (length - 1)))
+
+
+def negative_log_likelihood(logits: NDArray[np.generic], next_ids: Tokens) -> float:
+    """Sum over rows of `logits` (N, V) of -log p(next id)."""
+    wide = logits.astype(np.float64)
+    top = wide.max(axis=1)
+    log_sum = top + np.log(np.exp(wide - top[:, None]).sum(axis=1))
+    return float((log_sum - wide[np.arange(len(next_ids)), next_ids]).sum())

@@ -7,15 +7,16 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
-from tests.processes import VACC_GEN, eventually, is_group_gone, start
+from tests.processes import is_group_gone, start
 from tests.workspaces import build, make_workspace
 from vacc_gen.generator.backends.base import Stage
-from vacc_gen.generator.backends.vamc import Ended, Vamc, compiled_files, last_lines, run_logged
+from vacc_gen.generator.backends.vamc import Vamc, compiled_files, last_lines, run_logged
 from vacc_gen.generator.build.report import Status
 from vacc_gen.generator.workspace.workspace import Workspace
 from vacc_gen.presets import MODELS
@@ -52,16 +53,6 @@ def install(folder: Path, script: str) -> None:
     vamc.chmod(0o755)
 
 
-def make_checkpoint(folder: Path, config: object) -> str:
-    """A weight folder with everything but weights."""
-    folder.mkdir()
-    (folder / "config.json").write_text(json.dumps(config))
-    (folder / "tokenizer.json").write_text("{}")
-    header = json.dumps({"a": {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]}}).encode()
-    (folder / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + b"\0")
-    return str(folder)
-
-
 def calls(workspace: Workspace) -> list[str]:
     return (workspace.root / "calls").read_text().splitlines()
 
@@ -73,17 +64,12 @@ def test_each_precision_is_compiled_in_the_workspace(path: Path, workspace: Work
         f"compile build/hf_falcon_{precision}.yaml in {workspace.root}, stack unset"
         for precision in ("fp16", "int8")
     ]
-    assert any(line.startswith("compiling falcon-tiny-int8") for line in recorder.said)
+    assert "compiling falcon-tiny-int8" in " ".join(recorder.said)
     for job in workspace.plan.jobs:
         assert (workspace.root / "vacc_deploy" / job.name / "mod.params").is_file()
-    notes = recorder.records[0].details["notes"]
-    assert isinstance(notes, list)
-    assert "lacks modeling_falcon_vacc.py, config_vacc.json: run scripts/prepare.sh" in notes[0]
-
-
-def test_another_compiler_compiles_again(path: Path, workspace: Workspace) -> None:
-    install(path, COMPILES)
-    build(workspace, Vamc())
+    (note,) = recorder.records[0].details["notes"]
+    assert "lacks modeling_falcon_vacc.py, config_vacc.json: run scripts/prepare.sh" in note
+    # A newer compiler compiles again.
     install(path, COMPILES + "# a newer one\n")
     assert build(workspace, Vamc()).statuses(Stage.COMPILE) == [Status.DONE, Status.DONE]
 
@@ -100,12 +86,17 @@ def test_quant_runs_first_where_the_recipe_asks(path: Path, tmp_path: Path) -> N
     assert recorder.statuses(Stage.QUANTIZE) == [Status.SKIPPED, Status.DONE]
 
 
-def test_a_failure_shows_the_end_of_the_log(path: Path, workspace: Workspace) -> None:
-    install(path, "seq 1 100; echo 'tensor does not fit' >&2; exit 3")
+@pytest.mark.parametrize(
+    ("end", "words"), [("exit 3", "exited 3"), ("kill -SEGV $$", "was killed by signal 11")]
+)
+def test_a_failure_shows_the_end_of_the_log(
+    path: Path, workspace: Workspace, end: str, words: str
+) -> None:
+    install(path, f"seq 1 100; echo 'tensor does not fit' >&2; {end}")
     with pytest.raises(StageError) as caught:
         build(workspace, Vamc())
     message = caught.value.message
-    assert "vamc compile build/hf_falcon_fp16.yaml exited 3" in message
+    assert f"vamc compile build/hf_falcon_fp16.yaml {words}" in message
     assert "  100\n  tensor does not fit" in message
     assert "  50\n" not in message
     log = workspace.root / ".vacc-gen" / "logs" / f"{workspace.plan.jobs[0].name}.compile.log"
@@ -114,22 +105,14 @@ def test_a_failure_shows_the_end_of_the_log(path: Path, workspace: Workspace) ->
 
 
 @pytest.mark.parametrize(
-    "script",
-    [
-        "exit 0",
-        "mkdir -p vacc_deploy/$(sed -n 's/^name: //p' $2)/mod",
-        "d=vacc_deploy/$(sed -n 's/^name: //p' $2); mkdir -p $d; echo a > $d/log",
-        (
-            "d=vacc_deploy/$(sed -n 's/^name: //p' $2); mkdir -p $d; echo a > $d/mod; "
-            "touch -d '1 hour ago' $d/mod"
-        ),
-    ],
+    "makes",
+    ["true", "mkdir -p $d/mod", "echo a > $d/log", "echo a > $d/mod; touch -d '1 hour ago' $d/mod"],
     ids=["nothing", "empty folder", "no mod", "older than the build"],
 )
 def test_a_compiler_that_made_nothing_has_failed(
-    path: Path, workspace: Workspace, script: str
+    path: Path, workspace: Workspace, makes: str
 ) -> None:
-    install(path, script)
+    install(path, f"d=vacc_deploy/$(sed -n 's/^name: //p' $2); mkdir -p $d; {makes}")
     with pytest.raises(StageError, match=r"exited 0 but compiled nothing: no new mod\*"):
         build(workspace, Vamc())
 
@@ -150,30 +133,9 @@ def test_without_vamc_preflight_says_so(
         build(workspace, Vamc())
 
 
-def test_an_interrupted_build_takes_the_compiler_with_it(path: Path, workspace: Workspace) -> None:
-    install(path, "trap 'echo ended > ended; exit 1' INT TERM; echo $$ > pid; sleep 60 & wait")
-    command = [*VACC_GEN, "build", "--backend", "vamc", str(workspace.root)]
-    ours = start(*command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    pid_file = workspace.root / "pid"
-    assert eventually(lambda: pid_file.is_file() and pid_file.read_text().endswith("\n"))
-    ours.send_signal(signal.SIGINT)
-    output, _ = ours.communicate(timeout=30)
-    assert ours.returncode == 130, output
-    assert (workspace.root / "ended").exists()
-    assert is_group_gone(int(pid_file.read_text()))
-
-
-def test_large_models_get_a_large_stack(path: Path, tmp_path: Path) -> None:
-    install(path, COMPILES)
-    preset = MODELS.find("falcon-40b")
-    checkpoint = make_checkpoint(tmp_path / "falcon-40b", preset.config)
-    model = {"preset": preset.name, "checkpoint": checkpoint}
-    workspace = make_workspace(tmp_path / "large", model=model)
-    build(workspace, Vamc())
-    assert all("stack 256" in call for call in calls(workspace))
-
-
-def test_a_vision_tower_is_compiled_after_its_language_model(path: Path, tmp_path: Path) -> None:
+def test_a_vision_tower_is_compiled_after_its_language_model_with_a_large_stack(
+    path: Path, tmp_path: Path
+) -> None:
     install(path, COMPILES)
     geometry = MODELS.find("Qwen2.5-VL-3B-Instruct").geometry
     config = {
@@ -186,80 +148,44 @@ def test_a_vision_tower_is_compiled_after_its_language_model(path: Path, tmp_pat
         "vocab_size": geometry.vocab_size,
         "max_position_embeddings": geometry.max_positions,
     }
-    checkpoint = make_checkpoint(tmp_path / "vl", config)
+    checkpoint = tmp_path / "vl"
+    checkpoint.mkdir()
+    (checkpoint / "config.json").write_text(json.dumps(config))
+    (checkpoint / "tokenizer.json").write_text("{}")
+    save_file({"a": np.zeros(1)}, checkpoint / "model.safetensors")
     workspace = make_workspace(
         tmp_path / "reads images",
-        model={"preset": "Qwen2.5-VL-3B-Instruct", "checkpoint": checkpoint},
+        model={"preset": "Qwen2.5-VL-3B-Instruct", "checkpoint": str(checkpoint)},
         precisions=["fp16"],
         target={"prefill": 2048, "total": 4096},
     )
     build(workspace, Vamc())
-    assert [call.split()[1] for call in calls(workspace)] == [
-        str(config.config_path) for config in workspace.plan.configs
+    assert calls(workspace) == [
+        f"compile {config.config_path} in {workspace.root}, stack 256"
+        for config in workspace.plan.configs
     ]
 
 
 # --- a child process with a log -------------------------------------------------------------
 
 
-def run_shell(script: str, log: Path, said: list[str]) -> Ended:
-    return run_logged(["bash", "-c", script], log.parent, os.environ, log, said.append)
-
-
 def test_output_goes_to_the_log_and_its_last_line_is_said(tmp_path: Path) -> None:
     said: list[str] = []
     log = tmp_path / "a.log"
-    assert run_shell("echo one; echo two >&2; sleep 0.3; echo three", log, said).exit_code == 0
+    script = "echo one; echo two >&2; sleep 0.3; echo three; exit 7"
+    exit_code, _ = run_logged(["bash", "-c", script], tmp_path, os.environ, log, said.append)
+    assert exit_code == 7
     assert log.read_text() == "one\ntwo\nthree\n"
     assert said == ["two", "three"]
-
-
-@pytest.mark.parametrize(
-    ("script", "code"), [("exit 7", 7), ("kill -SEGV $$", -int(signal.SIGSEGV))]
-)
-def test_an_exit_code_or_the_signal(tmp_path: Path, script: str, code: int) -> None:
-    assert run_shell(script, tmp_path / "log", []).exit_code == code
-
-
-MEASURED = """
-import os, sys
-from pathlib import Path
-from vacc_gen.generator.backends.vamc import run_logged
-folder = Path(sys.argv[2])
-command = [sys.executable, "-c", sys.argv[1]]
-print(run_logged(command, folder, os.environ, folder / "log", lambda line: None).peak_rss_bytes)
-"""
 
 
 def test_peak_memory_is_the_childs(tmp_path: Path) -> None:
     block = 200 << 20
     script = f"b = bytearray({block}); b[::4096] = b'1' * len(b[::4096])"
     # In a process of its own: a child counts what its parent held when it forked.
-    command = [sys.executable, "-c", MEASURED, script, str(tmp_path)]
+    command = [sys.executable, "-c", CHILD_OF_OURS, str(tmp_path), sys.executable, script]
     measured = subprocess.run(command, check=True, capture_output=True, text=True)
     assert block < int(measured.stdout) < 2 * block
-
-
-def test_a_signal_while_the_child_starts_ends_it_too(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    started: list[int] = []
-
-    class Hurried(subprocess.Popen[bytes]):
-        def __init__(self, *arguments: object, **options: object) -> None:
-            super().__init__(*arguments, **options)  # type: ignore[call-overload]
-            started.append(self.pid)
-            signal.raise_signal(signal.SIGINT)
-
-    monkeypatch.setattr(subprocess, "Popen", Hurried)
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job has none
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            run_shell("sleep 60", tmp_path / "log", [])
-        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    finally:
-        signal.signal(signal.SIGINT, before)
-    assert is_group_gone(started[0])
 
 
 def test_control_codes_and_progress_bars_do_not_reach_the_reader(tmp_path: Path) -> None:
@@ -278,8 +204,9 @@ def terminated(number, frame):
 
 signal.signal(signal.SIGTERM, terminated)
 folder = Path(sys.argv[1])
-run_logged(["bash", "-c", sys.argv[2]], folder, os.environ, folder / "log",
-           lambda line: print(line, flush=True), grace_seconds=0.5)
+_, peak = run_logged([sys.argv[2], "-c", sys.argv[3]], folder, os.environ, folder / "log",
+                     lambda line: print(line, flush=True), grace_seconds=0.5)
+print(peak)
 """
 
 POLITE = """
@@ -301,15 +228,13 @@ def test_our_end_is_passed_on_and_nothing_is_left(
     tmp_path: Path, script: str, number: signal.Signals, last_line: str
 ) -> None:
     ours = start(
-        *(sys.executable, "-c", CHILD_OF_OURS, str(tmp_path), f"echo pid $$; {script}"),
+        *(sys.executable, "-c", CHILD_OF_OURS, str(tmp_path), "bash", f"echo pid $$; {script}"),
         stdout=subprocess.PIPE,
     )
     assert ours.stdout is not None
     assert any(line.strip() == "ready" for line in ours.stdout)
     group = int((tmp_path / "log").read_text().split()[1])
-    began = time.monotonic()
     ours.send_signal(number)
-    assert ours.wait(30) != 0
-    assert time.monotonic() - began < 20
+    assert ours.wait(20) != 0
     assert is_group_gone(group)
     assert (tmp_path / "log").read_text().endswith(f"{last_line}\n")

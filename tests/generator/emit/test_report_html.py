@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import copy
+import math
 import re
 from html.parser import HTMLParser
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from vacc_gen.generator.emit.report_html import percent, report_html, verdict_of
 
@@ -201,23 +199,21 @@ def test_a_difference_beyond_what_is_allowed_shows() -> None:
 def test_it_starts_with_a_verdict(
     report: dict[str, Any], kind: str, headline: str, reason: str | None
 ) -> None:
-    verdict = verdict_of(report)
-    assert (verdict.kind, verdict.headline) == (kind, headline)
+    assert verdict_of(report)[:2] == (kind, headline)
     page = Page(report_html(report))
     assert page.count("p", f"verdict {kind}") == 1
     assert page.text.index(headline) < page.text.index("Stages")
     assert reason is None or reason in page.text
-
-
-def test_sections_without_figures_are_left_out() -> None:
-    for section in ("Models", "Perplexity", "Parity", "Error", "Artifacts"):
-        assert f"<h2>{section}" in report_html(REPORT)
-        assert f"<h2>{section}" not in report_html(FAILED)
+    for section in ("Models", "Perplexity", "Parity", "Error", "Artifacts"):  # or left out
+        assert (f"<h2>{section}" in report_html(report)) == (report is REPORT)
 
 
 @pytest.mark.parametrize("report", [REPORT, FAILED, hostile(REPORT)], ids=["whole", "failed", "x"])
-def test_it_loads_nothing(report: dict[str, Any]) -> None:
-    page = Page(report_html(report))
+def test_it_loads_nothing_and_names_do_not_become_markup(report: dict[str, Any]) -> None:
+    html = report_html(report)
+    assert "<script" not in html
+    assert report in (REPORT, FAILED) or "{{ 7 * 7 }}" in html, "not even the template's own"
+    page = Page(html)
     policies = [a["content"] for _, a in page.tags if a.get("http-equiv")]
     assert policies == ["default-src 'none'; style-src 'unsafe-inline'"]
     for tag, attributes in page.tags:
@@ -225,22 +221,13 @@ def test_it_loads_nothing(report: dict[str, Any]) -> None:
         assert not {"src", "href", "xlink:href", "srcset", "action"} & attributes.keys()
         assert not [name for name in attributes if name.startswith("on")]
     assert all(re.fullmatch(r"width: [0-9.]+%", width or "") for width in page.widths())
-    (style,) = re.findall(r"<style>(.*?)</style>", report_html(report), re.DOTALL)
+    (style,) = re.findall(r"<style>(.*?)</style>", html, re.DOTALL)
     assert "url(" not in style
     assert "@import" not in style
     assert "prefers-color-scheme: dark" in style
 
 
-def test_names_do_not_become_markup() -> None:
-    html = report_html(hostile(REPORT))
-    assert "<script" not in html
-    assert "{{ 7 * 7 }}" in html, "not even the template's own"
-
-
-def test_the_same_report_makes_the_same_bytes() -> None:
-    assert report_html(REPORT) == report_html(copy.deepcopy(REPORT))
-
-
-@given(st.floats(0), st.floats(0))
+@pytest.mark.parametrize("value", [0, 1e-320, 0.5, 1, 2, math.inf, math.nan])
+@pytest.mark.parametrize("whole", [0, 1e-320, 1, math.inf, math.nan])
 def test_bars_stay_inside(value: float, whole: float) -> None:
     assert 0 <= percent(value, whole) <= 100

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -52,15 +53,15 @@ class GraphBuilder:
 
     def node(self, op: str, *inputs: str, name: str, domain: str = "", **attributes: Any) -> str:
         """Add a node with one output, which is called as the node is."""
-        return self.split_node(op, *inputs, names=[name], domain=domain, **attributes)[0]
-
-    def split_node(
-        self, op: str, *inputs: str, names: Sequence[str], domain: str = "", **attributes: Any
-    ) -> list[str]:
-        """Add a node with several outputs; the node is called as the first of them."""
         self._nodes.append(
-            helper.make_node(op, inputs, names, name=names[0], domain=domain, **attributes)
+            helper.make_node(op, inputs, [name], name=name, domain=domain, **attributes)
         )
+        return name
+
+    def split(self, value: str, axis: int, names: Sequence[str], *sizes: int) -> list[str]:
+        """Split `value` into parts of `sizes`, or of one size where none are given."""
+        inputs = [value, self.ints(*sizes)] if sizes else [value]
+        self._nodes.append(helper.make_node("Split", inputs, names, name=names[0], axis=axis))
         return list(names)
 
     def constant(self, name: str, values: Any, dtype: Any) -> str:
@@ -70,13 +71,9 @@ class GraphBuilder:
             self._initializers[name] = numpy_helper.from_array(array, name)
         return name
 
-    def shape(self, *sizes: int) -> str:
-        """A constant int64 vector for Reshape; equal ones are shared."""
-        return self.constant(f"shape_{'x'.join(map(str, sizes))}", sizes, np.int64)
-
-    def axes(self, *axes: int) -> str:
-        """A constant int64 vector of axes; equal ones are shared."""
-        return self.constant(f"axes_{'_'.join(map(str, axes))}", axes, np.int64)
+    def ints(self, *values: int) -> str:
+        """A constant int64 vector, of sizes or axes; equal ones are shared."""
+        return self.constant(f"ints_{'_'.join(map(str, values))}", values, np.int64)
 
     def weight(
         self, stored: StoredTensor, name: str | None = None, shape: Sequence[int] | None = None
@@ -90,23 +87,17 @@ class GraphBuilder:
                 dims=stored.shape if shape is None else shape,
                 data_location=TensorProto.EXTERNAL,
             )
-            for key, value in (
-                ("location", WEIGHTS_FILE),
-                ("offset", stored.offset_bytes),
-                ("length", stored.length_bytes),
-            ):
-                tensor.external_data.add(key=key, value=str(value))
+            tensor.external_data.add(key="location", value=WEIGHTS_FILE)
+            tensor.external_data.add(key="offset", value=str(stored.offset_bytes))
+            tensor.external_data.add(key="length", value=str(stored.length_bytes))
             self._initializers[name] = tensor
         return name
 
-    def model(self, metadata: Mapping[str, str], producer_version: str) -> onnx.ModelProto:
-        """The finished model, with `metadata` in its `metadata_props`."""
+    def model(self, metadata: Mapping[str, str]) -> onnx.ModelProto:
+        """The finished model, with `metadata` and the tool's version in its `metadata_props`."""
+        weights = list(self._initializers.values())
         graph = helper.make_graph(
-            self._nodes,
-            self._name,
-            self._inputs,
-            self._outputs,
-            initializer=list(self._initializers.values()),
+            self._nodes, self._name, self._inputs, self._outputs, initializer=weights
         )
         opsets = [helper.make_opsetid("", OPSET)]
         if any(node.domain == CONTRIB_DOMAIN for node in self._nodes):
@@ -116,7 +107,7 @@ class GraphBuilder:
             opset_imports=opsets,
             ir_version=IR_VERSION,
             producer_name="vacc-gen",
-            producer_version=producer_version,
+            producer_version=version("vacc-gen"),
         )
-        helper.set_model_props(model, dict(metadata))
+        helper.set_model_props(model, {"vacc_gen.version": model.producer_version, **metadata})
         return model

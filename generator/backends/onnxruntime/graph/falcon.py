@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import onnx
@@ -46,25 +47,13 @@ SCORING_AXES = Axes("batch_size", "sequence_length", None, "sequence_length")
 """No past, any length, the logits of every position: for measuring, not for serving."""
 
 
-def prefill_axes(prefill_tokens: int) -> Axes:
-    """One prompt, padded to `prefill_tokens`, no past."""
-    return Axes(1, prefill_tokens, None, prefill_tokens)
-
-
-def decode_axes(total_tokens: int) -> Axes:
-    """One token after a cache of `total_tokens` - 1 slots."""
-    return Axes(1, 1, total_tokens - 1, total_tokens)
-
-
 def falcon_graph(
     name: str,
     architecture: Architecture,
     layout: Layout,
     axes: Axes,
-    *,
     accuracy_level: int,
     metadata: Mapping[str, str],
-    producer_version: str,
 ) -> onnx.ModelProto:
     """Emit the graph called `name`.
 
@@ -76,28 +65,26 @@ def falcon_graph(
     The mask alone says which slots of the past count, so a cache may be padded anywhere; ALiBi
     counts positions along the mask, so there slots must be in the order of the text.
     """
-    graph = _Emitter(name, architecture, layout, axes, accuracy_level).emit()
-    return graph.model(metadata, producer_version)
+    graph = _Emitter(GraphBuilder(name), architecture, layout, axes, accuracy_level).emit()
+    return graph.model({"vacc_gen.dtype": layout.dtype, **metadata})
 
 
+@dataclass
 class _Emitter:
     """Holds what all parts of one graph share."""
 
-    def __init__(
-        self,
-        name: str,
-        architecture: Architecture,
-        layout: Layout,
-        axes: Axes,
-        accuracy_level: int,
-    ) -> None:
-        self.arch, self.layout, self.axes = architecture, layout, axes
-        self.accuracy_level = accuracy_level
-        self.dtype = FLOAT16 if layout.dtype == "fp16" else FLOAT
-        self.kv_heads = architecture.geometry.kv_heads
-        self.queries = architecture.geometry.attention_heads // self.kv_heads
-        self.head_size = architecture.geometry.head_size
-        self.g = GraphBuilder(name)
+    g: GraphBuilder
+    arch: Architecture
+    layout: Layout
+    axes: Axes
+    accuracy_level: int
+
+    def __post_init__(self) -> None:
+        geometry = self.arch.geometry
+        self.dtype = FLOAT16 if self.layout.dtype == "fp16" else FLOAT
+        self.numpy_dtype = np.float16 if self.layout.dtype == "fp16" else np.float32
+        self.kv_heads, self.head_size = geometry.kv_heads, geometry.head_size
+        self.queries = geometry.attention_heads // geometry.kv_heads
 
     def emit(self) -> GraphBuilder:
         g, axes, geometry = self.g, self.axes, self.arch.geometry
@@ -121,7 +108,7 @@ class _Emitter:
             self.bias = g.node("Add", self.bias, alibi, name="bias")  # (B, KV, G, S, T)
         else:
             cos, sin = rotation(g, self.head_size, self.arch.rope_theta)
-            self.rotation = self._to_graph_dtype(cos), self._to_graph_dtype(sin)
+            self.rotation = self._cast(cos, self.dtype), self._cast(sin, self.dtype)
         hidden = self._embed()  # (B*S, H) fp32
         for layer in range(geometry.layers):
             hidden = self._layer(layer, hidden)
@@ -131,55 +118,47 @@ class _Emitter:
         self._head(hidden)
         return g
 
-    # --- shapes -----------------------------------------------------------------------------
-
     def _shapes(self) -> None:
         """Prepare the targets of Reshape that depend on the lengths."""
-        g, axes, geometry = self.g, self.axes, self.arch.geometry
-        if isinstance(axes.batch, int) and isinstance(axes.sequence, int):
-            assert isinstance(axes.total, int)
-            b, s, t = axes.batch, axes.sequence, axes.total
-            self.qkv_shape = g.shape(b, s, self.kv_heads, self.queries + 2, self.head_size)
-            self.scores_shape = g.shape(b, self.kv_heads, self.queries, s, t)
-            self.folded_scores_shape = g.shape(b, self.kv_heads, self.queries * s, t)
-            self.logits_shape = g.shape(b, 1, geometry.vocab_size)
-            return
-        batch = g.node("Shape", "input_ids", name="batch", start=0, end=1)
-        sequence = g.node("Shape", "input_ids", name="sequence", start=1, end=2)
-        total = g.node("Shape", "attention_mask", name="total", start=1, end=2)
-        per_head = g.shape(self.kv_heads, self.queries)
+        g, axes, vocabulary = self.g, self.axes, self.arch.geometry.vocab_size
+        batch, sequence, total = axes.batch, axes.sequence, axes.total
+        if not axes.static:
+            batch = g.node("Shape", "input_ids", name="batch", start=0, end=1)
+            sequence = g.node("Shape", "input_ids", name="sequence", start=1, end=2)
+            total = g.node("Shape", "attention_mask", name="total", start=1, end=2)
 
-        def join(name: str, *parts: str) -> str:
+        def join(name: str, *sizes: int | str) -> str:
+            if axes.static:
+                return g.ints(*map(int, sizes))
+            parts = [g.ints(size) if isinstance(size, int) else size for size in sizes]
             return g.node("Concat", *parts, name=name, axis=0)
 
         self.qkv_shape = join(
-            "qkv_shape", batch, sequence, g.shape(self.kv_heads, self.queries + 2, self.head_size)
+            "qkv_shape", batch, sequence, self.kv_heads, self.queries + 2, self.head_size
         )
-        self.scores_shape = join("scores_shape", batch, per_head, sequence, total)
-        self.folded_scores_shape = join(
-            "folded_scores_shape", batch, g.shape(self.kv_heads, -1), total
+        self.scores_shape = join(
+            "scores_shape", batch, self.kv_heads, self.queries, sequence, total
         )
-        self.logits_shape = join("logits_shape", batch, sequence, g.shape(geometry.vocab_size))
+        self.folded_scores_shape = join("folded_scores_shape", batch, self.kv_heads, -1, total)
+        positions = 1 if axes.static else sequence
+        self.logits_shape = join("logits_shape", batch, positions, vocabulary)
 
     # --- layers -----------------------------------------------------------------------------
 
     def _layer(self, layer: int, hidden: str) -> str:
         """One decoder layer, (B*S, H) fp32 to the same."""
-        prefix = f"transformer.h.{layer}."
-        norms = self.arch.layer_norms()
+        g, arch, prefix = self.g, self.arch, f"transformer.h.{layer}."
+        norms = arch.layer_norms()
         normed = self._norm(hidden, prefix + norms[0])
-        attended = self._to_fp32(self._attention(layer, normed))
-        if not self.arch.parallel:
-            hidden = self.g.node("Add", hidden, attended, name=f"{prefix}attention_residual")
-            return self._add_mlp(prefix, hidden, self._norm(hidden, prefix + norms[1]))
-        mlp_input = self._norm(hidden, prefix + norms[1]) if self.arch.separate_norms else normed
-        hidden = self.g.node("Add", hidden, attended, name=f"{prefix}attention_residual")
-        return self._add_mlp(prefix, hidden, mlp_input)
-
-    def _add_mlp(self, prefix: str, hidden: str, mlp_input: str) -> str:
-        wide = self._activation(self._linear(mlp_input, f"{prefix}mlp.dense_h_to_4h"))
-        narrow = self._to_fp32(self._linear(wide, f"{prefix}mlp.dense_4h_to_h"))
-        return self.g.node("Add", hidden, narrow, name=f"{prefix}mlp_residual")
+        attended = self._cast(self._attention(layer, normed), FLOAT)
+        residual = g.node("Add", hidden, attended, name=f"{prefix}attention_residual")
+        if not arch.parallel:
+            normed = self._norm(residual, prefix + norms[1])
+        elif arch.separate_norms:
+            normed = self._norm(hidden, prefix + norms[1])
+        wide = self._activation(self._linear(normed, f"{prefix}mlp.dense_h_to_4h"))
+        narrow = self._cast(self._linear(wide, f"{prefix}mlp.dense_4h_to_h"), FLOAT)
+        return g.node("Add", residual, narrow, name=f"{prefix}mlp_residual")
 
     def _attention(self, layer: int, hidden: str) -> str:
         """Attention of one layer, (B*S, H) to the same; declares this layer's present."""
@@ -190,53 +169,44 @@ class _Emitter:
             "Transpose", fused, name=f"{prefix}heads_first", perm=(0, 2, 3, 1, 4)
         )  # (B, KV, G + 2, S, D)
         query, key, value = self._split_heads(prefix, fused)
-        scale = g.constant("query_scale", 1 / math.sqrt(self.head_size), self._numpy_dtype())
+        scale = g.constant("query_scale", 1 / math.sqrt(self.head_size), self.numpy_dtype)
         query = g.node("Mul", query, scale, name=f"{prefix}query_scaled")
         query = self._fold(query, f"{prefix}query_folded")  # (B, KV, G*S, D)
         key = self._append(layer, "key", key)  # (B, KV, T, D)
         value = self._append(layer, "value", value)
         key = g.node("Transpose", key, name=f"{prefix}key_transposed", perm=(0, 1, 3, 2))
         scores = g.node("MatMul", query, key, name=f"{prefix}scores")  # (B, KV, G*S, T)
-        scores = self._to_fp32(scores)
+        scores = self._cast(scores, FLOAT)
         scores = g.node("Reshape", scores, self.scores_shape, name=f"{prefix}scores_5d")
         scores = g.node("Add", scores, self.bias, name=f"{prefix}scores_masked")
         weights = g.node("Softmax", scores, name=f"{prefix}weights", axis=-1)
-        weights = self._to_graph_dtype(weights)
+        weights = self._cast(weights, self.dtype)
         weights = g.node(
             "Reshape", weights, self.folded_scores_shape, name=f"{prefix}weights_folded"
         )
         context = g.node("MatMul", weights, value, name=f"{prefix}context")  # (B, KV, G*S, D)
-        return self._linear(self._merge_heads(prefix, context), f"{prefix}dense")
+        unfolded = g.ints(0, 0, self.queries, -1, self.head_size)
+        context = g.node("Reshape", context, unfolded, name=f"{prefix}context_5d")
+        context = g.node("Transpose", context, name=f"{prefix}tokens_first", perm=(0, 3, 1, 2, 4))
+        merged = g.ints(-1, self.arch.geometry.hidden_size)
+        context = g.node("Reshape", context, merged, name=f"{prefix}merged")  # (B*S, H)
+        return self._linear(context, f"{prefix}dense")
 
     def _split_heads(self, prefix: str, fused: str) -> tuple[str, str, str]:
         """Queries (B, KV, G, S, D), key and value (B, KV, 1, S, D), rotated where rotary."""
-        g = self.g
-        rotated_heads = self.queries + 1
-        queries_key, value = g.split_node(
-            "Split",
-            fused,
-            g.axes(rotated_heads, 1),
-            names=[f"{prefix}query_key", f"{prefix}value"],
-            axis=2,
-        )
+        names = [f"{prefix}query_key", f"{prefix}value"]
+        queries_key, value = self.g.split(fused, 2, names, self.queries + 1, 1)
         if self.rotation is not None:
             queries_key = self._rotate(prefix, queries_key)
-        query, key = g.split_node(
-            "Split",
-            queries_key,
-            g.axes(self.queries, 1),
-            names=[f"{prefix}query", f"{prefix}key"],
-            axis=2,
-        )
+        names = [f"{prefix}query", f"{prefix}key"]
+        query, key = self.g.split(queries_key, 2, names, self.queries, 1)
         return query, key, value
 
     def _rotate(self, prefix: str, heads: str) -> str:
         """Rotary embedding of (B, KV, G + 1, S, D); see `rotation` for the signs."""
         assert self.rotation is not None
         g, (cos, sin) = self.g, self.rotation
-        first, second = g.split_node(
-            "Split", heads, names=[f"{prefix}first_half", f"{prefix}second_half"], axis=-1
-        )
+        first, second = g.split(heads, -1, [f"{prefix}first_half", f"{prefix}second_half"])
         swapped = g.node("Concat", second, first, name=f"{prefix}swapped", axis=-1)
         straight = g.node("Mul", heads, cos, name=f"{prefix}times_cos")
         crossed = g.node("Mul", swapped, sin, name=f"{prefix}times_sin")
@@ -244,7 +214,7 @@ class _Emitter:
 
     def _fold(self, value: str, name: str) -> str:
         """(B, KV, n, S, D) to (B, KV, n*S, D)."""
-        return self.g.node("Reshape", value, self.g.shape(0, 0, -1, self.head_size), name=name)
+        return self.g.node("Reshape", value, self.g.ints(0, 0, -1, self.head_size), name=name)
 
     def _append(self, layer: int, kind: str, value: str) -> str:
         """Put the new keys or values behind the past: the layer's present, (B, KV, T, D)."""
@@ -254,16 +224,6 @@ class _Emitter:
         new = self._fold(value, f"{value}_new")  # (B, KV, S, D)
         past = f"past_key_values.{layer}.{kind}"
         return self.g.node("Concat", past, new, name=present, axis=2)
-
-    def _merge_heads(self, prefix: str, context: str) -> str:
-        """(B, KV, G*S, D) to (B*S, H)."""
-        g = self.g
-        unfolded = g.shape(0, 0, self.queries, -1, self.head_size)
-        context = g.node("Reshape", context, unfolded, name=f"{prefix}context_5d")
-        context = g.node("Transpose", context, name=f"{prefix}tokens_first", perm=(0, 3, 1, 2, 4))
-        return g.node(
-            "Reshape", context, g.shape(-1, self.arch.geometry.hidden_size), name=f"{prefix}merged"
-        )
 
     # --- ends -------------------------------------------------------------------------------
 
@@ -287,8 +247,8 @@ class _Emitter:
                 gather_axis=0,
                 quantize_axis=1,
             )
-        rows = g.node("Reshape", rows, g.shape(-1, hidden_size), name="embeddings_2d")
-        return self._to_fp32(rows)
+        rows = g.node("Reshape", rows, g.ints(-1, hidden_size), name="embeddings_2d")
+        return self._cast(rows, FLOAT)
 
     def _head(self, hidden: str) -> None:
         """Final norm and logits; static graphs keep the last position that the mask counts."""
@@ -300,8 +260,8 @@ class _Emitter:
             )
             hidden = g.node("Gather", hidden, last, name="last/hidden", axis=0)  # (1, H)
         normed = self._norm(hidden, FINAL_NORM)
-        name = EMBEDDING if self.arch.tied_head else HEAD
-        flat = self._matmul(normed, name, None, "logits_2d")
+        head = EMBEDDING if self.arch.tied_head else HEAD
+        flat = self._linear(normed, head.removesuffix(".weight"))
         g.node("Reshape", flat, self.logits_shape, name="logits")
 
     # --- parts ------------------------------------------------------------------------------
@@ -318,19 +278,16 @@ class _Emitter:
             axis=-1,
             epsilon=self.arch.layer_norm_epsilon,
         )
-        return self._to_graph_dtype(normed)
+        return self._cast(normed, self.dtype)
 
     def _linear(self, value: str, module: str) -> str:
-        bias = f"{module}.bias" if self.arch.bias else None
-        return self._matmul(value, f"{module}.weight", bias, module)
-
-    def _matmul(self, value: str, weight: str, bias: str | None, name: str) -> str:
         """(rows, inputs) times a stored matrix (outputs, inputs), plus the bias if any."""
-        g, tensors, grid = self.g, self.layout.tensors, self.layout.grid_of(weight)
-        addend = [] if bias is None else [g.weight(tensors[bias])]
+        g, tensors, weight = self.g, self.layout.tensors, f"{module}.weight"
+        grid, bias = self.layout.grid_of(weight), tensors.get(f"{module}.bias")
+        addend = [] if bias is None else [g.weight(bias)]
         if grid is None:
             # Gemm reads [outputs, inputs] as it lies; Transpose + MatMul would be folded to a copy.
-            return g.node("Gemm", value, g.weight(tensors[weight]), *addend, name=name, transB=1)
+            return g.node("Gemm", value, g.weight(tensors[weight]), *addend, name=module, transB=1)
         codes = tensors[f"{weight}.codes"]
         scales = tensors[f"{weight}.scales"]
         outputs, groups = scales.shape
@@ -341,7 +298,7 @@ class _Emitter:
             g.weight(codes, f"{codes.name}.blocks", blocks),
             g.weight(scales),
             *(["", "", *addend] if addend else []),
-            name=name,
+            name=module,
             domain=CONTRIB_DOMAIN,
             K=groups * grid.group_size,
             N=outputs,
@@ -352,41 +309,34 @@ class _Emitter:
 
     def _activation(self, value: str) -> str:
         """The MLP's non-linearity, under the name that config.json gives it."""
-        g, kind = self.g, self.arch.activation
+        kind = self.arch.activation
+
+        def node(op: str, *inputs: str, name: str) -> str:
+            return self.g.node(op, *inputs, name=f"{value}/{name}")
 
         def number(name: str, n: float) -> str:
-            return g.constant(f"{kind}/{name}", n, self._numpy_dtype())
+            return self.g.constant(f"{kind}/{name}", n, self.numpy_dtype)
 
         if kind == "relu":
-            return g.node("Relu", value, name=f"{value}/relu")
+            return node("Relu", value, name="relu")
         if kind == "silu":
-            gate = g.node("Sigmoid", value, name=f"{value}/sigmoid")
-            return g.node("Mul", value, gate, name=f"{value}/silu")
+            return node("Mul", value, node("Sigmoid", value, name="sigmoid"), name="silu")
         if kind == "gelu":
-            inner = g.node("Div", value, number("sqrt_2", math.sqrt(2)), name=f"{value}/scaled")
-            inner = g.node("Erf", inner, name=f"{value}/erf")
+            inner = node("Div", value, number("sqrt_2", math.sqrt(2)), name="scaled")
+            inner = node("Erf", inner, name="erf")
         else:  # the approximation by tanh
-            cube = g.node("Mul", value, value, name=f"{value}/square")
-            cube = g.node("Mul", cube, value, name=f"{value}/cube")
-            cube = g.node("Mul", cube, number("cubic", 0.044715), name=f"{value}/cubic")
-            inner = g.node("Add", value, cube, name=f"{value}/polynomial")
+            cube = node("Mul", node("Mul", value, value, name="square"), value, name="cube")
+            cube = node("Mul", cube, number("cubic", 0.044715), name="cubic")
+            inner = node("Add", value, cube, name="polynomial")
             root = number("sqrt_2_over_pi", math.sqrt(2 / math.pi))
-            inner = g.node(
-                "Tanh", g.node("Mul", inner, root, name=f"{value}/scaled"), name=f"{value}/tanh"
-            )
-        gate = g.node("Add", inner, number("one", 1.0), name=f"{value}/plus_one")
-        gated = g.node("Mul", value, gate, name=f"{value}/gated")
-        return g.node("Mul", gated, number("half", 0.5), name=f"{value}/{kind}")
+            inner = node("Tanh", node("Mul", inner, root, name="scaled"), name="tanh")
+        gate = node("Add", inner, number("one", 1.0), name="plus_one")
+        gated = node("Mul", value, gate, name="gated")
+        return node("Mul", gated, number("half", 0.5), name=kind)
 
-    def _to_fp32(self, value: str) -> str:
+    def _cast(self, value: str, dtype: int) -> str:
+        """To fp32 and back, in graphs of another dtype."""
         if self.dtype == FLOAT:
             return value
-        return self.g.node("Cast", value, name=f"{value}/fp32", to=FLOAT)
-
-    def _to_graph_dtype(self, value: str) -> str:
-        if self.dtype == FLOAT:
-            return value
-        return self.g.node("Cast", value, name=f"{value}/fp16", to=FLOAT16)
-
-    def _numpy_dtype(self) -> type[np.generic]:
-        return np.float16 if self.dtype == FLOAT16 else np.float32
+        name = f"{value}/{'fp32' if dtype == FLOAT else 'fp16'}"
+        return self.g.node("Cast", value, name=name, to=dtype)

