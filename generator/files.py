@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -74,9 +73,10 @@ def folder_beside(target: Path) -> Iterator[Path]:
     target = target.absolute()
     missing = [folder for folder in target.parents if not folder.exists()]
     target.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    folder = target.with_name(f".{target.name}.{os.getpid()}")
+    shutil.rmtree(folder, ignore_errors=True)  # a killed process of the same number may have had it
+    folder.mkdir()
     try:
-        folder.chmod(0o777 & ~_umask())
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -105,8 +105,9 @@ def replace_folder(staging: Path, target: Path) -> None:
     if not target.exists():
         staging.rename(target)
         return
-    old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
-    target.rename(old)  # onto an empty folder, which rename replaces
+    old = target.with_name(f".{target.name}.old.{os.getpid()}")
+    shutil.rmtree(old, ignore_errors=True)
+    target.rename(old)
     try:
         staging.rename(target)
     except BaseException:
@@ -134,7 +135,6 @@ def check_disk(folder: Path, needed_bytes: int) -> None:
 
 
 def sha256_of(file: Path) -> str:
-    """Hash a file's content."""
     digest = hashlib.sha256()
     with file.open("rb", buffering=0) as stream:
         while chunk := stream.read(_HASH_CHUNK_BYTES):
@@ -150,10 +150,3 @@ def package_version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
-
-
-def _umask() -> int:
-    """The process's umask, which can only be read by setting it."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -22,13 +22,13 @@ class SilentProgress:
     """A `Progress` that shows nothing."""
 
     def start(self, label: str, total_bytes: int | None = None) -> None:
-        """Ignore the step."""
+        pass
 
     def advance(self, done_bytes: int) -> None:
-        """Ignore the bytes."""
+        pass
 
     def say(self, line: str) -> None:
-        """Ignore the line."""
+        pass
 
 
 _UNITS = ("B", "kB", "MB", "GB", "TB")

@@ -12,11 +12,13 @@ Legend:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Mapping
 
+from vacc_gen.generator.environment.requirements import requirements_of
 from vacc_gen.schema.geometry import Geometry
-from vacc_gen.schema.packages import Pin
 from vacc_gen.schema.preset import VisionTower
+from vacc_gen.schema.recipe import Environment
 
 PATCH_PIXELS = 14 * 14
 PATCH_VALUES = 3 * 2 * PATCH_PIXELS
@@ -80,17 +82,12 @@ def tower_config(
 
 def workspace_section(pins: Mapping[str, str]) -> dict[str, object]:
     """Return the section `workspace` of either half, without `workers`."""
-    section: dict[str, object] = {"path": DEPLOY_PATH}
-    if pins:
-        section["pyenv"] = dict(pins)
-    return {**section, "env_recheck": False}
+    pyenv = {"pyenv": dict(pins)} if pins else {}
+    return {"path": DEPLOY_PATH, **pyenv, "env_recheck": False}
 
 
-def exact_versions(pins: Iterable[Pin]) -> dict[str, str]:
+def exact_pins(environment: Environment) -> dict[str, str]:
     """Return the version by package of those pins that name exactly one."""
-    versions = {pin.name: str(pin.versions) for pin in pins}
-    return {
-        name: text.removeprefix("==")
-        for name, text in versions.items()
-        if text.startswith("==") and not set(",*") & set(text)
-    }
+    versions = {pin.name: str(pin.versions) for pin in requirements_of(environment).pins}
+    exact = {name: re.fullmatch(r"==([^,*]+)", text) for name, text in versions.items()}
+    return {name: version[1] for name, version in exact.items() if version}
