@@ -45,20 +45,6 @@ def test_what_was_seen_is_said():
     )
 
 
-def test_the_names_of_2023_are_known():
-    old = {
-        "model_type": "RefinedWebModel",
-        "multi_query": True,
-        "hidden_size": 4544,
-        "n_head": 71,
-        "n_layer": 32,
-        "vocab_size": 65024,
-    }
-    assert detect("w", old) == "falcon-7b"
-    old |= {"model_type": "RefinedWeb", "n_head": 128, "n_head_kv": 8, "n_layer": 60}
-    assert detect("w", old | {"hidden_size": 8192}) == "falcon-40b"
-
-
 def test_every_preset_is_recognized_in_a_folder_of_its_name():
     wrong = [
         preset.name
