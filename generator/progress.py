@@ -18,17 +18,8 @@ class Progress(Protocol):
         """One line worth showing, such as the last line of a compiler's log."""
 
 
-class SilentProgress:
+class SilentProgress(Progress):
     """A `Progress` that shows nothing."""
-
-    def start(self, label: str, total_bytes: int | None = None) -> None:
-        pass
-
-    def advance(self, done_bytes: int) -> None:
-        pass
-
-    def say(self, line: str) -> None:
-        pass
 
 
 _UNITS = ("B", "kB", "MB", "GB", "TB")

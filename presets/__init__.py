@@ -48,7 +48,10 @@ class Shelf(Generic[_Preset]):
 
     def find(self, name: str) -> _Preset:
         """Return the preset called `name`, in any mix of capitals; raises UsageError."""
-        return self._load(_spelling(name, self.names(), self._noun))
+        found = self.get(name)
+        if found is None:
+            raise _unknown(name, self.names(), self._noun)
+        return found
 
     def all(self) -> tuple[_Preset, ...]:
         """Every preset, in the order of `names`."""
@@ -127,9 +130,11 @@ def load(name: str) -> preset.ModelPreset:
 
 def locate(name: str) -> tuple[str, str]:
     """Return the kind of the preset called `name`, and its spelling; raises UsageError."""
-    kind_of = {known: kind for kind, shelf in SHELVES.items() for known in shelf.names()}
-    known = _spelling(name, kind_of, "preset")
-    return kind_of[known], known
+    for kind, shelf in SHELVES.items():
+        if name in shelf:
+            return kind, shelf.find(name).name
+    every = (known for shelf in SHELVES.values() for known in shelf.names())
+    raise _unknown(name, every, "preset")
 
 
 def environment_lock(name: str) -> str:
@@ -141,18 +146,8 @@ def _read(text: str) -> dict[str, Any]:
     return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # type: ignore[no-any-return]
 
 
-def _spelling(name: str, names: Iterable[str], noun: str) -> str:
-    """Return `name` in the capitals that it has in `names`."""
-    by_key = {known.casefold(): known for known in names}
-    if name.casefold() in by_key:
-        return by_key[name.casefold()]
-    near = " or ".join(_nearest(name, by_key.values()))
-    hint = f"did you mean {near}?" if near else "`vacc-gen presets list` names all"
-    raise UsageError(f"no {noun} is called {name!r}", hint)
-
-
-def _nearest(name: str, known: Iterable[str]) -> list[str]:
-    """Return up to three names: first those that contain `name`, then those spelled like it.
+def _unknown(name: str, known: Iterable[str], noun: str) -> UsageError:
+    """Return an error with up to three names: those that contain `name`, then those spelled alike.
 
     Punctuation does not count, so `llama3` is in Meta-Llama-3-8B; numbers are whole ones, so it is
     not in LLaMA-33B.
@@ -161,6 +156,8 @@ def _nearest(name: str, known: Iterable[str]) -> list[str]:
     key = name.casefold().rpartition("/")[2]
     pattern = "[-_.]*".join(mark for mark in key if mark.isalnum())
     pattern += r"(?!\d)" if key[-1:].isdigit() else ""
-    containing = [one for one in by_key if len(pattern) > 1 and re.search(pattern, one)]
-    close = get_close_matches(key, by_key, cutoff=0.6)
-    return [by_key[one] for one in dict.fromkeys([*containing, *close])][:3]
+    near = [one for one in by_key if len(pattern) > 1 and re.search(pattern, one)]
+    near += get_close_matches(key, by_key)
+    names = " or ".join([by_key[one] for one in dict.fromkeys(near)][:3])
+    hint = f"did you mean {names}?" if names else "`vacc-gen presets list` names all"
+    return UsageError(f"no {noun} is called {name!r}", hint)

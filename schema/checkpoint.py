@@ -41,7 +41,6 @@ FINGERPRINT_SAMPLE_BYTES = 4096
 
 _POINTER = b"version "
 """How a Git LFS pointer begins (github.com/git-lfs/git-lfs, docs/spec.md)."""
-_DOWNLOAD_AGAIN = "download that file again"
 
 
 @dataclass(frozen=True)
@@ -158,56 +157,46 @@ def read_shard(path: Path) -> dict[str, TensorEntry]:
                 )
             header_bytes = int.from_bytes(opening, "little")
             if size_bytes < 8 or header_bytes > min(MAX_HEADER_BYTES, size_bytes - 8):
-                raise CheckpointError(
-                    f"{path} is truncated or is not safetensors: a header of {header_bytes} bytes "
-                    f"in a file of {size_bytes}",
-                    _DOWNLOAD_AGAIN,
-                )
+                sizes = f"a header of {header_bytes} bytes in a file of {size_bytes}"
+                raise _damaged(f"{path} is truncated or is not safetensors: {sizes}")
             header = json.loads(shard.read(header_bytes))
     except (ValueError, RecursionError) as error:
-        raise CheckpointError(
-            f"{path}: the safetensors header is not valid JSON ({error})", _DOWNLOAD_AGAIN
-        ) from error
+        raise _damaged(f"{path}: the safetensors header is not valid JSON ({error})") from error
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
     if not isinstance(header, dict):
-        raise CheckpointError(f"{path}: the safetensors header is not a JSON object")
+        raise _damaged(f"{path}: the safetensors header is not a JSON object")
     header.pop("__metadata__", None)
     end = data_start = 8 + header_bytes
     entries = {name: _entry(path, name, value, data_start) for name, value in header.items()}
     # As safetensors has it: no tensor overlaps another, and every byte is of one.
     for entry in sorted(entries.values(), key=lambda one: (one.offset_bytes, one.length_bytes)):
         if entry.offset_bytes != end:
-            raise CheckpointError(
-                f"{path}: {entry.name} does not begin where the one before it ends",
-                _DOWNLOAD_AGAIN,
-            )
+            raise _damaged(f"{path}: {entry.name} does not begin where the one before it ends")
         end += entry.length_bytes
     if end != size_bytes:
         what = "is truncated" if end > size_bytes else "has bytes of no tensor at its end"
-        raise CheckpointError(
-            f"{path} {what}: its header promises {end} bytes, it has {size_bytes}", _DOWNLOAD_AGAIN
-        )
+        raise _damaged(f"{path} {what}: its header promises {end} bytes, it has {size_bytes}")
     return entries
 
 
 def _entry(path: Path, name: str, value: Any, data_start: int) -> TensorEntry:
     """Check one tensor's record of a header; `data_start` is where the data begins."""
-    damaged = CheckpointError(
-        f"{path}: the header's record of {name!r} is damaged", _DOWNLOAD_AGAIN
-    )
+    damaged = _damaged(f"{path}: the header's record of {name!r} is damaged")
     try:
         dtype, shape = value["dtype"], tuple(value["shape"])
         begin, end = value["data_offsets"]
         item_bytes = ITEM_BYTES[dtype]
     except (KeyError, TypeError, ValueError) as error:
         raise damaged from error
-    if not all(type(number) is int and number >= 0 for number in (*shape, begin, end)):
+    are_counts = all(type(number) is int and number >= 0 for number in (*shape, begin, end))
+    if not are_counts or end - begin != math.prod(shape) * item_bytes:
         raise damaged
-    length_bytes = math.prod(shape) * item_bytes
-    if end - begin != length_bytes:
-        raise damaged
-    return TensorEntry(name, path, data_start + begin, length_bytes, dtype, shape)
+    return TensorEntry(name, path, data_start + begin, end - begin, dtype, shape)
+
+
+def _damaged(message: str) -> CheckpointError:
+    return CheckpointError(message, "download that file again")
 
 
 def _read_indexed(path: Path, index: Path) -> dict[str, TensorEntry]:
@@ -219,7 +208,7 @@ def _read_indexed(path: Path, index: Path) -> dict[str, TensorEntry]:
         if Path(file).name != file or not file:
             raise CheckpointError(f"{index} names {file!r}, which is not a file of that folder")
         if not (path / file).is_file():
-            raise CheckpointError(f"{path} lacks {file}, which its index names", _DOWNLOAD_AGAIN)
+            raise _damaged(f"{path} lacks {file}, which its index names")
         shards[file] = read_shard(path / file)
     absent = [name for name, file in weight_map.items() if name not in shards[file]]
     if absent:
