@@ -59,9 +59,9 @@ def _of_graph(
     is_int8 = precision is Precision.INT8
     # The published int8 configs say 0, which elsewhere stands for fp16 builds.
     options: dict[str, object] = {"cluster_mode": 0, "data_type": 2 if is_int8 else 0}
-    splits = [split for least, split in ATTENTION_SPLITS.items() if least <= tokens]
-    if splits:
-        options["attention_split_num"] = splits[-1]
+    for least, split in ATTENTION_SPLITS.items():
+        if least <= tokens:
+            options["attention_split_num"] = split
     if preset.task == "embedding":  # a reranker's output is a single number
         options["output_layout"] = ["0:YX"]
     backend: dict[str, object] = {"compile": options}

@@ -13,8 +13,6 @@ from typing import BinaryIO
 from vacc_gen.generator.progress import size_text
 from vacc_gen.schema.errors import StageError
 
-_HASH_CHUNK_BYTES = 1 << 20
-
 
 @contextmanager
 def staged_file(path: Path) -> Iterator[BinaryIO]:
@@ -41,30 +39,21 @@ def staged_file(path: Path) -> Iterator[BinaryIO]:
 
 
 def move_into_place(file: Path, target: Path) -> None:
-    """Rename a whole file to `target` in the same folder, once its content is on the disk."""
+    """Rename a whole file to `target` in the same folder, so that it survives a power loss."""
     with file.open("rb") as content:
         os.fsync(content.fileno())
     file.replace(target)
-    sync_folder(target.parent)
+    folder = os.open(target.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write `content` beside `path`, then put it in its place; text as UTF-8, line ends as given.
-
-    Raises:
-        OSError: as `staged_file`.
-    """
+    """Write `content` as `staged_file` does; text as UTF-8, line ends as given."""
     with staged_file(path) as file:
         file.write(content.encode() if isinstance(content, str) else content)
-
-
-def sync_folder(folder: Path) -> None:
-    """Bring a folder's entries to the disk, so that a rename in it survives a power loss."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager
@@ -117,14 +106,9 @@ def replace_folder(staging: Path, target: Path) -> None:
 
 
 def check_disk(folder: Path, needed_bytes: int) -> None:
-    """Check that the disk of `folder`, which may not exist yet, has room for `needed_bytes`.
-
-    Raises:
-        StageError: it has not.
-    """
-    existing = folder.absolute()
-    while not existing.exists():
-        existing = existing.parent
+    """Raise StageError if the disk of `folder`, which may not exist yet, lacks `needed_bytes`."""
+    absolute = folder.absolute()
+    existing = next(place for place in (absolute, *absolute.parents) if place.exists())
     free_bytes = shutil.disk_usage(existing).free
     if free_bytes < needed_bytes:
         raise StageError(
@@ -137,7 +121,7 @@ def check_disk(folder: Path, needed_bytes: int) -> None:
 def sha256_of(file: Path) -> str:
     digest = hashlib.sha256()
     with file.open("rb", buffering=0) as stream:
-        while chunk := stream.read(_HASH_CHUNK_BYTES):
+        while chunk := stream.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()
 

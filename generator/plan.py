@@ -38,7 +38,7 @@ class CompileJob:
     config_path: PurePosixPath
     """Relative to the workspace, such as `build/hf_falcon_fp16.yaml`."""
     config: dict[str, object]
-    """The compile config as plain values, in the order in which it is written."""
+    """In the order in which it is written."""
 
     @property
     def deploy_path(self) -> PurePosixPath:
@@ -55,8 +55,6 @@ class CompileJob:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that a workspace is made of, decided."""
-
     recipe: Recipe
     preset: ModelPreset
     geometry: Geometry
@@ -66,7 +64,6 @@ class Plan:
 
     @property
     def vamc_jobs(self) -> tuple[CompileJob, ...]:
-        """The jobs that have a compile config."""
         return tuple(job for job in self.jobs if job.is_for_vamc)
 
     @property
@@ -90,9 +87,8 @@ def make_plan(recipe: Recipe, preset: ModelPreset, model_config: Mapping[str, An
         check_architecture(preset, model_config)
         geometry = geometry_from_config(model_config)
     tower = _tower_job(recipe, preset, geometry)
-    precisions = dict.fromkeys(recipe.precisions)
-    jobs = tuple(_compile_job(recipe, preset, precision) for precision in precisions)
-    return Plan(recipe, preset, geometry, jobs, tower)
+    jobs = [_compile_job(recipe, preset, word) for word in dict.fromkeys(recipe.precisions)]
+    return Plan(recipe, preset, geometry, tuple(jobs), tower)
 
 
 def check_architecture(preset: ModelPreset, model_config: Mapping[str, Any]) -> None:
@@ -107,12 +103,10 @@ def check_architecture(preset: ModelPreset, model_config: Mapping[str, Any]) -> 
 
 
 def is_placeholder(path: str) -> bool:
-    """Whether a path of the recipe is still to be filled in."""
     return path.startswith(PLACEHOLDER)
 
 
 def needs_large_stack(plan: Plan) -> bool:
-    """Whether the compiler has to be given a larger stack for this model."""
     # For the language half of a vision-language model, vlm/qwen2_5_vl/README.md says.
     return plan.tower is not None or parameter_count(plan.geometry) > LARGE_MODEL_PARAMETERS
 

@@ -22,9 +22,7 @@ from vacc_gen.schema.recipe import Environment
 
 PATCH_PIXELS = 14 * 14
 PATCH_VALUES = 3 * 2 * PATCH_PIXELS
-HEAD_SIZE = 80
-"""1280 wide, 16 heads."""
-
+HEAD_SIZE = 1280 // 16
 PATCHES_PER_TOKEN = 4
 OUTPUT_WIDTH = 640
 """The compiler cuts the embeddings into outputs of so many columns (vlm/qwen2_5_vl/README.md)."""
@@ -42,7 +40,6 @@ def image_tokens(tower: VisionTower) -> int:
 
 
 def max_pixels(tower: VisionTower) -> int:
-    """Return how many pixels an image may have; larger ones are shrunk before."""
     return tower.patches * PATCH_PIXELS
 
 
@@ -50,8 +47,7 @@ def tower_config(
     name: str, checkpoint: str, tower: VisionTower, geometry: Geometry, pins: Mapping[str, str]
 ) -> dict[str, object]:
     """Return the compile config of a vision tower; `pins` are versions by package."""
-    patches = tower.patches
-    outputs = -(-geometry.hidden_size // OUTPUT_WIDTH)
+    patches, outputs = tower.patches, -(-geometry.hidden_size // OUTPUT_WIDTH)
     compile_options: dict[str, object] = {
         "data_type": 0,
         "data_transport_mode": 1,

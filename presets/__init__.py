@@ -27,15 +27,12 @@ FOLDER = Path(__file__).parent
 
 
 class Shelf(Generic[_Preset]):
-    """All presets of one kind."""
-
     def __init__(self, folder: str, preset_type: type[_Preset], noun: str) -> None:
         self.folder = FOLDER / folder
         self._preset_type, self._noun = preset_type, noun
 
     @cache  # noqa: B019  # one shelf of each kind exists, for as long as the program
     def names(self) -> tuple[str, ...]:
-        """Names in alphabetical order."""
         return tuple(sorted((path.stem for path in self.folder.glob("*.yaml")), key=str.casefold))
 
     def __contains__(self, name: str) -> bool:
@@ -54,11 +51,9 @@ class Shelf(Generic[_Preset]):
         return found
 
     def all(self) -> tuple[_Preset, ...]:
-        """Every preset, in the order of `names`."""
         return tuple(self._load(name) for name in self.names())
 
     def text(self, name: str) -> str:
-        """Return the YAML of the preset called exactly `name`."""
         return (self.folder / f"{name}.yaml").read_text(encoding="utf-8")
 
     @cache  # noqa: B019  # as above
@@ -138,7 +133,6 @@ def locate(name: str) -> tuple[str, str]:
 
 
 def environment_lock(name: str) -> str:
-    """Return the resolved packages called `name`, one or more hashes each."""
     return (FOLDER / "environments" / f"{name}.txt").read_text(encoding="utf-8")
 
 

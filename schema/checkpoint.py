@@ -65,7 +65,6 @@ class WeightFolder:
 
     @property
     def tensor_bytes(self) -> int:
-        """Bytes of all tensors together."""
         return sum(tensor.length_bytes for tensor in self.tensors.values())
 
     def fingerprint(self) -> str:
@@ -126,7 +125,7 @@ def read_weight_folder(path: Path) -> WeightFolder:
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """Read `config.json` of the folder `path`.
+    """Read `config.json` of a folder.
 
     Raises:
         CheckpointError: there is none.

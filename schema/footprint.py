@@ -55,7 +55,7 @@ class HeadSplit:
         return self.attention_heads % self.tp == 0 and shares
 
     def even_tp(self) -> int:
-        """Return the tp to take instead: the next larger that splits evenly, or else smaller."""
+        """Return the next larger tp that splits evenly, or else the next smaller."""
         even = [tp for tp in TP_CHOICES if replace(self, tp=tp).is_even]
         return next((tp for tp in even if tp >= self.tp), even[-1])
 
@@ -103,10 +103,8 @@ def footprint(geometry: Geometry, precision: Precision, tp: int, total_tokens: i
 
 def least_tp(geometry: Geometry, precision: Precision, total_tokens: int, card: Card) -> int | None:
     """Return the least of `TP_CHOICES` with which a model fits a card; None where none does."""
-    for tp in TP_CHOICES:
-        if footprint(geometry, precision, tp, total_tokens).left_bytes(card) >= 0:
-            return tp
-    return None
+    estimates = (footprint(geometry, precision, tp, total_tokens) for tp in TP_CHOICES)
+    return next((one.tp for one in estimates if one.left_bytes(card) >= 0), None)
 
 
 def parameter_count(geometry: Geometry) -> int:
@@ -125,7 +123,6 @@ def _weights(geometry: Geometry, heads: int, kv_heads: int, dies: int) -> tuple[
 
 
 def count_of(count: int, noun: str) -> str:
-    """Return `1 KV head` or `2 KV heads`."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 

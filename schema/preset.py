@@ -23,7 +23,7 @@ class Preset(Strict):
 
 
 class SourceFile(Strict):
-    """A file of code that must stand beside the weights for the compiler to read them."""
+    """A file of code that the compiler needs beside the weights."""
 
     name: Word
     generated: bool
@@ -65,8 +65,6 @@ class VisionTower(Strict):
 
 
 class ModelPreset(Preset):
-    """A model that is known to work."""
-
     huggingface_id: str | None = None
     """Where scripts/download.sh takes the weights from; None: nowhere."""
     compiled_name: str | None = Field(default=None, pattern=f"^{NAME_PATTERN}$")
@@ -78,20 +76,18 @@ class ModelPreset(Preset):
     model_types: tuple[str, ...] = Field(min_length=1)
     """Values of config.json's `model_type` that are this family."""
     any_size: bool = False
-    """Whether it stands for every model of its types; a checkpoint says the sizes."""
+    """Whether it stands for every model of its types; then the checkpoint says the sizes."""
     geometry: Geometry
     geometry_source: GeometrySource
     config: dict[str, Any] | None = None
     """The published config.json, of which config_vacc.json is made until the weights are there."""
     vision: VisionTower | None = None
     sources: tuple[SourceFile, ...]
-    """Code that the weight folder needs."""
     recommended: Recommended
     environment: Word
 
     @property
     def code_is_ours(self) -> bool:
-        """Whether we write the code that the weight folder needs."""
         return any(source.generated for source in self.sources)
 
     @property
@@ -159,11 +155,7 @@ class CalibrationSet(Preset):
 
 
 class EnvironmentPreset(Preset):
-    """A set of pins for the compiler's environment.
-
-    The resolved packages, with hashes, stand beside it in `<name>.txt`. The bounds that were added
-    follow from presets/pins.yaml.
-    """
+    """Pins for the compiler's environment; resolved, with hashes, they stand in `<name>.txt`."""
 
     python: str = Field(pattern=r"^3\.\d+$")
     platform: Word
@@ -176,7 +168,6 @@ class EnvironmentPreset(Preset):
     """The vendor's published pins."""
     asked_source: Word
     tested: tuple[str, ...] = ()
-    """What was run in the installed lock, and passed."""
 
     @property
     def lock_name(self) -> str | None:

@@ -53,7 +53,6 @@ def memory_note(plan: Plan) -> str:
 
 
 def heads_of(plan: Plan) -> HeadSplit:
-    """Return how the heads are split over the dies."""
     return HeadSplit(plan.recipe.target.tp, plan.geometry.attention_heads, plan.geometry.kv_heads)
 
 

@@ -54,7 +54,6 @@ class Question:
     current: Callable[[Decision], str]
     """Returns the answer so far, which may be the preset's."""
     choose: Callable[[Choices, str], Choices]
-    """Returns the choices with an answer."""
     options: Callable[[Decision | None], Iterable[Option]] = lambda decision: ()
 
 
@@ -111,7 +110,7 @@ def options_of(choices: Choices, question: Question) -> Iterator[Option]:
 
 
 def _choose_model(choices: Choices, text: str) -> Choices:
-    """Return choices of another model, with what holds for it of what was chosen before."""
+    """Return choices of another model, with what holds for it of those before."""
     model = None if text == FROM_CHECKPOINT else text
     after = replace(choices, model=model, checkpoint=choices.checkpoint if model else None)
     try:
@@ -138,7 +137,6 @@ def _choose_prefill(choices: Choices, text: str) -> Choices:
 
 
 def _choose_texts(choices: Choices, text: str) -> Choices:
-    """Return choices calibrated on `SET:PATH`, or on nothing."""
     name, _, path = text.partition(":")
     return replace(choices, calibration=None if name == NO_SET else f"{name}:{_path(path) or ''}")
 
@@ -152,7 +150,6 @@ def _choose_folder(choices: Choices, text: str) -> Choices:
 
 
 def _models(decision: Decision | None) -> Iterator[Option]:
-    """Yield the models, Falcons first; not those of any size, which need a checkpoint."""
     yield Option(FROM_CHECKPOINT, "detected from its config.json")
     by_falcon = sorted(presets.MODELS.all(), key=lambda preset: not preset.runs_embedded)
     yield from (Option(one.name, one.summary) for one in by_falcon if not one.any_size)
