@@ -15,7 +15,6 @@ from vacc_gen import presets
 from vacc_gen.generator.new.memory import heads_of
 from vacc_gen.generator.new.recognition import describe, differs, recognize
 from vacc_gen.generator.plan import Plan, check_architecture, is_placeholder, make_plan
-from vacc_gen.generator.vision import image_tokens
 from vacc_gen.schema.checkpoint import read_config
 from vacc_gen.schema.errors import CheckpointError, UsageError
 from vacc_gen.schema.geometry import geometry_from_config
@@ -184,22 +183,18 @@ class Choices:
 
 def next_steps(root: Path, recipe: Recipe) -> list[str]:
     """Return the commands that come after `new`, one a line."""
-    folder = shlex.quote(str(root))
+    folder, steps = shlex.quote(str(root)), []
     preset = presets.MODELS.find(recipe.model.preset)
-    calibration, weights = recipe.calibration, root / recipe.model.checkpoint / "config.json"
-    steps, missing = [], []
     if is_placeholder(recipe.model.checkpoint):
         recipe_path = shlex.quote(str(root / RECIPE_FILE))
         steps.append(f"edit {recipe_path}    # model.checkpoint: the weight folder")
         steps.append(f"vacc-gen generate {folder}")
+    paths = [f"{recipe.model.checkpoint}/config.json"] if preset.huggingface_id else []
+    if recipe.calibration is not None and not is_placeholder(recipe.calibration.path):
+        paths.append(recipe.calibration.path)
     # `root` need not exist, so that `..` is resolved in the text alone.
-    if preset.huggingface_id is not None and not Path(os.path.normpath(weights)).is_file():
-        missing.append("the weights")
-    texts = None if calibration is None else Path(os.path.normpath(root / calibration.path))
-    if texts is not None and not is_placeholder(str(texts)) and not texts.exists():
-        missing.append("the calibration texts")
-    if missing:
-        steps.append(f"vacc-gen fetch {folder}    # {' and '.join(missing)}, if you lack them")
+    if not all(Path(os.path.normpath(root / path)).exists() for path in paths):
+        steps.append(f"vacc-gen fetch {folder}    # weights and texts that you lack")
     where = "" if preset.runs_embedded else "    # where the vendor's vamc is"
     return [*steps, f"vacc-gen validate {folder}", f"vacc-gen build {folder}{where}"]
 
@@ -230,11 +225,7 @@ def _without_config(preset: ModelPreset) -> tuple[str, ...]:
         )
     if preset.geometry_source.verified:
         return ()
-    note = (
-        f"the sizes of {preset.name} are not verified (`vacc-gen presets show {preset.name}` says "
-        "where they are from); the checkpoint's config.json will win"
-    )
-    return (note,)
+    return (f"the sizes of {preset.name} are not verified; the checkpoint's config.json will win",)
 
 
 def _compare(preset: ModelPreset, folder: Path, config: Mapping[str, Any]) -> tuple[str, ...]:
@@ -262,17 +253,10 @@ def _remarks(plan: Plan, config: Mapping[str, Any]) -> Iterator[str]:
             "bf16, and quantize them themselves"
         )
     if preset.vision is not None:
-        yield (
-            f"images of up to {preset.vision.patches} patches, {image_tokens(preset.vision)} "
-            "tokens of the prompt; the vision tower runs on a die of its own, which the estimate "
-            "leaves out"
-        )
+        yield "the vision tower runs on a die of its own, which the estimate leaves out"
     if len(plan.vamc_jobs) < len(plan.jobs):
-        yield "int4: the compiler makes none, so no compile config; " + (
-            "the embedded backend makes it"
-            if preset.runs_embedded
-            else "nor does the embedded backend, which knows Falcon alone"
-        )
+        maker = "the embedded backend makes it" if preset.runs_embedded else "nothing here makes it"
+        yield f"int4: the compiler makes none, so no compile config; {maker}"
     if not split.is_even:
         published = ", as published," if split.tp == preset.recommended.tp else ""
         yield (

@@ -162,7 +162,7 @@ def test_compiled_models_are_called_as_published_where_the_folder_is(checkpoint,
     ("model", "maker"),
     [
         ("falcon-40b", "the embedded backend makes it"),
-        ("Llama-2-7b-hf", "nor does the embedded backend, which knows Falcon alone"),
+        ("Llama-2-7b-hf", "nothing here makes it"),
     ],
 )
 def test_who_makes_int4_is_said(model, maker):
@@ -173,7 +173,7 @@ def test_who_makes_int4_is_said(model, maker):
 
 def test_sizes_that_nothing_confirms_are_said_to_be_so():
     (note,) = Choices(model="Qwen2-7B").decide().notes
-    assert note.startswith("the sizes of Qwen2-7B are not verified (")
+    assert note.startswith("the sizes of Qwen2-7B are not verified;")
     assert Choices(model="falcon-40b").decide().notes == ()
 
 
@@ -216,7 +216,7 @@ def test_a_folder_without_a_config(here):
             {"model": "falcon-7b", "out": "my w"},
             [
                 "generate 'my w'",
-                "fetch 'my w'    # the weights, if you lack them",
+                "fetch 'my w'    # weights and texts that you lack",
                 "validate 'my w'",
                 "build 'my w'",
             ],
@@ -224,7 +224,7 @@ def test_a_folder_without_a_config(here):
         (
             {"model": "Qwen2-7B", "checkpoint": "later", "calibration": "c4:texts"},
             [
-                "fetch Qwen2-7B    # the weights and the calibration texts, if you lack them",
+                "fetch Qwen2-7B    # weights and texts that you lack",
                 "validate Qwen2-7B",
                 "build Qwen2-7B    # where the vendor's vamc is",
             ],
@@ -232,7 +232,7 @@ def test_a_folder_without_a_config(here):
         (
             {"checkpoint": "weights", "calibration": "ceval:ceval-exam.zip"},
             [
-                "fetch falcon-tiny    # the calibration texts, if you lack them",
+                "fetch falcon-tiny    # weights and texts that you lack",
                 "validate falcon-tiny",
                 "build falcon-tiny",
             ],
