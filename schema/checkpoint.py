@@ -171,7 +171,8 @@ def read_shard(path: Path) -> dict[str, TensorEntry]:
     # As safetensors has it: no tensor overlaps another, and every byte is of one.
     for entry in sorted(entries.values(), key=lambda one: (one.offset_bytes, one.length_bytes)):
         if entry.offset_bytes != end:
-            raise _damaged(f"{path}: {entry.name} does not begin where the one before it ends")
+            fault = "overlaps the one before it" if entry.offset_bytes < end else "follows a gap"
+            raise _damaged(f"{path}: {entry.name} {fault} in the file")
         end += entry.length_bytes
     if end != size_bytes:
         what = "is truncated" if end > size_bytes else "has bytes of no tensor at its end"
@@ -189,8 +190,11 @@ def _entry(path: Path, name: str, value: Any, data_start: int) -> TensorEntry:
     except (KeyError, TypeError, ValueError) as error:
         raise damaged from error
     are_counts = all(type(number) is int and number >= 0 for number in (*shape, begin, end))
-    if not are_counts or end - begin != math.prod(shape) * item_bytes:
+    if not are_counts:
         raise damaged
+    if end - begin != math.prod(shape) * item_bytes:
+        what = f"{name} is {dtype} {list(shape)}, which does not fill bytes {begin} to {end}"
+        raise _damaged(f"{path}: {what}")
     return TensorEntry(name, path, data_start + begin, end - begin, dtype, shape)
 
 

@@ -1,4 +1,5 @@
 import json
+import os
 import shlex
 import shutil
 from pathlib import Path
@@ -50,7 +51,7 @@ def test_the_model_of_a_checkpoint_is_detected(here):
 def test_relative_paths_are_written_as_the_recipe_sees_them(here, checkpoint, out, written):
     root, recipe = decide(checkpoint=checkpoint, out=out, calibration="c4:data/c4.gz")
     assert recipe.model.checkpoint == written
-    assert (root / recipe.model.checkpoint).resolve() == here / "weights" or not root.exists()
+    assert Path(os.path.normpath(here / root / recipe.model.checkpoint)) == here / "weights"
     assert recipe.calibration.path == written.replace("weights", "data/c4.gz")
 
 
