@@ -18,8 +18,17 @@ class Progress(Protocol):
         """One line worth showing, such as the last line of a compiler's log."""
 
 
-class SilentProgress(Progress):
+class SilentProgress:
     """A `Progress` that shows nothing."""
+
+    def start(self, label: str, total_bytes: int | None = None) -> None:
+        """Ignore the step."""
+
+    def advance(self, done_bytes: int) -> None:
+        """Ignore the bytes."""
+
+    def say(self, line: str) -> None:
+        """Ignore the line."""
 
 
 _UNITS = ("B", "kB", "MB", "GB", "TB")
