@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from vacc_gen.schema.errors import CheckpointError
-from vacc_gen.schema.precision import Strict
+from vacc_gen.schema.strict import Strict
 
 FALCON_MODEL_TYPES = ("falcon", "RefinedWeb", "RefinedWebModel")
 """`model_type` values of Falcon checkpoints; the last two are those of 2023."""

@@ -1,11 +1,13 @@
-"""What typed parts are based on; the precisions of a model, and how int8 and int4 are made."""
+"""The precisions that a model can be compiled to, and how int8 and int4 are made."""
 
 from __future__ import annotations
 
 from enum import Enum
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from vacc_gen.schema.strict import Strict
 
 GROUP_SIZES = (64, 32, 16)
 """Quantization groups that we try, widest first: 64 divides falcon-7b's 4544, 128 does not."""
@@ -15,12 +17,6 @@ INT8_ACTIVATIONS_LEVEL = 4
 
 PER_CHANNEL = -1
 """The group size that means one scale for each output channel, as GPTQ tools write it."""
-
-
-class Strict(BaseModel):
-    """A model that refuses unknown keys and silent conversions (`"4"` is not 4)."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
 
 
 class Precision(str, Enum):

@@ -7,8 +7,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from vacc_gen.schema.geometry import FALCON_MODEL_TYPES, Count, Geometry
-from vacc_gen.schema.precision import Precision, Strict
+from vacc_gen.schema.precision import Precision
 from vacc_gen.schema.recipe import NAME_PATTERN, Length, Requirement
+from vacc_gen.schema.strict import Strict
 
 Word = Annotated[str, Field(min_length=1)]
 

@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from vacc_gen.schema.precision import Precision, Quantization, Strict
+from vacc_gen.schema.precision import Precision, Quantization
+from vacc_gen.schema.strict import Strict
 
 LENGTH_STEP_TOKENS = 16
 """The compiler takes sequence lengths that are multiples of 16 (vendor's LLM README)."""

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
-from vacc_gen.schema.precision import Strict
+from vacc_gen.schema.strict import Strict
 
 
 class ConfigPart(Strict):
