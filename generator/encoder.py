@@ -27,7 +27,14 @@ def encoder_config(
     """
     precision = Precision(precision or preset.precisions[0])
     tokens = min(USUAL_TOKENS, preset.max_tokens) if tokens is None else tokens
-    _check(preset, precision, tokens)
+    if precision not in preset.precisions:
+        published = " and ".join(word.value for word in preset.precisions)
+        raise UsageError(f"{preset.name} is published in {published}, not in {precision.value}")
+    if tokens < LENGTH_STEP_TOKENS or tokens % LENGTH_STEP_TOKENS:
+        raise UsageError(f"length {tokens} is not a multiple of {LENGTH_STEP_TOKENS}")
+    most = preset.max_tokens
+    if tokens > most:
+        raise UsageError(f"{preset.name} reads texts of up to {most} tokens, not {tokens}")
     reads_graph = preset.reads == "onnx"
     frontend, backend = _of_graph(preset, precision, tokens) if reads_graph else _of_weights(tokens)
     folder = f"{preset.name}-{tokens}-sim.onnx" if reads_graph else preset.name
@@ -52,9 +59,9 @@ def _of_graph(
     is_int8 = precision is Precision.INT8
     # The published int8 configs say 0, which elsewhere stands for fp16 builds.
     options: dict[str, object] = {"cluster_mode": 0, "data_type": 2 if is_int8 else 0}
-    splits = [split for least, split in ATTENTION_SPLITS.items() if least <= tokens]
-    if splits:
-        options["attention_split_num"] = splits[-1]
+    for least, split in ATTENTION_SPLITS.items():
+        if least <= tokens:
+            options["attention_split_num"] = split
     if preset.task == "embedding":  # a reranker's output is a single number
         options["output_layout"] = ["0:YX"]
     backend: dict[str, object] = {"compile": options}
@@ -77,14 +84,3 @@ def _of_weights(tokens: int) -> tuple[dict[str, object], dict[str, object]]:
         "model_kwargs": {"model_arch": "vacc"},
     }
     return frontend, {"compile": options}
-
-
-def _check(preset: EncoderPreset, precision: Precision, tokens: int) -> None:
-    if precision not in preset.precisions:
-        published = " and ".join(word.value for word in preset.precisions)
-        raise UsageError(f"{preset.name} is published in {published}, not in {precision.value}")
-    if tokens < LENGTH_STEP_TOKENS or tokens % LENGTH_STEP_TOKENS:
-        raise UsageError(f"length {tokens} is not a multiple of {LENGTH_STEP_TOKENS}")
-    if tokens > preset.max_tokens:
-        most = preset.max_tokens
-        raise UsageError(f"{preset.name} reads texts of up to {most} tokens, not {tokens}")

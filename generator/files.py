@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,8 +12,6 @@ from typing import BinaryIO
 
 from vacc_gen.generator.progress import size_text
 from vacc_gen.schema.errors import StageError
-
-_HASH_CHUNK_BYTES = 1 << 20
 
 
 @contextmanager
@@ -42,30 +39,21 @@ def staged_file(path: Path) -> Iterator[BinaryIO]:
 
 
 def move_into_place(file: Path, target: Path) -> None:
-    """Rename a whole file to `target` in the same folder, once its content is on the disk."""
+    """Rename a whole file to `target` in the same folder, so that it survives a power loss."""
     with file.open("rb") as content:
         os.fsync(content.fileno())
     file.replace(target)
-    sync_folder(target.parent)
+    folder = os.open(target.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write `content` beside `path`, then put it in its place; text as UTF-8, line ends as given.
-
-    Raises:
-        OSError: as `staged_file`.
-    """
+    """Write `content` as `staged_file` does; text as UTF-8, line ends as given."""
     with staged_file(path) as file:
         file.write(content.encode() if isinstance(content, str) else content)
-
-
-def sync_folder(folder: Path) -> None:
-    """Bring a folder's entries to the disk, so that a rename in it survives a power loss."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager
@@ -74,9 +62,10 @@ def folder_beside(target: Path) -> Iterator[Path]:
     target = target.absolute()
     missing = [folder for folder in target.parents if not folder.exists()]
     target.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    folder = target.with_name(f".{target.name}.{os.getpid()}")
+    shutil.rmtree(folder, ignore_errors=True)  # a killed process of the same number may have had it
+    folder.mkdir()
     try:
-        folder.chmod(0o777 & ~_umask())
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -105,8 +94,9 @@ def replace_folder(staging: Path, target: Path) -> None:
     if not target.exists():
         staging.rename(target)
         return
-    old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
-    target.rename(old)  # onto an empty folder, which rename replaces
+    old = target.with_name(f".{target.name}.old.{os.getpid()}")
+    shutil.rmtree(old, ignore_errors=True)
+    target.rename(old)
     try:
         staging.rename(target)
     except BaseException:
@@ -116,14 +106,9 @@ def replace_folder(staging: Path, target: Path) -> None:
 
 
 def check_disk(folder: Path, needed_bytes: int) -> None:
-    """Check that the disk of `folder`, which may not exist yet, has room for `needed_bytes`.
-
-    Raises:
-        StageError: it has not.
-    """
-    existing = folder.absolute()
-    while not existing.exists():
-        existing = existing.parent
+    """Raise StageError if the disk of `folder`, which may not exist yet, lacks `needed_bytes`."""
+    absolute = folder.absolute()
+    existing = next(place for place in (absolute, *absolute.parents) if place.exists())
     free_bytes = shutil.disk_usage(existing).free
     if free_bytes < needed_bytes:
         raise StageError(
@@ -134,10 +119,9 @@ def check_disk(folder: Path, needed_bytes: int) -> None:
 
 
 def sha256_of(file: Path) -> str:
-    """Hash a file's content."""
     digest = hashlib.sha256()
     with file.open("rb", buffering=0) as stream:
-        while chunk := stream.read(_HASH_CHUNK_BYTES):
+        while chunk := stream.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()
 
@@ -150,10 +134,3 @@ def package_version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
-
-
-def _umask() -> int:
-    """The process's umask, which can only be read by setting it."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

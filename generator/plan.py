@@ -8,12 +8,11 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from vacc_gen.generator import vision
-from vacc_gen.generator.environment.lock import requirements_of
 from vacc_gen.schema.errors import CheckpointError, UsageError
 from vacc_gen.schema.footprint import parameter_count
 from vacc_gen.schema.geometry import Geometry, geometry_from_config
 from vacc_gen.schema.precision import EMBEDDED_ONLY, Precision
-from vacc_gen.schema.preset import ModelPreset, VisionTower
+from vacc_gen.schema.preset import ModelPreset
 from vacc_gen.schema.recipe import LENGTH_STEP_TOKENS, PLACEHOLDER, Recipe
 
 DEPLOY_PATH = "./vacc_deploy"
@@ -36,7 +35,7 @@ class CompileJob:
     config_path: PurePosixPath
     """Relative to the workspace, such as `build/hf_falcon_fp16.yaml`."""
     config: dict[str, object]
-    """The compile config as plain values, in the order in which it is written."""
+    """In the order in which it is written."""
 
     @property
     def deploy_path(self) -> PurePosixPath:
@@ -53,8 +52,6 @@ class CompileJob:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that a workspace is made of, decided."""
-
     recipe: Recipe
     preset: ModelPreset
     geometry: Geometry
@@ -64,7 +61,6 @@ class Plan:
 
     @property
     def vamc_jobs(self) -> tuple[CompileJob, ...]:
-        """The jobs that have a compile config."""
         return tuple(job for job in self.jobs if job.is_for_vamc)
 
     @property
@@ -87,21 +83,13 @@ def make_plan(recipe: Recipe, preset: ModelPreset, model_config: Mapping[str, An
     if model_config is not None:
         check_architecture(preset, model_config)
         geometry = geometry_from_config(model_config)
-    tower = None
-    if preset.vision is not None:
-        _check_vision(recipe, preset.name, preset.vision)
-        tower = _tower_job(recipe, preset, preset.vision, geometry)
-    precisions = dict.fromkeys(recipe.precisions)
-    jobs = tuple(_compile_job(recipe, preset, precision) for precision in precisions)
-    return Plan(recipe, preset, geometry, jobs, tower)
+    tower = _tower_job(recipe, preset, geometry)
+    jobs = [_compile_job(recipe, preset, word) for word in dict.fromkeys(recipe.precisions)]
+    return Plan(recipe, preset, geometry, tuple(jobs), tower)
 
 
 def check_architecture(preset: ModelPreset, model_config: Mapping[str, Any]) -> None:
-    """Refuse a config.json of another family than the preset's.
-
-    Raises:
-        CheckpointError: `model_type` is none of the preset's.
-    """
+    """Raise CheckpointError where config.json is of another family than the preset."""
     model_type = model_config.get("model_type")
     if model_type not in preset.model_types:
         raise CheckpointError(
@@ -112,12 +100,10 @@ def check_architecture(preset: ModelPreset, model_config: Mapping[str, Any]) -> 
 
 
 def is_placeholder(path: str) -> bool:
-    """Whether a path of the recipe is still to be filled in."""
     return path.startswith(PLACEHOLDER)
 
 
 def needs_large_stack(plan: Plan) -> bool:
-    """Whether the compiler has to be given a larger stack for this model."""
     # For the language half of a vision-language model, vlm/qwen2_5_vl/README.md says.
     return plan.tower is not None or parameter_count(plan.geometry) > LARGE_MODEL_PARAMETERS
 
@@ -136,16 +122,19 @@ def model_name(recipe: Recipe, preset: ModelPreset) -> str:
 
 
 def _compile_job(recipe: Recipe, preset: ModelPreset, precision: Precision) -> CompileJob:
-    name = _job_name(recipe, preset, precision)
+    is_kv8, target = precision is Precision.KV8, recipe.target
+    # The kv8 configs that are published say int8 in their names and in `backend.dtype`.
+    dtype = "int8" if is_kv8 else precision.value
+    name = f"{model_name(recipe, preset)}-{dtype}-tp{target.tp}-{target.prefill}-{target.total}"
+    name += "-kv8" if is_kv8 else ""
     # Published configs of language models say 0 for int8 as well: weights alone are int8.
     compile_options: dict[str, object] = {"data_type": 0, "gather_data_vccl_dsp_enable": True}
     workspace: dict[str, object] = {"path": DEPLOY_PATH}
     path = f"hf_{preset.family}_{precision.value}.yaml"
-    backend: dict[str, object] = {"type": "tvm_vacc", "dtype": _dtype(precision)}
-    backend["merge_params"] = True
+    backend: dict[str, object] = {"type": "tvm_vacc", "dtype": dtype, "merge_params": True}
     if preset.vision is not None:
         compile_options |= vision.LANGUAGE_SPLITS
-        workspace = vision.workspace_section(_exact_pins(recipe))
+        workspace = vision.workspace_section(vision.exact_pins(recipe.environment))
         path = f"{preset.family}_llm.yaml"
         backend["remove_params"] = False
     config: dict[str, object] = {
@@ -162,43 +151,33 @@ def _compile_job(recipe: Recipe, preset: ModelPreset, precision: Precision) -> C
             "nsamples": calibration.samples,
             "seqlen": calibration.seqlen,
         }
-    config["workspace"] = {**workspace, "workers": recipe.target.workers}
+    config["workspace"] = {**workspace, "workers": target.workers}
     return CompileJob(precision, name, PurePosixPath("build", path), config)
 
 
-def _check_vision(recipe: Recipe, name: str, tower: VisionTower) -> None:
-    """Refuse what has no published config, or no room.
-
-    Raises:
-        UsageError: another precision than fp16, or prompts that are shorter than an image.
-    """
+def _tower_job(recipe: Recipe, preset: ModelPreset, geometry: Geometry) -> CompileJob | None:
+    """Return how the vision tower is compiled; refuse what has no published config, or no room."""
+    tower = preset.vision
+    if tower is None:
+        return None
     others = [word.value for word in recipe.precisions if word is not Precision.FP16]
     if others:
         raise UsageError(
-            f"{name} reads images, and is compiled in fp16 alone, not in {' or '.join(others)}"
+            f"{preset.name} reads images, and is compiled in fp16 alone, not in "
+            f"{' or '.join(others)}"
         )
     tokens = vision.image_tokens(tower)
     if recipe.target.prefill <= tokens:
         raise UsageError(
-            f"an image of {name} may take {tokens} tokens, which a prompt of "
+            f"an image of {preset.name} may take {tokens} tokens, which a prompt of "
             f"{recipe.target.prefill} has no room for",
             hint=f"a prefill of {tokens + LENGTH_STEP_TOKENS} or more",
         )
-
-
-def _tower_job(
-    recipe: Recipe, preset: ModelPreset, tower: VisionTower, geometry: Geometry
-) -> CompileJob:
     name = f"{model_name(recipe, preset)}-visual-fp16-{tower.patches}"
-    pins = _exact_pins(recipe)
+    pins = vision.exact_pins(recipe.environment)
     config = vision.tower_config(name, recipe.model.checkpoint, tower, geometry, pins)
     path = PurePosixPath("build", f"{preset.family}_visual.yaml")
     return CompileJob(Precision.FP16, name, path, config)
-
-
-def _exact_pins(recipe: Recipe) -> dict[str, str]:
-    """Return the versions of the recipe's environment that `workspace.pyenv` names."""
-    return vision.exact_versions(requirements_of(recipe.environment).pins)
 
 
 def _frontend(recipe: Recipe, precision: Precision) -> dict[str, object]:
@@ -216,27 +195,11 @@ def _frontend(recipe: Recipe, precision: Precision) -> dict[str, object]:
         "model_kwargs": model_kwargs,
     }
     if precision in QUANTIZE_TYPE:
-        frontend["quantize"] = _quantize(recipe, precision)
+        quantize: dict[str, object] = {"type": QUANTIZE_TYPE[precision]}
+        gptq = recipe.quantization
+        if precision is Precision.INT8 and gptq.device is not None:
+            quantize["device"] = gptq.device
+        if precision is Precision.INT8 and gptq.true_sequential is not None:
+            quantize["calib_args"] = {"true_sequential": gptq.true_sequential}
+        frontend["quantize"] = quantize
     return frontend
-
-
-def _quantize(recipe: Recipe, precision: Precision) -> dict[str, object]:
-    quantize: dict[str, object] = {"type": QUANTIZE_TYPE[precision]}
-    if precision is Precision.INT8:
-        if recipe.quantization.device is not None:
-            quantize["device"] = recipe.quantization.device
-        if recipe.quantization.true_sequential is not None:
-            quantize["calib_args"] = {"true_sequential": recipe.quantization.true_sequential}
-    return quantize
-
-
-def _job_name(recipe: Recipe, preset: ModelPreset, precision: Precision) -> str:
-    target = recipe.target
-    lengths = f"{target.prefill}-{target.total}"
-    name = f"{model_name(recipe, preset)}-{_dtype(precision)}-tp{target.tp}-{lengths}"
-    return f"{name}-kv8" if precision is Precision.KV8 else name
-
-
-def _dtype(precision: Precision) -> str:
-    # The kv8 configs that are published say int8 in their names and in `backend.dtype`.
-    return "int8" if precision is Precision.KV8 else precision.value

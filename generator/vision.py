@@ -12,17 +12,17 @@ Legend:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Mapping
 
+from vacc_gen.generator.environment.lock import requirements_of
 from vacc_gen.schema.geometry import Geometry
-from vacc_gen.schema.packages import Pin
 from vacc_gen.schema.preset import VisionTower
+from vacc_gen.schema.recipe import Environment
 
 PATCH_PIXELS = 14 * 14
 PATCH_VALUES = 3 * 2 * PATCH_PIXELS
-HEAD_SIZE = 80
-"""1280 wide, 16 heads."""
-
+HEAD_SIZE = 1280 // 16
 PATCHES_PER_TOKEN = 4
 OUTPUT_WIDTH = 640
 """The compiler cuts the embeddings into outputs of so many columns (vlm/qwen2_5_vl/README.md)."""
@@ -40,7 +40,6 @@ def image_tokens(tower: VisionTower) -> int:
 
 
 def max_pixels(tower: VisionTower) -> int:
-    """Return how many pixels an image may have; larger ones are shrunk before."""
     return tower.patches * PATCH_PIXELS
 
 
@@ -48,8 +47,7 @@ def tower_config(
     name: str, checkpoint: str, tower: VisionTower, geometry: Geometry, pins: Mapping[str, str]
 ) -> dict[str, object]:
     """Return the compile config of a vision tower; `pins` are versions by package."""
-    patches = tower.patches
-    outputs = -(-geometry.hidden_size // OUTPUT_WIDTH)
+    patches, outputs = tower.patches, -(-geometry.hidden_size // OUTPUT_WIDTH)
     compile_options: dict[str, object] = {
         "data_type": 0,
         "data_transport_mode": 1,
@@ -80,17 +78,12 @@ def tower_config(
 
 def workspace_section(pins: Mapping[str, str]) -> dict[str, object]:
     """Return the section `workspace` of either half, without `workers`."""
-    section: dict[str, object] = {"path": DEPLOY_PATH}
-    if pins:
-        section["pyenv"] = dict(pins)
-    return {**section, "env_recheck": False}
+    pyenv = {"pyenv": dict(pins)} if pins else {}
+    return {"path": DEPLOY_PATH, **pyenv, "env_recheck": False}
 
 
-def exact_versions(pins: Iterable[Pin]) -> dict[str, str]:
+def exact_pins(environment: Environment) -> dict[str, str]:
     """Return the version by package of those pins that name exactly one."""
-    versions = {pin.name: str(pin.versions) for pin in pins}
-    return {
-        name: text.removeprefix("==")
-        for name, text in versions.items()
-        if text.startswith("==") and not set(",*") & set(text)
-    }
+    versions = {pin.name: str(pin.versions) for pin in requirements_of(environment).pins}
+    exact = {name: re.fullmatch(r"==([^,*]+)", text) for name, text in versions.items()}
+    return {name: version[1] for name, version in exact.items() if version}

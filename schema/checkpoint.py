@@ -13,7 +13,7 @@ import json
 import math
 import os
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,6 @@ FINGERPRINT_SAMPLE_BYTES = 4096
 
 _POINTER = b"version "
 """How a Git LFS pointer begins (github.com/git-lfs/git-lfs, docs/spec.md)."""
-_DOWNLOAD_AGAIN = "download that file again"
 
 
 @dataclass(frozen=True)
@@ -66,15 +65,10 @@ class WeightFolder:
 
     @property
     def tensor_bytes(self) -> int:
-        """Bytes of all tensors together."""
         return sum(tensor.length_bytes for tensor in self.tensors.values())
 
     def fingerprint(self) -> str:
-        """SHA-256 over the config, every tensor's name, dtype and shape, and a sample of each.
-
-        Cheap (a few KiB per tensor), so it identifies a checkpoint but does not attest to every
-        byte of it.
-        """
+        """SHA-256 over the config, every tensor's name, dtype and shape, and a sample of each."""
         digest = hashlib.sha256(json.dumps(self.config, sort_keys=True).encode())
         for name in sorted(self.tensors):
             tensor = self.tensors[name]
@@ -109,12 +103,11 @@ def read_regular(path: Path, most_bytes: int) -> bytes | None:
     return path.read_bytes()
 
 
-def read_json(path: Path) -> Any:
-    """Return a JSON file's value, or None where there is no readable file or no JSON in it."""
+def read_json(path: Path) -> dict[str, Any] | None:
+    """Return the JSON object that a file is; None where it is not there, or is something else."""
     try:
-        source = read_regular(path, MAX_JSON_BYTES)
-        return None if source is None else json.loads(source)
-    except (OSError, ValueError, RecursionError):
+        return _read_json_object(path)
+    except UnreadableError:
         return None
 
 
@@ -126,14 +119,13 @@ def read_weight_folder(path: Path) -> WeightFolder:
             damaged; an index that disagrees with its shards.
         UnreadableError: config.json or the index cannot be read, or is not a JSON object.
     """
-    config = read_config(path)
-    index = path / INDEX_FILE
+    config, index = read_config(path), path / INDEX_FILE
     tensors = _read_indexed(path, index) if index.is_file() else _read_unindexed(path)
-    return WeightFolder(path=path, config=config, tensors=tensors)
+    return WeightFolder(path, config, tensors)
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """Read `config.json` of the folder `path`.
+    """Read `config.json` of a folder.
 
     Raises:
         CheckpointError: there is none.
@@ -164,66 +156,50 @@ def read_shard(path: Path) -> dict[str, TensorEntry]:
                 )
             header_bytes = int.from_bytes(opening, "little")
             if size_bytes < 8 or header_bytes > min(MAX_HEADER_BYTES, size_bytes - 8):
-                raise CheckpointError(
-                    f"{path} is truncated or is not safetensors: a header of {header_bytes} bytes "
-                    f"in a file of {size_bytes}",
-                    _DOWNLOAD_AGAIN,
-                )
+                sizes = f"a header of {header_bytes} bytes in a file of {size_bytes}"
+                raise _damaged(f"{path} is truncated or is not safetensors: {sizes}")
             header = json.loads(shard.read(header_bytes))
     except (ValueError, RecursionError) as error:
-        raise CheckpointError(
-            f"{path}: the safetensors header is not valid JSON ({error})", _DOWNLOAD_AGAIN
-        ) from error
+        raise _damaged(f"{path}: the safetensors header is not valid JSON ({error})") from error
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
     if not isinstance(header, dict):
-        raise CheckpointError(f"{path}: the safetensors header is not a JSON object")
+        raise _damaged(f"{path}: the safetensors header is not a JSON object")
     header.pop("__metadata__", None)
-    data_start = 8 + header_bytes
+    end = data_start = 8 + header_bytes
     entries = {name: _entry(path, name, value, data_start) for name, value in header.items()}
-    _check_extent(path, entries.values(), data_start, size_bytes)
-    return entries
-
-
-def _check_extent(
-    path: Path, entries: Iterable[TensorEntry], data_start: int, size_bytes: int
-) -> None:
-    """Refuse what safetensors refuses too: tensors that overlap or leave gaps, bytes of none."""
-    end = data_start
-    for entry in sorted(entries, key=lambda entry: (entry.offset_bytes, entry.length_bytes)):
+    # As safetensors has it: no tensor overlaps another, and every byte is of one.
+    for entry in sorted(entries.values(), key=lambda one: (one.offset_bytes, one.length_bytes)):
         if entry.offset_bytes != end:
             fault = "overlaps the one before it" if entry.offset_bytes < end else "follows a gap"
-            raise CheckpointError(f"{path}: {entry.name} {fault} in the file", _DOWNLOAD_AGAIN)
+            raise _damaged(f"{path}: {entry.name} {fault} in the file")
         end += entry.length_bytes
     if end != size_bytes:
         what = "is truncated" if end > size_bytes else "has bytes of no tensor at its end"
-        raise CheckpointError(
-            f"{path} {what}: its header promises {end} bytes, it has {size_bytes}",
-            _DOWNLOAD_AGAIN,
-        )
+        raise _damaged(f"{path} {what}: its header promises {end} bytes, it has {size_bytes}")
+    return entries
 
 
 def _entry(path: Path, name: str, value: Any, data_start: int) -> TensorEntry:
     """Check one tensor's record of a header; `data_start` is where the data begins."""
+    damaged = _damaged(f"{path}: the header's record of {name!r} is damaged")
     try:
         dtype, shape = value["dtype"], tuple(value["shape"])
         begin, end = value["data_offsets"]
         item_bytes = ITEM_BYTES[dtype]
     except (KeyError, TypeError, ValueError) as error:
-        raise _damaged(path, name) from error
-    if not all(type(number) is int and number >= 0 for number in (*shape, begin, end)):
-        raise _damaged(path, name)
-    length_bytes = math.prod(shape) * item_bytes
-    if end - begin != length_bytes:
-        raise CheckpointError(
-            f"{path}: {name} is {dtype} {list(shape)}, which does not fill bytes {begin} to {end}",
-            _DOWNLOAD_AGAIN,
-        )
-    return TensorEntry(name, path, data_start + begin, length_bytes, dtype, shape)
+        raise damaged from error
+    are_counts = all(type(number) is int and number >= 0 for number in (*shape, begin, end))
+    if not are_counts:
+        raise damaged
+    if end - begin != math.prod(shape) * item_bytes:
+        what = f"{name} is {dtype} {list(shape)}, which does not fill bytes {begin} to {end}"
+        raise _damaged(f"{path}: {what}")
+    return TensorEntry(name, path, data_start + begin, end - begin, dtype, shape)
 
 
-def _damaged(path: Path, name: str) -> CheckpointError:
-    return CheckpointError(f"{path}: the header's record of {name!r} is damaged", _DOWNLOAD_AGAIN)
+def _damaged(message: str) -> CheckpointError:
+    return CheckpointError(message, "download that file again")
 
 
 def _read_indexed(path: Path, index: Path) -> dict[str, TensorEntry]:
@@ -235,7 +211,7 @@ def _read_indexed(path: Path, index: Path) -> dict[str, TensorEntry]:
         if Path(file).name != file or not file:
             raise CheckpointError(f"{index} names {file!r}, which is not a file of that folder")
         if not (path / file).is_file():
-            raise CheckpointError(f"{path} lacks {file}, which its index names", _DOWNLOAD_AGAIN)
+            raise _damaged(f"{path} lacks {file}, which its index names")
         shards[file] = read_shard(path / file)
     absent = [name for name, file in weight_map.items() if name not in shards[file]]
     if absent:
@@ -274,7 +250,7 @@ def _read_unindexed(path: Path) -> dict[str, TensorEntry]:
 
 def _read_json_object(file: Path) -> dict[str, Any]:
     try:
-        value = json.loads(file.read_bytes())
+        value = json.loads(read_regular(file, MAX_JSON_BYTES) or b"")
     except (ValueError, RecursionError) as error:
         raise UnreadableError(f"{file} is not valid JSON: {error}") from error
     except OSError as error:
@@ -284,16 +260,14 @@ def _read_json_object(file: Path) -> dict[str, Any]:
     return value
 
 
-def _some(names: list[str], shown: int = 3) -> str:
+def _some(names: list[str]) -> str:
     """The first few of `names`, and how many more there are."""
-    more = len(names) - shown
-    return ", ".join(names[:shown]) + (f" and {more} more" if more > 0 else "")
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def geometry_of(folder: Path) -> Geometry | None:
     """Read the geometry of a weight folder; None where its config.json is absent or unusable."""
-    config = read_json(folder / "config.json")
     try:
-        return geometry_from_config(config) if isinstance(config, dict) else None
+        return geometry_from_config(read_json(folder / CONFIG_FILE) or {})
     except CheckpointError:
         return None

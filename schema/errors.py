@@ -6,21 +6,9 @@ from typing import ClassVar
 
 
 class VaccGenError(Exception):
-    """An error that the user can act on.
+    """What is wrong in one sentence, and what to do about it.
 
-    `message` says what is wrong in one sentence, `hint` what to do about it. The command line
-    prints both, without a traceback, and exits with `exit_code`.
-
-    VaccGenError
-    ├── FindingsError       a file has errors, each with its place      exit 1
-    ├── StageError          a build stage failed                        exit 1
-    ├── CheckpointError     a weight folder cannot be used              exit 1
-    ├── CalibrationError    a calibration set cannot be used            exit 1
-    ├── FetchError          a file could not be fetched                 exit 1
-    ├── LockError           pins cannot be locked, or the lock is stale exit 1
-    ├── UsageError          the command line asks for the impossible    exit 2
-    ├── UnreadableError     a file cannot be read or is not valid text  exit 2
-    └── MissingExtraError   a package of an extra is not installed      exit 2
+    The command line prints both, without a traceback, and exits with `exit_code`.
     """
 
     exit_code: ClassVar[int] = 1

@@ -42,19 +42,13 @@ class Architecture:
     activation: str
     layer_norm_epsilon: float
 
-    @property
-    def qkv_features(self) -> int:
-        """Outputs of the fused projection: per KV head its queries, one key, one value."""
-        g = self.geometry
-        return (g.attention_heads + 2 * g.kv_heads) * g.head_size
-
     def layer_norms(self) -> tuple[str, ...]:
         """Names of the norms of a layer: the attention's, and the MLP's where it has its own."""
         if self.separate_norms:
             return ("ln_attn", "ln_mlp")
-        return ("input_layernorm",) if self.parallel else (
-            "input_layernorm", "post_attention_layernorm"
-        )  # fmt: skip
+        if self.parallel:
+            return ("input_layernorm",)
+        return ("input_layernorm", "post_attention_layernorm")
 
     def is_norm(self, parameter: str) -> bool:
         """Whether `parameter` is the weight or bias of a layer norm."""
@@ -62,10 +56,15 @@ class Architecture:
         return module == FINAL_NORM or module.rpartition(".")[2] in self.layer_norms()
 
     def linears(self) -> dict[str, tuple[int, int]]:
-        """Shapes (outputs, inputs) of the linear layers of one decoder layer, by name."""
-        hidden, ffn = self.geometry.hidden_size, self.geometry.ffn_hidden_size
+        """Shapes (outputs, inputs) of the linear layers of one decoder layer, by name.
+
+        Outputs of the fused projection: per KV head its queries, one key, one value.
+        """
+        g = self.geometry
+        hidden, ffn = g.hidden_size, g.ffn_hidden_size
+        qkv = (g.attention_heads + 2 * g.kv_heads) * g.head_size
         return {
-            "self_attention.query_key_value": (self.qkv_features, hidden),
+            "self_attention.query_key_value": (qkv, hidden),
             "self_attention.dense": (hidden, hidden),
             "mlp.dense_h_to_4h": (ffn, hidden),
             "mlp.dense_4h_to_h": (hidden, ffn),

@@ -46,8 +46,7 @@ _NAMES = {
     "max_positions": ("max_position_embeddings", "model_max_length", "seq_length"),
 }
 """How config.json calls a size, likeliest first: LLaMA's and Falcon's names, `n_*` of Falcon in
-2023, `num_layers`, `padded_vocab_size` and `seq_length` of ChatGLM, `model_max_length` of
-Baichuan2-13B."""
+2023, then those of ChatGLM and Baichuan2-13B."""
 
 _EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts")
 _TIED_BY_DEFAULT = (*FALCON_MODEL_TYPES, "gemma")
@@ -55,10 +54,7 @@ _TIED_BY_DEFAULT = (*FALCON_MODEL_TYPES, "gemma")
 
 
 def geometry_from_config(config: Mapping[str, Any]) -> Geometry:
-    """Read the geometry out of a `config.json`, of Falcon (old spelling or new) or another model.
-
-    Defaults are those of the model's class in transformers. Names that no table here knows are
-    those of LLaMA, which most families took over.
+    """Read the geometry out of a `config.json`; defaults are those of the class in transformers.
 
     Raises:
         CheckpointError: a size is missing or is not a positive whole number, or the model is not
@@ -78,14 +74,14 @@ def geometry_from_config(config: Mapping[str, Any]) -> Geometry:
     defaults = {"ffn_hidden_size": 4 * hidden_size, "max_positions": 2048} if falcon else {}
     sizes = {name: _size(config, *_NAMES[name], default=defaults.get(name)) for name in _NAMES}
     tied = config.get("tie_word_embeddings")
+    if tied is None:
+        tied = config.get("model_type") in _TIED_BY_DEFAULT
     return Geometry(
         **sizes,
         kv_heads=_kv_heads(config, heads),
         head_size=_head_size(config, hidden_size, heads),
         gated_mlp=not falcon,
-        tied_embeddings=(
-            config.get("model_type") in _TIED_BY_DEFAULT if tied is None else bool(tied)
-        ),
+        tied_embeddings=bool(tied),
     )
 
 
@@ -130,13 +126,11 @@ def _kv_heads(config: Mapping[str, Any], heads: int) -> int:
 
 
 def _head_size(config: Mapping[str, Any], hidden_size: int, heads: int) -> int:
-    if hidden_size % heads == 0:
-        return _size(config, "head_dim", "kv_channels", default=hidden_size // heads)
-    if config.get("head_dim") is None and config.get("kv_channels") is None:
+    if hidden_size % heads and not (config.get("head_dim") or config.get("kv_channels")):
         raise CheckpointError(
             f"config.json: hidden_size {hidden_size} is not a multiple of {heads} attention heads"
         )
-    return _size(config, "head_dim", "kv_channels")
+    return _size(config, "head_dim", "kv_channels", default=hidden_size // heads)
 
 
 def _size(config: Mapping[str, Any], *names: str, default: int | None = None) -> int:

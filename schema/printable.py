@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
-_LOOKS_ESCAPED = re.compile(r"\\(x[0-9a-f]{2}|ud[89a-f][0-9a-f]{2})")
 _BYTES = range(0xDC80, 0xDD00)
 """How Python keeps the bytes of a path that are not UTF-8 (PEP 383)."""
 
@@ -18,11 +17,10 @@ def is_text(word: str) -> bool:
 def encodable(text: str) -> str:
     r"""Return text that can be encoded; other text stays as it is.
 
-    A byte of a path that is not UTF-8 becomes `\xff`, any other half of a surrogate pair `\ud800`.
-    Nothing is lost: in a text with such a mark, or with what looks like one, each backslash is
-    doubled.
+    A byte of a path that is not UTF-8 becomes `\xff`, any other half of a surrogate pair `\ud800`;
+    then each backslash is doubled.
     """
-    if not _LONE_SURROGATE.search(text) and not _LOOKS_ESCAPED.search(text):
+    if is_text(text):
         return text
     return _LONE_SURROGATE.sub(_escaped, text.replace("\\", "\\\\"))
 

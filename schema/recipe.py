@@ -44,10 +44,7 @@ class Target(Strict):
 
 
 def lengths_problem(prefill: int, total: int) -> str | None:
-    """Return what is wrong with a prompt length and a total length in tokens, None if nothing is.
-
-    The only place that says so. A second line says what to do.
-    """
+    """Return what is wrong with lengths in tokens, None if nothing is; a second line is a hint."""
     for name, tokens in (("prefill", prefill), ("total", total)):
         if tokens < LENGTH_STEP_TOKENS or tokens % LENGTH_STEP_TOKENS:
             return f"{name} length {tokens} is not a positive multiple of {LENGTH_STEP_TOKENS}"
@@ -189,7 +186,7 @@ RECIPE_FILE = "vacc.yaml"
 RECIPE_VERSION: Literal[2] = 2
 
 NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]*"
-"""What may stand in `model.name`: it becomes part of a folder's name."""
+"""Of `model.name`, which becomes part of a folder's name."""
 
 
 class Model(Strict):

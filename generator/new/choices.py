@@ -5,19 +5,17 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import ValidationError
 
 from vacc_gen import presets
-from vacc_gen.generator.calibration.published import calibration_targets
-from vacc_gen.generator.new.memory import heads_of, memory_note
+from vacc_gen.generator.new.memory import heads_of
 from vacc_gen.generator.new.recognition import describe, differs, recognize
 from vacc_gen.generator.plan import Plan, check_architecture, is_placeholder, make_plan
-from vacc_gen.generator.vision import image_tokens
-from vacc_gen.generator.workspace.workspace import read_model_config
+from vacc_gen.schema.checkpoint import read_config
 from vacc_gen.schema.errors import CheckpointError, UsageError
 from vacc_gen.schema.geometry import geometry_from_config
 from vacc_gen.schema.precision import Precision
@@ -51,7 +49,6 @@ class Decision:
 
     @property
     def recipe(self) -> Recipe:
-        """What goes into vacc.yaml."""
         return self.plan.recipe
 
 
@@ -112,24 +109,19 @@ class Choices:
     def _model(self) -> tuple[ModelPreset, Mapping[str, Any] | None, tuple[str, ...]]:
         """Return the preset, the checkpoint's config.json where it is there, and what was seen."""
         preset = None if self.model is None else _preset(self.model)
-        if self.checkpoint is None:
-            if preset is None:
-                raise UsageError(
-                    "`--model` or `--checkpoint` is missing",
-                    hint="vacc-gen new --model falcon-7b-instruct; `vacc-gen presets list` names "
-                    "all models",
-                )
+        if self.checkpoint is None and preset is None:
+            raise UsageError(
+                "`--model` or `--checkpoint` is missing",
+                "vacc-gen new --model falcon-7b-instruct; `vacc-gen presets list` names all models",
+            )
+        folder = Path(self.checkpoint or "/path/to")
+        to_be_filled = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
+        if preset is not None and (self.checkpoint is None or to_be_filled):
             return preset, None, _without_config(preset)
-        folder = Path(self.checkpoint)
-        config = read_model_config(folder)
-        if config is None:
+        if not folder.is_dir():
             hint = "name the folder of a Hugging Face checkpoint"
-            to_be_filled = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
-            if preset is not None and to_be_filled:
-                return preset, None, _without_config(preset)
-            if not folder.is_dir():
-                raise UsageError(f"{folder} is not a folder", hint)
-            raise CheckpointError(f"{folder} has no config.json", hint)
+            raise UsageError(f"{folder} is not a folder", hint)
+        config = read_config(folder)
         if preset is None:
             preset, sentence = recognize(folder, config)
             return preset, config, (sentence,)
@@ -141,19 +133,20 @@ class Choices:
             if name not in known:
                 raise UsageError(f"--precision {name!r} is not one of {', '.join(known)}")
         precisions = tuple(dict.fromkeys(map(Precision, self.precision)))
+        precisions = precisions or preset.recommended.precisions
+        if self.calibration is not None and Precision.INT8 not in precisions:
+            raise UsageError("--calibration is for int8, which is not among the precisions")
         environment = presets.ENVIRONMENTS.find(self.environment or preset.environment)
-        target = {
-            name: value
-            for name, value in vars(self).items()
-            if name in ("tp", "prefill", "total", "optimize_for") and value is not None
-        }
-        recommended = preset.recommended.model_dump(exclude={"precisions"})
-        recipe = Recipe(
+        target = preset.recommended.model_dump(exclude={"precisions"})
+        for name in ("tp", "prefill", "total", "optimize_for"):
+            if getattr(self, name) is not None:
+                target[name] = getattr(self, name)
+        return Recipe(
             version=RECIPE_VERSION,
             model=self._recipe_model(preset, root),
-            precisions=precisions or preset.recommended.precisions,
+            precisions=precisions,
             target=Target(
-                **recommended | target,
+                **target,
                 card=None if self.card is None else presets.CARDS.find(self.card).name,
                 align_qkv=self.align_qkv,
             ),
@@ -162,9 +155,6 @@ class Choices:
                 {"preset": environment.name, "python": environment.python}
             ),
         )
-        if recipe.calibration and Precision.INT8 not in recipe.precisions:
-            raise UsageError("--calibration is for int8, which is not among the precisions")
-        return recipe
 
     def _recipe_model(self, preset: ModelPreset, root: Path) -> Model:
         folder = (preset.huggingface_id or preset.name).rsplit("/", 1)[-1]
@@ -187,51 +177,30 @@ class Choices:
                 f"--calibration {name} does not say where the set is",
                 hint=f"--calibration {texts.name}:/path/to/{texts.files[0]}",
             )
-        return Calibration(
-            set=texts.name,
-            path=_seen_from(root, path),
-            samples=texts.samples,
-            seqlen=texts.seqlen,
-        )
+        path = _seen_from(root, path)
+        return Calibration(set=texts.name, path=path, samples=texts.samples, seqlen=texts.seqlen)
 
 
 def next_steps(root: Path, recipe: Recipe) -> list[str]:
     """Return the commands that come after `new`, one a line."""
-    folder = shlex.quote(str(root))
+    folder, steps = shlex.quote(str(root)), []
     preset = presets.MODELS.find(recipe.model.preset)
-    steps = []
     if is_placeholder(recipe.model.checkpoint):
         recipe_path = shlex.quote(str(root / RECIPE_FILE))
         steps.append(f"edit {recipe_path}    # model.checkpoint: the weight folder")
         steps.append(f"vacc-gen generate {folder}")
-    missing = []
-    weights = Path(os.path.normpath(root / recipe.model.checkpoint))
-    if preset.huggingface_id is not None and not (weights / "config.json").is_file():
-        missing.append("the weights")
-    if _lacks_texts(root, recipe):
-        missing.append("the calibration texts")
-    if missing:
-        steps.append(f"vacc-gen fetch {folder}    # {' and '.join(missing)}, if you lack them")
+    paths = [f"{recipe.model.checkpoint}/config.json"] if preset.huggingface_id else []
+    if recipe.calibration is not None and not is_placeholder(recipe.calibration.path):
+        paths.append(recipe.calibration.path)
+    # `root` need not exist, so that `..` is resolved in the text alone.
+    if not all(Path(os.path.normpath(root / path)).exists() for path in paths):
+        steps.append(f"vacc-gen fetch {folder}    # weights and texts that you lack")
     where = "" if preset.runs_embedded else "    # where the vendor's vamc is"
     return [*steps, f"vacc-gen validate {folder}", f"vacc-gen build {folder}{where}"]
 
 
-def _lacks_texts(root: Path, recipe: Recipe) -> bool:
-    """Whether calibration texts that `fetch` can bring are not where the recipe says."""
-    calibration = recipe.calibration
-    if calibration is None or is_placeholder(calibration.path):
-        return False
-    targets = calibration_targets(presets.CALIBRATION_SETS.find(calibration.set), calibration)
-    paths = [Path(os.path.normpath(root / target)) for target in targets.values()]
-    return not all(path.exists() for path in paths)
-
-
 def _preset(name: str) -> ModelPreset:
-    """Return the preset of a model.
-
-    Raises:
-        UsageError: there is none, or it is one that needs no workspace.
-    """
+    """Return the preset of a model; raise UsageError where it needs no workspace."""
     if name in presets.ENCODERS:
         encoder = presets.ENCODERS.find(name).name
         raise UsageError(
@@ -248,11 +217,7 @@ def _preset(name: str) -> ModelPreset:
 
 
 def _without_config(preset: ModelPreset) -> tuple[str, ...]:
-    """Return what to say of a preset's sizes where no config.json confirms them.
-
-    Raises:
-        UsageError: without a checkpoint it has no sizes.
-    """
+    """Return what to say of a preset's sizes where no config.json confirms them."""
     if preset.any_size:
         raise UsageError(
             f"{preset.name} stands for models of any size",
@@ -260,19 +225,11 @@ def _without_config(preset: ModelPreset) -> tuple[str, ...]:
         )
     if preset.geometry_source.verified:
         return ()
-    note = (
-        f"the sizes of {preset.name} are not verified (`vacc-gen presets show {preset.name}` says "
-        "where they are from); the checkpoint's config.json will win"
-    )
-    return (note,)
+    return (f"the sizes of {preset.name} are not verified; the checkpoint's config.json will win",)
 
 
 def _compare(preset: ModelPreset, folder: Path, config: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return what to say of a checkpoint whose preset was named.
-
-    Raises:
-        CheckpointError: it is of another model.
-    """
+    """Return what to say of a checkpoint whose preset was named."""
     check_architecture(preset, config)
     geometry = geometry_from_config(config)
     notes = (f"{folder}: {describe(config, geometry)}",)
@@ -290,34 +247,21 @@ def _compare(preset: ModelPreset, folder: Path, config: Mapping[str, Any]) -> tu
 def _remarks(plan: Plan, config: Mapping[str, Any]) -> Iterator[str]:
     """Yield what to know of this model in these precisions on this target, a sentence each."""
     preset, split = plan.preset, heads_of(plan)
-    quantized = config.get("quantization_config")
-    if isinstance(quantized, Mapping):
+    if config.get("quantization_config"):
         yield (
-            f"its weights are quantized already ({quantized.get('quant_method', 'unknown')}); the "
-            "published configs compile weights in fp16 or bf16, and quantize them themselves"
+            "its weights are quantized already; the published configs compile weights in fp16 or "
+            "bf16, and quantize them themselves"
         )
     if preset.vision is not None:
-        yield (
-            f"images of up to {preset.vision.patches} patches, {image_tokens(preset.vision)} "
-            "tokens of the prompt; the vision tower runs on a die of its own, which the estimate "
-            "leaves out"
-        )
-    for job in plan.jobs:
-        if not job.is_for_vamc:
-            who = (
-                "the embedded backend makes it"
-                if preset.runs_embedded
-                else "nor does the embedded backend, which knows Falcon alone"
-            )
-            yield f"{job.precision.value}: the compiler makes none, so no compile config; {who}"
+        yield "the vision tower runs on a die of its own, which the estimate leaves out"
+    if len(plan.vamc_jobs) < len(plan.jobs):
+        maker = "the embedded backend makes it" if preset.runs_embedded else "nothing here makes it"
+        yield f"int4: the compiler makes none, so no compile config; {maker}"
     if not split.is_even:
-        tp = split.even_tp()
-        target = plan.recipe.target.model_copy(update={"tp": tp})
-        other = replace(plan, recipe=plan.recipe.model_copy(update={"target": target}))
         published = ", as published," if split.tp == preset.recommended.tp else ""
         yield (
             f"tp {split.tp}{published} does not split the heads evenly: {split.sentence()}; "
-            f"`--tp {tp}` would ({memory_note(other)})"
+            f"`--tp {split.even_tp()}` would"
         )
 
 

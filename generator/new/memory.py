@@ -14,9 +14,6 @@ from vacc_gen.schema.footprint import (
 )
 from vacc_gen.schema.preset import Card
 
-GIB = 1 << 30
-MIB = 1 << 20
-
 
 def target_lines(plan: Plan) -> list[str]:
     """Return what each die holds: a line for each precision, what fits, the heads.
@@ -24,15 +21,21 @@ def target_lines(plan: Plan) -> list[str]:
     Where no card is chosen, a line names those that would do.
     """
     target, card = plan.recipe.target, _card(plan)
-    on = f"{card.name} of {binary_size(card.die_memory_bytes)}, " if card else ""
+    on = f"{card.name} of {_size_text(card.die_memory_bytes)}, " if card else ""
     served = f"tp {target.tp}, {target.total} tokens, {SERVED_BATCH} requests at once"
-    lines = [f"estimate per die: {on}{served}"]
-    lines += [f"  {_line(estimate, card)}" for estimate in _estimates(plan)]
+    lines, fits = [f"estimate per die: {on}{served}"], []
+    for estimate in _estimates(plan):
+        precision = estimate.precision
+        weights, cache = _size_text(estimate.weights_bytes), _size_text(estimate.kv_cache_bytes)
+        line = f"  {precision.value:4}  weights {weights:>8}  KV cache {cache:>8}  "
+        if card:
+            tp = least_tp(plan.geometry, precision, target.total, card)
+            fits.append(f"{precision.value} {f'from tp {tp}' if tp else 'with no tp'}")
+            lines.append(line + _left(estimate, card))
+        else:
+            names = [known.name for known in presets.CARDS.all() if estimate.left_bytes(known) >= 0]
+            lines.append(f"{line}fits {', '.join(names) or 'no known card'}")
     if card:
-        fits = []
-        for job in plan.vamc_jobs:
-            tp = least_tp(plan.geometry, job.precision, target.total, card)
-            fits.append(f"{job.precision.value} {f'from tp {tp}' if tp else 'with no tp'}")
         lines.append(f"  fits: {', '.join(fits)}")
     return [*lines, f"  {heads_of(plan).sentence()}"]
 
@@ -44,24 +47,17 @@ def memory_note(plan: Plan) -> str:
         return ""
     card = _card(plan)
     if card is None:
-        return f"{binary_size(worst.total_bytes)} a die in {worst.precision.value}"
+        return f"{_size_text(worst.total_bytes)} a die in {worst.precision.value}"
     cards = count_of(-(-worst.tp // card.dies), "card")
     return f"{cards}, {_left(worst, card)} a die in {worst.precision.value}"
 
 
 def heads_of(plan: Plan) -> HeadSplit:
-    """Return how the heads are split over the dies."""
     return HeadSplit(plan.recipe.target.tp, plan.geometry.attention_heads, plan.geometry.kv_heads)
 
 
-def binary_size(count: int) -> str:
-    """Return a number of bytes in GiB, to a tenth; in MiB where that would round to nothing."""
-    return f"{count / GIB:.1f} GiB" if count >= GIB / 20 else f"{count / MIB:.1f} MiB"
-
-
 def _estimates(plan: Plan) -> list[Footprint]:
-    target = plan.recipe.target
-    jobs = plan.vamc_jobs
+    target, jobs = plan.recipe.target, plan.vamc_jobs
     return [footprint(plan.geometry, job.precision, target.tp, target.total) for job in jobs]
 
 
@@ -70,15 +66,12 @@ def _card(plan: Plan) -> Card | None:
     return None if name is None else presets.CARDS.find(name)
 
 
-def _line(estimate: Footprint, card: Card | None) -> str:
-    weights, cache = binary_size(estimate.weights_bytes), binary_size(estimate.kv_cache_bytes)
-    words = f"{estimate.precision.value:4}  weights {weights:>8}  KV cache {cache:>8}"
-    if card is not None:
-        return f"{words}  {_left(estimate, card)}"
-    names = [known.name for known in presets.CARDS.all() if estimate.left_bytes(known) >= 0]
-    return f"{words}  fits {', '.join(names) or 'no known card'}"
-
-
 def _left(estimate: Footprint, card: Card) -> str:
     left = estimate.left_bytes(card)
-    return f"left {binary_size(left)}" if left >= 0 else f"short {binary_size(-left)}"
+    return f"left {_size_text(left)}" if left >= 0 else f"short {_size_text(-left)}"
+
+
+def _size_text(count: int) -> str:
+    """Return a number of bytes in GiB, to a tenth; in MiB where that would round to nothing."""
+    gib = count / (1 << 30)
+    return f"{gib:.1f} GiB" if gib >= 0.05 else f"{gib * 1024:.1f} MiB"

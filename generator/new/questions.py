@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from pathlib import Path
+from typing import Literal
 
 from vacc_gen import presets
 from vacc_gen.generator.new.choices import Choices, Decision
@@ -44,18 +44,16 @@ class Option:
 
 @dataclass(frozen=True)
 class Question:
-    """One question, and what its answer decides."""
+    """One question, and which field of `Choices` its answer decides."""
 
     field: str
-    """What of `Choices` it decides."""
     kind: Literal["search", "choice", "several", "number", "folder", "texts"]
     prompt: str
     explanation: str
     """Two sentences on the terms in it."""
     current: Callable[[Decision], str]
     """Returns the answer so far, which may be the preset's."""
-    choose: Callable[[Choices, str], Choices] | None = None
-    """Returns the choices with an answer; None where the text is the field's value."""
+    choose: Callable[[Choices, str], Choices]
     options: Callable[[Decision | None], Iterable[Option]] = lambda decision: ()
 
 
@@ -67,8 +65,8 @@ def decided(choices: Choices) -> Decision | None:
 def applicable(choices: Choices) -> list[Question]:
     """Return the questions that matter; texts are for int8 alone."""
     decision = decided(choices)
-    needs_texts = decision is None or Precision.INT8 in decision.recipe.precisions
-    return [one for one in QUESTIONS if needs_texts or one.field != "calibration"]
+    is_int8 = decision is None or Precision.INT8 in decision.recipe.precisions
+    return [one for one in QUESTIONS if is_int8 or one.field != "calibration"]
 
 
 def answer(choices: Choices, question: Question, text: str) -> Choices:
@@ -77,8 +75,7 @@ def answer(choices: Choices, question: Question, text: str) -> Choices:
     Raises:
         VaccGenError: the answer is impossible.
     """
-    plain: dict[str, Any] = {question.field: text}
-    after = question.choose(choices, text) if question.choose else replace(choices, **plain)
+    after = question.choose(choices, text)
     decision = decided(after)
     before = replace(choices, **{question.field: getattr(Choices(), question.field)})
     try:
@@ -113,7 +110,7 @@ def options_of(choices: Choices, question: Question) -> Iterator[Option]:
 
 
 def _choose_model(choices: Choices, text: str) -> Choices:
-    """Return choices of another model, with what holds for it of what was chosen before."""
+    """Return choices of another model, with what holds for it of those before."""
     model = None if text == FROM_CHECKPOINT else text
     after = replace(choices, model=model, checkpoint=choices.checkpoint if model else None)
     try:
@@ -140,38 +137,28 @@ def _choose_prefill(choices: Choices, text: str) -> Choices:
 
 
 def _choose_texts(choices: Choices, text: str) -> Choices:
-    """Return choices calibrated on `SET:PATH`, or on nothing."""
     name, _, path = text.partition(":")
     return replace(choices, calibration=None if name == NO_SET else f"{name}:{_path(path) or ''}")
 
 
 def _choose_folder(choices: Choices, text: str) -> Choices:
     path = _path(text)
-    if path is None:
-        raise UsageError("no folder is named")
-    if is_occupied(Path(path)):
-        raise UsageError(f"{path} exists and is not empty", hint="name another folder")
-    parent = next(folder for folder in Path(path).absolute().parents if folder.exists())
-    if not (parent.is_dir() and os.access(parent, os.W_OK | os.X_OK)):
-        raise UsageError(f"{parent} is not writable", hint="name another folder")
+    if path is None or is_occupied(Path(path)):
+        problem = f"{path} exists and is not empty" if path else "no folder is named"
+        raise UsageError(problem, hint="name another folder")
     return replace(choices, out=path)
 
 
 def _models(decision: Decision | None) -> Iterator[Option]:
-    """Yield the models, Falcons first; not those of any size, which need a checkpoint."""
     yield Option(FROM_CHECKPOINT, "detected from its config.json")
-    known = [preset for preset in presets.MODELS.all() if not preset.any_size]
-    known.sort(key=lambda preset: not preset.name.casefold().startswith("falcon"))
-    for preset in known:
-        yield Option(preset.name, preset.summary)
+    by_falcon = sorted(presets.MODELS.all(), key=lambda preset: not preset.runs_embedded)
+    yield from (Option(one.name, one.summary) for one in by_falcon if not one.any_size)
 
 
 def _environments(decision: Decision | None) -> list[Option]:
-    """Return the environments that models are compiled in, this model's own first."""
+    """Return the environments, this model's own first."""
     own = decision.plan.preset.environment if decision else ""
-    used = {model.environment for model in presets.MODELS.all()}
-    known = [preset for preset in presets.ENVIRONMENTS.all() if preset.name in used]
-    known.sort(key=lambda preset: preset.name != own)
+    known = sorted(presets.ENVIRONMENTS.all(), key=lambda preset: preset.name != own)
     return [Option(preset.name, preset.summary) for preset in known]
 
 
@@ -196,12 +183,8 @@ def _free_folder(decision: Decision) -> str:
 
 
 def _weights(decision: Decision) -> str:
-    """Return the weight folder, or one called like the model's that stands right here."""
     checkpoint = decision.recipe.model.checkpoint
-    if not is_placeholder(checkpoint):
-        return os.path.relpath(decision.root / checkpoint)
-    name = PurePosixPath(checkpoint).name
-    return name if Path(name, "config.json").is_file() else ""
+    return "" if is_placeholder(checkpoint) else os.path.relpath(decision.root / checkpoint)
 
 
 def _texts(decision: Decision) -> str:
@@ -292,6 +275,9 @@ QUESTIONS = (
         prompt="What matters more?",
         explanation="`b2s` is the compiler's option for serving many requests at once, as most "
         "published configs do. Without it a single answer comes sooner.",
+        choose=lambda choices, text: replace(
+            choices, optimize_for="latency" if text == "latency" else "throughput"
+        ),
         current=lambda decision: decision.recipe.target.optimize_for,
         options=lambda _: [
             Option("throughput", "many requests at once: b2s on"),
@@ -317,6 +303,7 @@ QUESTIONS = (
         prompt="Which environment?",
         explanation="The Python packages that the compiler runs with, as its vendor pins them for "
         "a family of models. Versions are locked by hash.",
+        choose=lambda choices, text: replace(choices, environment=text),
         current=lambda decision: decision.recipe.environment.preset,
         options=_environments,
     ),

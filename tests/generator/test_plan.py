@@ -18,20 +18,6 @@ def plan(preset="falcon-7b-instruct", checkpoint=None, model_config=None, **part
     return make_plan(recipe, presets.MODELS.find(preset), model_config)
 
 
-def test_names_and_files_follow_the_published_pattern():
-    jobs = plan(precisions=["fp16", "int8", "kv8"], target={"tp": 2, "prefill": 32}).jobs
-    assert [job.name for job in jobs] == [
-        "falcon-7b-instruct-fp16-tp2-32-2048",
-        "falcon-7b-instruct-int8-tp2-32-2048",
-        "falcon-7b-instruct-int8-tp2-32-2048-kv8",
-    ]
-    assert [str(job.config_path) for job in jobs] == [
-        "build/hf_falcon_fp16.yaml",
-        "build/hf_falcon_int8.yaml",
-        "build/hf_falcon_kv8.yaml",
-    ]
-
-
 @pytest.mark.parametrize(
     ("checkpoint", "basename"),
     [
@@ -50,15 +36,6 @@ def test_a_job_is_named_after_the_weight_folder(checkpoint, basename):
 
 def test_a_precision_that_is_named_twice_is_made_once():
     assert len(plan(precisions=["int8", "int8"]).jobs) == 1
-
-
-def test_latency_is_compiled_without_b2s_and_alignment_on_request():
-    (job,) = plan(precisions=["fp16"], target={"optimize_for": "latency", "align_qkv": True}).jobs
-    assert job.config["frontend"]["model_kwargs"] == {
-        "tp": 4,
-        "model_arch": "vacc",
-        "align_qkv": True,
-    }
 
 
 def test_gptq_settings_go_to_int8_alone():
@@ -101,21 +78,6 @@ def test_int4_has_a_name_of_its_own_and_no_compile_config():
     assert [str(job.config_path) for job in made.configs] == ["build/hf_falcon_fp16.yaml"]
 
 
-VISION_CONFIG = {
-    "model_type": "qwen2_5_vl",
-    "text_config": {
-        "hidden_size": 2048,
-        "num_hidden_layers": 36,
-        "num_attention_heads": 16,
-        "num_key_value_heads": 2,
-        "intermediate_size": 11008,
-        "vocab_size": 151936,
-        "max_position_embeddings": 128000,
-    },
-    "tie_word_embeddings": True,
-}
-
-
 def vision_plan(**parts):
     return plan("Qwen2.5-VL-3B-Instruct", **parts)
 
@@ -127,15 +89,6 @@ def test_a_model_that_reads_images_is_compiled_in_two_halves():
         "vamc_results/Qwen2.5-VL-3B-Instruct-visual-fp16-4096",
     ]
     assert [job.precision for job in made.jobs] == ["fp16"]
-
-
-def test_outputs_of_the_tower_are_as_many_as_the_model_is_wide():
-    target = {"prefill": 2048, "total": 4096}
-    wider = {**VISION_CONFIG, "text_config": {**VISION_CONFIG["text_config"], "hidden_size": 3584}}
-    for config, outputs in ((None, 4), (VISION_CONFIG, 4), (wider, 6)):
-        made = vision_plan(precisions=["fp16"], target=target, model_config=config)
-        layout = made.tower.config["backend"]["compile"]["output_layout"]
-        assert layout == [f"{index}:YX" for index in range(outputs)]
 
 
 def test_the_environments_exact_pins_go_into_both_halves():

@@ -4,20 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vacc_gen import presets
 from vacc_gen.schema.checkpoint import geometry_of
 from vacc_gen.schema.errors import CheckpointError
-from vacc_gen.schema.geometry import Geometry, geometry_from_config, shape_difference
+from vacc_gen.schema.geometry import geometry_from_config, shape_difference
 
-SEVEN = {
-    "model_type": "falcon",
-    "hidden_size": 4544,
-    "num_hidden_layers": 32,
-    "num_attention_heads": 71,
-    "num_kv_heads": 71,
-    "multi_query": True,
-    "vocab_size": 65024,
-    "max_position_embeddings": 2048,
-}
+SEVEN = presets.MODELS.find("falcon-7b").config
 LLAMA = {
     "model_type": "llama",
     "hidden_size": 4096,
@@ -40,19 +32,6 @@ CHATGLM = {
     "padded_vocab_size": 65024,
     "seq_length": 32768,
 }
-
-
-def test_a_cache_of_falcon_7b_holds_one_head_whatever_num_kv_heads_says():
-    assert geometry_from_config(SEVEN) == Geometry(
-        layers=32,
-        hidden_size=4544,
-        attention_heads=71,
-        kv_heads=1,
-        head_size=64,
-        ffn_hidden_size=18176,
-        vocab_size=65024,
-        max_positions=2048,
-    )
 
 
 @pytest.mark.parametrize(
@@ -96,6 +75,7 @@ def test_llama_names_serve_most_families():
         "tied_embeddings": False,
     }
     assert geometry_from_config({**LLAMA, "model_type": "qwen2"}) == geometry
+    assert geometry_from_config({"model_type": "qwen2_vl", "text_config": LLAMA}) == geometry
     assert geometry_from_config({**LLAMA, "head_dim": 256}).head_size == 256
     assert geometry_from_config({**LLAMA, "num_key_value_heads": None}).kv_heads == 32
     assert geometry_from_config({**LLAMA, "tie_word_embeddings": True}).tied_embeddings

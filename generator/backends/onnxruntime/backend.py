@@ -39,7 +39,7 @@ from vacc_gen.generator.files import (
 from vacc_gen.generator.plan import CompileJob, is_placeholder
 from vacc_gen.generator.progress import Progress
 from vacc_gen.schema.errors import MissingExtraError
-from vacc_gen.schema.footprint import footprint
+from vacc_gen.schema.footprint import SERVED_BATCH, footprint
 from vacc_gen.schema.precision import INT8_ACTIVATIONS_LEVEL, PER_CHANNEL, Precision
 from vacc_gen.schema.recipe import Calibration
 
@@ -192,12 +192,15 @@ def _run_export(build: Build, job: CompileJob, progress: Progress) -> Outcome:
 
 def _export_details(build: Build, result: ExportResult) -> dict[str, Any]:
     recipe, layout = build.plan.recipe, result.layout
-    cache = footprint(build.plan.geometry, Precision.FP16, 1, recipe.target.total, batch=1)
+    cache = footprint(build.plan.geometry, Precision.FP16, 1, recipe.target.total)
     width = 1 if layout.dtype == "fp16" else 2
     details: dict[str, Any] = {
         "checkpoint_bytes": build.weights.tensor_bytes,
         "weights_bytes": layout.total_bytes,
-        "kv_cache": {"dtype": f"fp{16 * width}", "bytes": width * cache.kv_cache_bytes},
+        "kv_cache": {
+            "dtype": f"fp{16 * width}",
+            "bytes": width * cache.kv_cache_bytes // SERVED_BATCH,
+        },
         "overflowed": result.overflowed,
     }
     if layout.grid is not None:

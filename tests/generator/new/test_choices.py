@@ -1,4 +1,5 @@
 import json
+import os
 import shlex
 import shutil
 from pathlib import Path
@@ -9,7 +10,6 @@ from vacc_gen import presets
 from vacc_gen.generator.new.choices import Choices, next_steps
 from vacc_gen.generator.new.memory import heads_of
 from vacc_gen.schema.errors import CheckpointError, UsageError
-from vacc_gen.schema.footprint import HeadSplit
 
 FALCON_TINY = Path(__file__).parents[2] / "data" / "falcon-tiny"
 
@@ -32,15 +32,6 @@ def change_config(**changes):
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
 
 
-def test_a_model_alone_gets_what_is_recommended():
-    root, recipe = decide(model="Falcon-7B-Instruct")
-    assert root == Path("falcon-7b-instruct")
-    assert recipe.model.preset == "falcon-7b-instruct"
-    assert recipe.model.checkpoint == "/path/to/falcon-7b-instruct"
-    assert [precision.value for precision in recipe.precisions] == ["fp16", "int8"]
-    assert (recipe.target.tp, recipe.target.prefill, recipe.target.total) == (4, 1024, 2048)
-
-
 def test_the_model_of_a_checkpoint_is_detected(here):
     root, recipe = decide(checkpoint="weights")
     assert root == Path("falcon-tiny")
@@ -60,13 +51,8 @@ def test_the_model_of_a_checkpoint_is_detected(here):
 def test_relative_paths_are_written_as_the_recipe_sees_them(here, checkpoint, out, written):
     root, recipe = decide(checkpoint=checkpoint, out=out, calibration="c4:data/c4.gz")
     assert recipe.model.checkpoint == written
-    assert (root / recipe.model.checkpoint).resolve() == here / "weights" or not root.exists()
+    assert Path(os.path.normpath(here / root / recipe.model.checkpoint)) == here / "weights"
     assert recipe.calibration.path == written.replace("weights", "data/c4.gz")
-
-
-def test_an_absolute_path_stays_and_need_not_exist():
-    _, recipe = decide(model="falcon-7b", checkpoint="/models/falcon-7b")
-    assert recipe.model.checkpoint == "/models/falcon-7b"
 
 
 def test_every_choice_reaches_the_recipe_and_the_command():
@@ -177,7 +163,7 @@ def test_compiled_models_are_called_as_published_where_the_folder_is(checkpoint,
     ("model", "maker"),
     [
         ("falcon-40b", "the embedded backend makes it"),
-        ("Llama-2-7b-hf", "nor does the embedded backend, which knows Falcon alone"),
+        ("Llama-2-7b-hf", "nothing here makes it"),
     ],
 )
 def test_who_makes_int4_is_said(model, maker):
@@ -188,7 +174,7 @@ def test_who_makes_int4_is_said(model, maker):
 
 def test_sizes_that_nothing_confirms_are_said_to_be_so():
     (note,) = Choices(model="Qwen2-7B").decide().notes
-    assert note.startswith("the sizes of Qwen2-7B are not verified (")
+    assert note.startswith("the sizes of Qwen2-7B are not verified;")
     assert Choices(model="falcon-40b").decide().notes == ()
 
 
@@ -196,30 +182,17 @@ def test_uneven_heads_are_one_sentence_with_the_tp_to_take():
     (note,) = Choices(model="falcon-7b").decide().notes
     assert note == (
         "tp 4, as published, does not split the heads evenly: up to 18 attention heads and 1 KV "
-        "head a die; `--tp 1` would (13.1 GiB a die in fp16)"
+        "head a die; `--tp 1` would"
     )
-    (note,) = Choices(model="falcon-40b", tp=6, card="VA16").decide().notes
-    assert note.endswith("`--tp 8` would (2 cards, left 21.9 GiB a die in fp16)")
-    assert ", as published," not in note
+    (note,) = Choices(model="falcon-40b", tp=6).decide().notes
+    assert note.startswith("tp 6 does not") and note.endswith("`--tp 8` would")
 
 
-def test_every_model_splits_evenly_as_recommended_or_gets_that_sentence():
-    wrong, told = [], []
-    for model in presets.MODELS.all():
-        if model.any_size:
-            continue
-        decision = Choices(model=model.name).decide()
-        notes = [note for note in decision.notes if "does not split" in note]
-        split = heads_of(decision.plan)
-        if notes:
-            told.append(model.name)
-            tp = int(notes[0].partition("`--tp ")[2].partition("`")[0])
-            if len(notes) > 1 or not HeadSplit(tp, split.attention_heads, split.kv_heads).is_even:
-                wrong.append(model.name)
-        elif not split.is_even:
-            wrong.append(model.name)
-    assert wrong == []
-    assert told == ["falcon-7b", "falcon-7b-instruct"]
+def test_recommended_dies_split_the_heads_evenly_but_for_published_ones():
+    models = [model.name for model in presets.MODELS.all() if not model.any_size]
+    plans = [Choices(model=name).decide().plan for name in models]
+    uneven = [plan.preset.name for plan in plans if not heads_of(plan).is_even]
+    assert uneven == ["falcon-7b", "falcon-7b-instruct"]
 
 
 def test_a_folder_without_a_config(here):
@@ -244,7 +217,7 @@ def test_a_folder_without_a_config(here):
             {"model": "falcon-7b", "out": "my w"},
             [
                 "generate 'my w'",
-                "fetch 'my w'    # the weights, if you lack them",
+                "fetch 'my w'    # weights and texts that you lack",
                 "validate 'my w'",
                 "build 'my w'",
             ],
@@ -252,7 +225,7 @@ def test_a_folder_without_a_config(here):
         (
             {"model": "Qwen2-7B", "checkpoint": "later", "calibration": "c4:texts"},
             [
-                "fetch Qwen2-7B    # the weights and the calibration texts, if you lack them",
+                "fetch Qwen2-7B    # weights and texts that you lack",
                 "validate Qwen2-7B",
                 "build Qwen2-7B    # where the vendor's vamc is",
             ],
@@ -260,7 +233,7 @@ def test_a_folder_without_a_config(here):
         (
             {"checkpoint": "weights", "calibration": "ceval:ceval-exam.zip"},
             [
-                "fetch falcon-tiny    # the calibration texts, if you lack them",
+                "fetch falcon-tiny    # weights and texts that you lack",
                 "validate falcon-tiny",
                 "build falcon-tiny",
             ],
