@@ -194,6 +194,7 @@ def _export_details(build: Build, result: ExportResult) -> dict[str, Any]:
     recipe, layout = build.plan.recipe, result.layout
     cache = footprint(build.plan.geometry, Precision.FP16, 1, recipe.target.total)
     width = 1 if layout.dtype == "fp16" else 2
+    cache_bytes = width * cache.kv_cache_bytes // SERVED_BATCH
     details: dict[str, Any] = {
         "checkpoint_bytes": build.weights.tensor_bytes,
         "weights_bytes": layout.total_bytes,
