@@ -142,9 +142,8 @@ def export_graphs(
             if (checkpoint.path / name).is_file():
                 shutil.copyfile(checkpoint.path / name, folder / name)
         progress.start(f"weights to {dtype}", source_bytes)
-        overflowed = write_weights(
-            folder / WEIGHTS_FILE, layout, checkpoint, quantizer or RoundToNearest(), progress
-        )
+        quantizer = quantizer or RoundToNearest(checkpoint)
+        overflowed = write_weights(folder / WEIGHTS_FILE, layout, checkpoint, quantizer, progress)
         graphs = _write_graphs(
             folder, checkpoint, layout, lengths, quantization.accuracy_level, metadata or {}
         )

@@ -22,7 +22,7 @@ def quantizer_of(
         StageError: the modeling file does not fit the checkpoint, or the device is not there.
     """
     if windows_file is None:
-        return RoundToNearest()
+        return RoundToNearest(checkpoint)
     import torch
 
     from vacc_gen.generator.backends.onnxruntime.weights.gptq.layerwise import GptqQuantizer

@@ -8,9 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 from vacc_gen.generator.backends.onnxruntime.weights.gptq import gptq as gptq_module
-from vacc_gen.generator.backends.onnxruntime.weights.gptq import hessian as hessian_module
-from vacc_gen.generator.backends.onnxruntime.weights.gptq.gptq import Gptq
-from vacc_gen.generator.backends.onnxruntime.weights.gptq.hessian import Hessian
+from vacc_gen.generator.backends.onnxruntime.weights.gptq.gptq import Gptq, Hessian
 from vacc_gen.generator.backends.onnxruntime.weights.quantize import Grid, round_to_nearest
 
 CPU = torch.device("cpu")
@@ -20,7 +18,6 @@ INPUTS, OUTPUTS, DAMP = 160, 96, 0.01
 @pytest.fixture(autouse=True)
 def small_panels(monkeypatch):
     """Neither a block's size divides a panel's, nor a panel's the inputs."""
-    monkeypatch.setattr(hessian_module, "BLOCK", 48)
     monkeypatch.setattr(gptq_module, "PANEL", 72)
     monkeypatch.setattr(gptq_module, "BLOCK", 20)
 

@@ -57,8 +57,8 @@ def quantize_all(quantizer, checkpoint, bits=8):
     made = {}
     for name, tensor in checkpoint.tensors.items():
         if len(tensor.shape) == 2:
-            parts = list(quantizer.quantize(checkpoint, name, grid))
-            made[name] = tuple(torch.cat([part[i].clone() for part in parts]) for i in (1, 2))
+            parts = list(quantizer.quantize(name, grid))
+            made[name] = tuple(torch.cat([part[i].clone() for part in parts]) for i in (0, 1))
     return made, grid
 
 
