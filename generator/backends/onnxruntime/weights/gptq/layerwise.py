@@ -254,9 +254,8 @@ class Linear(nn.Module):  # type: ignore[misc]  # torch is typed nowhere here
 
     def use(self, quantized: QuantizedMatrix, grid: Grid) -> None:
         """Compute with the `quantized` weights from now on, and release those as stored."""
-        codes, scales = (
-            part.to(self.stored.device) for part in (quantized.codes, quantized.scales)
-        )
+        device = self.stored.device
+        codes, scales = quantized.codes.to(device), quantized.scales.to(device)
         self._rows_in_fp32 = lambda rows: grid.restore(codes[rows], scales[rows])
         self.stored = self.stored.new_empty(0)
 
