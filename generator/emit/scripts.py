@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import PurePosixPath
 
-from vacc_gen.generator.calibration.published import calibration_targets
+from vacc_gen.generator.calibration.texts import calibration_targets
 from vacc_gen.generator.emit.modeling import SOURCE_FOLDER
 from vacc_gen.generator.emit.template import EmittedFile, render, template_text
 from vacc_gen.generator.plan import Plan, is_placeholder, needs_large_stack, quantizes_first

@@ -8,7 +8,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Literal
 
-from vacc_gen.generator.calibration.published import calibration_targets
+from vacc_gen.generator.calibration.texts import calibration_targets
 from vacc_gen.generator.fetch.hub import Hub, RemoteFile, has_digest
 from vacc_gen.generator.files import move_into_place
 from vacc_gen.generator.progress import Progress, size_text

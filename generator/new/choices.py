@@ -12,7 +12,7 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from vacc_gen import presets
-from vacc_gen.generator.calibration.published import calibration_targets
+from vacc_gen.generator.calibration.texts import calibration_targets
 from vacc_gen.generator.new.memory import heads_of, memory_note
 from vacc_gen.generator.new.recognition import describe, differs, recognize
 from vacc_gen.generator.plan import Plan, check_architecture, is_placeholder, make_plan

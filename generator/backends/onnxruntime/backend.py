@@ -41,7 +41,6 @@ PACKAGES = ("torch", "transformers", "tokenizers", "onnx", "onnxruntime")
 QUANTIZED = (Precision.INT8, Precision.INT4)
 """Those whose weights are, by GPTQ where there are calibration texts."""
 
-CALIBRATION_FOLDER = "calibration"
 NO_TEXTS = "the recipe names no calibration set"
 MANIFEST_VERSION = 1
 TRIAL_TOKEN = 0
@@ -130,16 +129,14 @@ def _calibrate(build: Build, job: CompileJob) -> Step | Skip:
     files = [file for source in calibration.sources for file in files_of(source, build.root)]
 
     def run(progress: Progress) -> Outcome:
-        positions = build.plan.geometry.max_positions
-        made = calibrate(
-            calibration, tokenizer, build.root / CALIBRATION_FOLDER, positions, progress, build.root
-        )
+        reused = calibrate(calibration, build.weights, build.root, progress)
+        path = windows_file(calibration, build.root)
         details = {
             "windows": calibration.samples,
             "seqlen": calibration.seqlen,
-            "reused": made.reused,
+            "reused": reused,
         }
-        return Outcome((made.path, made.manifest_path), details)
+        return Outcome((path, path.with_suffix(".json")), details)
 
     inputs = {
         "calibration": calibration.model_dump(mode="json"),
@@ -179,7 +176,7 @@ def _run_export(build: Build, job: CompileJob, progress: Progress) -> Outcome:
     remove_leftovers(folder)
     checkpoint = open_checkpoint(build.weights.path)
     texts = _texts(build) if job.precision in QUANTIZED else None
-    windows = None if texts is None else windows_file(texts, build.root / CALIBRATION_FOLDER)
+    windows = None if texts is None else windows_file(texts, build.root)
     quantizer = quantizer_of(build, checkpoint, windows, progress)
     result = export_graphs(
         checkpoint,
