@@ -35,11 +35,8 @@ if TYPE_CHECKING:
 CALIBRATION_FOLDER = "calibration"
 MANIFEST_VERSION = 1
 
-LEAST_HELD_BYTES, MOST_HELD_BYTES = 1 << 20, 32 << 20
-"""Text held at once: 32 bytes a wanted token, 8 times what English takes, within these bounds."""
-
-CHECKED_BYTES = 32 << 20
-"""Text that `check_calibration` reads of a set at the most."""
+HELD_BYTES = 8 << 20
+"""Text held at once: what 1024 windows of 2048 tokens of English take."""
 
 Window: TypeAlias = "array[int]"
 """Token ids of one window: array("i"), 4 bytes each."""
@@ -113,11 +110,7 @@ def read_windows(path: Path) -> NDArray[np.int32]:
 def check_calibration(spec: Calibration, max_positions: int, root: Path) -> list[int]:
     """Refuse what cannot end well, without a tokenizer; return each source's share of the windows.
 
-    A byte-level tokenizer makes no more tokens of a text than it has UTF-8 bytes. A set is read no
-    further than it must.
-
-    Raises:
-        UnreadableError, CalibrationError: as `calibrate`.
+    A set is read no further than it must. Raises as `calibrate`.
     """
     if spec.seqlen > max_positions:
         raise CalibrationError(
@@ -136,6 +129,7 @@ def check_calibration(spec: Calibration, max_positions: int, root: Path) -> list
 
 
 def _check_enough(spec: Calibration, source: TextSource, share: int, root: Path) -> None:
+    """A byte-level tokenizer makes no more tokens of a text than it has UTF-8 bytes."""
     tokens = windows = 0
     for file in files_of(source, root):
         for text in texts_of(source, file):
@@ -143,7 +137,7 @@ def _check_enough(spec: Calibration, source: TextSource, share: int, root: Path)
             windows += len(text) >= spec.seqlen
             if spec.packing == "concatenate":
                 windows = tokens // spec.seqlen
-            if windows >= share or tokens > CHECKED_BYTES:
+            if windows >= share:
                 return
     raise _too_few_texts(spec, source, f"at most {windows}", share)
 
@@ -182,8 +176,7 @@ def _draw(
             yield from (text for text in texts_of(source, file) if len(text) >= least_bytes)
             progress.advance(file.stat().st_size)
 
-    held_bytes = min(max(LEAST_HELD_BYTES, 32 * share * spec.seqlen), MOST_HELD_BYTES)
-    tokens = map(tokenizer.encode, shuffled(texts, key, held_bytes))
+    tokens = map(tokenizer.encode, shuffled(texts, key, HELD_BYTES))
     if spec.packing == "concatenate":
         windows = concatenated(tokens, spec.seqlen, tokenizer.end_of_text())
     else:
