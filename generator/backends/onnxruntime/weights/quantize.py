@@ -39,14 +39,13 @@ class Grid:
     """Whether all groups of a row carry the row's scale."""
 
     @property
-    def max_code(self) -> int:
-        """The largest multiple, 127 at 8 bits and 7 at 4."""
-        return (1 << (self.bits - 1)) - 1
+    def zero_code(self) -> int:
+        return 1 << (self.bits - 1)
 
     @property
-    def zero_code(self) -> int:
-        """The code of zero."""
-        return 1 << (self.bits - 1)
+    def max_code(self) -> int:
+        """The largest multiple, 127 at 8 bits and 7 at 4."""
+        return self.zero_code - 1
 
     def restore(self, codes: torch.Tensor, scales: torch.Tensor) -> torch.Tensor:
         """Weights fp32 (R, K) of `codes` uint8 (R, K) and `scales` fp32 (R, N)."""

@@ -1,10 +1,9 @@
 """GPTQ (Frantar et al. 2022, arXiv:2210.17323): weights rounded one input after the other, each
 row making up with the inputs that are left for what rounding the earlier ones did to its output.
 
-The method inverts the Hessian, which costs twice what factoring it does, and keeps the inverse's
-Cholesky factor. The same weights come of Babai's nearest plane (Chen et al. 2025,
-arXiv:2507.18553): with H = L L^T, a row's output error |(w - q) L| is a sum of one square per
-input, each zero but for the rounding if
+The method inverts the Hessian. The same weights come of Babai's nearest plane (Chen et al. 2025,
+arXiv:2507.18553) at half the cost: with H = L L^T, a row's output error |(w - q) L| is a sum of one
+square per input, each zero but for the rounding if
 
     q_k = round(w_k + sum over i > k of (w_i - q_i) L_ik / L_kk)
 
@@ -47,16 +46,13 @@ MEASURED_ROWS, MEASURED_OPERATIONS = 128, 1 << 34
 
 @dataclass(frozen=True)
 class QuantizedMatrix:
-    """A matrix as codes and scales, and what that does to its output on the calibration data."""
+    """Codes (M, K) and scales (M, N), and the squared error of the output over its square."""
 
     codes: torch.Tensor
-    """uint8 (M, K)."""
     scales: torch.Tensor
-    """fp32 (M, N)."""
     gptq_error: float
-    """Squared error of the output over the squared output."""
     rtn_error: float
-    """The same, had each weight been rounded to its nearest code."""
+    """The error, had each weight been rounded to its nearest code."""
 
 
 class Hessian:
@@ -90,8 +86,7 @@ class Hessian:
         """Compute L with L L^T = sum + damping, and return the damping that it took.
 
         The damping, `damp_percent` of the diagonal's mean, is raised tenfold as long as the sum is
-        not positive definite: it cannot be where there are fewer tokens than inputs. An input that
-        was never anything but zero gets the mean on the diagonal.
+        not positive definite. An input that was always zero gets the mean on the diagonal.
         """
         self.diagonal = self.matrix.diagonal().clone()
         mean = self.diagonal.mean().item() or 1.0

@@ -44,8 +44,7 @@ SCORES_BYTES = 160 << 20
 """Of attention scores at once; a few copies of them come and go."""
 
 THREADED_INPUTS = 1024
-"""Inputs of the widest layer from which on more than one thread is used: for less, threads wait for
-each other longer than they work, ten times as long on a busy machine."""
+"""Of the widest layer: with fewer inputs, threads wait for each other longer than they work."""
 
 QKV, DENSE = "self_attention.query_key_value", "self_attention.dense"
 UP, DOWN = "mlp.dense_h_to_4h", "mlp.dense_4h_to_h"
@@ -204,10 +203,7 @@ class GptqQuantizer:
 
     @cached_property
     def _arguments(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """What the model gives to every block besides the hidden states: masks and angles.
-
-        Windows are all of one length and have no padding, so these are the same for all.
-        """
+        """What the model gives to every block, and for every window, besides the hidden states."""
         caught: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
 
         def catch(_block: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -299,11 +295,7 @@ def hidden_states(shape: tuple[int, int, int], folder: Path) -> torch.Tensor:
 
 
 def device_of(name: str | None) -> torch.device:
-    """The device that a recipe names, the CPU where it names none.
-
-    Raises:
-        StageError: there is no such device here.
-    """
+    """The device that a recipe names, the CPU where it names none; a StageError if not here."""
     device = torch.device(name or "cpu")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise StageError(
