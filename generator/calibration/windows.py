@@ -124,22 +124,18 @@ def check_calibration(spec: Calibration, max_positions: int, root: Path) -> list
                 f"{source.set} has too little weight for even one of {spec.samples} windows",
                 "raise its weight, or calibration.samples",
             )
-        _check_enough(spec, source, share, root)
-    return shares
-
-
-def _check_enough(spec: Calibration, source: TextSource, share: int, root: Path) -> None:
-    """A byte-level tokenizer makes no more tokens of a text than it has UTF-8 bytes."""
-    tokens = windows = 0
-    for file in files_of(source, root):
-        for text in texts_of(source, file):
+        # A byte-level tokenizer makes no more tokens of a text than it has UTF-8 bytes.
+        tokens = windows = 0
+        for text in (text for file in files_of(source, root) for text in texts_of(source, file)):
             tokens += len(text) + 1  # an end-of-text token follows each
             windows += len(text) >= spec.seqlen
             if spec.packing == "concatenate":
                 windows = tokens // spec.seqlen
             if windows >= share:
-                return
-    raise _too_few_texts(spec, source, f"at most {windows}", share)
+                break
+        else:
+            raise _too_few_texts(spec, source, f"at most {windows}", share)
+    return shares
 
 
 def windows_by_source(weights: Sequence[float], samples: int) -> list[int]:
