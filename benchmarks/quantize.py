@@ -2,7 +2,7 @@
 
 The checkpoint is made here: falcon-7b's true widths, random bf16 values, as many layers as asked.
 Each figure is of a process of its own. The floor is the method's arithmetic at the speed that a
-large product has here just then; the load is how many processes wanted a processor meanwhile.
+large product has here just then.
 
 python benchmarks/quantize.py [--layers N] [--windows N] [--seqlen N] [--device cuda]
 """
@@ -10,7 +10,6 @@ python benchmarks/quantize.py [--layers N] [--windows N] [--seqlen N] [--device 
 import argparse
 import json
 import math
-import os
 import subprocess
 import sys
 import tempfile
@@ -38,13 +37,11 @@ def main() -> None:
         options.folder = Path(name)
         size_bytes = write_checkpoint(options.folder / "checkpoint", options.layers)
         print(f"{options.layers} layers of falcon-7b's widths, {size_bytes / 1e9:.2f} GB")
-        print(f"load before {os.getloadavg()[0]:.1f}", flush=True)
         compare(options)
-        print(f"load after {os.getloadavg()[0]:.1f}")
 
 
 def compare(options: argparse.Namespace) -> None:
-    """Run GPTQ with a measurement of the processor's speed before and after."""
+    """Run GPTQ, and measure the processor's speed before and after."""
     print(f"{options.windows} x {options.seqlen} tokens, 8 bits, groups of 64")
     before = run(options, "speed")["gflops"]
     figures = run(options, "gptq")
@@ -54,8 +51,10 @@ def compare(options: argparse.Namespace) -> None:
     floor = operations(options) / max(before, after) / 1e9
     peak = figures["peak_bytes"] / 2**30
     print(f"{seconds:.1f} s a layer, {cpu:.1f} CPU s, floor {floor:.1f} s, peak {peak:.2f} GiB")
-    for note in figures["notes"]:
-        print(f"  {note}")
+    for row in figures["errors"]:
+        print(
+            f"  layer {row['layer']} {row['linear']}: {row['gptq'] / row['rtn']:.2f} of rounding's"
+        )
 
 
 def operations(options: argparse.Namespace) -> float:
@@ -98,14 +97,10 @@ def timed(work) -> dict:
     """Seconds and CPU seconds of `work`, of which imports are no part."""
     started, cpu_started = time.perf_counter(), time.process_time()
     work()
-    return {
-        "seconds": time.perf_counter() - started,
-        "cpu": time.process_time() - cpu_started,
-    }
+    return {"seconds": time.perf_counter() - started, "cpu": time.process_time() - cpu_started}
 
 
 def product_speed(options) -> dict:
-    """The speed of a large fp32 product."""
     import torch
 
     left = torch.randn(RATE_SIZE, RATE_SIZE, device=options.device)
@@ -114,7 +109,7 @@ def product_speed(options) -> dict:
 
 
 def export_by_gptq(options) -> dict:
-    """Our export of int8, on random windows whose words are as frequent as real ones."""
+    """Export int8, on random windows whose words are as frequent as real ones."""
     from importlib.resources import files
 
     import torch
@@ -138,12 +133,7 @@ def export_by_gptq(options) -> dict:
     )
     chosen = {"dtype": "int8", "lengths": Lengths(1024, 2048), "quantizer": quantizer}
     figures = timed(lambda: export_graphs(checkpoint, out, **chosen))
-    notes = [
-        f"layer {row['layer']} {row['linear']}: {row['gptq'] / row['rtn']:.2f} of the error of "
-        "rounding to nearest"
-        for row in quantizer.errors
-    ]
-    return figures | {"notes": notes}
+    return figures | {"errors": quantizer.errors}
 
 
 WORK = {"speed": product_speed, "gptq": export_by_gptq}

@@ -22,7 +22,7 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import quote
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
-from vacc_gen.generator.calibration.published import calibration_targets
+from vacc_gen.generator.calibration.texts import calibration_targets
 from vacc_gen.generator.files import check_disk, move_into_place, sha256_of
 from vacc_gen.generator.progress import Progress
 from vacc_gen.schema.errors import FetchError

@@ -12,13 +12,13 @@ import json
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
-from typing import Any, cast
+from typing import Any, TypeAlias
 
 from vacc_gen.schema.errors import CalibrationError, UnreadableError
+from vacc_gen.schema.preset import CalibrationSet
 from vacc_gen.schema.recipe import TextSource
 
 MAX_ROW_BYTES = 16 << 20
@@ -30,7 +30,8 @@ RUNNING_TEXT_CHARS = 8 << 10
 JSON_SUFFIXES = (".json", ".json.gz", ".jsonl", ".jsonl.gz")
 """Of files with an object a line or one list of objects, whichever the first character shows."""
 
-Row = Mapping[str, object]
+Row: TypeAlias = Mapping[str, object]
+Stream: TypeAlias = io.BufferedReader | gzip.GzipFile
 
 
 def _document(row: Row) -> str | None:
@@ -63,10 +64,6 @@ def _question(row: Row) -> str | None:
     return f"{question}{''.join(choices)}\n答案：{row.get('answer') or ''}"
 
 
-TextOf = Callable[[Row], str | None]
-"""Makes a text of a row; None where the row has none of its columns."""
-
-
 @dataclass(frozen=True)
 class TextSet:
     """How the files of a set are named, and what in their rows is text."""
@@ -75,8 +72,8 @@ class TextSet:
     """Pattern of file names in a folder; `{split}` stands for the split."""
     suffixes: tuple[str, ...]
     splits: tuple[str, ...]
-    text_of: tuple[TextOf, ...]
-    """Tried in turn."""
+    text_of: Callable[[Row], str | None]
+    """Makes a text of a row; None where the row has not its columns."""
     columns: str
 
     def pattern(self, split: str | None) -> str:
@@ -90,13 +87,9 @@ class TextSet:
 
 
 PUBLISHED = {
-    "c4": TextSet(
-        "c4-{split}.*.json*", JSON_SUFFIXES, ("train", "validation"), (_document,), "text"
-    ),
-    "ceval": TextSet("*.zip", (".zip",), ("val", "dev", "test"), (_question,), "question"),
-    "alpaca": TextSet(
-        "*.json*", JSON_SUFFIXES, ("train",), (_instruction,), "instruction and output"
-    ),
+    "c4": TextSet("c4-{split}.*.json*", JSON_SUFFIXES, ("train", "validation"), _document, "text"),
+    "ceval": TextSet("*.zip", (".zip",), ("val", "dev", "test"), _question, "question"),
+    "alpaca": TextSet("*.json*", JSON_SUFFIXES, ("train",), _instruction, "instruction and output"),
 }
 """The sets that the compiler knows, by their name in `dataset.name`."""
 
@@ -104,7 +97,7 @@ OWN = TextSet(
     files="*",
     suffixes=(".txt", ".txt.gz", *JSON_SUFFIXES),
     splits=("",),
-    text_of=(_document, _instruction),
+    text_of=lambda row: _document(row) if "text" in row else _instruction(row),
     columns="text, or instruction and output",
 )
 """Your own files, under any other name."""
@@ -123,53 +116,44 @@ def files_of(source: TextSource, root: Path) -> tuple[Path, ...]:
         raise CalibrationError(f"{source.set} has {', '.join(known.splits)}, not {source.split}")
     if known is not OWN and source.subjects and source.set != "ceval":
         raise CalibrationError(f"{source.set} has no subjects; only ceval has")
-    hint = "`vacc-gen fetch` brings the published sets"
-    found = [path]
-    if path.is_dir():
-        pattern = known.pattern(source.split)
-        listed = [file for file in path.rglob(pattern) if file.name.endswith(known.suffixes)]
-        found = sorted(f for f in listed if "/." not in f"/{f.relative_to(path)}")
-        if not found:
-            suffixes = ", ".join(known.suffixes)
-            raise CalibrationError(f"{path} has no file {pattern} that ends in {suffixes}", hint)
-    elif not path.is_file():
-        raise UnreadableError(f"the calibration set {source.set} is not there: {path}", hint)
-    for file in found:
-        if not file.name.endswith(known.suffixes):
+    suffixes = ", ".join(known.suffixes)
+    if path.is_file():
+        if not path.name.endswith(known.suffixes):
             raise CalibrationError(
-                f"{file.name} is not a file of {source.set}: those end in "
-                f"{', '.join(known.suffixes)}",
+                f"{path.name} is not a file of {source.set}: those end in {suffixes}",
                 "set calibration.set to the set that calibration.path points to",
             )
-        if source.split and known.split_of(file.name) not in (None, source.split):
-            raise CalibrationError(f"{file.name} is not of the split {source.split}")
+        if source.split and known.split_of(path.name) not in (None, source.split):
+            raise CalibrationError(f"{path.name} is not of the split {source.split}")
+        return (path,)
+    hint = "`vacc-gen fetch` brings the published sets"
+    if not path.is_dir():
+        raise UnreadableError(f"the calibration set {source.set} is not there: {path}", hint)
+    pattern = known.pattern(source.split)
+    listed = [file for file in path.rglob(pattern) if file.name.endswith(known.suffixes)]
+    found = sorted(file for file in listed if "/." not in f"/{file.relative_to(path)}")
+    if not found:
+        raise CalibrationError(f"{path} has no file {pattern} that ends in {suffixes}", hint)
     return tuple(found)
 
 
-def texts_of(
-    source: TextSource, files: Sequence[Path], on_bytes: Callable[[int], None] = lambda _: None
-) -> Iterator[bytes]:
-    """Yield the text of every row of `files`, in UTF-8; rows whose text is empty are passed over.
-
-    `on_bytes` receives the size of each file that was read.
+def texts_of(source: TextSource, file: Path) -> Iterator[bytes]:
+    """Yield the text of every row of `file`, in UTF-8; rows whose text is empty are passed over.
 
     Raises:
-        UnreadableError: a file cannot be opened.
-        CalibrationError: a file is damaged or not UTF-8, or a row has no text.
+        UnreadableError: the file cannot be opened.
+        CalibrationError: it is damaged or not UTF-8, or a row has no text.
     """
     known = PUBLISHED.get(source.set, OWN)
-    for file in files:
-        for place, row in rows_of(file, source.split or known.splits[0], source.subjects):
-            texts = [text for text_of in known.text_of if (text := text_of(row)) is not None]
-            if not texts:
-                columns = ", ".join(str(key) for key in list(row)[:6]) or "no columns"
-                raise CalibrationError(
-                    f"{place} has no text: it has {columns}",
-                    f"each row of {source.set} must have {known.columns}",
-                )
-            if texts[0] and not texts[0].isspace():
-                yield texts[0].encode("utf-8", "replace")  # JSON can hold lone surrogates
-        on_bytes(file.stat().st_size)
+    for place, row in rows_of(file, source.split or known.splits[0], source.subjects):
+        text = known.text_of(row)
+        if text is None:
+            raise CalibrationError(
+                f"{place} has no text: it has {', '.join(list(map(str, row))[:6]) or 'no columns'}",
+                f"each row of {source.set} must have {known.columns}",
+            )
+        if text and not text.isspace():
+            yield text.encode("utf-8", "replace")  # JSON can hold lone surrogates
 
 
 def rows_of(path: Path, split: str = "", subjects: Sequence[str] = ()) -> Iterator[tuple[str, Row]]:
@@ -180,7 +164,9 @@ def rows_of(path: Path, split: str = "", subjects: Sequence[str] = ()) -> Iterat
         CalibrationError: the file is damaged, not UTF-8, or not what its name says.
     """
     try:
-        with _opened(path) as stream:
+        with path.open("rb") as file:
+            is_packed = file.read(2) == b"\x1f\x8b"
+        with gzip.open(path) if is_packed else path.open("rb") as stream:
             if path.name.endswith(".zip"):
                 yield from _csv_rows(stream, path.name, split, subjects)
             elif path.name.endswith((".txt", ".txt.gz")):
@@ -191,41 +177,34 @@ def rows_of(path: Path, split: str = "", subjects: Sequence[str] = ()) -> Iterat
         raise CalibrationError(
             f"{path.name} is not UTF-8: {error.reason}", "convert it with iconv"
         ) from error
-    except (EOFError, gzip.BadGzipFile, zlib.error, zipfile.BadZipFile) as error:
+    # A locked zip is a RuntimeError, and so is JSON that is nested too deep.
+    except (
+        EOFError, gzip.BadGzipFile, zlib.error, zipfile.BadZipFile, csv.Error, RuntimeError
+    ) as error:  # fmt: skip
         raise CalibrationError(f"{path.name} is damaged: {error}", "fetch it again") from error
-    except (csv.Error, NotImplementedError, RuntimeError) as error:
-        raise CalibrationError(f"{path.name} cannot be read: {error}") from error
     except OSError as error:
         raise UnreadableError(f"cannot read {path}: {error.strerror or error}") from error
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[io.BufferedReader]:
-    """Open a file for reading, unpacked where it is gzipped."""
-    with path.open("rb") as file:
-        if file.peek(2).startswith(b"\x1f\x8b"):
-            with gzip.GzipFile(fileobj=file) as unpacked:
-                yield io.BufferedReader(cast(io.RawIOBase, unpacked), 1 << 18)
-        else:
-            yield file
-
-
-def _json_rows(stream: io.BufferedReader, name: str) -> Iterator[tuple[str, Row]]:
+def _json_rows(stream: Stream, name: str) -> Iterator[tuple[str, Row]]:
     """The objects of a list, which is read whole, or one a line."""
-    if stream.peek(1).removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"["):
-        values = iter(_parsed(stream.read(), name))
-    else:
-        lines = _lines(stream, name)
-        values = (
-            _parsed(line, f"{name}, line {number}")
-            for number, line in enumerate(lines, start=1)
-            if not line.isspace()
-        )
+    is_list = stream.peek(1).removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"[")
+    values = _parsed(stream.read(), name) if is_list else _json_lines(stream, name)
     for number, value in enumerate(values, start=1):
         place = f"{name}, row {number}"
         if not isinstance(value, dict):
             raise CalibrationError(f"{place} is not a JSON object")
         yield place, value
+
+
+def _json_lines(stream: Stream, name: str) -> Iterator[Any]:
+    number = 0
+    while line := stream.readline(MAX_ROW_BYTES + 1):
+        number += 1
+        if len(line) > MAX_ROW_BYTES:
+            raise CalibrationError(f"{name} has a line of more than {MAX_ROW_BYTES >> 20} MiB")
+        if not line.isspace():
+            yield _parsed(line, f"{name}, line {number}")
 
 
 def _parsed(text: bytes, place: str) -> Any:
@@ -235,14 +214,7 @@ def _parsed(text: bytes, place: str) -> Any:
         raise CalibrationError(f"{place} is not JSON: {error}") from error
 
 
-def _lines(stream: io.BufferedReader, name: str) -> Iterator[bytes]:
-    while line := stream.readline(MAX_ROW_BYTES + 1):
-        if len(line) > MAX_ROW_BYTES:
-            raise CalibrationError(f"{name} has a line of more than {MAX_ROW_BYTES >> 20} MiB")
-        yield line
-
-
-def _running_text(stream: io.BufferedReader, name: str) -> Iterator[tuple[str, Row]]:
+def _running_text(stream: Stream, name: str) -> Iterator[tuple[str, Row]]:
     characters = io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
     text = ""
     while line := characters.readline(RUNNING_TEXT_CHARS):
@@ -254,22 +226,40 @@ def _running_text(stream: io.BufferedReader, name: str) -> Iterator[tuple[str, R
 
 
 def _csv_rows(
-    file: io.BufferedReader, name: str, split: str, subjects: Sequence[str]
+    stream: Stream, name: str, split: str, subjects: Sequence[str]
 ) -> Iterator[tuple[str, Row]]:
     """The rows of the entries `<split>/<subject>_<split>.csv`, in the order of the subjects."""
-    with zipfile.ZipFile(file) as archive:
+    with zipfile.ZipFile(stream) as archive:
         entries = {}
-        for entry in archive.namelist():
-            path = PurePosixPath(entry)
-            if path.match(f"{split}/*_{split}.csv") and "__MACOSX" not in path.parts:
-                entries[path.name.removesuffix(f"_{split}.csv")] = entry
+        for entry in map(PurePosixPath, archive.namelist()):
+            if entry.match(f"{split}/*_{split}.csv") and "__MACOSX" not in entry.parts:
+                entries[entry.name.removesuffix(f"_{split}.csv")] = str(entry)
         for subject in subjects or sorted(entries) or ["<subject>"]:
             if subject not in entries:
                 raise CalibrationError(
                     f"{name} has no entry {split}/{subject}_{split}.csv",
                     f"it has {', '.join(sorted(entries)) or 'none of that split'}",
                 )
-            with archive.open(entries[subject]) as stream:
-                lines = io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
+            with archive.open(entries[subject]) as file:
+                lines = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
                 for number, row in enumerate(csv.DictReader(lines), start=1):
                     yield f"{name}: {entries[subject]}, row {number}", row
+
+
+def calibration_targets(
+    preset: CalibrationSet, source: TextSource
+) -> dict[PurePosixPath, PurePosixPath]:
+    """Map files of a published set's repository to where the recipe looks for them.
+
+    A path that names a file takes the published file of that name where the set has many, such as
+    c4-train.00007-of-01024.json.gz, and else the one of the preset.
+    """
+    published = PUBLISHED.get(preset.name, OWN)
+    path = PurePosixPath(source.path)
+    files = [PurePosixPath(name) for name in preset.files]
+    wanted = [file for file in files if fnmatch(file.name, published.pattern(source.split))]
+    if not path.name.endswith(published.suffixes):
+        return {file: path / file.name for file in wanted}
+    if published.split_of(path.name):
+        return {files[0].with_name(path.name): path}
+    return {wanted[0]: path}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
+from vacc_gen.schema.checkpoint import read_json
 from vacc_gen.schema.errors import CheckpointError, MissingExtraError, UnreadableError
 
 TOKENIZER_FILE = "tokenizer.json"
@@ -14,17 +15,16 @@ TOKENIZER_FILE = "tokenizer.json"
 TOKENIZER_FILES = (TOKENIZER_FILE, "tokenizer.model", "vocab.json")
 """Any of these will do for the compiler: older families have no tokenizer.json."""
 
-PIECE_CHARS = 1 << 16
-"""Longer texts are encoded in pieces: the library takes some 200 bytes a token meanwhile."""
+PIECE = re.compile(r"(?s).{1,65536}(?= |\Z)|.{1,65536}")
+"""What of a text is encoded at once, as the library takes some 200 bytes a token meanwhile: as much
+as ends before a space, where a byte-level tokenizer cuts anyway."""
 
 FALCON_END_OF_TEXT = "<|endoftext|>"
 
 
 class Tokenizer:
-    """Wraps the `tokenizer.json` of a folder."""
-
     def __init__(self, tokenizer_json: Path) -> None:
-        """Load it.
+        """Load a `tokenizer.json`.
 
         Raises:
             MissingExtraError: the tokenizers library is not installed.
@@ -51,12 +51,11 @@ class Tokenizer:
     def encode(self, text: bytes) -> list[int]:
         """Token ids of a UTF-8 text, without special tokens around it."""
         ids: list[int] = []
-        for piece in pieces(text.decode()):
+        for piece in PIECE.findall(text.decode()):
             ids += self._tokenizer.encode(piece, add_special_tokens=False).ids
         return ids
 
     def decode(self, token_ids: Sequence[int], skip_special_tokens: bool = False) -> str:
-        """The text of `token_ids`."""
         return str(self._tokenizer.decode(list(token_ids), skip_special_tokens))
 
     def end_of_text(self) -> int:
@@ -65,12 +64,9 @@ class Tokenizer:
         Raises:
             CheckpointError: neither file of the folder names one.
         """
-        config = self._file.with_name("tokenizer_config.json")
-        try:
-            named = json.loads(config.read_bytes())["eos_token"]
-        except (OSError, ValueError, KeyError, TypeError):
-            named = None
-        if isinstance(named, Mapping):
+        config = read_json(self._file.with_name("tokenizer_config.json"))
+        named = config.get("eos_token") if isinstance(config, dict) else None
+        if isinstance(named, dict):
             named = named.get("content")
         for token in (named, FALCON_END_OF_TEXT):
             token_id = self._tokenizer.token_to_id(token) if isinstance(token, str) else None
@@ -80,15 +76,3 @@ class Tokenizer:
             f"{self._file} does not say which token ends a text",
             "name it in tokenizer_config.json as eos_token",
         )
-
-
-def pieces(text: str) -> list[str]:
-    """Cut a long text before spaces, where a byte-level tokenizer cuts it anyway."""
-    cut: list[str] = []
-    start = 0
-    while len(text) - start > PIECE_CHARS:
-        space = text.rfind(" ", start + 1, start + PIECE_CHARS)
-        end = space if space > 0 else start + PIECE_CHARS
-        cut.append(text[start:end])
-        start = end
-    return [*cut, text[start:]]

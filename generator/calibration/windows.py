@@ -14,99 +14,89 @@ import heapq
 import json
 import random
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from vacc_gen.generator.calibration.texts import files_of, texts_of
-from vacc_gen.generator.calibration.tokenizer import Tokenizer
+from vacc_gen.generator.calibration.tokenizer import TOKENIZER_FILE, Tokenizer
 from vacc_gen.generator.files import sha256_of, write_atomically
 from vacc_gen.generator.progress import Progress
+from vacc_gen.schema.checkpoint import WeightFolder
 from vacc_gen.schema.errors import CalibrationError
+from vacc_gen.schema.geometry import geometry_from_config
 from vacc_gen.schema.recipe import Calibration, TextSource
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+CALIBRATION_FOLDER = "calibration"
 MANIFEST_VERSION = 1
 
-LEAST_HELD_BYTES, MOST_HELD_BYTES = 1 << 20, 32 << 20
-"""Text held at once: 32 bytes a wanted token, 8 times what English takes, within these bounds."""
-
-CHECKED_BYTES = 32 << 20
-"""Text that `check_calibration` reads of a set at the most."""
+HELD_BYTES = 8 << 20
+"""Text held at once: what 1024 windows of 2048 tokens of English take."""
 
 Window: TypeAlias = "array[int]"
 """Token ids of one window: array("i"), 4 bytes each."""
 
 
-@dataclass(frozen=True)
-class CalibrationResult:
-    """What was made, or found unchanged."""
-
-    path: Path
-    """The safetensors file: `input_ids`, int32 [samples, seqlen]."""
-    manifest_path: Path
-    reused: bool
-    """Whether nothing had changed and nothing was written."""
+def windows_file(spec: Calibration, root: Path) -> Path:
+    """Where the windows of `spec` lie in the workspace `root`, their manifest (.json) beside."""
+    name = "+".join(source.set for source in spec.sources)
+    return root / CALIBRATION_FOLDER / f"{name}.safetensors"
 
 
-def calibrate(
-    spec: Calibration,
-    tokenizer_json: Path,
-    out_dir: Path,
-    max_positions: int,
-    progress: Progress,
-    root: Path = Path(),
-) -> CalibrationResult:
-    """Draw, tokenize and pack the windows that `spec` asks for; paths in it are relative to `root`.
+def calibrate(spec: Calibration, weights: WeightFolder, root: Path, progress: Progress) -> bool:
+    """Draw, tokenize and pack the windows that `spec` asks for, in the workspace `root`.
 
-    Equal `spec`, texts and tokenizer make equal bytes on every machine.
+    Equal `spec`, texts and tokenizer make equal bytes on every machine. Returns whether that made
+    the windows that are there, so that nothing was written.
 
     Raises:
         UnreadableError: a file of the set, or tokenizer.json, is not there or is none.
         CalibrationError: the set is damaged, not what its name says, or too small, or `seqlen` is
-            more than `max_positions`.
+            more than the model's positions.
         CheckpointError: the tokenizer does not say which token ends a text.
         MissingExtraError: the tokenizers library is not installed.
     """
     import numpy as np
     from safetensors.numpy import save
 
-    shares = check_calibration(spec, max_positions, root)
+    shares = check_calibration(spec, geometry_from_config(weights.config).max_positions, root)
+    tokenizer_json = weights.path / TOKENIZER_FILE
     tokenizer = Tokenizer(tokenizer_json)
     files = [files_of(source, root) for source in spec.sources]
-    settings = _settings(spec, tokenizer_json, tokenizer, files)
-    path = windows_file(spec, out_dir)
+    settings = {
+        "version": MANIFEST_VERSION,
+        "tokens": spec.samples * spec.seqlen,
+        "spec": spec.model_dump(mode="json"),
+        "tokenizer_sha256": sha256_of(tokenizer_json),
+        "tokenizers": tokenizer.library,
+        "end_of_text": tokenizer.end_of_text(),
+        # By name, not path, so that machines agree.
+        "files": [[(file.name, sha256_of(file)) for file in of_source] for of_source in files],
+    }
+    path = windows_file(spec, root)
     manifest_path = path.with_suffix(".json")
-    if _is_unchanged(path, manifest_path, settings):
-        return CalibrationResult(path, manifest_path, reused=True)
+
+    def manifest() -> str:
+        content = {"sha256": sha256_of(path), **settings}
+        return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+    is_there = path.is_file() and manifest_path.is_file()
+    if is_there and manifest_path.read_bytes() == manifest().encode():
+        return True
     windows: list[Window] = []
     for index, share in enumerate(shares):
         windows += _draw(spec, index, share, files[index], tokenizer, progress)
     if len(spec.sources) > 1:
-        windows = in_random_order(windows, spec.seed, "order")
+        windows = in_random_order(windows, f"{spec.seed} order")
     manifest_path.unlink(missing_ok=True)
     write_atomically(path, save({"input_ids": np.array(windows, np.int32)}))
-    manifest = {
-        "version": MANIFEST_VERSION,
-        "file": path.name,
-        "sha256": sha256_of(path),
-        "samples": spec.samples,
-        "seqlen": spec.seqlen,
-        "tokens": spec.samples * spec.seqlen,
-        "settings": settings,
-    }
-    write_atomically(manifest_path, json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
-    return CalibrationResult(path, manifest_path, reused=False)
-
-
-def windows_file(spec: Calibration, folder: Path) -> Path:
-    """Where the windows of `spec` lie in `folder`."""
-    return folder / f"{'+'.join(source.set for source in spec.sources)}.safetensors"
+    write_atomically(manifest_path, manifest())
+    return False
 
 
 def read_windows(path: Path) -> NDArray[np.int32]:
@@ -117,14 +107,10 @@ def read_windows(path: Path) -> NDArray[np.int32]:
     return windows
 
 
-def check_calibration(spec: Calibration, max_positions: int, root: Path = Path()) -> list[int]:
+def check_calibration(spec: Calibration, max_positions: int, root: Path) -> list[int]:
     """Refuse what cannot end well, without a tokenizer; return each source's share of the windows.
 
-    A byte-level tokenizer makes no more tokens of a text than it has UTF-8 bytes. A set is read no
-    further than it must.
-
-    Raises:
-        UnreadableError, CalibrationError: as `calibrate`.
+    A set is read no further than it must. Raises as `calibrate`.
     """
     if spec.seqlen > max_positions:
         raise CalibrationError(
@@ -138,20 +124,18 @@ def check_calibration(spec: Calibration, max_positions: int, root: Path = Path()
                 f"{source.set} has too little weight for even one of {spec.samples} windows",
                 "raise its weight, or calibration.samples",
             )
-        _check_enough(spec, source, share, root)
+        # A byte-level tokenizer makes no more tokens of a text than it has UTF-8 bytes.
+        tokens = windows = 0
+        for text in (text for file in files_of(source, root) for text in texts_of(source, file)):
+            tokens += len(text) + 1  # an end-of-text token follows each
+            windows += len(text) >= spec.seqlen
+            if spec.packing == "concatenate":
+                windows = tokens // spec.seqlen
+            if windows >= share:
+                break
+        else:
+            raise _too_few_texts(spec, source, f"at most {windows}", share)
     return shares
-
-
-def _check_enough(spec: Calibration, source: TextSource, share: int, root: Path) -> None:
-    tokens = windows = 0
-    for text in texts_of(source, files_of(source, root)):
-        tokens += len(text) + 1  # an end-of-text token follows each
-        windows += len(text) >= spec.seqlen
-        if spec.packing == "concatenate":
-            windows = tokens // spec.seqlen
-        if windows >= share or tokens > CHECKED_BYTES:
-            return
-    raise _too_few_texts(spec, source, f"at most {windows}", share)
 
 
 def windows_by_source(weights: Sequence[float], samples: int) -> list[int]:
@@ -172,27 +156,27 @@ def _draw(
     tokenizer: Tokenizer,
     progress: Progress,
 ) -> list[Window]:
-    """Draw `share` windows out of the `files` of the set with that `index`.
+    """Draw `share` windows out of the `files` of the source with that `index`.
 
     Raises:
         CalibrationError: the texts do not fill them.
     """
     source = spec.sources[index]
-    purpose = f"{index} {source.set}"  # sets the draw apart from those of the other sets
+    key = f"{spec.seed} {index} {source.set}"
     # A token is a byte at least: what is shorter than a window need not be drawn for one.
     least_bytes = spec.seqlen if spec.packing == "one_text" else 0
 
     def texts() -> Iterator[bytes]:
         progress.start(f"read {source.set}", sum(file.stat().st_size for file in files))
-        found = texts_of(source, files, progress.advance)
-        return (text for text in found if len(text) >= least_bytes)
+        for file in files:
+            yield from (text for text in texts_of(source, file) if len(text) >= least_bytes)
+            progress.advance(file.stat().st_size)
 
-    held_bytes = min(max(LEAST_HELD_BYTES, 32 * share * spec.seqlen), MOST_HELD_BYTES)
-    tokens = map(tokenizer.encode, shuffled(texts, spec.seed, purpose, held_bytes))
+    tokens = map(tokenizer.encode, shuffled(texts, key, HELD_BYTES))
     if spec.packing == "concatenate":
         windows = concatenated(tokens, spec.seqlen, tokenizer.end_of_text())
     else:
-        windows = one_text_each(tokens, spec.seqlen, spec.seed, f"{purpose} start")
+        windows = one_text_each(tokens, spec.seqlen, f"{key} start")
     drawn = list(islice(windows, share))
     if len(drawn) < share:
         raise _too_few_texts(spec, source, str(len(drawn)), share)
@@ -210,40 +194,36 @@ def _too_few_texts(
     )
 
 
-def generator_for(seed: int, purpose: str) -> random.Random:
-    """A generator of its own for each purpose, so that one draw does not shift another."""
-    digest = hashlib.sha256(f"{seed} {purpose}".encode()).digest()
-    return random.Random(int.from_bytes(digest[:8], "big"))
+def draw_for(key: str) -> Callable[[], float]:
+    """A sequence of its own for each seed and purpose, so that one draw does not shift another."""
+    digest = hashlib.sha256(key.encode()).digest()
+    return random.Random(int.from_bytes(digest[:8], "big")).random
 
 
-def shuffled(
-    texts: Callable[[], Iterator[bytes]], seed: int, purpose: str, held_bytes: int
-) -> Iterator[bytes]:
+def shuffled(texts: Callable[[], Iterator[bytes]], key: str, held_bytes: int) -> Iterator[bytes]:
     """Yield all texts in random order, holding about `held_bytes` of them at a time.
 
     Every text draws a rank; a pass over `texts()` keeps those of the lowest ranks above the ones
     that were given out before. A consumer that stops early pays for the passes that it used.
     """
-    given = (-1.0, 0)
-    while True:
-        draw = generator_for(seed, purpose).random
-        kept: list[tuple[float, int, bytes]] = []  # a heap, the highest rank first
-        kept_bytes, ceiling = 0, (2.0, 0)
-        for row, text in enumerate(texts()):
-            rank = (draw(), row)
+    given, ceiling = -1.0, 0.0
+    while ceiling < 1:
+        draw = draw_for(key)
+        kept: list[tuple[float, bytes]] = []  # a heap of negative ranks, so the highest is first
+        kept_bytes, ceiling = 0, 1.0
+        for text in texts():
+            rank = draw()  # of 53 bits: no two texts share one
             if given < rank < ceiling:
-                heapq.heappush(kept, (-rank[0], -row, text))
+                heapq.heappush(kept, (-rank, text))
                 kept_bytes += len(text)
                 while kept_bytes > held_bytes and len(kept) > 1:
-                    drawn, index, dropped = heapq.heappop(kept)
-                    kept_bytes -= len(dropped)
                     # What ranks above a dropped text must go too, or the order would not be random.
-                    ceiling = (-drawn, -index)
-        for drawn, index, text in sorted(kept, key=lambda entry: (-entry[0], -entry[1])):
-            given = (-drawn, -index)
+                    negative, dropped = heapq.heappop(kept)
+                    kept_bytes -= len(dropped)
+                    ceiling = -negative
+        for negative, text in sorted(kept, reverse=True):
+            given = -negative
             yield text
-        if ceiling == (2.0, 0):
-            return
 
 
 def concatenated(texts: Iterable[Sequence[int]], seqlen: int, end_of_text: int) -> Iterator[Window]:
@@ -258,52 +238,17 @@ def concatenated(texts: Iterable[Sequence[int]], seqlen: int, end_of_text: int) 
         del pending[:whole]
 
 
-def one_text_each(
-    texts: Iterable[Sequence[int]], seqlen: int, seed: int, purpose: str
-) -> Iterator[Window]:
+def one_text_each(texts: Iterable[Sequence[int]], seqlen: int, key: str) -> Iterator[Window]:
     """Cut one window at a random place out of each text that is long enough."""
-    draw = generator_for(seed, purpose).random
+    draw = draw_for(key)
     for tokens in texts:
         if len(tokens) >= seqlen:
             start = int(draw() * (len(tokens) - seqlen + 1))
             yield array("i", tokens[start : start + seqlen])
 
 
-def in_random_order(windows: Sequence[Window], seed: int, purpose: str) -> list[Window]:
+def in_random_order(windows: Sequence[Window], key: str) -> list[Window]:
     """Mix the windows of several sets, so that any prefix has some of each."""
-    draw = generator_for(seed, purpose).random
+    draw = draw_for(key)
     ranks = [draw() for _ in windows]
     return [windows[index] for index in sorted(range(len(windows)), key=ranks.__getitem__)]
-
-
-def _settings(
-    spec: Calibration, tokenizer_json: Path, tokenizer: Tokenizer, files: Sequence[Sequence[Path]]
-) -> dict[str, object]:
-    """All that decides what the windows are; files by name, not path, so that machines agree."""
-    sources = [
-        {
-            "set": source.set,
-            "files": [
-                {"name": file.name, "bytes": file.stat().st_size, "sha256": sha256_of(file)}
-                for file in of_source
-            ],
-        }
-        for source, of_source in zip(spec.sources, files, strict=True)
-    ]
-    return {
-        "spec": spec.model_dump(mode="json"),
-        "tokenizer_sha256": sha256_of(tokenizer_json),
-        "tokenizers": tokenizer.library,
-        "end_of_text": tokenizer.end_of_text(),
-        "sources": sources,
-    }
-
-
-def _is_unchanged(path: Path, manifest_path: Path, settings: Mapping[str, object]) -> bool:
-    """Whether these very settings made the windows that are there."""
-    try:
-        manifest = json.loads(manifest_path.read_bytes())
-        made_by = (manifest["version"], manifest["settings"])
-        return made_by == (MANIFEST_VERSION, settings) and sha256_of(path) == manifest["sha256"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return False

@@ -8,7 +8,7 @@ from importlib.resources import files
 from pathlib import PurePosixPath
 from typing import Any
 
-from vacc_gen.generator.calibration.published import calibration_targets
+from vacc_gen.generator.calibration.texts import calibration_targets
 from vacc_gen.generator.emit.template import SOURCE_FOLDER, EmittedFile, render, template_text
 from vacc_gen.generator.emit.yaml_text import RECIPE_SCHEMA_PATH, sections
 from vacc_gen.generator.environment.lock import (

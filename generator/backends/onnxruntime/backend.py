@@ -49,7 +49,6 @@ PACKAGES = ("torch", "transformers", "tokenizers", "onnx", "onnxruntime")
 QUANTIZED = (Precision.INT8, Precision.INT4)
 """Those whose weights are, by GPTQ where there are calibration texts."""
 
-CALIBRATION_FOLDER = "calibration"
 MANIFEST_VERSION = 1
 TRIAL_TOKEN = 0
 
@@ -126,10 +125,14 @@ def _calibrate(build: Build, job: CompileJob) -> Step | Skip:
     files = [file for source in calibration.sources for file in files_of(source, build.root)]
 
     def run(progress: Progress) -> Outcome:
-        folder, positions = build.root / CALIBRATION_FOLDER, build.plan.geometry.max_positions
-        made = calibrate(calibration, tokenizer, folder, positions, progress, build.root)
-        sizes = {"windows": calibration.samples, "seqlen": calibration.seqlen}
-        return Outcome((made.path, made.manifest_path), {**sizes, "reused": made.reused})
+        reused = calibrate(calibration, build.weights, build.root, progress)
+        path = windows_file(calibration, build.root)
+        details = {
+            "windows": calibration.samples,
+            "seqlen": calibration.seqlen,
+            "reused": reused,
+        }
+        return Outcome((path, path.with_suffix(".json")), details)
 
     inputs = {
         "calibration": calibration.model_dump(mode="json"),
@@ -200,7 +203,7 @@ def _export_details(build: Build, result: ExportResult) -> dict[str, Any]:
         "weights_bytes": layout.total_bytes,
         "kv_cache": {
             "dtype": f"fp{16 * width}",
-            "bytes": width * cache.kv_cache_bytes // SERVED_BATCH,
+            "bytes": cache_bytes,
         },
         "overflowed": result.overflowed,
     }
@@ -225,7 +228,7 @@ def _quantizer(
     """
     texts = _texts(build)
     if texts is None or job.precision not in QUANTIZED:
-        return RoundToNearest()
+        return RoundToNearest(checkpoint)
     import torch
 
     from vacc_gen.generator.backends.onnxruntime.weights.gptq.layerwise import GptqQuantizer
@@ -233,7 +236,7 @@ def _quantizer(
     return GptqQuantizer(
         build.modeling_file,
         checkpoint,
-        torch.from_numpy(read_windows(windows_file(texts, build.root / CALIBRATION_FOLDER))),
+        torch.from_numpy(read_windows(windows_file(texts, build.root))),
         build.plan.recipe.quantization,
         build.root / STATE_FOLDER / "work",
         progress,

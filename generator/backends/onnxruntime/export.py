@@ -143,9 +143,8 @@ def export_graphs(
                 shutil.copyfile(checkpoint.path / name, folder / name)
         source_bytes = sum(tensor.length_bytes for tensor in checkpoint.tensors.values())
         progress.start(f"weights to {dtype}", source_bytes)
-        overflowed = write_weights(
-            folder / WEIGHTS_FILE, layout, checkpoint, quantizer or RoundToNearest(), progress
-        )
+        quantizer = quantizer or RoundToNearest(checkpoint)
+        overflowed = write_weights(folder / WEIGHTS_FILE, layout, checkpoint, quantizer, progress)
         properties = {"vacc_gen.checkpoint": checkpoint.folder.fingerprint(), **(metadata or {})}
         for name, axes in graphs.items():
             model = falcon_graph(

@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vacc_gen.generator.calibration.texts import RUNNING_TEXT_CHARS, files_of, rows_of, texts_of
+from vacc_gen.generator.calibration.texts import (
+    RUNNING_TEXT_CHARS,
+    calibration_targets,
+    files_of,
+    rows_of,
+    texts_of,
+)
+from vacc_gen.presets import CALIBRATION_SETS
 from vacc_gen.schema.errors import CalibrationError, UnreadableError
 from vacc_gen.schema.recipe import Calibration, TextSource
 
@@ -18,7 +25,7 @@ def source(name, path, **choice):
 
 
 def texts(one, root):
-    return [text.decode() for text in texts_of(one, files_of(one, root))]
+    return [text.decode() for file in files_of(one, root) for text in texts_of(one, file)]
 
 
 def write_lines(path, values):
@@ -150,11 +157,10 @@ def values(path, **choice):
 @pytest.mark.parametrize(
     ("name", "content"),
     [
-        ("a.jsonl", lines(DOCUMENTS)),
         ("a.jsonl", b"\xef\xbb\xbf" + lines(DOCUMENTS) + b" \n"),
         ("a.json.gz", gzipped(lines(DOCUMENTS[:99])) + gzipped(lines(DOCUMENTS[99:]))),
-        ("a.json", json.dumps(DOCUMENTS, indent=1).encode()),
-        ("a.json", json.dumps(DOCUMENTS, ensure_ascii=False).encode()),
+        ("a.json", gzipped(json.dumps(DOCUMENTS, indent=1).encode())),
+        ("a.json", b" \n" + json.dumps(DOCUMENTS, ensure_ascii=False).encode()),
     ],
 )
 def test_rows_come_back_as_they_were(tmp_path, name, content):
@@ -176,20 +182,18 @@ def test_any_bytes_are_rows_or_a_clear_error(tmp_path_factory, content, name):
 
 def damaged(content):
     middle = len(content) // 2
-    return content[:middle] + bytes(b ^ 0xFF for b in content[middle : middle + 8]) + (
-        content[middle + 8 :]
-    )  # fmt: skip
+    return content[:middle] + b"\x00" * 8 + content[middle + 8 :]
 
 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.json.gz", damaged(gzipped(lines(DOCUMENTS))), "a.json.gz is damaged"),
+        ("a.json.gz", damaged(gzipped(lines(DOCUMENTS))), "a.json.gz.* is (damaged|not JSON)"),
         ("a.json.gz", gzipped(lines(DOCUMENTS))[:-30], "a.json.gz is damaged"),
         ("a.jsonl", b'{"text": "a"}\n\n{"text": \n', "a.jsonl, line 3 is not JSON"),
         ("a.json", b'[{"text": "a"}, {"text"]', "a.json is not JSON"),
         ("a.json", b'[{"text": "a"}] x', "a.json is not JSON: Extra data"),
-        ("a.json", b'[{"a":' + b"[" * 100_000, "a.json cannot be read"),
+        ("a.json", b'[{"a":' + b"[" * 100_000, "a.json is damaged: maximum recursion"),
         ("a.json", b"[{}, 17]", "a.json, row 2 is not a JSON object"),
         ("a.jsonl", b"{}\n[]", "a.jsonl, row 2 is not a JSON object"),
         ("a.jsonl", b'{"text": "caf\xe9"}', "a.jsonl is not UTF-8"),
@@ -212,3 +216,30 @@ def test_running_text_is_cut_at_line_ends_and_nothing_is_lost(tmp_path):
     assert "".join(texts) == text
     assert max(map(len, texts)) <= RUNNING_TEXT_CHARS
     assert all(one.endswith("\n") for one in texts[:5])
+
+
+TRAIN, VALIDATION = "c4-train.00000-of-01024.json.gz", "c4-validation.00000-of-00008.json.gz"
+ALPACA = "alpaca_data_cleaned.json"
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ({"set": "alpaca", "path": "a"}, {ALPACA: f"a/{ALPACA}"}),
+        ({"set": "alpaca", "path": "/a/mine.json"}, {ALPACA: "/a/mine.json"}),
+        ({"set": "ceval", "path": "x/exam.zip"}, {"ceval-exam.zip": "x/exam.zip"}),
+        ({"set": "c4", "path": "c4"}, {f"en/{TRAIN}": f"c4/{TRAIN}"}),
+        (
+            {"set": "c4", "path": "c4", "split": "validation"},
+            {f"en/{VALIDATION}": f"c4/{VALIDATION}"},
+        ),
+        ({"set": "c4", "path": "data/c4.json.gz"}, {f"en/{TRAIN}": "data/c4.json.gz"}),
+        (
+            {"set": "c4", "path": "c4/c4-train.00007-of-01024.json.gz"},
+            {"en/c4-train.00007-of-01024.json.gz": "c4/c4-train.00007-of-01024.json.gz"},
+        ),
+    ],
+)
+def test_targets_follow_the_path_and_the_split(source, expected):
+    found = calibration_targets(CALIBRATION_SETS.find(source["set"]), TextSource(**source))
+    assert {str(name): str(path) for name, path in found.items()} == expected

@@ -33,7 +33,7 @@ def geometry(variant, seed):
         "7b": draw.choice([3, 7, 11, 13]),
         "rw": draw.choice([4, 5, 12, 16]),
     }.get(variant, num_kv_heads * draw.choice([2, 5]))
-    hidden_size = num_heads * draw.choice([8, 16, 64])
+    hidden_size = num_heads * draw.choice([8, 16])
     return {
         **FLAGS[variant],
         "vocab_size": VOCABULARY,

@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-SEEDS = range(3)
 PADDINGS = ["none", "left", "right"]
 TOLERANCE = {"atol": 1e-5, "rtol": 1e-5}
 
@@ -20,92 +19,79 @@ def last_visible(logits, mask):
     return torch.stack([row[keep.nonzero().max()] for row, keep in zip(logits, mask, strict=True)])
 
 
+def in_chunks(model, input_ids, mask, positions, chunks):
+    """Yield (columns, output) of each chunk, run with the cache of those before it."""
+    past, start = None, 0
+    for length in chunks:
+        new = slice(start, start + length)
+        output = model(input_ids[:, new], mask[:, : new.stop], positions[:, new], past)
+        yield new, output
+        past, start = output.past_key_values, new.stop
+
+
+@pytest.mark.parametrize("chunks", [(10,), (6, 1, 1, 1, 1), (5, 4, 1), (1, 6, 3)], ids=str)
 @pytest.mark.parametrize("padding", PADDINGS)
-@pytest.mark.parametrize("seed", SEEDS)
-def test_prefill(make_pair, make_batch, variant, seed, padding):
+def test_prefill_chunks_and_decode(make_pair, make_batch, variant, padding, chunks):
+    """Whatever the chunks, each position's logits are those of one pass over the whole."""
+    seed = PADDINGS.index(padding)
     theirs, ours = make_pair(variant, seed)
-    input_ids, mask, positions = make_batch(9, padding, seed)
+    input_ids, mask, positions = make_batch(10, padding, seed)
     expected = theirs(input_ids, attention_mask=mask, position_ids=positions).logits
-    assert_same(ours(input_ids, mask, positions).logits, expected, mask)
-    if padding != "right":  # positions follow from the mask, and a mask from nothing
-        expected = theirs(input_ids, attention_mask=mask).logits
-        assert_same(ours(input_ids, attention_mask=mask).logits, expected, mask)
+    for new, output in in_chunks(ours, input_ids, mask, positions, chunks):
+        assert_same(output.logits, expected[:, new], mask[:, new])
+
+
+@pytest.mark.parametrize("padding", ["none", "left"])
+def test_positions_follow_from_the_mask_and_a_mask_from_nothing(
+    make_pair, make_batch, variant, padding
+):
+    theirs, ours = make_pair(variant)
+    input_ids, mask, _ = make_batch(9, padding)
+    expected = theirs(input_ids, attention_mask=mask).logits
+    assert_same(ours(input_ids, attention_mask=mask).logits, expected, mask)
     if padding == "none":
         assert_same(ours(input_ids).logits, expected, mask)
 
 
-@pytest.mark.parametrize("chunks", [(6, 1, 1, 1, 1), (5, 4, 1), (1, 6, 3)], ids=str)
-@pytest.mark.parametrize("padding", PADDINGS)
-@pytest.mark.parametrize("seed", SEEDS[:2])
-def test_decode_and_chunked_prefill(make_pair, make_batch, variant, seed, padding, chunks):
-    """Whatever the chunks, each position's logits are those of one pass over the whole."""
-    theirs, ours = make_pair(variant, seed)
-    input_ids, mask, positions = make_batch(sum(chunks), padding, seed)
-    expected = theirs(input_ids, attention_mask=mask, position_ids=positions).logits
-    past, start = None, 0
-    for length in chunks:
-        end = start + length
-        output = ours(
-            input_ids[:, start:end],
-            attention_mask=mask[:, :end],
-            position_ids=positions[:, start:end],
-            past_key_values=past,
-        )
-        assert_same(output.logits, expected[:, start:end], mask[:, start:end])
-        past, start = output.past_key_values, end
-
-
 @pytest.mark.parametrize("chunks", [(10,), (7, 1, 1, 1), (5, 5)], ids=str)
-@pytest.mark.parametrize("seed", SEEDS[:2])
-def test_bf16(make_pair, make_batch, variant, seed, chunks):
+def test_bf16(make_pair, make_batch, variant, chunks):
     """In bf16 both round; ours must not be farther from fp32 than transformers' own bf16."""
-    theirs, ours = make_pair(variant, seed)
-    input_ids, mask, positions = make_batch(10, "left", seed)
+    theirs, ours = make_pair(variant, len(chunks))
+    input_ids, mask, positions = make_batch(10, "left")
     exact = theirs(input_ids, attention_mask=mask, position_ids=positions).logits
     theirs, ours = theirs.bfloat16(), ours.bfloat16()
     rounded = theirs(input_ids, attention_mask=mask, position_ids=positions).logits
     allowed = 1.5 * (rounded.float() - exact)[mask.bool()].abs().max()
-    past, start = None, 0
-    for length in chunks:
-        new = slice(start, start + length)
-        output = ours(input_ids[:, new], mask[:, : new.stop], positions[:, new], past)
+    for new, output in in_chunks(ours, input_ids, mask, positions, chunks):
         assert output.logits.dtype == torch.bfloat16
         error = (output.logits.float() - exact[:, new])[mask[:, new].bool()].abs()
         assert not error.numel() or error.max() <= allowed
-        past, start = output.past_key_values, new.stop
 
 
-@pytest.mark.parametrize("iter_num", [None, 0])
+@pytest.mark.parametrize("iter_num", [None, 0, 1])
 @pytest.mark.parametrize("padding", PADDINGS)
-@pytest.mark.parametrize("seed", SEEDS)
-def test_insert_slice(make_pair, make_batch, variant, seed, padding, iter_num):
+def test_insert_slice(make_pair, make_batch, variant, padding, iter_num):
     """Prefill gives each row's last visible position; decode and later chunks give them all."""
+    seed = PADDINGS.index(padding)
     theirs, ours = make_pair(variant, seed)
     ours.config.insert_slice = True
     if iter_num is not None:
         ours.config.iter_num = iter_num
     input_ids, mask, positions = make_batch(9, padding, seed)
     expected = theirs(input_ids, attention_mask=mask, position_ids=positions).logits
+    if iter_num == 1:  # only the first iteration slices
+        assert_same(ours(input_ids, mask, positions).logits, expected, mask)
+        return
     sliced = ours(input_ids, mask, positions).logits
     assert sliced.shape == (3, 1, expected.shape[2])
     torch.testing.assert_close(sliced[:, 0], last_visible(expected, mask), **TOLERANCE)
-
-    prefill = ours(input_ids[:, :5], mask[:, :5], positions[:, :5])
-    chunk = ours(input_ids[:, 5:], mask, positions[:, 5:], prefill.past_key_values)
+    _, (_, chunk) = in_chunks(ours, input_ids, mask, positions, (5, 4))
     assert_same(chunk.logits, expected[:, 5:], mask[:, 5:])
+    if padding == "none":
+        torch.testing.assert_close(ours(input_ids).logits, expected[:, -1:], **TOLERANCE)
 
 
-def test_insert_slice_without_mask_and_only_in_the_first_iteration(make_pair, make_batch, variant):
-    theirs, ours = make_pair(variant)
-    ours.config.insert_slice = True
-    input_ids, mask, positions = make_batch(6)
-    expected = theirs(input_ids, attention_mask=mask).logits
-    torch.testing.assert_close(ours(input_ids).logits, expected[:, -1:], **TOLERANCE)
-    ours.config.iter_num = 1
-    assert_same(ours(input_ids, mask, positions).logits, expected, mask)
-
-
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", range(2))
 def test_cache_is_legacy_tuples_of_the_kv_heads_alone(make_pair, make_batch, variant, seed):
     _, ours = make_pair(variant, seed)
     config = ours.config

@@ -49,11 +49,13 @@ def load(auto, folder, dtype=torch.float32):
     return auto.from_pretrained(folder, trust_remote_code=True, torch_dtype=dtype)
 
 
+def load_theirs(dtype=torch.float32):
+    auto = transformers.AutoModelForCausalLM
+    return auto.from_pretrained(TRAINED, torch_dtype=dtype, attn_implementation="eager")
+
+
 def test_greedy_text_of_a_trained_checkpoint(trained):
-    theirs = transformers.AutoModelForCausalLM.from_pretrained(
-        TRAINED, torch_dtype=torch.float32, attn_implementation="eager"
-    )
-    ours = load(transformers.AutoModelForCausalLM, trained)
+    theirs, ours = load_theirs(), load(transformers.AutoModelForCausalLM, trained)
     assert type(ours).__module__.endswith("modeling_falcon_vacc")
     assert ours.lm_head.weight is ours.transformer.word_embeddings.weight
     tokenizer = transformers.AutoTokenizer.from_pretrained(TRAINED)
@@ -70,10 +72,7 @@ def test_greedy_text_of_a_trained_checkpoint(trained):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_prefill_and_decode_of_a_trained_checkpoint(trained, dtype):
     """The contract's own loop: prefill, then one token at a time with `position_ids` (B, 1)."""
-    theirs = transformers.AutoModelForCausalLM.from_pretrained(
-        TRAINED, torch_dtype=dtype, attn_implementation="eager"
-    )
-    ours = load(transformers.AutoModelForCausalLM, trained, dtype)
+    theirs, ours = load_theirs(dtype), load(transformers.AutoModelForCausalLM, trained, dtype)
     tokenizer = transformers.AutoTokenizer.from_pretrained(TRAINED)
     tokens = tokenizer(PROMPTS[0], return_tensors="pt").input_ids
     past, new, largest = None, tokens, 0.0
@@ -96,9 +95,8 @@ def test_auto_model_is_the_model_without_its_head(trained):
     body = load(transformers.AutoModel, trained)
     assert type(body).__name__ == "FalconModel"
     input_ids = torch.arange(20)[None]
-    hidden = body(input_ids).last_hidden_state
     last = whole(input_ids, use_cache=False).logits[:, -1]
-    torch.testing.assert_close(whole.lm_head(hidden)[:, -1], last)
+    torch.testing.assert_close(whole.lm_head(body(input_ids).last_hidden_state)[:, -1], last)
 
 
 @pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])

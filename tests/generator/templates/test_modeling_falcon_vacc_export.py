@@ -4,7 +4,6 @@ Names as the Hugging Face ONNX world has them: input_ids, attention_mask, positi
 past_key_values.{i}.key/value -> logits, present.{i}.key/value.
 """
 
-import importlib.util
 import inspect
 import warnings
 
@@ -90,11 +89,11 @@ def assert_runs_the_same(path, model, inputs):
         torch.testing.assert_close(torch.from_numpy(actual), expected, atol=2e-5, rtol=2e-5)
 
 
-@pytest.mark.parametrize("opset", [13, 17])
-def test_prefill_then_decode(make_pair, variant, opset, tmp_path):
+def test_prefill_then_decode(make_pair, variant, tmp_path):
     """Static graphs, one after the other in one process: nothing of one is in the next."""
     _, model = make_pair(variant)
-    for num_new, num_past in [(8, 0), (12, 0), (1, 15), (1, 7), (4, 6)]:
+    lengths = [(8, 0, 13), (12, 0, 17), (12, 0, 13), (1, 15, 13), (1, 7, 17), (4, 6, 17)]
+    for num_new, num_past, opset in lengths:
         model.config.insert_slice = num_new == 12
         shape = (model, num_new, num_past, 2, num_past > 0)
         path = export(model, make_inputs(*shape), tmp_path / "model.onnx", opset)
@@ -125,29 +124,3 @@ def test_alibi_far_into_the_context(make_pair, tmp_path):
     _, model = make_pair("rw", num_attention_heads=16, hidden_size=128, num_hidden_layers=1)
     path = export(model, make_inputs(model, 1, 1200), tmp_path / "model.onnx", 17)
     assert_runs_the_same(path, model, make_inputs(model, 1, 1200))
-
-
-@pytest.mark.skipif(
-    not (HAS_DYNAMO and importlib.util.find_spec("onnxscript")),
-    reason="needs PyTorch's newer exporter, and onnxscript",
-)
-@pytest.mark.parametrize("variant", ["7b", "rw"])
-def test_torch_export(make_pair, variant, tmp_path):
-    """The newer exporter, with one dynamic graph for prefill and decode."""
-    _, model = make_pair(variant)
-    dynamic = torch.export.Dim.DYNAMIC
-    cache = cache_names("past_key_values", model)
-    path = tmp_path / "model.onnx"
-    torch.onnx.export(
-        Graph(model).eval(),
-        make_inputs(model, 4, 3),
-        path,
-        input_names=INPUTS + cache,
-        output_names=["logits", *cache_names("present", model)],
-        dynamic_shapes=(*[{0: dynamic, 1: dynamic}] * 3, ({0: dynamic, 2: dynamic},) * len(cache)),
-        opset_version=18,
-        dynamo=True,
-        verbose=False,
-    )
-    for num_new, num_past, batch in [(9, 5, 1), (1, 30, 2)]:
-        assert_runs_the_same(path, model, make_inputs(model, num_new, num_past, batch))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from vacc_gen.schema.errors import CheckpointError
 from vacc_gen.schema.precision import GROUP_SIZES, PER_CHANNEL
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
     from vacc_gen.generator.backends.onnxruntime.weights.source import Checkpoint
     from vacc_gen.schema.falcon import Architecture
+
+CodesAndScales: TypeAlias = "tuple[torch.Tensor, torch.Tensor]"
+"""Some rows of a matrix: codes uint8 (R, K), one a byte, and scales fp32 (R, N); see `Grid`."""
 
 
 @dataclass(frozen=True)
@@ -36,14 +39,13 @@ class Grid:
     """Whether all groups of a row carry the row's scale."""
 
     @property
-    def max_code(self) -> int:
-        """The largest multiple, 127 at 8 bits and 7 at 4."""
-        return (1 << (self.bits - 1)) - 1
+    def zero_code(self) -> int:
+        return 1 << (self.bits - 1)
 
     @property
-    def zero_code(self) -> int:
-        """The code of zero."""
-        return 1 << (self.bits - 1)
+    def max_code(self) -> int:
+        """The largest multiple, 127 at 8 bits and 7 at 4."""
+        return self.zero_code - 1
 
     def restore(self, codes: torch.Tensor, scales: torch.Tensor) -> torch.Tensor:
         """Weights fp32 (R, K) of `codes` uint8 (R, K) and `scales` fp32 (R, N)."""
@@ -60,14 +62,8 @@ class Quantizer(Protocol):
     def errors(self) -> Sequence[Mapping[str, object]]:
         """Rows of `linear_errors` in report.json; none without calibration data."""
 
-    def quantize(
-        self, checkpoint: Checkpoint, name: str, grid: Grid
-    ) -> Iterator[tuple[int, torch.Tensor, torch.Tensor]]:
-        """Yield (first row, codes, scales) for all rows of the matrix `name`, in order.
-
-        Codes are uint8 (R, K), one a byte, scales float32 (R, N); see `Grid`. Matrices are asked
-        for in the order of `checkpoint.tensors`.
-        """
+    def quantize(self, name: str, grid: Grid) -> Iterator[CodesAndScales]:
+        """Yield all rows of the matrix `name`; matrices are asked for in the checkpoint's order."""
 
     def settings(self) -> dict[str, object]:
         """How the weights are made, for the report."""
@@ -78,21 +74,19 @@ class RoundToNearest:
 
     errors: Sequence[Mapping[str, object]] = ()
 
-    def quantize(
-        self, checkpoint: Checkpoint, name: str, grid: Grid
-    ) -> Iterator[tuple[int, torch.Tensor, torch.Tensor]]:
-        """Yield (first row, codes (R, K), scales (R, N)); see `Quantizer`."""
-        for first, rows in checkpoint.chunks(name):
-            codes, scales = round_to_nearest(rows, grid)
-            yield first, codes, scales
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self._checkpoint = checkpoint
+
+    def quantize(self, name: str, grid: Grid) -> Iterator[CodesAndScales]:
+        for _, rows in self._checkpoint.chunks(name):
+            yield round_to_nearest(rows, grid)
 
     def settings(self) -> dict[str, object]:
-        """How the weights are made, for the report."""
         return {"method": "round_to_nearest"}
 
 
-def round_to_nearest(rows: torch.Tensor, grid: Grid) -> tuple[torch.Tensor, torch.Tensor]:
-    """Quantize (R, K) floats to codes uint8 (R, K) and scales float32 (R, N)."""
+def round_to_nearest(rows: torch.Tensor, grid: Grid) -> CodesAndScales:
+    """Quantize floats (R, K)."""
     import torch
 
     shape = (rows.shape[0], rows.shape[1] // grid.group_size, grid.group_size)
@@ -119,18 +113,7 @@ def scales_of(rows: torch.Tensor, grid: Grid) -> torch.Tensor:
 
 def pack(codes: torch.Tensor, bits: int) -> torch.Tensor:
     """Codes (R, K) as they are stored: at 4 bits two to a byte, the first in the low half."""
-    if bits == 8:
-        return codes
-    return codes[:, 0::2] | (codes[:, 1::2] << 4)
-
-
-def unpack(stored: torch.Tensor, bits: int) -> torch.Tensor:
-    """The inverse of `pack`."""
-    import torch
-
-    if bits == 8:
-        return stored
-    return torch.stack((stored & 15, stored >> 4), dim=-1).view(len(stored), -1)
+    return codes if bits == 8 else codes[:, 0::2] | (codes[:, 1::2] << 4)
 
 
 def grid_for(architecture: Architecture, bits: int, group_size: int | None) -> Grid:
@@ -150,15 +133,12 @@ def grid_for(architecture: Architecture, bits: int, group_size: int | None) -> G
     raise CheckpointError(
         f"groups of {' or '.join(map(str, candidates))} weights do not divide the model's widths "
         f"({', '.join(map(str, widths))})",
-        "export fp16 or fp32 instead"
-        if candidates == GROUP_SIZES
-        else "leave quantization.group_size out, or name one that divides every width",
+        "leave quantization.group_size out, or export fp16",
     )
 
 
 @contextmanager
 def torch_threads(count: int) -> Iterator[None]:
-    """Let PyTorch use `count` threads in the block."""
     import torch
 
     before = torch.get_num_threads()

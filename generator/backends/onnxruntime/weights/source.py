@@ -36,7 +36,6 @@ class Checkpoint:
 
     @property
     def path(self) -> Path:
-        """The folder of the checkpoint."""
         return self.folder.path
 
     def read(self, name: str) -> torch.Tensor:
@@ -49,8 +48,8 @@ class Checkpoint:
     def chunks(self, name: str) -> Iterator[tuple[int, torch.Tensor]]:
         """Yield (first row, rows) of a parameter, in order, in its stored dtype.
 
-        Each chunk is about `CHUNK_BYTES`, shape (rows, width); a vector is one row. A chunk is
-        valid until the next one is asked for.
+        Each chunk is about `CHUNK_BYTES`, shape (rows, width), valid until the next is asked for;
+        a vector is one row.
 
         Raises:
             CheckpointError: the file ends early or cannot be read.
@@ -102,21 +101,18 @@ def open_checkpoint(path: Path) -> Checkpoint:
             SAME_REVISION,
         )
     for name, shape in expected.items():
-        _check_tensor(path, stored[name], name, shape)
+        found = stored[name]
+        if found.shape != shape:
+            raise CheckpointError(
+                f"{path}: {name} has shape {list(found.shape)}, config.json asks for {list(shape)}",
+                SAME_REVISION,
+            )
+        if found.dtype not in SOURCE_DTYPES:
+            raise CheckpointError(
+                f"{path}: {name} is stored as {found.dtype}; supported: {', '.join(SOURCE_DTYPES)}",
+                "start from the original checkpoint rather than a quantized copy",
+            )
     return Checkpoint(folder, architecture, {name: stored[name] for name in expected})
-
-
-def _check_tensor(path: Path, tensor: TensorEntry, name: str, shape: tuple[int, ...]) -> None:
-    if tensor.shape != shape:
-        raise CheckpointError(
-            f"{path}: {name} has shape {list(tensor.shape)}, config.json asks for {list(shape)}",
-            SAME_REVISION,
-        )
-    if tensor.dtype not in SOURCE_DTYPES:
-        raise CheckpointError(
-            f"{path}: {name} is stored as {tensor.dtype}; supported: {', '.join(SOURCE_DTYPES)}",
-            "start from the original checkpoint rather than a quantized copy",
-        )
 
 
 def bytes_of(values: torch.Tensor) -> memoryview:

@@ -1,8 +1,7 @@
 """weights.bin: the one file that all graphs of an export take their weights from.
 
 The layout is planned from the architecture alone, so that its size is known before anything is
-written; values are then streamed from the checkpoint, a few rows at a time, keeping the
-[outputs, inputs] order in which they are stored.
+written; values are then streamed from the checkpoint, a few rows at a time.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Literal
+from typing import BinaryIO, Literal
 
 from vacc_gen.generator.backends.onnxruntime.weights.quantize import (
     Grid,
@@ -19,12 +18,8 @@ from vacc_gen.generator.backends.onnxruntime.weights.quantize import (
     torch_threads,
 )
 from vacc_gen.generator.backends.onnxruntime.weights.source import Checkpoint, bytes_of
+from vacc_gen.generator.progress import Progress
 from vacc_gen.schema.falcon import EMBEDDING, HEAD, Architecture
-
-if TYPE_CHECKING:
-    import torch
-
-    from vacc_gen.generator.progress import Progress
 
 WEIGHTS_FILE = "weights.bin"
 
@@ -74,7 +69,7 @@ def _grid_of(matrix: str, grid: Grid) -> Grid:
 def plan_layout(architecture: Architecture, dtype: Dtype, grid: Grid | None) -> Layout:
     """Lay out weights.bin for a model. Norms are kept in fp32, matrices and biases in `dtype`.
 
-    An int `dtype` comes with a `grid`, whose group size must divide every width; biases are fp32.
+    An int `dtype` comes with a `grid` that `grid_for` chose; its biases are fp32.
     """
     tensors: dict[str, StoredTensor] = {}
     offset = 0
@@ -110,13 +105,17 @@ def write_weights(
     with path.open("wb") as file, torch_threads(1):
         file.truncate(layout.total_bytes)
         for name, source in checkpoint.tensors.items():
-            if name in layout.tensors:
-                count = _write_floats(file, layout.tensors[name], checkpoint, progress)
-                if count:
-                    overflowed[name] = count
-            else:
-                _write_codes(file, name, layout, checkpoint, quantizer)
+            grid = layout.grid_of(name)
+            if grid is not None:
+                stored = [layout.tensors[f"{name}.{part}"] for part in ("codes", "scales")]
+                offsets = [tensor.offset_bytes for tensor in stored]
+                for codes, scales in quantizer.quantize(name, grid):
+                    for i, values in enumerate((pack(codes, grid.bits), scales)):
+                        file.seek(offsets[i])
+                        offsets[i] += file.write(bytes_of(values))
                 progress.advance(source.length_bytes)
+            elif count := _write_floats(file, layout.tensors[name], checkpoint, progress):
+                overflowed[name] = count
     return overflowed
 
 
@@ -128,37 +127,11 @@ def _write_floats(
 
     dtype = torch.float16 if stored.dtype == "fp16" else torch.float32
     overflowed = 0
-    cast = torch.empty(0, dtype=dtype)
     file.seek(stored.offset_bytes)
     for _, rows in checkpoint.chunks(stored.name):
-        if cast.numel() < rows.numel():
-            cast = torch.empty(rows.numel(), dtype=dtype)
-        part = cast[: rows.numel()]
-        part.copy_(rows.view(-1))
-        if dtype == torch.float16 and rows.dtype != torch.float16:
-            overflowed += _overflowed(part, rows.view(-1))
-        file.write(bytes_of(part))
+        cast = rows.to(dtype)
+        if not torch.stack(cast.aminmax()).isfinite().all():  # one pass where nothing overflowed
+            overflowed += int((cast.isinf() & rows.isfinite()).sum())
+        file.write(bytes_of(cast))
         progress.advance(rows.nbytes)
     return overflowed
-
-
-def _write_codes(
-    file: BinaryIO, name: str, layout: Layout, checkpoint: Checkpoint, quantizer: Quantizer
-) -> None:
-    grid = layout.grid_of(name)
-    assert grid is not None
-    offsets = [layout.tensors[f"{name}.{part}"].offset_bytes for part in ("codes", "scales")]
-    for _, codes, scales in quantizer.quantize(checkpoint, name, grid):
-        for i, values in enumerate((pack(codes, grid.bits), scales)):
-            file.seek(offsets[i])
-            offsets[i] += file.write(bytes_of(values))
-
-
-def _overflowed(cast: torch.Tensor, source: torch.Tensor) -> int:
-    """Count finite values of `source` that are infinite in `cast`; one cheap pass where none is."""
-    import torch
-
-    low, high = torch.aminmax(cast)
-    if torch.isfinite(low) and torch.isfinite(high):
-        return 0
-    return int((torch.isinf(cast) & torch.isfinite(source)).sum())

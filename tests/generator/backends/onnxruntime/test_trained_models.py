@@ -23,7 +23,7 @@ from vacc_gen.generator.backends.onnxruntime.verify import cut_windows, score_we
 from vacc_gen.generator.backends.onnxruntime.weights.gptq.layerwise import GptqQuantizer
 from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
 from vacc_gen.generator.calibration.tokenizer import Tokenizer
-from vacc_gen.generator.calibration.windows import calibrate, read_windows
+from vacc_gen.generator.calibration.windows import calibrate, read_windows, windows_file
 from vacc_gen.generator.progress import SilentProgress
 
 MODELING = Path(str(files("vacc_gen.generator").joinpath("templates/modeling_falcon_vacc.py")))
@@ -43,8 +43,8 @@ def test_int8_costs_next_to_nothing_and_gptq_makes_int4_cheaper(
 
     def drawn(seed):
         spec = Calibration(set="kjv", path=str(CALIBRATION), samples=128, seqlen=256, seed=seed)
-        made = calibrate(spec, tokenizer_json, tmp_path / str(seed), 2048, progress)
-        return torch.from_numpy(read_windows(made.path))
+        calibrate(spec, checkpoint.folder, tmp_path, progress)
+        return torch.from_numpy(read_windows(windows_file(spec, tmp_path)))
 
     windows = cut_windows(Tokenizer(tokenizer_json).encode(HELD_OUT.read_bytes()))
 

@@ -1,30 +1,32 @@
 """GPTQ over a whole model, one decoder layer in memory at a time.
 
-The layers are those of the workspace's own modeling file. For each, calibration windows go through
-it as far as its linear layers' inputs, whose Hessians are summed; the linear layers are quantized;
-and the windows go through the quantized layer, which makes the next one's input.
+Calibration windows go through a layer of the workspace's own modeling file as far as its linear
+layers' inputs, whose Hessians are summed; these are quantized, and the windows then go through the
+quantized layer, which makes the next one's input.
 
-Shapes: W windows of S tokens, E hidden size, K inputs of a linear layer, N groups a row.
+Shapes: W windows of S tokens, B of them at once, E hidden size, K inputs of a linear layer, M its
+outputs, N groups a row.
 """
 
 from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import cached_property, partial
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
+from torch import nn
 
 from vacc_gen.generator.backends.onnxruntime.reference import build_on_meta
-from vacc_gen.generator.backends.onnxruntime.weights.gptq.block import Arguments, Block
-from vacc_gen.generator.backends.onnxruntime.weights.gptq.gptq import Gptq, QuantizedMatrix
-from vacc_gen.generator.backends.onnxruntime.weights.gptq.hessian import Hessian
+from vacc_gen.generator.backends.onnxruntime.weights.gptq.gptq import Gptq, Hessian, QuantizedMatrix
 from vacc_gen.generator.backends.onnxruntime.weights.quantize import (
+    CodesAndScales,
     Grid,
     RoundToNearest,
     torch_threads,
@@ -42,13 +44,15 @@ SCORES_BYTES = 160 << 20
 """Of attention scores at once; a few copies of them come and go."""
 
 THREADED_INPUTS = 1024
-"""Inputs of the widest layer from which on more than one thread is used: for less, threads wait for
-each other longer than they work, ten times as long on a busy machine."""
+"""Of the widest layer: with fewer inputs, threads wait for each other longer than they work."""
 
 QKV, DENSE = "self_attention.query_key_value", "self_attention.dense"
 UP, DOWN = "mlp.dense_h_to_4h", "mlp.dense_4h_to_h"
 
-Linears = tuple[str, ...]
+CHUNK_WEIGHTS = 4 << 20
+"""Weights of a linear layer that are in fp32 at once."""
+
+Linears: TypeAlias = tuple[str, ...]
 """Names of linear layers that share their input, and so one Hessian."""
 
 
@@ -90,26 +94,22 @@ class GptqQuantizer:
         self._checkpoint, self._settings, self._progress = checkpoint, settings, progress
         self._device = device_of(settings.device)
         self._true_sequential = settings.true_sequential is not False
-        self._model = build_on_meta(modeling_file, checkpoint)
+        self._model = build_on_meta(modeling_file, checkpoint).transformer
         self._windows, self._work_dir = windows, work_dir
         widest = max(inputs for _, inputs in checkpoint.architecture.linears().values())
         self._threads = torch.get_num_threads() if widest >= THREADED_INPUTS else 1
-        self._states: torch.Tensor | None = None
         self._ready: dict[str, QuantizedMatrix] = {}
-        self._next_layer = 0
 
-    def quantize(
-        self, checkpoint: Checkpoint, name: str, grid: Grid
-    ) -> Iterator[tuple[int, torch.Tensor, torch.Tensor]]:
-        """Yield (first row, codes (R, K), scales (R, N)); see `Quantizer`."""
+    def quantize(self, name: str, grid: Grid) -> Iterator[CodesAndScales]:
         if name in (EMBEDDING, HEAD):
-            yield from RoundToNearest().quantize(checkpoint, name, grid)
+            yield from RoundToNearest(self._checkpoint).quantize(name, grid)
             return
         if name not in self._ready:
+            layer = int(name.split(".")[2])  # transformer.h.<layer>.
             with torch_threads(self._threads), torch.inference_mode():
-                self._quantize_layer(grid)
-        quantized = self._ready.pop(name)
-        yield 0, quantized.codes, quantized.scales
+                self._quantize_layer(layer, grid)
+        made = self._ready.pop(name)
+        yield made.codes, made.scales
 
     def settings(self) -> dict[str, object]:
         """The settings in force, for the report."""
@@ -124,42 +124,38 @@ class GptqQuantizer:
             "seqlen": tokens,
         }
 
-    def _quantize_layer(self, grid: Grid) -> None:
+    def _quantize_layer(self, layer: int, grid: Grid) -> None:
         """Quantize the next layer, and move the hidden states through it."""
-        layer, layers = self._next_layer, self._checkpoint.architecture.geometry.layers
-        self._next_layer += 1
+        architecture, settings = self._checkpoint.architecture, self._settings
+        layers, block = architecture.geometry.layers, self._model.h[layer]
         self._progress.say(f"GPTQ: layer {layer + 1} of {layers}")
-        if self._states is None:
-            self._states = self._embed()
-            self._arguments = self._block_arguments()
-        block = Block(self._checkpoint, layer, self._model.transformer.h[layer], self._device)
-        for sets in quantization_order(self._checkpoint.architecture, self._true_sequential):
-            hessians = self._hessians(block, sets)
+        prefix = f"transformer.h.{layer}"
+        linears = load_block(block, self._checkpoint, prefix, self._device)
+        for sets in quantization_order(architecture, self._true_sequential):
+            hessians = self._hessians(layer, linears, sets)
             for names in sets:
-                # Taken out, so that its memory is free before the next one's factor takes some.
-                self._quantize_set(block, names, hessians.pop(names), grid)
+                gptq = Gptq(hessians.pop(names), settings.damp_percent, settings.desc_act)
+                for name in names:
+                    made = gptq.quantize(linears[name].stored, grid)
+                    linears[name].use(made, grid)
+                    self._ready[f"{prefix}.{name}.weight"] = made
+                    errors = {"gptq": made.gptq_error, "rtn": made.rtn_error}
+                    damping = {"damp_percent": gptq.damp_percent}
+                    self.errors.append({"layer": layer, "linear": name} | errors | damping)
+                del gptq  # so that its memory is free before the next one's factor takes some
         if layer + 1 < layers:
-            for first, states in self._batches():
-                self._states[first : first + len(states)] = block.run(states, self._arguments)
-        self._model.transformer.h[layer] = torch.nn.Identity()  # releases the weights
+            for states in self._batches():
+                states.copy_(self._run(block, states))
+        self._model.h[layer] = nn.Identity()  # releases the weights
 
-    def _quantize_set(self, block: Block, names: Linears, hessian: Hessian, grid: Grid) -> None:
-        gptq = Gptq(hessian, self._settings.damp_percent, self._settings.desc_act)
-        for name in names:
-            made = gptq.quantize(block.linears[name].stored, grid)
-            block.linears[name].use(made, grid)
-            self._ready[f"transformer.h.{block.layer}.{name}.weight"] = made
-            errors = {"gptq": made.gptq_error, "rtn": made.rtn_error}
-            damping = {"damp_percent": gptq.damp_percent}
-            self.errors.append({"layer": block.layer, "linear": name} | errors | damping)
-
-    def _hessians(self, block: Block, sets: tuple[Linears, ...]) -> dict[Linears, Hessian]:
+    def _hessians(
+        self, layer: int, linears: dict[str, Linear], sets: tuple[Linears, ...]
+    ) -> dict[Linears, Hessian]:
         """Run the windows through the block until every set has had its inputs."""
         hessians: dict[Linears, Hessian] = {}
         waiting: set[Linears] = set()
 
-        def add_inputs(linear: Any, inputs: tuple[torch.Tensor, ...]) -> None:
-            (names,) = (names for names in sets if block.linears[names[0]] is linear)
+        def add_inputs(names: Linears, linear: Linear, inputs: tuple[torch.Tensor, ...]) -> None:
             if names not in hessians:  # not before: attention has large matrices of its own
                 hessians[names] = Hessian(linear.inputs, self._device)
             hessians[names].add(inputs[0].reshape(-1, linear.inputs))
@@ -167,56 +163,109 @@ class GptqQuantizer:
             if not waiting:
                 raise _EnoughError
 
-        hooks = [block.linears[names[0]].register_forward_pre_hook(add_inputs) for names in sets]
-        for _, states in self._batches():
+        hooks = [
+            linears[names[0]].register_forward_pre_hook(partial(add_inputs, names))
+            for names in sets
+        ]
+        for states in self._batches():
             waiting.update(sets)
             with suppress(_EnoughError):
-                block.run(states, self._arguments)
+                self._run(self._model.h[layer], states)
             if waiting:
                 unused = sorted(name for names in waiting for name in names)
-                raise StageError(f"layer {block.layer} does not use {' and '.join(unused)}")
+                raise StageError(f"layer {layer} does not use {' and '.join(unused)}")
         for hook in hooks:
             hook.remove()
         return hessians
 
-    def _batches(self) -> Iterator[tuple[int, torch.Tensor]]:
-        """Yield (first window, hidden states (B, S, E)) of the B windows that fit in memory."""
-        assert self._states is not None
+    def _run(self, block: Any, states: torch.Tensor) -> torch.Tensor:
+        """Hidden states (B, S, E) after a block, from those before it."""
+        args, kwargs = self._arguments
+        after: torch.Tensor = block(states.to(self._device), *args, **kwargs)[0]
+        return after
+
+    def _batches(self) -> tuple[torch.Tensor, ...]:
+        """The hidden states as views (B, S, E), each of the windows that fit in memory at once."""
         tokens = self._windows.shape[1]
         scores_bytes = 4 * tokens**2 * self._checkpoint.architecture.geometry.attention_heads
         windows = max(1, min(BATCH_TOKENS // tokens, SCORES_BYTES // scores_bytes))
-        for first in range(0, len(self._states), windows):
-            yield first, self._states[first : first + windows].to(self._device)
+        batches: tuple[torch.Tensor, ...] = self._states.split(windows)
+        return batches
 
-    def _embed(self) -> torch.Tensor:
-        """The windows' token embeddings (W, S, E)."""
+    @cached_property
+    def _states(self) -> torch.Tensor:
+        """Hidden states (W, S, E) before the next layer; at first, the token embeddings."""
         table = self._checkpoint.read(EMBEDDING)
         states = hidden_states((*self._windows.shape, table.shape[1]), self._work_dir)
         for window, token_ids in enumerate(self._windows.long()):
             states[window] = table[token_ids]
         return states
 
-    def _block_arguments(self) -> Arguments:
-        """What the model gives to every block besides the hidden states: masks and angles.
-
-        Windows are all of one length and have no padding, so these are the same for all.
-        """
-        caught: list[Arguments] = []
+    @cached_property
+    def _arguments(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """What the model gives to every block, and for every window, besides the hidden states."""
+        caught: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
 
         def catch(_block: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             caught.append((args[1:], kwargs))
             raise _EnoughError
 
-        model = self._model.transformer
         width = self._checkpoint.architecture.geometry.hidden_size
         states = torch.zeros(1, self._windows.shape[1], width, device=self._device)
-        hook = model.h[0].register_forward_pre_hook(catch, with_kwargs=True)
+        hook = self._model.h[0].register_forward_pre_hook(catch, with_kwargs=True)
         with suppress(_EnoughError):
-            model(inputs_embeds=states, use_cache=False)
+            self._model(inputs_embeds=states, use_cache=False)
         hook.remove()
-        if not caught:
-            raise StageError("the modeling file's first block is never called")
         return caught[0]
+
+
+def load_block(
+    block: Any, checkpoint: Checkpoint, name: str, device: torch.device
+) -> dict[str, Linear]:
+    """Give a block of the model its weights; return its linear layers, by name."""
+    linears: dict[str, Linear] = {}
+    for path in checkpoint.architecture.linears():
+        parent, _, child = path.rpartition(".")
+        linears[path] = Linear(checkpoint, f"{name}.{path}", device)
+        setattr(block.get_submodule(parent), child, linears[path])
+    for norm in checkpoint.architecture.layer_norms():
+        module = block.get_submodule(norm).to_empty(device=device)
+        for parameter, values in module.named_parameters():
+            values.data.copy_(checkpoint.read(f"{name}.{norm}.{parameter}"))
+    return linears
+
+
+class Linear(nn.Module):  # type: ignore[misc]  # torch is typed nowhere here
+    """A linear layer that has some rows of its weights in fp32 at a time."""
+
+    def __init__(self, checkpoint: Checkpoint, name: str, device: torch.device) -> None:
+        super().__init__()
+        self.stored: torch.Tensor = checkpoint.read(f"{name}.weight").to(device)
+        """(M, K), in the checkpoint's dtype; empty once codes are used."""
+        self.outputs, self.inputs = self.stored.shape
+        self._rows_in_fp32: Callable[[slice], torch.Tensor] = lambda rows: self.stored[rows].float()
+        self._bias: torch.Tensor | None = None
+        if f"{name}.bias" in checkpoint.tensors:
+            self._bias = checkpoint.read(f"{name}.bias").to(device, torch.float32)
+
+    def use(self, quantized: QuantizedMatrix, grid: Grid) -> None:
+        """Compute with the `quantized` weights from now on, and release those as stored."""
+        device = self.stored.device
+        codes, scales = quantized.codes.to(device), quantized.scales.to(device)
+        self._rows_in_fp32 = lambda rows: grid.restore(codes[rows], scales[rows])
+        self.stored = self.stored.new_empty(0)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(..., K) to (..., M), in fp32."""
+        flat = x.reshape(-1, self.inputs)
+        y = torch.empty(len(flat), self.outputs, device=x.device)
+        rows_at_once = max(1, CHUNK_WEIGHTS // self.inputs)
+        for first in range(0, self.outputs, rows_at_once):
+            rows = slice(first, first + rows_at_once)
+            torch.mm(flat, self._rows_in_fp32(rows).mT, out=y[:, rows])
+        if self._bias is not None:
+            y += self._bias
+        return y.view(*x.shape[:-1], self.outputs)
 
 
 class _EnoughError(Exception):
@@ -225,8 +274,6 @@ class _EnoughError(Exception):
 
 def hidden_states(shape: tuple[int, int, int], folder: Path) -> torch.Tensor:
     """An fp32 tensor (W, S, E) in a file without a name in `folder`, gone with the tensor.
-
-    The system keeps as much of it in memory as there is room for.
 
     Raises:
         StageError: the disk has too little.
@@ -248,11 +295,7 @@ def hidden_states(shape: tuple[int, int, int], folder: Path) -> torch.Tensor:
 
 
 def device_of(name: str | None) -> torch.device:
-    """The device that a recipe names, the CPU where it names none.
-
-    Raises:
-        StageError: there is no such device here.
-    """
+    """The device that a recipe names, the CPU where it names none; a StageError if not here."""
     device = torch.device(name or "cpu")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise StageError(

@@ -35,7 +35,9 @@ def restored(codes, scales, grid):
     st.sampled_from([torch.bfloat16, torch.float16, torch.float32]),
     st.floats(-6, 3),
 )
-def test_every_error_is_within_half_a_scale(seed, grid, dtype, magnitude):
+def test_every_error_is_within_half_a_scale_that_the_largest_magnitude_sets(
+    seed, grid, dtype, magnitude
+):
     generator = torch.Generator().manual_seed(seed)
     rows = (torch.randn(3, 2 * grid.group_size, generator=generator) * 10**magnitude).to(dtype)
     codes, scales = round_to_nearest(rows, grid)
@@ -45,16 +47,10 @@ def test_every_error_is_within_half_a_scale(seed, grid, dtype, magnitude):
     assert codes.min() >= 1
     assert codes.max() <= 2 * grid.max_code + 1
     assert torch.equal(grid.restore(codes, scales), restored(codes, scales, grid).float())
-
-
-@given(st.integers(0, 2**32), GRIDS)
-def test_scales_are_the_largest_magnitude_over_the_largest_code(seed, grid):
-    rows = torch.randn(3, 128, generator=torch.Generator().manual_seed(seed))
-    _, scales = round_to_nearest(rows, grid)
-    largest = rows.abs().view(3, -1, grid.group_size).amax(-1)
+    largest = rows.float().abs().view(3, -1, grid.group_size).amax(-1)
     if grid.per_channel:
         largest = largest.amax(1, keepdim=True).expand_as(scales)
-    assert torch.equal(scales, largest / {8: 127, 4: 7}[grid.bits])
+    assert torch.equal(scales, (largest / {8: 127, 4: 7}[grid.bits]).masked_fill(largest == 0, 1))
 
 
 @pytest.mark.parametrize("bits", [8, 4])

@@ -41,7 +41,9 @@ def test_every_tensor_is_where_the_layout_says(falcon, dtype, tmp_path, monkeypa
     checkpoint, values = falcon
     layout = plan_layout(checkpoint.architecture, dtype, GRIDS[dtype])
     file = tmp_path / "weights.bin"
-    overflowed = write_weights(file, layout, checkpoint, RoundToNearest(), SilentProgress())
+    overflowed = write_weights(
+        file, layout, checkpoint, RoundToNearest(checkpoint), SilentProgress()
+    )
     assert (overflowed, file.stat().st_size) == ({}, layout.total_bytes)
     end = 0
     for stored in layout.tensors.values():
@@ -78,5 +80,7 @@ def test_values_beyond_fp16_are_counted(tmp_path):
     checkpoint = open_checkpoint(tmp_path)
     layout = plan_layout(checkpoint.architecture, "fp16", None)
     out = tmp_path / "weights.bin"
-    overflowed = write_weights(out, layout, checkpoint, RoundToNearest(), SilentProgress())
+    overflowed = write_weights(
+        out, layout, checkpoint, RoundToNearest(checkpoint), SilentProgress()
+    )
     assert overflowed == {EMBEDDING: 2}

@@ -8,9 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 from vacc_gen.generator.backends.onnxruntime.weights.gptq import gptq as gptq_module
-from vacc_gen.generator.backends.onnxruntime.weights.gptq import hessian as hessian_module
-from vacc_gen.generator.backends.onnxruntime.weights.gptq.gptq import Gptq
-from vacc_gen.generator.backends.onnxruntime.weights.gptq.hessian import Hessian
+from vacc_gen.generator.backends.onnxruntime.weights.gptq.gptq import Gptq, Hessian
 from vacc_gen.generator.backends.onnxruntime.weights.quantize import Grid, round_to_nearest
 
 CPU = torch.device("cpu")
@@ -20,7 +18,6 @@ INPUTS, OUTPUTS, DAMP = 160, 96, 0.01
 @pytest.fixture(autouse=True)
 def small_panels(monkeypatch):
     """Neither a block's size divides a panel's, nor a panel's the inputs."""
-    monkeypatch.setattr(hessian_module, "BLOCK", 48)
     monkeypatch.setattr(gptq_module, "PANEL", 72)
     monkeypatch.setattr(gptq_module, "BLOCK", 20)
 
@@ -87,27 +84,14 @@ def test_errors_are_those_of_the_output_and_smaller_than_rounding_s(bits):
     assert torch.equal(made.scales, round_to_nearest(weight, grid)[1])
 
 
-@pytest.mark.parametrize("desc_act", [False, True])
-def test_the_first_input_that_is_rounded_makes_up_for_nothing(desc_act):
-    """The first in natural order, or the strongest; the last one makes up for all others."""
+def test_sweeps_panels_sampled_rows_and_dtypes_change_no_code(monkeypatch):
     x, weight = layer()
-    grid = Grid(4, 32)
-    made = quantized(x, weight, grid, desc_act)
-    differs = (made.codes != round_to_nearest(weight, grid)[0]).any(dim=0)
-    strengths = x.square().sum(0)
-    first, last = (strengths.argmax(), strengths.argmin()) if desc_act else (0, INPUTS - 1)
-    assert not differs[first]
-    assert differs[last]
-
-
-def test_sweeps_panels_and_sampled_rows_change_no_code(monkeypatch):
-    x, weight = layer()
-    whole = quantized(x, weight, Grid(4, 32))
+    whole = quantized(x, weight.bfloat16(), Grid(4, 32))
     monkeypatch.setattr(gptq_module, "SWEEP_BYTES", 4 * INPUTS * 10)
     monkeypatch.setattr(gptq_module, "PANEL", 1024)
     monkeypatch.setattr(gptq_module, "MEASURED_ROWS", 24)
     monkeypatch.setattr(gptq_module, "MEASURED_OPERATIONS", 1)
-    parts = quantized(x, weight, Grid(4, 32))
+    parts = quantized(x, weight.bfloat16().float(), Grid(4, 32))
     assert torch.equal(parts.codes, whole.codes)
     assert parts.gptq_error == pytest.approx(whole.gptq_error, rel=0.3)
 
@@ -128,13 +112,6 @@ def test_silent_layers_and_weights_of_zero():
     nothing = quantized(x, torch.zeros(OUTPUTS, INPUTS), Grid(8, 32))
     assert (nothing.codes == 128).all()
     assert (nothing.scales == 1).all()
-
-
-def test_bf16_weights_are_widened_exactly():
-    x, weight = layer()
-    half = weight.bfloat16()
-    one, other = (quantized(x, w, Grid(8, 32)) for w in (half, half.float()))
-    assert torch.equal(one.codes, other.codes)
 
 
 def test_damping_grows_until_the_sum_can_be_factored():
