@@ -20,7 +20,6 @@ from vacc_gen.schema.strict import ConfigPart, also_written, optional
 Version = Annotated[str, Field(pattern=r"^\d[\w.+!*-]*$")]
 """A version as pip knows it, in quotes where it would be a number: 4.51.3, "4.45"."""
 
-
 Count = Annotated[int, Field(ge=1)]
 Score = Annotated[float, Field(ge=0, le=1)]
 Box = Annotated[list[float], Field(min_length=6, max_length=6)]
@@ -29,16 +28,7 @@ Box = Annotated[list[float], Field(min_length=6, max_length=6)]
 EXTRA_OPS = (
     "softmax",
     "insert_odma",
-    "yolov3_nms",
-    "yolov4_nms",
-    "yolov5_nms",
-    "yolov6_nms",
-    "yolov7_nms",
-    "yolov8_nms",
-    "yolov9_nms",
-    "yolov10_nms",
-    "yolov11_nms",
-    "yolov12_nms",
+    *(f"yolov{version}_nms" for version in range(3, 13)),
     "yolox_nms",
     "centerpoint_nms",
     "pointpillar_nms",

@@ -19,7 +19,6 @@ from vacc_gen.generator.backends.onnxruntime.runtime import (
 )
 from vacc_gen.generator.backends.onnxruntime.weights.quantize import (
     Quantizer,
-    RoundToNearest,
     grid_for,
 )
 from vacc_gen.generator.backends.onnxruntime.weights.source import Checkpoint
@@ -143,7 +142,7 @@ def export_graphs(
                 shutil.copyfile(checkpoint.path / name, folder / name)
         source_bytes = sum(tensor.length_bytes for tensor in checkpoint.tensors.values())
         progress.start(f"weights to {dtype}", source_bytes)
-        quantizer = quantizer or RoundToNearest(checkpoint)
+        quantizer = quantizer or Quantizer(checkpoint)
         overflowed = write_weights(folder / WEIGHTS_FILE, layout, checkpoint, quantizer, progress)
         properties = {"vacc_gen.checkpoint": checkpoint.folder.fingerprint(), **(metadata or {})}
         for name, axes in graphs.items():

@@ -63,8 +63,6 @@ def max_positions(file: ConfigFile) -> Iterator[Finding]:
 def unreadable_checkpoint(file: ConfigFile) -> Iterator[Finding]:
     """The weight folder is there, and its config.json is not, or cannot be read.
 
-    A folder that is not there yet is not reported.
-
     Bad:
         # falcon.yaml
         frontend: {checkpoint: falcon-7b}

@@ -74,8 +74,6 @@ def patch_step(file: ConfigFile) -> Iterator[Finding]:
 def tower_tp(file: ConfigFile) -> Iterator[Finding]:
     """The vision tower runs on one die (vendor's vlm/qwen2_5_vl/README.md).
 
-    `tp` is for the language model, which is compiled from a config of its own.
-
     Bad:
         frontend: {model_kwargs: {build_visual: true, tp: 4}}
     Good:
