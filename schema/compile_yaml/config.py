@@ -22,6 +22,7 @@ Version = Annotated[str, Field(pattern=r"^\d[\w.+!*-]*$")]
 
 Count = Annotated[int, Field(ge=1)]
 Score = Annotated[float, Field(ge=0, le=1)]
+Three = Field(min_length=3, max_length=3)
 Box = Annotated[list[float], Field(min_length=6, max_length=6)]
 """Two corners: x, y, z, x, y, z in metres."""
 
@@ -61,14 +62,10 @@ class ExtraOpParams(ConfigPart):
     nms_post_max: Count | None = optional("boxes after suppression (centerpoint)")
     max_obj_per_sample: Count | None = optional("boxes in all (centerpoint)")
     feature_map_stride: Count | None = optional("stride of the output map (centerpoint)")
-    voxel_size: Annotated[list[float], Field(min_length=3, max_length=3)] | None = optional(
-        "x, y, z in metres"
-    )
+    voxel_size: Annotated[list[float], Three] | None = optional("x, y, z in metres")
     point_cloud_range: Box | None = optional("box that is looked at")
     post_center_limit_range: Box | None = optional("box that centres have to lie in (centerpoint)")
-    grid_stride: Annotated[list[Count], Field(min_length=3, max_length=3)] | None = optional(
-        "by axis (pointpillar)"
-    )
+    grid_stride: Annotated[list[Count], Three] | None = optional("by axis (pointpillar)")
     anchor_size: list[float] | None = optional("x, y, z of each anchor in metres (pointpillar)")
     anchor_rotations: list[float] | None = optional("radians (pointpillar)")
     anchor_heights: list[float] | None = optional("metres (pointpillar)")

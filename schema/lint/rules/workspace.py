@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from vacc_gen.schema.lint.diagnostics import Finding, Severity, plain, plural
+from vacc_gen.schema.lint.diagnostics import Finding, Severity, plain
 from vacc_gen.schema.lint.rule import rule
 from vacc_gen.schema.lint.tree import Steps
 from vacc_gen.schema.lint.workspace import FileFinding, Workspace
@@ -126,8 +126,5 @@ def not_ready(workspace: Workspace) -> Iterator[FileFinding]:
         # .vacc-gen/manifest.json
         {"version": 1, "made_from": {}, "files": {}}
     """
-    lacks = list(workspace.lacks()) if workspace.made else []
-    if lacks:
-        count = f"(not ready: {plural(len(lacks), 'thing')} missing)"
-        lacks[-1] = lacks[-1]._replace(message=f"{lacks[-1].message} {count}")
-    yield from ((workspace.recipe, lack) for lack in lacks)
+    if workspace.made:
+        yield from ((workspace.recipe, lack) for lack in workspace.lacks())
