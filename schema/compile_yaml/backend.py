@@ -17,7 +17,11 @@ from vacc_gen.schema.strict import (
 
 Index = Annotated[int, Field(ge=0)]
 Split = Annotated[str, Field(pattern=r"^\s*\d+(\s*,\s*\d+)*\s*$")]
+Sizes = list[Annotated[int, Field(ge=1)]]
+Outputs = list[Annotated[int, Field(ge=-1)]]
 Layout = Annotated[str, Field(pattern=r"^\d+:\S+$")]
+
+_MOVED = "an option of `backend.compile`"
 
 CALIBRATE_MODES = ("percentile", "kl_divergence", "max", "mse")
 
@@ -50,13 +54,13 @@ class CompileOptions(ConfigPart):
         "vision blocks with full attention, as in the model's config.json"
     )
     output_layout: list[Layout] | None = optional('one "<output index>:<layout>" for each output')
-    output_ddr: list[Annotated[int, Field(ge=-1)]] | None = optional(UNPUBLISHED)
-    real_output_shape: list[list[Annotated[int, Field(ge=1)]]] | None = optional(UNPUBLISHED)
+    output_ddr: Outputs | None = optional(UNPUBLISHED)
+    real_output_shape: list[Sizes] | None = optional(UNPUBLISHED)
     split_convergence_points: list[Split] | None = optional(
         "where a graph for large inputs is cut; specific to the model"
     )
     partition_convergence_dsp_enable: bool | None = optional(UNPUBLISHED)
-    dense_special_config: list[Annotated[int, Field(ge=1)]] | None = optional(UNPUBLISHED)
+    dense_special_config: Sizes | None = optional(UNPUBLISHED)
     nearest_interpol_on_dsp: bool | None = optional(UNPUBLISHED)
     switch_lhs_rhs: bool | None = optional(UNPUBLISHED)
     enable_graph_partition: bool | None = optional(UNPUBLISHED)
@@ -98,16 +102,10 @@ class QuantizeOptions(ConfigPart):
         "relay op names to quantize; a leading ! excludes"
     )
     quantize_dsp_ops: list[str] | None = optional(UNPUBLISHED)
-    dense_special_config: list[Annotated[int, Field(ge=1)]] | None = optional(
-        "an option of `backend.compile`", deprecated=True
-    )
-    nearest_interpol_on_dsp: bool | None = optional(
-        "an option of `backend.compile`", deprecated=True
-    )
-    output_ddr: list[Annotated[int, Field(ge=-1)]] | None = optional(
-        "an option of `backend.compile`", deprecated=True
-    )
-    stream_mode: bool | None = optional("an option of `backend.compile`", deprecated=True)
+    dense_special_config: Sizes | None = optional(_MOVED, deprecated=True)
+    nearest_interpol_on_dsp: bool | None = optional(_MOVED, deprecated=True)
+    output_ddr: Outputs | None = optional(_MOVED, deprecated=True)
+    stream_mode: bool | None = optional(_MOVED, deprecated=True)
 
 
 class DynamicParams(ConfigPart):

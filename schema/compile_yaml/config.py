@@ -20,25 +20,16 @@ from vacc_gen.schema.strict import ConfigPart, also_written, optional
 Version = Annotated[str, Field(pattern=r"^\d[\w.+!*-]*$")]
 """A version as pip knows it, in quotes where it would be a number: 4.51.3, "4.45"."""
 
-
 Count = Annotated[int, Field(ge=1)]
 Score = Annotated[float, Field(ge=0, le=1)]
+Three = Field(min_length=3, max_length=3)
 Box = Annotated[list[float], Field(min_length=6, max_length=6)]
 """Two corners: x, y, z, x, y, z in metres."""
 
 EXTRA_OPS = (
     "softmax",
     "insert_odma",
-    "yolov3_nms",
-    "yolov4_nms",
-    "yolov5_nms",
-    "yolov6_nms",
-    "yolov7_nms",
-    "yolov8_nms",
-    "yolov9_nms",
-    "yolov10_nms",
-    "yolov11_nms",
-    "yolov12_nms",
+    *(f"yolov{version}_nms" for version in range(3, 13)),
     "yolox_nms",
     "centerpoint_nms",
     "pointpillar_nms",
@@ -71,14 +62,10 @@ class ExtraOpParams(ConfigPart):
     nms_post_max: Count | None = optional("boxes after suppression (centerpoint)")
     max_obj_per_sample: Count | None = optional("boxes in all (centerpoint)")
     feature_map_stride: Count | None = optional("stride of the output map (centerpoint)")
-    voxel_size: Annotated[list[float], Field(min_length=3, max_length=3)] | None = optional(
-        "x, y, z in metres"
-    )
+    voxel_size: Annotated[list[float], Three] | None = optional("x, y, z in metres")
     point_cloud_range: Box | None = optional("box that is looked at")
     post_center_limit_range: Box | None = optional("box that centres have to lie in (centerpoint)")
-    grid_stride: Annotated[list[Count], Field(min_length=3, max_length=3)] | None = optional(
-        "by axis (pointpillar)"
-    )
+    grid_stride: Annotated[list[Count], Three] | None = optional("by axis (pointpillar)")
     anchor_size: list[float] | None = optional("x, y, z of each anchor in metres (pointpillar)")
     anchor_rotations: list[float] | None = optional("radians (pointpillar)")
     anchor_heights: list[float] | None = optional("metres (pointpillar)")

@@ -11,6 +11,7 @@ from vacc_gen.schema.strict import ConfigPart, Unverified, also_written, optiona
 Pixels = Annotated[int, Field(ge=1)]
 Side = Annotated[int, Field(ge=-1)]
 Channels = Annotated[list[float], Field(min_length=1, max_length=4)]
+_COLOURS = "RGB|BGR|RGBA|BGRA|GRAY|YCrCb|YUV|HSV|HLS|LAB|Lab|LUV|Luv|XYZ"
 ImageBackend = Literal["pillow", "opencv"]
 
 
@@ -71,8 +72,7 @@ class CvtColor(ConfigPart):
 
     type: Literal["CvtColor"]
     code: str = Field(
-        pattern=r"^COLOR_(RGB|BGR|RGBA|BGRA|GRAY|YCrCb|YUV|HSV|HLS|LAB|Lab|LUV|Luv|XYZ)2"
-        r"(RGB|BGR|RGBA|BGRA|GRAY|YCrCb|YUV|HSV|HLS|LAB|Lab|LUV|Luv|XYZ)$",
+        pattern=f"^COLOR_({_COLOURS})2({_COLOURS})$",
         examples=[
             "COLOR_RGB2BGR",
             "COLOR_BGR2RGB",
@@ -141,6 +141,11 @@ ProcessOp = Annotated[
 ]
 
 
+def _data_path(description: str) -> Any:
+    aliases = ("dir", "data_path", "root", "folder", "data_dir")
+    return optional(description, aliases=aliases, min_length=1, max_length=4096)
+
+
 class Sampler(ConfigPart):
     """Which files of the folder are used."""
 
@@ -160,12 +165,7 @@ class FileDataset(ConfigPart):
     """Files of a folder: images through `process_ops`, npz as they are."""
 
     type: Literal["tvm"] | None = optional("may be left out")
-    path: str | None = optional(
-        "folder of the files",
-        aliases=("dir", "data_path", "root", "folder", "data_dir"),
-        min_length=1,
-        max_length=4096,
-    )
+    path: str | None = _data_path("folder of the files")
     sampler: Sampler | None = optional("which files are used", aliases=("data_sampler", "sampling"))
     process_ops: list[ProcessOp] | None = optional(
         "from an image file to an input, in order",
@@ -178,12 +178,7 @@ class TextDataset(ConfigPart):
     """Windows of text, which GPTQ is calibrated on."""
 
     type: Literal["huggingface"]
-    path: str | None = optional(
-        "file or folder of the texts",
-        aliases=("dir", "data_path", "root", "folder", "data_dir"),
-        min_length=1,
-        max_length=4096,
-    )
+    path: str | None = _data_path("file or folder of the texts")
     name: str | None = optional(
         "how the texts are read", min_length=1, examples=["c4", "ceval", "alpaca"]
     )

@@ -19,7 +19,7 @@ from vacc_gen.generator.backends.onnxruntime.export import (
     required_bytes,
 )
 from vacc_gen.generator.backends.onnxruntime.runtime import MANIFEST_FILE, OnnxRuntimeModel
-from vacc_gen.generator.backends.onnxruntime.weights.quantize import Quantizer, RoundToNearest
+from vacc_gen.generator.backends.onnxruntime.weights.quantize import Quantizer
 from vacc_gen.generator.backends.onnxruntime.weights.source import Checkpoint, open_checkpoint
 from vacc_gen.generator.calibration.texts import files_of
 from vacc_gen.generator.calibration.tokenizer import TOKENIZER_FILE
@@ -228,7 +228,7 @@ def _quantizer(
     """
     texts = _texts(build)
     if texts is None or job.precision not in QUANTIZED:
-        return RoundToNearest(checkpoint)
+        return Quantizer(checkpoint)
     import torch
 
     from vacc_gen.generator.backends.onnxruntime.weights.gptq.layerwise import GptqQuantizer

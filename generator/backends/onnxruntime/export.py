@@ -19,7 +19,6 @@ from vacc_gen.generator.backends.onnxruntime.runtime import (
 )
 from vacc_gen.generator.backends.onnxruntime.weights.quantize import (
     Quantizer,
-    RoundToNearest,
     grid_for,
 )
 from vacc_gen.generator.backends.onnxruntime.weights.source import Checkpoint
@@ -135,15 +134,15 @@ def export_graphs(
     quantization = quantization or Quantization()
     progress = progress or SilentProgress()
     layout = planned_layout(checkpoint, dtype, quantization)
-    _refuse_used_folder(out_dir, checkpoint.path, force)
+    _refuse_used_folder(out_dir, checkpoint.folder.path, force)
     check_disk(out_dir, required_bytes(checkpoint, dtype, quantization))
     with staged_folder(out_dir) as folder:
         for name in SIDE_FILES:
-            if (checkpoint.path / name).is_file():
-                shutil.copyfile(checkpoint.path / name, folder / name)
+            if (checkpoint.folder.path / name).is_file():
+                shutil.copyfile(checkpoint.folder.path / name, folder / name)
         source_bytes = sum(tensor.length_bytes for tensor in checkpoint.tensors.values())
         progress.start(f"weights to {dtype}", source_bytes)
-        quantizer = quantizer or RoundToNearest(checkpoint)
+        quantizer = quantizer or Quantizer(checkpoint)
         overflowed = write_weights(folder / WEIGHTS_FILE, layout, checkpoint, quantizer, progress)
         properties = {"vacc_gen.checkpoint": checkpoint.folder.fingerprint(), **(metadata or {})}
         for name, axes in graphs.items():

@@ -61,8 +61,6 @@ def legacy_key(file: ConfigFile) -> Iterator[Finding]:
 def misspelled_value(file: ConfigFile) -> Iterator[Finding]:
     """A key takes any word, and this one is nearly one that published configs use.
 
-    Names that differ only in a number (`yolov8_nms`, `yolov9_nms`) are not reported.
-
     Bad:
         graph: {extra_ops: {type: sofmax}}
     Good:
@@ -106,7 +104,6 @@ def no_calibrate_mode(file: ConfigFile) -> Iterator[Finding]:
         dataset: {path: ./calibration, sampler: {suffix: jpg, get_data_num: 50}}
     Good:
         backend: {dtype: int8, quantize: {calibrate_mode: percentile}}
-        dataset: {path: ./calibration, sampler: {suffix: jpg, get_data_num: 50}}
     """
     backend = file.config.backend
     given = backend.quantize.model_fields_set if backend.quantize else set()

@@ -63,8 +63,7 @@ def auto_map(files: WeightFiles) -> Iterator[WeightFinding]:
          "insert_slice": true, "_attn_implementation": "eager"}
         ---
         # modeling_falcon_vacc.py
-        class FalconModel:
-            pass
+        class FalconModel: ...
     """
     config = files.objects.get(VACC_CONFIG)
     if config is None:
@@ -160,8 +159,6 @@ def other_geometry(files: WeightFiles) -> Iterator[WeightFinding]:
 @rule("VG925", Severity.ERROR, "index and shards disagree", scope="weights")
 def shards(files: WeightFiles) -> Iterator[WeightFinding]:
     """The safetensors index names a shard that is missing or damaged, or a tensor that it lacks.
-
-    Only headers are read, whatever the size of the weights.
 
     Bad:
         # model.safetensors.index.json

@@ -65,8 +65,6 @@ def checkpoint_against_type(file: ConfigFile) -> Iterator[Finding]:
 def no_model_arch(file: ConfigFile) -> Iterator[Finding]:
     """Without `model_arch: vacc` the patched modeling file of the weight folder is not loaded.
 
-    Every published Hugging Face config has it.
-
     Bad:
         frontend: {model_kwargs: {tp: 4}}
     Good:
@@ -221,22 +219,16 @@ def yolo_size(file: ConfigFile) -> Iterator[Finding]:
 def unequal_text_inputs(file: ConfigFile) -> Iterator[Finding]:
     """An encoder's `input_ids`, `attention_mask` and `token_type_ids` are about the same tokens.
 
-    Models with a cache are left out: their mask is longer than their input.
-
     Bad:
-        frontend:
-          checkpoint: bert.onnx
-          shape: {input_ids: [1, 384], attention_mask: [1, 256]}
+        frontend: {checkpoint: bert.onnx, shape: {input_ids: [1, 384], attention_mask: [1, 256]}}
     Good:
-        frontend:
-          checkpoint: bert.onnx
-          shape: {input_ids: [1, 384], attention_mask: [1, 384]}
+        frontend: {checkpoint: bert.onnx, shape: {input_ids: [1, 384], attention_mask: [1, 384]}}
     """
     lengths = {
         name: shape[-1] for name, shape in file.fixed_shapes.items() if TEXT_INPUTS.match(name)
     }
     if any("past" in name or "cache" in name for name in file.shapes):
-        return
+        return  # a mask is longer than its input where there is a cache
     usual = max(lengths.values(), key=list(lengths.values()).count, default=0)
     for name, length in lengths.items():
         if length != usual:

@@ -6,11 +6,11 @@ that name. Without either they report nothing.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 
-from vacc_gen.schema.checkpoint import MAX_JSON_BYTES, read_regular
+from vacc_gen.schema.checkpoint import CONFIG_FILE, read_config
+from vacc_gen.schema.errors import UnreadableError
 from vacc_gen.schema.lint.diagnostics import Finding, Severity
 from vacc_gen.schema.lint.files import ConfigFile
 from vacc_gen.schema.lint.rule import rule
@@ -63,8 +63,6 @@ def max_positions(file: ConfigFile) -> Iterator[Finding]:
 def unreadable_checkpoint(file: ConfigFile) -> Iterator[Finding]:
     """The weight folder is there, and its config.json is not, or cannot be read.
 
-    A folder that is not there yet is not reported.
-
     Bad:
         # falcon.yaml
         frontend: {checkpoint: falcon-7b}
@@ -83,18 +81,12 @@ def unreadable_checkpoint(file: ConfigFile) -> Iterator[Finding]:
     folder = file.folder / file.config.frontend.checkpoint
     if not os.path.isdir(folder):  # noqa: PTH112  # Path.is_dir raises for some names
         return
-    fault, severity = None, None
+    span, hint = file.at("frontend", "checkpoint"), "copy or download the model's config.json"
+    if not os.path.exists(folder / CONFIG_FILE):  # noqa: PTH110  # never raises
+        message = "the checkpoint's config.json is missing"  # the folder may be incomplete yet
+        yield Finding(span, message, hint, None, Severity.WARNING)
+        return
     try:
-        source = read_regular(folder / "config.json", MAX_JSON_BYTES)
-        if source is None:
-            fault, severity = "is missing", Severity.WARNING  # the folder may be incomplete yet
-        elif not isinstance(json.loads(source), dict):
-            fault = "is not a JSON object"
-    except OSError as error:
-        fault = f"cannot be read: {error.strerror}"
-    except (ValueError, RecursionError):
-        fault = "is not valid JSON"
-    if fault:
-        hint = "copy or download the model's config.json"
-        message = f"the checkpoint's config.json {fault}"
-        yield Finding(file.at("frontend", "checkpoint"), message, hint, None, severity)
+        read_config(folder)
+    except UnreadableError as error:
+        yield Finding(span, error.message, hint)

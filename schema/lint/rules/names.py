@@ -29,10 +29,9 @@ def precision_in_name(file: ConfigFile) -> Iterator[Finding]:
     if said is not None:
         span = file.name_at(said)
         is_word = file.document.written(span).lower() == said
-        message = f"the name says {said}, `backend.dtype` says {dtype}"
         hint = f"`backend.dtype` is on line {file.at('backend', 'dtype').line}"
         fix = fixes.replace(span, dtype, safe=False) if is_word else None
-        yield Finding(span, message, hint, fix)
+        yield Finding(span, f"the name says {said}, `backend.dtype` says {dtype}", hint, fix)
 
 
 @rule("VG202", Severity.ERROR, "tp in the name contradicts model_kwargs.tp")
@@ -61,8 +60,6 @@ _LENGTHS = re.compile(r"(?<![A-Za-z0-9.])(?=((\d{2,7})[-_](\d{2,7}))(?![A-Za-z0-
 def lengths_in_name(file: ConfigFile) -> Iterator[Finding]:
     """The name says other lengths than the model is compiled for.
 
-    Lengths that the compiler does not take are reported where they stand (VG302, VG303).
-
     Bad:
         name: falcon-7b-fp16-2048-4096
         frontend: {shape: {input_ids: [[1024], [2048]]}}
@@ -72,7 +69,7 @@ def lengths_in_name(file: ConfigFile) -> Iterator[Finding]:
     """
     lengths = file.lengths
     if lengths is None or lengths.total is None or not lengths.are_accepted:
-        return
+        return  # VG302, VG303
     said = [match.groups() for match in _LENGTHS.finditer(file.config.name)]
     if said and lengths not in [(int(first), int(second)) for _, first, second in said]:
         pair = said[-1][0]

@@ -141,8 +141,6 @@ def normalize_length(file: ConfigFile) -> Iterator[Finding]:
 def op_order(file: ConfigFile) -> Iterator[Finding]:
     """Images are decoded first and become tensors last; every published config does it so.
 
-    Lists with a function of the user's (CustomFunc) are not checked.
-
     Bad:
         dataset: {process_ops: [{type: Resize, size: [224, 224]}, {type: ToTensor}]}
     Good:

@@ -27,9 +27,6 @@ _OF_A_SHELL = re.compile(r"~\w*(/|$)|.*\$\w")
 def newer_recipe(document: Document) -> Iterator[Finding]:
     """The recipe is of a version that this vacc-gen does not know, so nothing else is checked.
 
-    Reading what it happens to know and ignoring the rest would build something else than the
-    recipe says.
-
     Bad:
         version: 99
     Good:
@@ -216,8 +213,7 @@ def shell_path(file: RecipeFile) -> Iterator[Finding]:
     for steps, path in file.paths.items():
         if _OF_A_SHELL.match(path):
             message = f"`{dotted(steps)}` is taken as it is written: no shell expands `~` and `$`"
-            hint = "write the path out, or relative to vacc.yaml"
-            yield Finding(file.at(*steps), message, hint)
+            yield Finding(file.at(*steps), message, "write the path out, or relative to vacc.yaml")
 
 
 @rule("VG199", Severity.ERROR, "file where a folder belongs", scope="recipe")
@@ -241,9 +237,8 @@ def file_for_folder(file: RecipeFile) -> Iterator[Finding]:
 def uninstallable_pins(file: RecipeFile) -> Iterator[Finding]:
     """Two pins of a package exclude each other, or a pinned version has no wheel for the Python.
 
-    The recipe's pins are looked at together with those of its environment preset. What is known of
-    wheels ships with vacc-gen; nothing is asked of a package index. A package that is published as
-    source alone is a warning: it can be built by hand, but no lock can hold it.
+    The pins of its environment preset count too. What is known of wheels ships with vacc-gen. A
+    package that is published as source alone is a warning: no lock can hold it.
 
     Bad:
         version: 2

@@ -22,6 +22,7 @@ from vacc_gen.schema.lint.rule import rule
 from vacc_gen.schema.lint.tree import Node, Steps
 
 _IGNORED = "The compiler ignores keys that it does not know."
+_SHAPE_HINT = "a shape is a list of sizes; a language model's is [[prefill], [total]]"
 _MOST_LISTED = 12
 _NULL_IS_A_VALUE = ("norm_type", "extra_ops")
 """`norm_type: null` and `extra_ops: {type: null}` mean none, in published configs."""
@@ -92,7 +93,8 @@ def wrong_type(form: structure.Form) -> Iterator[Finding]:
         kind = kind_of_value(fault.value)
         if isinstance(fault.value, (str, int, float)) and not isinstance(fault.value, bool):
             kind = f"the {kind.removeprefix('a ')} {as_written(fault.value)}"
-        fix, hint = None, _shape_hint(fault.steps) or _colon_hint(fault)
+        is_shape = fault.steps[:2] == ("frontend", "shape")
+        fix, hint = None, _SHAPE_HINT if is_shape else _colon_hint(fault)
         if fault.unquoted is not None:
             hint = f"write {fault.unquoted} without quotes"
             fix = fixes.replace(fault.span, fault.unquoted)
@@ -107,12 +109,6 @@ def _colon_hint(fault: structure.WrongType) -> str | None:
     if fault.expected != "a mapping" or not colon or not key.isidentifier():
         return None
     return f"a space is missing after the colon: write `{key}: {value}`"
-
-
-def _shape_hint(steps: Steps) -> str | None:
-    if steps[:2] != ("frontend", "shape"):
-        return None
-    return "a shape is a list of sizes; a language model's is [[prefill], [total]]"
 
 
 @rule("VG104", Severity.ERROR, "value that is not known", scope="form", fix="safe")

@@ -29,9 +29,6 @@ def _grouped(
 def same_output(configs: list[ConfigFile]) -> Iterator[FileFinding]:
     """The output goes to `<workspace.path>/<name>`, where the second config overwrites the first's.
 
-    Relative paths start in the workspace for its configs, else in each file's own folder. A name
-    that says another precision than its config has is VG201.
-
     Bad:
         # one.yaml
         name: bert
@@ -47,7 +44,7 @@ def same_output(configs: list[ConfigFile]) -> Iterator[FileFinding]:
     """
     for output, writers in _grouped(configs, _output):
         if any(writer.other_precision_in_name for writer in writers):
-            continue
+            continue  # VG201
         for config in writers:
             others = ", ".join(other.path.name for other in writers if other is not config)
             message = f"{others} writes to the same folder, {last_part(output)}"
@@ -64,9 +61,7 @@ def _output(config: ConfigFile) -> str:
 
 @rule("VG251", Severity.WARNING, "name of another model's config", scope="configs")
 def copied_name(configs: list[ConfigFile]) -> Iterator[FileFinding]:
-    """A config has the name of another one, which fits that one's file and folder and not its own.
-
-    It was copied, and the name stayed.
+    """A copied config kept its name, which fits the other's file and folder and not its own.
 
     Bad:
         # pfld/pfld.yaml
@@ -113,18 +108,14 @@ def pins_unlike(configs: list[ConfigFile]) -> Iterator[FileFinding]:
     Bad:
         # visual.yaml
         name: vl_visual_fp16
-        frontend:
-          shape: {pixel_values: [2048, 1176]}
-          model_kwargs: {model_arch: vacc, build_visual: true}
+        frontend: {shape: {pixel_values: [2048, 1176]}, model_kwargs: {build_visual: true}}
         ---
         # llm.yaml
         workspace: {pyenv: {transformers: 4.51.3}}
     Good:
         # visual.yaml
         name: vl_visual_fp16
-        frontend:
-          shape: {pixel_values: [2048, 1176]}
-          model_kwargs: {model_arch: vacc, build_visual: true}
+        frontend: {shape: {pixel_values: [2048, 1176]}, model_kwargs: {build_visual: true}}
         workspace: {pyenv: {transformers: 4.51.3}}
         ---
         # llm.yaml
@@ -150,18 +141,14 @@ def too_many_patches(configs: list[ConfigFile]) -> Iterator[FileFinding]:
     Bad:
         # visual.yaml
         name: vl_visual_fp16
-        frontend:
-          shape: {pixel_values: [8192, 1176]}
-          model_kwargs: {model_arch: vacc, build_visual: true}
+        frontend: {shape: {pixel_values: [8192, 1176]}, model_kwargs: {build_visual: true}}
         ---
         # llm.yaml
         name: vl_llm_fp16
     Good:
         # visual.yaml
         name: vl_visual_fp16
-        frontend:
-          shape: {pixel_values: [2048, 1176]}
-          model_kwargs: {model_arch: vacc, build_visual: true}
+        frontend: {shape: {pixel_values: [2048, 1176]}, model_kwargs: {build_visual: true}}
         ---
         # llm.yaml
         name: vl_llm_fp16
@@ -172,5 +159,4 @@ def too_many_patches(configs: list[ConfigFile]) -> Iterator[FileFinding]:
             have = f"{shape[0]} patches are {shape[0] // 4} tokens"
             message = f"{have}, and the prefill of {language.path.name} is {lengths.prefill}"
             hint = "a quarter of the patches must be less than the prefill"
-            span = tower.at("frontend", "shape", "pixel_values", 0)
-            yield tower, Finding(span, message, hint)
+            yield tower, Finding(tower.at("frontend", "shape", "pixel_values", 0), message, hint)

@@ -15,11 +15,8 @@ from vacc_gen.schema.lint.rule import rule
 PATCH_STEP = 16
 OUTPUT_COLUMNS = 640
 _LAYOUT = ("backend", "compile", "output_layout")
-_PATCH_AXES = (
-    *(("pixel_values", 0), ("attention_mask", 1), ("attention_mask", 2)),
-    *(("cos", 0), ("sin", 0)),
-)
-"""Inputs, and their axes that are as long as there are patches."""
+_PATCH_AXES = {"pixel_values": (0,), "attention_mask": (1, 2), "cos": (0,), "sin": (0,)}
+"""By input, the axes that are as long as there are patches."""
 
 
 def _patches(file: ConfigFile) -> dict[tuple[str, int], int]:
@@ -27,7 +24,8 @@ def _patches(file: ConfigFile) -> dict[tuple[str, int], int]:
     shapes = file.fixed_shapes if file.is_vision_tower else {}
     return {
         (name, axis): shapes[name][axis]
-        for name, axis in _PATCH_AXES
+        for name, axes in _PATCH_AXES.items()
+        for axis in axes
         if axis < len(shapes.get(name, ()))
     }
 
@@ -73,8 +71,6 @@ def patch_step(file: ConfigFile) -> Iterator[Finding]:
 @rule("VG703", Severity.ERROR, "vision tower on several dies")
 def tower_tp(file: ConfigFile) -> Iterator[Finding]:
     """The vision tower runs on one die (vendor's vlm/qwen2_5_vl/README.md).
-
-    `tp` is for the language model, which is compiled from a config of its own.
 
     Bad:
         frontend: {model_kwargs: {build_visual: true, tp: 4}}

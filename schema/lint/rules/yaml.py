@@ -15,9 +15,6 @@ from vacc_gen.schema.lint.rule import rule
 def invalid_yaml(document: Document) -> Iterator[Finding]:
     """The text is not YAML, so no reader gets beyond this place.
 
-    The finding is the parser's complaint, or a fault that a line near it shows at once. What
-    follows is checked when the text can be read.
-
     Bad:
         frontend:
           type: onnx
@@ -114,8 +111,6 @@ def duplicate_key(document: Document) -> Iterator[Finding]:
 def tag(document: Document) -> Iterator[Finding]:
     """A tag asks the reader to build an object; with an unsafe reader that runs code.
 
-    No config needs one.
-
     Bad:
         backend: !!python/object/apply:os.system [ls]
     Good:
@@ -177,8 +172,6 @@ def impossible_value(document: Document) -> Iterator[Finding]:
 @rule("VG011", Severity.ERROR, "tab in the indentation", scope="document", fix="safe")
 def tab(document: Document) -> Iterator[Finding]:
     """YAML indents with spaces; a tab there is an error to every reader.
-
-    Each tab becomes the spaces that the lines beside it have, where that makes the file YAML.
 
     Bad:
         frontend:

@@ -45,17 +45,15 @@ def trained(request, tmp_path):
     return prepare(tmp_path, config, insert_slice=request.param)
 
 
-def load(auto, folder, dtype=torch.float32):
-    return auto.from_pretrained(folder, trust_remote_code=True, torch_dtype=dtype)
-
-
-def load_theirs(dtype=torch.float32):
-    auto = transformers.AutoModelForCausalLM
-    return auto.from_pretrained(TRAINED, torch_dtype=dtype, attn_implementation="eager")
+def load(auto, folder):
+    return auto.from_pretrained(folder, trust_remote_code=True, torch_dtype=torch.float32)
 
 
 def test_greedy_text_of_a_trained_checkpoint(trained):
-    theirs, ours = load_theirs(), load(transformers.AutoModelForCausalLM, trained)
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(
+        TRAINED, torch_dtype=torch.float32, attn_implementation="eager"
+    )
+    ours = load(transformers.AutoModelForCausalLM, trained)
     assert type(ours).__module__.endswith("modeling_falcon_vacc")
     assert ours.lm_head.weight is ours.transformer.word_embeddings.weight
     tokenizer = transformers.AutoTokenizer.from_pretrained(TRAINED)
@@ -67,27 +65,6 @@ def test_greedy_text_of_a_trained_checkpoint(trained):
     assert torch.equal(ours.generate(**arguments), expected)
     for prompt, text in zip(PROMPTS, tokenizer.batch_decode(expected), strict=True):
         assert prompt in text and len(text) > len(prompt) + 60
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
-def test_prefill_and_decode_of_a_trained_checkpoint(trained, dtype):
-    """The contract's own loop: prefill, then one token at a time with `position_ids` (B, 1)."""
-    theirs, ours = load_theirs(dtype), load(transformers.AutoModelForCausalLM, trained, dtype)
-    tokenizer = transformers.AutoTokenizer.from_pretrained(TRAINED)
-    tokens = tokenizer(PROMPTS[0], return_tensors="pt").input_ids
-    past, new, largest = None, tokens, 0.0
-    for _ in range(32):
-        start = tokens.shape[1] - new.shape[1]
-        position_ids = torch.arange(start, tokens.shape[1])[None]
-        output = ours(new, torch.ones_like(tokens), position_ids, past)
-        expected = theirs(tokens, attention_mask=torch.ones_like(tokens)).logits[:, -1]
-        largest = max(largest, (output.logits[:, -1] - expected).abs().max().item())
-        new = expected.argmax(-1, keepdim=True)
-        past, tokens = output.past_key_values, torch.cat((tokens, new), dim=1)
-        if dtype == torch.float32:
-            assert torch.equal(output.logits[:, -1].argmax(-1, keepdim=True), new)
-    scale = expected.abs().max().item()
-    assert largest < (2e-5 if dtype == torch.float32 else 2.0**-6) * scale
 
 
 def test_auto_model_is_the_model_without_its_head(trained):

@@ -230,7 +230,7 @@ class _Emitter:
     def _embed(self) -> str:
         """Token embeddings, (B*S, H) fp32. int8 reads the head's own codes where they are tied."""
         g, tensors, hidden_size = self.g, self.layout.tensors, self.arch.geometry.hidden_size
-        grid = self.layout.grid_of(EMBEDDING)
+        grid = self.layout.grids.get(EMBEDDING)
         if grid is None:
             rows = g.node("Gather", g.weight(tensors[EMBEDDING]), "input_ids", name="embeddings")
         else:
@@ -283,7 +283,7 @@ class _Emitter:
     def _linear(self, value: str, module: str) -> str:
         """(rows, inputs) times a stored matrix (outputs, inputs), plus the bias if any."""
         g, tensors, weight = self.g, self.layout.tensors, f"{module}.weight"
-        grid, bias = self.layout.grid_of(weight), tensors.get(f"{module}.bias")
+        grid, bias = self.layout.grids.get(weight), tensors.get(f"{module}.bias")
         addend = [] if bias is None else [g.weight(bias)]
         if grid is None:
             # Gemm reads [outputs, inputs] as it lies; Transpose + MatMul would be folded to a copy.

@@ -5,10 +5,10 @@ Shapes: R rows (outputs) of a chunk, K inputs, G group size, N = K / G groups a 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from vacc_gen.schema.errors import CheckpointError
 from vacc_gen.schema.precision import GROUP_SIZES, PER_CHANNEL
@@ -55,33 +55,24 @@ class Grid:
         return groups.sub_(self.zero_code).mul_(scales.unsqueeze(-1)).view(codes.shape)
 
 
-class Quantizer(Protocol):
-    """Turns the weight matrices of a checkpoint into codes and scales."""
+class Quantizer:
+    """Turns the matrices of a checkpoint into codes and scales.
 
-    @property
-    def errors(self) -> Sequence[Mapping[str, object]]:
+    Each weight goes to the nearest multiple of its scale; `GptqQuantizer` calibrates.
+    """
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self._checkpoint = checkpoint
+        self.errors: list[dict[str, object]] = []
         """Rows of `linear_errors` in report.json; none without calibration data."""
 
     def quantize(self, name: str, grid: Grid) -> Iterator[CodesAndScales]:
         """Yield all rows of the matrix `name`; matrices are asked for in the checkpoint's order."""
-
-    def settings(self) -> dict[str, object]:
-        """How the weights are made, for the report."""
-
-
-class RoundToNearest:
-    """Each weight to the nearest multiple of its scale, the largest magnitude over `max_code`."""
-
-    errors: Sequence[Mapping[str, object]] = ()
-
-    def __init__(self, checkpoint: Checkpoint) -> None:
-        self._checkpoint = checkpoint
-
-    def quantize(self, name: str, grid: Grid) -> Iterator[CodesAndScales]:
         for _, rows in self._checkpoint.chunks(name):
             yield round_to_nearest(rows, grid)
 
     def settings(self) -> dict[str, object]:
+        """How the weights are made, for the report."""
         return {"method": "round_to_nearest"}
 
 

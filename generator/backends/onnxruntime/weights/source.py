@@ -34,10 +34,6 @@ class Checkpoint:
     architecture: Architecture
     tensors: dict[str, TensorEntry]
 
-    @property
-    def path(self) -> Path:
-        return self.folder.path
-
     def read(self, name: str) -> torch.Tensor:
         """A whole parameter, in its own shape and stored dtype; raises as `chunks`."""
         import torch

@@ -52,25 +52,19 @@ class Layout:
 
     dtype: Dtype
     grid: Grid | None
+    grids: dict[str, Grid]
+    """By parameter, of those that are quantized."""
     tensors: dict[str, StoredTensor]
     total_bytes: int
-
-    def grid_of(self, parameter: str) -> Grid | None:
-        """The grid of a quantized parameter, None of any other."""
-        is_quantized = f"{parameter}.codes" in self.tensors
-        return _grid_of(parameter, self.grid) if is_quantized and self.grid else None
-
-
-def _grid_of(matrix: str, grid: Grid) -> Grid:
-    """Embedding and head keep 8 bits in an int4 model: nothing makes up for their errors."""
-    return replace(grid, bits=8) if matrix in (EMBEDDING, HEAD) else grid
 
 
 def plan_layout(architecture: Architecture, dtype: Dtype, grid: Grid | None) -> Layout:
     """Lay out weights.bin for a model. Norms are kept in fp32, matrices and biases in `dtype`.
 
-    An int `dtype` comes with a `grid` that `grid_for` chose; its biases are fp32.
+    An int `dtype` comes with a `grid` that `grid_for` chose; its biases are fp32. Embedding and
+    head keep 8 bits in an int4 model: nothing makes up for their errors.
     """
+    grids: dict[str, Grid] = {}
     tensors: dict[str, StoredTensor] = {}
     offset = 0
 
@@ -83,13 +77,14 @@ def plan_layout(architecture: Architecture, dtype: Dtype, grid: Grid | None) -> 
     for name, shape in architecture.parameters().items():
         if grid is not None and len(shape) == 2:
             outputs, inputs = shape
-            place(f"{name}.codes", "uint8", outputs, inputs * _grid_of(name, grid).bits // 8)
+            grids[name] = replace(grid, bits=8) if name in (EMBEDDING, HEAD) else grid
+            place(f"{name}.codes", "uint8", outputs, inputs * grids[name].bits // 8)
             place(f"{name}.scales", "fp32", outputs, inputs // grid.group_size)
         else:
             is_half = dtype == "fp16" and not architecture.is_norm(name)
             place(name, "fp16" if is_half else "fp32", *shape)
     last = max(tensors.values(), key=lambda tensor: tensor.offset_bytes)
-    return Layout(dtype, grid, tensors, last.offset_bytes + last.length_bytes)
+    return Layout(dtype, grid, grids, tensors, last.offset_bytes + last.length_bytes)
 
 
 def write_weights(
@@ -105,7 +100,7 @@ def write_weights(
     with path.open("wb") as file, torch_threads(1):
         file.truncate(layout.total_bytes)
         for name, source in checkpoint.tensors.items():
-            grid = layout.grid_of(name)
+            grid = layout.grids.get(name)
             if grid is not None:
                 stored = [layout.tensors[f"{name}.{part}"] for part in ("codes", "scales")]
                 offsets = [tensor.offset_bytes for tensor in stored]

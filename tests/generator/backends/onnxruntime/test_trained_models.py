@@ -38,7 +38,7 @@ def test_int8_costs_next_to_nothing_and_gptq_makes_int4_cheaper(
     model, group_size, tmp_path, record_property
 ):
     checkpoint = open_checkpoint(FALCON_TINY.with_name(model))
-    tokenizer_json = checkpoint.path / "tokenizer.json"
+    tokenizer_json = checkpoint.folder.path / "tokenizer.json"
     progress, settings = SilentProgress(), Quantization(group_size=group_size)
 
     def drawn(seed):

@@ -28,7 +28,7 @@ from vacc_gen.generator.backends.onnxruntime.weights.gptq.gptq import Gptq, Hess
 from vacc_gen.generator.backends.onnxruntime.weights.quantize import (
     CodesAndScales,
     Grid,
-    RoundToNearest,
+    Quantizer,
     torch_threads,
 )
 from vacc_gen.generator.backends.onnxruntime.weights.source import Checkpoint
@@ -73,8 +73,8 @@ def quantization_order(
     return passes if true_sequential else (tuple(s for each in passes for s in each),)
 
 
-class GptqQuantizer:
-    """A `Quantizer` whose linear layers are GPTQ's; embedding and head are rounded to nearest."""
+class GptqQuantizer(Quantizer):
+    """Linear layers are GPTQ's; embedding and head are rounded to nearest."""
 
     def __init__(
         self,
@@ -90,8 +90,8 @@ class GptqQuantizer:
         Raises:
             StageError: the modeling file does not fit the checkpoint, or the device is not there.
         """
-        self.errors: list[dict[str, object]] = []
-        self._checkpoint, self._settings, self._progress = checkpoint, settings, progress
+        super().__init__(checkpoint)
+        self._settings, self._progress = settings, progress
         self._device = device_of(settings.device)
         self._true_sequential = settings.true_sequential is not False
         self._model = build_on_meta(modeling_file, checkpoint).transformer
@@ -102,7 +102,7 @@ class GptqQuantizer:
 
     def quantize(self, name: str, grid: Grid) -> Iterator[CodesAndScales]:
         if name in (EMBEDDING, HEAD):
-            yield from RoundToNearest(self._checkpoint).quantize(name, grid)
+            yield from super().quantize(name, grid)
             return
         if name not in self._ready:
             layer = int(name.split(".")[2])  # transformer.h.<layer>.
@@ -112,7 +112,6 @@ class GptqQuantizer:
         yield made.codes, made.scales
 
     def settings(self) -> dict[str, object]:
-        """The settings in force, for the report."""
         windows, tokens = self._windows.shape
         return {
             "method": "gptq",

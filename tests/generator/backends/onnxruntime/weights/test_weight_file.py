@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch")
 from vacc_gen.generator.backends.onnxruntime.weights import source as source_module
 from vacc_gen.generator.backends.onnxruntime.weights.quantize import (
     Grid,
-    RoundToNearest,
+    Quantizer,
     pack,
     round_to_nearest,
 )
@@ -41,9 +41,7 @@ def test_every_tensor_is_where_the_layout_says(falcon, dtype, tmp_path, monkeypa
     checkpoint, values = falcon
     layout = plan_layout(checkpoint.architecture, dtype, GRIDS[dtype])
     file = tmp_path / "weights.bin"
-    overflowed = write_weights(
-        file, layout, checkpoint, RoundToNearest(checkpoint), SilentProgress()
-    )
+    overflowed = write_weights(file, layout, checkpoint, Quantizer(checkpoint), SilentProgress())
     assert (overflowed, file.stat().st_size) == ({}, layout.total_bytes)
     end = 0
     for stored in layout.tensors.values():
@@ -57,7 +55,7 @@ def test_every_tensor_is_where_the_layout_says(falcon, dtype, tmp_path, monkeypa
         return torch.from_numpy(np.memmap(file, NUMPY[stored.dtype], "c", offset, shape))
 
     for name, value in values.items():
-        grid = layout.grid_of(name)
+        grid = layout.grids.get(name)
         assert (grid is None) == (GRIDS[dtype] is None or value.dim() == 1)
         if grid is None:
             assert torch.equal(read(name), value.detach().to(read(name).dtype))
@@ -80,7 +78,5 @@ def test_values_beyond_fp16_are_counted(tmp_path):
     checkpoint = open_checkpoint(tmp_path)
     layout = plan_layout(checkpoint.architecture, "fp16", None)
     out = tmp_path / "weights.bin"
-    overflowed = write_weights(
-        out, layout, checkpoint, RoundToNearest(checkpoint), SilentProgress()
-    )
+    overflowed = write_weights(out, layout, checkpoint, Quantizer(checkpoint), SilentProgress())
     assert overflowed == {EMBEDDING: 2}
