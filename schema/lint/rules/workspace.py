@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from vacc_gen.schema.lint.diagnostics import Finding, Severity, plain
+from vacc_gen.schema.lint.diagnostics import Finding, Severity, plain, plural
 from vacc_gen.schema.lint.rule import rule
 from vacc_gen.schema.lint.tree import Steps
 from vacc_gen.schema.lint.workspace import FileFinding, Workspace
@@ -16,6 +16,8 @@ _MOST_NAMED = 3
 @rule("VG901", Severity.ERROR, "config contradicts the recipe", scope="workspace")
 def config_against_recipe(workspace: Workspace) -> Iterator[FileFinding]:
     """A compile config was edited, and has another tp, other lengths or options than vacc.yaml.
+
+    A config that is as it was made follows an older recipe: VG904.
 
     Bad:
         # vacc.yaml
@@ -81,6 +83,8 @@ def stale_files(workspace: Workspace) -> Iterator[FileFinding]:
 def missing_file(workspace: Workspace) -> Iterator[FileFinding]:
     """A file that was made from vacc.yaml is no longer there.
 
+    Code that config_vacc.json names is VG921.
+
     Bad:
         # vacc.yaml
         version: 2
@@ -95,7 +99,7 @@ def missing_file(workspace: Workspace) -> Iterator[FileFinding]:
         {"version": 1, "made_from": {}, "files": {}}
     """
     missing = workspace.missing()
-    if (workspace.root / "source_code" / "config_vacc.json").is_file():  # VG921
+    if (workspace.root / "source_code" / "config_vacc.json").is_file():
         missing = [path for path in missing if not path.endswith("_vacc.py")]
     if missing:
         more = f" and {len(missing) - _MOST_NAMED} more" if len(missing) > _MOST_NAMED else ""
@@ -108,6 +112,8 @@ def missing_file(workspace: Workspace) -> Iterator[FileFinding]:
 @rule("VG907", Severity.INFO, "not ready to run", scope="workspace")
 def not_ready(workspace: Workspace) -> Iterator[FileFinding]:
     """Something that vacc-gen does not make is still missing: weights, texts, the vendor's code.
+
+    Nothing is wrong with the workspace; it cannot run before this is there.
 
     Bad:
         # vacc.yaml
@@ -126,5 +132,8 @@ def not_ready(workspace: Workspace) -> Iterator[FileFinding]:
         # .vacc-gen/manifest.json
         {"version": 1, "made_from": {}, "files": {}}
     """
-    if workspace.made:
-        yield from ((workspace.recipe, lack) for lack in workspace.lacks())
+    lacks = list(workspace.lacks()) if workspace.made else []
+    if lacks:
+        count = f"(not ready: {plural(len(lacks), 'thing')} missing)"
+        lacks[-1] = lacks[-1]._replace(message=f"{lacks[-1].message} {count}")
+    yield from ((workspace.recipe, lack) for lack in lacks)

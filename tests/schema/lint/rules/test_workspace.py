@@ -214,13 +214,18 @@ TO_FILL = "write the path where it is, or where `vacc-gen fetch` is to put it"
     ],
     ids=["placeholder", "nowhere", "calibration", "vendor", "text"],
 )  # fmt: skip
-def test_what_a_workspace_lacks_is_said(workspace, changes, things):
+def test_what_a_workspace_lacks_is_said_and_counted(workspace, changes, things):
     change(workspace / "vacc.yaml", *changes)
     shutil.rmtree(workspace / "source_code")
     write_manifest(workspace, files={})
     findings = check_paths([str(workspace)], KNOWN).diagnostics
     lacks = [one for one in findings if one.code == "VG907"]
-    assert [(one.line, one.column, one.message, one.hint) for one in lacks] == things
+    count = "1 thing" if len(things) == 1 else f"{len(things)} things"
+    messages = [message for _, _, message, _ in things]
+    messages[-1] += f" (not ready: {count} missing)"
+    assert [one.message for one in lacks] == messages
+    places = [(line, column, hint) for line, column, _, hint in things]
+    assert [(one.line, one.column, one.hint) for one in lacks] == places
 
 
 @pytest.mark.parametrize("folder", ["source_code", "weights"])
