@@ -2,11 +2,13 @@
 
 import pytest
 
+from tests.published import FOLDER
 from vacc_gen.schema.lint import fixes
 from vacc_gen.schema.lint.check import check_text
 from vacc_gen.schema.lint.diagnostics import Fix
 from vacc_gen.schema.lint.document import load
 
+FALCON = (FOLDER / "llm/falcon/build_in/build/hf_falcon_int8.yaml").read_text(encoding="utf-8")
 TEXT = """\
 name: x  # the name
 frontend:
@@ -83,3 +85,33 @@ def test_the_byte_order_mark_stays_unless_it_is_the_fault():
     change = fixes.replace(document.value_span("a"), "2")
     assert fixes.fixed(document, [change]) == "\ufeffa: 2\n"
     assert fixes.fixed(document, [change, fixes.drop_prefix(document)]) == "a: 2\n"
+
+
+def test_every_tab_is_reported_and_the_fix_has_the_neighbours_spaces():
+    text = FALCON.replace("    tp: 4", "\ttp: 4").replace("  workers", "\tworkers")
+    found = check_text(text, "build/x.yaml")
+    assert [(one.line, one.code, one.fix.text) for one in found] == [
+        (10, "VG011", "    "),
+        (26, "VG011", "  "),
+    ]
+
+
+def test_every_full_width_mark_is_reported():
+    text = FALCON.replace("name: ", "name： ").replace("[[1024], [2048]]", "[[1024]，[2048]］")
+    found = check_text(text, "build/x.yaml")
+    assert [(one.line, one.column, one.fix.text) for one in found] == [
+        (1, 5, ":"),
+        (8, 23, ", "),
+        (8, 30, "]"),
+    ]
+
+
+def test_marks_in_comments_and_quotes_are_nobodys_business():
+    text = FALCON.replace("  workers: 4", '  x: "四：四"  # 四：四\n workers: 4')
+    assert [(one.line, one.code) for one in check_text(text, "x.yaml")] == [(27, "VG001")]
+
+
+def test_a_tab_that_no_spaces_replace_has_no_fix():
+    text = "frontend:\n  type: onnx\n\tdtype: [fp32\n"
+    (tab,) = check_text(text, "x.yaml")
+    assert (tab.code, tab.fix) == ("VG011", None)

@@ -1,15 +1,17 @@
-"""The words and places of findings in real files.
+"""The words, places and fixes of findings in real files.
 
 `UPDATE_GOLDEN=1 pytest tests/schema/lint/test_messages.py` writes messages.txt again; read the
 difference before you commit it.
 """
 
+import difflib
 import os
 from pathlib import Path
 
 from tests.published import FOLDER
 from vacc_gen.schema.lint.check import check_text
-from vacc_gen.schema.lint.document import Document
+from vacc_gen.schema.lint.document import load
+from vacc_gen.schema.lint.fixes import fixed
 from vacc_gen.schema.lint.output import as_text
 
 GOLDEN = Path(__file__).parent / "messages.txt"
@@ -21,27 +23,38 @@ TOWER = FOLDER / "vlm/qwen2_vl/build_in/build/qwen2_vl_visual.yaml"
 
 MISTAKES = [
     (FALCON, "    b2s: true", "    b2z: true"),
+    (FALCON, "    b2s: true", "    b2z: [1]"),  # no value of b2s: nothing is sure
     (FALCON, "    b2s: true", "    zzz: true"),
+    (FALCON, "    b2s: true", "    tpp: 2"),
+    (FALCON, "backend:", "bakcend:"),
     (FALCON, "name: falcon", "model: falcon"),
     (FALCON, "    b2s: true", "    tp: 8"),
     (FALCON, "    b2s: true", "    workers: 4"),
     (FALCON, "  merge_params: true", "  b2s: false"),
     (FALCON, "    tp: 4", '    tp: "4"'),
     (FALCON, "    tp: 4", "    tp: [4]"),
+    (FALCON, "    tp: 4", "    tp: 0"),
     (FALCON, "    b2s: true", "    b2s: 1"),
+    (FALCON, "    data_type: 0", "    data_type: 1"),
+    (FALCON, "    data_type: 0", "    data_type: true"),
     (FALCON, "name: falcon-7b-instruct-int8-tp4-1024-2048", "name: 7"),
     (FALCON, "  dtype: int8", "  dtype: int9"),
+    (FALCON, "  dtype: int8", "  dtype: int4"),  # another number of bits is another thing
+    (FALCON, "  type: tvm_vacc", "  type: tvm_vcac"),
     (FALCON, "  type: tvm_vacc", "  type: tensorrt"),
     (FALCON, "  type: tvm_vacc\n", ""),
     (FALCON, "  workers: 4", "  workers: 0"),
     (FALCON, "  path: ./vacc_deploy", "  path:"),
     (FALCON, "  path: ./vacc_deploy", '  path: ""'),
     (FALCON, "  workers: 4", "  env_recheck: null"),
+    (FALCON, "    type: w8a16_gptq", "    type:w8a16_gptq"),
     (FALCON, "    type: w8a16_gptq", "    calibrate_mode: max"),
+    (FALCON, "workspace:\n  path: ./vacc_deploy\n  workers: 4", "path: x\nworkers: 4"),
     (FALCON, "[[1024], [2048]]", "[[1000], [2048]]"),
     (FALCON, "[[1024], [2048]]", "[[4096], [2048]]"),
     (FALCON, "[[1024], [2048]]", "[1, 1024]"),
     (FALCON, "[[1024], [2048]]", "[[1024], [0]]"),
+    (FALCON, "[[1024], [2048]]", "[[1024], 2048]"),
     (FALCON, "[[1024], [2048]]", "[]"),
     (FALCON, "-int8-", "-fp16-"),
     (FALCON, "-tp4-", "-tp8-"),
@@ -50,13 +63,26 @@ MISTAKES = [
     (FALCON, "  quantize:\n    type: w8a16_gptq\n", ""),
     (FALCON, "  type: huggingface", "  type: onnx"),
     (FALCON, "    model_arch: vacc\n", ""),
+    (FALCON, "tp: 4", "tp:4"),
+    (FALCON, "name: f", "name:f"),
+    (FALCON, "  dtype: int8", '  dtype: "int8'),
+    (FALCON, "workers: 4", "workers: '4"),
+    (FALCON, "    b2s: true", "     b2s: true"),
+    (FALCON, "backend:\n", "<<<<<<< ours\nbackend:\n"),
+    (FALCON, "backend:\n", "```yaml\nbackend:\n"),
+    (FALCON, "./vacc_deploy", "@deploy"),
+    (FALCON, "./vacc_deploy", '"C:\\deploy"'),
+    (FALCON, "  workers: 4", " workers: 4"),
     (FALCON, "\n  dtype: int8", "\n   dtype: int8"),
     (FALCON, "  workers: 4", "\tworkers: 4"),
     (FALCON, "  workers: 4", "  workers 4"),
     (FALCON, "[[1024], [2048]]", "[[1024], [2048]"),
     (FALCON, "./vacc_deploy", "!!python/name:os.system ./vacc_deploy"),
     (IMAGES, "suffix: JPEG", "suffix: null"),
+    (IMAGES, "suffix: JPEG", "suffix: [JPEG]"),
+    (IMAGES, "get_data_num: 50", "get_data_num:"),
     (IMAGES, "get_data_num: 50", "get_data_num: 5"),
+    (IMAGES, "type: tvm\n", "type: tvn\n"),
     (IMAGES, "type: Resize", "type: Resise"),
     (IMAGES, "- type: Resize", "- tipe: Resize"),
     (IMAGES, "crop_size:\n    - 256\n    - 256", "crop_size: [224, 224]"),
@@ -77,8 +103,11 @@ def test_messages_are_those_on_record():
         changed = text.replace(old, new)
         found = check_text(changed, path.name)
         assert found, new
-        lines = {path.name: Document(changed, path.name).lines}
-        written.append(as_text(found, lines, 1).rsplit("\n\n", 1)[0])
+        document = load(changed, path.name)
+        shown = as_text(found, {path.name: document.lines}, 1).rsplit("\n\n", 1)[0]
+        right = fixed(document, [one.fix for one in found if one.is_fixable])
+        difference = difflib.unified_diff(changed.split("\n"), right.split("\n"), n=0, lineterm="")
+        written.append("\n".join([shown, *[*difference][2:]]))
     text = "\n\n".join(written) + "\n"
     if os.environ.get("UPDATE_GOLDEN"):
         GOLDEN.write_text(text, encoding="utf-8")
