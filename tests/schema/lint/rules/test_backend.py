@@ -26,11 +26,7 @@ def language_data(name):
 @pytest.mark.parametrize(
     ("code", "text", "part"),
     [
-        (
-            "VG111",
-            "workspace: {save_log: 1, work_dir: .}",
-            f"18:3 {OLDER}`work_dir` and `save_log` |",
-        ),
+        ("VG111", "workspace: {save_log: true, work_dir: a}", f"{OLDER}`work_dir` and `save_log`"),
         ("VG111", "workspace: {enable_ir: true}", f"17:3 {OLDER}`enable_ir` |"),
         ("VG111", "workspace: {workers: 2}", None),
         ("VG111", "frontend: {model_kwargs: {enable_kv_share: false}}", OBSOLETE),
