@@ -4,7 +4,6 @@ from tests.published import FOLDER
 from tests.schema.lint.examples import findings
 from vacc_gen.schema.lint.check import check_text
 
-FALCON = (FOLDER / "llm/falcon/build_in/build/hf_falcon_int8.yaml").read_text(encoding="utf-8")
 IMAGES = (FOLDER / "cv/classification/cspnet/build_in/build/timm_cspnet.yaml").read_text("utf-8")
 
 NO_TP = "`tp` is missing in `frontend.model_kwargs`"
@@ -138,11 +137,6 @@ def test_a_language_model_has_the_one_input():
     assert said == "6:5 the input `input_idss` looks misspelled | did you mean `input_ids`?"
 
 
-def test_the_name_may_say_which_tp_is_missing():
-    (one,) = check_text(FALCON.replace("    tp: 4\n", "", 1), "x.yaml")
-    assert (one.code, one.message, one.hint) == ("VG308", NO_TP, "the name says tp4: write `tp: 4`")
-
-
 @pytest.mark.parametrize(
     ("checkpoint", "hint"),
     [
@@ -161,17 +155,7 @@ def test_a_type_that_is_missing(checkpoint, hint):
     assert places == ([said] if hint else [])
 
 
-def test_model_kwargs_make_it_a_hugging_face_model():
-    (one,) = check_text(FALCON.replace("  type: huggingface\n", "", 1), "x.yaml")
-    assert (one.code, one.line, one.hint) == ("VG301", 3, "write `type: huggingface`")
-
-
 def test_a_yolo_is_known_by_its_name_too():
     frontend = "frontend: {checkpoint: a.onnx, shape: {x: [1, 3, 640, 100]}}"
     assert findings("VG309", f"name: yolo12\n{frontend}") == [f"10:7 100 {STEP_OF_YOLO}"]
     assert findings("VG309", f"name: yolo8\n{frontend}") == []
-
-
-def test_one_mistake_is_one_finding():
-    for wrong in (FALCON.replace("huggingface", "onnx", 1), IMAGES.replace("onnx", "darknet", 1)):
-        assert [one.code for one in check_text(wrong, "x.yaml")] == ["VG301"]
