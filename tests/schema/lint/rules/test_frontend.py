@@ -81,8 +81,13 @@ YOLOS = [
     ("VG309", "checkpoint: yolov10.onnx, shape: {x: [1, 3, 100, 672]}", None),
     ("VG309", "checkpoint: yolov12.onnx, shape: {x: [1, 100, 672]}", None),
 ]
+INPUTS = [
+    ("tokens", "a language model has no input `tokens` | its input is `input_ids`"),
+    ("input_idss", "the input `input_idss` looks misspelled | did you mean `input_ids`?"),
+]
 CASES = [
     *TYPES,
+    *(("VG311", f"shape: {{{name}: [[16], [32]]}}", f"6:5 {said}") for name, said in INPUTS),
     *YOLOS,
     *((code, f"shape: {{input_ids: {shape}}}", said) for code, shape, said in LENGTHS),
     *(
@@ -128,13 +133,6 @@ def test_a_misspelled_input_is_reported_with_its_name(name, meant):
 def test_a_name_that_models_have_is_left_alone(name):
     frontend = f'{{checkpoint: a.onnx, shape: {{"{name}": [1, 256]}}}}'
     assert findings("VG311", f"frontend: {frontend}") == []
-
-
-def test_a_language_model_has_the_one_input():
-    (said,) = findings("VG311", "frontend: {shape: {tokens: [[16], [32]]}}")
-    assert said == "6:5 a language model has no input `tokens` | its input is `input_ids`"
-    (said,) = findings("VG311", "frontend: {shape: {input_idss: [[16], [32]]}}")
-    assert said == "6:5 the input `input_idss` looks misspelled | did you mean `input_ids`?"
 
 
 @pytest.mark.parametrize(
