@@ -4,26 +4,16 @@ import os
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 
-@contextmanager
-def compiled_modules() -> Iterator[None]:
-    """Let the processes inside keep their compiled modules, as an installed tool does."""
-    before = dict(os.environ)
-    with tempfile.TemporaryDirectory() as cache:
-        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-        os.environ["PYTHONPYCACHEPREFIX"] = cache
-        try:
-            yield
-        finally:
-            os.environ.clear()
-            os.environ.update(before)
+def keep_compiled_modules(cache: Path) -> None:
+    """Let the processes that follow keep their compiled modules, as an installed tool does."""
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    os.environ["PYTHONPYCACHEPREFIX"] = str(cache)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """What GPTQ costs, against its arithmetic; `export.py` times rounding to nearest.
 
 The checkpoint is made here: falcon-7b's true widths, random bf16 values, as many layers as asked.
-Each figure is of a process of its own. The floor is the method's arithmetic at the speed that a
+The export is a process of its own. The floor is the method's arithmetic at the speed that a
 large product has here just then.
 
 python benchmarks/quantize.py [--layers N] [--windows N] [--seqlen N] [--device cuda]
@@ -26,10 +26,10 @@ def main() -> None:
     parser.add_argument("--seqlen", type=int, default=256)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--folder", type=Path, help="where to put a few GB for a while")
-    parser.add_argument("--work", choices=WORK, help=argparse.SUPPRESS)
+    parser.add_argument("--export", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.work:
-        print("\n" + json.dumps(WORK[options.work](options) | {"peak_bytes": peak_bytes()}))
+    if options.export:
+        print("\n" + json.dumps(export_by_gptq(options) | {"peak_bytes": peak_bytes()}))
         return
     from export import write_checkpoint
 
@@ -43,9 +43,9 @@ def main() -> None:
 def compare(options: argparse.Namespace) -> None:
     """Run GPTQ, and measure the processor's speed before and after."""
     print(f"{options.windows} x {options.seqlen} tokens, 8 bits, groups of 64")
-    before = run(options, "speed")["gflops"]
-    figures = run(options, "gptq")
-    after = run(options, "speed")["gflops"]
+    before = product_speed(options.device)
+    figures = run(options)
+    after = product_speed(options.device)
     print(f"a product of {RATE_SIZE} x {RATE_SIZE}: {before:.0f} and {after:.0f} GFLOP/s")
     seconds, cpu = (figures[key] / options.layers for key in ("seconds", "cpu"))
     floor = operations(options) / max(before, after) / 1e9
@@ -78,9 +78,9 @@ def operations(options: argparse.Namespace) -> float:
     return total
 
 
-def run(options: argparse.Namespace, kind: str) -> dict:
-    """Do one kind of work in a process of its own and return its figures."""
-    command = [sys.executable, __file__, "--work", kind, "--folder", str(options.folder)]
+def run(options: argparse.Namespace) -> dict:
+    """Export in a process of its own and return its figures."""
+    command = [sys.executable, __file__, "--export", "--folder", str(options.folder)]
     for name in ("windows", "seqlen", "device", "layers"):
         command += [f"--{name}", str(getattr(options, name))]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE)
@@ -100,12 +100,13 @@ def timed(work) -> dict:
     return {"seconds": time.perf_counter() - started, "cpu": time.process_time() - cpu_started}
 
 
-def product_speed(options) -> dict:
+def product_speed(device: str) -> float:
+    """Return the GFLOP/s of a large product."""
     import torch
 
-    left = torch.randn(RATE_SIZE, RATE_SIZE, device=options.device)
+    left = torch.randn(RATE_SIZE, RATE_SIZE, device=device)
     least = min(timed(lambda: (left @ left)[0, 0].item())["seconds"] for _ in range(5))
-    return {"gflops": 2 * RATE_SIZE**3 / least / 1e9}
+    return 2 * RATE_SIZE**3 / least / 1e9
 
 
 def export_by_gptq(options) -> dict:
@@ -135,8 +136,6 @@ def export_by_gptq(options) -> dict:
     figures = timed(lambda: export_graphs(checkpoint, out, **chosen))
     return figures | {"errors": quantizer.errors}
 
-
-WORK = {"speed": product_speed, "gptq": export_by_gptq}
 
 if __name__ == "__main__":
     main()

@@ -50,19 +50,11 @@ def test_an_untied_head_is_a_parameter_of_its_own():
     assert shapes[HEAD] == shapes[EMBEDDING] == (100, 64)
 
 
-@pytest.mark.parametrize(
-    ("parameter", "is_norm"),
-    [
-        ("transformer.h.0.post_attention_layernorm.bias", True),
-        ("transformer.ln_f.weight", True),
-        ("transformer.h.1.mlp.dense_h_to_4h.bias", False),
-        (EMBEDDING, False),
-    ],
-)
-def test_norms_are_known_by_name(parameter, is_norm):
+def test_norms_are_known_by_name():
     architecture = architecture_from_config({**TINY, "bias": True, "parallel_attn": False})
-    assert parameter in architecture.parameters()
-    assert architecture.is_norm(parameter) is is_norm
+    norms = {name for name in architecture.parameters() if architecture.is_norm(name)}
+    assert {"transformer.h.0.post_attention_layernorm.bias", "transformer.ln_f.weight"} <= norms
+    assert all("ln" in name or "layernorm" in name for name in norms)
 
 
 @pytest.mark.parametrize(

@@ -34,26 +34,12 @@ CHATGLM = {
 }
 
 
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        (
-            {"model_type": "RefinedWebModel", "n_head": 71, "n_layer": 32, "multi_query": True},
-            SEVEN,
-        ),
-        (
-            {"model_type": "RefinedWeb", "n_head": 128, "n_head_kv": 8, "n_layer": 60},
-            {
-                **SEVEN,
-                "num_attention_heads": 128,
-                "num_kv_heads": 8,
-                "num_hidden_layers": 60,
-                "new_decoder_architecture": True,
-            },
-        ),
-    ],
-    ids=["7B", "40B"],
-)
+SEVEN_OF_2023 = {"model_type": "RefinedWebModel", "n_head": 71, "n_layer": 32, "multi_query": True}
+FORTY_OF_2023 = {"model_type": "RefinedWeb", "n_head": 128, "n_head_kv": 8, "n_layer": 60}
+FORTY = presets.MODELS.find("falcon-40b").config
+
+
+@pytest.mark.parametrize(("old", "new"), [(SEVEN_OF_2023, SEVEN), (FORTY_OF_2023, FORTY)])
 def test_the_names_of_2023_say_the_same(old, new):
     hidden_size = 64 * old["n_head"]
     old = {**old, "hidden_size": hidden_size, "vocab_size": 65024}

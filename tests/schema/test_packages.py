@@ -85,27 +85,6 @@ def test_what_cannot_be_installed_or_will_not_run_is_found(pins, python, expecte
     assert [(problem.kind, problem.pins[0].text) for problem in found] == expected
 
 
-@pytest.mark.parametrize(
-    ("pin", "message", "hint"),
-    [
-        (
-            "onnxruntime==1.13.1",
-            "onnxruntime==1.13.1 has no wheels for Python 3.11, only for 3.8 to 3.10",
-            "set environment.python to 3.10, or pin another version",
-        ),
-        (
-            "gptqmodel==4.0.0",
-            "gptqmodel==4.0.0 cannot be locked: it has no wheels",
-            "leave it out of the pins",
-        ),
-    ],
-)
-def test_messages_say_what_to_do(pin, message, hint):
-    (problem,) = pin_problems([parse_pin(pin)], "3.11", FACTS)
-    assert problem.message.startswith(message)
-    assert problem.hint.startswith(hint)
-
-
 def test_a_recipes_pin_takes_the_place_of_its_presets():
     merged = effective_pins(
         [parse_pin("torch==2.1.0"), parse_pin("Onnx==1.14.0")],

@@ -2,11 +2,13 @@
 
 import pytest
 
+from tests.published import FOLDER
 from vacc_gen.schema.lint import fixes
 from vacc_gen.schema.lint.check import check_text
 from vacc_gen.schema.lint.diagnostics import Fix
 from vacc_gen.schema.lint.document import load
 
+FALCON = (FOLDER / "llm/falcon/build_in/build/hf_falcon_int8.yaml").read_text(encoding="utf-8")
 TEXT = """\
 name: x  # the name
 frontend:
@@ -64,12 +66,6 @@ def test_an_exact_duplicate_goes_and_its_neighbours_stay(values):
     assert after == f"name: x\nbackend:\n  type: y\n  {first}\n  other: 1\nworkspace: {{}}\n"
 
 
-def test_a_duplicate_with_another_value_is_not_fixed():
-    text = "name: x\nbackend:\n  dtype: fp16\n  dtype: int8\nworkspace: {}\n"
-    (found,) = [one for one in check_text(text, "x.yaml") if one.code == "VG006"]
-    assert (found.line, found.fix) == (4, None)
-
-
 def test_of_fixes_that_overlap_the_first_is_applied_and_neighbours_both():
     document = load("a：：1\n")
     both = [fixes.replace(document.span_at(at, at + 1), ":") for at in (1, 2)]
@@ -83,3 +79,18 @@ def test_the_byte_order_mark_stays_unless_it_is_the_fault():
     change = fixes.replace(document.value_span("a"), "2")
     assert fixes.fixed(document, [change]) == "\ufeffa: 2\n"
     assert fixes.fixed(document, [change, fixes.drop_prefix(document)]) == "a: 2\n"
+
+
+def test_every_full_width_mark_is_reported():
+    text = FALCON.replace("name: ", "name： ").replace("[[1024], [2048]]", "[[1024]，[2048]］")
+    found = check_text(text, "build/x.yaml")
+    assert [(one.line, one.column, one.fix.text) for one in found] == [
+        (1, 5, ":"),
+        (8, 23, ", "),
+        (8, 30, "]"),
+    ]
+
+
+def test_marks_in_comments_and_quotes_are_nobodys_business():
+    text = FALCON.replace("  workers: 4", '  x: "四：四"  # 四：四\n workers: 4')
+    assert [(one.line, one.code) for one in check_text(text, "x.yaml")] == [(27, "VG001")]

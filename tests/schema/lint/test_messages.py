@@ -1,15 +1,18 @@
-"""The words and places of findings in real files.
+"""The words, places and fixes of findings in real files.
 
 `UPDATE_GOLDEN=1 pytest tests/schema/lint/test_messages.py` writes messages.txt again; read the
 difference before you commit it.
 """
 
+import difflib
 import os
 from pathlib import Path
 
 from tests.published import FOLDER
+from vacc_gen.presets import KNOWN
 from vacc_gen.schema.lint.check import check_text
-from vacc_gen.schema.lint.document import Document
+from vacc_gen.schema.lint.document import load
+from vacc_gen.schema.lint.fixes import fixed
 from vacc_gen.schema.lint.output import as_text
 
 GOLDEN = Path(__file__).parent / "messages.txt"
@@ -18,30 +21,46 @@ FALCON = FOLDER / "llm/falcon/build_in/build/hf_falcon_int8.yaml"
 IMAGES = FOLDER / "cv/classification/cspnet/build_in/build/timm_cspnet.yaml"
 YOLO = FOLDER / "cv/detection/yolov4/build_in/build/darknet_config.yaml"
 TOWER = FOLDER / "vlm/qwen2_vl/build_in/build/qwen2_vl_visual.yaml"
+RECIPE = Path(__file__).parents[2] / "golden/falcon-7b-calibrated/vacc.yaml"
+CHECKPOINT = "checkpoint: /path/to/falcon-7b"
+PRESET = "preset: falcon-py310"
 
 MISTAKES = [
     (FALCON, "    b2s: true", "    b2z: true"),
+    (FALCON, "    b2s: true", "    b2z: [1]"),  # no value of b2s: nothing is sure
     (FALCON, "    b2s: true", "    zzz: true"),
+    (FALCON, "    b2s: true", "    tpp: 2"),
+    (FALCON, "backend:", "bakcend:"),
     (FALCON, "name: falcon", "model: falcon"),
     (FALCON, "    b2s: true", "    tp: 8"),
+    (FALCON, "    b2s: true", "    [a, b]: 1"),
     (FALCON, "    b2s: true", "    workers: 4"),
     (FALCON, "  merge_params: true", "  b2s: false"),
     (FALCON, "    tp: 4", '    tp: "4"'),
     (FALCON, "    tp: 4", "    tp: [4]"),
+    (FALCON, "    tp: 4", "    tp: 0"),
     (FALCON, "    b2s: true", "    b2s: 1"),
+    (FALCON, "    data_type: 0", "    data_type: 1"),
+    (FALCON, "    data_type: 0", "    data_type: true"),
     (FALCON, "name: falcon-7b-instruct-int8-tp4-1024-2048", "name: 7"),
     (FALCON, "  dtype: int8", "  dtype: int9"),
+    (FALCON, "  dtype: int8", "  dtype: int4"),  # another number of bits is another thing
+    (FALCON, "  type: tvm_vacc", "  type: tvm_vcac"),
     (FALCON, "  type: tvm_vacc", "  type: tensorrt"),
     (FALCON, "  type: tvm_vacc\n", ""),
+    (FALCON, "  type: tvm_vacc\n  dtype: int8\n", ""),
     (FALCON, "  workers: 4", "  workers: 0"),
     (FALCON, "  path: ./vacc_deploy", "  path:"),
     (FALCON, "  path: ./vacc_deploy", '  path: ""'),
     (FALCON, "  workers: 4", "  env_recheck: null"),
+    (FALCON, "    type: w8a16_gptq", "    type:w8a16_gptq"),
     (FALCON, "    type: w8a16_gptq", "    calibrate_mode: max"),
+    (FALCON, "workspace:\n  path: ./vacc_deploy\n  workers: 4", "path: x\nworkers: 4"),
     (FALCON, "[[1024], [2048]]", "[[1000], [2048]]"),
     (FALCON, "[[1024], [2048]]", "[[4096], [2048]]"),
     (FALCON, "[[1024], [2048]]", "[1, 1024]"),
     (FALCON, "[[1024], [2048]]", "[[1024], [0]]"),
+    (FALCON, "[[1024], [2048]]", "[[1024], 2048]"),
     (FALCON, "[[1024], [2048]]", "[]"),
     (FALCON, "-int8-", "-fp16-"),
     (FALCON, "-tp4-", "-tp8-"),
@@ -49,23 +68,65 @@ MISTAKES = [
     (FALCON, "-2048", "-2048-kv8"),
     (FALCON, "  quantize:\n    type: w8a16_gptq\n", ""),
     (FALCON, "  type: huggingface", "  type: onnx"),
+    (FALCON, "  type: huggingface\n", ""),
     (FALCON, "    model_arch: vacc\n", ""),
+    (FALCON, "    tp: 4\n", ""),
+    (FALCON, "tp: 4", "tp:4"),
+    (FALCON, "name: f", "name:f"),
+    (FALCON, "  dtype: int8", '  dtype: "int8'),
+    (FALCON, "workers: 4", "workers: '4"),
+    (FALCON, "    b2s: true", "     b2s: true"),
+    (FALCON, "backend:\n", "<<<<<<< ours\nbackend:\n"),
+    (FALCON, "backend:\n", "```yaml\nbackend:\n"),
+    (FALCON, "./vacc_deploy", "@deploy"),
+    (FALCON, "./vacc_deploy", '"C:\\deploy"'),
+    (FALCON, "  workers: 4", " workers: 4"),
     (FALCON, "\n  dtype: int8", "\n   dtype: int8"),
     (FALCON, "  workers: 4", "\tworkers: 4"),
     (FALCON, "  workers: 4", "  workers 4"),
     (FALCON, "[[1024], [2048]]", "[[1024], [2048]"),
     (FALCON, "./vacc_deploy", "!!python/name:os.system ./vacc_deploy"),
     (IMAGES, "suffix: JPEG", "suffix: null"),
+    (IMAGES, "suffix: JPEG", "suffix: [JPEG]"),
+    (IMAGES, "get_data_num: 50", "get_data_num:"),
     (IMAGES, "get_data_num: 50", "get_data_num: 5"),
+    (IMAGES, "type: tvm\n", "type: tvn\n"),
     (IMAGES, "type: Resize", "type: Resise"),
     (IMAGES, "- type: Resize", "- tipe: Resize"),
     (IMAGES, "crop_size:\n    - 256\n    - 256", "crop_size: [224, 224]"),
     (IMAGES, "- 0.485\n    - 0.456\n    - 0.406", "- 123.675\n    - 116.28\n    - 103.53"),
     (IMAGES, "- 0.485\n    - 0.456\n    - 0.406", "- 0.485\n    - 0.456"),
     (IMAGES, ".onnx", ".pt"),
+    (IMAGES, "type: onnx", "type: darknet"),
     (YOLO, "nms_threshold: 0.65", "nms_thresh: 0.65"),
     (YOLO, "type: yolov4_nms", "type: yolov4_nns"),
     (TOWER, "cos: [4096, 80]", "cos: [4080, 80]"),
+    (RECIPE, "version: 2", "version: 3\ntp: x"),
+    (RECIPE, "total: 2048", "total: 112"),
+    (RECIPE, "preset: falcon-7b", "preset: Yi-7B"),
+    (RECIPE, "[fp16, int8]", "[fp61]"),
+    (RECIPE, "tp: 4", "tp: x"),
+    (RECIPE, "tp: 4", "card: VA61"),
+    (RECIPE, "tp: 4", "card: A100"),
+    (RECIPE, "tp: 4", "tp: 1\n  card: VA1-16G"),
+    (RECIPE, PRESET, "preset: falcon-310"),
+    (RECIPE, CHECKPOINT, "chekpoint: x"),
+    (RECIPE, CHECKPOINT, "checkpoint: ~me/w"),
+    (RECIPE, CHECKPOINT, "checkpoint: '~'"),
+    (RECIPE, CHECKPOINT, "checkpoint: $HOME/w"),
+    (RECIPE, CHECKPOINT, "checkpoint: /a/$W/b"),
+    (RECIPE, "path: /path/to/en_alpaca_data.json", "path: ~/c"),
+    (RECIPE, "samples: 128", "mix: [{set: b, path: ~/c}]"),
+    (RECIPE, "calibration:", "verification: {text: ~/t.txt}\ncalibration:"),
+    (RECIPE, PRESET, 'pins: [numpy==1.26.4, "torch=2.1.0"]'),
+    (RECIPE, PRESET, 'pins: [numpy==1.26.4, "torch = 2.1.*"]'),
+    (RECIPE, PRESET, 'pins: [numpy==1.26.4, "torch=="]'),
+    (RECIPE, PRESET, "pins: [numpy==1.26.4, \"torch==2.1; python_version>'3'\"]"),
+    (RECIPE, PRESET, "pins: [transformers>=4.40, transformers<4.38]"),
+    (RECIPE, PRESET, "pins: [numpy==1.26.4, torch==1.8.0]"),
+    (RECIPE, PRESET, "pins: [gptqmodel==4.0.0]"),
+    (RECIPE, PRESET, "pins: [numpy==2.2.6, onnxruntime==1.13.1]"),
+    (RECIPE, "'3.10'", "'3.13'"),
 ]
 
 
@@ -75,10 +136,13 @@ def test_messages_are_those_on_record():
         text = path.read_text(encoding="utf-8")
         assert text.count(old) == 1, (path.name, old, text.count(old))
         changed = text.replace(old, new)
-        found = check_text(changed, path.name)
+        found = check_text(changed, path.name, KNOWN)
         assert found, new
-        lines = {path.name: Document(changed, path.name).lines}
-        written.append(as_text(found, lines, 1).rsplit("\n\n", 1)[0])
+        document = load(changed, path.name)
+        shown = as_text(found, {path.name: document.lines}, 1).rsplit("\n\n", 1)[0]
+        right = fixed(document, [one.fix for one in found if one.is_fixable])
+        difference = difflib.unified_diff(changed.split("\n"), right.split("\n"), n=0, lineterm="")
+        written.append("\n".join([shown, *[*difference][2:]]))
     text = "\n\n".join(written) + "\n"
     if os.environ.get("UPDATE_GOLDEN"):
         GOLDEN.write_text(text, encoding="utf-8")

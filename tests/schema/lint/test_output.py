@@ -46,7 +46,8 @@ def test_colour_adds_escapes_alone():
     assert re.sub(r"\x1b\[[0-9;]*m", "", coloured) == plain
 
 
-def test_nothing_found_is_one_line():
+def test_nothing_found_is_one_line_and_no_result():
+    assert json.loads(as_sarif([]))["runs"][0]["results"] == []
     assert render.as_text([], {}, 3) == "3 files checked: nothing found\n"
 
 
@@ -112,10 +113,6 @@ def test_sarif_is_valid_by_the_published_schema():
     assert len(run["results"]) == len(result.diagnostics) > 5
     for entry in run["results"]:
         assert run["tool"]["driver"]["rules"][entry["ruleIndex"]]["id"] == entry["ruleId"]
-
-
-def test_sarif_of_nothing_is_valid():
-    assert json.loads(as_sarif([]))["runs"][0]["results"] == []
 
 
 @pytest.mark.parametrize(

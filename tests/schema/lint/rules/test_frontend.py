@@ -4,7 +4,6 @@ from tests.published import FOLDER
 from tests.schema.lint.examples import findings
 from vacc_gen.schema.lint.check import check_text
 
-FALCON = (FOLDER / "llm/falcon/build_in/build/hf_falcon_int8.yaml").read_text(encoding="utf-8")
 IMAGES = (FOLDER / "cv/classification/cspnet/build_in/build/timm_cspnet.yaml").read_text("utf-8")
 
 NO_TP = "`tp` is missing in `frontend.model_kwargs`"
@@ -82,8 +81,13 @@ YOLOS = [
     ("VG309", "checkpoint: yolov10.onnx, shape: {x: [1, 3, 100, 672]}", None),
     ("VG309", "checkpoint: yolov12.onnx, shape: {x: [1, 100, 672]}", None),
 ]
+INPUTS = [
+    ("tokens", "a language model has no input `tokens` | its input is `input_ids`"),
+    ("input_idss", "the input `input_idss` looks misspelled | did you mean `input_ids`?"),
+]
 CASES = [
     *TYPES,
+    *(("VG311", f"shape: {{{name}: [[16], [32]]}}", f"6:5 {said}") for name, said in INPUTS),
     *YOLOS,
     *((code, f"shape: {{input_ids: {shape}}}", said) for code, shape, said in LENGTHS),
     *(
@@ -131,18 +135,6 @@ def test_a_name_that_models_have_is_left_alone(name):
     assert findings("VG311", f"frontend: {frontend}") == []
 
 
-def test_a_language_model_has_the_one_input():
-    (said,) = findings("VG311", "frontend: {shape: {tokens: [[16], [32]]}}")
-    assert said == "6:5 a language model has no input `tokens` | its input is `input_ids`"
-    (said,) = findings("VG311", "frontend: {shape: {input_idss: [[16], [32]]}}")
-    assert said == "6:5 the input `input_idss` looks misspelled | did you mean `input_ids`?"
-
-
-def test_the_name_may_say_which_tp_is_missing():
-    (one,) = check_text(FALCON.replace("    tp: 4\n", "", 1), "x.yaml")
-    assert (one.code, one.message, one.hint) == ("VG308", NO_TP, "the name says tp4: write `tp: 4`")
-
-
 @pytest.mark.parametrize(
     ("checkpoint", "hint"),
     [
@@ -161,17 +153,7 @@ def test_a_type_that_is_missing(checkpoint, hint):
     assert places == ([said] if hint else [])
 
 
-def test_model_kwargs_make_it_a_hugging_face_model():
-    (one,) = check_text(FALCON.replace("  type: huggingface\n", "", 1), "x.yaml")
-    assert (one.code, one.line, one.hint) == ("VG301", 3, "write `type: huggingface`")
-
-
 def test_a_yolo_is_known_by_its_name_too():
     frontend = "frontend: {checkpoint: a.onnx, shape: {x: [1, 3, 640, 100]}}"
     assert findings("VG309", f"name: yolo12\n{frontend}") == [f"10:7 100 {STEP_OF_YOLO}"]
     assert findings("VG309", f"name: yolo8\n{frontend}") == []
-
-
-def test_one_mistake_is_one_finding():
-    for wrong in (FALCON.replace("huggingface", "onnx", 1), IMAGES.replace("onnx", "darknet", 1)):
-        assert [one.code for one in check_text(wrong, "x.yaml")] == ["VG301"]

@@ -12,50 +12,37 @@ def tower(shape, options="build_visual: true"):
     return f"frontend: {{shape: {{{shape}}}, model_kwargs: {{{options}}}}}"
 
 
-@pytest.mark.parametrize(
-    ("shape", "reported"),
-    [
-        (
-            "pixel_values: [16, 9], attention_mask: [1, 16, 32]",
-            "12:7 `attention_mask` has 32 patches, but the other inputs have 16",
-        ),
-        (
-            "pixel_values: [16, 9], attention_mask: [1, 32, 16]",
-            "11:7 `attention_mask` has 32 patches, but the other inputs have 16",
-        ),
-        (
-            "pixel_values: [32, 9], cos: [16, 80], sin: [16, 80]",
-            "7:7 `pixel_values` has 32 patches, but the other inputs have 16",
-        ),
-        ("pixel_values: [16, 9], attention_mask: [16]", None),
-        ("pixel_values: [16, 9], attention_mask: [1, 16, 16], cos: [16, 80], other: [1]", None),
-    ],
-)
-def test_inputs_of_a_tower_agree(shape, reported):
-    expected = [f"{reported} | None"] if reported else []
-    assert findings("VG701", tower(shape)) == expected
-    assert findings("VG701", tower(shape, "build_visual: false")) == []
+PIXELS = "pixel_values: [16, 9]"
+OTHERS = "has 32 patches, but the other inputs have 16 | None"
+SIXTEENS = "7:7 17 patches are not a multiple of 16 | the next multiple is 32"
 
 
 @pytest.mark.parametrize(
-    ("shape", "reported"),
+    ("code", "shape", "reported"),
     [
+        ("VG701", f"{PIXELS}, attention_mask: [1, 16, 32]", f"12:7 `attention_mask` {OTHERS}"),
+        ("VG701", f"{PIXELS}, attention_mask: [1, 32, 16]", f"11:7 `attention_mask` {OTHERS}"),
         (
-            "cos: [17, 80], sin: [17, 80]",
-            ["7:7 17 patches are not a multiple of 16 | the next multiple is 32"],
+            "VG701",
+            "pixel_values: [32, 9], cos: [16, 8], sin: [16, 8]",
+            f"7:7 `pixel_values` {OTHERS}",
         ),
-        ("cos: [17, 80], sin: [16, 80]", []),
-        ("other: [17]", []),
+        ("VG701", f"{PIXELS}, attention_mask: [16]", None),
+        ("VG701", f"{PIXELS}, attention_mask: [1, 16, 16], cos: [16, 80], other: [1]", None),
+        ("VG702", "cos: [17, 80], sin: [17, 80]", SIXTEENS),
+        ("VG702", "cos: [17, 80], sin: [16, 80]", None),
+        ("VG702", "other: [17]", None),
     ],
 )
-def test_patches_come_by_sixteen(shape, reported):
-    assert findings("VG702", tower(shape)) == reported
-    assert findings("VG702", tower(shape, "build_visual: false")) == []
+def test_inputs_of_a_tower_agree_and_come_by_sixteen(code, shape, reported):
+    expected = [reported] if reported else []
+    assert findings(code, tower(shape)) == expected
+    assert findings(code, tower(shape, "build_visual: false")) == []
 
 
 @pytest.mark.parametrize("options", ["build_visual: true, tp: 1", "build_visual: false, tp: 4"])
 def test_one_die_for_a_tower_and_several_for_a_language_model(options):
-    assert findings("VG703", tower("pixel_values: [16, 9]", options)) == []
+    assert findings("VG703", tower(PIXELS, options)) == []
 
 
 def layout(*entries):
