@@ -99,5 +99,5 @@ bench: $(READY)  ## the benchmarks, as ratios against a peer or a limit
 		echo "== $$benchmark"; $(BIN)/python benchmarks/$$benchmark.py || exit 1; done
 
 clean:  ## remove what the targets made
-	rm -rf .venv .venv-latest .venv-lowest .venv-pinned .venv-peer .fuzz demo dist .mypy_cache \
+	rm -rf .venv .venv-latest .venv-lowest .venv-pinned .fuzz demo dist .mypy_cache \
 		.pytest_cache .ruff_cache .hypothesis .import_linter_cache
