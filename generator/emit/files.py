@@ -1,15 +1,19 @@
-"""Every generated file of a workspace."""
+"""Every generated file of a workspace, and the templates that some are made from."""
 
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 from pathlib import PurePosixPath
 from typing import Any
 
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+
 from vacc_gen.generator.calibration.texts import calibration_targets
-from vacc_gen.generator.emit.template import SOURCE_FOLDER, EmittedFile, render, template_text
 from vacc_gen.generator.emit.yaml_text import RECIPE_SCHEMA_PATH, sections
 from vacc_gen.generator.environment.lock import (
     DESCRIPTION_PATH,
@@ -30,6 +34,8 @@ from vacc_gen.generator.vision import max_pixels
 from vacc_gen.presets import CALIBRATION_SETS
 from vacc_gen.schema.preset import VACC_CONFIG_FILE
 
+SOURCE_FOLDER = PurePosixPath("source_code")
+"""Where code and its config stand until scripts/prepare.sh puts them beside the weights."""
 SCRIPTS_FOLDER = PurePosixPath("scripts")
 MODELING_HEADER = (
     "# Written by `vacc-gen generate`, which keeps and names a copy that was changed.\n"
@@ -40,6 +46,15 @@ AUTO_CLASSES = {
     "AutoModel": "FalconModel",
     "AutoModelForCausalLM": "FalconForCausalLM",
 }
+
+
+@dataclass(frozen=True)
+class EmittedFile:
+    """Text that is to stand at `path`, relative to the workspace."""
+
+    path: PurePosixPath
+    text: str
+    executable: bool = False
 
 
 def emit(
@@ -152,3 +167,35 @@ def _calibration_files(plan: Plan) -> list[tuple[str, PurePosixPath, PurePosixPa
         if source.set in CALIBRATION_SETS.names() and not is_placeholder(source.path)
         for name, target in calibration_targets(CALIBRATION_SETS.find(source.set), source).items()
     ]
+
+
+def template_text(name: str) -> str:
+    """Return a file of generator/templates as it is."""
+    return (files("vacc_gen.generator") / "templates" / name).read_text(encoding="utf-8")
+
+
+def render(name: str, **values: object) -> str:
+    """Return a template with `values` filled in; an unknown name in it is an error.
+
+    In templates of scripts, `{{ value | q }}` is `value` quoted for the shell.
+    """
+    return _environment().get_template(name).render(values)
+
+
+def render_html(name: str, **values: object) -> str:
+    """Return a template of a page with `values` filled in, none of which can become markup."""
+    return _environment(is_html=True).get_template(name).render(values)
+
+
+@cache
+def _environment(is_html: bool = False) -> Environment:
+    environment = Environment(
+        loader=FunctionLoader(template_text),
+        autoescape=is_html,  # elsewhere there is no HTML, and shell values go through `q`
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["q"] = lambda value: shlex.quote(str(value))
+    return environment

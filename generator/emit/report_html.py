@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vacc_gen.generator.emit.template import render_html
+from vacc_gen.generator.emit.files import render_html
 from vacc_gen.generator.progress import size_text, time_text
 
 Report = Mapping[str, Any]

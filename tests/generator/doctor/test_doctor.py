@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.workspaces import FALCON_TINY, make_workspace
-from vacc_gen.generator.doctor.check import Check, State
 from vacc_gen.generator.doctor.doctor import workspace_checks
+from vacc_gen.generator.doctor.machine import Check, State
 from vacc_gen.generator.workspace.workspace import Workspace, load_workspace
 
 

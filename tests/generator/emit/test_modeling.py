@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.workspaces import FALCON_TINY
-from vacc_gen.generator.emit.template import template_text
+from vacc_gen.generator.emit.files import template_text
 from vacc_gen.generator.workspace.workspace import create
 
 onnxruntime = pytest.importorskip("onnxruntime")
