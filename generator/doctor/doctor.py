@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vacc_gen.generator.backends.vamc import EXECUTABLE
+from vacc_gen.generator.build.preflight import check_files
 from vacc_gen.generator.calibration.tokenizer import TOKENIZER_FILES
 from vacc_gen.generator.calibration.windows import check_calibration
 from vacc_gen.generator.doctor import machine
@@ -16,7 +17,6 @@ from vacc_gen.generator.doctor.machine import Check, State, first_few
 from vacc_gen.generator.environment.lock import missing_lock_reason, read_lock, requirements_of
 from vacc_gen.generator.plan import is_placeholder
 from vacc_gen.generator.progress import size_text
-from vacc_gen.generator.workspace.workspace import State as FileState
 from vacc_gen.generator.workspace.workspace import Workspace
 from vacc_gen.schema.checkpoint import read_weight_folder
 from vacc_gen.schema.errors import VaccGenError
@@ -96,18 +96,11 @@ def workspace_checks(workspace: Workspace, with_vamc: bool) -> Iterator[Check]:
 
 
 def _files(workspace: Workspace) -> Iterator[Check]:
-    states = workspace.states()
-    edited = [file.path for file in states if file.state is FileState.EDITED]
-    known = (FileState.CURRENT, FileState.EDITED)
-    stale = [file.path for file in states if file.state not in known]
-    if stale:
-        message = f"do not match the recipe: {first_few(stale)}"
-        hint = f"vacc-gen generate {workspace.root}"
-        yield Check(SECTION, "files", State.PROBLEM, message, hint)
-    elif edited:
-        yield Check(SECTION, "files", State.WARNING, f"edited by hand: {first_few(edited)}")
+    edited = check_files(workspace)
+    if edited:
+        yield Check(SECTION, "files", State.WARNING, first_few(edited))
     else:
-        yield Check(SECTION, "files", State.OK, f"{len(states)} files match the recipe")
+        yield Check(SECTION, "files", State.OK, "as the recipe asks")
 
 
 def _lock(workspace: Workspace) -> Iterator[Check]:

@@ -6,12 +6,11 @@ import json
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from importlib.resources import files
 from pathlib import PurePosixPath
 from typing import Any
 
-from jinja2 import Environment, FunctionLoader, StrictUndefined
+from jinja2 import Environment, FunctionLoader, StrictUndefined, select_autoescape
 
 from vacc_gen.generator.calibration.texts import calibration_targets
 from vacc_gen.generator.emit.yaml_text import RECIPE_SCHEMA_PATH, sections
@@ -177,25 +176,17 @@ def template_text(name: str) -> str:
 def render(name: str, **values: object) -> str:
     """Return a template with `values` filled in; an unknown name in it is an error.
 
-    In templates of scripts, `{{ value | q }}` is `value` quoted for the shell.
+    In pages no value becomes markup; in scripts `{{ value | q }}` is `value` quoted for the shell.
     """
-    return _environment().get_template(name).render(values)
+    return TEMPLATES.get_template(name).render(values)
 
 
-def render_html(name: str, **values: object) -> str:
-    """Return a template of a page with `values` filled in, none of which can become markup."""
-    return _environment(is_html=True).get_template(name).render(values)
-
-
-@cache
-def _environment(is_html: bool = False) -> Environment:
-    environment = Environment(
-        loader=FunctionLoader(template_text),
-        autoescape=is_html,  # elsewhere there is no HTML, and shell values go through `q`
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["q"] = lambda value: shlex.quote(str(value))
-    return environment
+TEMPLATES = Environment(
+    loader=FunctionLoader(template_text),
+    autoescape=select_autoescape(["html.jinja"]),
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+)
+TEMPLATES.filters["q"] = lambda value: shlex.quote(str(value))

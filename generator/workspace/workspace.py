@@ -22,9 +22,12 @@ from vacc_gen.generator.files import folder_beside, staged_file, write_atomicall
 from vacc_gen.generator.plan import Plan, make_plan
 from vacc_gen.schema.checkpoint import CONFIG_FILE, read_config
 from vacc_gen.schema.errors import UnreadableError, UsageError
-from vacc_gen.schema.lint.diagnostics import FindingsError
+from vacc_gen.schema.lint.check import check_document, check_paths
+from vacc_gen.schema.lint.diagnostics import FindingsError, has_errors
+from vacc_gen.schema.lint.document import load
+from vacc_gen.schema.lint.files import RecipeFile
 from vacc_gen.schema.lint.workspace import text_hash
-from vacc_gen.schema.recipe import RECIPE_FILE, Recipe
+from vacc_gen.schema.recipe import RECIPE_FILE
 from vacc_gen.schema.strict import Strict
 
 MANIFEST_PATH = PurePosixPath(".vacc-gen", "manifest.json")
@@ -197,7 +200,11 @@ def load_workspace(root: Path) -> Workspace:
 
 def _planned(root: Path, source: bytes) -> Workspace:
     """Return the workspace that a recipe's text makes of a folder."""
-    recipe = _parse_recipe(source, root / RECIPE_FILE)
+    path = root / RECIPE_FILE
+    diagnostics, file = check_document(load(source, str(path)), presets.KNOWN)
+    if has_errors(diagnostics) or not isinstance(file, RecipeFile):
+        raise FindingsError(f"{path} is not a valid recipe", diagnostics)
+    recipe = file.recipe
     preset = presets.MODELS.find(recipe.model.preset)
     # Not resolved: a weight folder is often a link, whose name is the model's.
     checkpoint_path = Path(os.path.abspath(root / recipe.model.checkpoint))  # noqa: PTH100
@@ -300,24 +307,9 @@ def is_occupied(root: Path) -> bool:
 
 def _check(staging: Path, root: Path) -> None:
     """Validate a workspace as anyone would; findings name `root`, which it is for."""
-    from vacc_gen.schema.lint.check import check_paths
-    from vacc_gen.schema.lint.diagnostics import has_errors
-
     diagnostics = [
         replace(finding, path=str(root / Path(finding.path).relative_to(staging)))
         for finding in check_paths([str(staging)], presets.KNOWN).diagnostics
     ]
     if has_errors(diagnostics):
         raise FindingsError("a workspace of these choices would not be valid", diagnostics)
-
-
-def _parse_recipe(source: bytes, path: Path) -> Recipe:
-    from vacc_gen.schema.lint.check import check_document
-    from vacc_gen.schema.lint.diagnostics import has_errors
-    from vacc_gen.schema.lint.document import load
-    from vacc_gen.schema.lint.files import RecipeFile
-
-    diagnostics, file = check_document(load(source, str(path)), presets.KNOWN)
-    if has_errors(diagnostics) or not isinstance(file, RecipeFile):
-        raise FindingsError(f"{path} is not a valid recipe", diagnostics)
-    return file.recipe
