@@ -28,15 +28,6 @@ def workspace(tmp_path_factory):
     return create(folder / "w", json.dumps({"version": 2, "model": model, "target": target}))
 
 
-def test_config_vacc_is_the_checkpoint_s_config_and_what_the_compiler_wants(workspace):
-    config = json.loads((workspace.root / "source_code/config_vacc.json").read_text())
-    published = json.loads((FALCON_TINY / "config.json").read_text())
-    added = {key: value for key, value in config.items() if published.get(key) != value}
-    assert set(added) == {"auto_map", "_attn_implementation", "insert_slice"}
-    assert (config["_attn_implementation"], config["insert_slice"]) == ("eager", True)
-    assert set(config["auto_map"]) == {"AutoConfig", "AutoModel", "AutoModelForCausalLM"}
-
-
 def export(workspace, out, *arguments):
     return subprocess.run(
         [sys.executable, workspace.root / "scripts/export.py", "--checkpoint",

@@ -43,12 +43,6 @@ def test_whatever_an_interpreter_dies_of_is_a_finding(tmp_path, text, failure):
     assert run_check(program(tmp_path / "python", text), "session", timeout_s).failure == failure
 
 
-def test_what_is_not_a_program_is_reported(tmp_path):
-    plain = tmp_path / "plain"
-    plain.write_text("x")
-    assert run_check(plain, "versions").failure == "cannot be run: Permission denied"
-
-
 def test_the_probe_needs_nothing_but_the_standard_library():
     code = (
         "import json, runpy, sys; before = set(sys.modules);"
