@@ -22,7 +22,6 @@ from vacc_gen.generator.calibration.tokenizer import Tokenizer
 from vacc_gen.generator.calibration.windows import (
     calibrate,
     check_calibration,
-    concatenated,
     one_text_each,
     read_windows,
     shuffled,
@@ -36,7 +35,6 @@ from vacc_gen.schema.recipe import Calibration, TextSource
 
 FOLDER = Path(__file__).parents[2] / "data" / "falcon-tiny"
 WEIGHTS = WeightFolder(FOLDER, read_config(FOLDER), {})
-END = 11
 SENTENCE = (
     "In the beginning God created the heaven and the earth and the earth was without form and void "
     "and darkness was upon the face of the deep 1611 times, verse 23; 约翰福音 Größe"
@@ -237,16 +235,6 @@ def test_what_is_held_stays_within_bounds_however_long_the_texts():
     assert len(held) == 2000  # one pass gave twenty
     next(drawn)
     assert len(held) == 4000
-
-
-@given(texts=texts_of_tokens, seqlen=st.integers(1, 16))
-def test_concatenated_windows_are_the_stream_cut(texts, seqlen):
-    stream = [token for text in texts for token in [*text, END]]
-    windows = list(concatenated(texts, seqlen, END))
-    assert [token for window in windows for token in window] == (
-        stream[: len(stream) // seqlen * seqlen]
-    )
-    assert all(len(window) == seqlen and window.itemsize == 4 for window in windows)
 
 
 @given(texts=texts_of_tokens, seqlen=st.integers(1, 16), seed=st.integers(0, 3))
