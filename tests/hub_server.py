@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import unquote, urlsplit
+from typing import NamedTuple
+from urllib.parse import quote, unquote, urlsplit
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -30,11 +31,7 @@ class Fault:
     """Send this instead of the content."""
 
 
-@dataclass(frozen=True)
-class Request:
-    """What a client asked."""
-
-    method: str
+class Request(NamedTuple):
     path: str
     host: str
     range: str | None
@@ -61,18 +58,9 @@ class Hub(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_port}"
 
     def ranges(self, name: str) -> list[str | None]:
-        """The ranges in which a file's content was asked for."""
-        digest = next(
-            hashlib.sha256(files[name]).hexdigest()
-            for files in self.repositories.values()
-            if name in files
-        )
-        return [
-            one.range
-            for one in self.requests
-            if one.method == "GET"
-            and (one.path.endswith(digest) or (is_small(name) and one.path.endswith(f"/{name}")))
-        ]
+        """The ranges in which a large file's content was asked for."""
+        asked = [one for one in self.requests if one.path.startswith("/cdn/")]
+        return [one.range for one in asked if one.path.endswith(f"/{name}")]
 
 
 def is_small(name: str) -> bool:
@@ -88,34 +76,31 @@ class _Handler(BaseHTTPRequestHandler):
     server: Hub
     protocol_version = "HTTP/1.1"
 
-    def do_HEAD(self) -> None:
-        self._answer()
-
-    def do_GET(self) -> None:
-        self._answer()
-
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         pass
 
-    def _answer(self) -> None:
+    def do_GET(self) -> None:
         self.close_connection = True
         path = unquote(urlsplit(self.path).path)
-        headers = self.headers
         parts = path.strip("/").split("/")
         if parts[0] == "api" and parts[1] not in ("models", "datasets"):
             self._send(404, b"{}")
             return
-        self.server.requests.append(
-            Request(self.command, path, headers["Host"], headers["Range"], headers["Authorization"])
-        )
+        asked = (self.headers[name] for name in ("Host", "Range", "Authorization"))
+        self.server.requests.append(Request(path, *asked))
         if parts[0] == "api":
             self._listing(parts[1:])
         elif parts[0] == "cdn":
-            self._large(parts[1])
+            name = "/".join(parts[4:])
+            content = self.server.repositories["/".join(parts[1:4])][name]
+            if not self._failed(name, content):
+                self._send_content(content, {})
         else:
             kind = "datasets" if parts[0] == "datasets" else "models"
             repository, _, rest = "/".join(parts).removeprefix("datasets/").partition("/resolve/")
             self._file(f"{kind}/{repository}", rest.partition("/")[2])
+
+    do_HEAD = do_GET  # noqa: N815
 
     def _listing(self, parts: list[str]) -> None:
         repository = self.server.repositories.get("/".join(parts[:3]))
@@ -146,20 +131,11 @@ class _Handler(BaseHTTPRequestHandler):
             elif not self._failed(name, content, headers):
                 self._send_content(content, headers)
             return
-        digest = hashlib.sha256(content).hexdigest()
-        headers["X-Linked-Etag"] = f'"{digest}"'
+        headers["X-Linked-Etag"] = f'"{hashlib.sha256(content).hexdigest()}"'
         headers["X-Linked-Size"] = str(len(content))
-        headers["Location"] = f"http://localhost:{self.server.server_port}/cdn/{digest}"
+        place = quote(f"/cdn/{repository}/{name}")
+        headers["Location"] = f"http://localhost:{self.server.server_port}{place}"
         self._send(302, b"", headers)
-
-    def _large(self, digest: str) -> None:
-        for files in self.server.repositories.values():
-            for name, content in files.items():
-                if hashlib.sha256(content).hexdigest() == digest:
-                    if not self._failed(name, content, {}):
-                        self._send_content(content, {})
-                    return
-        self._send(404, b"")
 
     def _failed(self, name: str, content: bytes = b"", headers: Mapping[str, str] = {}) -> bool:
         faults = self.server.faults.get(name)

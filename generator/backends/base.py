@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
-from vacc_gen.generator.emit.template import SOURCE_FOLDER
+from vacc_gen.generator.emit.files import SOURCE_FOLDER
 from vacc_gen.generator.plan import CompileJob, Plan
 from vacc_gen.generator.progress import Progress
 from vacc_gen.schema.checkpoint import WeightFolder

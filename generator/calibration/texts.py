@@ -174,9 +174,8 @@ def rows_of(path: Path, split: str = "", subjects: Sequence[str] = ()) -> Iterat
             else:
                 yield from _json_rows(stream, path.name)
     except UnicodeDecodeError as error:
-        raise CalibrationError(
-            f"{path.name} is not UTF-8: {error.reason}", "convert it with iconv"
-        ) from error
+        message = f"{path.name} is not UTF-8: {error.reason}"
+        raise CalibrationError(message, "convert it with iconv") from error
     # A locked zip is a RuntimeError, and so is JSON that is nested too deep.
     except (
         EOFError, gzip.BadGzipFile, zlib.error, zipfile.BadZipFile, csv.Error, RuntimeError
@@ -198,9 +197,7 @@ def _json_rows(stream: Stream, name: str) -> Iterator[tuple[str, Row]]:
 
 
 def _json_lines(stream: Stream, name: str) -> Iterator[Any]:
-    number = 0
-    while line := stream.readline(MAX_ROW_BYTES + 1):
-        number += 1
+    for number, line in enumerate(iter(lambda: stream.readline(MAX_ROW_BYTES + 1), b""), start=1):
         if len(line) > MAX_ROW_BYTES:
             raise CalibrationError(f"{name} has a line of more than {MAX_ROW_BYTES >> 20} MiB")
         if not line.isspace():

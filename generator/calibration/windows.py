@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CALIBRATION_FOLDER = "calibration"
-MANIFEST_VERSION = 1
 
 HELD_BYTES = 8 << 20
 """Text held at once: what 1024 windows of 2048 tokens of English take."""
@@ -69,7 +68,7 @@ def calibrate(spec: Calibration, weights: WeightFolder, root: Path, progress: Pr
     tokenizer = Tokenizer(tokenizer_json)
     files = [files_of(source, root) for source in spec.sources]
     settings = {
-        "version": MANIFEST_VERSION,
+        "version": 1,
         "tokens": spec.samples * spec.seqlen,
         "spec": spec.model_dump(mode="json"),
         "tokenizer_sha256": sha256_of(tokenizer_json),
@@ -92,7 +91,10 @@ def calibrate(spec: Calibration, weights: WeightFolder, root: Path, progress: Pr
     for index, share in enumerate(shares):
         windows += _draw(spec, index, share, files[index], tokenizer, progress)
     if len(spec.sources) > 1:
-        windows = in_random_order(windows, f"{spec.seed} order")
+        # Any prefix of the windows shall have some of each set.
+        draw = draw_for(f"{spec.seed} order")
+        ranks = [draw() for _ in windows]
+        windows = [windows[index] for index in sorted(range(len(windows)), key=ranks.__getitem__)]
     manifest_path.unlink(missing_ok=True)
     write_atomically(path, save({"input_ids": np.array(windows, np.int32)}))
     write_atomically(manifest_path, manifest())
@@ -245,10 +247,3 @@ def one_text_each(texts: Iterable[Sequence[int]], seqlen: int, key: str) -> Iter
         if len(tokens) >= seqlen:
             start = int(draw() * (len(tokens) - seqlen + 1))
             yield array("i", tokens[start : start + seqlen])
-
-
-def in_random_order(windows: Sequence[Window], key: str) -> list[Window]:
-    """Mix the windows of several sets, so that any prefix has some of each."""
-    draw = draw_for(key)
-    ranks = [draw() for _ in windows]
-    return [windows[index] for index in sorted(range(len(windows)), key=ranks.__getitem__)]

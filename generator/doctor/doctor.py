@@ -9,19 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from vacc_gen.generator.backends.vamc import EXECUTABLE
+from vacc_gen.generator.build.preflight import check_files
 from vacc_gen.generator.calibration.tokenizer import TOKENIZER_FILES
 from vacc_gen.generator.calibration.windows import check_calibration
 from vacc_gen.generator.doctor import machine
-from vacc_gen.generator.doctor.check import Check, State, first_few
-from vacc_gen.generator.environment.lock import (
-    lock_of,
-    missing_lock_reason,
-    read_lock,
-    requirements_of,
-)
+from vacc_gen.generator.doctor.machine import Check, State, first_few
+from vacc_gen.generator.environment.lock import missing_lock_reason, read_lock, requirements_of
 from vacc_gen.generator.plan import is_placeholder
 from vacc_gen.generator.progress import size_text
-from vacc_gen.generator.workspace.workspace import State as FileState
 from vacc_gen.generator.workspace.workspace import Workspace
 from vacc_gen.schema.checkpoint import read_weight_folder
 from vacc_gen.schema.errors import VaccGenError
@@ -41,7 +36,6 @@ class Examination:
 
     @property
     def problems(self) -> int:
-        """How many things would fail later."""
         return sum(check.state is State.PROBLEM for check in self.checks)
 
     def as_dict(self) -> dict[str, Any]:
@@ -70,6 +64,7 @@ def _checks(workspace: Workspace | None, python: Path | None) -> Iterator[Check]
     with_vamc = shutil.which(EXECUTABLE) is not None
     if workspace is not None:
         yield from workspace_checks(workspace, with_vamc)
+    plan = None if workspace is None else workspace.plan
     if python is None:
         message = "not named, and not found by vamc: the pins are not checked"
         hint = "vacc-gen doctor --python PATH"
@@ -77,16 +72,13 @@ def _checks(workspace: Workspace | None, python: Path | None) -> Iterator[Check]
     elif workspace is None:
         yield from machine.compiler_environment(python, None, None)
     else:
-        environment = workspace.plan.recipe.environment
-        lock = lock_of(environment, workspace.own_lock)
-        wanted = requirements_of(environment)
-        yield from machine.compiler_environment(python, wanted, lock, workspace.root)
+        wanted = requirements_of(workspace.plan.recipe.environment)
+        yield from machine.compiler_environment(python, wanted, workspace.lock, workspace.root)
     yield from machine.own_environment(needed=not with_vamc)
-    plan = None if workspace is None else workspace.plan
     yield from machine.programs(python, plan)
     yield machine.cards()
-    if plan is not None and workspace is not None:
-        yield from machine.room(workspace.root, *machine.needed_bytes(plan, with_vamc))
+    if workspace is not None:
+        yield from machine.room(workspace.root, *machine.needed_bytes(workspace.plan, with_vamc))
 
 
 def workspace_checks(workspace: Workspace, with_vamc: bool) -> Iterator[Check]:
@@ -100,27 +92,19 @@ def workspace_checks(workspace: Workspace, with_vamc: bool) -> Iterator[Check]:
         try:
             yield from looked_at
         except VaccGenError as error:  # noqa: PERF203  # each check for itself
-            yield Check.failed(SECTION, name, error)
+            yield Check(SECTION, name, State.PROBLEM, error.message, error.hint)
 
 
 def _files(workspace: Workspace) -> Iterator[Check]:
-    states = workspace.states()
-    edited = [file.path for file in states if file.state is FileState.EDITED]
-    current = [file.path for file in states if file.state is FileState.CURRENT]
-    stale = [file.path for file in states if file.path not in (*edited, *current)]
-    if stale:
-        message = f"do not match the recipe: {first_few(stale)}"
-        hint = f"vacc-gen generate {workspace.root}"
-        yield Check(SECTION, "files", State.PROBLEM, message, hint)
-    elif edited:
-        yield Check(SECTION, "files", State.WARNING, f"edited by hand: {first_few(edited)}")
+    edited = check_files(workspace)
+    if edited:
+        yield Check(SECTION, "files", State.WARNING, first_few(edited))
     else:
-        yield Check(SECTION, "files", State.OK, f"{len(states)} files match the recipe")
+        yield Check(SECTION, "files", State.OK, "as the recipe asks")
 
 
 def _lock(workspace: Workspace) -> Iterator[Check]:
-    environment = workspace.plan.recipe.environment
-    lock = lock_of(environment, workspace.own_lock)
+    environment, lock = workspace.plan.recipe.environment, workspace.lock
     if lock is not None:
         read_lock(workspace.root)
         tested = "tested" if lock.tested else "not tested"

@@ -7,6 +7,8 @@ import shlex
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 
 from packaging.utils import canonicalize_version
@@ -15,7 +17,6 @@ from vacc_gen import presets
 from vacc_gen.generator.backends.onnxruntime.backend import PACKAGES
 from vacc_gen.generator.backends.onnxruntime.session import available_bytes
 from vacc_gen.generator.backends.vamc import EXECUTABLE
-from vacc_gen.generator.doctor.check import Check, State, first_few
 from vacc_gen.generator.environment.lock import LOCK_PATH, Lock, Requirements, locked_packages
 from vacc_gen.generator.environment.probe import run_check
 from vacc_gen.generator.files import package_version
@@ -29,21 +30,54 @@ SECTION = "machine"
 OWN = "vacc-gen's environment"
 COMPILER = "compiler's environment"
 SERVER = "vastgenx"
-CARD_PATTERN = "vastai*"
 
 _FIRST_ANSWER_S = 60
 """The first check imports nothing: what does not answer it by then is not an interpreter."""
 
-VOCABULARY_STEP = 16
 FIRST_VAMC_FOR_ANY = "2.3.4"
 """Below it a vocabulary must be a multiple of 16 (the vendor's llm/tigerbot/README.md)."""
-
 FP32_BYTES = 4
 LIBRARIES_BYTES = 1 << 30
 """torch, transformers and ONNX Runtime, loaded: 0.6 to 0.9 GB resident on x86-64."""
 
 Installed = Mapping[str, str]
 """Versions by normalized name."""
+
+
+class State(str, Enum):
+    """How a thing stands. Only a problem makes `doctor` exit 1."""
+
+    OK = "ok"
+    WARNING = "warning"
+    """It may be meant so, or it matters on another machine."""
+    PROBLEM = "problem"
+    """Something would fail later."""
+    UNKNOWN = "unknown"
+    """It could not be looked at; the message says why."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the table, and of `doctor --json`."""
+
+    section: str
+    name: str
+    state: State
+    message: str
+    hint: str | None = None
+
+    @classmethod
+    def of(cls, section: str, name: str, ok: bool, message: str, hint: str | None = None) -> Check:
+        """Return what is either fine or a problem, which alone has a hint."""
+        if ok:
+            return cls(section, name, State.OK, message)
+        return cls(section, name, State.PROBLEM, message, hint)
+
+
+def first_few(names: list[str], shown: int = 3) -> str:
+    """Return the first names, and how many more there are."""
+    more = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return f"{', '.join(names[:shown])}{more}"
 
 
 def vamc_python() -> Path | None:
@@ -72,8 +106,8 @@ def programs(python: Path | None, plan: Plan | None) -> Iterator[Check]:
         yield Check(SECTION, EXECUTABLE, State.WARNING, message, hint)
     words = plan.geometry.vocab_size if plan else 0
     is_old = version is not None and version in parse_versions(f"<{FIRST_VAMC_FOR_ANY}")
-    if words % VOCABULARY_STEP and is_old:
-        message = f"{words} is not a multiple of {VOCABULARY_STEP}, which vamc {version} needs"
+    if words % 16 and is_old:
+        message = f"{words} is not a multiple of 16, which vamc {version} needs"
         hint = f"install vamc {FIRST_VAMC_FOR_ANY} or newer"
         yield Check(SECTION, "vocabulary", State.PROBLEM, message, hint)
     if SERVER in packages or shutil.which(SERVER):
@@ -85,11 +119,10 @@ def programs(python: Path | None, plan: Plan | None) -> Iterator[Check]:
 
 
 def cards(devices: Path = Path("/dev")) -> Check:
-    """Look for the vendor's cards."""
-    found = sorted(path.name for path in devices.glob(CARD_PATTERN))
+    found = sorted(path.name for path in devices.glob("vastai*"))
     if found:
         return Check(SECTION, "cards", State.OK, f"{len(found)} devices: {', '.join(found)}")
-    message = f"no {devices / CARD_PATTERN}: compiling needs none, serving does"
+    message = f"no {devices}/vastai*: compiling needs none, serving does"
     return Check(SECTION, "cards", State.WARNING, message)
 
 
@@ -132,7 +165,7 @@ def own_environment(*, needed: bool) -> Iterator[Check]:
         return
     for package in missing:
         error = MissingExtraError(package, "building with ONNX Runtime")
-        yield Check.failed(OWN, package, error)
+        yield Check(OWN, package, State.PROBLEM, error.message, error.hint)
     if not missing:
         present = ", ".join(f"{name} {installed[name]}" for name in PACKAGES)
         yield Check(OWN, "packages", State.OK, present)

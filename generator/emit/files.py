@@ -1,15 +1,18 @@
-"""Every generated file of a workspace."""
+"""Every generated file of a workspace, and the templates that some are made from."""
 
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import PurePosixPath
 from typing import Any
 
+from jinja2 import Environment, FunctionLoader, StrictUndefined, select_autoescape
+
 from vacc_gen.generator.calibration.texts import calibration_targets
-from vacc_gen.generator.emit.template import SOURCE_FOLDER, EmittedFile, render, template_text
 from vacc_gen.generator.emit.yaml_text import RECIPE_SCHEMA_PATH, sections
 from vacc_gen.generator.environment.lock import (
     DESCRIPTION_PATH,
@@ -30,6 +33,8 @@ from vacc_gen.generator.vision import max_pixels
 from vacc_gen.presets import CALIBRATION_SETS
 from vacc_gen.schema.preset import VACC_CONFIG_FILE
 
+SOURCE_FOLDER = PurePosixPath("source_code")
+"""Where code and its config stand until scripts/prepare.sh puts them beside the weights."""
 SCRIPTS_FOLDER = PurePosixPath("scripts")
 MODELING_HEADER = (
     "# Written by `vacc-gen generate`, which keeps and names a copy that was changed.\n"
@@ -40,6 +45,15 @@ AUTO_CLASSES = {
     "AutoModel": "FalconModel",
     "AutoModelForCausalLM": "FalconForCausalLM",
 }
+
+
+@dataclass(frozen=True)
+class EmittedFile:
+    """Text that is to stand at `path`, relative to the workspace."""
+
+    path: PurePosixPath
+    text: str
+    executable: bool = False
 
 
 def emit(
@@ -152,3 +166,27 @@ def _calibration_files(plan: Plan) -> list[tuple[str, PurePosixPath, PurePosixPa
         if source.set in CALIBRATION_SETS.names() and not is_placeholder(source.path)
         for name, target in calibration_targets(CALIBRATION_SETS.find(source.set), source).items()
     ]
+
+
+def template_text(name: str) -> str:
+    """Return a file of generator/templates as it is."""
+    return (files("vacc_gen.generator") / "templates" / name).read_text(encoding="utf-8")
+
+
+def render(name: str, **values: object) -> str:
+    """Return a template with `values` filled in; an unknown name in it is an error.
+
+    In pages no value becomes markup; in scripts `{{ value | q }}` is `value` quoted for the shell.
+    """
+    return TEMPLATES.get_template(name).render(values)
+
+
+TEMPLATES = Environment(
+    loader=FunctionLoader(template_text),
+    autoescape=select_autoescape(["html.jinja"]),
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+)
+TEMPLATES.filters["q"] = lambda value: shlex.quote(str(value))

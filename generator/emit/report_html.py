@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vacc_gen.generator.emit.template import render_html
+from vacc_gen.generator.emit.files import render
 from vacc_gen.generator.progress import size_text, time_text
 
 Report = Mapping[str, Any]
@@ -24,7 +24,7 @@ def report_html(report: Report) -> str:
     """Return the page for `report`, which may be that of a failed build."""
     caption, perplexities = perplexity_figures(report["perplexity"])
     kind, headline, reasons = verdict_of(report)
-    return render_html(
+    return render(
         "report.html.jinja",
         report=report,
         verdict={"kind": kind, "headline": headline, "reasons": reasons},

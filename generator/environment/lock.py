@@ -34,7 +34,6 @@ from vacc_gen.schema.recipe import RECIPE_FILE, Environment
 
 LOCK_PATH = PurePosixPath("env", "requirements.lock")
 DESCRIPTION_PATH = PurePosixPath("env", "environment.json")
-DESCRIPTION_VERSION = 1
 MADE_HERE = "vacc-gen lock"
 """`made_by` of a lock that `generate` keeps for as long as it satisfies the recipe."""
 _DESCRIBED = ("made_by", "resolver", "python", "platform")
@@ -117,11 +116,9 @@ class Lock:
         reasons += [f"it lacks {pin}" for pin in wanted.pins if pin.name not in packages]
         checked = [(pin, "") for pin in wanted.pins]
         checked += [(bound.needs, f": {bound.reason}") for bound in wanted.bounds]
-        reasons += [
-            f"it has {pin.name} {packages[pin.name]}, not {pin}{reason}"
-            for pin, reason in checked
-            if pin.name in packages and packages[pin.name] not in pin.versions
-        ]
+        for pin, reason in checked:
+            if pin.name in packages and packages[pin.name] not in pin.versions:
+                reasons.append(f"it has {pin.name} {packages[pin.name]}, not {pin}{reason}")
         return tuple(reasons)
 
 
@@ -184,7 +181,7 @@ def description_text(environment: Environment, lock: Lock | None) -> str:
     """Return environment.json: what was asked, what we added and why, and which lock it has."""
     wanted = requirements_of(environment)
     values: dict[str, Any] = {
-        "version": DESCRIPTION_VERSION,
+        "version": 1,
         "preset": environment.preset,
         "python": wanted.python,
         "platform": wanted.platform,

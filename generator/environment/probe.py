@@ -20,8 +20,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-_SHELL_SIGNAL_BASE = 128
-"""A shell between us and the interpreter reports a signal as 128 and its number."""
 OPSET, IR_VERSION = 13, 8
 """Old enough for every ONNX Runtime since 1.10, whatever the installed onnx writes by itself."""
 
@@ -54,20 +52,15 @@ def run_check(python: str | Path, check: str, timeout_s: float = 600) -> Answer:
         return Answer({}, f"did not end within {timeout_s:.0f} s")
     except OSError as error:
         return Answer({}, f"cannot be run: {error.strerror}")
+    if done.returncode < 0:
+        return Answer({}, f"was killed by {signal.Signals(-done.returncode).name}")
     if done.returncode:
-        return Answer({}, _failure(done.returncode, done.stderr))
+        lines = done.stderr.strip().splitlines() or [f"exited {done.returncode}"]
+        return Answer({}, lines[-1].strip())
     try:
         return Answer(json.loads(done.stdout.splitlines()[-1]))
     except (IndexError, ValueError):
         return Answer({}, "exited 0 without an answer")
-
-
-def _failure(returncode: int, stderr: str) -> str:
-    number = -returncode if returncode < 0 else returncode - _SHELL_SIGNAL_BASE
-    if number in {member.value for member in signal.Signals}:
-        return f"was killed by {signal.Signals(number).name}"
-    lines = stderr.strip().splitlines()
-    return lines[-1].strip() if lines else f"exited {returncode}"
 
 
 def versions() -> dict[str, Any]:

@@ -5,27 +5,29 @@
 
 from __future__ import annotations
 
-import json
+import difflib
 import os
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
-from importlib.metadata import version
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
 from vacc_gen import presets
-from vacc_gen.generator.emit.template import EmittedFile
-from vacc_gen.generator.environment.lock import Lock, read_own_lock
+from vacc_gen.generator.emit.files import EmittedFile, emit
+from vacc_gen.generator.environment.lock import Lock, lock_of, read_own_lock
 from vacc_gen.generator.files import folder_beside, staged_file, write_atomically
 from vacc_gen.generator.plan import Plan, make_plan
 from vacc_gen.schema.checkpoint import CONFIG_FILE, read_config
 from vacc_gen.schema.errors import UnreadableError, UsageError
-from vacc_gen.schema.lint.diagnostics import FindingsError
+from vacc_gen.schema.lint.check import check_document, check_paths
+from vacc_gen.schema.lint.diagnostics import FindingsError, has_errors
+from vacc_gen.schema.lint.document import load
+from vacc_gen.schema.lint.files import RecipeFile
 from vacc_gen.schema.lint.workspace import text_hash
-from vacc_gen.schema.recipe import RECIPE_FILE, Recipe
+from vacc_gen.schema.recipe import RECIPE_FILE
 from vacc_gen.schema.strict import Strict
 
 MANIFEST_PATH = PurePosixPath(".vacc-gen", "manifest.json")
@@ -46,7 +48,7 @@ class Manifest(Strict):
 
     version: Literal[1]
     made_from: Hashes
-    """What went in: `vacc.yaml`, the checkpoint's `config.json` where it was there, `vacc-gen`."""
+    """What went in: `vacc.yaml`."""
     files: Hashes
     """What came out: texts as generated."""
     pending: Hashes = Field(default_factory=dict)
@@ -57,7 +59,6 @@ class Manifest(Strict):
         return text_hash(text) in (self.files.get(path), self.pending.get(path))
 
     def text(self) -> str:
-        """Return the file's content."""
         return self.model_dump_json(indent=2, exclude_defaults=True) + "\n"
 
 
@@ -127,10 +128,8 @@ def _state(root: Path, path: str, wanted: EmittedFile | None, manifest: Manifest
 
 def unified_diff(state: FileState) -> str:
     """Return the way from what stands there to what should, as `diff -u` shows it."""
-    from difflib import unified_diff as lines_of_diff
-
     wanted = "" if state.wanted is None else state.wanted.text
-    lines = lines_of_diff(
+    lines = difflib.unified_diff(
         (state.found or "").splitlines(keepends=True),
         wanted.splitlines(keepends=True),
         f"a/{state.path}" if state.found is not None else "/dev/null",
@@ -156,10 +155,13 @@ class Workspace:
     recipe_hash: str = ""
     """Of the text of vacc.yaml."""
 
+    @property
+    def lock(self) -> Lock | None:
+        """What satisfies the recipe: its own lock, else the preset's, or None."""
+        return lock_of(self.plan.recipe.environment, self.own_lock)
+
     def files(self) -> tuple[EmittedFile, ...]:
         """Return what should stand in the workspace beside vacc.yaml."""
-        from vacc_gen.generator.emit.files import emit
-
         return emit(self.plan, self.model_config, self.own_lock)
 
     def states(self) -> list[FileState]:
@@ -198,11 +200,16 @@ def load_workspace(root: Path) -> Workspace:
 
 def _planned(root: Path, source: bytes) -> Workspace:
     """Return the workspace that a recipe's text makes of a folder."""
-    recipe = _parse_recipe(source, root / RECIPE_FILE)
+    path = root / RECIPE_FILE
+    diagnostics, file = check_document(load(source, str(path)), presets.KNOWN)
+    if has_errors(diagnostics) or not isinstance(file, RecipeFile):
+        raise FindingsError(f"{path} is not a valid recipe", diagnostics)
+    recipe = file.recipe
     preset = presets.MODELS.find(recipe.model.preset)
     # Not resolved: a weight folder is often a link, whose name is the model's.
     checkpoint_path = Path(os.path.abspath(root / recipe.model.checkpoint))  # noqa: PTH100
-    model_config = read_model_config(checkpoint_path)
+    has_config = (checkpoint_path / CONFIG_FILE).is_file()
+    model_config = read_config(checkpoint_path) if has_config else None
     return Workspace(
         root=root,
         plan=make_plan(recipe, preset, model_config),
@@ -211,16 +218,6 @@ def _planned(root: Path, source: bytes) -> Workspace:
         own_lock=read_own_lock(root),
         recipe_hash=text_hash(source.decode(errors="replace")),
     )
-
-
-def read_model_config(checkpoint_path: Path) -> dict[str, Any] | None:
-    """Read a checkpoint's config.json; None where there is none.
-
-    Raises:
-        UnreadableError: it cannot be read, or is not a JSON object.
-    """
-    is_there = (checkpoint_path / CONFIG_FILE).is_file()
-    return read_config(checkpoint_path) if is_there else None
 
 
 def create(root: Path, recipe_text: str, force: bool = False) -> Workspace:
@@ -296,17 +293,10 @@ def update(workspace: Workspace, force: bool = False, over: Collection[str] = ()
                 os.fchmod(staged.fileno(), mode | (mode & 0o444) >> 2)  # who may read may run
     for path in removed:
         (root / path).unlink()
-    done = Manifest(version=1, made_from=_made_from(workspace), files=hashes)
+    done = Manifest(version=1, made_from={RECIPE_FILE: workspace.recipe_hash}, files=hashes)
     if to_write or done != manifest:
         write_atomically(root / MANIFEST_PATH, done.text())
     return Update(tuple(str(file.path) for file in to_write), tuple(removed), tuple(kept))
-
-
-def _made_from(workspace: Workspace) -> dict[str, str]:
-    made_from = {RECIPE_FILE: workspace.recipe_hash, "vacc-gen": version("vacc-gen")}
-    if workspace.model_config is not None:
-        made_from["config.json"] = text_hash(json.dumps(workspace.model_config, sort_keys=True))
-    return made_from
 
 
 def is_occupied(root: Path) -> bool:
@@ -317,24 +307,9 @@ def is_occupied(root: Path) -> bool:
 
 def _check(staging: Path, root: Path) -> None:
     """Validate a workspace as anyone would; findings name `root`, which it is for."""
-    from vacc_gen.schema.lint.check import check_paths
-    from vacc_gen.schema.lint.diagnostics import has_errors
-
     diagnostics = [
         replace(finding, path=str(root / Path(finding.path).relative_to(staging)))
         for finding in check_paths([str(staging)], presets.KNOWN).diagnostics
     ]
     if has_errors(diagnostics):
         raise FindingsError("a workspace of these choices would not be valid", diagnostics)
-
-
-def _parse_recipe(source: bytes, path: Path) -> Recipe:
-    from vacc_gen.schema.lint.check import check_document
-    from vacc_gen.schema.lint.diagnostics import has_errors
-    from vacc_gen.schema.lint.document import load
-    from vacc_gen.schema.lint.files import RecipeFile
-
-    diagnostics, file = check_document(load(source, str(path)), presets.KNOWN)
-    if has_errors(diagnostics) or not isinstance(file, RecipeFile):
-        raise FindingsError(f"{path} is not a valid recipe", diagnostics)
-    return file.recipe

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from vacc_gen import presets
-from vacc_gen.generator.emit.files import MODELING_HEADER
-from vacc_gen.generator.emit.template import template_text
+from vacc_gen.generator.emit.files import MODELING_HEADER, template_text
 from vacc_gen.generator.emit.yaml_text import RECIPE_SCHEMA_PATH, recipe_text
 from vacc_gen.generator.new.choices import Choices
 from vacc_gen.generator.workspace.workspace import MANIFEST_PATH, create

@@ -14,16 +14,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.workspaces import Recorder, make_workspace
+from tests.workspaces import build, make_workspace, report_of, stage_of
 from vacc_gen.generator.backends.base import Stage
 from vacc_gen.generator.backends.onnxruntime.backend import OnnxRuntimeBackend
 from vacc_gen.generator.build.report import Status
-from vacc_gen.generator.build.runner import BuildOptions, run_build
 from vacc_gen.generator.calibration.tokenizer import Tokenizer
 from vacc_gen.generator.calibration.windows import (
     calibrate,
     check_calibration,
-    concatenated,
     one_text_each,
     read_windows,
     shuffled,
@@ -31,14 +29,12 @@ from vacc_gen.generator.calibration.windows import (
     windows_file,
 )
 from vacc_gen.generator.progress import SilentProgress
-from vacc_gen.generator.workspace.workspace import load_workspace
 from vacc_gen.schema.checkpoint import WeightFolder, read_config
-from vacc_gen.schema.errors import CalibrationError, VaccGenError
+from vacc_gen.schema.errors import CalibrationError
 from vacc_gen.schema.recipe import Calibration, TextSource
 
 FOLDER = Path(__file__).parents[2] / "data" / "falcon-tiny"
 WEIGHTS = WeightFolder(FOLDER, read_config(FOLDER), {})
-END = 11
 SENTENCE = (
     "In the beginning God created the heaven and the earth and the earth was without form and void "
     "and darkness was upon the face of the deep 1611 times, verse 23; 约翰福音 Größe"
@@ -107,12 +103,10 @@ def test_equal_specs_make_equal_bytes_on_every_machine(sets, spec, golden):
 
 def test_an_end_of_text_stands_between_texts_and_the_manifest_says_what_was_read(sets):
     _, file = run(spec_of(*C4), sets)
-    stream = read_windows(file).reshape(-1).tolist()
-    texts = " ".join(map(str, stream)).split(f" {END} ")
-    tokenizer = Tokenizer(FOLDER / "tokenizer.json")
-    known = {" ".join(map(str, tokenizer.encode(text(n, n % 90).encode()))) for n in range(600)}
-    assert len(texts) > 5
-    assert set(texts[:-1]) <= known
+    texts = Tokenizer(FOLDER / "tokenizer.json").decode(read_windows(file).reshape(-1).tolist())
+    first, *others, _ = texts.split("<|endoftext|>")
+    assert len(others) > 5
+    assert {first, *others} <= {text(n, n % 90) for n in range(600)}
     manifest = json.loads(file.with_suffix(".json").read_text())
     assert manifest["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
     assert (manifest["tokens"], manifest["spec"]["seed"]) == (16 * 64, 0)
@@ -243,16 +237,6 @@ def test_what_is_held_stays_within_bounds_however_long_the_texts():
     assert len(held) == 4000
 
 
-@given(texts=texts_of_tokens, seqlen=st.integers(1, 16))
-def test_concatenated_windows_are_the_stream_cut(texts, seqlen):
-    stream = [token for text in texts for token in [*text, END]]
-    windows = list(concatenated(texts, seqlen, END))
-    assert [token for window in windows for token in window] == (
-        stream[: len(stream) // seqlen * seqlen]
-    )
-    assert all(len(window) == seqlen and window.itemsize == 4 for window in windows)
-
-
 @given(texts=texts_of_tokens, seqlen=st.integers(1, 16), seed=st.integers(0, 3))
 def test_a_window_of_one_text_is_a_run_of_it(texts, seqlen, seed):
     windows = list(one_text_each(texts, seqlen, str(seed)))
@@ -292,42 +276,29 @@ def test_memory_does_not_grow_with_the_file(tmp_path, megabytes):
     assert int(done.stdout) * 1024 < 90e6  # 72e6
 
 
-OWN = {"set": "own", "path": "own.txt", "samples": 4, "seqlen": 32}
-
-
-def calibrated(root, calibration):
-    workspace = make_workspace(root, precisions=["int8"], calibration=calibration)
+def calibrated(root, samples):
+    own = {"set": "own", "path": "own.txt", "samples": samples, "seqlen": 32}
+    workspace = make_workspace(root, precisions=["int8"], calibration=own)
     (root / "own.txt").write_text("In the beginning God created the heaven. " * 40)
-    return build(workspace)
-
-
-def build(workspace):
-    recorder = Recorder()
-    try:
-        run_build(workspace, OnnxRuntimeBackend(), BuildOptions(until=Stage.CALIBRATE), recorder)
-    except VaccGenError as error:
-        recorder.say(error.message)
-    return recorder
+    return workspace
 
 
 def test_a_build_leaves_windows_and_draws_them_once(tmp_path):
-    root = tmp_path / "workspace"
-    assert calibrated(root, OWN).statuses(Stage.CALIBRATE) == [Status.DONE]
-    manifest = json.loads((root / "calibration/own.json").read_text())
-    assert manifest["tokens"] == 128
-    report = json.loads((root / "report.json").read_text())
-    (stage,) = [one for one in report["stages"] if one["name"] == "calibrate"]
+    workspace = calibrated(tmp_path / "w", 4)
+    hashes = set()
+    for status in (Status.DONE, Status.REUSED, Status.DONE):
+        recorder = build(workspace, OnnxRuntimeBackend(), until=Stage.CALIBRATE)
+        assert recorder.statuses(Stage.CALIBRATE) == [status]
+        hashes.add(json.loads((workspace.root / "calibration/own.json").read_text())["sha256"])
+        if status is Status.REUSED:
+            (workspace.root / "own.txt").write_text("And the earth was without form. " * 40)
+    assert len(hashes) == 2
+    stage = stage_of(report_of(workspace), "calibrate", "int8")
     assert (stage["windows"], stage["seqlen"]) == (4, 32)
-    assert build(load_workspace(root)).statuses(Stage.CALIBRATE) == [Status.REUSED]
-    (root / "own.txt").write_text("And the earth was without form, and void. " * 40)
-    assert build(load_workspace(root)).statuses(Stage.CALIBRATE) == [Status.DONE]
-    assert json.loads((root / "calibration/own.json").read_text())["sha256"] != manifest["sha256"]
 
 
 def test_what_cannot_be_calibrated_ends_before_anything_else_runs(tmp_path):
-    recorder = calibrated(tmp_path / "workspace", {**OWN, "samples": 4000})
-    failed = [one.stage for one in recorder.records if one.status is Status.FAILED]
-    assert failed == [Stage.PREFLIGHT]
-    message = "own has too little text: it fills at most 51 of 4000 windows"
-    assert any(message in line for line in recorder.said)
-    assert not (tmp_path / "workspace/calibration").exists()
+    workspace = calibrated(tmp_path / "w", 4000)
+    with pytest.raises(CalibrationError, match=r"own has .* it fills at most 51 of 4000 windows"):
+        build(workspace, OnnxRuntimeBackend())
+    assert [stage["name"] for stage in report_of(workspace)["stages"]] == ["preflight", "report"]

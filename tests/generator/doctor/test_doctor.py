@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.workspaces import FALCON_TINY, make_workspace
-from vacc_gen.generator.doctor.check import Check, State
 from vacc_gen.generator.doctor.doctor import workspace_checks
+from vacc_gen.generator.doctor.machine import Check, State
 from vacc_gen.generator.workspace.workspace import Workspace, load_workspace
 
 
@@ -35,14 +35,13 @@ def test_a_recipe_that_changed_and_a_hand_edit_are_told_apart(workspace):
     config = next(workspace.root.glob("build/*.yaml"))
     config.write_text(config.read_text() + "# mine\n")
     check = checks(workspace)["files"]
-    assert (check.state, check.message) == (State.WARNING, f"edited by hand: build/{config.name}")
+    edited = f"build/{config.name} was edited by hand"
+    assert (check.state, check.message) == (State.WARNING, edited)
     config.unlink()
     check = checks(workspace)["files"]
-    assert (check.state, check.message, check.hint) == (
-        State.PROBLEM,
-        f"do not match the recipe: build/{config.name}",
-        f"vacc-gen generate {workspace.root}",
-    )
+    assert check.state is State.PROBLEM
+    assert f"build/{config.name} (missing)" in check.message
+    assert "vacc-gen generate" in check.hint
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ def test_kv8_is_as_published_for_chatglm():
 
 # Anything that can stand in a path of vacc.yaml: YAML has no NUL and no lone surrogates.
 PATHS = st.text(
-    st.characters(exclude_categories=["Cs", "Cc"], include_characters="\t\n\x85"), min_size=1
+    st.characters(exclude_categories=["Cs", "Cc"], include_characters="\t\n"), min_size=1
 )
 LENGTHS = st.integers(1, 64).map(lambda steps: 16 * steps)
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from tests.wheels import make_wheel, offline_settings
-from vacc_gen import presets
 from vacc_gen.generator.environment.lock import (
     MADE_HERE,
     Lock,
@@ -33,23 +32,6 @@ SHIPPED = preset_lock("falcon-py310")
 
 def environment(**values: object) -> Environment:
     return Environment.model_validate(values)
-
-
-def test_the_recipes_pins_take_the_place_of_the_presets_and_say_so():
-    wanted = requirements_of(environment(pins=("torch==2.1.2", "tiktoken")))
-    preset = presets.ENVIRONMENTS.find("falcon-py310")
-    by_source = {source: [pin.text for pin in pins] for source, pins in wanted.by_source.items()}
-    assert by_source == {
-        preset.asked_source: [pin for pin in preset.asked if not pin.startswith("torch==")],
-        "vacc.yaml": ["torch==2.1.2", "tiktoken"],
-    }
-
-
-def test_bounds_follow_from_the_pins_that_are_really_asked():
-    bounds = [bound.needs.text for bound in requirements_of(environment()).bounds]
-    assert bounds == ["transformers<4.52", "numpy<2"]
-    newer = environment(pins=("torch==2.6.0", "onnxruntime==1.20.0", "transformers==4.51.3"))
-    assert requirements_of(newer).bounds == ()
 
 
 def test_locks_are_read_as_they_are_written():

@@ -31,7 +31,6 @@ def test_an_interpreter_reports_its_version_and_packages():
     ("text", "failure"),
     [
         ("kill -SEGV $$", "was killed by SIGSEGV"),
-        ("exit 139", "was killed by SIGSEGV"),
         ("echo some words >&2; exit 3", "some words"),
         ("exit 3", "exited 3"),
         ("echo no json", "exited 0 without an answer"),
@@ -42,12 +41,6 @@ def test_an_interpreter_reports_its_version_and_packages():
 def test_whatever_an_interpreter_dies_of_is_a_finding(tmp_path, text, failure):
     timeout_s = 0.2 if "sleep" in text else 30
     assert run_check(program(tmp_path / "python", text), "session", timeout_s).failure == failure
-
-
-def test_what_is_not_a_program_is_reported(tmp_path):
-    plain = tmp_path / "plain"
-    plain.write_text("x")
-    assert run_check(plain, "versions").failure == "cannot be run: Permission denied"
 
 
 def test_the_probe_needs_nothing_but_the_standard_library():
