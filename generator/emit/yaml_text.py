@@ -29,6 +29,13 @@ def _flow_list(dumper: yaml.SafeDumper, values: Any) -> yaml.Node:
     return dumper.represent_sequence("tag:yaml.org,2002:seq", values, flow_style=True)
 
 
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
+    # Single quotes would turn U+0085 into a space: it is a line break to YAML 1.1.
+    style = None if text.isprintable() else '"'
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _text)
 _Dumper.add_representer(list, _flow_list)
 _Dumper.add_representer(tuple, _flow_list)
 

@@ -18,6 +18,7 @@ MODEL = {"preset": "falcon-7b", "checkpoint": "/path/to/falcon-7b"}
         {"precisions": ["kv8"], "environment": {"pins": ["tiktoken==0.7", "einops"]}},
         {"quantization": {"group_size": 32, "device": "cuda:1", "true_sequential": False}},
         {"calibration": {"set": "c4", "path": "/d/c 4's.gz", "seqlen": 1024}},
+        {"calibration": {"set": "c4", "path": "a\x85b\u2028c", "seqlen": 16}},
         {
             "calibration": {
                 "set": "c4",
