@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, NamedTuple
 
-from vacc_gen.schema.errors import VaccGenError
+from vacc_gen.schema.errors import VaccGenError, encodable
 from vacc_gen.schema.lint.tree import Span
-from vacc_gen.schema.printable import encodable
 
 
 class Severity(str, Enum):

@@ -10,11 +10,10 @@ from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
 
-from vacc_gen.schema.errors import UnreadableError
+from vacc_gen.schema.errors import UnreadableError, encodable, on_one_line
 from vacc_gen.schema.lint.diagnostics import Diagnostic, Severity, plural
 from vacc_gen.schema.lint.rule import Rule, all_rules, page_of
 from vacc_gen.schema.lint.sources import read
-from vacc_gen.schema.printable import encodable, on_one_line
 
 _COLOURS = {Severity.ERROR: "31", Severity.WARNING: "33", Severity.INFO: "36"}
 _NOUNS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "note"}

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from vacc_gen.schema.errors import UnreadableError
-from vacc_gen.schema.lint.document import MAX_BYTES, Document, load, too_large
+from vacc_gen.schema.lint.document import MAX_BYTES, Document, load
 
 STDIN = "-"
 
@@ -91,7 +91,7 @@ def _search(folder: str, sources: Sources) -> None:
 
 
 def read(path: str) -> Document:
-    """Read a YAML file; a file beyond `MAX_BYTES` is not read at all.
+    """Read a YAML file; of one beyond `MAX_BYTES` no more than that is read.
 
     Raises:
         UnreadableError: it is missing, not a regular file, or not to be opened.
@@ -101,14 +101,9 @@ def read(path: str) -> Document:
             raise UnreadableError("cannot read the standard input: it is closed")
         return load(sys.stdin.buffer.read(MAX_BYTES + 1), "<stdin>")
     try:
-        # Without O_NONBLOCK, opening a FIFO that nobody writes to would wait for ever.
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-        with open(descriptor, "rb") as file:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                raise UnreadableError(f"cannot read {path}: {_NOT_REGULAR}")
-            if status.st_size > MAX_BYTES:
-                return too_large(path, status.st_size)
+        if not stat.S_ISREG(os.stat(path).st_mode):  # a FIFO could wait for ever
+            raise UnreadableError(f"cannot read {path}: {_NOT_REGULAR}")
+        with open(path, "rb") as file:
             return load(file.read(MAX_BYTES + 1), path)
     except (OSError, ValueError) as error:
         raise UnreadableError(f"cannot read {path}: {_reason(error)}") from error

@@ -82,8 +82,8 @@ def reported(text, old, new):
             "`frontend.model_kwargs.tp` is a list, not a whole number", None, None,
         ),
         (
-            "    tp: 4", "    tp: 0", 10, 9, "`frontend.model_kwargs.tp` must be 1 or more, got 0",
-            None, None,
+            "    tp: 4", "    tp: 0", 10, 9,
+            "`frontend.model_kwargs.tp` must be greater than or equal to 1, got 0", None, None,
         ),
         (
             "  path: ./vacc_deploy", "  path:", 24, 1, "`path` is missing in `workspace`", None,
