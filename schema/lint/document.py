@@ -174,14 +174,8 @@ _WHOLE = re.compile(r"(?:todo|tbd|fixme|xxx+|n/a|undefined|\?{2,}|\.{3,})", re.I
 """What stands for a value only where it is all of it."""
 
 
-def is_placeholder(value: object) -> bool:
-    """Whether a value is, or holds, a word that stands for something to be filled in."""
-    if not isinstance(value, str):
-        return False
-    return bool(_PLACEHOLDER.search(value) or _WHOLE.fullmatch(value.strip()))
-
-
 def placeholders(document: Document) -> Iterator[tuple[Span, str]]:
+    """Yield the values that are, or hold, a word for something that is to be filled in."""
     for fault in document.faults_of(Template):
         yield fault.span, fault.written
     if document.root is not None:
@@ -195,7 +189,9 @@ def _below(node: Node) -> Iterator[tuple[Span, str]]:
     elif isinstance(node.value, list):
         for item in node.value:
             yield from _below(item)
-    elif is_placeholder(node.value):
+    elif isinstance(node.value, str) and (
+        _PLACEHOLDER.search(node.value) or _WHOLE.fullmatch(node.value.strip())
+    ):
         yield node.span, node.value
 
 

@@ -28,13 +28,9 @@ def as_text(
     checked: int,
     colour: bool = False,
 ) -> str:
-    """Return findings as a terminal shows them.
+    """Return findings as a terminal shows them, with excerpts of the `lines` by path.
 
-    Args:
-        diagnostics: in the order in which to show them.
-        lines: the lines of each file, by path, for excerpts.
-        checked: number of files; where none was, there is no summary.
-        colour: whether to write escape sequences.
+    `checked` is the number of files for the summary; 0 leaves it out.
     """
     blocks = [_block(found, lines.get(found.path, ()), colour) for found in diagnostics]
     if checked:

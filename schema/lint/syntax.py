@@ -41,7 +41,6 @@ _PLAIN_WORDS = (
     ("cannot start any token", "this character cannot start a value; put the value in quotes"),
     ("alphabetic or numeric", "a value that begins with `*` or `&` needs quotes"),
     ("unknown escape", "a `\\` in double quotes begins an escape: use single quotes"),
-    ("block mapping", "the indentation does not match the lines above"),
 )
 
 
