@@ -149,7 +149,7 @@ def check_paths(
         try:
             document = sources.read(path)
         except UnreadableError as error:
-            result.unreadable.append((path, error.message.split(": ", 1)[-1]))
+            result.unreadable.append((path, error.message.rpartition(": ")[2]))
             continue
         if path in found.found and not is_ours(document):
             continue
