@@ -275,8 +275,9 @@ class _Placing:
     def _unquoted(self, steps: Steps, value: Any) -> str | None:
         """Return a quoted text without its quotes, where it is a legal number or truth value."""
         model, key = model_at(self.model, self.document, steps[:-1]), str(steps[-1])
-        if model is None or not isinstance(value, str) or not _PLAIN.fullmatch(value):
-            return None
+        written = self.document.written(self.document.value_span(*steps))
+        if model is None or not _PLAIN.fullmatch(str(value)) or written[1:-1] != value:
+            return None  # not only quotes around it, but an anchor or a tag before it
         return None if _errors_at(model, {key: json.loads(value)}, key) else value
 
 
