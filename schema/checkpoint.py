@@ -189,8 +189,7 @@ def _entry(path: Path, name: str, value: Any, data_start: int) -> TensorEntry:
         item_bytes = ITEM_BYTES[dtype]
     except (KeyError, TypeError, ValueError) as error:
         raise damaged from error
-    are_counts = all(type(number) is int and number >= 0 for number in (*shape, begin, end))
-    if not are_counts:
+    if not all(type(number) is int and number >= 0 for number in (*shape, begin, end)):
         raise damaged
     if end - begin != math.prod(shape) * item_bytes:
         what = f"{name} is {dtype} {list(shape)}, which does not fill bytes {begin} to {end}"

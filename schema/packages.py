@@ -95,20 +95,15 @@ class PinFacts:
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> PinFacts:
         """Build the facts from the file's plain values."""
-        return cls(
-            tuple(
-                Wheels(
-                    parse_pin(fact["package"]),
-                    parse_versions(fact["python"]),
-                    fact.get("reason", ""),
-                )
-                for fact in values["wheels"]
-            ),
-            tuple(
-                Companion(parse_pin(fact["package"]), parse_pin(fact["needs"]), fact["reason"])
-                for fact in values["companions"]
-            ),
+        wheels = (
+            Wheels(parse_pin(one["package"]), parse_versions(one["python"]), one.get("reason", ""))
+            for one in values["wheels"]
         )
+        companions = (
+            Companion(parse_pin(one["package"]), parse_pin(one["needs"]), one["reason"])
+            for one in values["companions"]
+        )
+        return cls(tuple(wheels), tuple(companions))
 
 
 @dataclass(frozen=True)

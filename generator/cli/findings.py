@@ -13,7 +13,7 @@ import typer
 
 from vacc_gen.generator.files import write_atomically
 from vacc_gen.presets import KNOWN
-from vacc_gen.schema.errors import UnreadableError, UsageError
+from vacc_gen.schema.errors import UnreadableError, UsageError, on_one_line
 from vacc_gen.schema.lint import output, sources
 from vacc_gen.schema.lint.check import (
     CheckResult,
@@ -27,7 +27,6 @@ from vacc_gen.schema.lint.document import MAX_BYTES, Document, load
 from vacc_gen.schema.lint.fixes import fixed
 from vacc_gen.schema.lint.sources import STDIN
 from vacc_gen.schema.lint.suggestions import nearest
-from vacc_gen.schema.printable import on_one_line
 
 _MOST_PASSES = 10
 _KEYS = ("select", "ignore")

@@ -45,8 +45,7 @@ def run(
     """
     from vacc_gen.generator.backends.onnxruntime.runtime import OnnxRuntimeModel
     from vacc_gen.generator.calibration.tokenizer import TOKENIZER_FILE, Tokenizer
-    from vacc_gen.schema.errors import UsageError
-    from vacc_gen.schema.printable import is_text
+    from vacc_gen.schema.errors import UsageError, is_text
 
     if not is_text(prompt):
         raise UsageError("the prompt is not valid UTF-8")

@@ -16,11 +16,10 @@ from vacc_gen.generator.new.memory import heads_of
 from vacc_gen.generator.new.recognition import describe, differs, recognize
 from vacc_gen.generator.plan import Plan, check_architecture, is_placeholder, make_plan
 from vacc_gen.schema.checkpoint import read_config
-from vacc_gen.schema.errors import CheckpointError, UsageError
+from vacc_gen.schema.errors import CheckpointError, UsageError, is_text
 from vacc_gen.schema.geometry import geometry_from_config
 from vacc_gen.schema.precision import Precision
 from vacc_gen.schema.preset import ModelPreset
-from vacc_gen.schema.printable import is_text
 from vacc_gen.schema.recipe import (
     LENGTH_STEP_TOKENS,
     RECIPE_FILE,

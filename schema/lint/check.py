@@ -84,16 +84,9 @@ def check_text(
     known: Known | None = None,
     selection: Selection = EVERYTHING,
 ) -> list[Diagnostic]:
-    """Check one text, a recipe or a compile config. Never raises for a bad one.
+    """Return all findings in a recipe or a compile config, in the order of the text.
 
-    Args:
-        source: the file's bytes or text.
-        path: how it is called in messages; a checkpoint in it is looked for beside this path.
-        known: what is known about models.
-        selection: which rules run.
-
-    Returns:
-        All findings, in the order of the text.
+    Never raises for a bad one. A checkpoint in it is looked for beside `path`.
     """
     return check_document(load(source, path), known, selection)[0]
 
@@ -101,11 +94,7 @@ def check_text(
 def check_document(
     document: Document, known: Known | None = None, selection: Selection = EVERYTHING
 ) -> tuple[list[Diagnostic], CheckedFile | None]:
-    """Check one document.
-
-    Returns:
-        All findings, in the order of the text; and the typed file, None where it is not whole.
-    """
+    """Return all findings, by their place, and the typed file; None if it is not whole."""
 
     def found_by(scope: Scope, read: Any) -> list[Diagnostic]:
         return [
@@ -160,7 +149,7 @@ def check_paths(
         try:
             document = sources.read(path)
         except UnreadableError as error:
-            result.unreadable.append((path, error.message.split(": ", 1)[-1]))
+            result.unreadable.append((path, error.message.rpartition(": ")[2]))
             continue
         if path in found.found and not is_ours(document):
             continue
@@ -177,12 +166,14 @@ def check_paths(
 
 
 def _check_together(files: list[CheckedFile], selection: Selection, result: CheckResult) -> None:
-    from vacc_gen.schema.lint.workspace import workspaces
+    from vacc_gen.schema.lint.workspace import Workspace
 
     configs = [file for file in files if isinstance(file, ConfigFile)]
-    recipes = [file for file in files if isinstance(file, RecipeFile)]
     together: list[tuple[Scope, Any]] = [("configs", configs)] if len(configs) > 1 else []
-    together += [("workspace", workspace) for workspace in workspaces(recipes, configs)]
+    for recipe in files:
+        if isinstance(recipe, RecipeFile):
+            built = [one for one in configs if one.path.parent == recipe.folder / "build"]
+            together.append(("workspace", Workspace(recipe, built)))
     for scope, members in together:
         for rule in _chosen(scope, selection):
             for file, finding in rule.check(members):

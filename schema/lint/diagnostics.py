@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, NamedTuple
 
-from vacc_gen.schema.errors import VaccGenError
+from vacc_gen.schema.errors import VaccGenError, encodable
 from vacc_gen.schema.lint.tree import Span
-from vacc_gen.schema.printable import encodable
 
 
 class Severity(str, Enum):
@@ -61,18 +60,10 @@ class Diagnostic:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the finding as `validate --format json` prints it."""
-        return {
-            "code": self.code,
-            "severity": self.severity.value,
-            "path": encodable(self.path),
-            "line": self.line,
-            "column": self.column,
-            "end_line": self.end_line,
-            "end_column": self.end_column,
-            "message": encodable(self.message),
-            "hint": None if self.hint is None else encodable(self.hint),
-            "fixable": self.is_fixable,
-        }
+        fields = {**vars(self), "severity": self.severity.value, "fixable": self.is_fixable}
+        del fields["fix"]
+        texts = {key: encodable(text) for key, text in fields.items() if isinstance(text, str)}
+        return fields | texts
 
     @property
     def is_fixable(self) -> bool:

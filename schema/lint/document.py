@@ -128,7 +128,10 @@ def load(source: bytes | str, path: str = "<text>") -> Document:
         path: how the file is called in messages.
     """
     if len(source) > MAX_BYTES:
-        return too_large(path, len(source))
+        document = Document("", path)
+        reason = f"larger than {MAX_BYTES:,} bytes, the most that a config may have"
+        document.faults.append(TooMuch(START, reason))
+        return document
     text, fault = _decode(source) if isinstance(source, bytes) else (source, None)
     document = Document(text.removeprefix(_BOM), path, _BOM if text.startswith(_BOM) else "")
     control = _NOT_PRINTABLE.search(document.text)
@@ -151,22 +154,10 @@ def load(source: bytes | str, path: str = "<text>") -> Document:
     return document
 
 
-def too_large(path: str, size_bytes: int) -> Document:
-    """Return what stands for a file that is larger than any config, and is not read."""
-    document = Document("", path)
-    reason = f"{size_bytes:,} bytes; a config has at most {MAX_BYTES:,}"
-    document.faults.append(TooMuch(START, reason))
-    return document
-
-
 def _decode(source: bytes) -> tuple[str, NotText | None]:
-    """Decode UTF-8; say so where it is UTF-16, UTF-32 or no text at all."""
-    for encoding, marks in (
-        ("UTF-32", (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)),
-        ("UTF-16", (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)),
-    ):
-        if source.startswith(marks):
-            return "", NotText(START, f"the file is {encoding}, not UTF-8", "save it as UTF-8")
+    """Decode UTF-8; say so where it is UTF-16 or no text at all."""
+    if source.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "", NotText(START, "the file is UTF-16, not UTF-8", "save it as UTF-8")
     try:
         return source.decode("utf-8"), None
     except UnicodeDecodeError as error:
@@ -183,14 +174,8 @@ _WHOLE = re.compile(r"(?:todo|tbd|fixme|xxx+|n/a|undefined|\?{2,}|\.{3,})", re.I
 """What stands for a value only where it is all of it."""
 
 
-def is_placeholder(value: object) -> bool:
-    """Whether a value is, or holds, a word that stands for something to be filled in."""
-    if not isinstance(value, str):
-        return False
-    return bool(_PLACEHOLDER.search(value) or _WHOLE.fullmatch(value.strip()))
-
-
 def placeholders(document: Document) -> Iterator[tuple[Span, str]]:
+    """Yield the values that are, or hold, a word for something that is to be filled in."""
     for fault in document.faults_of(Template):
         yield fault.span, fault.written
     if document.root is not None:
@@ -204,7 +189,9 @@ def _below(node: Node) -> Iterator[tuple[Span, str]]:
     elif isinstance(node.value, list):
         for item in node.value:
             yield from _below(item)
-    elif is_placeholder(node.value):
+    elif isinstance(node.value, str) and (
+        _PLACEHOLDER.search(node.value) or _WHOLE.fullmatch(node.value.strip())
+    ):
         yield node.span, node.value
 
 

@@ -94,11 +94,9 @@ class CheckedFile:
         return self.path.parent
 
     def at(self, *steps: str | int) -> Span:
-        """Return where the value at a path stands; without one, its section's key."""
         return self.document.value_span(*steps)
 
     def key_at(self, *steps: str | int) -> Span:
-        """Return where the key of a path stands; without one, its section's key."""
         return self.document.key_span(*steps)
 
     def _geometry(self, checkpoint: str, preset: str) -> Geometry | None:
@@ -110,7 +108,7 @@ class CheckedFile:
 
 
 class Lengths(NamedTuple):
-    """The two lengths of a language model, in tokens; an encoder has no total."""
+    """In tokens; an encoder has no total."""
 
     prefill: int
     total: int | None
@@ -141,7 +139,6 @@ class ConfigFile(CheckedFile):
 
     @property
     def options(self) -> ModelOptions:
-        """`frontend.model_kwargs`, empty where it is absent."""
         return self.config.frontend.model_kwargs or ModelOptions()
 
     @property
@@ -162,7 +159,6 @@ class ConfigFile(CheckedFile):
 
     @property
     def checkpoint_name(self) -> str:
-        """The last part of the checkpoint's path, whatever separates the parts."""
         return last_part(self.config.frontend.checkpoint)
 
     @property
@@ -236,13 +232,11 @@ class ConfigFile(CheckedFile):
 
     @property
     def file_dataset(self) -> FileDataset | None:
-        """The `dataset` of files, None where it is absent or of texts."""
         dataset = self.config.dataset
         return dataset if isinstance(dataset, FileDataset) else None
 
     @property
     def text_dataset(self) -> TextDataset | None:
-        """The `dataset` of texts, None where it is absent or of files."""
         dataset = self.config.dataset
         return dataset if isinstance(dataset, TextDataset) else None
 
@@ -252,7 +246,6 @@ class ConfigFile(CheckedFile):
 
     @cached_property
     def geometry(self) -> Geometry | None:
-        """The model's sizes: of the checkpoint if it is there, else of a preset so called."""
         return self._geometry(self.config.frontend.checkpoint, self.checkpoint_name)
 
     def name_at(self, word: str) -> Span:
@@ -274,12 +267,11 @@ class RecipeFile(CheckedFile):
 
     @cached_property
     def geometry(self) -> Geometry | None:
-        """The model's sizes: of the checkpoint if it is there, else of its preset."""
         return self._geometry(self.recipe.model.checkpoint, self.recipe.model.preset)
 
     @property
     def paths(self) -> dict[Steps, str]:
-        """The paths that the recipe names, by where they stand in it."""
+        """By where they stand in the recipe."""
         calibration, text = self.recipe.calibration, self.recipe.verification.text
         paths: dict[Steps, str] = {("model", "checkpoint"): self.recipe.model.checkpoint}
         if calibration is not None:

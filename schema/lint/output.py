@@ -10,11 +10,10 @@ from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
 
-from vacc_gen.schema.errors import UnreadableError
+from vacc_gen.schema.errors import UnreadableError, encodable, on_one_line
 from vacc_gen.schema.lint.diagnostics import Diagnostic, Severity, plural
 from vacc_gen.schema.lint.rule import Rule, all_rules, page_of
 from vacc_gen.schema.lint.sources import read
-from vacc_gen.schema.printable import encodable, on_one_line
 
 _COLOURS = {Severity.ERROR: "31", Severity.WARNING: "33", Severity.INFO: "36"}
 _NOUNS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "note"}
@@ -29,13 +28,9 @@ def as_text(
     checked: int,
     colour: bool = False,
 ) -> str:
-    """Return findings as a terminal shows them.
+    """Return findings as a terminal shows them, with excerpts of the `lines` by path.
 
-    Args:
-        diagnostics: in the order in which to show them.
-        lines: the lines of each file, by path, for excerpts.
-        checked: number of files; where none was, there is no summary.
-        colour: whether to write escape sequences.
+    `checked` is the number of files for the summary; 0 leaves it out.
     """
     blocks = [_block(found, lines.get(found.path, ()), colour) for found in diagnostics]
     if checked:

@@ -45,7 +45,6 @@ class Rule:
 
     @property
     def name(self) -> str:
-        """The function's name in words."""
         return self.check.__name__.replace("_", "-")
 
 

@@ -1,7 +1,7 @@
 """Which files a check is about, and their bytes; never waits, never follows a loop."""
 
 # Paths stay as they were given: pathlib would rewrite them.
-# ruff: noqa: PTH116, PTH118, PTH119, PTH120, PTH123
+# ruff: noqa: PTH112, PTH113, PTH116, PTH118, PTH119, PTH120, PTH123
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from vacc_gen.schema.errors import UnreadableError
-from vacc_gen.schema.lint.document import MAX_BYTES, Document, load, too_large
+from vacc_gen.schema.lint.document import MAX_BYTES, Document, load
 
 STDIN = "-"
 
@@ -21,7 +21,6 @@ _WEIGHTS_FILES = ("config_vacc.json", "model.safetensors.index.json", "model.saf
 """What makes a folder one of weights."""
 _OF_WEIGHTS = (*_WEIGHTS_FILES, "config.json")
 """Files that are checked as a part of their folder where they are named."""
-_NOT_REGULAR = "not a regular file"
 
 
 @dataclass
@@ -38,35 +37,16 @@ def find(paths: Iterable[str]) -> Sources:
     """Return what the paths of a command line stand for: files, folders, `-`."""
     sources = Sources()
     for path in paths:
-        if path == STDIN:
-            sources.files.append(path)
-            continue
-        kind = _kind(path, sources)
-        if kind == "folder":
+        is_of_weights = os.path.basename(path) in _OF_WEIGHTS or path.endswith(".safetensors")
+        if path != STDIN and os.path.isdir(path):
             _search(path, sources)
-        elif kind == "file":
-            if os.path.basename(path) in _OF_WEIGHTS or path.endswith(".safetensors"):
-                sources.weight_folders.append(os.path.dirname(path) or ".")
-            else:
-                sources.files.append(path)
+        elif is_of_weights and os.path.isfile(path):
+            sources.weight_folders.append(os.path.dirname(path) or ".")
+        else:
+            sources.files.append(path)
     sources.files = list(dict.fromkeys(sources.files))
     sources.weight_folders = list(dict.fromkeys(sources.weight_folders))
     return sources
-
-
-def _kind(path: str, sources: Sources) -> str | None:
-    """Return "file" or "folder"; None, and reported, for anything else."""
-    try:
-        mode = os.stat(path).st_mode
-    except (OSError, ValueError) as error:
-        sources.unreadable.append((path, _reason(error)))
-        return None
-    if stat.S_ISDIR(mode):
-        return "folder"
-    if stat.S_ISREG(mode):
-        return "file"
-    sources.unreadable.append((path, _NOT_REGULAR))
-    return None
 
 
 def _search(folder: str, sources: Sources) -> None:
@@ -84,14 +64,13 @@ def _search(folder: str, sources: Sources) -> None:
             sources.weight_folders.append(shown or ".")
         for name in sorted(names):
             path = os.path.join(shown, name)
-            is_yaml = name.lower().endswith((".yaml", ".yml"))
-            if is_yaml and _kind(path, sources) == "file":
+            if name.lower().endswith((".yaml", ".yml")):
                 sources.files.append(path)
                 sources.found.add(path)
 
 
 def read(path: str) -> Document:
-    """Read a YAML file; a file beyond `MAX_BYTES` is not read at all.
+    """Read a YAML file; of one beyond `MAX_BYTES` no more than that is read.
 
     Raises:
         UnreadableError: it is missing, not a regular file, or not to be opened.
@@ -101,14 +80,9 @@ def read(path: str) -> Document:
             raise UnreadableError("cannot read the standard input: it is closed")
         return load(sys.stdin.buffer.read(MAX_BYTES + 1), "<stdin>")
     try:
-        # Without O_NONBLOCK, opening a FIFO that nobody writes to would wait for ever.
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-        with open(descriptor, "rb") as file:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                raise UnreadableError(f"cannot read {path}: {_NOT_REGULAR}")
-            if status.st_size > MAX_BYTES:
-                return too_large(path, status.st_size)
+        if not stat.S_ISREG(os.stat(path).st_mode):  # a FIFO could wait for ever
+            raise UnreadableError(f"cannot read {path}: not a regular file")
+        with open(path, "rb") as file:
             return load(file.read(MAX_BYTES + 1), path)
     except (OSError, ValueError) as error:
         raise UnreadableError(f"cannot read {path}: {_reason(error)}") from error

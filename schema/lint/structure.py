@@ -7,6 +7,7 @@ gets the nearest legal name beside it.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,12 +18,12 @@ from vacc_gen.schema.lint.document import Document
 from vacc_gen.schema.lint.suggestions import (
     Model,
     field_at,
+    key_called,
     literals,
     model_at,
     models_of,
     nearest,
     nearest_of_all,
-    other_words,
     sections_by_key,
 )
 from vacc_gen.schema.lint.tree import Span, Steps
@@ -41,6 +42,7 @@ TYPES = {
 """What a value was expected to be, by the type of pydantic's error."""
 
 _MOST_PLACES = 3
+_PLAIN = re.compile(r"(0|[1-9][0-9]*)(\.[0-9]+)?|true|false")
 
 
 @dataclass(eq=False)
@@ -227,7 +229,7 @@ class _Placing:
     def _unknown(self, steps: Steps) -> UnknownKey:
         section, key = steps[:-1], str(steps[-1])
         model = model_at(self.model, self.document, section) or self.model
-        other = other_words(model).get(key)
+        other = key_called(model, key)
         places = sections_by_key(self.model).get(key, ())
         belongs = tuple(place for place in places if place != section)
         meant, sure = other, False
@@ -272,18 +274,11 @@ class _Placing:
 
     def _unquoted(self, steps: Steps, value: Any) -> str | None:
         """Return a quoted text without its quotes, where it is a legal number or truth value."""
+        model, key = model_at(self.model, self.document, steps[:-1]), str(steps[-1])
         written = self.document.written(self.document.value_span(*steps))
-        if not isinstance(value, str) or written[:1] not in ("'", '"'):
-            return None
-        if not value.isascii() or not value.replace(".", "").isalnum():
-            return None
-        import yaml
-
-        plain = yaml.safe_load(value)
-        model = model_at(self.model, self.document, steps[:-1])
-        if model is None or isinstance(plain, str) or not isinstance(steps[-1], str):
-            return None
-        return None if _errors_at(model, {steps[-1]: plain}, steps[-1]) else value
+        if model is None or not _PLAIN.fullmatch(str(value)) or written[1:-1] != value:
+            return None  # not only quotes around it, but an anchor or a tag before it
+        return None if _errors_at(model, {key: json.loads(value)}, key) else value
 
 
 def _errors_at(model: Model, values: dict[str, Any], key: str) -> bool:
@@ -301,30 +296,12 @@ def _is_sure(word: str, near: list[str]) -> bool:
     return len(near) == 1 and digits[0] == digits[1]
 
 
-_MUST = {
-    "greater_than_equal": "be {ge} or more",
-    "greater_than": "be greater than {gt}",
-    "less_than_equal": "be {le} or less",
-    "less_than": "be less than {lt}",
-    "finite_number": "be a finite number",
-    "string_too_short": "not be empty",
-    "string_too_long": "have at most {max_length} characters",
-    "string_pattern_mismatch": "be of another form",
-    "too_short": "have at least {min_length} {values}",
-    "too_long": "have at most {max_length} {values}",
-}
-"""What a value has to be, by the type of pydantic's error."""
-
-
 def _bounds(error: ErrorDetails, value: Any) -> tuple[str, str | None]:
-    """Return what a value has to be, in words, and what may help."""
-    kind, context = error["type"], error.get("ctx", {})
-    if kind == "multiple_of":
-        step = context["multiple_of"]
-        below = value - value % step
-        near = [str(size) for size in (below, below + step) if size > 0]
-        return f"be a multiple of {step}", f"the nearest: {' and '.join(near)}"
-    if kind not in _MUST:
-        return error["msg"], None
-    number = context.get("min_length", context.get("max_length"))
-    return _MUST[kind].format(**context, values="value" if number == 1 else "values"), None
+    """Return what a value has to be, in pydantic's words, and what may help."""
+    must = error["msg"].partition(" should ")[2].partition(" after validation")[0]
+    if error["type"] != "multiple_of":
+        return must or error["msg"], None
+    step = error["ctx"]["multiple_of"]
+    below = value - value % step
+    near = [str(size) for size in (below, below + step) if size > 0]
+    return must, f"the nearest: {' and '.join(near)}"

@@ -44,23 +44,19 @@ def _letters(word: str) -> str:
 
 def nearest_of_all(word: str, candidates: Iterable[str]) -> list[str]:
     """Return the candidates that are nearest to `word`: several where they are equally near."""
-    best: list[str] = []
-    least = 3
+    by_edits: dict[int, list[str]] = {}
     for candidate in candidates:
         limit = 2 if min(len(word), len(candidate)) >= LONG_WORD else 1
         same = _letters(word) == _letters(candidate)
         edits = 0 if same else distance(word.casefold(), candidate.casefold(), limit)
-        if edits <= limit and edits < least:
-            best, least = [candidate], edits
-        elif edits <= limit and edits == least:
-            best.append(candidate)
-    return best
+        if edits <= limit:
+            by_edits.setdefault(edits, []).append(candidate)
+    return by_edits[min(by_edits)] if by_edits else []
 
 
 def nearest(word: str, candidates: Iterable[str]) -> str | None:
     """Return the candidate nearest to `word`, the first of several, or None where none is near."""
-    near = nearest_of_all(word, candidates)
-    return near[0] if near else None
+    return next(iter(nearest_of_all(word, candidates)), None)
 
 
 Model = type[BaseModel]
@@ -137,14 +133,13 @@ def field_at(root: Model, document: Document, steps: Steps) -> FieldInfo | None:
     return None
 
 
-def other_words(model: Model) -> dict[str, str]:
-    """Return the names that other tools have for a section's keys, and the key of each."""
-    found: dict[str, str] = {}
+def key_called(model: Model, word: str) -> str | None:
+    """Return the key of a section that other tools call `word`, or None."""
     for key, field in model.model_fields.items():
         extra: Any = field.json_schema_extra or {}
-        for name in extra.get("x-aliases", ()):
-            found.setdefault(name, key)
-    return found
+        if word in extra.get("x-aliases", ()):
+            return key
+    return None
 
 
 @cache

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import yaml
@@ -41,7 +42,6 @@ _PLAIN_WORDS = (
     ("cannot start any token", "this character cannot start a value; put the value in quotes"),
     ("alphabetic or numeric", "a value that begins with `*` or `&` needs quotes"),
     ("unknown escape", "a `\\` in double quotes begins an escape: use single quotes"),
-    ("block mapping", "the indentation does not match the lines above"),
 )
 
 
@@ -107,10 +107,9 @@ def _full_width(text: str, lines: list[_Line]) -> list[Fault]:
     """Return the full-width marks outside of quotes and comments, and what replaces them."""
     spans = [line.span(*m.span()) for line in lines for m in _MARKS.finditer(line.bare)]
     plain = [_ascii(text, span.start) for span in spans]
-    fixable = _parses_with(text, spans, plain)
     return [
-        FullWidth(span, text[span.start], mark if fixable else None)
-        for span, mark in zip(spans, plain, strict=True)
+        FullWidth(span, text[span.start], mark)
+        for span, mark in zip(spans, _mending(text, spans, plain), strict=True)
     ]
 
 
@@ -128,10 +127,7 @@ def _tabs(text: str, lines: list[_Line]) -> list[Fault]:
     tabbed = {line.number for line, _ in found}
     others = [line for line in lines if line.bare.strip() and line.number not in tabbed]
     spaces = [" " * _indentation(others, line) for line, _ in found]
-    fixable = _parses_with(text, spans, spaces)
-    return [
-        Tab(span, indent if fixable else None) for span, indent in zip(spans, spaces, strict=True)
-    ]
+    return list(map(Tab, spans, _mending(text, spans, spaces)))
 
 
 def _indentation(others: list[_Line], tab: _Line) -> int:
@@ -145,17 +141,16 @@ def _indentation(others: list[_Line], tab: _Line) -> int:
     return least + 2 if opens else least
 
 
-def _parses_with(text: str, spans: list[Span], texts: list[str]) -> bool:
-    """Whether a text is YAML with other texts at these places: else no fix is promised."""
+def _mending(text: str, spans: list[Span], texts: list[str]) -> Sequence[str | None]:
+    """Return the texts for these places where they make YAML of the whole, else None for each."""
     for span, other in reversed([*zip(spans, texts, strict=True)]):
         text = text[: span.start] + other + text[span.end :]
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
     try:
-        while loader.get_event() is not None:
+        for _ in yaml.parse(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
             pass
     except yaml.YAMLError:
-        return False
-    return True
+        return [None] * len(texts)
+    return texts
 
 
 def _complaint(lines: list[_Line], error: yaml.YAMLError) -> Fault:

@@ -40,7 +40,6 @@ class Workspace:
 
     @property
     def root(self) -> Path:
-        """The workspace's folder."""
         return self.recipe.folder
 
     @property
@@ -83,7 +82,7 @@ class Workspace:
         model, known = self.recipe.recipe.model, self.recipe.known
         names = known.vendor_files(model.preset) if known else ()
         folders = (self.root / "source_code", self.root / model.checkpoint)
-        absent = [name for name in names if not any(_exists(folder / name) for folder in folders)]
+        absent = [name for name in names if not any(os.path.exists(at / name) for at in folders)]  # noqa: PTH110
         if absent:
             message = f"the vendor's {listed(absent)} {'is' if len(absent) == 1 else 'are'} missing"
             hint = "copy what is missing from the vendor's model zoo into source_code/"
@@ -94,24 +93,13 @@ class Workspace:
                 fetch = ", or where `vacc-gen fetch` is to put it" if is_fetched else ""
                 message = f"`{dotted(steps)}` is still to be filled in"
                 yield Finding(span, message, f"write the path where it is{fetch}")
-            elif not _exists(self.root / path):
+            elif not os.path.exists(self.root / path):  # noqa: PTH110  # never raises
                 message = f"`{dotted(steps)}` names {path}, which is not there"
                 fetch = "`vacc-gen fetch` downloads published weights and texts"
                 yield Finding(span, message, fetch if is_fetched else None)
-
-
-def _exists(path: Path) -> bool:
-    return os.path.exists(path)  # noqa: PTH110  # never raises
 
 
 def text_hash(text: str) -> str:
     """Return the sha256 of a text in UTF-8, whatever ends its lines."""
     plain = text.replace("\r\n", "\n").replace("\r", "\n")
     return hashlib.sha256(plain.encode("utf-8", errors="surrogateescape")).hexdigest()
-
-
-def workspaces(recipes: list[RecipeFile], configs: list[ConfigFile]) -> Iterator[Workspace]:
-    """Yield the recipes with the configs beside them."""
-    for recipe in recipes:
-        folder = recipe.folder / "build"
-        yield Workspace(recipe, [config for config in configs if config.path.parent == folder])

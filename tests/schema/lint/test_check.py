@@ -147,7 +147,7 @@ def test_a_huge_file_is_not_read(tmp_path):
     with path.open("wb") as file:
         file.truncate(200 << 20)
     (finding,) = check_paths([str(path)]).diagnostics
-    message = "209,715,200 bytes; a config has at most 1,048,576"
+    message = "larger than 1,048,576 bytes, the most that a config may have"
     assert (finding.code, finding.message) == ("VG004", message)
 
 

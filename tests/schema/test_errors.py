@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vacc_gen.schema.printable import encodable, on_one_line
+from vacc_gen.schema.errors import encodable, on_one_line
 
 
 @given(st.text(st.sampled_from("a\\xu0dfe89\udcff\udc80\ud800\n☃")))
