@@ -113,14 +113,7 @@ def config_of_encoder(
     from vacc_gen import presets
     from vacc_gen.generator.emit.yaml_text import sections
     from vacc_gen.generator.encoder import encoder_config
-    from vacc_gen.schema.errors import UsageError
 
-    if name in presets.MODELS:
-        model = presets.MODELS.find(name).name
-        raise UsageError(
-            f"{model} is not a text encoder",
-            hint=f"`vacc-gen new --model {model}` writes its configs",
-        )
     typer.echo(sections(encoder_config(presets.ENCODERS.find(name), precision, length)), nl=False)
 
 

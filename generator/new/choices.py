@@ -13,11 +13,11 @@ from pydantic import ValidationError
 
 from vacc_gen import presets
 from vacc_gen.generator.new.memory import heads_of
-from vacc_gen.generator.new.recognition import describe, differs, recognize
+from vacc_gen.generator.new.recognition import describe, recognize
 from vacc_gen.generator.plan import Plan, check_architecture, is_placeholder, make_plan
 from vacc_gen.schema.checkpoint import read_config
 from vacc_gen.schema.errors import CheckpointError, UsageError
-from vacc_gen.schema.geometry import geometry_from_config
+from vacc_gen.schema.geometry import geometry_from_config, shape_difference
 from vacc_gen.schema.precision import Precision
 from vacc_gen.schema.preset import ModelPreset
 from vacc_gen.schema.printable import is_text
@@ -40,8 +40,6 @@ OPTION_RULES = {
 
 @dataclass(frozen=True)
 class Decision:
-    """A workspace to make."""
-
     root: Path
     plan: Plan
     notes: tuple[str, ...]
@@ -128,10 +126,6 @@ class Choices:
         return preset, config, _compare(preset, folder, config)
 
     def _recipe(self, preset: ModelPreset, root: Path) -> Recipe:
-        known = [precision.value for precision in Precision]
-        for name in self.precision:
-            if name not in known:
-                raise UsageError(f"--precision {name!r} is not one of {', '.join(known)}")
         precisions = tuple(dict.fromkeys(map(Precision, self.precision)))
         precisions = precisions or preset.recommended.precisions
         if self.calibration is not None and Precision.INT8 not in precisions:
@@ -201,14 +195,12 @@ def next_steps(root: Path, recipe: Recipe) -> list[str]:
 
 def _preset(name: str) -> ModelPreset:
     """Return the preset of a model; raise UsageError where it needs no workspace."""
-    if name in presets.ENCODERS:
-        encoder = presets.ENCODERS.find(name).name
+    if encoder := presets.ENCODERS.get(name):
         raise UsageError(
-            f"{encoder} is a text encoder, which needs no workspace",
-            hint=f"`vacc-gen presets config {encoder}` prints its compile config",
+            f"{encoder.name} is a text encoder, which needs no workspace",
+            hint=f"`vacc-gen presets config {encoder.name}` prints its compile config",
         )
-    if name in presets.SERVED:
-        served = presets.SERVED.find(name)
+    if served := presets.SERVED.get(name):
         raise UsageError(
             f"{served.name} is not compiled: it is served by {served.served_by}",
             hint=f"`vacc-gen presets show {served.name}` says where the steps are",
@@ -233,7 +225,7 @@ def _compare(preset: ModelPreset, folder: Path, config: Mapping[str, Any]) -> tu
     check_architecture(preset, config)
     geometry = geometry_from_config(config)
     notes = (f"{folder}: {describe(config, geometry)}",)
-    difference = differs(preset, geometry)
+    difference = None if preset.any_size else shape_difference(preset.geometry, geometry)
     if difference is None:
         return notes
     if preset.geometry_source.verified:

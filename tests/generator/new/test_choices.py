@@ -106,7 +106,6 @@ def test_every_choice_reaches_the_recipe_and_the_command():
         ({"tp": 65}, "--tp 65 is not between 1 and 64", None),
         ({"tp": 3.5}, "--tp 3.5 is not between 1 and 64", None),
         ({"name": "my/model"}, "--name 'my/model' is not made of letters", None),
-        ({"precision": ("fp8",)}, "--precision 'fp8' is not one of fp16, int8", None),
         ({"model": "falcon"}, "falcon stands for models of any size", "--checkpoint"),
         ({"card": "VA17"}, "no card is called 'VA17'", "VA16"),
         ({"calibration": "alpacca:/x"}, "no calibration set is called 'alpacca'", "alpaca"),
