@@ -6,14 +6,12 @@ import re
 import signal
 import subprocess
 import sys
-from typing import NamedTuple
 
 import pexpect
 import pytest
 
 from tests.hub_server import Fault, git_sha1, serving
 from tests.processes import VACC_GEN, eventually, start
-from vacc_gen.generator.cli.main import main
 from vacc_gen.generator.fetch import ATTEMPTS, CHUNK_BYTES
 from vacc_gen.presets import MODELS
 
@@ -73,24 +71,10 @@ def waits(monkeypatch):
     return waits
 
 
-class Done(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
 @pytest.fixture
-def fetch(variables, workspace, monkeypatch, capsys):
+def fetch(variables, workspace, run):
     """A function that runs `vacc-gen fetch` on the workspace."""
-
-    def run(*options):
-        capsys.readouterr()
-        monkeypatch.setattr(sys, "argv", ["vacc-gen", "fetch", str(workspace), *options])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        return Done(int(stop.value.code or 0), *capsys.readouterr())
-
-    return run
+    return lambda *options: run("fetch", workspace, *options)
 
 
 def weights(root):

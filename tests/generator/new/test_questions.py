@@ -105,9 +105,6 @@ def test_lengths_end_where_the_model_does_and_hold_what_was_chosen():
     [
         ("model", "nothing like it"),
         ("checkpoint", "full"),
-        ("tp", "0"),
-        ("tp", "two"),
-        ("prefill", "17"),
         ("total", "512"),
         ("out", "full"),
         ("out", ""),
