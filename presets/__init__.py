@@ -41,7 +41,6 @@ class Shelf(Generic[_Preset]):
         return next((self._load(known) for known in spelled), None)
 
     def find(self, name: str) -> _Preset:
-        """Return the preset called `name`, in any mix of capitals; raises UsageError."""
         found = self.get(name)
         if found is None:
             raise _unknown(name, self.names(), self._noun)

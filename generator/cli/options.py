@@ -35,7 +35,6 @@ class PrecisionName(str, Enum):
 
 
 def preset_option(folder: str, help_text: str, metavar: str = "NAME", suffix: str = "") -> Any:
-    """Return an option that takes the name of a preset in a folder of presets."""
     return typer.Option(
         metavar=metavar, help=help_text, autocompletion=names_in(folder, suffix=suffix)
     )

@@ -70,7 +70,6 @@ def run(
 
 
 def _compiled_folder(folder: Path, precision: str | None) -> Path:
-    """Return the compiled model in `folder`, which is one itself or is a workspace."""
     from vacc_gen.schema.errors import UsageError
 
     graphs = [*folder.glob("decode.onnx"), *folder.glob("deploy/*/decode.onnx")]

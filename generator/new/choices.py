@@ -73,7 +73,6 @@ class Choices:
     align_qkv: bool = False
 
     def command(self) -> list[str]:
-        """Return the command line that says the same."""
         command = ["vacc-gen", "new"]
         for name, value in vars(self).items():
             option = f"--{name.replace('_', '-')}"
@@ -102,7 +101,7 @@ class Choices:
         except ValidationError as error:
             raise _option_error(error) from error
         plan = make_plan(recipe, preset, config)
-        return Decision(root, plan, (*notes, *_remarks(plan, config or {})))
+        return Decision(root, plan, (*notes, *_remarks(plan, config)))
 
     def _model(self) -> tuple[ModelPreset, Mapping[str, Any] | None, tuple[str, ...]]:
         """Return the preset, the checkpoint's config.json where it is there, and what was seen."""
@@ -115,7 +114,12 @@ class Choices:
         folder = Path(self.checkpoint or "/path/to")
         to_be_filled = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
         if preset is not None and (self.checkpoint is None or to_be_filled):
-            return preset, None, _without_config(preset)
+            if preset.any_size:
+                raise UsageError(
+                    f"{preset.name} stands for models of any size",
+                    hint="--checkpoint names the weight folder, whose config.json says the sizes",
+                )
+            return preset, None, ()
         if not folder.is_dir():
             hint = "name the folder of a Hugging Face checkpoint"
             raise UsageError(f"{folder} is not a folder", hint)
@@ -176,7 +180,6 @@ class Choices:
 
 
 def next_steps(root: Path, recipe: Recipe) -> list[str]:
-    """Return the commands that come after `new`, one a line."""
     folder, steps = shlex.quote(str(root)), []
     preset = presets.MODELS.find(recipe.model.preset)
     if is_placeholder(recipe.model.checkpoint):
@@ -208,18 +211,6 @@ def _preset(name: str) -> ModelPreset:
     return presets.load(name)
 
 
-def _without_config(preset: ModelPreset) -> tuple[str, ...]:
-    """Return what to say of a preset's sizes where no config.json confirms them."""
-    if preset.any_size:
-        raise UsageError(
-            f"{preset.name} stands for models of any size",
-            hint="--checkpoint names the weight folder, whose config.json says the sizes",
-        )
-    if preset.geometry_source.verified:
-        return ()
-    return (f"the sizes of {preset.name} are not verified; the checkpoint's config.json will win",)
-
-
 def _compare(preset: ModelPreset, folder: Path, config: Mapping[str, Any]) -> tuple[str, ...]:
     """Return what to say of a checkpoint whose preset was named."""
     check_architecture(preset, config)
@@ -236,10 +227,12 @@ def _compare(preset: ModelPreset, folder: Path, config: Mapping[str, Any]) -> tu
     return (*notes, f"the preset was not sure; config.json wins: {difference}")
 
 
-def _remarks(plan: Plan, config: Mapping[str, Any]) -> Iterator[str]:
+def _remarks(plan: Plan, config: Mapping[str, Any] | None) -> Iterator[str]:
     """Yield what to know of this model in these precisions on this target, a sentence each."""
     preset, split = plan.preset, heads_of(plan)
-    if config.get("quantization_config"):
+    if config is None and not preset.geometry_source.verified:
+        yield f"the sizes of {preset.name} are not verified; the checkpoint's config.json will win"
+    if config and config.get("quantization_config"):
         yield (
             "its weights are quantized already; the published configs compile weights in fp16 or "
             "bf16, and quantize them themselves"
@@ -258,7 +251,6 @@ def _remarks(plan: Plan, config: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _option_error(error: ValidationError) -> UsageError:
-    """Return what is wrong with an option, as pydantic's first error says."""
     first = error.errors()[0]
     if not first["loc"]:
         prefill = first["input"]["prefill"]

@@ -182,7 +182,6 @@ def test_a_busy_hub_is_waited_for(hub, workspace, fetch, waits):
         ([Fault(status=503)] * ATTEMPTS, ("fails to serve", "(503)", "run it again to resume")),
         ([Fault(status=429, headers={"Retry-After": "3600"})], ("(429)", "wait 3600 s")),
         ([Fault(status=401)], ("does not give out", "(401)", "HF_TOKEN")),
-        ([Fault(status=403)], ("does not give out", "(403)", "HF_TOKEN")),
     ],
 )
 def test_a_hub_that_refuses_says_why(hub, fetch, waits, faults, parts):
