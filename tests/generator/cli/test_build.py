@@ -62,7 +62,6 @@ def test_a_failed_stage_exits_one_and_shows_what_was_done(built, run):
     ("options", "complaint"),
     [
         ("--until nonsense", "nonsense"),
-        ("--backend nonsense", "nonsense"),
         ("--precision fp4", "'fp4'"),
         ("--precision kv8", "the recipe has no kv8 job"),
     ],
