@@ -60,8 +60,6 @@ _REFUSALS = {
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file of a repository."""
-
     name: str
     url: str
     size_bytes: int | None
@@ -230,8 +228,6 @@ def _wait_seconds(error: Exception, attempt: int) -> int | None:
 
 @dataclass(frozen=True)
 class FetchedFile:
-    """A file that is now there, and how."""
-
     path: Path
     state: Literal["fetched", "resumed", "present"]
     verified: bool
@@ -329,6 +325,5 @@ def partial_path(path: Path, file: RemoteFile) -> Path:
 
 
 def _started(path: Path, file: RemoteFile) -> int:
-    """How many bytes of a file have arrived."""
     partial = partial_path(path, file)
     return partial.stat().st_size if partial.exists() else 0

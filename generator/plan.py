@@ -27,8 +27,6 @@ LARGE_MODEL_PARAMETERS = 32_000_000_000
 
 @dataclass(frozen=True)
 class CompileJob:
-    """One compile config and the model that comes of it."""
-
     precision: Precision
     name: str
     """`<model.name or basename of checkpoint>-<fp16|int8|int4>-tp<N>-<prefill>-<total>[-kv8]`."""
@@ -156,7 +154,6 @@ def _compile_job(recipe: Recipe, preset: ModelPreset, precision: Precision) -> C
 
 
 def _tower_job(recipe: Recipe, preset: ModelPreset, geometry: Geometry) -> CompileJob | None:
-    """Return how the vision tower is compiled; refuse what has no published config, or no room."""
     tower = preset.vision
     if tower is None:
         return None

@@ -21,23 +21,17 @@ class Progress(Protocol):
 class SilentProgress:
     """A `Progress` that shows nothing."""
 
-    def start(self, label: str, total_bytes: int | None = None) -> None:
-        """Ignore the step."""
+    def start(self, label: str, total_bytes: int | None = None) -> None: ...
 
-    def advance(self, done_bytes: int) -> None:
-        """Ignore the bytes."""
+    def advance(self, done_bytes: int) -> None: ...
 
-    def say(self, line: str) -> None:
-        """Ignore the line."""
-
-
-_UNITS = ("B", "kB", "MB", "GB", "TB")
+    def say(self, line: str) -> None: ...
 
 
 def size_text(count_bytes: float) -> str:
     """`5.1 MB`: decimal units, three figures at most."""
-    for unit in _UNITS:
-        if count_bytes < 999.5 or unit == _UNITS[-1]:
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if count_bytes < 999.5 or unit == "TB":
             break
         count_bytes /= 1000
     digits = 0 if unit == "B" or count_bytes >= 99.95 else 1
@@ -45,14 +39,8 @@ def size_text(count_bytes: float) -> str:
 
 
 def time_text(seconds: float) -> str:
-    """`0.4 s`, `12 s`, `3 min 05 s`, `2 h 10 min`."""
-    if seconds < 9.95:
+    """`0.4 s`, `3 min 05 s`."""
+    if seconds < 59.95:
         return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    if minutes < 60:
-        return f"{minutes} min {rest:02} s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02} min"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02} s"

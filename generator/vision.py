@@ -35,7 +35,6 @@ LANGUAGE_SPLITS = {"attention_split_num": 16, "ffn_split_num": 16}
 
 
 def image_tokens(tower: VisionTower) -> int:
-    """Return how many tokens of a prompt the largest image takes."""
     return tower.patches // PATCHES_PER_TOKEN
 
 

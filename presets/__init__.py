@@ -35,16 +35,12 @@ class Shelf(Generic[_Preset]):
     def names(self) -> tuple[str, ...]:
         return tuple(sorted((path.stem for path in self.folder.glob("*.yaml")), key=str.casefold))
 
-    def __contains__(self, name: str) -> bool:
-        return self.get(name) is not None
-
     def get(self, name: str) -> _Preset | None:
         """Return the preset called `name`, in any mix of capitals; None without one."""
         spelled = (known for known in self.names() if known.casefold() == name.casefold())
         return next((self._load(known) for known in spelled), None)
 
     def find(self, name: str) -> _Preset:
-        """Return the preset called `name`, in any mix of capitals; raises UsageError."""
         found = self.get(name)
         if found is None:
             raise _unknown(name, self.names(), self._noun)
@@ -126,8 +122,8 @@ def load(name: str) -> preset.ModelPreset:
 def locate(name: str) -> tuple[str, str]:
     """Return the kind of the preset called `name`, and its spelling; raises UsageError."""
     for kind, shelf in SHELVES.items():
-        if name in shelf:
-            return kind, shelf.find(name).name
+        if found := shelf.get(name):
+            return kind, found.name
     every = (known for shelf in SHELVES.values() for known in shelf.names())
     raise _unknown(name, every, "preset")
 

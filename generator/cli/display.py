@@ -118,7 +118,6 @@ def _stage_line(record: StageRecord) -> str:
 
 
 def print_summary(root: Path, records: Sequence[StageRecord]) -> None:
-    """Print the figures of a finished build, and the commands that use what it made."""
     from vacc_gen.generator.build.report import REPORT_FILE, REPORT_PAGE
 
     for name, text in _figures(root, records):

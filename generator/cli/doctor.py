@@ -56,10 +56,8 @@ def _interpreter(named: Path) -> Path:
     """Return the interpreter that is meant: an environment's, a file, or one on the PATH."""
     import shutil
 
-    for path in (named / "bin" / "python", named):
-        if path.is_file():
-            return path.absolute()
-    return Path(shutil.which(named) or named).absolute()
+    python = named / "bin" / "python"
+    return (python if python.is_file() else Path(shutil.which(named) or named)).absolute()
 
 
 def _print(examination: Examination) -> None:

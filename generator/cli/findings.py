@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Sequence
 from difflib import unified_diff
 from pathlib import Path
+from typing import Literal
 
 import typer
+from pydantic import TypeAdapter, ValidationError
 
 from vacc_gen.generator.files import write_atomically
 from vacc_gen.presets import KNOWN
@@ -23,15 +24,13 @@ from vacc_gen.schema.lint.check import (
     check_text,
 )
 from vacc_gen.schema.lint.diagnostics import Diagnostic, has_errors
-from vacc_gen.schema.lint.document import MAX_BYTES, Document, load
+from vacc_gen.schema.lint.document import Document, load
 from vacc_gen.schema.lint.fixes import fixed
 from vacc_gen.schema.lint.sources import STDIN
 from vacc_gen.schema.lint.suggestions import nearest
 
 _MOST_PASSES = 10
-_KEYS = ("select", "ignore")
-_ENDLESS_KEY = re.compile(rb"^[\s\[]*(?:[\w\"'-]{1,99}\s?\.\s?){64}", re.MULTILINE)
-"""Readers of TOML take a time that grows with the square of a dotted key's parts."""
+_TABLE = TypeAdapter(dict[Literal["select", "ignore"], list[str]])
 
 
 def check_and_report(
@@ -76,7 +75,6 @@ def check_and_report(
 
 
 def _fix_files(result: CheckResult, selection: Selection, unsafe: bool, only_show: bool) -> None:
-    """Fix each file that has a fix: at once, or not at all."""
     for path, document in result.documents.items():
         before = document.prefix + document.text
         found = [one for one in result.diagnostics if one.path == path]
@@ -152,7 +150,6 @@ def selection_for(path: str, select: Sequence[str], ignore: Sequence[str]) -> Se
 
 
 def unknown_code(code: str, where: str = "") -> UsageError:
-    """Return the error for a code that no rule has."""
     from vacc_gen.schema.lint.rule import all_rules
 
     near = nearest(code.upper(), [rule.code for rule in all_rules()])
@@ -177,43 +174,27 @@ def _table(path: str) -> dict[str, tuple[str, ...]]:
     for folder in (start, *start.parents):
         file = folder / "pyproject.toml"
         if os.path.isfile(file):  # noqa: PTH113  # Path.is_file raises in folders of others
-            where = on_one_line(str(file))
-            return _checked(_read_table(file, where), where)
+            return _read_table(file, on_one_line(str(file)))
     return {}
 
 
-def _read_table(file: Path, where: str) -> object:
+def _read_table(file: Path, where: str) -> dict[str, tuple[str, ...]]:
     if sys.version_info >= (3, 11):
         import tomllib
     else:
         import tomli as tomllib
 
     try:
-        with file.open("rb") as opened:
-            text = opened.read(MAX_BYTES + 1)
-        if len(text) > MAX_BYTES:
-            raise UnreadableError(f"{where} is larger than {MAX_BYTES} bytes")
-        if _ENDLESS_KEY.search(text):
-            raise UnreadableError(f"{where} has a key of more than 64 parts")
-        tools = tomllib.loads(text.decode()).get("tool", {})
+        tools = tomllib.loads(file.read_text("utf-8")).get("tool", {})
+        table = _TABLE.validate_python(tools.get("vacc-gen", {}))
     except OSError as error:
         raise UnreadableError(f"cannot read {where}: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
+    except ValidationError as error:
+        problem = f"[tool.vacc-gen] of {where} may hold only `select` and `ignore`, lists of codes"
+        raise UsageError(problem) from error
+    except (AttributeError, ValueError, RecursionError) as error:
         raise UnreadableError(
             f"{where} is not valid TOML: {error}",
             "the nearest pyproject.toml says which rules run, in [tool.vacc-gen]",
         ) from error
-    return tools.get("vacc-gen", {}) if isinstance(tools, dict) else {}
-
-
-def _checked(table: object, where: str) -> dict[str, tuple[str, ...]]:
-    if not isinstance(table, dict):
-        raise UsageError(f"`vacc-gen` in [tool] of {where} is not a table")
-    for key, value in table.items():
-        if key not in _KEYS:
-            near = nearest(key, _KEYS)
-            hint = f"did you mean `{near}`?" if near else f"known: {', '.join(_KEYS)}"
-            raise UsageError(f"unknown key `{key}` in [tool.vacc-gen] of {where}", hint)
-        if not isinstance(value, list) or not all(isinstance(code, str) for code in value):
-            raise UsageError(f"`{key}` in [tool.vacc-gen] of {where} is not a list of codes")
-    return {key: _codes(value, f" (in {where})") for key, value in table.items()}
+    return {key: _codes(codes, f" (in {where})") for key, codes in table.items()}

@@ -52,5 +52,4 @@ def generate(
     if done.kept:
         typer.echo("hint: --diff shows the edits, --force overwrites them", err=True)
     if not (done.written or done.removed):
-        others = "other " if done.kept else ""
-        typer.echo(f"nothing to write: all {others}files are current")
+        typer.echo("nothing to write")

@@ -48,20 +48,15 @@ def lock(
 
 def _check(workspace: Workspace) -> None:
     """Say whether the lock satisfies the recipe; without network and without uv."""
-    from vacc_gen.generator.environment.lock import (
-        LOCK_PATH,
-        locked_packages,
-        read_lock,
-        requirements_of,
-    )
+    from vacc_gen.generator.environment import lock as locks
     from vacc_gen.schema.errors import LockError
 
-    path, found = workspace.root / LOCK_PATH, read_lock(workspace.root)
-    reasons = found.shortcomings(requirements_of(workspace.plan.recipe.environment))
+    path, found = workspace.root / locks.LOCK_PATH, locks.read_lock(workspace.root)
+    reasons = found.shortcomings(locks.requirements_of(workspace.plan.recipe.environment))
     if reasons:
         hint = shlex.join(["vacc-gen", "lock", str(workspace.root)])
         raise LockError(f"{path} is stale: {'; '.join(reasons)}", hint)
-    count = len(locked_packages(found.text, str(path)))
+    count = len(locks.locked_packages(found.text, str(path)))
     typer.echo(f"{path} is current: {count} packages for Python {found.python} on {found.platform}")
 
 
@@ -73,8 +68,7 @@ def _resolve(workspace: Workspace, upgrade: bool, allow_source: bool) -> None:
     from vacc_gen.schema.errors import LockError, UnreadableError
 
     environment = workspace.plan.recipe.environment
-    wanted = locks.requirements_of(environment)
-    shipped = locks.preset_lock(environment.preset)
+    wanted, shipped = locks.requirements_of(environment), locks.preset_lock(environment.preset)
     try:
         previous = locks.read_lock(workspace.root).text
     except (LockError, UnreadableError):

@@ -27,7 +27,9 @@ VERBS = (
     "presets",
     "schema",
 )
-"""Each is a module of this folder with a function, or a Typer app, of the same name."""
+"""Each is a function, or a Typer app, in the module of this folder that has its name."""
+
+IN_VALIDATE = ("explain", "schema")
 
 
 class Verbs(TyperGroup):
@@ -39,7 +41,8 @@ class Verbs(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name not in VERBS:
             return None
-        verb = getattr(import_module(f"vacc_gen.generator.cli.{cmd_name}"), cmd_name)
+        module = "validate" if cmd_name in IN_VALIDATE else cmd_name
+        verb = getattr(import_module(f"vacc_gen.generator.cli.{module}"), cmd_name)
         if not isinstance(verb, typer.Typer):
             function, verb = verb, typer.Typer(add_completion=False, rich_markup_mode=None)
             verb.command(cmd_name)(function)
@@ -71,7 +74,6 @@ def _root(
 
 
 def _report(error: VaccGenError) -> None:
-    """Print what is wrong, then on its own line what to do."""
     diagnostics = getattr(error, "diagnostics", None)
     if diagnostics:
         from vacc_gen.schema.lint.output import excerpts

@@ -109,7 +109,6 @@ def new(
 
 
 def _make(choices: Choices, force: bool) -> None:
-    """Make the workspace, and say what was made and what comes next."""
     from vacc_gen.generator.emit.yaml_text import recipe_text
     from vacc_gen.generator.new.choices import next_steps
     from vacc_gen.generator.new.memory import target_lines

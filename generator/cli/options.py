@@ -35,7 +35,6 @@ class PrecisionName(str, Enum):
 
 
 def preset_option(folder: str, help_text: str, metavar: str = "NAME", suffix: str = "") -> Any:
-    """Return an option that takes the name of a preset in a folder of presets."""
     return typer.Option(
         metavar=metavar, help=help_text, autocompletion=names_in(folder, suffix=suffix)
     )
@@ -52,11 +51,3 @@ def names_in(*folders: str, suffix: str = "") -> Callable[[str], list[str]]:
         return [incomplete + name[len(key) :] for name in names if name.casefold().startswith(key)]
 
     return complete
-
-
-def complete_code(incomplete: str) -> list[str]:
-    """Return the codes of the rules that begin so, in whatever capitals."""
-    from vacc_gen.schema.lint.rule import all_rules
-
-    codes = [rule.code for rule in all_rules() if rule.code.startswith(incomplete.upper())]
-    return [incomplete + code[len(incomplete) :] for code in codes]

@@ -9,11 +9,6 @@ import typer
 
 from vacc_gen.generator.cli.options import names_in
 
-HEADINGS = {
-    "encoders": "encoders, of which `vacc-gen presets config` writes the compile config",
-    "served": "served as they are, with nothing to compile",
-}
-
 presets = typer.Typer(
     name="presets",
     no_args_is_help=True,
@@ -59,7 +54,7 @@ def list_presets(
     for kind, group in found.items():
         if group:
             width = max(len(preset.name) for preset in group)
-            typer.echo(HEADINGS.get(kind, kind))
+            typer.echo(kind)
             for preset in group:
                 typer.echo(f"  {preset.name:{width}}  {preset.summary}")
 
@@ -113,14 +108,7 @@ def config_of_encoder(
     from vacc_gen import presets
     from vacc_gen.generator.emit.yaml_text import sections
     from vacc_gen.generator.encoder import encoder_config
-    from vacc_gen.schema.errors import UsageError
 
-    if name in presets.MODELS:
-        model = presets.MODELS.find(name).name
-        raise UsageError(
-            f"{model} is not a text encoder",
-            hint=f"`vacc-gen new --model {model}` writes its configs",
-        )
     typer.echo(sections(encoder_config(presets.ENCODERS.find(name), precision, length)), nl=False)
 
 

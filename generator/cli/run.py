@@ -69,22 +69,19 @@ def run(
 
 
 def _compiled_folder(folder: Path, precision: str | None) -> Path:
-    """Return the compiled model in `folder`, which is one itself or is a workspace."""
     from vacc_gen.schema.errors import UsageError
 
-    graphs = sorted([*folder.glob("decode.onnx"), *folder.glob("deploy/*/decode.onnx")])
-    found = [graph.parent for graph in graphs]
+    graphs = [*folder.glob("decode.onnx"), *folder.glob("deploy/*/decode.onnx")]
+    found = sorted(graph.parent for graph in graphs)
     if not found:
         raise UsageError(
             f"{folder} holds no compiled model", "`vacc-gen build` makes them, in deploy/"
         )
-    if precision is None:
-        return found[0]
-    matching = [folder for folder in found if precision in re.split("[-_]", folder.name)]
-    if not matching:
-        names = ", ".join(match.name for match in found)
-        raise UsageError(f"{folder} holds no {precision} model", f"it holds {names}")
-    return matching[0]
+    for compiled in found:
+        if precision is None or precision in re.split("[-_]", compiled.name):
+            return compiled
+    names = ", ".join(compiled.name for compiled in found)
+    raise UsageError(f"{folder} holds no {precision} model", f"it holds {names}")
 
 
 def streamed_text(tokenizer: Tokenizer, token_ids: Iterable[int]) -> Iterator[str]:
@@ -103,8 +100,8 @@ def _speed(started: float, *came: float) -> str:
     """Return how many tokens came, and how fast; times in seconds."""
     if not came:
         return "no answer: the model ended the text at once"
-    first = f"answer {len(came)} tokens, the first after {came[0] - started:.2f} s"
-    if len(came) == 1:
-        return first
     rate = (len(came) - 1) / max(came[-1] - came[0], 1e-9)
-    return f"{first}, then {rate:.1f} tokens/s"
+    return (
+        f"answer {len(came)} tokens, the first after {came[0] - started:.2f} s, "
+        f"then {rate:.1f} tokens/s"
+    )

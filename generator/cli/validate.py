@@ -1,12 +1,10 @@
-"""`vacc-gen validate`: find every mistake before a compile run starts."""
+"""`vacc-gen validate`, and what goes with it: `explain` and `schema`."""
 
 from __future__ import annotations
 
 from typing import Annotated, Literal
 
 import typer
-
-from vacc_gen.generator.cli.options import complete_code
 
 
 def validate(
@@ -32,14 +30,11 @@ def validate(
     select: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="CODE",
-            help="Run only these rules: codes or their beginnings (VG1), or ALL.",
-            autocompletion=complete_code,
+            metavar="CODE", help="Run only these rules: codes or their beginnings (VG1), or ALL."
         ),
     ] = None,
     ignore: Annotated[
-        list[str] | None,
-        typer.Option(metavar="CODE", help="Do not run these rules.", autocompletion=complete_code),
+        list[str] | None, typer.Option(metavar="CODE", help="Do not run these rules.")
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Warnings count as errors.")] = False,
 ) -> None:
@@ -63,3 +58,39 @@ def validate(
             strict=strict,
         )
     )
+
+
+def explain(
+    code: Annotated[
+        str | None,
+        typer.Argument(metavar="CODE", help="A code such as VG101; without one, all of them."),
+    ] = None,
+) -> None:
+    """Explain a finding of `validate`.
+
+    Example: vacc-gen explain VG101
+    """
+    from vacc_gen.generator.cli.findings import unknown_code
+    from vacc_gen.schema.lint.rule import all_rules, as_page, as_table
+
+    rules = {rule.code: rule for rule in all_rules()}
+    if code is None:
+        typer.echo(as_table(rules.values()), nl=False)
+    elif code.upper() in rules:
+        typer.echo(as_page(rules[code.upper()]), nl=False)
+    else:
+        raise unknown_code(code)
+
+
+def schema(
+    name: Annotated[
+        Literal["recipe", "vamc"], typer.Argument(help="recipe: vacc.yaml; vamc: the compile YAML.")
+    ],
+) -> None:
+    """Print a JSON Schema (draft 2020-12) for editors.
+
+    Example: vacc-gen schema recipe > recipe.schema.json
+    """
+    from vacc_gen.schema.json_schema import packaged
+
+    typer.echo(packaged(name), nl=False)

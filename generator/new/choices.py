@@ -13,11 +13,11 @@ from pydantic import ValidationError
 
 from vacc_gen import presets
 from vacc_gen.generator.new.memory import heads_of
-from vacc_gen.generator.new.recognition import describe, differs, recognize
+from vacc_gen.generator.new.recognition import describe, recognize
 from vacc_gen.generator.plan import Plan, check_architecture, is_placeholder, make_plan
 from vacc_gen.schema.checkpoint import read_config
 from vacc_gen.schema.errors import CheckpointError, UsageError, is_text
-from vacc_gen.schema.geometry import geometry_from_config
+from vacc_gen.schema.geometry import geometry_from_config, shape_difference
 from vacc_gen.schema.precision import Precision
 from vacc_gen.schema.preset import ModelPreset
 from vacc_gen.schema.recipe import (
@@ -39,8 +39,6 @@ OPTION_RULES = {
 
 @dataclass(frozen=True)
 class Decision:
-    """A workspace to make."""
-
     root: Path
     plan: Plan
     notes: tuple[str, ...]
@@ -74,7 +72,6 @@ class Choices:
     align_qkv: bool = False
 
     def command(self) -> list[str]:
-        """Return the command line that says the same."""
         command = ["vacc-gen", "new"]
         for name, value in vars(self).items():
             option = f"--{name.replace('_', '-')}"
@@ -103,7 +100,7 @@ class Choices:
         except ValidationError as error:
             raise _option_error(error) from error
         plan = make_plan(recipe, preset, config)
-        return Decision(root, plan, (*notes, *_remarks(plan, config or {})))
+        return Decision(root, plan, (*notes, *_remarks(plan, config)))
 
     def _model(self) -> tuple[ModelPreset, Mapping[str, Any] | None, tuple[str, ...]]:
         """Return the preset, the checkpoint's config.json where it is there, and what was seen."""
@@ -116,7 +113,12 @@ class Choices:
         folder = Path(self.checkpoint or "/path/to")
         to_be_filled = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
         if preset is not None and (self.checkpoint is None or to_be_filled):
-            return preset, None, _without_config(preset)
+            if preset.any_size:
+                raise UsageError(
+                    f"{preset.name} stands for models of any size",
+                    hint="--checkpoint names the weight folder, whose config.json says the sizes",
+                )
+            return preset, None, ()
         if not folder.is_dir():
             hint = "name the folder of a Hugging Face checkpoint"
             raise UsageError(f"{folder} is not a folder", hint)
@@ -127,10 +129,6 @@ class Choices:
         return preset, config, _compare(preset, folder, config)
 
     def _recipe(self, preset: ModelPreset, root: Path) -> Recipe:
-        known = [precision.value for precision in Precision]
-        for name in self.precision:
-            if name not in known:
-                raise UsageError(f"--precision {name!r} is not one of {', '.join(known)}")
         precisions = tuple(dict.fromkeys(map(Precision, self.precision)))
         precisions = precisions or preset.recommended.precisions
         if self.calibration is not None and Precision.INT8 not in precisions:
@@ -181,7 +179,6 @@ class Choices:
 
 
 def next_steps(root: Path, recipe: Recipe) -> list[str]:
-    """Return the commands that come after `new`, one a line."""
     folder, steps = shlex.quote(str(root)), []
     preset = presets.MODELS.find(recipe.model.preset)
     if is_placeholder(recipe.model.checkpoint):
@@ -200,14 +197,12 @@ def next_steps(root: Path, recipe: Recipe) -> list[str]:
 
 def _preset(name: str) -> ModelPreset:
     """Return the preset of a model; raise UsageError where it needs no workspace."""
-    if name in presets.ENCODERS:
-        encoder = presets.ENCODERS.find(name).name
+    if encoder := presets.ENCODERS.get(name):
         raise UsageError(
-            f"{encoder} is a text encoder, which needs no workspace",
-            hint=f"`vacc-gen presets config {encoder}` prints its compile config",
+            f"{encoder.name} is a text encoder, which needs no workspace",
+            hint=f"`vacc-gen presets config {encoder.name}` prints its compile config",
         )
-    if name in presets.SERVED:
-        served = presets.SERVED.find(name)
+    if served := presets.SERVED.get(name):
         raise UsageError(
             f"{served.name} is not compiled: it is served by {served.served_by}",
             hint=f"`vacc-gen presets show {served.name}` says where the steps are",
@@ -215,24 +210,12 @@ def _preset(name: str) -> ModelPreset:
     return presets.load(name)
 
 
-def _without_config(preset: ModelPreset) -> tuple[str, ...]:
-    """Return what to say of a preset's sizes where no config.json confirms them."""
-    if preset.any_size:
-        raise UsageError(
-            f"{preset.name} stands for models of any size",
-            hint="--checkpoint names the weight folder, whose config.json says the sizes",
-        )
-    if preset.geometry_source.verified:
-        return ()
-    return (f"the sizes of {preset.name} are not verified; the checkpoint's config.json will win",)
-
-
 def _compare(preset: ModelPreset, folder: Path, config: Mapping[str, Any]) -> tuple[str, ...]:
     """Return what to say of a checkpoint whose preset was named."""
     check_architecture(preset, config)
     geometry = geometry_from_config(config)
     notes = (f"{folder}: {describe(config, geometry)}",)
-    difference = differs(preset, geometry)
+    difference = None if preset.any_size else shape_difference(preset.geometry, geometry)
     if difference is None:
         return notes
     if preset.geometry_source.verified:
@@ -243,10 +226,12 @@ def _compare(preset: ModelPreset, folder: Path, config: Mapping[str, Any]) -> tu
     return (*notes, f"the preset was not sure; config.json wins: {difference}")
 
 
-def _remarks(plan: Plan, config: Mapping[str, Any]) -> Iterator[str]:
+def _remarks(plan: Plan, config: Mapping[str, Any] | None) -> Iterator[str]:
     """Yield what to know of this model in these precisions on this target, a sentence each."""
     preset, split = plan.preset, heads_of(plan)
-    if config.get("quantization_config"):
+    if config is None and not preset.geometry_source.verified:
+        yield f"the sizes of {preset.name} are not verified; the checkpoint's config.json will win"
+    if config and config.get("quantization_config"):
         yield (
             "its weights are quantized already; the published configs compile weights in fp16 or "
             "bf16, and quantize them themselves"
@@ -265,7 +250,6 @@ def _remarks(plan: Plan, config: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _option_error(error: ValidationError) -> UsageError:
-    """Return what is wrong with an option, as pydantic's first error says."""
     first = error.errors()[0]
     if not first["loc"]:
         prefill = first["input"]["prefill"]

@@ -36,8 +36,6 @@ PRECISION_NOTES = {
 
 @dataclass(frozen=True)
 class Option:
-    """An answer that is offered."""
-
     value: str
     note: str = ""
 
@@ -156,7 +154,6 @@ def _models(decision: Decision | None) -> Iterator[Option]:
 
 
 def _environments(decision: Decision | None) -> list[Option]:
-    """Return the environments, this model's own first."""
     own = decision.plan.preset.environment if decision else ""
     known = sorted(presets.ENVIRONMENTS.all(), key=lambda preset: preset.name != own)
     return [Option(preset.name, preset.summary) for preset in known]

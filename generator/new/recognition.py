@@ -35,8 +35,9 @@ def recognize(folder: Path, config: Mapping[str, Any]) -> tuple[ModelPreset, str
         )
     geometry = geometry_from_config(config)
     seen = describe(config, geometry)
-    fitting = [one for one in of_type if not one.any_size and not differs(one, geometry)]
-    fitting = fitting or [one for one in of_type if one.any_size]
+    fitting = [
+        one for one in of_type if not one.any_size and not shape_difference(one.geometry, geometry)
+    ] or [one for one in of_type if one.any_size]
     if not fitting:
         raise CheckpointError(
             f"{folder} fits no preset: {seen}",
@@ -68,11 +69,6 @@ def describe(config: Mapping[str, Any], geometry: Geometry) -> str:
         f"{g.attention_heads} attention heads of {g.head_size} on "
         f"{count_of(g.kv_heads, 'KV head')}, a vocabulary of {g.vocab_size}"
     )
-
-
-def differs(preset: ModelPreset, geometry: Geometry) -> str | None:
-    """Return the sizes in which a checkpoint is another model than the preset's, in words."""
-    return None if preset.any_size else shape_difference(preset.geometry, geometry)
 
 
 def _names_of(folder: Path, config: Mapping[str, Any]) -> list[str]:

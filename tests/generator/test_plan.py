@@ -3,19 +3,15 @@ import json
 import pytest
 
 from vacc_gen import presets
-from vacc_gen.generator.plan import (
-    make_plan,
-    needs_large_stack,
-    quantizes_first,
-)
-from vacc_gen.schema.errors import CheckpointError, UsageError
+from vacc_gen.generator.plan import make_plan, needs_large_stack, quantizes_first
+from vacc_gen.schema.errors import UsageError
 from vacc_gen.schema.recipe import Recipe
 
 
-def plan(preset="falcon-7b-instruct", checkpoint=None, model_config=None, **parts):
+def plan(preset="falcon-7b-instruct", checkpoint=None, **parts):
     model = {"preset": preset, "checkpoint": checkpoint or f"/path/to/{preset}"}
     recipe = Recipe.model_validate_json(json.dumps({"version": 2, "model": model, **parts}))
-    return make_plan(recipe, presets.MODELS.find(preset), model_config)
+    return make_plan(recipe, presets.MODELS.find(preset), None)
 
 
 @pytest.mark.parametrize(
@@ -52,17 +48,6 @@ def test_gptq_settings_go_to_int8_alone():
     assert [quantizes_first(made, job) for job in made.jobs] == [False, True, False]
 
 
-def test_the_checkpoint_wins_over_the_preset():
-    config = {**presets.MODELS.find("falcon-7b").config, "num_hidden_layers": 3}
-    assert plan(model_config=config).geometry.layers == 3
-    assert plan().geometry.layers == 32
-
-
-def test_a_checkpoint_of_another_architecture_is_refused():
-    with pytest.raises(CheckpointError, match="'llama'"):
-        plan(model_config={"model_type": "llama"})
-
-
 def test_models_above_32b_need_a_large_stack():
     assert needs_large_stack(plan("falcon-40b"))
     assert not needs_large_stack(plan("falcon-7b"))
@@ -78,12 +63,11 @@ def test_int4_has_a_name_of_its_own_and_no_compile_config():
     assert [str(job.config_path) for job in made.configs] == ["build/hf_falcon_fp16.yaml"]
 
 
-def vision_plan(**parts):
-    return plan("Qwen2.5-VL-3B-Instruct", **parts)
+VISION = "Qwen2.5-VL-3B-Instruct"
 
 
 def test_a_model_that_reads_images_is_compiled_in_two_halves():
-    made = vision_plan(precisions=["fp16"], target={"prefill": 2048, "total": 4096})
+    made = plan(VISION, precisions=["fp16"], target={"prefill": 2048, "total": 4096})
     assert [str(job.deploy_path) for job in made.configs] == [
         "vamc_results/Qwen2.5-VL-3B-Instruct-fp16-tp4-2048-4096",
         "vamc_results/Qwen2.5-VL-3B-Instruct-visual-fp16-4096",
@@ -92,7 +76,8 @@ def test_a_model_that_reads_images_is_compiled_in_two_halves():
 
 
 def test_the_environments_exact_pins_go_into_both_halves():
-    made = vision_plan(
+    made = plan(
+        VISION,
         precisions=["fp16"],
         target={"prefill": 2048, "total": 4096},
         environment={
@@ -115,4 +100,4 @@ def test_the_environments_exact_pins_go_into_both_halves():
 )
 def test_what_cannot_be_compiled_of_a_model_that_reads_images_is_refused(parts, message):
     with pytest.raises(UsageError, match=message):
-        vision_plan(**parts)
+        plan(VISION, **parts)

@@ -118,14 +118,18 @@ def test_any_answer_can_be_changed_on_the_last_page(asked, tmp_path):
     assert line_of(terminal)[1:] == shlex.split(options)
 
 
-def assert_left(terminal, folder):
-    """Leaving writes nothing, and says so."""
+@pytest.mark.parametrize("key", [CTRL_C, CTRL_D])
+def test_leaving_writes_nothing_and_says_so(asked, tmp_path, key):
+    terminal = asked()
+    go_on(terminal, MODEL)
+    terminal.wait_for(f"{CHECKPOINT} (")
+    terminal.send(key)
     assert terminal.exit_code() == 130
     assert terminal.printed.endswith("nothing was written\n")
-    assert list(folder.iterdir()) == []
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_every_question_explains_its_terms(asked, tmp_path):
+def test_every_question_explains_its_terms(asked):
     terminal = asked(columns=90)
     for question in QUESTIONS:
         terminal.wait_for(f"{question.prompt} (")
@@ -140,30 +144,7 @@ def test_every_question_explains_its_terms(asked, tmp_path):
         go_on(terminal, question.prompt)
     terminal.wait_for(LAST)
     terminal.send("?", CTRL_C)
-    assert_left(terminal, tmp_path)
-
-
-def test_memory_stands_beside_each_choice(asked, tmp_path):
-    terminal = asked("--card", "VA1-16G")
-    go_on(terminal, MODEL, CHECKPOINT)
-    terminal.wait_for("fp16  weights and KV cache in fp16; 2 cards, left 4.5 GiB a die in fp16")
-    go_on(terminal, PRECISION)
-    terminal.wait_for("VA16         1 card, left 28.5 GiB a die in fp16")
-    go_on(terminal, CARD)
-    terminal.wait_for("1   1 card, short 5.1 GiB a die in fp16")
-    reply(terminal, TP, DOWN)
-    go_on(terminal, PREFILL)
-    terminal.wait_for("2048  4 cards, left 6.1 GiB a die in fp16")
-    terminal.send(CTRL_C)
-    assert_left(terminal, tmp_path)
-
-
-def test_the_end_of_input_leaves_too(asked, tmp_path):
-    terminal = asked()
-    go_on(terminal, MODEL)
-    terminal.wait_for(f"{CHECKPOINT} (")
-    terminal.send(CTRL_D)
-    assert_left(terminal, tmp_path)
+    assert terminal.exit_code() == 130
 
 
 def test_what_is_impossible_is_said_and_asked_again(asked, tmp_path):

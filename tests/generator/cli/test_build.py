@@ -1,6 +1,5 @@
 """`vacc-gen build` as people see it: on a terminal, in a log, and when it fails."""
 
-import os
 import re
 import shlex
 
@@ -63,7 +62,6 @@ def test_a_failed_stage_exits_one_and_shows_what_was_done(built, run):
     ("options", "complaint"),
     [
         ("--until nonsense", "nonsense"),
-        ("--backend nonsense", "nonsense"),
         ("--precision fp4", "'fp4'"),
         ("--precision kv8", "the recipe has no kv8 job"),
     ],
@@ -76,25 +74,9 @@ def test_impossible_options_exit_two_and_keep_the_report(built_once, run, option
     assert (built_once.root / "report.json").read_bytes() == before
 
 
-def test_a_folder_that_is_not_a_workspace(run):
-    code, _, err = run("build", os.curdir)
-    assert code == 2
-    assert "vacc.yaml" in err
-
-
-@pytest.mark.parametrize(
-    ("count_bytes", "text"),
-    [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (99_960_000, "100 MB"),
-     (999_600_000, "1.0 GB"), (1 << 30, "1.1 GB"), (1 << 60, "1152922 TB")],
-)  # fmt: skip
-def test_sizes(count_bytes, text):
-    assert size_text(count_bytes) == text
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0.04, "0.0 s"), (9.96, "10 s"), (59.6, "1 min 00 s"), (185, "3 min 05 s"),
-     (7800, "2 h 10 min")],
-)  # fmt: skip
-def test_times(seconds, text):
-    assert time_text(seconds) == text
+def test_sizes_and_times():
+    sizes = [size_text(count) for count in (0, 999, 1000, 99_960_000, 999_600_000, 1 << 60)]
+    assert sizes == ["0 B", "999 B", "1.0 kB", "100 MB", "1.0 GB", "1152922 TB"]
+    assert [time_text(seconds) for seconds in (0.04, 59.96, 185)] == [
+        "0.0 s", "1 min 00 s", "3 min 05 s",
+    ]  # fmt: skip

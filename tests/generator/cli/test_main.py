@@ -10,6 +10,8 @@ import typer
 from tests.processes import VACC_GEN
 from tests.workspaces import FALCON_TINY
 from vacc_gen.generator.cli.main import VERBS
+from vacc_gen.generator.cli.options import PrecisionName
+from vacc_gen.schema.precision import Precision
 
 ROOT = Path(__file__).parents[3]
 DOCS = ("-m", "typer", "vacc_gen.generator.cli.main", "utils", "docs", "--name", "vacc-gen")
@@ -44,7 +46,6 @@ def test_every_verb_has_help_and_mends_a_misspelled_option(run, verb):
         ("new --modle falcon-7b", "--model"),
         ("run . --promt a", "--prompt"),
         ("explain VG1O1", "VG101"),
-        ("presets show alpacca", "alpaca"),
     ],
 )
 def test_what_was_meant_is_suggested(run, words, suggested):
@@ -91,7 +92,6 @@ def test_closed_streams(tmp_path):
         ("vacc-gen new --calibration c", ["c4:", "ceval:"]),
         ("vacc-gen build --until ver", ["verify"]),
         ("vacc-gen presets show falcon-py", ["falcon-py310"]),
-        ("vacc-gen presets config bge-sm", ["bge-small-en-v1.5", "bge-small-zh-v1.5"]),
         ("vacc-gen new --model nothing", []),
         ("vacc-gen val", ["validate"]),
     ],
@@ -112,3 +112,7 @@ def test_the_shell_completes_names(words, completed):
     )
     assert done.stdout.split() == completed
     assert done.stderr == "False\n"
+
+
+def test_the_precisions_of_options_are_all():
+    assert [name.value for name in PrecisionName] == [name.value for name in Precision]

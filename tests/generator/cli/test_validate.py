@@ -67,13 +67,6 @@ def test_a_folder_of_nothing_is_refused(folder, validate):
     assert err.startswith("error: no recipe, compile config or weight folder in empty\n")
 
 
-def test_paths_are_reported_as_given(folder, validate):
-    wrong(folder)
-    report = json.loads(validate("./build/x.yaml", "--format", "json")[1])
-    assert {finding["path"] for finding in report["findings"]} == {"./build/x.yaml"}
-    assert report["checked"] == 1
-
-
 def test_standard_input_is_a_dash(folder):
     done = process("-", "--format", "json", cwd=folder, input=WRONG)
     (finding,) = [f for f in json.loads(done.stdout)["findings"] if f["severity"] == "error"]
@@ -105,25 +98,15 @@ def test_errors_of_the_command_line_are_2(validate, arguments, said):
         ("sarif", '"uri": "caf%E9/a%0Ab.yaml"'),
     ],
 )
-@pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1"])
-def test_a_path_that_is_no_text_is_printed_as_text(folder, form, printed, encoding):
+def test_a_path_that_is_no_text_is_printed_as_text(folder, form, printed):
     below = os.fsdecode(os.fsencode(str(folder)) + b"/caf\xe9")
     os.mkdir(below)  # noqa: PTH102  # pathlib is for paths of text
     with open(below + "/a\nb.yaml", "w") as file:  # noqa: PTH123
         file.write(WRONG.replace("each die", "每个 die"))
-    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
     done = process("--format", form, ".", cwd=folder, env=environment)
     assert (done.returncode, done.stderr) == (1, "")
     assert printed in done.stdout
-
-
-def test_findings_of_several_files_follow_each_other_by_file(folder, validate):
-    for name in ("b", "a"):
-        (folder / "build" / f"{name}.yaml").write_text(FALCON + "workres: 4\n")
-    found = json.loads(validate(".", "--format", "json")[1])["findings"]
-    places = [(one["path"], one["line"], one["column"]) for one in found]
-    assert places == sorted(places)
-    assert {path for path, _, _ in places} == {"build/a.yaml", "build/b.yaml"}
 
 
 @pytest.mark.parametrize(("no_color", "coloured"), [("", True), ("1", False)])
@@ -158,15 +141,6 @@ def test_diff_shows_and_writes_nothing(folder, validate):
     assert code == 1
     assert "-  wokers: 4  # one for each die\n+  workers: 4  # one for each die\n" in out
     assert path.read_text() == WRONG
-
-
-def test_fix_writes_through_a_link(folder, validate):
-    path = wrong(folder)
-    link = folder / "link.yaml"
-    link.symlink_to(path)
-    assert validate("link.yaml", "--fix")[0] == 0
-    assert link.is_symlink()
-    assert "workers: 4" in path.read_text()
 
 
 def test_unsafe_fixes_wait_to_be_asked(folder, validate):
@@ -215,17 +189,15 @@ def test_options_are_read_from_the_nearest_pyproject(folder, validate):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b'[tool.vacc-gen]\nignroe = ["VG101"]', "unknown key `ignroe` in"),
-        (b'[tool.vacc-gen]\nignore = "VG101"', "`ignore` in"),
+        (b'[tool.vacc-gen]\nignroe = ["VG101"]', "may hold only `select` and `ignore`"),
+        (b'[tool.vacc-gen]\nignore = "VG101"', "may hold only `select` and `ignore`"),
+        (b"tool = 3", "is not valid TOML: "),
         (b'[tool.vacc-gen]\nignore = ["XY1"]', "no rule is called XY1 (in "),
         (b"[tool.vacc-gen]\nignore = [", "is not valid TOML: "),
         (b"[tool.ruff]\n# caf\xe9\n", "is not valid TOML: "),
         (b"a = " + b"[" * 100_000, "is not valid TOML: "),
-        (b"a = " + b"9" * 5_000, "is not valid TOML: "),
-        (b".".join([b"a"] * 50_000) + b" = 1", "has a key of more than 64 parts"),
-        (b"# " * 600_000, "is larger than 1048576 bytes"),
     ],
-    ids=["key", "type", "code", "cut", "latin-1", "nested", "digits", "dotted", "large"],
+    ids=["key", "type", "code", "tool", "cut", "latin-1", "nested"],
 )
 def test_an_unusable_pyproject_is_one_error(folder, validate, content, message):
     (folder / "pyproject.toml").write_bytes(content)

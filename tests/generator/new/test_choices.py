@@ -32,14 +32,6 @@ def change_config(**changes):
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
 
 
-def test_the_model_of_a_checkpoint_is_detected(here):
-    root, recipe = decide(checkpoint="weights")
-    assert root == Path("falcon-tiny")
-    assert recipe.model.preset == "falcon-tiny"
-    assert recipe.model.checkpoint == "../weights"
-    assert recipe.target.tp == 1
-
-
 @pytest.mark.parametrize(
     ("checkpoint", "out", "written"),
     [
@@ -51,6 +43,7 @@ def test_the_model_of_a_checkpoint_is_detected(here):
 def test_relative_paths_are_written_as_the_recipe_sees_them(here, checkpoint, out, written):
     root, recipe = decide(checkpoint=checkpoint, out=out, calibration="c4:data/c4.gz")
     assert recipe.model.checkpoint == written
+    assert recipe.model.preset == "falcon-tiny"
     assert Path(os.path.normpath(here / root / recipe.model.checkpoint)) == here / "weights"
     assert recipe.calibration.path == written.replace("weights", "data/c4.gz")
 
@@ -69,10 +62,9 @@ def test_every_choice_reaches_the_recipe_and_the_command():
         environment="LLAMA-py310",
         align_qkv=True,
     )
-    decision = choices.decide()
-    assert decision.root == Path("w")
-    assert [precision.value for precision in decision.recipe.precisions] == ["int8", "kv8"]
-    assert decision.recipe.target.model_dump() == {
+    recipe = choices.decide().recipe
+    assert [precision.value for precision in recipe.precisions] == ["int8", "kv8"]
+    assert recipe.target.model_dump() == {
         "card": "VA16",
         "tp": 8,
         "prefill": 512,
@@ -81,7 +73,7 @@ def test_every_choice_reaches_the_recipe_and_the_command():
         "align_qkv": True,
         "workers": 4,
     }
-    calibration, environment = decision.recipe.calibration, decision.recipe.environment
+    calibration, environment = recipe.calibration, recipe.environment
     assert (calibration.set, calibration.path) == ("alpaca", "/data/alpaca.json")
     assert (calibration.samples, calibration.seqlen) == (128, 512)
     assert (environment.preset, environment.python) == ("llama-py310", "3.10")
@@ -96,25 +88,17 @@ def test_every_choice_reaches_the_recipe_and_the_command():
     ("choices", "message", "hint"),
     [
         ({}, "`--model` or `--checkpoint` is missing", "--model falcon-7b-instruct"),
-        ({"model": "falcn-7b"}, "no model is called 'falcn-7b'", "falcon-7b"),
         ({"prefill": 1000}, "--prefill 1000 is not a multiple of 16", "nearest: 992 and 1008"),
-        ({"total": 2050}, "--total 2050 is not a multiple of 16", "nearest: 2048 and 2064"),
-        ({"prefill": 7}, "--prefill 7 is not", "nearest: 16"),
-        ({"prefill": 0}, "--prefill 0 is not", "nearest: 16"),
         ({"prefill": -32}, "--prefill -32 is not", "nearest: 16"),
         ({"prefill": 4096}, "--prefill 4096 is longer than total 2048", "--total 4096 or more"),
         ({"tp": 65}, "--tp 65 is not between 1 and 64", None),
-        ({"tp": 3.5}, "--tp 3.5 is not between 1 and 64", None),
         ({"name": "my/model"}, "--name 'my/model' is not made of letters", None),
-        ({"precision": ("fp8",)}, "--precision 'fp8' is not one of fp16, int8", None),
         ({"model": "falcon"}, "falcon stands for models of any size", "--checkpoint"),
         ({"card": "VA17"}, "no card is called 'VA17'", "VA16"),
-        ({"calibration": "alpacca:/x"}, "no calibration set is called 'alpacca'", "alpaca"),
         ({"calibration": "alpaca"}, "does not say where", "alpaca:/path/to/alpaca_data_cleaned"),
         ({"calibration": "c4:/x", "precision": ("fp16",)}, "is for int8", None),
         ({"checkpoint": "/a\nb"}, "control character", None),
         ({"checkpoint": "/a\udcff"}, "not valid UTF-8", None),
-        ({"model": "Qwen2.5-VL-3B-Instruct", "precision": ("int8",)}, "in fp16 alone", None),
     ],
 )
 def test_impossible_choices_name_the_option_and_say_what_would_do(choices, message, hint):
@@ -160,21 +144,16 @@ def test_compiled_models_are_called_as_published_where_the_folder_is(checkpoint,
 
 
 @pytest.mark.parametrize(
-    ("model", "maker"),
+    ("model", "precision", "note"),
     [
-        ("falcon-40b", "the embedded backend makes it"),
-        ("Llama-2-7b-hf", "nothing here makes it"),
+        ("falcon-40b", ("fp16", "int4"), "; the embedded backend makes it"),
+        ("Llama-2-7b-hf", ("fp16", "int4"), "; nothing here makes it"),
+        ("Qwen2-7B", (), "the sizes of Qwen2-7B are not verified;"),
+        ("Qwen2-VL-7B-Instruct", (), "the vision tower runs on a die of its own"),
     ],
 )
-def test_who_makes_int4_is_said(model, maker):
-    decision = Choices(model=model, precision=("fp16", "int4")).decide()
-    assert decision.notes[-1] == f"int4: the compiler makes none, so no compile config; {maker}"
-    assert not any("int4" in note for note in Choices(model=model).decide().notes)
-
-
-def test_sizes_that_nothing_confirms_are_said_to_be_so():
-    (note,) = Choices(model="Qwen2-7B").decide().notes
-    assert note.startswith("the sizes of Qwen2-7B are not verified;")
+def test_what_should_be_known_is_said(model, precision, note):
+    assert note in " ".join(Choices(model=model, precision=precision).decide().notes)
     assert Choices(model="falcon-40b").decide().notes == ()
 
 
@@ -228,14 +207,6 @@ def test_a_folder_without_a_config(here):
                 "fetch Qwen2-7B    # weights and texts that you lack",
                 "validate Qwen2-7B",
                 "build Qwen2-7B    # where the vendor's vamc is",
-            ],
-        ),
-        (
-            {"checkpoint": "weights", "calibration": "ceval:ceval-exam.zip"},
-            [
-                "fetch falcon-tiny    # weights and texts that you lack",
-                "validate falcon-tiny",
-                "build falcon-tiny",
             ],
         ),
         (
