@@ -74,8 +74,15 @@ def verify_job(
     figures = compare(trace, expected, tokenizer)
     parity = {**figures, "reference": reference, "max_abs_diff_allowed": limit}
     perplexities |= _window_scores(build, job, tokenizer, progress)
+    # NaN is beyond any limit.
+    problems = [
+        f"{part} logits differ from {reference} by {diff:.4g}, {limit:g} is allowed "
+        f"({diff / limit:.3g} times that)"
+        for part in ("prefill", "decode")
+        if not (diff := parity[f"{part}_max_abs_diff"]) <= limit
+    ]
     details = {"parity": parity, "perplexity": perplexities}
-    return Outcome((trace_file,), details, failure=_failure(parity))
+    return Outcome((trace_file,), details, failure="; ".join(problems) or None)
 
 
 # --- the text -------------------------------------------------------------------------------
@@ -229,18 +236,6 @@ def compare(trace: Trace, reference: Trace, tokenizer: Tokenizer) -> dict[str, A
             "logit_gap": float(row[wanted] - row[token]),
         }
     return figures
-
-
-def _failure(parity: dict[str, Any]) -> str | None:
-    """What is beyond the threshold, and by how much. NaN is beyond any."""
-    reference, limit = parity["reference"], parity["max_abs_diff_allowed"]
-    problems = [
-        f"{part} logits differ from {reference} by {diff:.4g}, {limit:g} is allowed "
-        f"({diff / limit:.3g} times that)"
-        for part in ("prefill", "decode")
-        if not (diff := parity[f"{part}_max_abs_diff"]) <= limit
-    ]
-    return "; ".join(problems) or None
 
 
 # --- perplexity -----------------------------------------------------------------------------
