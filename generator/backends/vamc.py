@@ -41,11 +41,7 @@ class Vamc:
     precisions = frozenset(Precision) - EMBEDDED_ONLY
 
     def check(self, build: Build) -> tuple[str, ...]:
-        """Refuse a machine without vamc; note files that the weight folder still lacks.
-
-        Raises:
-            StageError: there is no `vamc` on the PATH.
-        """
+        """Refuse a machine without vamc; note files that the weight folder still lacks."""
         if shutil.which(EXECUTABLE) is None:
             raise StageError(
                 "vamc, the vendor's compiler, is not on the PATH",

@@ -28,8 +28,6 @@ APART = ("parity", "perplexity")
 
 
 class Status(str, Enum):
-    """How a stage ended."""
-
     DONE = "done"
     REUSED = "reused"
     SKIPPED = "skipped"

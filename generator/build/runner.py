@@ -44,8 +44,6 @@ RESET_PEAK = "5"
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """What the command line may ask of a build."""
-
     until: Stage = Stage.REPORT
     """The last stage to run; later ones are skipped, the report is always written."""
     precisions: tuple[Precision, ...] = ()
@@ -64,8 +62,6 @@ class Observer(Progress, Protocol):
 
 @dataclass(frozen=True)
 class _Planned:
-    """A stage of a job, and the key under which its result is kept."""
-
     stage: Stage
     job: CompileJob
     step: Step | Skip

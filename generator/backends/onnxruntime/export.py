@@ -84,8 +84,6 @@ class Lengths:
 
 @dataclass(frozen=True)
 class ExportResult:
-    """What an export wrote."""
-
     graphs: tuple[Path, ...]
     weights: Path
     layout: Layout

@@ -101,7 +101,6 @@ class Sample:
 
     @property
     def steps(self) -> int:
-        """Tokens that are decoded one by one."""
         return len(self.ids) - self.prompt_tokens - 1
 
 
@@ -127,7 +126,6 @@ def sample_text(build: Build) -> Sample:
     """Cut the verification text into a prompt and decode steps that fit the recipe's lengths.
 
     Raises:
-        UnreadableError: the text cannot be read.
         StageError: the text, or the lengths, leave no room for the decode steps.
     """
     target, steps = build.plan.recipe.target, build.plan.recipe.verification.decode_steps

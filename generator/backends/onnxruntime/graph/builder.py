@@ -47,7 +47,6 @@ class GraphBuilder:
         self._inputs.append(helper.make_tensor_value_info(name, element_type, shape))
 
     def output(self, name: str, element_type: int, shape: Sequence[int | str]) -> None:
-        """Declare the value `name` a graph output."""
         self._outputs.append(helper.make_tensor_value_info(name, element_type, shape))
 
     def node(self, op: str, *inputs: str, name: str, domain: str = "", **attributes: Any) -> str:
