@@ -75,8 +75,6 @@ class Build:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a step made."""
-
     files: tuple[Path, ...] = ()
     details: Mapping[str, object] = field(default_factory=dict)
     """Figures for report.json; plain JSON values."""

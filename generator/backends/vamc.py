@@ -7,10 +7,9 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import yaml
@@ -42,22 +41,16 @@ class Vamc:
     precisions = frozenset(Precision) - EMBEDDED_ONLY
 
     def check(self, build: Build) -> tuple[str, ...]:
-        """Refuse a machine without vamc; note files that the weight folder still lacks.
-
-        Raises:
-            StageError: there is no `vamc` on the PATH.
-        """
+        """Refuse a machine without vamc; note files that the weight folder still lacks."""
         if shutil.which(EXECUTABLE) is None:
             raise StageError(
                 "vamc, the vendor's compiler, is not on the PATH",
                 "activate the environment that it is installed in, or build with "
                 "--backend onnxruntime",
             )
-        wanted = build.plan.preset.beside_weights()
-        missing = [name for name in wanted if not (build.weights.path / name).is_file()]
-        if not missing:
-            return ()
-        return (f"{build.weights.path} lacks {', '.join(missing)}: run scripts/prepare.sh",)
+        folder, wanted = build.weights.path, build.plan.preset.beside_weights()
+        missing = ", ".join(name for name in wanted if not (folder / name).is_file())
+        return (f"{folder} lacks {missing}: run scripts/prepare.sh",) if missing else ()
 
     def step(self, stage: Stage, job: CompileJob, build: Build) -> Step | Skip:
         """`vamc quant` where the recipe asks for it, then `vamc compile`."""
@@ -149,22 +142,39 @@ def run_logged(
     ends us; what still runs after `grace_seconds` is killed, and the exception goes on.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("wb") as output:
-        child = subprocess.Popen(
-            command,
-            cwd=cwd,
-            env=env,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+    child = None
     try:
+        with log.open("wb") as output, signals_held():
+            child = subprocess.Popen(
+                command,
+                cwd=cwd,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
         return _wait(child, log, say)
     except BaseException as error:
-        number = signal.SIGINT if isinstance(error, KeyboardInterrupt) else signal.SIGTERM
-        _stop(child, number, grace_seconds)
+        if child is not None:
+            number = signal.SIGINT if isinstance(error, KeyboardInterrupt) else signal.SIGTERM
+            _stop(child, number, grace_seconds)
         raise
+
+
+@contextmanager
+def signals_held() -> Iterator[None]:
+    """Deliver signals that would end us only afterwards: a child just started is not orphaned."""
+    held: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    handlers = [signal.signal(number, lambda n, _: held.append(n)) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, handlers, strict=True):
+            signal.signal(number, handler)
+    for caught in held:
+        signal.raise_signal(caught)
 
 
 def last_lines(log: Path, count: int) -> list[str]:
@@ -187,8 +197,7 @@ def _wait(child: subprocess.Popen[bytes], log: Path, say: Callable[[str], None])
             say(line[0])
         if pid:
             child.returncode = os.waitstatus_to_exitcode(status)  # wait4 took it from Popen
-            unit = 1 if sys.platform == "darwin" else 1024
-            return child.returncode, usage.ru_maxrss * unit
+            return child.returncode, usage.ru_maxrss * 1024
         time.sleep(POLL_SECONDS)
 
 

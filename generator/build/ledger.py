@@ -33,8 +33,6 @@ class Output:
 
 @dataclass(frozen=True)
 class Entry:
-    """A finished step."""
-
     key: str
     seconds: float
     peak_rss_bytes: int
@@ -77,11 +75,9 @@ class Ledger:
         self._write()
 
     def output(self, file: Path) -> Output:
-        """Describe a file that was just made."""
         status = file.stat()
-        inside = file.is_relative_to(self._root)
-        path = (file.relative_to(self._root) if inside else file).as_posix()
-        return Output(path, status.st_size, self.digest(file), status.st_mtime_ns)
+        path = file.relative_to(self._root) if file.is_relative_to(self._root) else file
+        return Output(path.as_posix(), status.st_size, self.digest(file), status.st_mtime_ns)
 
     def digest(self, file: Path) -> str:
         """Hash a file, unless it was hashed before and has not changed, but for its folder."""

@@ -21,7 +21,6 @@ from vacc_gen.schema.lint.diagnostics import FindingsError, has_errors
 from vacc_gen.schema.precision import Precision
 
 BACKENDS: dict[str, type[Backend]] = {b.name: b for b in (OnnxRuntimeBackend, Vamc)}
-SHOWN_FILES = 3
 
 
 def select_backend(name: str) -> Backend:
@@ -50,19 +49,15 @@ def select_jobs(
             )
     selected = tuple(job for job in jobs if not wanted or job.precision in wanted)
     can_build = tuple(job for job in selected if job.precision in backend.precisions)
-    notes = [_not_built(job.precision, backend) for job in selected if job not in can_build]
-    if not can_build:
-        raise StageError(*notes[0])
-    return can_build, ["; ".join(note) for note in notes]
-
-
-def _not_built(precision: Precision, backend: Backend) -> tuple[str, str]:
-    """What is wrong, and what to do."""
-    others = [f"--backend {b.name}" for b in BACKENDS.values() if precision in b.precisions]
-    return (
-        f"{precision.value} is not built: the {backend.name} backend does not support it",
-        f"use {' or '.join(others)}",
-    )
+    notes = []
+    for precision in (job.precision for job in selected if job not in can_build):
+        problem = f"{precision.value} is not built: the {backend.name} backend does not support it"
+        others = [f"--backend {b.name}" for b in BACKENDS.values() if precision in b.precisions]
+        hint = f"use {' or '.join(others)}"
+        if not can_build:
+            raise StageError(problem, hint)
+        notes.append(f"{problem}; {hint}")
+    return can_build, notes
 
 
 def check_files(workspace: Workspace) -> list[str]:
@@ -72,15 +67,11 @@ def check_files(workspace: Workspace) -> list[str]:
         StageError: some are not, nor edited.
     """
     states = workspace.states()
-    stale = [
-        f"{state.path} ({state.state.value})"
-        for state in states
-        if state.state not in (State.CURRENT, State.EDITED)
-    ]
+    kept = (State.CURRENT, State.EDITED)
+    stale = [f"{s.path} ({s.state.value})" for s in states if s.state not in kept]
     if stale:
-        more = f" and {len(stale) - SHOWN_FILES} more" if len(stale) > SHOWN_FILES else ""
         raise StageError(
-            f"generated files are not those of the recipe: {', '.join(stale[:SHOWN_FILES])}{more}",
+            f"generated files are not those of the recipe: {', '.join(stale)}",
             "run `vacc-gen generate` (`--diff` shows what it would change)",
         )
     return [f"{s.path} was edited by hand" for s in states if s.state is State.EDITED]

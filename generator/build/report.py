@@ -28,8 +28,6 @@ APART = ("parity", "perplexity")
 
 
 class Status(str, Enum):
-    """How a stage ended."""
-
     DONE = "done"
     REUSED = "reused"
     SKIPPED = "skipped"
@@ -56,7 +54,6 @@ class StageRecord:
         return sum(output.bytes for output in self.outputs)
 
     def as_json(self) -> dict[str, object]:
-        """The stage's entry in report.json."""
         entry = {
             "name": self.stage.value,
             "precision": self.precision.value if self.precision else None,

@@ -44,8 +44,6 @@ RESET_PEAK = "5"
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """What the command line may ask of a build."""
-
     until: Stage = Stage.REPORT
     """The last stage to run; later ones are skipped, the report is always written."""
     precisions: tuple[Precision, ...] = ()
@@ -64,8 +62,6 @@ class Observer(Progress, Protocol):
 
 @dataclass(frozen=True)
 class _Planned:
-    """A stage of a job, and the key under which its result is kept."""
-
     stage: Stage
     job: CompileJob
     step: Step | Skip
@@ -89,16 +85,9 @@ def run_build(
     with build_lock(workspace.root / STATE_FOLDER / LOCK_FILE):
         run = _Run(workspace, backend, options, observer)
         try:
-            for planned in run.preflight():
-                run.take(planned)
-        except BaseException as error:
-            run.fail(error)
-            if not (isinstance(error, VaccGenError) and error.exit_code == 2):
-                run.report()
-            if isinstance(error, OSError):
-                raise StageError(f"the build failed: {error}") from error
-            raise
-        run.report()
+            run.run()
+        except OSError as error:
+            raise StageError(f"the build failed: {error}") from error
     return tuple(run.records)
 
 
@@ -116,7 +105,19 @@ class _Run:
         self._running: tuple[Stage, Precision | None] | None = None
         self._started = 0.0
 
-    def preflight(self) -> list[_Planned]:
+    def run(self) -> None:
+        try:
+            for planned in self._preflight():
+                self._take(planned)
+        except BaseException as error:
+            if self._running is not None:
+                self._end(Status.FAILED, reason=_reason(error))
+            if not (isinstance(error, VaccGenError) and error.exit_code == 2):
+                self._report()
+            raise
+        self._report()
+
+    def _preflight(self) -> list[_Planned]:
         """Check everything that can be checked at once, and decide every step."""
         self._begin(Stage.PREFLIGHT, None)
         workspace, backend = self._workspace, self._backend
@@ -130,12 +131,8 @@ class _Run:
         self._end(Status.DONE, details={"notes": notes} if notes else {})
         return planned
 
-    def take(self, planned: _Planned) -> None:
-        """Run, reuse or skip one step.
-
-        Raises:
-            VaccGenError: it failed.
-        """
+    def _take(self, planned: _Planned) -> None:
+        """Run, reuse or skip one step."""
         step = planned.step
         self._begin(planned.stage, planned.job.precision)
         if isinstance(step, Skip):
@@ -167,38 +164,23 @@ class _Run:
             where = f"{planned.stage.value} of {planned.job.name}"
             raise StageError(f"{where} failed: {outcome.failure}")
 
-    def fail(self, error: BaseException) -> None:
-        """End the running stage, if there is one, with what went wrong in it."""
-        if self._running is not None:
-            self._end(Status.FAILED, reason=_reason(error))
-
-    def report(self) -> None:
-        """Write report.json and report.html.
-
-        Raises:
-            StageError: they cannot be written.
-        """
+    def _report(self) -> None:
         self._begin(Stage.REPORT, None)
         records = [*self.records, self._record(Status.DONE)]
         root, plan = self._workspace.root, self._workspace.plan
-        try:
-            write_report(root, model_name(plan.recipe, plan.preset), self._backend.name, records)
-        except OSError as error:
-            self.fail(error)
-            raise StageError(f"cannot write the report in {root}: {error.strerror}") from error
+        write_report(root, model_name(plan.recipe, plan.preset), self._backend.name, records)
         self._end(Status.DONE)
 
     def _plan(self, build: Build) -> list[_Planned]:
         """All steps in order. Keys depend on inputs alone, so none needs to have run."""
         planned: list[_Planned] = []
         keys: dict[tuple[Stage, Precision], str] = {}
-        order = list(Stage)
         last = self._options.until
+        later = list(Stage)[list(Stage).index(last) + 1 :]
         for stage in BACKEND_STAGES:
             for job in build.jobs:
-                if order.index(stage) > order.index(last):
-                    step: Step | Skip = Skip(f"the build was to end with {last.value}")
-                else:
+                step: Step | Skip = Skip(f"the build was to end with {last.value}")
+                if stage not in later:
                     step = self._backend.step(stage, job, build)
                 name, key, upstream = f"{stage.value} {job.name}", "", list[str]()
                 if isinstance(step, Step):
@@ -252,10 +234,8 @@ def build_lock(file: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             lock.seek(0)
-            raise StageError(
-                f"another build runs in this workspace ({lock.read().strip()})",
-                "wait for it, or stop it",
-            ) from None
+            holder = lock.read().strip()
+            raise StageError(f"another build runs in this workspace ({holder})") from None
         lock.truncate(0)
         lock.write(f"process {os.getpid()} on {socket.gethostname()}\n")
         lock.flush()

@@ -23,11 +23,10 @@ BASES = ("fp16", "torch")
 def report_html(report: Report) -> str:
     """Return the page for `report`, which may be that of a failed build."""
     caption, perplexities = perplexity_figures(report["perplexity"])
-    kind, headline, reasons = verdict_of(report)
     return render(
         "report.html.jinja",
         report=report,
-        verdict={"kind": kind, "headline": headline, "reasons": reasons},
+        verdict=verdict_of(report),
         seconds=sum(stage["seconds"] for stage in report["stages"]),
         perplexity_caption=caption,
         perplexities=perplexities,

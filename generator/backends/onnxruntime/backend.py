@@ -13,7 +13,6 @@ from vacc_gen.generator.backends.base import STATE_FOLDER, Build, Outcome, Skip,
 from vacc_gen.generator.backends.onnxruntime.export import (
     DTYPES,
     SIDE_FILES,
-    ExportResult,
     Lengths,
     export_graphs,
     required_bytes,
@@ -39,7 +38,6 @@ from vacc_gen.generator.files import (
 from vacc_gen.generator.plan import CompileJob, is_placeholder
 from vacc_gen.generator.progress import Progress
 from vacc_gen.schema.errors import MissingExtraError
-from vacc_gen.schema.footprint import SERVED_BATCH, footprint
 from vacc_gen.schema.precision import INT8_ACTIVATIONS_LEVEL, PER_CHANNEL, Precision
 from vacc_gen.schema.recipe import Calibration
 
@@ -64,10 +62,7 @@ class OnnxRuntimeBackend:
 
         Raises:
             MissingExtraError: a package of the extra `export` is not installed.
-            StageError: lengths without room for the verification; no such GPU as the recipe's.
-            CheckpointError: the checkpoint is not complete, or no group size divides its widths.
-            CalibrationError, UnreadableError: the calibration set is damaged, too small, or not
-                there.
+            VaccGenError: the checkpoint, the texts, the lengths or the device will not do.
         """
         for package in PACKAGES:
             if find_spec(package) is None:
@@ -121,23 +116,18 @@ def _calibrate(build: Build, job: CompileJob) -> Step | Skip:
         if build.plan.recipe.calibration is not None:
             lacks = "calibration.path is still to be filled in"
         return Skip(f"{lacks}: {job.precision.value} is rounded to nearest")
-    tokenizer = build.weights.path / TOKENIZER_FILE
     files = [file for source in calibration.sources for file in files_of(source, build.root)]
 
     def run(progress: Progress) -> Outcome:
         reused = calibrate(calibration, build.weights, build.root, progress)
         path = windows_file(calibration, build.root)
-        details = {
-            "windows": calibration.samples,
-            "seqlen": calibration.seqlen,
-            "reused": reused,
-        }
-        return Outcome((path, path.with_suffix(".json")), details)
+        drawn = {"windows": calibration.samples, "seqlen": calibration.seqlen}
+        return Outcome((path, path.with_suffix(".json")), {**drawn, "reused": reused})
 
     inputs = {
         "calibration": calibration.model_dump(mode="json"),
         "files": [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files],
-        "tokenizer": sha256_of(tokenizer),
+        "tokenizer": sha256_of(build.weights.path / TOKENIZER_FILE),
     }
     return Step(inputs, run)
 
@@ -186,24 +176,15 @@ def _run_export(build: Build, job: CompileJob, progress: Progress) -> Outcome:
         progress=progress,
         force=True,
     )
-    details = _export_details(build, result)
-    if result.layout.grid is not None:
-        details["quantization"] |= quantizer.settings()
-        details["linear_errors"] = quantizer.errors
-    return Outcome(tuple(sorted(folder.iterdir())), details)
-
-
-def _export_details(build: Build, result: ExportResult) -> dict[str, Any]:
-    recipe, layout = build.plan.recipe, result.layout
-    cache = footprint(build.plan.geometry, Precision.FP16, 1, recipe.target.total)
-    width = 1 if layout.dtype == "fp16" else 2
-    cache_bytes = width * cache.kv_cache_bytes // SERVED_BATCH
+    layout, geometry = result.layout, build.plan.geometry
+    cache_width = 2 if layout.dtype == "fp16" else 4
+    cached_values = 2 * geometry.layers * geometry.kv_heads * geometry.head_size
     details: dict[str, Any] = {
         "checkpoint_bytes": build.weights.tensor_bytes,
         "weights_bytes": layout.total_bytes,
         "kv_cache": {
-            "dtype": f"fp{16 * width}",
-            "bytes": cache_bytes,
+            "dtype": f"fp{8 * cache_width}",
+            "bytes": cache_width * cached_values * recipe.target.total,
         },
         "overflowed": result.overflowed,
     }
@@ -214,18 +195,16 @@ def _export_details(build: Build, result: ExportResult) -> dict[str, Any]:
             "group_size": PER_CHANNEL if layout.grid.per_channel else layout.grid.group_size,
             "activations": "int8" if level == INT8_ACTIVATIONS_LEVEL else "float",
             "accuracy_level": level,
+            **quantizer.settings(),
         }
-    return details
+        details["linear_errors"] = quantizer.errors
+    return Outcome(tuple(sorted(folder.iterdir())), details)
 
 
 def _quantizer(
     build: Build, job: CompileJob, checkpoint: Checkpoint, progress: Progress
 ) -> Quantizer:
-    """GPTQ on the windows that calibrate left; rounding to nearest where there are none.
-
-    Raises:
-        StageError: the modeling file does not fit the checkpoint, or the device is not there.
-    """
+    """GPTQ on the windows that calibrate left; rounding to nearest where there are none."""
     texts = _texts(build)
     if texts is None or job.precision not in QUANTIZED:
         return Quantizer(checkpoint)
@@ -247,11 +226,7 @@ def _quantizer(
 
 
 def _publish(build: Build, job: CompileJob, progress: Progress) -> Outcome:
-    """Try the exported folder of `job`, and move it with its manifest to deploy/.
-
-    Raises:
-        UnreadableError: ONNX Runtime cannot load a graph.
-    """
+    """Try the exported folder of `job`, and move it with its manifest to deploy/."""
     target = build.deploy_dir(job)
     # A build that was stopped just after the move has left the folder there.
     folder = next(place for place in (build.work_dir(job), target) if place.is_dir())

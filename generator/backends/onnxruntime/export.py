@@ -83,8 +83,6 @@ class Lengths:
 
 @dataclass(frozen=True)
 class ExportResult:
-    """What an export wrote."""
-
     graphs: tuple[Path, ...]
     weights: Path
     layout: Layout
@@ -135,7 +133,7 @@ def export_graphs(
     progress = progress or SilentProgress()
     layout = planned_layout(checkpoint, dtype, quantization)
     _refuse_used_folder(out_dir, checkpoint.folder.path, force)
-    check_disk(out_dir, required_bytes(checkpoint, dtype, quantization))
+    check_disk(out_dir, layout.total_bytes + GRAPH_ALLOWANCE_BYTES)
     with staged_folder(out_dir) as folder:
         for name in SIDE_FILES:
             if (checkpoint.folder.path / name).is_file():
@@ -161,16 +159,15 @@ def export_graphs(
 
 def planned_layout(checkpoint: Checkpoint, dtype: Dtype, quantization: Quantization) -> Layout:
     """The layout of weights.bin for `checkpoint`, without reading or writing any value."""
-    architecture = checkpoint.architecture
-    bits = BITS.get(dtype)
-    grid = None if bits is None else grid_for(architecture, bits, quantization.group_size)
+    architecture, grid = checkpoint.architecture, None
+    if dtype in BITS:
+        grid = grid_for(architecture, BITS[dtype], quantization.group_size)
     return plan_layout(architecture, dtype, grid)
 
 
 def required_bytes(checkpoint: Checkpoint, dtype: Dtype, quantization: Quantization) -> int:
     """Bytes of disk that an export takes, known before anything is written."""
-    layout = planned_layout(checkpoint, dtype, quantization)
-    return layout.total_bytes + GRAPH_ALLOWANCE_BYTES
+    return planned_layout(checkpoint, dtype, quantization).total_bytes + GRAPH_ALLOWANCE_BYTES
 
 
 def _refuse_used_folder(out_dir: Path, checkpoint: Path, force: bool) -> None:

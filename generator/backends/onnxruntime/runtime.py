@@ -229,15 +229,13 @@ def check_folder(folder: Path) -> None:
                 "make one with `vacc-gen build`, or `vacc-gen export` with --prefill and --total",
             )
     manifest = folder / MANIFEST_FILE
-    artifacts = _read_json(manifest)["artifacts"] if manifest.is_file() else []
-    for artifact in artifacts:
-        file, length_bytes = folder / artifact["path"], artifact["bytes"]
+    for artifact in _read_json(manifest)["artifacts"] if manifest.is_file() else ():
+        file, expected = folder / artifact["path"], artifact["bytes"]
         found = file.stat().st_size if file.is_file() else None
-        if found != length_bytes:
+        if found != expected:
             state = "missing" if found is None else f"{found} bytes long"
-            raise UnreadableError(
-                f"{file} is {state}, its manifest says {length_bytes} bytes", "build again"
-            )
+            problem = f"{file} is {state}, its manifest says {expected} bytes"
+            raise UnreadableError(problem, "build again")
 
 
 def _read_json(file: Path) -> dict[str, Any]:

@@ -69,7 +69,9 @@ def open_session(graph: Path, *, threads: int | None = None, sessions: int = 1) 
     if dtype not in ("int8", "int4"):
         # One row times a matrix is bound by reading the matrix: packing it saves no time.
         options.add_session_config_entry("session.disable_prepacking", "1")
-    if dtype == "fp16" and _must_be_frugal(graph, sessions):
+    weights_bytes = sum(file.stat().st_size for file in graph.parent.glob("weights.bin"))
+    copies_bytes = sessions * FP32_COPIES * weights_bytes
+    if dtype == "fp16" and copies_bytes > MEMORY_SHARE * available_bytes():
         # Keep casts of weights in the graph, each right before its use, in memory that is reused.
         # Beyond the basic level, casts of constants are folded into copies. In the default order,
         # all casts run first; with memory patterns, each gets room of its own.
@@ -81,9 +83,8 @@ def open_session(graph: Path, *, threads: int | None = None, sessions: int = 1) 
     try:
         return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # the runtime's exceptions share no public base
-        raise UnreadableError(
-            f"ONNX Runtime cannot load {graph}: {error}", "build again"
-        ) from error
+        message = f"ONNX Runtime cannot load {graph}: {error}"
+        raise UnreadableError(message, "build again") from error
 
 
 @cache
@@ -96,11 +97,6 @@ def _share_tight_arena() -> None:
     kind = onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR
     info = onnxruntime.OrtMemoryInfo("Cpu", kind, 0, onnxruntime.OrtMemType.DEFAULT)
     onnxruntime.create_and_register_allocator(info, config)
-
-
-def _must_be_frugal(graph: Path, sessions: int) -> bool:
-    weights_bytes = sum(file.stat().st_size for file in graph.parent.glob("weights.bin"))
-    return sessions * FP32_COPIES * weights_bytes > MEMORY_SHARE * available_bytes()
 
 
 def available_bytes() -> int:

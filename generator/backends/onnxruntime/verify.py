@@ -71,14 +71,18 @@ def verify_job(
             expected = Trace(**arrays)
     limit = getattr(recipe.verification.max_abs_diff, precision)
     tokenizer = Tokenizer(build.weights.path / TOKENIZER_FILE)
-    parity = {
-        **compare(trace, expected, tokenizer),
-        "reference": reference,
-        "max_abs_diff_allowed": limit,
-    }
+    figures = compare(trace, expected, tokenizer)
+    parity = {**figures, "reference": reference, "max_abs_diff_allowed": limit}
     perplexities |= _window_scores(build, job, tokenizer, progress)
+    # NaN is beyond any limit.
+    problems = [
+        f"{part} logits differ from {reference} by {diff:.4g}, {limit:g} is allowed "
+        f"({diff / limit:.3g} times that)"
+        for part in ("prefill", "decode")
+        if not (diff := parity[f"{part}_max_abs_diff"]) <= limit
+    ]
     details = {"parity": parity, "perplexity": perplexities}
-    return Outcome((trace_file,), details, failure=_failure(parity))
+    return Outcome((trace_file,), details, failure="; ".join(problems) or None)
 
 
 # --- the text -------------------------------------------------------------------------------
@@ -86,8 +90,6 @@ def verify_job(
 
 @dataclass(frozen=True)
 class Sample:
-    """The tokens that models are compared on."""
-
     ids: tuple[int, ...]
     """The prompt, then one token for each decode step, then the one that the last step predicts."""
     prompt_tokens: int
@@ -99,7 +101,6 @@ class Sample:
 
     @property
     def steps(self) -> int:
-        """Tokens that are decoded one by one."""
         return len(self.ids) - self.prompt_tokens - 1
 
 
@@ -125,7 +126,6 @@ def sample_text(build: Build) -> Sample:
     """Cut the verification text into a prompt and decode steps that fit the recipe's lengths.
 
     Raises:
-        UnreadableError: the text cannot be read.
         StageError: the text, or the lengths, leave no room for the decode steps.
     """
     target, steps = build.plan.recipe.target, build.plan.recipe.verification.decode_steps
@@ -133,8 +133,7 @@ def sample_text(build: Build) -> Sample:
     room = target.total - steps
     if room < 1:
         raise StageError(
-            f"target.total, {target.total} tokens, has no room for a prompt and {steps} decode "
-            "steps",
+            f"target.total, {target.total}, has no room for a prompt and {steps} decode steps",
             "raise target.total, or lower verification.decode_steps (32 at least)",
         )
     if len(ids) < steps + 2:
@@ -217,41 +216,24 @@ def compare(trace: Trace, reference: Trace, tokenizer: Tokenizer) -> dict[str, A
         scale = np.abs(expected).max(axis=1, keepdims=True)
         figures[f"{part}_max_abs_diff"] = float(diff.max())
         figures[f"{part}_max_rel_diff"] = float((diff / scale).max())
-    difference = _first_difference(trace, reference, tokenizer)
-    return figures | {
+    chosen, best = trace.greedy.argmax(axis=1), reference.greedy.argmax(axis=1)
+    differ = np.flatnonzero(chosen != best)
+    figures |= {
         "decode_steps": len(trace.decode),
         "greedy_tokens": len(trace.greedy),
-        "greedy_tokens_equal": difference is None,
-        "first_difference": difference,
+        "greedy_tokens_equal": len(differ) == 0,
+        "first_difference": None,
     }
-
-
-def _first_difference(
-    trace: Trace, reference: Trace, tokenizer: Tokenizer
-) -> dict[str, object] | None:
-    """The first greedy token, counted from 0, that `reference` would not have chosen."""
-    for position, (chosen, row) in enumerate(zip(trace.greedy, reference.greedy, strict=True)):
-        token, best = int(chosen.argmax()), int(row.argmax())
-        if token != best:
-            return {
-                "position": position,
-                "token": tokenizer.decode([token]),
-                "reference_token": tokenizer.decode([best]),
-                "logit_gap": float(row[best] - row[token]),
-            }
-    return None
-
-
-def _failure(parity: dict[str, Any]) -> str | None:
-    """What is beyond the threshold, and by how much. NaN is beyond any."""
-    reference, limit = parity["reference"], parity["max_abs_diff_allowed"]
-    problems = [
-        f"{part} logits differ from {reference} by {diff:.4g}, {limit:g} is allowed "
-        f"({diff / limit:.3g} times that)"
-        for part in ("prefill", "decode")
-        if not (diff := parity[f"{part}_max_abs_diff"]) <= limit
-    ]
-    return "; ".join(problems) or None
+    if len(differ):
+        first = int(differ[0])
+        row, token, wanted = reference.greedy[first], int(chosen[first]), int(best[first])
+        figures["first_difference"] = {
+            "position": first,
+            "token": tokenizer.decode([token]),
+            "reference_token": tokenizer.decode([wanted]),
+            "logit_gap": float(row[wanted] - row[token]),
+        }
+    return figures
 
 
 # --- perplexity -----------------------------------------------------------------------------
@@ -281,10 +263,8 @@ def _window_scores(
 
 def cut_windows(token_ids: list[int], most: int | None = None) -> Tokens:
     """Cut a text into windows (W, `WINDOW_TOKENS`), at most `most`; a shorter rest is dropped."""
-    count = len(token_ids) // WINDOW_TOKENS
-    count = count if most is None else min(count, most)
-    used = np.array(token_ids[: count * WINDOW_TOKENS], np.int64)
-    return used.reshape(count, WINDOW_TOKENS)
+    used = len(token_ids) // WINDOW_TOKENS * WINDOW_TOKENS
+    return np.array(token_ids[:used], np.int64).reshape(-1, WINDOW_TOKENS)[:most]
 
 
 def score_weights(
@@ -328,6 +308,5 @@ def score_weights(
 def negative_log_likelihood(logits: NDArray[np.generic], next_ids: Tokens) -> float:
     """Sum over rows of `logits` (N, V) of -log p(next id)."""
     wide = logits.astype(np.float64)
-    top = wide.max(axis=1)
-    log_sum = top + np.log(np.exp(wide - top[:, None]).sum(axis=1))
+    log_sum = np.logaddexp.reduce(wide, axis=1)
     return float((log_sum - wide[np.arange(len(next_ids)), next_ids]).sum())

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import VACC_GEN, start, wait_for_line
+from tests.processes import VACC_GEN, eventually, is_group_gone, start, wait_for_line
 from tests.workspaces import build, make_workspace, report_of, stage_of
 from vacc_gen.generator.backends.base import BACKEND_STAGES, Backend, Stage
 from vacc_gen.generator.build.preflight import BACKENDS, select_backend
@@ -23,6 +23,7 @@ from vacc_gen.schema.precision import Precision
 
 FAKE_VAMC = """#!/usr/bin/env bash
 [ ! -e broken ] || { echo "tensor does not fit"; exit 3; }
+echo $$ > compiler
 sleep "${VAMC_SECONDS:-0}" & wait
 name=$(sed -n 's/^name: //p' "$2")
 folder=$(sed -n '/^workspace:/,$ s/^  path: //p' "$2")/$name
@@ -155,10 +156,14 @@ def test_an_interrupted_build_says_so_and_can_go_on(
         env={**os.environ, "VAMC_SECONDS": "30"}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     wait_for_line(ours, "preflight: done")
+    compiler = case.workspace.root / "compiler"
+    if case.backend.name == "vamc":
+        assert eventually(lambda: compiler.is_file() and compiler.read_text() != "")
     ours.send_signal(number)
     _, errors = ours.communicate(timeout=30)
     assert ours.returncode == exit_code, errors
     assert "Traceback" not in errors
+    assert not compiler.exists() or is_group_gone(int(compiler.read_text()))
     stages = report_of(case.workspace)["stages"]
     assert [s["reason"] for s in stages if s["status"] == "failed"] == ["interrupted"]
     recorder = build(case.workspace, case.backend, until=Stage.COMPILE)

@@ -7,13 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.workspaces import FALCON_TINY, build, report_of, stage_of
+from tests.workspaces import build, report_of, stage_of
 from vacc_gen.generator.backends.base import Stage
 from vacc_gen.generator.backends.onnxruntime.backend import OnnxRuntimeBackend
 from vacc_gen.generator.backends.onnxruntime.runtime import OnnxRuntimeModel
 from vacc_gen.generator.build.report import Status
 from vacc_gen.generator.build.runner import peak_rss_bytes, reset_peak_rss
-from vacc_gen.generator.calibration.tokenizer import Tokenizer
 from vacc_gen.generator.workspace.workspace import Workspace, load_workspace, update
 from vacc_gen.schema.errors import StageError
 from vacc_gen.schema.precision import Precision
@@ -90,14 +89,6 @@ def test_deployed_folders_are_whole_and_say_where_they_are_from(built_once: Work
             assert properties["vacc_gen.name"] == job.name
 
 
-def test_what_was_built_writes_english(built_once: Workspace) -> None:
-    tokenizer = Tokenizer(FALCON_TINY / "tokenizer.json")
-    prompt = tokenizer.encode(b"In the beginning God created")
-    for job in built_once.plan.jobs:
-        model = OnnxRuntimeModel(built_once.root / "deploy" / job.name)
-        assert " the " in tokenizer.decode(list(model.generate(prompt, 24)))
-
-
 def test_a_second_build_reuses_everything(built: Workspace) -> None:
     before = report_of(built)
     for file in (built.root / "deploy").rglob("*.*"):
@@ -160,5 +151,5 @@ def test_a_report_of_an_early_end_and_one_that_cannot_be_written(built: Workspac
     assert report_of(built)["parity"]["prefill_max_abs_diff"] is None
     Path(built.root, "report.json").unlink()
     Path(built.root, "report.json").mkdir()
-    with pytest.raises(StageError, match="cannot write the report"):
+    with pytest.raises(StageError, match=r"the build failed: .*report\.json"):
         build(built, EMBEDDED, until=Stage.PREFLIGHT)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from vacc_gen.generator.emit.report_html import percent, report_html, verdict_of
+from vacc_gen.generator.emit.report_html import percent, report_html
 
 HOSTILE = """<script>alert('x')</script>"><img src=//a.b/c onerror=x> & "quoted" {{ 7 * 7 }}"""
 
@@ -138,16 +138,6 @@ class Page(HTMLParser):
         return [a["style"] for _, a in self.tags if "style" in a]
 
 
-def hostile(value: Any) -> Any:
-    """`value` with every text in it replaced by one that would be markup."""
-    if isinstance(value, dict):
-        kept = ("status", "method")  # the program's own words
-        return {k: v if k in kept else hostile(v) for k, v in value.items()}
-    if isinstance(value, list):
-        return [hostile(item) for item in value]
-    return HOSTILE if isinstance(value, str) else value
-
-
 def test_every_figure_is_there() -> None:
     text = Page(report_html(REPORT)).text
     for figure in (
@@ -199,13 +189,22 @@ def test_a_difference_beyond_what_is_allowed_shows() -> None:
 def test_it_starts_with_a_verdict(
     report: dict[str, Any], kind: str, headline: str, reason: str | None
 ) -> None:
-    assert verdict_of(report)[:2] == (kind, headline)
     page = Page(report_html(report))
     assert page.count("p", f"verdict {kind}") == 1
     assert page.text.index(headline) < page.text.index("Stages")
     assert reason is None or reason in page.text
     for section in ("Models", "Perplexity", "Parity", "Error", "Artifacts"):  # or left out
         assert (f"<h2>{section}" in report_html(report)) == (report is REPORT)
+
+
+def hostile(value: Any) -> Any:
+    """`value` with every text in it replaced by one that would be markup."""
+    if isinstance(value, dict):
+        kept = ("status", "method")  # the program's own words
+        return {k: v if k in kept else hostile(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [hostile(item) for item in value]
+    return HOSTILE if isinstance(value, str) else value
 
 
 @pytest.mark.parametrize("report", [REPORT, FAILED, hostile(REPORT)], ids=["whole", "failed", "x"])
@@ -227,7 +226,7 @@ def test_it_loads_nothing_and_names_do_not_become_markup(report: dict[str, Any])
     assert "prefers-color-scheme: dark" in style
 
 
-@pytest.mark.parametrize("value", [0, 1e-320, 0.5, 1, 2, math.inf, math.nan])
+@pytest.mark.parametrize("value", [0, 1e-320, 0.5, 2, math.inf, math.nan])
 @pytest.mark.parametrize("whole", [0, 1e-320, 1, math.inf, math.nan])
 def test_bars_stay_inside(value: float, whole: float) -> None:
     assert 0 <= percent(value, whole) <= 100

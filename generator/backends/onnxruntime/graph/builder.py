@@ -42,13 +42,11 @@ class GraphBuilder:
         self._inputs: list[onnx.ValueInfoProto] = []
         self._outputs: list[onnx.ValueInfoProto] = []
 
-    def input(self, name: str, element_type: int, shape: Sequence[int | str]) -> str:
+    def input(self, name: str, element_type: int, shape: Sequence[int | str]) -> None:
         """Declare a graph input; a string dimension is symbolic."""
         self._inputs.append(helper.make_tensor_value_info(name, element_type, shape))
-        return name
 
     def output(self, name: str, element_type: int, shape: Sequence[int | str]) -> None:
-        """Declare the value `name` a graph output."""
         self._outputs.append(helper.make_tensor_value_info(name, element_type, shape))
 
     def node(self, op: str, *inputs: str, name: str, domain: str = "", **attributes: Any) -> str:

@@ -29,12 +29,6 @@ def compiled(tmp_path_factory):
     return folder
 
 
-def test_the_dtype_is_read_from_the_graph(compiled):
-    for dtype in ("fp16", "int8"):
-        for name in ("prefill.onnx", "decode.onnx"):
-            assert module._dtype_of(compiled / dtype / name) == dtype
-
-
 def test_frugal_sessions_compute_the_same(compiled, monkeypatch):
     """Only where fp32 copies would not fit are weights cast as they are used."""
     prompt, rows = list(range(100, 120)), {}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +23,7 @@ from vacc_gen.generator.backends.onnxruntime.verify import (
     sample_text,
     score_weights,
 )
-from vacc_gen.generator.backends.onnxruntime.weights.source import Checkpoint, open_checkpoint
+from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
 from vacc_gen.generator.build import preflight
 from vacc_gen.generator.calibration.tokenizer import TOKENIZER_FILE, Tokenizer
 from vacc_gen.generator.files import sha256_of
@@ -38,52 +37,40 @@ TRACE = Trace(
 )
 
 
-def compared(trace: Trace, reference: Trace) -> dict[str, Any]:
-    return compare(trace, reference, Tokenizer(FALCON_TINY / TOKENIZER_FILE))
-
-
-def test_a_model_is_equal_to_itself() -> None:
-    assert compared(TRACE, TRACE) == {
-        "prefill_max_abs_diff": 0,
-        "prefill_max_rel_diff": 0,
-        "decode_max_abs_diff": 0,
-        "decode_max_rel_diff": 0,
+def test_figures_of_a_comparison() -> None:
+    tokenizer = Tokenizer(FALCON_TINY / TOKENIZER_FILE)
+    same = compare(TRACE, TRACE, tokenizer)
+    assert (same["prefill_max_abs_diff"], same["decode_max_rel_diff"]) == (0, 0)
+    assert (same["greedy_tokens_equal"], same["first_difference"]) == (True, None)
+    reference = Trace(
+        prefill=TRACE.prefill + np.array([[0.5, 0.0, 0.0]], np.float32),
+        decode=TRACE.decode - np.array([[0.0, 0.0, 0.0], [0.25, 0.0, 1.0]], np.float32),
+        greedy=np.array([[1.0, 2.0, -4.0], [3.0, 1.0, 3.5]], np.float32),
+    )
+    assert compare(TRACE, reference, tokenizer) == {
+        "prefill_max_abs_diff": 0.5,
+        "prefill_max_rel_diff": 0.5 / 4,
+        "decode_max_abs_diff": 1,
+        "decode_max_rel_diff": pytest.approx(1 / 2.75),
         "decode_steps": 2,
         "greedy_tokens": 2,
-        "greedy_tokens_equal": True,
-        "first_difference": None,
+        "greedy_tokens_equal": False,
+        "first_difference": {
+            "position": 1,
+            "token": tokenizer.decode([0]),
+            "reference_token": tokenizer.decode([2]),
+            "logit_gap": 0.5,
+        },
     }
-
-
-def test_the_largest_difference_counts_and_is_put_in_proportion() -> None:
-    prefill = TRACE.prefill + np.array([[0.5, 0.0, 0.0]], np.float32)
-    decode = TRACE.decode - np.array([[0.0, 0.0, 0.0], [0.25, 0.0, 1.0]], np.float32)
-    parity = compared(TRACE, replace(TRACE, prefill=prefill, decode=decode))
-    assert parity["prefill_max_abs_diff"] == 0.5
-    assert parity["prefill_max_rel_diff"] == 0.5 / 4
-    assert parity["decode_max_abs_diff"] == 1
-    assert parity["decode_max_rel_diff"] == pytest.approx(1 / 2.75)
-    broken = compared(replace(TRACE, decode=TRACE.decode * np.float32("nan")), TRACE)
+    broken = compare(replace(TRACE, decode=TRACE.decode * np.float32("nan")), TRACE, tokenizer)
     assert math.isnan(broken["decode_max_abs_diff"])
 
 
-def test_the_first_difference_is_named_with_its_gap() -> None:
-    greedy = np.array([[1.0, 2.0, -4.0], [3.0, 1.0, 3.5]], np.float32)
-    parity = compared(TRACE, replace(TRACE, greedy=greedy))
-    assert parity["greedy_tokens_equal"] is False
-    tokenizer = Tokenizer(FALCON_TINY / TOKENIZER_FILE)
-    assert parity["first_difference"] == {
-        "position": 1,
-        "token": tokenizer.decode([0]),
-        "reference_token": tokenizer.decode([2]),
-        "logit_gap": 0.5,
-    }
-
-
-def test_perplexity_is_that_of_the_decoded_tokens() -> None:
+def test_perplexity_of_even_and_of_large_logits() -> None:
     even = np.zeros((1, 4), np.float32)
     trace = Trace(even, even, even)
     assert trace.perplexity(Sample(ids=(3, 3, 1, 2), prompt_tokens=2)) == pytest.approx(4)
+    assert negative_log_likelihood(np.array([[6e4, 0.0]]), np.array([0])) == pytest.approx(0)
 
 
 @pytest.mark.parametrize(
@@ -118,45 +105,19 @@ def test_a_text_that_cannot_be_used(tmp_path: Path, content: bytes | None, words
 # --- perplexity on windows ------------------------------------------------------------------
 
 
-def scored(
-    checkpoint: Checkpoint, tmp_path: Path, dtype: Any, windows: Any, accuracy_level: int = 4
-) -> float:
-    out, work = tmp_path / dtype, tmp_path / "work"
-    export_graphs(checkpoint, out, dtype=dtype, force=True)
-    work.mkdir(exist_ok=True)
-    quantization = Quantization(accuracy_level=accuracy_level)
-    value = score_weights(checkpoint, dtype, quantization, out / "weights.bin", windows, work)
-    assert list(work.iterdir()) == []
-    return value
-
-
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_it_is_that_of_transformers(variant: str, tmp_path: Path) -> None:
     oracle = make_falcon(variant, tmp_path / "checkpoint")
     ids = torch.randint(VOCABULARY, (300,), generator=torch.Generator().manual_seed(5))
-    windows = cut_windows(ids.tolist())
+    windows = cut_windows([*ids.tolist(), *range(128)], 2)
+    assert windows.shape == (2, 128)
     with torch.no_grad():
         losses = [oracle(ids[i : i + 128][None], labels=ids[i : i + 128][None]) for i in (0, 128)]
     wanted = math.exp(float(sum(output.loss for output in losses)) / 2)
     checkpoint = open_checkpoint(tmp_path / "checkpoint")
-    assert scored(checkpoint, tmp_path, "fp32", windows) == pytest.approx(wanted, rel=1e-5)
-
-
-def test_windows_are_whole_and_as_many_as_asked() -> None:
-    ids = list(range(1000))
-    assert cut_windows(ids).shape == (7, 128)
-    assert cut_windows(ids, 3).tolist() == np.arange(384).reshape(3, 128).tolist()
-    assert cut_windows(ids[:100]).shape == (0, 128)
-
-
-def test_int8_activations_are_felt(tmp_path: Path) -> None:
-    checkpoint = open_checkpoint(FALCON_TINY)
-    windows = cut_windows([i * 7 % 2048 for i in range(256)])
-    exact = scored(checkpoint, tmp_path, "int8", windows, accuracy_level=0)
-    assert scored(checkpoint, tmp_path, "int8", windows) != exact
-
-
-def test_likelihood_of_a_fair_coin_and_of_large_logits() -> None:
-    rows = np.array([[5.0, 5.0, -1e9], [0.0, 0.0, -1e9]], np.float32)
-    assert negative_log_likelihood(rows, np.array([0, 1])) == pytest.approx(2 * math.log(2))
-    assert negative_log_likelihood(np.array([[6e4, 0.0]]), np.array([0])) == pytest.approx(0)
+    weights = export_graphs(checkpoint, tmp_path / "out", dtype="fp32").weights
+    work = tmp_path / "work"
+    work.mkdir()
+    value = score_weights(checkpoint, "fp32", Quantization(), weights, windows, work)
+    assert value == pytest.approx(wanted, rel=1e-5)
+    assert list(work.iterdir()) == []

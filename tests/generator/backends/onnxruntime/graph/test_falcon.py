@@ -216,19 +216,6 @@ def test_names_and_shapes_are_those_of_the_hugging_face_world(falcon):
     assert shapes_of(graph.output) == {"logits": [batch, fed, VOCABULARY], **caches[True]}
 
 
-def test_all_layers_are_alike(falcon):
-    """Nothing but the number of the layer tells one layer's nodes from another's."""
-    checkpoint, _, folder = falcon
-    for name in ("static/prefill.onnx", "static/decode.onnx", "dynamic/model.onnx"):
-        nodes = onnx.load(folder / name, load_external_data=False).graph.node
-        per_layer = [
-            [node.op_type for node in nodes if f".{layer}." in node.name]
-            for layer in range(checkpoint.architecture.geometry.layers)
-        ]
-        assert per_layer[0]
-        assert all(ops == per_layer[0] for ops in per_layer)
-
-
 @pytest.mark.parametrize("model", ["falcon-7b", "falcon-40b"])
 def test_graphs_of_published_widths(model):
     """Without a weight: 4,544 and 8,192 channels, and every product as it must be."""
