@@ -8,28 +8,29 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import yaml
 
-from vacc_gen.schema import preset
 from vacc_gen.schema.errors import UsageError
-from vacc_gen.schema.geometry import Geometry
 
 if TYPE_CHECKING:
+    from vacc_gen.schema import preset
+    from vacc_gen.schema.geometry import Geometry
     from vacc_gen.schema.packages import PinFacts
 
-_Preset = TypeVar("_Preset", bound=preset.Preset)
+_Preset = TypeVar("_Preset", bound="preset.Preset")
 FOLDER = Path(__file__).parent
 
 
 class Shelf(Generic[_Preset]):
-    def __init__(self, folder: str, preset_type: type[_Preset], noun: str) -> None:
+    """The presets of one kind. Their typed model is imported when one is loaded."""
+
+    def __init__(self, folder: str, type_name: str, noun: str) -> None:
         self.folder = FOLDER / folder
-        self._preset_type, self._noun = preset_type, noun
+        self._type_name, self._noun = type_name, noun
 
     @cache  # noqa: B019  # one shelf of each kind exists, for as long as the program
     def names(self) -> tuple[str, ...]:
@@ -37,8 +38,7 @@ class Shelf(Generic[_Preset]):
 
     def get(self, name: str) -> _Preset | None:
         """Return the preset called `name`, in any mix of capitals; None without one."""
-        spelled = (known for known in self.names() if known.casefold() == name.casefold())
-        return next((self._load(known) for known in spelled), None)
+        return next(map(self._load, self._spelled(name)), None)
 
     def find(self, name: str) -> _Preset:
         found = self.get(name)
@@ -52,17 +52,31 @@ class Shelf(Generic[_Preset]):
     def text(self, name: str) -> str:
         return (self.folder / f"{name}.yaml").read_text(encoding="utf-8")
 
+    def values(self, name: str) -> dict[str, Any]:
+        """Return what the file of a preset says, unchecked; nothing without one."""
+        return next((_read(self.text(known)) for known in self._spelled(name)), {})
+
+    def _spelled(self, name: str) -> list[str]:
+        return [known for known in self.names() if known.casefold() == name.casefold()]
+
     @cache  # noqa: B019  # as above
     def _load(self, name: str) -> _Preset:
-        return self._preset_type.model_validate_json(json.dumps(_read(self.text(name))))
+        from vacc_gen.schema import preset
+
+        preset_type: type[_Preset] = getattr(preset, self._type_name)
+        return preset_type.model_validate_json(json.dumps(_read(self.text(name))))
 
 
-MODELS = Shelf("models", preset.ModelPreset, "model")
-ENCODERS = Shelf("encoders", preset.EncoderPreset, "encoder")
-SERVED = Shelf("served", preset.ServedModel, "served model")
-CARDS = Shelf("cards", preset.Card, "card")
-CALIBRATION_SETS = Shelf("calibration", preset.CalibrationSet, "calibration set")
-ENVIRONMENTS = Shelf("environments", preset.EnvironmentPreset, "environment")
+MODELS: Shelf[preset.ModelPreset] = Shelf("models", "ModelPreset", "model")
+ENCODERS: Shelf[preset.EncoderPreset] = Shelf("encoders", "EncoderPreset", "encoder")
+SERVED: Shelf[preset.ServedModel] = Shelf("served", "ServedModel", "served model")
+CARDS: Shelf[preset.Card] = Shelf("cards", "Card", "card")
+CALIBRATION_SETS: Shelf[preset.CalibrationSet] = Shelf(
+    "calibration", "CalibrationSet", "calibration set"
+)
+ENVIRONMENTS: Shelf[preset.EnvironmentPreset] = Shelf(
+    "environments", "EnvironmentPreset", "environment"
+)
 SHELVES: dict[str, Shelf[Any]] = {
     shelf.folder.name: shelf
     for shelf in (MODELS, ENCODERS, SERVED, CARDS, CALIBRATION_SETS, ENVIRONMENTS)
@@ -73,8 +87,11 @@ class KnownPresets:
     """What the linter may know of models, cards and packages: its protocol `Known`."""
 
     def geometry(self, model: str) -> Geometry | None:
-        known = MODELS.get(model)
-        return None if known is None or known.any_size else known.geometry
+        from vacc_gen.schema.geometry import Geometry
+
+        values = MODELS.values(model)  # the typed preset costs more than a whole check
+        sizes = None if values.get("any_size") else values.get("geometry")
+        return Geometry.model_validate(sizes) if sizes else None
 
     def is_verified(self, model: str) -> bool:
         known = MODELS.get(model)
@@ -147,6 +164,8 @@ def _unknown(name: str, known: Iterable[str], noun: str) -> UsageError:
     pattern = "[-_.]*".join(mark for mark in key if mark.isalnum())
     pattern += r"(?!\d)" if key[-1:].isdigit() else ""
     near = [one for one in by_key if len(pattern) > 1 and re.search(pattern, one)]
+    from difflib import get_close_matches
+
     near += get_close_matches(key, by_key)
     names = " or ".join([by_key[one] for one in dict.fromkeys(near)][:3])
     hint = f"did you mean {names}?" if names else "`vacc-gen presets list` names all"

@@ -8,7 +8,6 @@ the tensors' bytes (https://huggingface.co/docs/safetensors).
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import math
 import os
@@ -16,10 +15,12 @@ import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vacc_gen.schema.errors import CheckpointError, UnreadableError
-from vacc_gen.schema.geometry import Geometry, geometry_from_config
+
+if TYPE_CHECKING:
+    from vacc_gen.schema.geometry import Geometry
 
 MAX_HEADER_BYTES = 100_000_000
 """What safetensors itself accepts; a longer header is damage or an attack."""
@@ -69,6 +70,8 @@ class WeightFolder:
 
     def fingerprint(self) -> str:
         """SHA-256 over the config, every tensor's name, dtype and shape, and a sample of each."""
+        import hashlib
+
         digest = hashlib.sha256(json.dumps(self.config, sort_keys=True).encode())
         for name in sorted(self.tensors):
             tensor = self.tensors[name]
@@ -266,6 +269,8 @@ def _some(names: list[str]) -> str:
 
 def geometry_of(folder: Path) -> Geometry | None:
     """Read the geometry of a weight folder; None where its config.json is absent or unusable."""
+    from vacc_gen.schema.geometry import geometry_from_config
+
     try:
         return geometry_from_config(read_json(folder / CONFIG_FILE) or {})
     except CheckpointError:

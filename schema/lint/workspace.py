@@ -13,7 +13,6 @@ from typing import NamedTuple
 from vacc_gen.schema.checkpoint import read_json
 from vacc_gen.schema.lint.diagnostics import Finding, dotted, listed
 from vacc_gen.schema.lint.files import CheckedFile, ConfigFile, RecipeFile, last_part
-from vacc_gen.schema.recipe import PLACEHOLDER
 
 FileFinding = tuple[CheckedFile, Finding]
 """A finding, and the file that it is in."""
@@ -79,6 +78,8 @@ class Workspace:
 
     def lacks(self) -> Iterator[Finding]:
         """Yield what vacc-gen does not make and the workspace cannot run without."""
+        from vacc_gen.schema.recipe import PLACEHOLDER
+
         model, known = self.recipe.recipe.model, self.recipe.known
         names = known.vendor_files(model.preset) if known else ()
         folders = (self.root / "source_code", self.root / model.checkpoint)

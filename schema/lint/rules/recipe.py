@@ -13,7 +13,6 @@ from vacc_gen.schema.lint.files import RecipeFile
 from vacc_gen.schema.lint.rule import rule
 from vacc_gen.schema.lint.suggestions import nearest_of_all
 from vacc_gen.schema.lint.tree import Span
-from vacc_gen.schema.recipe import RECIPE_VERSION
 
 if TYPE_CHECKING:
     from vacc_gen.schema.packages import Pin, PinProblem
@@ -34,6 +33,8 @@ def newer_recipe(document: Document) -> Iterator[Finding]:
     """
     newer = newer_version(document)
     if newer is not None:
+        from vacc_gen.schema.recipe import RECIPE_VERSION  # its models: for recipes alone
+
         message = f"version {newer}; this vacc-gen reads recipes up to {RECIPE_VERSION}"
         hint = "upgrade vacc-gen: pip install --upgrade vacc-gen"
         yield Finding(document.value_span("version"), message, hint)
