@@ -7,8 +7,9 @@ with its meaning, then with what files say of each other. So one mistake is one 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -197,8 +198,9 @@ def _check_weights(folder: str, selection: Selection, result: CheckResult) -> No
             result.add(document, [_diagnostic(rule, finding, document.path)])
 
 
-def _chosen(scope: Scope, selection: Selection) -> Iterator[Rule]:
-    return (rule for rule in all_rules() if rule.scope == scope and selection.has(rule.code))
+@cache
+def _chosen(scope: Scope, selection: Selection) -> list[Rule]:
+    return [rule for rule in all_rules() if rule.scope == scope and selection.has(rule.code)]
 
 
 def _diagnostic(rule: Rule, finding: Finding, path: str) -> Diagnostic:

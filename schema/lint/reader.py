@@ -158,9 +158,11 @@ class _Reader:
         return True
 
     def _span(self, event: Any) -> Span:
-        last = len(self.document.text)  # marks of an absent value may lie behind it
-        start, end = event.start_mark.index, event.end_mark.index
-        return self.document.span_at(min(start, last), min(end, last))
+        last, start, end = len(self.document.text), event.start_mark, event.end_mark
+        if start.index >= last:  # an absent value: parsers count a line that is not there
+            return self.document.span_at(last, last)
+        place = (start.line + 1, start.column + 1, end.line + 1, end.column + 1)
+        return Span(*place, start.index, end.index)
 
     def _scalar(self, event: Any) -> tuple[Node, bool]:
         """Return the value as PyYAML constructs it, and whether it is the merge key `<<`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Iterable, Iterator
-from functools import cache
+from functools import cache, lru_cache
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
@@ -17,6 +17,7 @@ LONG_WORD = 5
 """Words from this length on may be two edits away from what was meant, shorter ones one."""
 
 
+@lru_cache(4096)
 def distance(a: str, b: str, limit: int = 2) -> int:
     """Return the number of edits between two words, at most `limit` + 1.
 
