@@ -33,7 +33,7 @@ def test_every_verb_has_help_and_mends_a_misspelled_option(run, verb):
     assert out.startswith(f"Usage: vacc-gen {verb}".rstrip())
     code, out, err = run(*verb.split(), "--hepl")
     assert (code, out) == (2, "")
-    assert "No such option: --hepl" in err
+    assert "No such option" in err and "--hepl" in err
     assert "--help" in err
 
 
