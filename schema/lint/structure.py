@@ -235,6 +235,7 @@ class _Placing:
         meant, sure = other, False
         if other is None and not belongs:
             near = nearest_of_all(key, model.model_fields)
+            near = [name for name in near if self.document.node(*section, name) is None] or near
             meant, sure = (near[0] if near else None), _is_sure(key, near)
         line, fits = None, False
         if meant is not None and self.document.node(*section, meant) is not None:

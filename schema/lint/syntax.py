@@ -33,6 +33,7 @@ _COMMENT = re.compile(r"(?:^|(?<=\s))#.*")
 _PLAIN_WORDS = (
     ("mapping values are not allowed", "a second `:` in one value, or a wrong indentation"),
     ("did not find expected key", "the indentation does not match the lines above"),
+    ("expected <document start>", "the lines above are indented further than this one"),
     ("did not find expected '-' indicator", "the indentation does not match the list above"),
     ("could not find expected ':'", "a `:` is missing after the key"),
     ("did not find expected ',' or ']'", "a `]` or a `,` is missing"),

@@ -83,6 +83,8 @@ MISTAKES = [
     (FALCON, "  workers: 4", " workers: 4"),
     (FALCON, "\n  dtype: int8", "\n   dtype: int8"),
     (FALCON, "  workers: 4", "\tworkers: 4"),
+    (FALCON, "name: falcon", " name: falcon"),
+    (IMAGES, "  dtype: fp32", "  dype: fp32"),
     (FALCON, "  workers: 4", "  workers 4"),
     (FALCON, "[[1024], [2048]]", "[[1024], [2048]"),
     (FALCON, "./vacc_deploy", "!!python/name:os.system ./vacc_deploy"),
