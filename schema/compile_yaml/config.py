@@ -92,7 +92,12 @@ class Workspace(ConfigPart):
     """Where the compiler writes, and how it runs."""
 
     model_config = ConfigDict(
-        json_schema_extra={"anyOf": [{"required": ["path"]}, {"required": ["work_dir"]}]}
+        json_schema_extra={
+            "anyOf": [
+                {"required": [key], "properties": {key: {"type": "string"}}}
+                for key in ("path", "work_dir")
+            ]
+        }
     )
 
     path: str | None = optional(

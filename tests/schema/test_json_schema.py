@@ -120,3 +120,10 @@ def test_null_is_allowed_where_a_key_may_be_left_out():
     config["frontend"]["dtype"] = None
     assert VALIDATORS["vamc"].is_valid(config)
     assert is_accepted(config)
+
+
+def test_null_is_no_folder_to_write_to():
+    config = yaml.safe_load(next(path for path in PATHS if "resnet" in str(path)).read_bytes())
+    config["workspace"] = {"path": None}
+    assert not VALIDATORS["vamc"].is_valid(config)
+    assert not is_accepted(config)
