@@ -26,7 +26,8 @@ def remove(document: Document, entry: Entry) -> Fix | None:
     rest = line[last.end_column - 1 :].strip()
     if before.strip(" ") or (rest not in ("", ":") and not rest.startswith("#")):
         return None
-    return Fix(start, document.line_start(last.end_line + 1), "")
+    end = document.line_start(last.end_line + 1)
+    return None if "&" in document.text[start:end] else Fix(start, end, "")  # an alias may follow
 
 
 def fixed(document: Document, fixes: Sequence[Fix]) -> str:

@@ -98,7 +98,7 @@ pyproject.toml:
 
 ```toml
 [tool.vacc-gen]
-ignore = ["VG602"]
+ignore = ["VG603"]
 ```
 """
 

@@ -215,6 +215,10 @@ class _Placing:
                 steps = (*steps, step)
         return steps
 
+    def _start(self, steps: Steps) -> int:
+        node = self.document.node(*steps)
+        return 0 if node is None else node.span.start
+
     def _value(self, steps: Steps) -> Any:
         node = self.document.node(*steps)
         return None if node is None else node.plain()
@@ -241,7 +245,8 @@ class _Placing:
         if meant is not None and self.document.node(*section, meant) is not None:
             line = self.document.key_span(*section, meant).line
         elif meant is not None and sure:
-            fits = not _errors_at(model, {meant: self._value(steps)}, meant)
+            merged = self.document.key_span(*steps).start < self._start(section)  # by `<<`
+            fits = not merged and not _errors_at(model, {meant: self._value(steps)}, meant)
         known = (name for name, field in model.model_fields.items() if field.deprecated is None)
         shown = belongs[:_MOST_PLACES] if other is None else ()
         span = self.document.key_span(*steps)
@@ -270,8 +275,9 @@ class _Placing:
         by_text = {str(one): one for one in allowed}
         near = nearest_of_all(value, by_text) if isinstance(value, str) else []
         meant = by_text[near[0]] if near else None
-        span, sure = self.document.value_span(*steps), _is_sure(str(value), near)
-        return NotAllowed(span, steps, value, allowed, meant, sure)
+        span = self.document.value_span(*steps)
+        alone = self.document.written(span).strip("'\"") == value  # no anchor or tag before it
+        return NotAllowed(span, steps, value, allowed, meant, alone and _is_sure(value, near))
 
     def _unquoted(self, steps: Steps, value: Any) -> str | None:
         """Return a quoted text without its quotes, where it is a legal number or truth value."""

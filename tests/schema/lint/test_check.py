@@ -237,3 +237,19 @@ def test_every_fixable_finding_is_gone_after_its_fix(path, rng):
 )
 def test_an_impossible_value_is_one_mistake(value, code):
     assert found(FALCON.replace("tp: 4", f"tp: {value}")) == [(10, code)]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("  dtype: int8", "  dtype: &precision itn8"),  # an alias may follow
+        ("backend:\n", "x-all: &all {detype: int8}\nbackend:\n  <<: *all\n"),  # of others, too
+    ],
+)
+def test_what_an_anchor_shares_is_not_fixed(old, new):
+    text = FALCON.replace(old, new)
+    if "<<" in new:
+        text = text.replace("  dtype: int8\n", "")
+    (one,) = check_text(text, "build/x.yaml")
+    assert one.code in ("VG101", "VG104")
+    assert one.fix is None

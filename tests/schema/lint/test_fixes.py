@@ -49,6 +49,11 @@ def test_remove_leaves_alone_what_shares_its_line():
     assert fixes.remove(document, entry(document, "ops", 0, "type")) is None
 
 
+def test_remove_leaves_alone_what_an_alias_may_need():
+    document = load("backend:\n  dtype: int8\n  dtype: &p int8\nname: *p\n")
+    assert fixes.remove(document, entry(document, "backend", "dtype")) is None
+
+
 def test_the_last_line_may_lack_its_end():
     document = load("a: 1\nb: 2")
     assert fixes.fixed(document, [fixes.remove(document, entry(document, "b"))]) == "a: 1\n"
