@@ -21,10 +21,10 @@ from vacc_gen.schema.lint.suggestions import (
     key_called,
     literals,
     model_at,
-    models_of,
+    models_at,
     nearest,
     nearest_of_all,
-    sections_by_key,
+    sections_with,
 )
 from vacc_gen.schema.lint.tree import Span, Steps
 
@@ -234,7 +234,7 @@ class _Placing:
         section, key = steps[:-1], str(steps[-1])
         model = model_at(self.model, self.document, section) or self.model
         other = key_called(model, key)
-        places = sections_by_key(self.model).get(key, ())
+        places = sections_with(self.model, key)
         belongs = tuple(place for place in places if place != section)
         meant, sure = other, False
         if other is None and not belongs:
@@ -256,9 +256,7 @@ class _Placing:
         """Return what is wrong with a mapping whose `type` chooses none of its forms."""
         if not isinstance(value, dict):
             return WrongType(self.document.value_span(*steps), steps, value, "a mapping", None)
-        field = field_at(self.model, self.document, steps)
-        models = models_of(field.annotation) if field else []
-        types = [model.model_fields["type"] for model in models]
+        types = [model.model_fields["type"] for model in models_at(self.model, steps)]
         kinds = tuple(kind for field in types for kind in literals(field))
         if "type" in value:
             return self._not_allowed((*steps, "type"), value["type"], kinds)
