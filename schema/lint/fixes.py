@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from vacc_gen.schema.lint.diagnostics import Fix
-from vacc_gen.schema.lint.document import Document
 from vacc_gen.schema.lint.tree import Entry, Span
+
+if TYPE_CHECKING:
+    from vacc_gen.schema.lint.document import Document
 
 
 def replace(span: Span, text: str, *, safe: bool = True) -> Fix:

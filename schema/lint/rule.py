@@ -9,7 +9,7 @@ dataset, VG6 language models, VG7 vision, VG9 workspaces and weight folders.
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -28,7 +28,7 @@ Scope = Literal[
 folder."""
 
 Safety = Literal["none", "safe", "unsafe"]
-Check = Callable[[Any], Iterator[Any]]
+Check = Callable[[Any], Iterable[Any]]
 """Yields a `Finding`; where several files are read, with the file that it is in."""
 
 

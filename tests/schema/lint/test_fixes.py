@@ -67,7 +67,7 @@ def test_an_exact_duplicate_goes_and_its_neighbours_stay(values):
     text = f"name: x\nbackend:\n  type: y\n  {values}  # twice\n  other: 1\nworkspace: {{}}\n"
     document = load(text)
     (fault,) = document.faults
-    after = fixes.fixed(document, [fixes.remove(document, fault.entry)])
+    after = fixes.fixed(document, [fault.finding.fix])
     assert after == f"name: x\nbackend:\n  type: y\n  {first}\n  other: 1\nworkspace: {{}}\n"
 
 
