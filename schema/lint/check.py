@@ -114,7 +114,7 @@ def check_document(
     if document.is_sound and newer_version(document) is None:
         form = structure.check(document, _model(kind))
         unfilled = {span for span, _ in placeholders(document)}
-        form.faults = [fault for fault in form.faults if fault.span not in unfilled]
+        form.faults = [fault for fault in form.faults if fault.finding.span not in unfilled]
         findings += found_by("form", form)
         if form.typed is not None and not unfilled:
             if isinstance(form.typed, CompileConfig):
