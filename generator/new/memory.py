@@ -4,14 +4,8 @@ from __future__ import annotations
 
 from vacc_gen import presets
 from vacc_gen.generator.plan import Plan
-from vacc_gen.schema.footprint import (
-    SERVED_BATCH,
-    Footprint,
-    HeadSplit,
-    count_of,
-    footprint,
-    least_tp,
-)
+from vacc_gen.schema.errors import plural
+from vacc_gen.schema.footprint import SERVED_BATCH, Footprint, HeadSplit, footprint, least_tp
 from vacc_gen.schema.preset import Card
 
 
@@ -48,7 +42,7 @@ def memory_note(plan: Plan) -> str:
     card = _card(plan)
     if card is None:
         return f"{_size_text(worst.total_bytes)} a die in {worst.precision.value}"
-    cards = count_of(-(-worst.tp // card.dies), "card")
+    cards = plural(-(-worst.tp // card.dies), "card")
     return f"{cards}, {_left(worst, card)} a die in {worst.precision.value}"
 
 

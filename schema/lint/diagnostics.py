@@ -129,8 +129,3 @@ def listed(names: Sequence[str], last: str = "and") -> str:
     """Return names in backquotes as an English list: `a`, `b` and `c`."""
     quoted = [f"`{name}`" for name in names]
     return f" {last} ".join(filter(None, (", ".join(quoted[:-1]), quoted[-1] if quoted else "")))
-
-
-def plural(number: int, noun: str) -> str:
-    """Return a number with its noun: 1 token, 2 tokens."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from vacc_gen.schema.errors import plural
 from vacc_gen.schema.lint import fixes
-from vacc_gen.schema.lint.diagnostics import Finding, Severity, dotted, plural
+from vacc_gen.schema.lint.diagnostics import Finding, Severity, dotted
 from vacc_gen.schema.lint.document import Document, newer_version
 from vacc_gen.schema.lint.files import RecipeFile
 from vacc_gen.schema.lint.rule import rule

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from vacc_gen.schema.lint.diagnostics import Finding, Severity, plain, plural
+from vacc_gen.schema.errors import plural
+from vacc_gen.schema.lint.diagnostics import Finding, Severity, plain
 from vacc_gen.schema.lint.rule import rule
 from vacc_gen.schema.lint.tree import Steps
 from vacc_gen.schema.lint.workspace import FileFinding, Workspace
@@ -30,9 +31,6 @@ def config_against_recipe(workspace: Workspace) -> Iterator[FileFinding]:
         # vacc.yaml
         version: 2
         target: {prefill: 1024}
-        ---
-        # build/hf_falcon_fp16.yaml
-        name: falcon-7b-fp16
     """
     recipe = workspace.recipe
     for config in workspace.edited_configs:
@@ -67,9 +65,6 @@ def stale_files(workspace: Workspace) -> Iterator[FileFinding]:
         # .vacc-gen/manifest.json
         {"version": 1, "made_from": {"vacc.yaml": "9f86d081884c7d65"}, "files": {}}
     Good:
-        # vacc.yaml
-        version: 2
-        ---
         # .vacc-gen/manifest.json
         {"version": 1, "made_from": {}, "files": {}}
     """
@@ -92,9 +87,6 @@ def missing_file(workspace: Workspace) -> Iterator[FileFinding]:
         # .vacc-gen/manifest.json
         {"version": 1, "made_from": {}, "files": {"env/requirements.lock": "9f86d081884c7d65"}}
     Good:
-        # vacc.yaml
-        version: 2
-        ---
         # .vacc-gen/manifest.json
         {"version": 1, "made_from": {}, "files": {}}
     """
@@ -128,9 +120,6 @@ def not_ready(workspace: Workspace) -> Iterator[FileFinding]:
         ---
         # weights/config.json
         {"model_type": "falcon"}
-        ---
-        # .vacc-gen/manifest.json
-        {"version": 1, "made_from": {}, "files": {}}
     """
     lacks = list(workspace.lacks()) if workspace.made else []
     if lacks:

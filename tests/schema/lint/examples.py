@@ -53,9 +53,9 @@ _FILE = re.compile(r"^# ([\w./-]+\.\w+)\n")
 
 
 def written(rule: Rule, example: str, folder: Path) -> CheckResult:
-    """Write an example as the files that it stands for, and check their folder."""
+    """Write an example as the files that it stands for, over those there, and check the folder."""
     as_it_is = rule.code.startswith(_AS_THEY_ARE)
-    folder.mkdir(parents=True)
+    folder.mkdir(exist_ok=True)
     if not _FILE.match(example):
         text = _as_ours(unescaped(example)) if as_it_is else completed(example)
         name = "vacc.yaml" if text.startswith("version:") else "example.yaml"
