@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +47,7 @@ VISION_TOWER = {
 }
 FILES = {"path": "./calibration", "sampler": {"suffix": "jpg", "get_data_num": 50}}
 RECIPE = {"version": 2, "model": {"preset": "falcon-7b", "checkpoint": "/path/to/falcon-7b"}}
+SNAPSHOTS = Path(__file__).parent / "snapshots"
 _AS_THEY_ARE = ("VG0", "VG12")
 """Rules about the text, or about what kind of file it is."""
 _WHOLE = ("shape", "model_kwargs")
@@ -94,6 +97,22 @@ def findings(code: str, example: str) -> list[str]:
         for found in check_text(completed(example), "example.yaml", KNOWN)
         if found.code == code
     ]
+
+
+def assert_on_record(name: str, text: str) -> None:
+    """Compare a text with the snapshot of this name; `UPDATE_GOLDEN=1` writes it again."""
+    golden = SNAPSHOTS / name
+    if os.environ.get("UPDATE_GOLDEN"):
+        golden.write_text(text, encoding="utf-8")
+    assert text == golden.read_text(encoding="utf-8")
+
+
+def assert_findings_on_record(name: str, found: Mapping[str, Sequence[str]]) -> None:
+    """Compare findings, by what they are found in, with the snapshot of this name."""
+    shown = ""
+    for case, lines in found.items():
+        shown += f"{case.strip()}\n" + "".join(f"    {line}\n" for line in lines or ["-"])
+    assert_on_record(name, shown)
 
 
 def completed(text: str) -> str:

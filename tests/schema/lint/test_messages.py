@@ -5,17 +5,15 @@ difference before you commit it.
 """
 
 import difflib
-import os
 from pathlib import Path
 
 from tests.published import FOLDER
+from tests.schema.lint.examples import assert_on_record
 from vacc_gen.presets import KNOWN
 from vacc_gen.schema.lint.check import check_text
 from vacc_gen.schema.lint.document import load
 from vacc_gen.schema.lint.fixes import fixed
 from vacc_gen.schema.lint.output import as_text
-
-GOLDEN = Path(__file__).parent / "messages.txt"
 
 FALCON = FOLDER / "llm/falcon/build_in/build/hf_falcon_int8.yaml"
 IMAGES = FOLDER / "cv/classification/cspnet/build_in/build/timm_cspnet.yaml"
@@ -145,7 +143,4 @@ def test_messages_are_those_on_record():
         right = fixed(document, [one.fix for one in found if one.is_fixable])
         difference = difflib.unified_diff(changed.split("\n"), right.split("\n"), n=0, lineterm="")
         written.append("\n".join([shown, *[*difference][2:]]))
-    text = "\n\n".join(written) + "\n"
-    if os.environ.get("UPDATE_GOLDEN"):
-        GOLDEN.write_text(text, encoding="utf-8")
-    assert text == GOLDEN.read_text(encoding="utf-8")
+    assert_on_record("messages.txt", "\n\n".join(written) + "\n")
