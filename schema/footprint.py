@@ -102,10 +102,12 @@ def footprint(geometry: Geometry, precision: Precision, tp: int, total_tokens: i
     )
 
 
-def least_tp(geometry: Geometry, precision: Precision, total_tokens: int, card: Card) -> int | None:
-    """Return the least of `TP_CHOICES` with which a model fits a card; None where none does."""
+def least_tp(
+    geometry: Geometry, precision: Precision, total_tokens: int, die_memory_bytes: int
+) -> int | None:
+    """Return the least of `TP_CHOICES` with which a model fits dies; None where none does."""
     estimates = (footprint(geometry, precision, tp, total_tokens) for tp in TP_CHOICES)
-    return next((one.tp for one in estimates if one.left_bytes(card) >= 0), None)
+    return next((one.tp for one in estimates if one.total_bytes <= die_memory_bytes), None)
 
 
 def parameter_count(geometry: Geometry) -> int:

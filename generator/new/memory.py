@@ -23,7 +23,7 @@ def target_lines(plan: Plan) -> list[str]:
         weights, cache = _size_text(estimate.weights_bytes), _size_text(estimate.kv_cache_bytes)
         line = f"  {precision.value:4}  weights {weights:>8}  KV cache {cache:>8}  "
         if card:
-            tp = least_tp(plan.geometry, precision, target.total, card)
+            tp = least_tp(plan.geometry, precision, target.total, card.die_memory_bytes)
             fits.append(f"{precision.value} {f'from tp {tp}' if tp else 'with no tp'}")
             lines.append(line + _left(estimate, card))
         else:

@@ -170,21 +170,10 @@ def placeholders(document: Document) -> Iterator[tuple[Span, str]]:
     """Yield the values that are, or hold, a word for something that is to be filled in."""
     for span in document.templates:
         yield span, document.written(span)
-    if document.root is not None:
-        yield from _below(document.root)
-
-
-def _below(node: Node) -> Iterator[tuple[Span, str]]:
-    if isinstance(node.value, dict):
-        for entry in node.value.values():
-            yield from _below(entry.node)
-    elif isinstance(node.value, list):
-        for item in node.value:
-            yield from _below(item)
-    elif isinstance(node.value, str) and (
-        _PLACEHOLDER.search(node.value) or _WHOLE.fullmatch(node.value.strip())
-    ):
-        yield node.span, node.value
+    for _, node in document.root.walk() if document.root else ():
+        text = node.value
+        if isinstance(text, str) and (_PLACEHOLDER.search(text) or _WHOLE.fullmatch(text.strip())):
+            yield node.span, text
 
 
 RECIPE_NAME = "vacc.yaml"

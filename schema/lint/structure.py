@@ -34,7 +34,7 @@ from vacc_gen.schema.lint.suggestions import (
     nearest_of_all,
     sections_with,
 )
-from vacc_gen.schema.lint.tree import Steps
+from vacc_gen.schema.lint.tree import Span, Steps
 
 TYPES = {
     "string_type": "text",
@@ -175,9 +175,10 @@ class _Placing:
                 steps = (*steps, step)
         return steps
 
-    def _start(self, steps: Steps) -> int:
-        node = self.document.node(*steps)
-        return 0 if node is None else node.span.start
+    def _is_merged(self, key: Span, section: Steps) -> bool:
+        """Whether a key comes by `<<`: it stands before its section."""
+        node = self.document.node(*section)
+        return node is not None and key.start < node.span.start
 
     def _value(self, steps: Steps) -> Any:
         node = self.document.node(*steps)
@@ -215,10 +216,11 @@ class _Placing:
             hint = f"did you mean `{meant}`? It is on line {line} already."
         else:
             hint = f"did you mean `{meant}`?"
-            is_merged = span.start < self._start(section)  # by `<<`
             is_legal = not _errors_at(model, {meant: self._value(steps)}, meant)
-            if other is None and _is_sure(key, near) and is_legal and not is_merged:
-                fix = fixes.replace(span, meant)
+            is_own = other is None and not self._is_merged(span, section)
+            fix = (
+                fixes.replace(span, meant) if is_own and is_legal and _is_sure(key, near) else None
+            )
         hint = f"{hint} {what_becomes_of_unknown_keys(self.document)}".strip()
         message = f"unknown key `{key}` {in_section(section)}"
         return FormFault("VG101", steps, Finding(span, message, hint, fix), meant)
@@ -235,7 +237,8 @@ class _Placing:
         if near is None:
             return self._missing((*steps, "type"), kinds)
         span = self.document.key_span(*steps, near)
-        fix = fixes.replace(span, "type") if value[near] in kinds else None
+        is_legal = value[near] in kinds and not self._is_merged(span, steps)
+        fix = fixes.replace(span, "type") if is_legal else None
         hint = f"did you mean `type`? {what_becomes_of_unknown_keys(self.document)}".strip()
         found = Finding(span, f"unknown key `{near}` {in_section(steps)}", hint, fix)
         return FormFault("VG101", (*steps, near), found, "type")

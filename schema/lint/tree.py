@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 LINE_BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
@@ -35,6 +36,16 @@ class Node:
     def __init__(self, value: Any, span: Span) -> None:
         self.value = value
         self.span = span
+
+    def walk(self, steps: Steps = ()) -> Iterator[tuple[Steps, Node]]:
+        """Yield the node and all below it, each with its path."""
+        yield steps, self
+        if isinstance(self.value, dict):
+            for key, entry in self.value.items():
+                yield from entry.node.walk((*steps, key))
+        elif isinstance(self.value, list):
+            for index, item in enumerate(self.value):
+                yield from item.walk((*steps, index))
 
     def plain(self) -> Any:
         """Return the value without places, as PyYAML would load it."""

@@ -164,15 +164,14 @@ def does_not_fit(file: RecipeFile) -> Iterator[Finding]:
     if target.card is None or geometry is None or file.known is None:
         return
     memory_bytes = file.known.die_memory_bytes(target.card)
-    from vacc_gen.schema.footprint import TP_CHOICES, footprint
+    from vacc_gen.schema.footprint import footprint, least_tp
     from vacc_gen.schema.precision import EMBEDDED_ONLY
 
     for precision in file.recipe.precisions:
         need_bytes = footprint(geometry, precision, target.tp, target.total).total_bytes
         if precision in EMBEDDED_ONLY or memory_bytes is None or need_bytes <= memory_bytes:
             continue
-        needs = ((tp, footprint(geometry, precision, tp, target.total)) for tp in TP_CHOICES)
-        enough = next((tp for tp, need in needs if need.total_bytes <= memory_bytes), None)
+        enough = least_tp(geometry, precision, target.total, memory_bytes)
         message = (
             f"{precision.value} on {target.tp} dies needs about {need_bytes / 2**30:.1f} GiB of "
             f"each, {target.card} has {memory_bytes / 2**30:.0f} GiB"

@@ -18,7 +18,6 @@ from vacc_gen.schema.lint.diagnostics import (
 from vacc_gen.schema.lint.document import Document, Kind, kind_of, placeholders
 from vacc_gen.schema.lint.files import ConfigFile
 from vacc_gen.schema.lint.rule import rule
-from vacc_gen.schema.lint.tree import Node, Steps
 
 _NULL_IS_A_VALUE = ("norm_type", "extra_ops")
 """`norm_type: null` and `extra_ops: {type: null}` mean none, in published configs."""
@@ -108,24 +107,13 @@ def null_value(form: structure.Form) -> Iterator[Finding]:
     root = form.document.root
     if root is None or kind_of(form.document) is Kind.RECIPE:
         return
-    for steps in _nulls(root, ()):
-        if steps not in reported and not {*steps[-2:]} & {*_NULL_IS_A_VALUE}:
+    for steps, node in root.walk():
+        if node.value is not None or steps in reported or not isinstance(steps[-1], str):
+            continue
+        if not {*steps[-2:]} & {*_NULL_IS_A_VALUE}:
             span = form.document.key_span(*steps)
             hint = "delete the key, or give it a value"
             yield Finding(span, f"`{dotted(steps)}` is null", hint, None, Severity.WARNING)
-
-
-def _nulls(node: Node, steps: Steps) -> Iterator[Steps]:
-    """Yield the paths of the keys whose value is null."""
-    if isinstance(node.value, dict):
-        for key, entry in node.value.items():
-            if entry.node.value is None:
-                yield (*steps, key)
-            else:
-                yield from _nulls(entry.node, (*steps, key))
-    elif isinstance(node.value, list):
-        for index, item in enumerate(node.value):
-            yield from _nulls(item, (*steps, index))
 
 
 @rule("VG107", Severity.ERROR, "key in the wrong section", scope="form")

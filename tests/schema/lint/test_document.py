@@ -29,17 +29,11 @@ def test_values_and_spans_are_those_of_the_published_configs(loader):
         document = load(path.read_bytes(), str(path))
         assert document.faults == [], named(path)
         assert document.values == yaml.safe_load(path.read_bytes()), named(path)
-        stack = [document.root]
-        while stack:
-            node = stack.pop()
+        for steps, node in document.root.walk():
             assert node.span == document.span_at(node.span.start, node.span.end)
-            if isinstance(node.value, dict):
-                for key, entry in node.value.items():
-                    assert document.written(entry.key_span) == key
-                    stack.append(entry.node)
-            elif isinstance(node.value, list):
-                stack += node.value
-            else:
+            if steps and isinstance(steps[-1], str):
+                assert document.written(document.key_span(*steps)) == steps[-1]
+            if not isinstance(node.value, (dict, list)):
                 assert yaml.safe_load(document.written(node.span)) == node.value
 
 
