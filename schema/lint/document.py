@@ -15,8 +15,7 @@ from enum import Enum
 from functools import cached_property
 from typing import Any
 
-from vacc_gen.schema.lint import fixes
-from vacc_gen.schema.lint.diagnostics import Fault, Finding
+from vacc_gen.schema.lint.diagnostics import Fault, Finding, Fix
 from vacc_gen.schema.lint.reader import read
 from vacc_gen.schema.lint.tree import LINE_BREAK, START, Entry, Node, Span
 
@@ -131,7 +130,7 @@ def load(source: bytes | str, path: str = "<text>") -> Document:
         hint = "delete it; in double quotes it can be written as an escape"
         fault = Finding(document.span_at(*control.span()), reason, hint)
     if document.prefix:
-        message, fix = "the file begins with a byte order mark", fixes.drop_prefix(document)
+        message, fix = "the file begins with a byte order mark", Fix(-len(_BOM), 0, "")
         document.faults.append(Fault("VG003", Finding(START, message, "save it without one", fix)))
     if fault is not None:
         document.faults.append(Fault("VG002", fault))

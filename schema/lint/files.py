@@ -28,17 +28,10 @@ TEXT_INPUTS = re.compile(
 
 MODEL_FILES = {
     ".onnx": "onnx",
-    ".pt": "pytorch",
-    ".pth": "pytorch",
-    ".torchscript": "pytorch",
-    ".jit": "pytorch",
-    ".h5": "keras",
-    ".keras": "keras",
-    ".hdf5": "keras",
-    ".pb": "tensorflow",
-    ".tflite": "tensorflow",
-    ".weights": "darknet",
-    ".cfg": "darknet",
+    **dict.fromkeys((".pt", ".pth", ".torchscript", ".jit"), "pytorch"),
+    **dict.fromkeys((".h5", ".keras", ".hdf5"), "keras"),
+    **dict.fromkeys((".pb", ".tflite"), "tensorflow"),
+    **dict.fromkeys((".weights", ".cfg"), "darknet"),
 }
 """The `frontend.type` that reads a model file, by the file's suffix."""
 

@@ -16,10 +16,6 @@ def replace(span: Span, text: str, *, safe: bool = True) -> Fix:
     return Fix(span.start, span.end, text, safe)
 
 
-def drop_prefix(document: Document) -> Fix:
-    return Fix(-len(document.prefix), 0, "")
-
-
 def remove(document: Document, entry: Entry) -> Fix | None:
     """Take an entry of a block mapping out with its lines; None where others stand on them."""
     start = document.line_start(entry.key_span.line)

@@ -216,11 +216,9 @@ class _Placing:
             hint = f"did you mean `{meant}`? It is on line {line} already."
         else:
             hint = f"did you mean `{meant}`?"
-            is_legal = not _errors_at(model, {meant: self._value(steps)}, meant)
-            is_own = other is None and not self._is_merged(span, section)
-            fix = (
-                fixes.replace(span, meant) if is_own and is_legal and _is_sure(key, near) else None
-            )
+            is_sure = other is None and _is_sure(key, near) and not self._is_merged(span, section)
+            if is_sure and not _errors_at(model, {meant: self._value(steps)}, meant):
+                fix = fixes.replace(span, meant)
         hint = f"{hint} {what_becomes_of_unknown_keys(self.document)}".strip()
         message = f"unknown key `{key}` {in_section(section)}"
         return FormFault("VG101", steps, Finding(span, message, hint, fix), meant)

@@ -46,10 +46,8 @@ def unknown_preset(file: RecipeFile) -> Iterator[Finding]:
     """No model, card or environment of this name comes with vacc-gen.
 
     Bad:
-        version: 2
         model: {preset: falcon-7b-instrct}
     Good:
-        version: 2
         model: {preset: falcon-7b-instruct}
     """
     recipe = file.recipe
@@ -72,10 +70,8 @@ def recipe_positions(file: RecipeFile) -> Iterator[Finding]:
     """The model was trained on shorter texts than `total`, and has no positions for the rest.
 
     Bad:
-        version: 2
         target: {total: 4096}
     Good:
-        version: 2
         target: {total: 2048}
     """
     total, geometry = file.recipe.target.total, file.geometry
@@ -90,11 +86,9 @@ def group_size(file: RecipeFile) -> Iterator[Finding]:
     """Weights of a group share a scale, so the group's size divides every width of the model.
 
     Bad:
-        version: 2
         model: {preset: falcon-tiny}
         quantization: {group_size: 64}
     Good:
-        version: 2
         model: {preset: falcon-7b}
         quantization: {group_size: 64}
     """
@@ -119,7 +113,6 @@ def checkpoint_against_preset(file: RecipeFile) -> Iterator[Finding]:
 
     Bad:
         # vacc.yaml
-        version: 2
         model: {preset: falcon-7b, checkpoint: weights}
         ---
         # weights/config.json
@@ -127,7 +120,6 @@ def checkpoint_against_preset(file: RecipeFile) -> Iterator[Finding]:
          "num_hidden_layers": 32, "vocab_size": 65024}
     Good:
         # vacc.yaml
-        version: 2
         model: {preset: falcon-7b, checkpoint: ../weights}
     """
     from vacc_gen.schema.checkpoint import geometry_of
@@ -152,11 +144,9 @@ def does_not_fit(file: RecipeFile) -> Iterator[Finding]:
     activations or code; docs/memory.md has the formula.
 
     Bad:
-        version: 2
         model: {preset: falcon-40b}
         target: {card: VA1-16G, tp: 2}
     Good:
-        version: 2
         model: {preset: falcon-40b}
         target: {card: VA16, tp: 8}
     """
@@ -187,10 +177,8 @@ def nothing_to_compile(file: RecipeFile) -> Iterator[Finding]:
     """The embedded backend alone makes int4, and a workspace is for the vendor's compiler too.
 
     Bad:
-        version: 2
         precisions: [int4]
     Good:
-        version: 2
         precisions: [int8, int4]
     """
     from vacc_gen.schema.precision import EMBEDDED_ONLY
@@ -205,10 +193,8 @@ def shell_path(file: RecipeFile) -> Iterator[Finding]:
     """`~` and `$HOME` mean something to a shell; a path in a recipe is taken as it is written.
 
     Bad:
-        version: 2
         model: {checkpoint: ~/weights/falcon-7b}
     Good:
-        version: 2
         model: {checkpoint: ../weights/falcon-7b}
     """
     for steps, path in file.paths.items():
@@ -222,10 +208,8 @@ def file_for_folder(file: RecipeFile) -> Iterator[Finding]:
     """A recipe names the folder of the weights, and this is the name of a file.
 
     Bad:
-        version: 2
         model: {checkpoint: weights/model.safetensors}
     Good:
-        version: 2
         model: {checkpoint: weights}
     """
     if file.recipe.model.checkpoint.lower().endswith(_FILES):
@@ -242,10 +226,8 @@ def uninstallable_pins(file: RecipeFile) -> Iterator[Finding]:
     package that is published as source alone is a warning: no lock can hold it.
 
     Bad:
-        version: 2
         environment: {pins: [transformers>=4.40, transformers<4.38]}
     Good:
-        version: 2
         environment: {pins: ["transformers>=4.38,<4.40"]}
     """
     yield from _problems(file, ("contradiction", "python", "source-only"))
@@ -259,10 +241,8 @@ def breaking_pins(file: RecipeFile) -> Iterator[Finding]:
     imported, and kills the process in its first session.
 
     Bad:
-        version: 2
         environment: {pins: [onnxruntime==1.13.1, numpy==2.2.6]}
     Good:
-        version: 2
         environment: {pins: [onnxruntime==1.13.1, numpy==1.26.4]}
     """
     yield from _problems(file, ("companion",))

@@ -22,14 +22,12 @@ def config_against_recipe(workspace: Workspace) -> Iterator[FileFinding]:
 
     Bad:
         # vacc.yaml
-        version: 2
         target: {prefill: 512}
         ---
         # build/hf_falcon_fp16.yaml
         name: falcon-7b-fp16
     Good:
         # vacc.yaml
-        version: 2
         target: {prefill: 1024}
     """
     recipe = workspace.recipe
@@ -91,7 +89,7 @@ def missing_file(workspace: Workspace) -> Iterator[FileFinding]:
         {"version": 1, "made_from": {}, "files": {}}
     """
     missing = workspace.missing()
-    if (workspace.root / "source_code" / "config_vacc.json").is_file():
+    if (workspace.recipe.folder / "source_code" / "config_vacc.json").is_file():
         missing = [path for path in missing if not path.endswith("_vacc.py")]
     if missing:
         more = f" and {len(missing) - _MOST_NAMED} more" if len(missing) > _MOST_NAMED else ""
@@ -115,7 +113,6 @@ def not_ready(workspace: Workspace) -> Iterator[FileFinding]:
         {"version": 1, "made_from": {}, "files": {}}
     Good:
         # vacc.yaml
-        version: 2
         model: {checkpoint: weights}
         ---
         # weights/config.json

@@ -14,6 +14,7 @@ from vacc_gen.presets import KNOWN
 from vacc_gen.schema.lint.check import CheckResult, check_paths, check_text
 from vacc_gen.schema.lint.document import Kind, kind_of, load
 from vacc_gen.schema.lint.rule import Rule
+from vacc_gen.schema.recipe import Recipe
 
 LANGUAGE_MODEL = {
     "name": "falcon-7b",
@@ -119,7 +120,7 @@ def completed(text: str) -> str:
     """Return an example as the whole config that it is a part of."""
     values = yaml.safe_load(text)
     frontend = values.get("frontend") or {}
-    if {"version", "calibration", "environment"} & values.keys():
+    if Recipe.model_fields.keys() & values.keys():
         base = RECIPE
     elif "build_visual" in (frontend.get("model_kwargs") or {}):
         base = VISION_TOWER
