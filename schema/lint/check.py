@@ -117,12 +117,9 @@ def check_document(
         form.faults = [fault for fault in form.faults if fault.finding.span not in unfilled]
         findings += found_by("form", form)
         if form.typed is not None and not unfilled:
-            if isinstance(form.typed, CompileConfig):
-                file = ConfigFile(document, known, form.typed)
-                findings += found_by("config", file)
-            else:
-                file = RecipeFile(document, known, form.typed)
-                findings += found_by("recipe", file)
+            is_config = kind is Kind.CONFIG
+            file = (ConfigFile if is_config else RecipeFile)(document, known, form.typed)
+            findings += found_by("config" if is_config else "recipe", file)
     found = {one for one in findings if not _is_ignored(document, one)}
     return sorted(found, key=lambda one: (one.line, one.column, one.code, one.message)), file
 

@@ -7,7 +7,6 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import NamedTuple
 
 from vacc_gen.schema.checkpoint import read_json
@@ -59,18 +58,6 @@ class Workspace:
             return None
         sources, files, pending = parts
         return Made(sources.get("vacc.yaml"), files, pending)
-
-    @property
-    def is_stale(self) -> bool:
-        """Whether the recipe was changed after the last generation."""
-        recipe = self.made.recipe if self.made else None
-        return recipe is not None and recipe != text_hash(self.recipe.document.text)
-
-    def missing(self) -> list[str]:
-        """Return the generated files that are no longer there."""
-        made = self.made.files.keys() - self.made.pending if self.made else ()
-        inside = [path for path in made if not (path.startswith("/") or ".." in Path(path).parts)]
-        return sorted(path for path in inside if not os.path.lexists(self.recipe.folder / path))
 
     def lacks(self) -> Iterator[Finding]:
         """Yield what vacc-gen does not make and the workspace cannot run without."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from vacc_gen.schema.errors import plural
 from vacc_gen.schema.lint.diagnostics import Finding, Severity, listed
@@ -74,17 +73,12 @@ def calibration_length(file: ConfigFile) -> Iterator[Finding]:
     path = file.config.dataset.path if file.config.dataset else None
     numbers = [int(word) for word in words(path or "") if word.isdigit()]
     named = [number for number in numbers if number in _LENGTHS]
-    lengths = [_length(shape) for name, shape in file.shapes.items() if TEXT_INPUTS.match(name)]
-    length = next(filter(None, lengths), None)
-    if named and length is not None and length not in named:
-        message = f"by its path the data is of length {named[-1]}, but the inputs are {length}"
-        hint = f"take data of length {length}, or change the shape"
-        yield Finding(file.at("dataset", "path"), message, hint)
-
-
-def _length(shape: Any) -> int | None:
-    """Return the length in tokens of an encoder's input, `[1, 512]` or `[[512], []]`, or None."""
-    match shape:
-        case [int(), int(length)] | [[int(length)], []]:
-            return length
-    return None
+    for name, shape in file.shapes.items():
+        match shape:
+            case [int(), int(length)] | [[int(length)], []] if TEXT_INPUTS.match(name):
+                if named and length not in named:
+                    data = f"by its path the data is of length {named[-1]}"
+                    hint = f"take data of length {length}, or change the shape"
+                    span = file.at("dataset", "path")
+                    yield Finding(span, f"{data}, but the inputs are {length}", hint)
+                return

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from pathlib import PurePath
 from typing import Any
 
 from vacc_gen.schema.errors import plural
 from vacc_gen.schema.lint.diagnostics import Finding, Severity, plain
 from vacc_gen.schema.lint.rule import rule
 from vacc_gen.schema.lint.tree import Steps
-from vacc_gen.schema.lint.workspace import FileFinding, Workspace
+from vacc_gen.schema.lint.workspace import FileFinding, Workspace, text_hash
 
 _MOST_NAMED = 3
 
@@ -66,7 +68,8 @@ def stale_files(workspace: Workspace) -> Iterator[FileFinding]:
         # .vacc-gen/manifest.json
         {"version": 1, "made_from": {}, "files": {}}
     """
-    if workspace.is_stale:
+    made_from = workspace.made.recipe if workspace.made else None
+    if made_from not in (None, text_hash(workspace.recipe.document.text)):
         message = "vacc.yaml was changed after the files of this workspace were made"
         hint = "`vacc-gen generate` makes them again; with --diff it only shows what would change"
         yield workspace.recipe, Finding(workspace.recipe.key_at("version"), message, hint)
@@ -88,8 +91,10 @@ def missing_file(workspace: Workspace) -> Iterator[FileFinding]:
         # .vacc-gen/manifest.json
         {"version": 1, "made_from": {}, "files": {}}
     """
-    missing = workspace.missing()
-    if (workspace.recipe.folder / "source_code" / "config_vacc.json").is_file():
+    made, folder = workspace.made, workspace.recipe.folder
+    paths = sorted(made.files.keys() - made.pending) if made else ()
+    missing = [path for path in paths if _is_inside(path) and not os.path.lexists(folder / path)]
+    if (folder / "source_code" / "config_vacc.json").is_file():
         missing = [path for path in missing if not path.endswith("_vacc.py")]
     if missing:
         more = f" and {len(missing) - _MOST_NAMED} more" if len(missing) > _MOST_NAMED else ""
@@ -97,6 +102,10 @@ def missing_file(workspace: Workspace) -> Iterator[FileFinding]:
         message = f"made from this recipe, and no longer there: {named}"
         hint = "`vacc-gen generate` makes what is missing"
         yield workspace.recipe, Finding(workspace.recipe.key_at("version"), message, hint)
+
+
+def _is_inside(path: str) -> bool:
+    return not path.startswith("/") and ".." not in PurePath(path).parts
 
 
 @rule("VG907", Severity.INFO, "not ready to run", scope="workspace")
