@@ -47,9 +47,8 @@ class Selection:
     ignore: tuple[str, ...] = ()
 
     def has(self, code: str) -> bool:
-        if code in ALWAYS:
-            return True
-        return _named(code, self.select or ("ALL",)) and not _named(code, self.ignore)
+        is_chosen = _named(code, self.select or ("ALL",)) and not _named(code, self.ignore)
+        return is_chosen or code in ALWAYS
 
 
 def _named(code: str, names: Iterable[str]) -> bool:

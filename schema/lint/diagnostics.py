@@ -125,7 +125,7 @@ def kind_of_value(value: Any) -> str:
     return kinds.get(type(value), "a mapping" if isinstance(value, dict) else "a date")
 
 
-def listed(names: Sequence[str], last: str = "and") -> str:
+def listed(names: Sequence[str]) -> str:
     """Return names in backquotes as an English list: `a`, `b` and `c`."""
-    quoted = [f"`{name}`" for name in names]
-    return f" {last} ".join(filter(None, (", ".join(quoted[:-1]), quoted[-1] if quoted else "")))
+    *others, last = (f"`{name}`" for name in names)
+    return f"{', '.join(others)} and {last}" if others else last

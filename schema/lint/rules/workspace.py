@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import PurePath
 from typing import Any
 
 from vacc_gen.schema.errors import plural
@@ -93,7 +92,8 @@ def missing_file(workspace: Workspace) -> Iterator[FileFinding]:
     """
     made, folder = workspace.made, workspace.recipe.folder
     paths = sorted(made.files.keys() - made.pending) if made else ()
-    missing = [path for path in paths if _is_inside(path) and not os.path.lexists(folder / path)]
+    inside = [path for path in paths if path[:1] != "/" and ".." not in path.split("/")]
+    missing = [path for path in inside if not os.path.lexists(folder / path)]
     if (folder / "source_code" / "config_vacc.json").is_file():
         missing = [path for path in missing if not path.endswith("_vacc.py")]
     if missing:
@@ -102,10 +102,6 @@ def missing_file(workspace: Workspace) -> Iterator[FileFinding]:
         message = f"made from this recipe, and no longer there: {named}"
         hint = "`vacc-gen generate` makes what is missing"
         yield workspace.recipe, Finding(workspace.recipe.key_at("version"), message, hint)
-
-
-def _is_inside(path: str) -> bool:
-    return not path.startswith("/") and ".." not in PurePath(path).parts
 
 
 @rule("VG907", Severity.INFO, "not ready to run", scope="workspace")
