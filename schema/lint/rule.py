@@ -1,7 +1,8 @@
 """What a rule is. A function in one of the files of `rules/` is registered by its decorator.
 
 A rule's docstring is its page: what it says and why that matters, then an example after `Bad:` and
-one after `Good:`. The tests run the examples, `vacc-gen explain` and docs/rules.md print them.
+one after `Good:`, each a part of a config or recipe; of several files, the good one shows those
+that differ. The tests run the examples, `vacc-gen explain` and docs/rules.md print them.
 Codes go by topic: VG0 text, VG1 structure and recipes, VG2 names, VG3 frontend, VG4 backend, VG5
 dataset, VG6 language models, VG7 vision, VG9 workspaces and weight folders.
 """

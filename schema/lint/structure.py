@@ -15,13 +15,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from vacc_gen.schema.lint import fixes
-from vacc_gen.schema.lint.diagnostics import (
-    Finding,
-    as_written,
-    dotted,
-    in_section,
-    kind_of_value,
-)
+from vacc_gen.schema.lint.diagnostics import Finding, as_written, dotted, in_section, kind_of_value
 from vacc_gen.schema.lint.document import Document, Kind, kind_of
 from vacc_gen.schema.lint.suggestions import (
     Model,
@@ -30,7 +24,6 @@ from vacc_gen.schema.lint.suggestions import (
     literals,
     model_at,
     models_at,
-    nearest,
     nearest_of_all,
     sections_with,
 )
@@ -231,7 +224,7 @@ class _Placing:
         kinds = tuple(kind for field in types for kind in literals(field))
         if "type" in value:
             return self._not_allowed((*steps, "type"), value["type"], kinds)
-        near = next((key for key in value if nearest(key, ("type",))), None)
+        near = next((key for key in value if nearest_of_all(key, ("type",))), None)
         if near is None:
             return self._missing((*steps, "type"), kinds)
         span = self.document.key_span(*steps, near)
