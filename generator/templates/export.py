@@ -15,7 +15,7 @@ decode:  input_ids, position_ids (1, 1), attention_mask (1, T), past (1, K, T - 
 
 import argparse
 import hashlib
-import importlib.util
+import importlib
 import inspect
 import sys
 import tempfile
@@ -49,13 +49,8 @@ class Flat(torch.nn.Module):
 def load_model(checkpoint):
     """Return the model of a weight folder by the modeling file beside it, or by our own."""
     ours = Path(__file__).resolve().parent.parent / "source_code"
-    folder = checkpoint if (checkpoint / "modeling_falcon_vacc.py").exists() else ours
-    spec = importlib.util.spec_from_file_location(
-        "modeling_falcon_vacc", folder / "modeling_falcon_vacc.py"
-    )
-    modeling = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = modeling
-    spec.loader.exec_module(modeling)
+    sys.path += [str(checkpoint), str(ours)]
+    modeling = importlib.import_module("modeling_falcon_vacc")
     config_file = next(
         path
         for path in (checkpoint / "config_vacc.json", ours / "config_vacc.json")
@@ -67,7 +62,12 @@ def load_model(checkpoint):
     return model.float().eval()
 
 
-def inputs_of(config, num_new, total):
+def cache_names(prefix, model):
+    layers = range(model.config.num_hidden_layers)
+    return [f"{prefix}.{layer}.{part}" for layer in layers for part in ("key", "value")]
+
+
+def inputs_of(model, num_new, total):
     """Return names and example tensors of the graph's inputs."""
     names = ["input_ids", "attention_mask", "position_ids"]
     tensors = [
@@ -76,25 +76,17 @@ def inputs_of(config, num_new, total):
         torch.arange(total - num_new, total)[None],
     ]
     if total > num_new:
-        grouped = config.num_kv_heads if config.new_decoder_architecture else 1
-        alone = not config.new_decoder_architecture and not config.multi_query
-        kv_heads = config.num_attention_heads if alone else grouped
-        head_size = config.hidden_size // config.num_attention_heads
-        for layer in range(config.num_hidden_layers):
-            for part in ("key", "value"):
-                names.append(f"past_key_values.{layer}.{part}")
-                tensors.append(torch.zeros(1, kv_heads, total - num_new, head_size))
+        past_names = cache_names("past_key_values", model)
+        attention = model.transformer.h[0].self_attention
+        shape = (1, attention.num_kv_heads, total - num_new, attention.head_dim)
+        names += past_names
+        tensors += [torch.zeros(shape) for _ in past_names]
     return names, tuple(tensors)
 
 
 def trace(model, num_new, total, opset, path):
     """Write the graph that takes `num_new` tokens and sees `total`."""
-    input_names, inputs = inputs_of(model.config, num_new, total)
-    output_names = ["logits"] + [
-        f"present.{layer}.{part}"
-        for layer in range(model.config.num_hidden_layers)
-        for part in ("key", "value")
-    ]
+    input_names, inputs = inputs_of(model, num_new, total)
     options = {"opset_version": opset, "do_constant_folding": False}
     if "dynamo" in inspect.signature(torch.onnx.export).parameters:
         options["dynamo"] = False  # the newer default writes opset 18 and up
@@ -104,7 +96,7 @@ def trace(model, num_new, total, opset, path):
             inputs,
             str(path),
             input_names=input_names,
-            output_names=output_names,
+            output_names=["logits", *cache_names("present", model)],
             **options,
         )
 
