@@ -37,8 +37,7 @@ CALIBRATION_FOLDER = "calibration"
 HELD_BYTES = 8 << 20
 """Text held at once: what 1024 windows of 2048 tokens of English take."""
 
-Window: TypeAlias = "array[int]"
-"""Token ids of one window: array("i"), 4 bytes each."""
+Window: TypeAlias = "array[int]"  # of token ids, 4 bytes each
 
 
 def windows_file(spec: Calibration, root: Path) -> Path:

@@ -101,29 +101,21 @@ def trace(model, num_new, total, opset, path):
         )
 
 
-class Weights:
-    """One file for the tensors of several graphs; equal bytes are written once."""
-
-    def __init__(self, path):
-        self.path = path
-        self.file = path.open("wb")
-        self.offsets = {}
-
-    def take(self, graph_path, out_path):
-        """Move the tensors of a graph into the file, and write the graph beside it."""
-        model = onnx.load(str(graph_path))
-        for tensor in model.graph.initializer:
-            data = tensor.raw_data
-            if len(data) < INLINE_BYTES:
-                continue
-            digest = hashlib.sha256(data).digest()
-            if digest not in self.offsets:
-                self.file.write(b"\0" * (-self.file.tell() % ALIGNMENT_BYTES))
-                self.offsets[digest] = self.file.tell()
-                self.file.write(data)
-            set_external_data(tensor, WEIGHTS_FILE, self.offsets[digest], len(data))
-            tensor.ClearField("raw_data")
-        onnx.save(model, str(out_path))
+def move_weights(graph_path, out_path, file, offsets):
+    """Write a graph, and its tensors to `file`; those whose digest is in `offsets` are there."""
+    model = onnx.load(str(graph_path))
+    for tensor in model.graph.initializer:
+        data = tensor.raw_data
+        if len(data) < INLINE_BYTES:
+            continue
+        digest = hashlib.sha256(data).digest()
+        if digest not in offsets:
+            file.write(b"\0" * (-file.tell() % ALIGNMENT_BYTES))
+            offsets[digest] = file.tell()
+            file.write(data)
+        set_external_data(tensor, WEIGHTS_FILE, offsets[digest], len(data))
+        tensor.ClearField("raw_data")
+    onnx.save(model, str(out_path))
 
 
 def main():
@@ -145,17 +137,17 @@ def main():
     # Traced in a folder beside the result, which it enters complete or not at all.
     with tempfile.TemporaryDirectory(dir=arguments.out, prefix=".export-") as folder:
         partial = Path(folder)
-        weights = Weights(partial / WEIGHTS_FILE)
-        for name, num_new, total in (
-            ("prefill", arguments.prefill, arguments.prefill),
-            ("decode", 1, arguments.total),
-        ):
-            traced = partial / name
-            traced.mkdir()
-            trace(model, num_new, total, arguments.opset, traced / "graph.onnx")
-            weights.take(traced / "graph.onnx", partial / f"{name}.onnx")
-            print(f"{name}.onnx: {num_new} new tokens of {total}")
-        weights.file.close()
+        with (partial / WEIGHTS_FILE).open("wb") as weights:
+            offsets = {}
+            for name, num_new, total in (
+                ("prefill", arguments.prefill, arguments.prefill),
+                ("decode", 1, arguments.total),
+            ):
+                traced = partial / name / "graph.onnx"
+                traced.parent.mkdir()
+                trace(model, num_new, total, arguments.opset, traced)
+                move_weights(traced, partial / f"{name}.onnx", weights, offsets)
+                print(f"{name}.onnx: {num_new} new tokens of {total}")
         for name in (WEIGHTS_FILE, "prefill.onnx", "decode.onnx"):
             (partial / name).replace(arguments.out / name)
 
