@@ -109,7 +109,7 @@ def read_regular(path: Path, most_bytes: int) -> bytes | None:
 def read_json(path: Path) -> dict[str, Any] | None:
     """Return the JSON object that a file is; None where it is not there, or is something else."""
     try:
-        return read_json_object(path)
+        return _read_json_object(path)
     except UnreadableError:
         return None
 
@@ -140,7 +140,7 @@ def read_config(path: Path) -> dict[str, Any]:
             f"{path} has no config.json" if path.is_dir() else f"{path} is not a folder",
             "give the folder that holds config.json and the weights",
         )
-    return read_json_object(file)
+    return _read_json_object(file)
 
 
 def read_shard(path: Path) -> dict[str, TensorEntry]:
@@ -205,7 +205,7 @@ def _damaged(message: str) -> CheckpointError:
 
 
 def _read_indexed(path: Path, index: Path) -> dict[str, TensorEntry]:
-    weight_map = read_json_object(index).get("weight_map")
+    weight_map = _read_json_object(index).get("weight_map")
     if not isinstance(weight_map, dict) or not all(isinstance(f, str) for f in weight_map.values()):
         raise CheckpointError(f"{index}: `weight_map` is missing or does not map names to files")
     shards: dict[str, dict[str, TensorEntry]] = {}
@@ -250,8 +250,7 @@ def _read_unindexed(path: Path) -> dict[str, TensorEntry]:
     return tensors
 
 
-def read_json_object(file: Path) -> dict[str, Any]:
-    """Return the JSON object that a file is; raise UnreadableError where it is none."""
+def _read_json_object(file: Path) -> dict[str, Any]:
     try:
         value = json.loads(read_regular(file, MAX_JSON_BYTES) or b"")
     except (ValueError, RecursionError) as error:

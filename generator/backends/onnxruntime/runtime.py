@@ -10,6 +10,7 @@ and of each step only the new slot is. Nothing is shifted; the mask says which s
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from importlib.util import find_spec
@@ -18,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 
 from vacc_gen.generator.backends.onnxruntime.session import open_session
 from vacc_gen.generator.backends.onnxruntime.weights.weight_file import WEIGHTS_FILE
-from vacc_gen.schema.checkpoint import read_json_object
 from vacc_gen.schema.errors import MissingExtraError, UnreadableError, UsageError
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class OnnxRuntimeModel:
         """Tokens that end a text; generation_config.json says which, or else config.json."""
         for name in ("generation_config.json", "config.json"):
             file = self.folder / name
-            ends = read_json_object(file).get("eos_token_id") if file.is_file() else None
+            ends = _read_json(file).get("eos_token_id") if file.is_file() else None
             if ends is not None:
                 return frozenset([ends] if isinstance(ends, int) else ends)
         return frozenset()
@@ -229,10 +229,20 @@ def check_folder(folder: Path) -> None:
                 "make one with `vacc-gen build`, or `vacc-gen export` with --prefill and --total",
             )
     manifest = folder / MANIFEST_FILE
-    for artifact in read_json_object(manifest)["artifacts"] if manifest.is_file() else ():
+    for artifact in _read_json(manifest)["artifacts"] if manifest.is_file() else ():
         file, expected = folder / artifact["path"], artifact["bytes"]
         found = file.stat().st_size if file.is_file() else None
         if found != expected:
             state = "missing" if found is None else f"{found} bytes long"
             problem = f"{file} is {state}, its manifest says {expected} bytes"
             raise UnreadableError(problem, "build again")
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_bytes())
+    except (OSError, ValueError) as error:
+        raise UnreadableError(f"{file} cannot be read: {error}") from error
+    if not isinstance(content, dict):
+        raise UnreadableError(f"{file} is not a JSON object")
+    return content

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -238,3 +239,21 @@ def test_our_end_is_passed_on_and_nothing_is_left(
     assert ours.wait(20) != 0
     assert is_group_gone(group)
     assert (tmp_path / "log").read_text().endswith(f"{last_line}\n")
+
+
+def test_a_compiler_that_is_being_started_is_not_orphaned(
+    path: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(path, "sleep 60 & wait")
+    started = []
+
+    class Interrupted(subprocess.Popen[bytes]):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            started.append(self.pid)
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(subprocess, "Popen", Interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        build(workspace, Vamc())
+    assert is_group_gone(*started)

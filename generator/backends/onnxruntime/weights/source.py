@@ -34,6 +34,13 @@ class Checkpoint:
     architecture: Architecture
     tensors: dict[str, TensorEntry]
 
+    def read(self, name: str) -> torch.Tensor:
+        """A whole parameter, in its own shape and stored dtype; raises as `chunks`."""
+        import torch
+
+        rows = torch.cat([rows.clone() for _, rows in self.chunks(name)])
+        return rows.view(self.tensors[name].shape)
+
     def chunks(self, name: str) -> Iterator[tuple[int, torch.Tensor]]:
         """Yield (first row, rows) of a parameter, in order, in its stored dtype.
 

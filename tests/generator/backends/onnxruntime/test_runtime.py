@@ -151,7 +151,7 @@ def test_texts_that_do_not_fit(trained, prompt, max_tokens, words):
         (lambda folder: (folder / "tokenizer.json").unlink(), "tokenizer.json is missing"),
         (lambda folder: (folder / "weights.bin").write_bytes(b"short"), "is 5 bytes long"),
         (lambda folder: overwrite(folder / "prefill.onnx"), "cannot load"),
-        (lambda folder: (folder / "manifest.json").write_text("{"), "not valid JSON"),
+        (lambda folder: (folder / "manifest.json").write_text("{"), "cannot be read"),
         (lambda folder: (folder / "manifest.json").write_text("[]"), "not a JSON object"),
     ],
 )

@@ -193,7 +193,7 @@ class GptqQuantizer(Quantizer):
     @cached_property
     def _states(self) -> torch.Tensor:
         """Hidden states (W, S, E) before the next layer; at first, the token embeddings."""
-        table = torch.cat([rows.clone() for _, rows in self._checkpoint.chunks(EMBEDDING)])
+        table = self._checkpoint.read(EMBEDDING)
         states = hidden_states((*self._windows.shape, table.shape[1]), self._work_dir)
         for window, token_ids in enumerate(self._windows.long()):
             states[window] = table[token_ids]
