@@ -68,10 +68,9 @@ def load_part(
         stored = f"{prefix}.{name}"
         if stored == HEAD and HEAD not in checkpoint.tensors:
             stored = EMBEDDING
-        rows = parameter.data.view(-1, parameter.shape[-1])
-        for first, chunk in checkpoint.chunks(stored):
-            rows[first : first + len(chunk)].copy_(chunk)
-            progress.advance(chunk.nbytes)
+        values = checkpoint.read(stored)
+        parameter.data.copy_(values)
+        progress.advance(values.nbytes)
 
 
 def build_on_meta(modeling_file: Path, checkpoint: Checkpoint) -> Any:
