@@ -102,12 +102,12 @@ def alibi_bias(config, mask):
     Falcon's original code forms slopes, positions and products in bf16; transformers keeps to
     that, and so do these values.
     """
-    slopes = alibi_slopes(config.num_attention_heads)
-    slopes = torch.tensor(slopes, dtype=torch.float32, device=mask.device)[:, None, None]
+    heads = config.num_attention_heads
+    slopes = torch.tensor(alibi_slopes(heads), dtype=torch.float32, device=mask.device)
     positions = (mask.cumsum(dim=-1) - 1) * mask  # (B, T), counted from the first visible token
     positions = round_to_bf16(positions.float())[:, None, None, :]
-    bias = round_to_bf16(slopes * positions)
-    return bias / math.sqrt(config.hidden_size // config.num_attention_heads)
+    bias = round_to_bf16(slopes[:, None, None] * positions)  # (B, H, 1, T)
+    return bias / math.sqrt(config.hidden_size // heads)
 
 
 def attention_bias(config, mask, num_new):
@@ -162,7 +162,6 @@ class FalconAttention(nn.Module):
 
     def forward(self, hidden, bias, rotary=None, past=None):
         """Return the output (B, S, E), the cache's new pair, and the weights (B, H, S, T)."""
-        batch, num_new, _ = hidden.shape
         query, key, value = self._split_heads(self.query_key_value(hidden))
         if rotary is not None:
             query, key = rotate(query, *rotary), rotate(key, *rotary)
@@ -173,8 +172,7 @@ class FalconAttention(nn.Module):
         scores = query @ self._per_query_head(key).transpose(2, 3)  # (B, H, S, T)
         weights = torch.softmax(scores.float() + bias, dim=-1).to(value.dtype)
         weights = self.attention_dropout(weights)
-        mixed = weights @ self._per_query_head(value)  # (B, H, S, D)
-        mixed = mixed.transpose(1, 2).reshape(batch, num_new, self.num_heads * self.head_dim)
+        mixed = (weights @ self._per_query_head(value)).transpose(1, 2).flatten(2)  # (B, S, E)
         return self.dense(mixed), (key, value), weights
 
 
@@ -360,9 +358,8 @@ class FalconForCausalLM(FalconPreTrainedModel, GenerationMixin):
             return_dict=True,
         )
         hidden = output.last_hidden_state
-        slicing = getattr(self.config, "insert_slice", False)
-        slicing = slicing and getattr(self.config, "iter_num", None) in (None, 0)
-        if slicing and past_key_values is None and labels is None:
+        is_first = not getattr(self.config, "iter_num", None) and past_key_values is None
+        if getattr(self.config, "insert_slice", False) and is_first and labels is None:
             # A pad token may stand last: take the last position that the mask shows.
             no_mask = attention_mask is None
             hidden = hidden[:, -1:] if no_mask else last_visible(hidden, attention_mask)
