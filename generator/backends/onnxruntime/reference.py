@@ -49,8 +49,7 @@ class ReferenceModel:
 
     def logits(self, token_ids: Sequence[int], positions: Sequence[int]) -> NDArray[np.float32]:
         """Logits (N, V) after each of `positions` of a text (S) that is read in one pass."""
-        total = sum(tensor.length_bytes for tensor in self._checkpoint.tensors.values())
-        self._progress.start("the torch model, part by part", total)
+        self._progress.start("the torch model, part by part", self._checkpoint.folder.tensor_bytes)
         with torch.inference_mode():
             ids = torch.tensor([list(token_ids)])  # (1, S)
             output = self._model.transformer(ids, use_cache=False, return_dict=True)

@@ -22,7 +22,6 @@ from vacc_gen.generator.calibration.tokenizer import Tokenizer
 from vacc_gen.generator.calibration.windows import (
     calibrate,
     check_calibration,
-    one_text_each,
     read_windows,
     shuffled,
     windows_by_source,
@@ -215,39 +214,11 @@ def test_windows_are_shared_out_to_the_last_one(weights, samples):
         assert abs(share - samples * weight / sum(weights)) < 1
 
 
-texts_of_tokens = st.lists(st.lists(st.integers(12, 99), max_size=30), max_size=20)
-
-
 @given(texts=st.lists(st.binary(max_size=20), max_size=60), seed=st.integers(0, 5))
 def test_the_order_does_not_depend_on_how_much_is_held(texts, seed):
     orders = [list(shuffled(lambda: iter(texts), str(seed), held)) for held in (1, 50, 300, 10_000)]
     assert all(order == orders[0] for order in orders)
     assert sorted(orders[0]) == sorted(texts)
-
-
-def test_what_is_held_stays_within_bounds_however_long_the_texts():
-    held = []
-
-    def endless():
-        for n in range(2000):
-            held.append(n)
-            yield b"x" * 1000
-
-    drawn = shuffled(endless, "0 draw", 20_000)
-    assert [len(next(drawn)) for _ in range(20)] == [1000] * 20
-    assert len(held) == 2000  # one pass gave twenty
-    next(drawn)
-    assert len(held) == 4000
-
-
-@given(texts=texts_of_tokens, seqlen=st.integers(1, 16), seed=st.integers(0, 3))
-def test_a_window_of_one_text_is_a_run_of_it(texts, seqlen, seed):
-    windows = list(one_text_each(texts, seqlen, str(seed)))
-    long_enough = [text for text in texts if len(text) >= seqlen]
-    assert len(windows) == len(long_enough)
-    for window, text in zip(windows, long_enough, strict=True):
-        runs = [text[start : start + seqlen] for start in range(len(text) - seqlen + 1)]
-        assert window.tolist() in runs
 
 
 MEASURED = """
