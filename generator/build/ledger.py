@@ -35,7 +35,6 @@ class Output:
 class Entry:
     key: str
     seconds: float
-    peak_rss_bytes: int
     outputs: tuple[Output, ...] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
 

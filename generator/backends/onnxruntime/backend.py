@@ -119,10 +119,9 @@ def _calibrate(build: Build, job: CompileJob) -> Step | Skip:
     files = [file for source in calibration.sources for file in files_of(source, build.root)]
 
     def run(progress: Progress) -> Outcome:
-        reused = calibrate(calibration, build.weights, build.root, progress)
+        calibrate(calibration, build.weights, build.root, progress)
         path = windows_file(calibration, build.root)
-        drawn = {"windows": calibration.samples, "seqlen": calibration.seqlen}
-        return Outcome((path, path.with_suffix(".json")), {**drawn, "reused": reused})
+        return Outcome((path, path.with_suffix(".json")))
 
     inputs = {
         "calibration": calibration.model_dump(mode="json"),
@@ -169,10 +168,6 @@ def _run_export(build: Build, job: CompileJob, progress: Progress) -> Outcome:
         lengths=Lengths(recipe.target.prefill, recipe.target.total),
         quantization=recipe.quantization,
         quantizer=quantizer,
-        metadata={
-            "vacc_gen.name": job.name,
-            "vacc_gen.recipe": json.dumps(recipe.model_dump(mode="json")),
-        },
         progress=progress,
         force=True,
     )
@@ -267,9 +262,9 @@ def _verify(build: Build, job: CompileJob) -> Step:
     against = None if fp16 is job else fp16
     inputs = {
         "verification": build.plan.recipe.verification.model_dump(mode="json"),
+        "reference": against.name if against else None,
         "text": hashlib.sha256(read_text(build)).hexdigest(),
         "modeling": sha256_of(build.modeling_file),
         "packages": [package_version(package) for package in PACKAGES],
     }
-    after = ((Stage.VERIFY, against.precision),) if against else ()
-    return Step(inputs, lambda progress: verify_job(build, job, against, progress), after=after)
+    return Step(inputs, lambda progress: verify_job(build, job, against, progress))

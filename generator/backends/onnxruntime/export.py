@@ -7,7 +7,6 @@ No moment holds the model: the graphs are emitted from the architecture, and the
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,10 +16,7 @@ from vacc_gen.generator.backends.onnxruntime.runtime import (
     MANIFEST_FILE,
     PREFILL_GRAPH,
 )
-from vacc_gen.generator.backends.onnxruntime.weights.quantize import (
-    Quantizer,
-    grid_for,
-)
+from vacc_gen.generator.backends.onnxruntime.weights.quantize import Quantizer, grid_for
 from vacc_gen.generator.backends.onnxruntime.weights.source import Checkpoint
 from vacc_gen.generator.backends.onnxruntime.weights.weight_file import (
     WEIGHTS_FILE,
@@ -99,16 +95,15 @@ def export_graphs(
     lengths: Lengths | None = None,
     quantization: Quantization | None = None,
     quantizer: Quantizer | None = None,
-    metadata: Mapping[str, str] | None = None,
     progress: Progress | None = None,
     force: bool = False,
 ) -> ExportResult:
     """Write graphs, weights and the tokenizer's files of `checkpoint` into `out_dir`.
 
     The folder appears complete or not at all. `quantization` and `quantizer` (round to nearest
-    unless another is given) matter for int8 and int4 only. Each graph carries `metadata` in its
-    `metadata_props`, and with it the tool's version and the checkpoint's fingerprint. An `out_dir`
-    that is not empty is refused; with `force`, one that holds an earlier export is replaced.
+    unless another is given) matter for int8 and int4 only. Each graph carries the tool's version
+    and the checkpoint's fingerprint in its `metadata_props`. An `out_dir` that is not empty is
+    refused; with `force`, one that holds an earlier export is replaced.
 
     Raises:
         MissingExtraError: torch or onnx is not installed.
@@ -142,7 +137,7 @@ def export_graphs(
         progress.start(f"weights to {dtype}", source_bytes)
         quantizer = quantizer or Quantizer(checkpoint)
         overflowed = write_weights(folder / WEIGHTS_FILE, layout, checkpoint, quantizer, progress)
-        properties = {"vacc_gen.checkpoint": checkpoint.folder.fingerprint(), **(metadata or {})}
+        properties = {"vacc_gen.checkpoint": checkpoint.folder.fingerprint()}
         for name, axes in graphs.items():
             model = falcon_graph(
                 name.removesuffix(".onnx"),

@@ -98,7 +98,7 @@ def test_a_gpu_that_is_not_there(tmp_path: Path, precisions: list[str]) -> None:
         calibration={"set": "mine", "path": str(CALIBRATION), "samples": 2, "seqlen": 16},
         quantization={"device": "cuda:7"},
     )
-    assert "cuda:7" in refusal(workspace, StageError)
+    assert "quantization.device is cuda:7, but PyTorch sees" in refusal(workspace, StageError)
 
 
 def test_a_hand_edited_file(tmp_path: Path) -> None:

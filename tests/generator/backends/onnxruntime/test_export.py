@@ -34,7 +34,6 @@ from vacc_gen.generator.progress import SilentProgress
 
 LENGTHS = Lengths(64, 128)
 EMBEDDING = "transformer.word_embeddings.weight"
-METADATA = {"vacc_gen.recipe": json.dumps({"model": "falcon-tiny"})}
 
 
 class Counting(SilentProgress):
@@ -70,7 +69,7 @@ def exported(checkpoint, tmp_path_factory):
         counting = Counting()
         result = export_graphs(
             checkpoint, tmp_path_factory.mktemp(dtype) / "out", dtype=dtype, lengths=LENGTHS,
-            metadata=METADATA, progress=counting,
+            progress=counting,
         )  # fmt: skip
         assert counting.done == counting.total == checkpoint.folder.tensor_bytes
         return result
@@ -93,6 +92,7 @@ def stored_weights(graph: Path) -> dict[str, np.ndarray]:
             shape=tuple(tensor.dims),
         )
         assert content.nbytes == int(where["length"])
+        assert int(where["offset"]) % weight_file.ALIGNMENT_BYTES == 0
         found[tensor.name] = np.array(content)
     return found
 
@@ -165,7 +165,6 @@ def test_both_graphs_share_one_file_and_say_where_they_come_from(checkpoint, exp
         properties = {entry.key: entry.value for entry in model.metadata_props}
         assert properties.pop("vacc_gen.version") == model.producer_version
         assert properties == {
-            **METADATA,
             "vacc_gen.dtype": "int8",
             "vacc_gen.checkpoint": checkpoint.folder.fingerprint(),
         }
@@ -188,7 +187,7 @@ def test_an_export_is_the_same_whatever_the_chunks(checkpoint, exported, tmp_pat
     monkeypatch.setattr(source_module, "CHUNK_BYTES", 50_000)
     for dtype in ("fp16", "int8"):
         first, out = exported(dtype), tmp_path / dtype
-        export_graphs(checkpoint, out, dtype=dtype, lengths=LENGTHS, metadata=METADATA)
+        export_graphs(checkpoint, out, dtype=dtype, lengths=LENGTHS)
         for file in first.weights.parent.iterdir():
             assert file.read_bytes() == (out / file.name).read_bytes()
 

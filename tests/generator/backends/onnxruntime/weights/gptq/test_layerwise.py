@@ -142,12 +142,6 @@ def test_a_disk_without_room_for_hidden_states(monkeypatch, tmp_path):
     assert "calibration.samples" in raised.value.hint
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_a_device_that_is_not_there(falcon, tmp_path):
-    with pytest.raises(StageError, match="cuda:3, but PyTorch sees 0 GPUs"):
-        make_quantizer(falcon, tmp_path, device="cuda:3")
-
-
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_gpu_makes_the_same_codes(falcon, by_default, tmp_path):
     gpu, _ = quantize_all(make_quantizer(falcon, tmp_path, device="cuda"), falcon)
