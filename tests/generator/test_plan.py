@@ -1,17 +1,15 @@
-import json
-
 import pytest
 
+from tests.workspaces import recipe_text
 from vacc_gen import presets
-from vacc_gen.generator.plan import make_plan, needs_large_stack, quantizes_first
+from vacc_gen.generator.plan import make_plan, quantizes_first
 from vacc_gen.schema.errors import UsageError
 from vacc_gen.schema.recipe import Recipe
 
 
 def plan(preset="falcon-7b-instruct", checkpoint=None, **parts):
-    model = {"preset": preset, "checkpoint": checkpoint or f"/path/to/{preset}"}
-    recipe = Recipe.model_validate_json(json.dumps({"version": 2, "model": model, **parts}))
-    return make_plan(recipe, presets.MODELS.find(preset), None)
+    text = recipe_text(preset, checkpoint or f"/path/to/{preset}", **parts)
+    return make_plan(Recipe.model_validate_json(text), presets.MODELS.find(preset), None)
 
 
 @pytest.mark.parametrize(
@@ -46,11 +44,6 @@ def test_gptq_settings_go_to_int8_alone():
     }
     assert kv8 == {"type": "w16kv8"}
     assert [quantizes_first(made, job) for job in made.jobs] == [False, True, False]
-
-
-def test_models_above_32b_need_a_large_stack():
-    assert needs_large_stack(plan("falcon-40b"))
-    assert not needs_large_stack(plan("falcon-7b"))
 
 
 def test_int4_has_a_name_of_its_own_and_no_compile_config():

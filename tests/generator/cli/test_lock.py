@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from tests.wheels import make_wheel, offline_settings
-from tests.workspaces import FALCON_TINY
+from tests.workspaces import FALCON_TINY, recipe_text
 from vacc_gen.generator.workspace.workspace import create
 
 pytest.importorskip("uv")
@@ -28,14 +28,8 @@ def wheels(tmp_path, monkeypatch):
 
 def recipe(*pins):
     environment = {"preset": "qwen2_5_vl-py310", "python": PYTHON, "pins": [PIN, OTHER, *pins]}
-    return json.dumps(
-        {
-            "version": 2,
-            "model": {"preset": "falcon-tiny", "checkpoint": str(FALCON_TINY)},
-            "target": {"prefill": 64, "total": 128, "tp": 1},
-            "environment": environment,
-        }
-    )
+    target = {"prefill": 64, "total": 128, "tp": 1}
+    return recipe_text("falcon-tiny", FALCON_TINY, target=target, environment=environment)
 
 
 @pytest.fixture
