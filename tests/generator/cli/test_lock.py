@@ -22,6 +22,7 @@ def wheels(tmp_path, monkeypatch):
     make_wheel(folder, "huggingface-hub", "0.99", requires=("tinier",))
     make_wheel(folder, "transformers", "4.99", requires=("huggingface-hub",))
     make_wheel(folder, "tinier", "1.0")
+    make_wheel(folder, "tiktoken", "0.7.0")
     for name, value in offline_settings(folder).items():
         monkeypatch.setenv(name, value)
 
@@ -59,6 +60,16 @@ def test_what_was_locked_stays_current(locked, run):
     assert code == 0
     assert "is current: 3 packages for Python" in out
     assert run("generate", locked, "--check")[0] == 0
+
+
+def test_changes_name_what_is_new_gone_and_other(locked, run, tmp_path):
+    make_wheel(tmp_path / "wheels", "tinier", "2.0")
+    (locked / "vacc.yaml").write_text(recipe("tiktoken"))
+    _, out, _ = run("lock", locked, "--upgrade")
+    assert out.splitlines()[:2] == ["  tiktoken (new) -> 0.7.0", "  tinier 1.0 -> 2.0"]
+    (locked / "vacc.yaml").write_text(recipe())
+    assert "  tiktoken 0.7.0 -> (gone)" in run("lock", locked).out.splitlines()
+    assert run("lock", locked).out == "nothing to write: the lock is current\n"
 
 
 def test_check_asks_neither_uv_nor_an_index(locked, run, monkeypatch):

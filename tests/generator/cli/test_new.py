@@ -48,19 +48,16 @@ def test_the_same_command_again_makes_the_same_bytes_and_they_are_valid(run):
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        ("", 2, ("`--model` or `--checkpoint` is missing", "hint: ")),
-        ("--model flacon-7b", 2, ("'flacon-7b'", "falcon-7b")),
-        ("--model falcon-7b --tp 0", 2, ("--tp",)),
-        ("--model falcon-7b --precision fp8", 2, ("'--precision'", "'fp8'")),
-        (f"--model falcon-7b --checkpoint {FALCON_TINY}", 1, ("layers is 4",)),
-        (f"--model falcon-7b --out {'a' * 300}", 2, ("too long",)),
+        ("--model flacon-7b", 2, "hint: did you mean falcon-7b"),
+        ("--model falcon-7b --precision fp8", 2, "'fp8' is not one of 'fp16', "),
+        (f"--model falcon-7b --checkpoint {FALCON_TINY}", 1, "layers is 4"),
+        (f"--model falcon-7b --out {'a' * 300}", 2, "too long"),
     ],
 )
 def test_bad_input_is_reported_and_leaves_nothing(run, arguments, code, said):
     got, _, err = run("new", *arguments.split())
     assert got == code
-    for words in said:
-        assert words in err
+    assert said in err
     assert list(Path().iterdir()) == []
 
 

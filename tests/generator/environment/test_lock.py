@@ -18,7 +18,6 @@ from vacc_gen.generator.environment.lock import (
     requirements_of,
     resolve,
     shipped_if_same,
-    version_changes,
 )
 from vacc_gen.schema.errors import LockError, MissingExtraError, UnreadableError
 from vacc_gen.schema.packages import Companion, parse_pin
@@ -65,15 +64,6 @@ def test_a_package_that_came_along_must_keep_the_bounds():
     lock = replace(SHIPPED, text=SHIPPED.text.replace("numpy==1.26.4", "numpy==2.2.6"))
     (reason,) = lock.shortcomings(requirements_of(environment()))
     assert reason.startswith("it has numpy 2.2.6, not numpy<2: importing it works")
-
-
-def test_changes_name_what_is_new_gone_and_other():
-    before, after = (
-        "".join(f"{pin} {HASH}\n" for pin in pins)
-        for pins in (("a==1", "b==1", "c==1"), ("a==1", "b==2", "d==1"))
-    )
-    changed = [("b", "1", "2"), ("c", "1", None), ("d", None, "1")]
-    assert list(version_changes(before, after)) == changed
 
 
 def test_the_same_packages_as_shipped_are_the_shipped_lock():

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.workspaces import FALCON_TINY
 from vacc_gen import presets
 from vacc_gen.generator.new.choices import Choices
 from vacc_gen.generator.new.recognition import recognize
 from vacc_gen.schema.errors import CheckpointError, UsageError
 
-FALCON_TINY = Path(__file__).parents[2] / "data" / "falcon-tiny"
 TINY = json.loads((FALCON_TINY / "config.json").read_text(encoding="utf-8"))
 
 

@@ -263,13 +263,7 @@ def test_a_recipe_that_is_missing_or_has_mistakes_is_named_and_makes_nothing(tmp
 
 
 @pytest.mark.parametrize(
-    ("text", "error"),
-    [
-        ("{", UnreadableError),
-        ("[]", UnreadableError),
-        ('{"model_type": "llama"}', CheckpointError),
-        ('{"model_type": "falcon"}', CheckpointError),
-    ],
+    ("text", "error"), [("{", UnreadableError), ('{"model_type": "llama"}', CheckpointError)]
 )
 def test_a_damaged_config_is_named(tmp_path, text, error):
     (tmp_path / "weights").mkdir()
