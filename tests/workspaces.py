@@ -28,6 +28,12 @@ def make_workspace(root: Path, **parts: object) -> Workspace:
     return create(root, recipe_text("falcon-tiny", FALCON_TINY, **{"target": target, **parts}))
 
 
+def files_of(root: Path) -> dict[str, bytes]:
+    """Every file below a folder: its content by its path there."""
+    paths = (path for path in root.rglob("*") if path.is_file())
+    return {str(path.relative_to(root)): path.read_bytes() for path in paths}
+
+
 class Recorder(SilentProgress):
     """An observer that keeps what it hears."""
 

@@ -10,7 +10,7 @@ import pytest
 from tests.hub_server import Fault, git_sha1, serving
 from tests.processes import VACC_GEN, eventually, start
 from tests.terminals import CTRL_C, Terminal
-from tests.workspaces import recipe_text
+from tests.workspaces import files_of, recipe_text
 from vacc_gen.generator.fetch import ATTEMPTS, CHUNK_BYTES
 from vacc_gen.presets import MODELS
 
@@ -75,12 +75,8 @@ def fetch(variables, workspace, run):
     return lambda *options: run("fetch", workspace, *options)
 
 
-def weights(root):
-    return {file.name: file.read_bytes() for file in (root / "weights").iterdir()}
-
-
 def assert_complete(root):
-    assert weights(root) == {name: CHECKPOINT[name] for name in WANTED}
+    assert files_of(root / "weights") == {name: CHECKPOINT[name] for name in WANTED}
 
 
 def assert_clear(done, code, *parts):

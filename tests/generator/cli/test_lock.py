@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from tests.wheels import make_wheel, offline_settings
-from tests.workspaces import FALCON_TINY, recipe_text
+from tests.workspaces import FALCON_TINY, files_of, recipe_text
 from vacc_gen.generator.workspace.workspace import create
 
 pytest.importorskip("uv")
@@ -102,8 +102,8 @@ def test_generate_takes_a_lock_away_that_no_longer_fits(locked, run):
 
 def test_what_cannot_be_resolved_leaves_everything_as_it_was(locked, run):
     (locked / "vacc.yaml").write_text(recipe("tinier==9"))
-    before = {path: path.read_bytes() for path in locked.rglob("*") if path.is_file()}
+    before = files_of(locked)
     code, _, err = run("lock", locked)
     assert code == 1
     assert "tinier==9" in err
-    assert {path: path.read_bytes() for path in locked.rglob("*") if path.is_file()} == before
+    assert files_of(locked) == before

@@ -11,7 +11,7 @@ import pytest
 
 from tests.hub_server import Fault, serving
 from tests.processes import make_program
-from tests.workspaces import recipe_text
+from tests.workspaces import files_of, recipe_text
 from vacc_gen.generator.workspace.workspace import create
 
 SHARDS = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")
@@ -84,8 +84,7 @@ def test_it_brings_what_vacc_gen_fetch_brings_and_goes_on_where_it_was_stopped(h
     assert hub.ranges(SHARDS[0]) == ["bytes=300000-"] * 2
     assert hub.ranges(SHARDS[1])[0] == "bytes=1000-"
     assert hub.ranges(TEXTS) == ["bytes=4-"]
-    texts = {file.name: file.read_bytes() for file in (root / "texts").iterdir()}
-    assert texts == {"c4.json.gz": b"some texts"}
+    assert files_of(root / "texts") == {"c4.json.gz": b"some texts"}
     assert not list(root.rglob("*.part"))
 
     contents = [one for one in hub.requests if one.path.startswith("/cdn/")]
