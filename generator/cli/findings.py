@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from difflib import unified_diff
 from pathlib import Path
 from typing import Literal
 
 import typer
 from pydantic import TypeAdapter, ValidationError
 
-from vacc_gen.generator.files import write_atomically
+from vacc_gen.generator.files import unified_diff, write_atomically
 from vacc_gen.presets import KNOWN
 from vacc_gen.schema.errors import UnreadableError, UsageError, on_one_line
 from vacc_gen.schema.lint import output, sources
@@ -117,9 +116,7 @@ def _fixed(
 
 def _show_changes(path: str, before: str, after: str) -> None:
     name = on_one_line(path)
-    old, new = before.splitlines(keepends=True), after.splitlines(keepends=True)
-    for line in unified_diff(old, new, name, name):
-        typer.echo(line.removesuffix("\n"))
+    typer.echo(unified_diff(before, after, name, name), nl=False)
 
 
 def _rendered(result: CheckResult, form: str) -> str:
