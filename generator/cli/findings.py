@@ -168,11 +168,9 @@ def _codes(options: Sequence[str], where: str = "") -> tuple[str, ...]:
 def _table(path: str) -> dict[str, tuple[str, ...]]:
     """Return `[tool.vacc-gen]` of the nearest pyproject.toml at or above a path."""
     start = Path(os.path.abspath(path))  # noqa: PTH100  # Path.absolute keeps `..`
-    for folder in (start, *start.parents):
-        file = folder / "pyproject.toml"
-        if os.path.isfile(file):  # noqa: PTH113  # Path.is_file raises in folders of others
-            return _read_table(file, on_one_line(str(file)))
-    return {}
+    files = (folder / "pyproject.toml" for folder in (start, *start.parents))
+    file = next(filter(os.path.isfile, files), None)  # Path.is_file raises in folders of others
+    return {} if file is None else _read_table(file, on_one_line(str(file)))
 
 
 def _read_table(file: Path, where: str) -> dict[str, tuple[str, ...]]:
