@@ -97,7 +97,11 @@ def test_generate_takes_a_lock_away_that_no_longer_fits(locked, run):
     (locked / "vacc.yaml").write_text(recipe("tiktoken==0.7.0"))
     assert run("generate", locked)[0] == 0
     assert not (locked / "env/requirements.lock").exists()
-    assert "it lacks tiktoken==0.7.0" in described(locked)["no_lock"]
+    reason = "it lacks tiktoken==0.7.0"
+    assert described(locked)["lock"] is None
+    assert reason in described(locked)["no_lock"]
+    assert "tiktoken==0.7.0" in described(locked)["asked"][-1]["requirements"]
+    assert reason in (locked / "README.md").read_text()
 
 
 def test_what_cannot_be_resolved_leaves_everything_as_it_was(locked, run):

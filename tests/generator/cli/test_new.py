@@ -56,13 +56,7 @@ def test_bad_input_is_reported_and_leaves_nothing(run, arguments, code, said):
     assert list(Path().iterdir()) == []
 
 
-def test_a_folder_that_is_not_empty_stays_unless_forced(run):
-    Path("w").mkdir()
-    Path("w/thesis.txt").write_text("precious")
-    code, _, err = run("new", "--model", "falcon-7b", "--out", "w")
-    assert code == 2
-    assert "w exists and is not empty" in err
-    assert [path.name for path in Path("w").iterdir()] == ["thesis.txt"]
+def test_a_workspace_stays_unless_forced(run):
     assert run("new", "--model", "falcon-7b")[0] == 0
     assert run("new", "--model", "falcon-7b", "--tp", "2")[0] == 2
     assert run("new", "--model", "falcon-7b", "--tp", "2", "--force")[0] == 0

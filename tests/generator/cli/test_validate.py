@@ -167,13 +167,6 @@ def test_the_standard_input_is_fixed_to_the_standard_output(folder):
     assert "<stdin>:10:9: error VG105" in done.stderr
 
 
-def test_a_file_of_another_tool_is_never_changed(folder, validate):
-    pod = "\ufeffapiVersion: v1\nkind: Pod\nkind: Pod\n"
-    path = wrong(folder, pod)
-    assert validate("build/x.yaml", "--fix", "--unsafe-fixes")[0] == 1
-    assert path.read_bytes().decode() == pod
-
-
 # Options in pyproject.toml ----------------------------------------------------------------------
 
 

@@ -99,13 +99,6 @@ def test_a_crash_is_a_finding_and_not_our_end(venv):
         assert checks[name].message.endswith(" beside numpy 1.26.4: was killed by SIGSEGV")
 
 
-def test_an_interpreter_that_cannot_be_run_is_the_only_finding(tmp_path):
-    (check,) = compiler_environment(tmp_path / "absent", None, None)
-    assert check.state is State.PROBLEM
-    assert "cannot be run: No such file" in check.message
-    assert "Python 3.8 or newer" in check.hint
-
-
 @pytest.fixture
 def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))

@@ -271,15 +271,3 @@ def test_a_damaged_config_is_named(tmp_path, text, error):
     with pytest.raises(error, match=r"config\.json"):
         create(tmp_path / "w", recipe_text("falcon-7b", "../weights"))
     assert not (tmp_path / "w").exists()
-
-
-def test_pins_that_no_lock_answers_leave_the_lock_to_be_made(tmp_path):
-    create(tmp_path / "w", recipe(environment={"python": "3.9", "pins": ["tiktoken==0.7.0"]}))
-    described = json.loads((tmp_path / "w/env/environment.json").read_text())
-    reason = "it was resolved for Python 3.10, not 3.9; it lacks tiktoken==0.7.0"
-    assert (described["lock"], described["no_lock"]) == (None, reason)
-    assert described["asked"][-1] == {"source": "vacc.yaml", "requirements": ["tiktoken==0.7.0"]}
-    assert not (tmp_path / "w/env/requirements.lock").exists()
-    readme = (tmp_path / "w/README.md").read_text()
-    assert reason in readme
-    assert "vacc-gen lock" in readme
