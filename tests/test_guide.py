@@ -169,7 +169,7 @@ def test_every_block_is_of_a_kind_that_is_tested():
 
 
 def test_the_questions_look_as_the_guide_shows_them(tmp_path):
-    terminal = Terminal(VACC_GEN[0], [*VACC_GEN[1:], "new"], tmp_path)
+    terminal = Terminal(tmp_path, "new")
     for prompt in ("Which model? (", "Where are its weights? (", "Which precisions? ("):
         terminal.wait_for(prompt)
         terminal.send(ENTER)

@@ -245,8 +245,8 @@ def _option_error(error: ValidationError) -> UsageError:
     first = error.errors()[0]
     name, value = str(first["loc"][-1]), first["input"]
     if name == "target":
-        prefill = value["prefill"]
-        return UsageError(f"--{first['ctx']['error']}", hint=f"--total {prefill} or more")
+        problem, _, _ = str(first["ctx"]["error"]).partition("\n")
+        return UsageError(f"--{problem}", hint=f"--total {value['prefill']} or more")
     if name in OPTION_RULES:
         return UsageError(f"--{name} {value!r} is not {OPTION_RULES[name]}")
     below = value // LENGTH_STEP_TOKENS * LENGTH_STEP_TOKENS

@@ -243,7 +243,7 @@ def test_calibration_sets_go_where_the_recipe_looks(hub, workspace, fetch):
 
 def test_a_terminal_shows_the_progress(hub, workspace, variables):
     hub.faults[SHARD] = [Fault(cut_after=1_500_000, stall=True)]
-    terminal = Terminal(VACC_GEN[0], [*VACC_GEN[1:], "fetch", str(workspace)], workspace)
+    terminal = Terminal(workspace, "fetch")
     terminal.wait_for(SHARD)
     terminal.wait_for(" MB of 3.0 MB")
     terminal.send(CTRL_C)

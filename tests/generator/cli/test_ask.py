@@ -24,8 +24,7 @@ def asked(tmp_path):
     """Start `vacc-gen new` in an empty folder, on a terminal."""
 
     def start(*arguments, **terminal):
-        command = [*VACC_GEN[1:], "new", *arguments]
-        return Terminal(VACC_GEN[0], command, tmp_path, lines=40, **terminal)
+        return Terminal(tmp_path, "new", *arguments, lines=40, **terminal)
 
     return start
 

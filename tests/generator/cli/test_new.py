@@ -1,9 +1,7 @@
 import json
-import shlex
 from pathlib import Path
 
 import pytest
-import yaml
 
 from tests.workspaces import FALCON_TINY, files_of
 
@@ -16,17 +14,6 @@ def test_new_names_every_file_and_what_comes_next(run):
     files = {line.removeprefix("falcon-7b-instruct/") for line in written.splitlines()}
     assert {*files, ".vacc-gen/manifest.json"} == files_of(Path("falcon-7b-instruct")).keys()
     assert "vacc-gen build falcon-7b-instruct" in steps
-
-
-def test_the_recipe_says_how_it_was_made_and_names_its_schema(run):
-    arguments = ("new", "--model", "falcon-7b", "--out", "my w", "--calibration", "c4:/d/c 4.gz")
-    assert run(*arguments)[0] == 0
-    command, schema, *_ = Path("my w/vacc.yaml").read_text().splitlines()
-    assert shlex.split(command.removeprefix("# ")) == ["vacc-gen", *arguments]
-    (named,) = (word for word in schema.split() if word.startswith("$schema="))
-    described = json.loads(Path("my w", named.removeprefix("$schema=")).read_text())
-    recipe = yaml.safe_load(Path("my w/vacc.yaml").read_text())
-    assert set(recipe) <= set(described["properties"])
 
 
 def test_the_same_command_again_makes_the_same_bytes_and_they_are_valid(run):

@@ -83,6 +83,7 @@ def test_impossible_choices_name_the_option_and_say_what_would_do(choices, messa
     with pytest.raises(UsageError) as error:
         Choices(**({"model": "falcon-7b"} if choices else {}) | choices).decide()
     assert message in error.value.message
+    assert "\n" not in error.value.message
     assert (hint or "") in (error.value.hint or "")
 
 
