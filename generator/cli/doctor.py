@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+from dataclasses import asdict
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -35,9 +39,6 @@ def doctor(
 
     Example: vacc-gen doctor falcon-7b-instruct --python env/venv/bin/python
     """
-    import json
-    from dataclasses import asdict
-
     from vacc_gen.generator.doctor.doctor import compiler_python, examine
     from vacc_gen.generator.workspace.workspace import load_workspace
     from vacc_gen.schema.recipe import RECIPE_FILE
@@ -66,15 +67,11 @@ def doctor(
 
 def _interpreter(named: Path) -> Path:
     """Return the interpreter that is meant: an environment's, a file, or one on the PATH."""
-    import shutil
-
     python = named / "bin" / "python"
     return (python if python.is_file() else Path(shutil.which(named) or named)).absolute()
 
 
 def _print(checks: list[Check]) -> None:
-    from itertools import groupby
-
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text

@@ -25,6 +25,7 @@ from vacc_gen.schema.lint.check import (
 from vacc_gen.schema.lint.diagnostics import Diagnostic, has_errors
 from vacc_gen.schema.lint.document import Document, load
 from vacc_gen.schema.lint.fixes import fixed
+from vacc_gen.schema.lint.rule import all_rules
 from vacc_gen.schema.lint.sources import STDIN
 from vacc_gen.schema.lint.suggestions import nearest
 
@@ -147,8 +148,6 @@ def selection_for(path: str, select: Sequence[str], ignore: Sequence[str]) -> Se
 
 
 def unknown_code(code: str, where: str = "") -> UsageError:
-    from vacc_gen.schema.lint.rule import all_rules
-
     near = nearest(code.upper(), [rule.code for rule in all_rules()])
     hint = f"did you mean {near}?" if near else "`vacc-gen explain` lists them all"
     return UsageError(f"no rule is called {code}{where}", hint)
@@ -156,8 +155,6 @@ def unknown_code(code: str, where: str = "") -> UsageError:
 
 def _codes(options: Sequence[str], where: str = "") -> tuple[str, ...]:
     """Return codes that were given one by one or with commas."""
-    from vacc_gen.schema.lint.rule import all_rules
-
     codes = [code.strip().upper() for option in options for code in option.split(",")]
     for code in codes:
         if code != "ALL" and not any(rule.code.startswith(code) for rule in all_rules()):

@@ -22,6 +22,7 @@ from vacc_gen.schema.precision import Precision
 from vacc_gen.schema.preset import ModelPreset
 from vacc_gen.schema.recipe import (
     LENGTH_STEP_TOKENS,
+    PLACEHOLDER,
     RECIPE_FILE,
     RECIPE_VERSION,
     Calibration,
@@ -107,9 +108,9 @@ class Choices:
                 "`--model` or `--checkpoint` is missing",
                 "vacc-gen new --model falcon-7b-instruct; `vacc-gen presets list` names all models",
             )
-        folder = Path(self.checkpoint or "/path/to")
+        folder = Path(self.checkpoint or PLACEHOLDER)
         to_be_filled = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
-        if preset is not None and (self.checkpoint is None or to_be_filled):
+        if preset is not None and to_be_filled:
             if preset.any_size:
                 raise UsageError(
                     f"{preset.name} stands for models of any size",
@@ -138,7 +139,7 @@ class Choices:
         if self.card is not None:
             target["card"] = presets.CARDS.find(self.card).name
         folder = (preset.huggingface_id or preset.name).rsplit("/", 1)[-1]
-        checkpoint = self.checkpoint or f"/path/to/{folder}"
+        checkpoint = self.checkpoint or f"{PLACEHOLDER}{folder}"
         # What the vendor calls the compiled model; a weight folder of another name has its own.
         published = preset.compiled_name if Path(checkpoint).name == folder else None
         return Recipe.model_validate(

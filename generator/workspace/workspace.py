@@ -211,14 +211,11 @@ def create(root: Path, recipe_text: str, force: bool = False) -> Workspace:
         FindingsError: what was made has errors; then nothing is left of it.
         OSError: it cannot be written.
     """
-    occupied = is_occupied(root)
-    if occupied and not (force and (root / RECIPE_FILE).is_file()):
-        raise UsageError(
-            f"{root} exists and is not empty",
-            hint="--force writes over an existing workspace"
-            if (root / RECIPE_FILE).is_file()
-            else "name another folder with --out",
-        )
+    occupied, is_workspace = is_occupied(root), (root / RECIPE_FILE).is_file()
+    if occupied and not (force and is_workspace):
+        hint = "--force writes over an existing workspace"
+        hint = hint if is_workspace else "name another folder with --out"
+        raise UsageError(f"{root} exists and is not empty", hint)
     planned = _planned(root, recipe_text.encode())
     target = Path(os.path.abspath(root))  # noqa: PTH100  # `.` has no folder beside it
     with folder_beside(target) as staging:

@@ -59,15 +59,6 @@ def test_int4_has_a_name_of_its_own_and_no_compile_config():
 VISION = "Qwen2.5-VL-3B-Instruct"
 
 
-def test_a_model_that_reads_images_is_compiled_in_two_halves():
-    made = plan(VISION, precisions=["fp16"], target={"prefill": 2048, "total": 4096})
-    assert [str(job.deploy_path) for job in made.configs] == [
-        "vamc_results/Qwen2.5-VL-3B-Instruct-fp16-tp4-2048-4096",
-        "vamc_results/Qwen2.5-VL-3B-Instruct-visual-fp16-4096",
-    ]
-    assert [job.precision for job in made.jobs] == ["fp16"]
-
-
 def test_the_environments_exact_pins_go_into_both_halves():
     made = plan(
         VISION,

@@ -67,14 +67,6 @@ def test_another_model_keeps_what_holds_for_it():
     )
 
 
-def test_texts_are_asked_for_int8_alone():
-    chosen = Choices(model="falcon-7b", calibration="c4:texts")
-    assert BY_FIELD["calibration"] in applicable(chosen)
-    chosen = answer(chosen, BY_FIELD["precision"], "fp16")
-    assert chosen == Choices(model="falcon-7b", precision=("fp16",))
-    assert BY_FIELD["calibration"] not in applicable(chosen)
-
-
 def test_the_model_s_own_environment_comes_first():
     options = list(options_of(Choices(model="Qwen3-8B"), BY_FIELD["environment"]))
     assert options[0].value == "qwen3-py310"
