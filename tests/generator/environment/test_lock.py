@@ -29,10 +29,6 @@ HASH = "--hash=sha256:" + "0" * 64
 SHIPPED = preset_lock("falcon-py310")
 
 
-def environment(**values: object) -> Environment:
-    return Environment.model_validate(values)
-
-
 def test_locks_are_read_as_they_are_written():
     first = f"A_b[x]==1.2 \\\n    {HASH} \\\n    {HASH}\n    # via c\n"
     text = f"# by hand\n\n{first}c==2.0+cpu \\\n    {HASH}\n"
@@ -46,12 +42,9 @@ def test_what_is_not_a_lock_is_refused(text):
 
 
 def test_a_lock_falls_short_of_other_wishes_and_says_of_which():
-    assert SHIPPED.shortcomings(requirements_of(environment())) == ()
-    other = environment(
-        python="3.9",
-        platform="aarch64-unknown-linux-gnu",
-        pins=("tiktoken", "transformers==4.40.0"),
-    )
+    assert SHIPPED.shortcomings(requirements_of(Environment())) == ()
+    pins = ("tiktoken", "transformers==4.40.0")
+    other = Environment(python="3.9", platform="aarch64-unknown-linux-gnu", pins=pins)
     assert SHIPPED.shortcomings(requirements_of(other)) == (
         "it was resolved for Python 3.10, not 3.9",
         "it was resolved for x86_64-unknown-linux-gnu, not aarch64-unknown-linux-gnu",
@@ -62,7 +55,7 @@ def test_a_lock_falls_short_of_other_wishes_and_says_of_which():
 
 def test_a_package_that_came_along_must_keep_the_bounds():
     lock = replace(SHIPPED, text=SHIPPED.text.replace("numpy==1.26.4", "numpy==2.2.6"))
-    (reason,) = lock.shortcomings(requirements_of(environment()))
+    (reason,) = lock.shortcomings(requirements_of(Environment()))
     assert reason.startswith("it has numpy 2.2.6, not numpy<2: importing it works")
 
 
