@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import os
 import shutil
@@ -116,6 +117,15 @@ def check_disk(folder: Path, needed_bytes: int) -> None:
             f"{size_text(free_bytes)} free",
             "free some space, choose another folder, or build one precision at a time",
         )
+
+
+def unified_diff(before: str, after: str, old_name: str, new_name: str) -> str:
+    """Return the way from one text to another, as `diff -u` shows it."""
+    old, new = before.splitlines(keepends=True), after.splitlines(keepends=True)
+    return "".join(
+        line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n"
+        for line in difflib.unified_diff(old, new, old_name, new_name)
+    )
 
 
 def sha256_of(file: Path) -> str:

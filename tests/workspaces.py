@@ -16,15 +16,22 @@ from vacc_gen.schema.precision import Precision
 FALCON_TINY = Path(__file__).parent / "data" / "falcon-tiny"
 
 
+def recipe_text(preset: str, checkpoint: object, **parts: object) -> str:
+    """The text of a recipe; `parts` are its other sections."""
+    model = {"preset": preset, "checkpoint": str(checkpoint)}
+    return json.dumps({"version": 2, "model": model, **parts})
+
+
 def make_workspace(root: Path, **parts: object) -> Workspace:
     """A workspace for falcon-tiny, small in its lengths; `parts` are parts of the recipe."""
-    recipe = {
-        "version": 2,
-        "model": {"preset": "falcon-tiny", "checkpoint": str(FALCON_TINY)},
-        "target": {"prefill": 64, "total": 128, "tp": 1},
-        **parts,
-    }
-    return create(root, json.dumps(recipe))
+    target = {"prefill": 64, "total": 128, "tp": 1}
+    return create(root, recipe_text("falcon-tiny", FALCON_TINY, **{"target": target, **parts}))
+
+
+def files_of(root: Path) -> dict[str, bytes]:
+    """Every file below a folder: its content by its path there."""
+    paths = (path for path in root.rglob("*") if path.is_file())
+    return {str(path.relative_to(root)): path.read_bytes() for path in paths}
 
 
 class Recorder(SilentProgress):

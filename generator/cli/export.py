@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from vacc_gen.generator.cli.options import Prefill, Total
+from vacc_gen.schema.errors import UsageError
 
 
 def export(
@@ -36,7 +37,6 @@ def export(
     from vacc_gen.generator.backends.onnxruntime.export import Lengths, export_graphs
     from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
     from vacc_gen.generator.cli.display import terminal_progress
-    from vacc_gen.schema.errors import UsageError
 
     if (prefill is None) != (total is None):
         raise UsageError(

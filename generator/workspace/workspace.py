@@ -5,9 +5,8 @@
 
 from __future__ import annotations
 
-import difflib
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path, PurePosixPath
@@ -100,17 +99,6 @@ class FileState:
     found: str | None
 
 
-def compare(root: Path, wanted: Iterable[EmittedFile], manifest: Manifest) -> list[FileState]:
-    """Compare a workspace's files with `wanted`, in that order, leftovers last.
-
-    A file counts as edited where it is neither what we want nor what we wrote.
-    """
-    by_path = {str(file.path): file for file in wanted}
-    paths = dict.fromkeys((*by_path, *manifest.files, *manifest.pending))
-    states = [_state(root, path, by_path.get(path), manifest) for path in paths]
-    return [state for state in states if state.wanted is not None or state.found is not None]
-
-
 def _state(root: Path, path: str, wanted: EmittedFile | None, manifest: Manifest) -> FileState:
     try:
         # Bytes that are not UTF-8 are an edit like any other.
@@ -124,20 +112,6 @@ def _state(root: Path, path: str, wanted: EmittedFile | None, manifest: Manifest
     else:
         state = State.OUTDATED if wanted is not None else State.LEFTOVER
     return FileState(path, state, wanted, found)
-
-
-def unified_diff(state: FileState) -> str:
-    """Return the way from what stands there to what should, as `diff -u` shows it."""
-    wanted = "" if state.wanted is None else state.wanted.text
-    lines = difflib.unified_diff(
-        (state.found or "").splitlines(keepends=True),
-        wanted.splitlines(keepends=True),
-        f"a/{state.path}" if state.found is not None else "/dev/null",
-        f"b/{state.path}" if state.wanted is not None else "/dev/null",
-    )
-    return "".join(
-        line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines
-    )
 
 
 @dataclass(frozen=True)
@@ -165,8 +139,14 @@ class Workspace:
         return emit(self.plan, self.model_config, self.own_lock)
 
     def states(self) -> list[FileState]:
-        """Return how each generated file stands to what the recipe asks for."""
-        return compare(self.root, self.files(), read_manifest(self.root))
+        """Return how each generated file stands to what the recipe asks for, leftovers last.
+
+        A file counts as edited where it is neither what we want nor what we wrote.
+        """
+        manifest, wanted = read_manifest(self.root), {str(file.path): file for file in self.files()}
+        paths = dict.fromkeys((*wanted, *manifest.files, *manifest.pending))
+        states = [_state(self.root, path, wanted.get(path), manifest) for path in paths]
+        return [state for state in states if state.wanted is not None or state.found is not None]
 
 
 @dataclass(frozen=True)
@@ -231,14 +211,11 @@ def create(root: Path, recipe_text: str, force: bool = False) -> Workspace:
         FindingsError: what was made has errors; then nothing is left of it.
         OSError: it cannot be written.
     """
-    occupied = is_occupied(root)
-    if occupied and not (force and (root / RECIPE_FILE).is_file()):
-        raise UsageError(
-            f"{root} exists and is not empty",
-            hint="--force writes over an existing workspace"
-            if (root / RECIPE_FILE).is_file()
-            else "name another folder with --out",
-        )
+    occupied, is_workspace = is_occupied(root), (root / RECIPE_FILE).is_file()
+    if occupied and not (force and is_workspace):
+        hint = "--force writes over an existing workspace"
+        hint = hint if is_workspace else "name another folder with --out"
+        raise UsageError(f"{root} exists and is not empty", hint)
     planned = _planned(root, recipe_text.encode())
     target = Path(os.path.abspath(root))  # noqa: PTH100  # `.` has no folder beside it
     with folder_beside(target) as staging:
@@ -267,7 +244,7 @@ def update(workspace: Workspace, force: bool = False, over: Collection[str] = ()
     to_write: list[EmittedFile] = []
     removed: list[str] = []
     kept: list[str] = []
-    for state in compare(root, workspace.files(), manifest):
+    for state in workspace.states():
         path, wanted = state.path, state.wanted
         if state.found is not None and manifest.is_generated(path, state.found):
             known[path] = text_hash(state.found)
