@@ -92,6 +92,8 @@ class Step:
     run: Callable[[Progress], Outcome]
     writes_bytes: int = 0
     """Disk that it takes, so that preflight can refuse a build that will not fit."""
+    temporary_bytes: int = 0
+    """Disk that it takes beyond that while it runs."""
     moved_to: Path | None = None
     """The folder that a later stage moves its files into, where there is such a stage."""
 

@@ -30,7 +30,7 @@ from vacc_gen.generator.backends.base import (
 from vacc_gen.generator.build import preflight
 from vacc_gen.generator.build.ledger import LEDGER_FILE, Entry, Ledger, step_key
 from vacc_gen.generator.build.report import StageRecord, Status, write_report
-from vacc_gen.generator.files import check_disk
+from vacc_gen.generator.files import check_disk, room_for
 from vacc_gen.generator.plan import CompileJob, model_name
 from vacc_gen.generator.progress import Progress
 from vacc_gen.generator.workspace.workspace import Workspace
@@ -105,13 +105,16 @@ class _Run:
 
     def run(self) -> None:
         try:
-            for planned in self._preflight():
-                self._take(planned)
+            planned = self._preflight()
+            with room_for(self._workspace.root, self._needed_bytes(planned)):
+                for step in planned:
+                    self._take(step)
         except BaseException as error:
             if self._running is not None:
                 self._end(Status.FAILED, reason=_reason(error))
             if not (isinstance(error, VaccGenError) and error.exit_code == 2):
-                self._report()
+                with suppress(OSError):  # what went wrong first is what is reported
+                    self._report()
             raise
         self._report()
 
@@ -124,10 +127,15 @@ class _Run:
         build = preflight.check_build(workspace, jobs, self._ledger.digest)
         notes += backend.check(build)
         planned = self._plan(build)
-        to_run = [p.step for p in planned if isinstance(p.step, Step) and not self._reusable(p)]
-        check_disk(workspace.root, sum(step.writes_bytes for step in to_run))
+        check_disk(workspace.root, self._needed_bytes(planned))
         self._end(Status.DONE, details={"notes": notes} if notes else {})
         return planned
+
+    def _needed_bytes(self, planned: list[_Planned]) -> int:
+        """Disk that the steps that will run take at most at one time."""
+        to_run = [p.step for p in planned if isinstance(p.step, Step) and not self._reusable(p)]
+        temporary = max((step.temporary_bytes for step in to_run), default=0)
+        return sum(step.writes_bytes for step in to_run) + temporary
 
     def _take(self, planned: _Planned) -> None:
         """Run, reuse or skip one step."""

@@ -12,10 +12,12 @@ from typing import Any
 from vacc_gen.generator.backends.base import STATE_FOLDER, Build, Outcome, Skip, Stage, Step
 from vacc_gen.generator.backends.onnxruntime.export import (
     DTYPES,
+    EXPORTED_FILES,
     SIDE_FILES,
+    ExportPlan,
     Lengths,
     export_graphs,
-    required_bytes,
+    plan_export,
 )
 from vacc_gen.generator.backends.onnxruntime.runtime import MANIFEST_FILE, OnnxRuntimeModel
 from vacc_gen.generator.backends.onnxruntime.weights.quantize import Quantizer
@@ -70,7 +72,7 @@ class OnnxRuntimeBackend:
         from vacc_gen.generator.backends.onnxruntime.verify import sample_text
 
         for job in build.jobs:
-            _disk_bytes(build, job)
+            _plan_export(build, job)
         sample_text(build)
         calibration = _texts(build)
         if calibration is not None and any(job.precision in QUANTIZED for job in build.jobs):
@@ -95,9 +97,17 @@ class OnnxRuntimeBackend:
         return _verify(build, job)
 
 
-def _disk_bytes(build: Build, job: CompileJob) -> int:
-    checkpoint = open_checkpoint(build.weights.path)
-    return required_bytes(checkpoint, DTYPES[job.precision], build.plan.recipe.quantization)
+def _export_options(build: Build, job: CompileJob) -> dict[str, Any]:
+    recipe = build.plan.recipe
+    return {
+        "dtype": DTYPES[job.precision],
+        "lengths": Lengths(recipe.target.prefill, recipe.target.total),
+        "quantization": recipe.quantization,
+    }
+
+
+def _plan_export(build: Build, job: CompileJob) -> ExportPlan:
+    return plan_export(open_checkpoint(build.weights.path), **_export_options(build, job))
 
 
 def _texts(build: Build) -> Calibration | None:
@@ -150,7 +160,8 @@ def _export(build: Build, job: CompileJob) -> Step:
     return Step(
         inputs,
         lambda progress: _run_export(build, job, progress),
-        writes_bytes=_disk_bytes(build, job),
+        writes_bytes=_plan_export(build, job).total_bytes,
+        temporary_bytes=_hidden_states_bytes(build) if job.precision in QUANTIZED else 0,
         moved_to=build.deploy_dir(job),
     )
 
@@ -158,18 +169,11 @@ def _export(build: Build, job: CompileJob) -> Step:
 def _run_export(build: Build, job: CompileJob, progress: Progress) -> Outcome:
     recipe = build.plan.recipe
     folder = build.work_dir(job)
-    remove_leftovers(folder)
     checkpoint = open_checkpoint(build.weights.path)
     quantizer = _quantizer(build, job, checkpoint, progress)
+    options = _export_options(build, job)
     result = export_graphs(
-        checkpoint,
-        folder,
-        dtype=DTYPES[job.precision],
-        lengths=Lengths(recipe.target.prefill, recipe.target.total),
-        quantization=recipe.quantization,
-        quantizer=quantizer,
-        progress=progress,
-        force=True,
+        checkpoint, folder, **options, quantizer=quantizer, progress=progress, force=True
     )
     layout, geometry = result.layout, build.plan.geometry
     cache_width = 2 if layout.dtype == "fp16" else 4
@@ -194,6 +198,14 @@ def _run_export(build: Build, job: CompileJob, progress: Progress) -> Outcome:
         }
         details["linear_errors"] = quantizer.errors
     return Outcome(tuple(sorted(folder.iterdir())), details)
+
+
+def _hidden_states_bytes(build: Build) -> int:
+    """Of the file that GPTQ keeps while it works: fp32, (windows, tokens, hidden size)."""
+    texts = _texts(build)
+    if texts is None:
+        return 0
+    return 4 * texts.samples * texts.seqlen * build.plan.geometry.hidden_size
 
 
 def _quantizer(
@@ -227,6 +239,7 @@ def _publish(build: Build, job: CompileJob, progress: Progress) -> Outcome:
     folder = next(place for place in (build.work_dir(job), target) if place.is_dir())
     progress.start("load both graphs, run a step of each")
     (folder / MANIFEST_FILE).unlink(missing_ok=True)
+    remove_leftovers(folder / MANIFEST_FILE)
     model = OnnxRuntimeModel(folder, one_session=True)
     model.prefill([TRIAL_TOKEN])
     model.decode(TRIAL_TOKEN)
@@ -249,6 +262,7 @@ def _manifest(build: Build, job: CompileJob, folder: Path) -> str:
         "artifacts": [
             {"path": file.name, "bytes": file.stat().st_size, "sha256": build.digest(file)}
             for file in sorted(folder.iterdir())
+            if file.name in EXPORTED_FILES
         ],
     }
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"

@@ -1,0 +1,85 @@
+"""A command that is killed, or whose disk fails, loses nothing: run again, it ends as it would have.
+
+The default suite tries a few points of each scenario; `make test-slow` tries all.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.sweep import FAILURES, KILLS, Scenario, Server, server_in, sweep
+from tests.texts import CALIBRATION
+from tests.workspaces import FALCON_TINY
+
+pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
+
+
+def write_texts(folder: Path, server: Server) -> None:
+    records = [{"instruction": "Go on.", "input": "", "output": line} for line in LINES]
+    (folder / "alpaca.json").write_text(json.dumps(records))
+
+
+def make_workspace(folder: Path, server: Server) -> None:
+    write_texts(folder, server)
+    made = server.run(NEW.arguments(folder), folder)
+    assert made.code == 0, made.printed
+
+
+def change_recipe(folder: Path, server: Server) -> None:
+    """A workspace whose recipe has changed since its files were generated."""
+    make_workspace(folder, server)
+    recipe = folder / "workspace" / "vacc.yaml"
+    changed = recipe.read_text().replace("prefill: 64", "prefill: 32")
+    recipe.write_text(changed)
+
+
+def in_workspace(*verb: str) -> Scenario:
+    name, *options = verb
+    return Scenario(
+        name,
+        lambda folder: [name, str(folder / "workspace"), *options],
+        change_recipe if name == "generate" else make_workspace,
+    )
+
+
+def options_of_new(folder: Path) -> list[str]:
+    return [
+        *("new", "--checkpoint", str(FALCON_TINY), "--out", str(folder / "workspace")),
+        *("--prefill", "64", "--total", "128", "--tp", "1"),
+        *("--precision", "fp16", "--precision", "int8"),
+        *("--calibration", f"alpaca:{folder / 'alpaca.json'}"),
+    ]
+
+
+LINES = CALIBRATION.read_text().splitlines()[:200]
+NEW = Scenario("new", options_of_new, write_texts)
+SCENARIOS = (
+    NEW,
+    in_workspace("generate"),
+    Scenario("export", lambda f: ["export", str(FALCON_TINY), "--out", str(f / "deep" / "onnx")]),
+    in_workspace("build", "--backend", "onnxruntime", "--until", "compile"),
+)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with server_in(tmp_path_factory.mktemp("server")) as server:
+        yield server
+
+
+@pytest.mark.parametrize(
+    "most", [pytest.param(4, id="few"), pytest.param(None, id="all", marks=pytest.mark.slow)]
+)
+@pytest.mark.parametrize("acts", [KILLS, FAILURES], ids=["killed", "failing"])
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
+def test_nothing_is_lost(
+    scenario: Scenario, acts: tuple[str, ...], most: int | None, server: Server, tmp_path: Path
+) -> None:
+    result = sweep(scenario, server, tmp_path / "sweep", acts, most)
+    print(f"{scenario.name}: {result.points} points, {len(result.losses)} losses")
+    assert result.losses == []
