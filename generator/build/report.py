@@ -74,7 +74,8 @@ def write_report(root: Path, model: str, backend: str, records: Sequence[StageRe
 
     The report of a build that failed leaves the last good one beside it.
     """
-    if any(record.status is Status.FAILED for record in records):
+    good = not any(record.status is Status.FAILED for record in records)
+    if not good:
         _keep_good_report(root)
     report = {
         "version": REPORT_VERSION,
@@ -92,6 +93,9 @@ def write_report(root: Path, model: str, backend: str, records: Sequence[StageRe
     }
     write_atomically(root / REPORT_FILE, json.dumps(report, indent=2, ensure_ascii=False) + "\n")
     write_atomically(root / REPORT_PAGE, report_html(report))
+    if good:
+        for name in (REPORT_FILE, REPORT_PAGE):
+            (root / f"{LAST_GOOD}{name}").unlink(missing_ok=True)
 
 
 def _keep_good_report(root: Path) -> None:

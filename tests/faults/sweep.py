@@ -1,7 +1,4 @@
-"""Fails or kills a command at one disk call after another, and looks at what is left.
-
-Run as a program it sweeps over every call of every scenario and prints points and losses.
-"""
+"""Fails or kills a command at one disk call after another, and looks at what is left."""
 
 from __future__ import annotations
 
@@ -109,14 +106,14 @@ def sweep(
     shutil.copytree(place, start, symlinks=True)
     result = Result()
     for act in acts:
-        _restore(place, start)
+        restore(place, start)
         undisturbed = server.run(scenario.arguments(place), place, act=act)
         assert undisturbed.code == 0, undisturbed.printed
         wanted = contents(place)
         calls = range(1, undisturbed.calls + 1)
         step = max(1, len(calls) // most) if most else 1
         for at in calls[::step]:
-            _restore(place, start)
+            restore(place, start)
             result.points += 1
             faults = _disturb(scenario, server, place, wanted, at, act)
             result.losses += [f"{scenario.name}, {act} at {at}: {fault}" for fault in faults]
@@ -150,7 +147,8 @@ def has_reason(act: str, printed: str) -> bool:
     return os.strerror(int(act)).lower() in printed.lower()
 
 
-def _restore(place: Path, start: Path) -> None:
+def restore(place: Path, start: Path) -> None:
+    """Put `place` back to what `start` is a copy of."""
     shutil.rmtree(place)
     shutil.copytree(start, place, symlinks=True)
 

@@ -12,7 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.sweep import FAILURES, KILLS, Scenario, Server, server_in, sweep
+from tests.faults.sweep import (
+    FAILURES,
+    KILLS,
+    Scenario,
+    Server,
+    contents,
+    restore,
+    server_in,
+    sweep,
+)
 from tests.texts import CALIBRATION
 from tests.workspaces import FALCON_TINY
 
@@ -85,3 +94,26 @@ def test_nothing_is_lost(
     result = sweep(scenario, server, tmp_path / "sweep", acts, most)
     print(f"{scenario.name}: {result.points} points, {len(result.losses)} losses")
     assert result.losses == []
+
+
+def test_files_of_a_killed_generate_do_not_count_as_edited(server: Server, tmp_path: Path) -> None:
+    """Not even when the recipe has changed once more since."""
+    place = tmp_path / "place"
+    place.mkdir()
+    make_changed_workspace(place, server)
+    recipe = place / "workspace" / "vacc.yaml"
+    start = shutil.copytree(place, tmp_path / "start")
+    again = recipe.read_text().replace("prefill: 32", "prefill: 48")
+    recipe.write_text(again)
+    assert server.run(GENERATE.arguments(place), place).code == 0
+    wanted = contents(place)
+    kills = 0
+    for at in range(1, 60, 7):
+        restore(place, start)
+        killed = server.run(GENERATE.arguments(place), place, at, "after")
+        recipe.write_text(again)
+        ended = server.run(GENERATE.arguments(place), place)
+        assert (ended.code, "edited" in ended.printed) == (0, False), ended.printed
+        assert contents(place) == wanted
+        kills += killed.code == -9
+    assert kills > 4

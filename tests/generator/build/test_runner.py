@@ -101,6 +101,9 @@ def test_another_threshold_verifies_again_and_no_more(built: Workspace) -> None:
         build(changed, EMBEDDED)
     assert caught.value.exit_code == 1
     report = report_of(built)
+    last_good = json.loads((built.root / "last-good-report.json").read_text())
+    assert stage_of(last_good, "verify", "int8")["status"] != "failed"
+    assert (built.root / "last-good-report.html").is_file()
     diff = report["parity"]["precisions"]["int8"]["prefill_max_abs_diff"]
     words = f"prefill logits differ from fp16 by {diff:.4g}, 0.0001 is allowed"
     assert f"{words} ({diff / 0.0001:.3g} times that)" in caught.value.message

@@ -135,6 +135,13 @@ def test_an_occupied_folder_is_left_alone(tmp_path):
         create(tmp_path / "w", recipe(target={"tp": 2}))
     assert contents(tmp_path / "w") == before
 
+    # What a process that was killed has left of the same workspace is completed.
+    create(tmp_path / "w", recipe())
+    (tmp_path / "w" / "vacc.yaml").unlink()
+    (tmp_path / "w" / "build" / "hf_falcon_fp16.yaml").unlink()
+    create(tmp_path / "w", recipe())
+    assert contents(tmp_path / "w") == before
+
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.txt").write_text("precious")
     for force in (False, True):

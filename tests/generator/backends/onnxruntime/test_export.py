@@ -25,7 +25,7 @@ safetensors = pytest.importorskip("safetensors.torch")
 from vacc_gen.generator.backends.onnxruntime.export import (
     Lengths,
     export_graphs,
-    required_bytes,
+    plan_export,
 )
 from vacc_gen.generator.backends.onnxruntime.weights import source as source_module
 from vacc_gen.generator.backends.onnxruntime.weights import weight_file
@@ -253,15 +253,30 @@ def test_the_checkpoint_itself_is_never_replaced(tmp_path, inside):
     assert len(list(folder.iterdir())) == len(list(FALCON_TINY.iterdir()))
 
 
-def test_a_full_disk_is_refused_before_anything_is_written(checkpoint, tmp_path, monkeypatch):
-    usage = SimpleNamespace(free=required_bytes(checkpoint, "fp16", Quantization()) - 1)
+@pytest.mark.parametrize("lengths", [None, LENGTHS])
+def test_the_disk_is_checked_for_what_is_written(checkpoint, tmp_path, monkeypatch, lengths):
+    needed = plan_export(checkpoint, "int8", lengths).total_bytes
+    usage = SimpleNamespace(free=needed - 1)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     out = tmp_path / "deep" / "out"
-    with pytest.raises(StageError, match=r"not enough disk space in .*: 21\.9 MB needed, 21\.9 MB"):
-        export_graphs(checkpoint, out, dtype="fp16")
+    with pytest.raises(StageError, match=r"not enough disk space in .*: 3\.\d MB needed, 3\.\d MB"):
+        export_graphs(checkpoint, out, dtype="int8", lengths=lengths)
     assert list(tmp_path.iterdir()) == []
     usage.free += 1
-    export_graphs(checkpoint, out, dtype="fp16")
+    export_graphs(checkpoint, out, dtype="int8", lengths=lengths)
+    assert sum(file.stat().st_size for file in out.iterdir()) == needed
+
+
+def test_an_export_that_is_there_is_not_made_again(checkpoint, tmp_path):
+    """A process that was killed right behind the last rename has left it."""
+    out = tmp_path / "out"
+    made = export_graphs(checkpoint, out, dtype="int8", lengths=LENGTHS)
+    first = made.weights.stat().st_mtime_ns
+    again = export_graphs(checkpoint, out, dtype="int8", lengths=LENGTHS)
+    assert (again.graphs, again.weights) == (made.graphs, made.weights)
+    assert made.weights.stat().st_mtime_ns == first
+    with pytest.raises(UsageError, match="is not empty"):
+        export_graphs(checkpoint, out, dtype="int8", lengths=Lengths(16, 32))
 
 
 @pytest.mark.parametrize("lengths", [(10, 32), (16, 40), (0, 16), (64, 48)])
