@@ -8,7 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -93,26 +93,22 @@ def server_in(folder: Path) -> Iterator[Server]:
 
 
 def sweep(
-    scenario: Scenario, server: Server, folder: Path, acts: Iterable[str], most: int | None = None
+    scenario: Scenario, server: Server, folder: Path, acts: Sequence[str], whole: bool
 ) -> Result:
-    """Disturb a scenario with each act at each of its calls, or at `most` that lie evenly.
+    """Disturb a scenario with each act at each of its calls, or at one of them.
 
     After a kill or a failure the same command must succeed, and leave what it leaves undisturbed.
     """
     start, place = folder / "start", folder / "place"
-    shutil.rmtree(folder, ignore_errors=True)
     place.mkdir(parents=True)
     scenario.prepare(place, server)
     shutil.copytree(place, start, symlinks=True)
+    undisturbed = server.run(scenario.arguments(place), place, act=acts[0])
+    assert undisturbed.code == 0, undisturbed.printed
+    wanted, calls = contents(place), range(1, undisturbed.calls + 1)
     result = Result()
-    for act in acts:
-        restore(place, start)
-        undisturbed = server.run(scenario.arguments(place), place, act=act)
-        assert undisturbed.code == 0, undisturbed.printed
-        wanted = contents(place)
-        calls = range(1, undisturbed.calls + 1)
-        step = max(1, len(calls) // most) if most else 1
-        for at in calls[::step]:
+    for part, act in enumerate(acts, 1):
+        for at in calls if whole else [len(calls) * part // (len(acts) + 1)]:
             restore(place, start)
             result.points += 1
             faults = _disturb(scenario, server, place, wanted, at, act)

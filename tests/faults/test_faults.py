@@ -84,14 +84,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.mark.parametrize(
-    "most", [pytest.param(4, id="few"), pytest.param(None, id="all", marks=pytest.mark.slow)]
+    "whole", [pytest.param(False, id="few"), pytest.param(True, id="all", marks=pytest.mark.slow)]
 )
 @pytest.mark.parametrize("acts", [KILLS, FAILURES], ids=["killed", "failing"])
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
 def test_nothing_is_lost(
-    scenario: Scenario, acts: tuple[str, ...], most: int | None, server: Server, tmp_path: Path
+    scenario: Scenario, acts: tuple[str, ...], whole: bool, server: Server, tmp_path: Path
 ) -> None:
-    result = sweep(scenario, server, tmp_path / "sweep", acts, most)
+    result = sweep(scenario, server, tmp_path / "sweep", acts, whole)
     print(f"{scenario.name}: {result.points} points, {len(result.losses)} losses")
     assert result.losses == []
 
@@ -108,7 +108,7 @@ def test_files_of_a_killed_generate_do_not_count_as_edited(server: Server, tmp_p
     assert server.run(GENERATE.arguments(place), place).code == 0
     wanted = contents(place)
     kills = 0
-    for at in range(1, 60, 7):
+    for at in range(1, 60, 14):
         restore(place, start)
         killed = server.run(GENERATE.arguments(place), place, at, "after")
         recipe.write_text(again)
@@ -116,4 +116,4 @@ def test_files_of_a_killed_generate_do_not_count_as_edited(server: Server, tmp_p
         assert (ended.code, "edited" in ended.printed) == (0, False), ended.printed
         assert contents(place) == wanted
         kills += killed.code == -9
-    assert kills > 4
+    assert kills > 2
