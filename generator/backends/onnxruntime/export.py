@@ -7,6 +7,7 @@ No moment holds the model: the graphs are emitted from the architecture, and the
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
