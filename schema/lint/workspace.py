@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from vacc_gen.schema.checkpoint import read_json
+from vacc_gen.schema.json_files import read_json
 from vacc_gen.schema.lint.diagnostics import Finding, dotted, listed
 from vacc_gen.schema.lint.files import CheckedFile, ConfigFile, RecipeFile, last_part
 
