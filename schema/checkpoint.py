@@ -267,7 +267,7 @@ def _read_indexed(
         layout.faults.append(Fault(SINGLE_FILE, message, hint))
     elif len(absent := sorted(first.keys() - names)) > 0:
         message, hint = f"{absent[0][:80]} is not there{_more(absent)}", "download it again"
-        if Path(absent[0]).name != absent[0]:
+        if not absent[0] or Path(absent[0]).name != absent[0]:
             message = f"{absent[0][:80]!r} is not a file of this folder"
             hint = "an index names files beside it; download it again"
         layout.faults.append(Fault(INDEX_FILE, message, hint, first[absent[0]]))

@@ -294,6 +294,10 @@ def differences(
         message = f"the model has a classifier's head ({heads[0]}), and is not one that writes text"
         yield Fault(None, message, "take the causal language model that it was made from", heads[0])
     numbers = {int(match[1]) for match in map(_LAYER.fullmatch, stored) if match}
+    if not numbers and not {EMBEDDING, HEAD} & stored.keys():
+        message = f"config.json is a Falcon's, the tensors are not: {_some([*stored])}"
+        yield Fault("config.json", message, SAME_REVISION, "model_type")
+        return
     layers = architecture.geometry.layers
     if len(numbers) != layers or max(numbers, default=0) >= layers:
         is_row = max(numbers, default=-1) + 1 == len(numbers)
@@ -334,8 +338,8 @@ def _key_of_shape(name: str, found: Shape, asked: Shape, config: Mapping[str, An
     if name in (EMBEDDING, HEAD):
         return key_of(config, "vocab_size" if found[1:] == asked[1:] else "hidden_size")
     if "mlp." in name:
-        is_narrow = "ffn_hidden_size" in config or found[-1:] == asked[-1:]
-        return "ffn_hidden_size" if is_narrow else key_of(config, "hidden_size")
+        is_same_width = found[-1:] == asked[-1:] or found[:1] == asked[:1]
+        return "ffn_hidden_size" if is_same_width else key_of(config, "hidden_size")
     if "query_key_value" in name and found[1:] == asked[1:]:
         return "num_kv_heads" if is_new_decoder(config) else "multi_query"
     return key_of(config, "hidden_size")

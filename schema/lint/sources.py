@@ -22,7 +22,7 @@ STDIN = "-"
 _SKIPPED = frozenset(("node_modules", "__pycache__", "venv", "site-packages"))
 _WEIGHTS_FILES = (
     *("config_vacc.json", "model.safetensors.index.json", "model.safetensors"),
-    *("pytorch_model.bin", "pytorch_model.bin.index.json", "adapter_config.json"),
+    *("pytorch_model.bin.index.json", "adapter_config.json"),
 )
 """What makes a folder one of weights."""
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "generation_config.json")
@@ -82,11 +82,13 @@ def _is_of_weights(folder: str, names: list[str]) -> bool:
     """Whether a folder is one of weights; a config.json alone may be of any tool."""
     if not {*_WEIGHTS_FILES}.isdisjoint(names):
         return True
+    if any(name.startswith("pytorch_model") and name.endswith(".bin") for name in names):
+        return True
     if "config.json" not in names or any(name.endswith(_EXPORTED) for name in names):
         return False
     config = read_json(Path(folder, "config.json")) or {}
-    is_named = isinstance(config.get("model_type"), str) or isinstance(
-        config.get("architectures"), list
+    is_named = any(
+        isinstance(config.get(key), str | list) for key in ("model_type", "architectures")
     )
     return is_named or any(name.endswith(".safetensors") for name in names)
 

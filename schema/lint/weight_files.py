@@ -104,8 +104,8 @@ class WeightFiles:
         """The tensors; those of a Falcon by their whole names, however they are stored."""
         if not self.is_falcon:
             return self.layout.tensors
-        full = with_full_names(self.layout.tensors)
-        return {full[name]: entry for name, entry in self.layout.tensors.items()}
+        stored = with_full_names(self.layout.tensors)
+        return {name: self.layout.tensors[stored[name]] for name in stored}
 
     @cached_property
     def architecture(self) -> Architecture | CheckpointError:

@@ -12,8 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vacc_gen.schema.checkpoint import (
+    COMPARED_BYTES,
     INDEX_FILE,
     MAX_HEADER_BYTES,
+    TensorEntry,
+    have_same_bytes,
+    name_of,
     read_shard,
     read_weight_folder,
 )
@@ -140,11 +144,12 @@ def test_a_damaged_record(tmp_path, record):
 @pytest.mark.parametrize(
     ("weight_map", "words"),
     [
-        ({"w": "../x.safetensors"}, "not a file of that folder"),
-        ({"w": "/etc/passwd"}, "not a file of that folder"),
-        ({"w": ""}, "not a file of that folder"),
-        ({"w": "a.safetensors"}, "lacks a.safetensors"),
-        ({"w": SHARD}, "do not hold: w"),
+        ({"w": "../x.safetensors"}, "not a file of this folder"),
+        ({"w": "/etc/passwd"}, "not a file of this folder"),
+        ({"w": ""}, "not a file of this folder"),
+        ({"w": "a\0b"}, "is not there"),
+        ({"w": "a.safetensors"}, "a.safetensors is not there"),
+        ({"w": SHARD}, f"{SHARD} does not hold w"),
         (None, "weight_map"),
         ({"w": 1}, "weight_map"),
     ],
@@ -157,17 +162,48 @@ def test_an_index_that_does_not_fit_its_folder(folder, weight_map, words):
 def test_what_is_no_checkpoint(folder):
     (folder / INDEX_FILE).unlink()
     shutil.copy(folder / SHARD, folder / "copy.safetensors")
-    assert "more than one file holds transformer." in refusal(folder).message
+    assert "is also in copy.safetensors, and 10 more" in refusal(folder).message
     for file in folder.glob("*.safetensors"):
         file.unlink()
     assert "holds no weights" in refusal(folder).message
     (folder / "pytorch_model-00001-of-00002.bin").write_bytes(b"\x80\x02")
     error = refusal(folder)
-    assert "only as pickle (pytorch_model-00001-of-00002.bin)" in error.message
-    assert "save_pretrained" in error.hint
+    assert "pytorch_model-00001-of-00002.bin: the weights are only pickle" in error.message
+    assert "vacc-gen convert" in error.hint
     (folder / "config.json").unlink()
     assert refusal(folder).message == f"{folder} has no config.json"
     assert "is not a folder" in refusal(folder / "nowhere").message
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("weights/falcon-7b/", "falcon-7b"),
+        ("hub/models--tiiuae--falcon-7b/snapshots/ec89142b", "falcon-7b"),
+        ("hub/models--gpt2/snapshots/0123/", "gpt2"),
+        ("hub/models--tiiuae--falcon-7b/refs/main", "main"),
+        (r"C:\hub\models--tiiuae--falcon-7b\snapshots\0123", "falcon-7b"),
+    ],
+)
+def test_a_snapshot_is_called_by_its_repository(path, name):
+    assert name_of(path) == name
+    assert name_of(Path(path)) == name
+
+
+@pytest.mark.parametrize("samples", [None, 1, 3, 1000])
+def test_tensors_are_compared_whole_or_by_samples(tmp_path, samples):
+    content = bytes(5 * COMPARED_BYTES + 7)
+
+    def entry(name, content, dtype="U8"):
+        (tmp_path / name).write_bytes(b"x" + content)
+        return TensorEntry(name, tmp_path / name, 1, len(content), dtype, (len(content),))
+
+    first = entry("a", content)
+    assert have_same_bytes(first, entry("b", content), samples)
+    assert not have_same_bytes(first, entry("b", content, "I8"), samples)
+    assert not have_same_bytes(first, entry("b", b"y" + content[1:]), samples)
+    is_seen = samples in (None, 1000)
+    assert have_same_bytes(first, entry("b", content[:-1] + b"y"), samples) == (not is_seen)
 
 
 @given(st.binary(max_size=200))

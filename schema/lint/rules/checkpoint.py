@@ -210,32 +210,33 @@ def not_plain(files: WeightFiles) -> Iterator[WeightFinding]:
     if ADAPTER_FILE in files.names and tensors:
         message = "an adapter lies beside the weights, and is not applied"
         yield files.finding(Fault(ADAPTER_FILE, message, MERGE_ADAPTER, is_warning=True))
-    method, key = _quantization(files.config)
-    file: str | None = CONFIG_FILE
-    if method is None:
-        file, key = None, next((name for name in files.tensors if name.endswith(_QUANTIZED)), None)
-        if key is None and files.is_falcon:
-            dtypes = {name: entry.dtype for name, entry in files.tensors.items()}
-            wrong = (name for name, dtype in dtypes.items() if dtype in _QUANTIZED_DTYPES)
-            key = next(wrong, None)
-        method = key and f"stored as {files.tensors[key].dtype} ({shortened(key)[1:-1]})"
-    if method is not None:
-        message = f"the weights are quantized: {method}; weights in full precision are needed"
-        hint = "take the checkpoint that they were made from; `build` quantizes by itself"
-        yield files.finding(Fault(file, message, hint, key, is_warning=not files.is_falcon))
+    fault = _quantization(files)
+    if fault is not None:
+        yield files.finding(fault)
 
 
-def _quantization(config: Any) -> tuple[str | None, str | None]:
-    """Return by which method a config.json says that weights are quantized, and its key."""
+def _quantization(files: WeightFiles) -> Fault | None:
+    """Return how config.json or the tensors say that the weights are quantized, if they do."""
+    method, file, place = None, None, None
     for key in ("quantization_config", "compression_config"):
-        said = config.get(key)
+        said = files.config.get(key)
         if said:
-            found = said if isinstance(said, dict) else {}
-            named = found.get("quant_method") or found.get("quant_type")
-            if named is None and {"load_in_8bit", "load_in_4bit"} & found.keys():
-                named = "bitsandbytes"
-            return shortened(named or said).strip("'"), key
-    return None, None
+            options = said if isinstance(said, dict) else {}
+            method = options.get("quant_method") or options.get("quant_type")
+            if method is None and {"load_in_8bit", "load_in_4bit"} & options.keys():
+                method = "bitsandbytes"
+            method, file, place = shortened(method or said).strip("'"), CONFIG_FILE, key
+            break
+    for name, entry in files.tensors.items() if method is None else ():
+        is_stored = files.is_falcon and entry.dtype in _QUANTIZED_DTYPES
+        if is_stored or name.endswith(_QUANTIZED):
+            method, place = f"{shortened(name)[1:-1]} is {entry.dtype}", name
+            break
+    if method is None:
+        return None
+    message = f"the weights are quantized: {method}; weights in full precision are needed"
+    hint = "take the checkpoint that they were made from; `build` quantizes by itself"
+    return Fault(file, message, hint, place, is_warning=not files.is_falcon)
 
 
 @rule("VG927", Severity.ERROR, "config.json of no Falcon that can be exported", scope="weights")
@@ -282,7 +283,7 @@ def falcon_tensors(files: WeightFiles) -> Iterator[WeightFinding]:
          "num_hidden_layers": 2, "vocab_size": 100}
         ---
         # model.safetensors
-        \x3c\x00\x00\x00\x00\x00\x00\x00{"w": {"dtype": "U8", "shape": [0], "data_offsets": [0, 0]}}
+        \x37\x00\x00\x00\x00\x00\x00\x00{"w": {"dtype":"F32","shape":[0],"data_offsets":[0,0]}}
     Good:
         # config.json
         {"model_type": "llama"}
@@ -290,6 +291,8 @@ def falcon_tensors(files: WeightFiles) -> Iterator[WeightFinding]:
     architecture = files.architecture
     is_whole = not any(not fault.is_warning for fault in files.layout.faults)
     if not isinstance(architecture, Architecture) or not is_whole or not files.layout.tensors:
+        return
+    if _quantization(files) is not None:
         return
     if len(files.tensors) < len(files.layout.tensors):
         message = "tensors are stored twice: with and without `transformer.` before their names"

@@ -29,8 +29,8 @@ _TOKENS = ("bos_token", "eos_token", "pad_token")
 def tokenizer(files: WeightFiles) -> Iterator[WeightFinding]:
     """tokenizer.json is missing, is not a tokenizer, or has ids that the embedding has no row for.
 
-    Models other than Falcon may have a tokenizer of their own, and rows are only expected of them:
-    there, this is a warning, and a missing file is no finding.
+    Other models than Falcons may have other files, and rows that are not in the embedding: there, a
+    missing file is no finding, and ids beyond are a warning.
 
     Bad:
         # config.json
@@ -48,7 +48,8 @@ def tokenizer(files: WeightFiles) -> Iterator[WeightFinding]:
          "added_tokens": [{"id": 2, "content": "<|im_start|>"}]}
     """
     if TOKENIZER not in files.names:
-        if files.is_falcon and not {*_OTHER_TOKENIZERS} & {*files.names}:
+        is_needed = files.is_falcon and files.layout.tensors
+        if is_needed and not {*_OTHER_TOKENIZERS} & {*files.names}:
             yield files.at_key(TOKENIZER, None, "the tokenizer is missing", _DOWNLOAD)
         return
     content = files.objects.get(TOKENIZER)
@@ -179,18 +180,16 @@ def tokenizer_settings(files: WeightFiles) -> Iterator[WeightFinding]:
         for key in _TOKENS:
             token = files.objects.get(file, {}).get(key)
             token = token.get("content") if isinstance(token, dict) else token
-            wanted = files.config.get(f"{key}_id")
-            if not isinstance(token, str):
-                continue
-            if token not in ids:
+            said = files.config.get(f"{key}_id")
+            numbers = said if isinstance(said, list) else [said]
+            wanted = [number for number in numbers if type(number) is int]
+            if isinstance(token, str) and token not in ids:
                 message = f"`{key}` is {shortened(token)}, which is not in {TOKENIZER}"
                 yield files.at_key(file, key, message, "take both files from one revision")
-            elif wanted is not None and ids[token] != wanted and wanted != [ids[token]]:
-                if isinstance(wanted, list) and ids[token] in wanted:
-                    continue
+            elif isinstance(token, str) and wanted and ids[token] not in wanted:
                 message = f"`{key}` is {shortened(token)}, id {ids[token]}; config.json says "
                 hint = f"set `{key}_id` in config.json, if the tokenizer is right"
-                yield files.at_key(file, key, message + shortened(wanted), hint)
+                yield files.at_key(file, key, message + shortened(said), hint)
 
 
 @rule("VG932", Severity.ERROR, "token ids that are none", scope="weights")
