@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vacc_gen.schema.errors import MERGE_ADAPTER, CheckpointError, Fault
+from vacc_gen.schema.errors import MERGE_ADAPTER, CheckpointError, Fault, UnreadableError
 from vacc_gen.schema.json_files import (
     JsonError,
     open_regular,
@@ -161,7 +161,8 @@ class Layout:
 def read_layout(folder: Path, index: Mapping[str, Any] | None) -> Layout:
     """Read the headers of a folder's shards; `index` is what its index file says, if there is one.
 
-    Never raises for a bad folder.
+    Raises:
+        UnreadableError: the folder cannot be looked into.
     """
     names = file_names(folder)
     layout = Layout(faults=list(_links_out(folder, names)))
@@ -199,11 +200,16 @@ def read_layout(folder: Path, index: Mapping[str, Any] | None) -> Layout:
 
 
 def file_names(folder: Path) -> list[str]:
-    """Return the names of what is in a folder; nothing where that cannot be read."""
+    """Return the names of what is in a folder.
+
+    Raises:
+        UnreadableError: it is not a folder, or cannot be looked into.
+    """
     try:
         return sorted(path.name for path in folder.iterdir())
-    except (OSError, ValueError):
-        return []
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UnreadableError(f"cannot read {folder}: {reason}") from error
 
 
 _NUMBERED = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.safetensors")

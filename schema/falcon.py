@@ -171,6 +171,9 @@ _OLD_NAMES = {
 def _check_sizes(config: Mapping[str, Any], geometry: Geometry, new_decoder: bool) -> None:
     """Refuse sizes that contradict each other, or that a Falcon is not read with."""
     heads, kv_heads = geometry.attention_heads, geometry.kv_heads
+    if geometry.hidden_size % heads:  # whatever `head_dim` says
+        message = f"hidden_size {geometry.hidden_size} is not a multiple of {heads} heads"
+        raise CheckpointError(f"config.json: {message}", key=key_of(config, "attention_heads"))
     if heads % kv_heads:
         message = f"{heads} attention heads do not divide into {kv_heads} KV heads"
         raise CheckpointError(f"config.json: {message}", key="num_kv_heads")

@@ -6,6 +6,7 @@ with its meaning, then with what files say of each other. So one mistake is one 
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -150,12 +151,16 @@ def _model(kind: Kind) -> Model:
 
 
 def check_paths(
-    paths: Sequence[str], known: Known | None = None, selection: Selection = EVERYTHING
+    paths: Sequence[str],
+    known: Known | None = None,
+    selection: Selection = EVERYTHING,
+    with_checkpoints: bool = False,
 ) -> CheckResult:
     """Check files, folders and `-` (the standard input), each by itself and all of them together.
 
     In folders, compile configs, recipes and weight folders are found; YAML of other tools is left
-    alone. Files that are named are checked whatever they look like.
+    alone. Files that are named are checked whatever they look like. `with_checkpoints`: and so are
+    the weight folders that those files name.
     """
     found = sources.find(paths)
     result = CheckResult(unreadable=found.unreadable)
@@ -174,7 +179,8 @@ def check_paths(
         if file is not None:
             files.append(file)
     _check_together(files, selection, result)
-    for folder in sources.with_named(found.weight_folders, _checkpoints(files)):
+    named = _checkpoints(files) if with_checkpoints else ()
+    for folder in sources.with_named(found.weight_folders, named):
         result.update(check_weights(folder, selection))
     result.diagnostics.sort(key=lambda found: (found.path, found.line, found.column, found.code))
     return result
@@ -212,6 +218,9 @@ def check_weights(
     """Check a weight folder: its files and headers, configs and tokenizer.
 
     `falcon_only`: another architecture is an error, as for whom can use Falcons alone.
+
+    Raises:
+        UnreadableError: it is not a folder, or cannot be looked into.
     """
     from vacc_gen.schema.lint.weight_files import WeightFiles
 
@@ -231,9 +240,9 @@ def open_weights(
     from vacc_gen.schema.checkpoint import ADAPTER_FILE, WeightFolder, check_has_config
     from vacc_gen.schema.lint.weight_files import WeightFiles
 
-    files = WeightFiles(folder, falcon_only)
-    if ADAPTER_FILE not in files.names:
+    if not os.path.lexists(folder / ADAPTER_FILE):
         check_has_config(folder)
+    files = WeightFiles(folder, falcon_only)
     diagnostics = _check_files(files, str(folder), selection).diagnostics
     if has_errors(diagnostics):
         raise FindingsError(f"the weight folder {folder} has errors", diagnostics)

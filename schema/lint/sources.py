@@ -98,7 +98,11 @@ def with_named(folders: list[str], named: Iterable[str]) -> list[str]:
     by_place = {os.path.realpath(folder): folder for folder in folders}
     for folder in named:
         path = os.path.normpath(folder)
-        if "\0" not in path and _is_of_weights(path, file_names(Path(path))):
+        try:
+            names = file_names(Path(path))
+        except UnreadableError:
+            continue
+        if _is_of_weights(path, names):
             by_place.setdefault(os.path.realpath(path), path)
     return list(by_place.values())
 

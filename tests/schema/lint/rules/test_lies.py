@@ -129,9 +129,10 @@ def test_files_that_name_a_folder_report_it_once(folder):
     edit_json(folder / CONFIG, num_hidden_layers=7)
     recipe = folder.parent / "vacc.yaml"
     recipe.write_text("version: 2\nmodel: {preset: falcon-7b, checkpoint: falcon}\n")
-    found = check_paths([str(recipe)]).diagnostics
+    found = check_paths([str(recipe)], with_checkpoints=True).diagnostics
     assert [one.path for one in found if one.code == "VG928"] == [f"{folder}/config.json"]
-    assert check_paths([str(folder.parent)]).diagnostics == found
+    assert check_paths([str(folder.parent)], with_checkpoints=True).diagnostics == found
+    assert not any(one.path.endswith(".json") for one in check_paths([str(recipe)]).diagnostics)
 
 
 values = st.recursive(
