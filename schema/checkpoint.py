@@ -264,45 +264,50 @@ def _read_indexed(
         message = "`weight_map` is missing, or does not map names to files"
         layout.faults.append(Fault(INDEX_FILE, message, "download the index again", "weight_map"))
         return
-    first: dict[str, str] = {}
+    named: dict[str, list[str]] = {}
     for tensor, file in weight_map.items():
-        first.setdefault(file, tensor)
-    if SINGLE_FILE in names and SINGLE_FILE not in first:
+        named.setdefault(file, []).append(tensor)
+    absent = sorted(named.keys() - names)
+    if SINGLE_FILE in names and SINGLE_FILE not in named:
         message = f"two sets of weights: {SINGLE_FILE}, and the shards that {INDEX_FILE} names"
         hint = f"transformers reads {SINGLE_FILE}: delete it, or the index with its shards"
         layout.faults.append(Fault(SINGLE_FILE, message, hint))
-    elif len(absent := sorted(first.keys() - names)) > 0:
+    elif absent:
         message, hint = f"{absent[0][:80]} is not there{_more(absent)}", "download it again"
         if not absent[0] or Path(absent[0]).name != absent[0]:
             message = f"{absent[0][:80]!r} is not a file of this folder"
             hint = "an index names files beside it; download it again"
-        layout.faults.append(Fault(INDEX_FILE, message, hint, first[absent[0]]))
-    for file in sorted(first.keys() & names):
+        layout.faults.append(Fault(INDEX_FILE, message, hint, named[absent[0]][0]))
+    for file in sorted(named.keys() & names):
         try:
             shard = read_shard(folder / file)
         except CheckpointError as error:
-            layout.faults.append(Fault(INDEX_FILE, error.message, error.hint, first[file]))
+            layout.faults.append(Fault(INDEX_FILE, error.message, error.hint, named[file][0]))
             continue
-        _compare_with_index(file, shard, weight_map, layout)
+        layout.faults += _index_faults(file, shard, named[file], weight_map)
+        layout.tensors.update({name: shard[name] for name in named[file] if name in shard})
 
 
-def _compare_with_index(
-    file: str, shard: Mapping[str, TensorEntry], weight_map: Mapping[str, str], layout: Layout
-) -> None:
+def _index_faults(
+    file: str,
+    shard: Mapping[str, TensorEntry],
+    named: Sequence[str],
+    weight_map: Mapping[str, str],
+) -> Iterator[Fault]:
+    """Yield where a shard and what the index says of it differ; `named` are its tensors there."""
     hint = "download the index and its shards from the same revision"
-    lacking = [name for name, other in weight_map.items() if other == file and name not in shard]
+    lacking = [name for name in named if name not in shard]
     if lacking:
         message = f"{file} does not hold {lacking[0][:80]}{_more(lacking)}"
-        layout.faults.append(Fault(INDEX_FILE, message, hint, lacking[0]))
+        yield Fault(INDEX_FILE, message, hint, lacking[0])
     unknown = [name for name in shard if name not in weight_map]
     if unknown:
         message = f"{file} holds {unknown[0][:80]}, which the index does not name{_more(unknown)}"
-        layout.faults.append(Fault(INDEX_FILE, message, hint))
+        yield Fault(INDEX_FILE, message, hint)
     twice = [name for name in shard if weight_map.get(name, file) != file]
     if twice:
         message = f"{twice[0][:80]} is in {weight_map[twice[0]]} and in {file}{_more(twice)}"
-        layout.faults.append(Fault(INDEX_FILE, message, hint, twice[0]))
-    layout.tensors.update({name: shard[name] for name in shard if weight_map.get(name) == file})
+        yield Fault(INDEX_FILE, message, hint, twice[0])
 
 
 def _more(names: Sequence[str]) -> str:

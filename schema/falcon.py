@@ -260,11 +260,15 @@ def _flag(config: Mapping[str, Any], name: str, default: bool) -> bool:
 
 _LAYER = re.compile(r"transformer\.h\.(\d{1,9})\.(.+)")
 _BUFFERS = re.compile(r"(inv_freq|masked_bias|attn\.bias|attention\.mask)$")
-"""What older code stored beside the parameters, and computes anew."""
 _OTHER_HEADS = ("score.", "classifier.", "qa_outputs.")
 
 
 RENAME = f"transformers' names begin like {EMBEDDING}: save the model itself, not what wraps it"
+
+
+def is_buffer(name: str) -> bool:
+    """Whether a tensor is what older code stored beside the parameters, and is computed anew."""
+    return _BUFFERS.search(name) is not None
 
 
 def with_full_names(names: Iterable[str]) -> dict[str, str]:
@@ -364,7 +368,7 @@ def _name_differences(
         name
         for name in stored
         if name not in expected
-        and not _BUFFERS.search(name)
+        and not is_buffer(name)
         and not ((match := _LAYER.fullmatch(name)) and int(match[1]) >= layers)
     ]
     if unused:

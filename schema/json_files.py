@@ -8,6 +8,7 @@ import os
 import re
 import stat
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -63,6 +64,10 @@ class _KeyTwiceError(ValueError):
         self.key = key
 
 
+MAX_DEPTH = 64
+"""What is nested deeper can be read, and then neither compared nor printed."""
+
+_TOO_MUCH = "nested too deeply, or a number has thousands of digits"
 _HALF_PAIR = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -90,9 +95,19 @@ def parse_json(source: bytes) -> Any:
         offset = places[1].start() if len(places) > 1 else 0
         raise JsonError(offset, f"`{twice.key[:60]}` is given twice") from twice
     except (RecursionError, ValueError) as error:
-        reason = "nested too deeply, or a number has thousands of digits"
-        raise JsonError(0, reason) from error
+        raise JsonError(0, _TOO_MUCH) from error
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [item for inner in level for item in _items(inner)]
+    if level:
+        raise JsonError(0, _TOO_MUCH)
     return value
+
+
+def _items(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

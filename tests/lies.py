@@ -165,6 +165,7 @@ IM_START = [{"id": VOCABULARY, "content": "<|im_start|>"}]
 ERRORS = [
     # JSON files
     Lie("nested", text(CONFIG, '{"a":' * 100_000), "VG920", CONFIG, "nested too deeply"),
+    Lie("nested-500", text(TOKENIZER, '{"a":' * 500 + "1" + "}" * 500), "VG920", TOKENIZER, "nested too deeply"),
     Lie("latin-1", text(CONFIG, b'{"a": "\xe9"}'), "VG920", CONFIG, "not UTF-8 text"),
     Lie("surrogate-value", config_text('"falcon"', r'"falcon", "a": "\ud800"'), "VG920", CONFIG, "half of a surrogate"),
     Lie("surrogate-key", text(GENERATION, r'{"\udfff": 1}'), "VG920", GENERATION, "half of a surrogate"),

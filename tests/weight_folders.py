@@ -172,8 +172,9 @@ SOUND: dict[str, Apply] = {
         edit_json(at / CONFIG, n_head_kv=None),
     ),
     "falcon-40b-of-2023": lambda at: as_refined_web(write_falcon(at, "40b")),
-    "rotary-buffer": lambda at: add("transformer.h.0.self_attention.rotary_emb.inv_freq", 8)(
-        write_falcon(at)
+    "buffers": lambda at: (
+        add("transformer.h.0.self_attention.rotary_emb.inv_freq", 8)(write_falcon(at)),
+        add("transformer.h.0.attn.masked_bias", 1, dtype="I16")(at),
     ),
     "tied-head-stored": lambda at: write_tensors(
         write_falcon(at) / SINGLE,

@@ -14,7 +14,14 @@ from vacc_gen.schema.checkpoint import (
     have_same_bytes,
 )
 from vacc_gen.schema.errors import MERGE_ADAPTER, CheckpointError, Fault
-from vacc_gen.schema.falcon import EMBEDDING, HEAD, SOURCE_DTYPES, Architecture, differences
+from vacc_gen.schema.falcon import (
+    EMBEDDING,
+    HEAD,
+    SOURCE_DTYPES,
+    Architecture,
+    differences,
+    is_buffer,
+)
 from vacc_gen.schema.geometry import shortened
 from vacc_gen.schema.lint.diagnostics import Severity
 from vacc_gen.schema.lint.rule import rule
@@ -228,8 +235,8 @@ def _quantization(files: WeightFiles) -> Fault | None:
             method, file, place = shortened(method or said).strip("'"), CONFIG_FILE, key
             break
     for name, entry in files.tensors.items() if method is None else ():
-        is_stored = files.is_falcon and entry.dtype in _QUANTIZED_DTYPES
-        if is_stored or name.endswith(_QUANTIZED):
+        is_weight = files.is_falcon and not is_buffer(name)
+        if (is_weight and entry.dtype in _QUANTIZED_DTYPES) or name.endswith(_QUANTIZED):
             method, place = f"{shortened(name)[1:-1]} is {entry.dtype}", name
             break
     if method is None:
@@ -308,7 +315,7 @@ def falcon_tensors(files: WeightFiles) -> Iterator[WeightFinding]:
 def _values(files: WeightFiles, architecture: Architecture) -> Iterator[WeightFinding]:
     """Yield tensors that are no plain floats, and a tied head that is not the embedding."""
     for name, entry in files.tensors.items():
-        if entry.dtype not in (*SOURCE_DTYPES, *_QUANTIZED_DTYPES):
+        if entry.dtype not in SOURCE_DTYPES and not is_buffer(name):
             message = f"{name} is stored as {entry.dtype}; supported: {', '.join(SOURCE_DTYPES)}"
             hint = "start from the checkpoint as it was published"
             yield files.finding(Fault(None, message, hint, name))
