@@ -271,15 +271,6 @@ def is_buffer(name: str) -> bool:
     return _BUFFERS.search(name) is not None
 
 
-def with_full_names(names: Iterable[str]) -> dict[str, str]:
-    """Return names of stored tensors by the parameter's whole name.
-
-    transformers loads a base model's too, which begin without `transformer.`.
-    """
-    bare = ("word_embeddings.", "h.", "ln_f.")
-    return {f"transformer.{name}" if name.startswith(bare) else name: name for name in names}
-
-
 def differences(
     architecture: Architecture, config: Mapping[str, Any], stored: Mapping[str, Shape]
 ) -> Iterator[Fault]:

@@ -140,3 +140,16 @@ def read_json_object(file: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise UnreadableError(f"{file} is not a JSON object")
     return value
+
+
+def file_names(folder: Path) -> list[str]:
+    """Return the names of what is in a folder.
+
+    Raises:
+        UnreadableError: it is not a folder, or cannot be looked into.
+    """
+    try:
+        return sorted(path.name for path in folder.iterdir())
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UnreadableError(f"cannot read {folder}: {reason}") from error

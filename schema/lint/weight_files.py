@@ -14,9 +14,8 @@ from vacc_gen.schema.checkpoint import (
     CONFIG_FILE,
     INDEX_FILE,
     Layout,
-    TensorEntry,
-    file_names,
     read_layout,
+    with_full_names,
 )
 from vacc_gen.schema.errors import CheckpointError, Fault
 from vacc_gen.schema.falcon import (
@@ -24,13 +23,19 @@ from vacc_gen.schema.falcon import (
     HEAD,
     Architecture,
     architecture_from_config,
-    with_full_names,
 )
 from vacc_gen.schema.geometry import is_falcon, shortened
-from vacc_gen.schema.json_files import MAX_JSON_BYTES, JsonError, parse_json, read_regular
+from vacc_gen.schema.json_files import (
+    MAX_JSON_BYTES,
+    JsonError,
+    file_names,
+    parse_json,
+    read_regular,
+)
 from vacc_gen.schema.lint.diagnostics import Finding, Severity
 from vacc_gen.schema.lint.document import Document
 from vacc_gen.schema.lint.tree import START
+from vacc_gen.schema.shards import TensorEntry
 
 VACC_CONFIG = "config_vacc.json"
 TOKENIZER = "tokenizer.json"
@@ -102,10 +107,7 @@ class WeightFiles:
     @cached_property
     def tensors(self) -> dict[str, TensorEntry]:
         """The tensors; those of a Falcon by their whole names, however they are stored."""
-        if not self.is_falcon:
-            return self.layout.tensors
-        stored = with_full_names(self.layout.tensors)
-        return {name: self.layout.tensors[stored[name]] for name in stored}
+        return with_full_names(self.layout.tensors, self.config)
 
     @cached_property
     def architecture(self) -> Architecture | CheckpointError:

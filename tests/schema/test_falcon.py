@@ -8,13 +8,7 @@ import pytest
 
 from vacc_gen import presets
 from vacc_gen.schema.errors import CheckpointError
-from vacc_gen.schema.falcon import (
-    EMBEDDING,
-    HEAD,
-    architecture_from_config,
-    differences,
-    with_full_names,
-)
+from vacc_gen.schema.falcon import EMBEDDING, HEAD, architecture_from_config, differences
 
 TINY = {
     "model_type": "falcon",
@@ -99,12 +93,6 @@ def test_the_rotary_base_in_every_spelling(config, theta):
 def test_what_no_falcon_asks_for_is_refused(config, words):
     with pytest.raises(CheckpointError, match=words):
         architecture_from_config({**TINY, **config})
-
-
-def test_names_of_a_base_model_are_completed():
-    names = ["word_embeddings.weight", "h.0.mlp.dense_h_to_4h.weight", "ln_f.bias", HEAD, "x"]
-    full = ["transformer." + name for name in names[:3]] + names[3:]
-    assert with_full_names(names) == dict(zip(full, names, strict=True))
 
 
 def test_layers_beyond_those_stored_are_not_enumerated():

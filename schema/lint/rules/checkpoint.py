@@ -11,7 +11,6 @@ from vacc_gen.schema.checkpoint import (
     ADAPTER_FILE,
     CONFIG_FILE,
     PICKLES,
-    have_same_bytes,
 )
 from vacc_gen.schema.errors import MERGE_ADAPTER, CheckpointError, Fault
 from vacc_gen.schema.falcon import (
@@ -26,6 +25,7 @@ from vacc_gen.schema.geometry import shortened
 from vacc_gen.schema.lint.diagnostics import Severity
 from vacc_gen.schema.lint.rule import rule
 from vacc_gen.schema.lint.weight_files import VACC_CONFIG, WeightFiles, WeightFinding
+from vacc_gen.schema.shards import have_same_bytes
 
 _SIZES = (
     "model_type", "num_hidden_layers", "n_layer", "num_layers", "hidden_size",

@@ -6,6 +6,7 @@ import os
 import pytest
 
 from vacc_gen.schema.lint.check import check_paths
+from vacc_gen.schema.lint.diagnostics import Severity
 
 MODULE = "modeling_falcon_vacc"
 CONFIG = {
@@ -152,9 +153,11 @@ def test_what_cannot_be_read_is_a_finding(weights, name):
 
 def test_shards_without_an_index_are_looked_into(weights):
     (weights / INDEX).unlink()
-    assert found(weights) == []
+    assert [(one.severity, one.message) for one in check(weights)] == [
+        (Severity.WARNING, "the index is missing")
+    ]
     (weights / "a.safetensors").write_bytes(b"version https://git-lfs.github.com/spec/v1\noid 0\n")
-    (one,) = check(weights)
+    one, _ = check(weights)
     assert (one.path, one.line, one.code) == (f"{weights}/a.safetensors", 1, "VG925")
     assert "pointer of Git LFS" in one.message
 

@@ -25,6 +25,7 @@ from tests.weight_folders import (
     write_json,
     write_tensors,
 )
+from vacc_gen.schema.checkpoint import read_weight_folder
 from vacc_gen.schema.errors import CheckpointError
 from vacc_gen.schema.lint.check import Selection, check_paths, check_weights, open_weights
 from vacc_gen.schema.lint.diagnostics import FindingsError, Severity
@@ -69,6 +70,7 @@ def test_a_sound_folder_has_no_findings(name, tmp_path):
     assert weights.tensors
     assert all(key.startswith(("transformer.", "lm_head.")) for key in weights.tensors)
     assert check_paths([str(folder)]).checked == 1
+    assert read_weight_folder(folder) == weights
 
 
 def test_places_are_those_of_keys(folder):
