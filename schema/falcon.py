@@ -308,15 +308,14 @@ def differences(
     expected = architecture.parameters(sorted(number for number in numbers if number < layers))
     if architecture.tied_head and HEAD in stored:
         expected[HEAD] = expected[EMBEDDING]
-    yield from _shape_differences(architecture, config, expected, present)
-    yield from _name_differences(architecture, expected, present, layers)
+    by_name = [*_name_differences(expected, present, layers)]
+    yield from by_name
+    if not any(fault.key == "new_decoder_architecture" for fault in by_name):
+        yield from _shape_differences(config, expected, present)
 
 
 def _shape_differences(
-    architecture: Architecture,
-    config: Mapping[str, Any],
-    expected: Mapping[str, Shape],
-    stored: Mapping[str, Shape],
+    config: Mapping[str, Any], expected: Mapping[str, Shape], stored: Mapping[str, Shape]
 ) -> Iterator[Fault]:
     """Yield each key of config.json that shapes contradict, with the first such tensor."""
     wrong: dict[str, list[str]] = {}
@@ -339,15 +338,14 @@ def _key_of_shape(name: str, found: Shape, asked: Shape, config: Mapping[str, An
         is_same_width = found[-1:] == asked[-1:] or found[:1] == asked[:1]
         return "ffn_hidden_size" if is_same_width else key_of(config, "hidden_size")
     if "query_key_value" in name and found[1:] == asked[1:]:
-        return "num_kv_heads" if is_new_decoder(config) else "multi_query"
+        if is_new_decoder(config):
+            return "num_kv_heads" if "num_kv_heads" in config else "n_head_kv"
+        return "multi_query" if "multi_query" in config else key_of(config, "attention_heads")
     return key_of(config, "hidden_size")
 
 
 def _name_differences(
-    architecture: Architecture,
-    expected: Mapping[str, Shape],
-    stored: Mapping[str, Shape],
-    layers: int,
+    expected: Mapping[str, Shape], stored: Mapping[str, Shape], layers: int
 ) -> Iterator[Fault]:
     """Yield the parameters that are not stored, or else the tensors that are no parameter."""
     missing = [name for name in expected if name not in stored]
@@ -382,4 +380,4 @@ def _key_of_names(names: list[str]) -> str | None:
 def _some(names: list[str]) -> str:
     """The first few of `names`, and how many more there are."""
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(shortened(name)[1:-1] for name in names[:3]) + more
+    return ", ".join(name[:80] for name in names[:3]) + more

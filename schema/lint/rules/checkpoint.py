@@ -237,7 +237,7 @@ def _quantization(files: WeightFiles) -> Fault | None:
     for name, entry in files.tensors.items() if method is None else ():
         is_weight = files.is_falcon and not is_buffer(name)
         if (is_weight and entry.dtype in _QUANTIZED_DTYPES) or name.endswith(_QUANTIZED):
-            method, place = f"{shortened(name)[1:-1]} is {entry.dtype}", name
+            method, place = f"{name[:80]} is {entry.dtype}", name
             break
     if method is None:
         return None
