@@ -28,7 +28,7 @@ ITEM_BYTES = {
 COMPARED_BYTES = 1 << 16
 """Compared at once by `have_same_bytes`."""
 
-_POINTER = b"version "
+GIT_LFS_POINTER = b"version "
 """How a Git LFS pointer begins (github.com/git-lfs/git-lfs, docs/spec.md)."""
 
 
@@ -54,7 +54,7 @@ def read_shard(path: Path) -> dict[str, TensorEntry]:
         with open_regular(path) as shard:
             size_bytes = os.fstat(shard.fileno()).st_size
             opening = shard.read(8)
-            if opening == _POINTER:
+            if opening == GIT_LFS_POINTER:
                 raise CheckpointError(
                     f"{path} is a pointer of Git LFS, not the weights", "`git lfs pull` brings them"
                 )

@@ -35,7 +35,7 @@ from vacc_gen.schema.json_files import (
 from vacc_gen.schema.lint.diagnostics import Finding, Severity
 from vacc_gen.schema.lint.document import Document
 from vacc_gen.schema.lint.tree import START
-from vacc_gen.schema.shards import TensorEntry
+from vacc_gen.schema.shards import GIT_LFS_POINTER, TensorEntry
 
 VACC_CONFIG = "config_vacc.json"
 TOKENIZER = "tokenizer.json"
@@ -77,6 +77,8 @@ class WeightFiles:
         try:
             source = read_regular(self.folder / name, MAX_JSON_BYTES) or b""
             self.texts[name] = source.decode("utf-8", errors="replace")
+            if source.startswith(GIT_LFS_POINTER):
+                raise JsonError(0, "a pointer of Git LFS; `git lfs pull` brings the file")
             value = parse_json(source)
         except JsonError as error:
             self.broken[name] = error.offset, f"not valid JSON: {error.reason}"
