@@ -121,19 +121,6 @@ def architecture_from_config(config: Mapping[str, Any]) -> Architecture:
     if new_decoder and not flags["parallel_attn"]:
         message = "config.json: new_decoder_architecture without parallel_attn is not a Falcon"
         raise CheckpointError(message, key="parallel_attn")
-    norms = config.get("num_ln_in_parallel_attn")
-    if isinstance(norms, bool) or norms not in ((None, 1, 2) if new_decoder else (None, 1)):
-        message = f"config.json: num_ln_in_parallel_attn is {shortened(norms)}"
-        raise CheckpointError(
-            message, "1, or 2 in the new decoder architecture", "num_ln_in_parallel_attn"
-        )
-    activation = config.get("activation", "gelu")
-    if activation not in ACTIVATIONS:
-        raise CheckpointError(
-            f"config.json: activation {shortened(activation)} is not supported",
-            f"supported are {', '.join(ACTIVATIONS)}",
-            "activation",
-        )
     theta = _rope_theta(config)
     if geometry.head_size % 2 and not flags["alibi"]:
         message = f"config.json: heads of {geometry.head_size} cannot be rotated in pairs"
@@ -143,10 +130,10 @@ def architecture_from_config(config: Mapping[str, Any]) -> Architecture:
         alibi=flags["alibi"],
         bias=flags["bias"],
         parallel=flags["parallel_attn"],
-        separate_norms=new_decoder and norms in (None, 2),
+        separate_norms=_norms(config, new_decoder) == 2,
         tied_head=flags["tie_word_embeddings"],
         rope_theta=theta,
-        activation=activation,
+        activation=_activation(config),
         layer_norm_epsilon=_positive(config, "layer_norm_epsilon", 1e-5),
     )
 
@@ -241,6 +228,29 @@ def _rope_theta(config: Mapping[str, Any]) -> float:
     return found.pop() if found else 10000.0
 
 
+def _norms(config: Mapping[str, Any], new_decoder: bool) -> int:
+    """How many norms a layer with parallel attention has."""
+    value = config.get("num_ln_in_parallel_attn")
+    if value is None:
+        return 2 if new_decoder else 1
+    if isinstance(value, int) and value in ((1, 2) if new_decoder else (1,)):
+        return value
+    message = f"config.json: num_ln_in_parallel_attn is {shortened(value)}"
+    hint = "1, or 2 in the new decoder architecture"
+    raise CheckpointError(message, hint, "num_ln_in_parallel_attn")
+
+
+def _activation(config: Mapping[str, Any]) -> str:
+    value = config.get("activation", "gelu")
+    if value in ACTIVATIONS:
+        return str(value)
+    raise CheckpointError(
+        f"config.json: activation {shortened(value)} is not supported",
+        f"supported are {', '.join(ACTIVATIONS)}",
+        "activation",
+    )
+
+
 def _positive(config: Mapping[str, Any], name: str, default: float) -> float:
     value = config.get(name, default)
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
@@ -298,10 +308,7 @@ def differences(
         return
     layers = architecture.geometry.layers
     if len(numbers) != layers or max(numbers, default=0) >= layers:
-        is_row = max(numbers, default=-1) + 1 == len(numbers)
-        held = len(numbers) if is_row else f"{len(numbers)}, up to number {max(numbers)}"
-        message = f"config.json asks for {layers} layers, the weights hold {held}"
-        yield Fault("config.json", message, SAME_REVISION, key_of(config, "layers"))
+        yield _other_layers(config, layers, numbers)
     present = {name: shape for name, shape in stored.items() if name not in heads}
     if architecture.tied_head and EMBEDDING not in stored and HEAD in stored:
         present[EMBEDDING] = present[HEAD]  # some writers keep the other name of the shared tensor
@@ -312,6 +319,13 @@ def differences(
     yield from by_name
     if not any(fault.key == "new_decoder_architecture" for fault in by_name):
         yield from _shape_differences(config, expected, present)
+
+
+def _other_layers(config: Mapping[str, Any], layers: int, numbers: set[int]) -> Fault:
+    highest = max(numbers, default=-1)
+    held = f"{len(numbers)}" if highest + 1 == len(numbers) else f"{len(numbers)}, up to {highest}"
+    message = f"config.json asks for {layers} layers, the weights hold {held}"
+    return Fault("config.json", message, SAME_REVISION, key_of(config, "layers"))
 
 
 def _shape_differences(

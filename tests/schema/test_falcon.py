@@ -106,4 +106,4 @@ def test_layers_beyond_those_stored_are_not_enumerated():
     del stored["transformer.h.0.input_layernorm.weight"]
     stored["transformer.h.7.x"] = (1,)
     gap = next(iter(differences(architecture_from_config(TINY), TINY, stored)))
-    assert gap.message == "config.json asks for 2 layers, the weights hold 3, up to number 7"
+    assert gap.message == "config.json asks for 2 layers, the weights hold 3, up to 7"
