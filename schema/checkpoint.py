@@ -104,10 +104,14 @@ _SNAPSHOT = re.compile(r"models--(?:[^/\\]+--)?([^/\\]+)[/\\]snapshots[/\\][^/\\
 
 
 def name_of(folder: str | Path) -> str:
-    """Return what the model in a folder is called: a snapshot of the hub has its commit's name."""
+    """Return what the model in a folder is called; empty for `.`, which does not say.
+
+    The folder of a snapshot of the hub has its commit's name; its repository's counts.
+    """
     path = str(folder).rstrip("/\\")
     snapshot = _SNAPSHOT.search(path)
-    return snapshot[1] if snapshot else re.split(r"[\\/]", path)[-1]
+    name = snapshot[1] if snapshot else re.split(r"[\\/]", path)[-1]
+    return "" if name == "." else name
 
 
 def read_weight_folder(path: Path) -> WeightFolder:

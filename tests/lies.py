@@ -1,6 +1,7 @@
 """Every way in which a weight folder can lie that files and headers show.
 
-Each is a mutation of a sound folder, with the rule that reports it and the file that it is in.
+Each is a mutation of what `write_falcon` writes, with the rule that reports it and the file that it
+is in. `ERRORS` stop every verb; `WARNINGS` are printed.
 """
 # ruff: noqa: E501  # a lie is a line
 
@@ -285,7 +286,6 @@ ERRORS = [
         ("text", "11"), ("texts", ["<|endoftext|>"]), ("nested", [[2]]), ("negative", -1), ("beyond", 131), ("true", True), ("empty", []), ("number", 2.0))),
     Lie("stop-in-config", config(eos_token_id=65024), "VG932", CONFIG, "65024; the model has 131"),
 ]  # fmt: skip
-"""What is an error; a lie about the config is told of a folder in one file."""
 
 WARNINGS = [
     Lie("adapter-beside", text("adapter_config.json", "{}"), "VG926", "adapter_config.json", "not applied"),

@@ -128,6 +128,7 @@ def test_what_is_no_checkpoint(folder):
         ("weights/falcon-7b/", "falcon-7b"),
         ("hub/models--tiiuae--falcon-7b/snapshots/ec89142b", "falcon-7b"),
         ("hub/models--gpt2/snapshots/0123/", "gpt2"),
+        (".", ""),
         ("hub/models--tiiuae--falcon-7b/refs/main", "main"),
         (r"C:\hub\models--tiiuae--falcon-7b\snapshots\0123", "falcon-7b"),
     ],

@@ -45,7 +45,7 @@ def test_a_lie_is_reported_where_it_is(lie, folder):
     lie.apply(folder)
     started = time.perf_counter()
     found = check_weights(folder).diagnostics
-    assert time.perf_counter() - started < 2
+    assert time.perf_counter() - started < 5
     own = [one for one in found if (one.code, one.path) == (lie.code, f"{folder}/{lie.file}")]
     severity = Severity.ERROR if lie in ERRORS else Severity.WARNING
     assert [one.severity for one in own] == [severity], found
