@@ -69,11 +69,12 @@ class OnnxRuntimeBackend:
         for package in PACKAGES:
             if find_spec(package) is None:
                 raise MissingExtraError(package, "building with ONNX Runtime")
-        from vacc_gen.generator.backends.onnxruntime.verify import sample_text
+        from vacc_gen.generator.backends.onnxruntime.verify import sample_text, text_windows
 
         for job in build.jobs:
             _plan_export(build, job)
         sample_text(build)
+        text_windows(build)
         calibration = _texts(build)
         if calibration is not None and any(job.precision in QUANTIZED for job in build.jobs):
             check_calibration(calibration, build.plan.geometry.max_positions, build.root)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from vacc_gen.generator.backends.onnxruntime.session import open_session
 from vacc_gen.generator.backends.onnxruntime.weights.weight_file import WEIGHTS_FILE
-from vacc_gen.schema.errors import MissingExtraError, UnreadableError, UsageError
+from vacc_gen.schema.errors import MissingExtraError, StageError, UnreadableError, UsageError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -91,6 +91,7 @@ class OnnxRuntimeModel:
 
         Raises:
             UsageError: the prompt is empty or longer than the model's prefill length.
+            StageError: a logit is not finite.
         """
         import numpy as np
 
@@ -105,6 +106,7 @@ class OnnxRuntimeModel:
         feeds = {"input_ids": ids, "attention_mask": mask}
         feeds["position_ids"] = np.arange(width, dtype=np.int64)[None]
         logits, *self._presents = self._prefill_session.run(None, feeds)
+        check_finite(logits, f"{self.folder.name} after a prompt of {count} tokens")
         self._prompt_tokens = count
         self.rewind()
         return np.asarray(logits, np.float32).reshape(-1)
@@ -120,6 +122,7 @@ class OnnxRuntimeModel:
             self._is_filled = True
         logits = self._decoder.step(token_id, self.position)
         self.position += 1
+        check_finite(logits, f"{self.folder.name} after {self.position} tokens")
         return logits
 
     def generate(self, token_ids: Sequence[int], max_tokens: int) -> Iterator[int]:
@@ -212,6 +215,19 @@ class _Decoder:
             for past, present in self._slots:
                 past[:, :, position] = present[:, :, -1]
         return np.array(self._logits, np.float32).reshape(-1)
+
+
+def check_finite(logits: NDArray[np.generic], source: str) -> None:
+    """Raise StageError if a logit is NaN or infinite: no token follows from such logits."""
+    import numpy as np
+
+    bad = int(np.size(logits) - np.count_nonzero(np.isfinite(logits)))
+    if bad:
+        raise StageError(
+            f"{source}: {bad} of {np.size(logits)} logits are NaN or infinite",
+            "`vacc-gen run --verify` shows whether a file was damaged; if none was, values may be "
+            "beyond fp16 (65504): try int8",
+        )
 
 
 def check_folder(folder: Path) -> None:
