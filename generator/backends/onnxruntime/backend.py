@@ -188,6 +188,8 @@ def _run_export(build: Build, job: CompileJob, progress: Progress) -> Outcome:
         },
         "overflowed": result.overflowed,
     }
+    if result.warnings:
+        details["notes"] = [f"{warning}; int8 holds them" for warning in result.warnings]
     if layout.grid is not None:
         level = recipe.quantization.accuracy_level
         details["quantization"] = {
