@@ -157,7 +157,9 @@ def check_paths(
             files.append(file)
     _check_together(files, selection, result)
     for folder in found.weight_folders:
-        _check_weights(folder, selection, result)
+        _check_folder(folder, "weights", selection, result)
+    for folder in found.compiled_folders:
+        _check_folder(folder, "compiled", selection, result)
     result.diagnostics.sort(key=lambda found: (found.path, found.line, found.column, found.code))
     return result
 
@@ -179,7 +181,7 @@ def _check_together(files: list[CheckedFile], selection: Selection, result: Chec
                     result.add(file.document, [diagnostic])
 
 
-def _check_weights(folder: str, selection: Selection, result: CheckResult) -> None:
+def _check_folder(folder: str, scope: Scope, selection: Selection, result: CheckResult) -> None:
     from vacc_gen.schema.lint.weight_files import WeightFiles
 
     def path_of(name: str) -> str:
@@ -188,7 +190,7 @@ def _check_weights(folder: str, selection: Selection, result: CheckResult) -> No
     files = WeightFiles(Path(folder))
     result.checked += 1
     result.unreadable += [(path_of(name), why) for name, why in files.unreadable.items()]
-    for rule in _chosen("weights", selection):
+    for rule in _chosen(scope, selection):
         for name, finding in rule.check(files):
             document = Document(files.texts[name], path_of(name))
             result.add(document, [_diagnostic(rule, finding, document.path)])

@@ -10,7 +10,9 @@ import stat
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from vacc_gen.schema.artifacts import MANIFEST_FILE
 from vacc_gen.schema.errors import UnreadableError
 from vacc_gen.schema.lint.document import MAX_BYTES, Document, load
 
@@ -30,6 +32,7 @@ class Sources:
     files: list[str] = field(default_factory=list)
     found: set[str] = field(default_factory=set)  # those of `files` that a folder was searched for
     weight_folders: list[str] = field(default_factory=list)
+    compiled_folders: list[str] = field(default_factory=list)
     unreadable: list[tuple[str, str]] = field(default_factory=list)
 
 
@@ -40,6 +43,8 @@ def find(paths: Iterable[str]) -> Sources:
         is_of_weights = os.path.basename(path) in _OF_WEIGHTS or path.endswith(".safetensors")
         if path != STDIN and os.path.isdir(path):
             _search(path, sources)
+            if _is_compiled(path):
+                sources.compiled_folders.append(path)
         elif is_of_weights and os.path.isfile(path):
             sources.weight_folders.append(os.path.dirname(path) or ".")
         else:
@@ -47,6 +52,12 @@ def find(paths: Iterable[str]) -> Sources:
     sources.files = list(dict.fromkeys(sources.files))
     sources.weight_folders = list(dict.fromkeys(sources.weight_folders))
     return sources
+
+
+def _is_compiled(folder: str) -> bool:
+    """Whether a folder is what `build` made; only named ones are checked: they are read whole."""
+    manifest = os.path.join(folder, MANIFEST_FILE)
+    return os.path.isfile(manifest) and any(Path(folder).glob("*.onnx"))
 
 
 def _search(folder: str, sources: Sources) -> None:

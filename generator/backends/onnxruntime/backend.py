@@ -19,7 +19,7 @@ from vacc_gen.generator.backends.onnxruntime.export import (
     export_graphs,
     plan_export,
 )
-from vacc_gen.generator.backends.onnxruntime.runtime import MANIFEST_FILE, OnnxRuntimeModel
+from vacc_gen.generator.backends.onnxruntime.runtime import OnnxRuntimeModel
 from vacc_gen.generator.backends.onnxruntime.weights.quantize import Quantizer
 from vacc_gen.generator.backends.onnxruntime.weights.source import Checkpoint, open_checkpoint
 from vacc_gen.generator.calibration.texts import files_of
@@ -39,6 +39,7 @@ from vacc_gen.generator.files import (
 )
 from vacc_gen.generator.plan import CompileJob, is_placeholder
 from vacc_gen.generator.progress import Progress
+from vacc_gen.schema.artifacts import MANIFEST_FILE
 from vacc_gen.schema.errors import MissingExtraError
 from vacc_gen.schema.precision import INT8_ACTIVATIONS_LEVEL, PER_CHANNEL, Precision
 from vacc_gen.schema.recipe import Calibration

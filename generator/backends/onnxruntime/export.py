@@ -14,7 +14,6 @@ from pathlib import Path
 
 from vacc_gen.generator.backends.onnxruntime.runtime import (
     DECODE_GRAPH,
-    MANIFEST_FILE,
     PREFILL_GRAPH,
 )
 from vacc_gen.generator.backends.onnxruntime.weights.quantize import Quantizer, grid_for
@@ -28,6 +27,7 @@ from vacc_gen.generator.backends.onnxruntime.weights.weight_file import (
 )
 from vacc_gen.generator.files import naming, room_for, staged_folder
 from vacc_gen.generator.progress import Progress, SilentProgress
+from vacc_gen.schema.artifacts import MANIFEST_FILE
 from vacc_gen.schema.errors import MissingExtraError, UsageError
 from vacc_gen.schema.precision import Precision, Quantization
 from vacc_gen.schema.recipe import lengths_problem

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from vacc_gen.generator.backends.onnxruntime.session import open_session
 from vacc_gen.generator.backends.onnxruntime.weights.weight_file import WEIGHTS_FILE
+from vacc_gen.schema.artifacts import MANIFEST_FILE, difference_of, read_artifacts
 from vacc_gen.schema.errors import MissingExtraError, StageError, UnreadableError, UsageError
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     Logits = NDArray[np.float32]
 
 PREFILL_GRAPH, DECODE_GRAPH = "prefill.onnx", "decode.onnx"
-MANIFEST_FILE = "manifest.json"
 
 DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(int64)": "int64"}
 """numpy's names of what sessions read and write."""
@@ -230,13 +230,13 @@ def check_finite(logits: NDArray[np.generic], source: str) -> None:
         )
 
 
-def check_folder(folder: Path) -> None:
+def check_folder(folder: Path, *, read_content: bool = False) -> None:
     """Check that `folder` holds a compiled model, and all of what its manifest lists.
 
-    Sizes are compared, not contents: hashing the weights would take longer than loading them.
+    With `read_content`, that every file is the one that was built; else sizes are compared.
 
     Raises:
-        UnreadableError: a file is missing or has another size than the manifest says.
+        UnreadableError: a file is missing or is not what the manifest says.
     """
     for name in (PREFILL_GRAPH, DECODE_GRAPH, WEIGHTS_FILE):
         if not (folder / name).is_file():
@@ -244,14 +244,16 @@ def check_folder(folder: Path) -> None:
                 f"{folder} is not a compiled model: {name} is missing",
                 "make one with `vacc-gen build`, or `vacc-gen export` with --prefill and --total",
             )
-    manifest = folder / MANIFEST_FILE
-    for artifact in _read_json(manifest)["artifacts"] if manifest.is_file() else ():
-        file, expected = folder / artifact["path"], artifact["bytes"]
-        found = file.stat().st_size if file.is_file() else None
-        if found != expected:
-            state = "missing" if found is None else f"{found} bytes long"
-            problem = f"{file} is {state}, its manifest says {expected} bytes"
-            raise UnreadableError(problem, "build again")
+    artifacts = read_artifacts(folder)
+    if artifacts is None and read_content:
+        raise UnreadableError(
+            f"{folder} has no {MANIFEST_FILE} to check its files against",
+            "`vacc-gen build` makes one",
+        )
+    for artifact in artifacts or ():
+        difference = difference_of(folder, artifact, read_content=read_content)
+        if difference is not None:
+            raise UnreadableError(f"{folder / artifact.path} {difference}", "build again")
 
 
 def _read_json(file: Path) -> dict[str, Any]:
