@@ -43,7 +43,8 @@ def find(paths: Iterable[str]) -> Sources:
         is_of_weights = os.path.basename(path) in _OF_WEIGHTS or path.endswith(".safetensors")
         if path != STDIN and os.path.isdir(path):
             _search(path, sources)
-            if _is_compiled(path):
+            # Only where it is named: its files are read whole.
+            if os.path.isfile(os.path.join(path, MANIFEST_FILE)) and any(Path(path).glob("*.onnx")):
                 sources.compiled_folders.append(path)
         elif is_of_weights and os.path.isfile(path):
             sources.weight_folders.append(os.path.dirname(path) or ".")
@@ -52,12 +53,6 @@ def find(paths: Iterable[str]) -> Sources:
     sources.files = list(dict.fromkeys(sources.files))
     sources.weight_folders = list(dict.fromkeys(sources.weight_folders))
     return sources
-
-
-def _is_compiled(folder: str) -> bool:
-    """Whether a folder is what `build` made; only named ones are checked: they are read whole."""
-    manifest = os.path.join(folder, MANIFEST_FILE)
-    return os.path.isfile(manifest) and any(Path(folder).glob("*.onnx"))
 
 
 def _search(folder: str, sources: Sources) -> None:

@@ -55,16 +55,6 @@ class Windows:
     def perplexity(self, losses: Losses) -> float:
         return math.exp(losses.sum() / self.counts.sum())
 
-    def figures(self) -> dict[str, int]:
-        """For report.json."""
-        count, length = self.tokens.shape
-        return {
-            "window_tokens": length,
-            "stride_tokens": self.stride,
-            "windows": count,
-            "predicted_tokens": int(self.counts.sum()),
-        }
-
 
 def choose_windows(token_ids: list[int], verification: Verification, total: int) -> Windows:
     """Cut a text as the recipe says, `total` being its target.total.

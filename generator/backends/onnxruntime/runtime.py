@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from vacc_gen.generator.backends.onnxruntime.session import open_session
 from vacc_gen.generator.backends.onnxruntime.weights.weight_file import WEIGHTS_FILE
-from vacc_gen.schema.artifacts import MANIFEST_FILE, difference_of, read_artifacts
+from vacc_gen.schema.artifacts import MANIFEST_FILE, changed_files
 from vacc_gen.schema.errors import MissingExtraError, StageError, UnreadableError, UsageError
 
 if TYPE_CHECKING:
@@ -244,16 +244,9 @@ def check_folder(folder: Path, *, read_content: bool = False) -> None:
                 f"{folder} is not a compiled model: {name} is missing",
                 "make one with `vacc-gen build`, or `vacc-gen export` with --prefill and --total",
             )
-    artifacts = read_artifacts(folder)
-    if artifacts is None and read_content:
-        raise UnreadableError(
-            f"{folder} has no {MANIFEST_FILE} to check its files against",
-            "`vacc-gen build` makes one",
-        )
-    for artifact in artifacts or ():
-        difference = difference_of(folder, artifact, read_content=read_content)
-        if difference is not None:
-            raise UnreadableError(f"{folder / artifact.path} {difference}", "build again")
+    if read_content or (folder / MANIFEST_FILE).is_file():  # an export has none
+        for name, change in changed_files(folder, read_content=read_content):
+            raise UnreadableError(f"{folder / name} {change}", "build again")
 
 
 def _read_json(file: Path) -> dict[str, Any]:

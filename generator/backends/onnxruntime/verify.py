@@ -78,7 +78,13 @@ def verify_job(
     tokenizer = Tokenizer(build.weights.path / TOKENIZER_FILE)
     figures = compare(trace, expected, tokenizer)
     parity = {**figures, "reference": reference, "max_abs_diff_allowed": limit}
-    perplexities["windows"] = {**windows.figures(), "scores": [score]}
+    perplexities["windows"] = {
+        "window_tokens": windows.tokens.shape[1],
+        "stride_tokens": windows.stride,
+        "windows": len(windows.tokens),
+        "predicted_tokens": int(windows.counts.sum()),
+        "scores": [score],
+    }
     # NaN is beyond any limit.
     problems = [
         f"{part} logits differ from {reference} by {diff:.4g}, {limit:g} is allowed "

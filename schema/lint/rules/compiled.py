@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from vacc_gen.schema.artifacts import MANIFEST_FILE, difference_of, read_artifacts
-from vacc_gen.schema.errors import UnreadableError
+from vacc_gen.schema.artifacts import changed_files
 from vacc_gen.schema.lint.diagnostics import Severity
 from vacc_gen.schema.lint.rule import rule
 from vacc_gen.schema.lint.weight_files import WeightFiles, WeightFinding
 
 
 @rule("VG940", Severity.ERROR, "compiled model unlike its manifest", scope="compiled")
-def artifacts(files: WeightFiles) -> Iterator[WeightFinding]:
+def changed_artifacts(files: WeightFiles) -> Iterator[WeightFinding]:
     """A file of `deploy/<name>` is missing, or not the one that `build` made.
 
     Every file is read whole, so only folders that are named are checked.
@@ -30,13 +29,5 @@ def artifacts(files: WeightFiles) -> Iterator[WeightFinding]:
         # decode.onnx
         1
     """
-    try:
-        listed = read_artifacts(files.folder) or []
-    except UnreadableError as error:
-        yield files.at_start(MANIFEST_FILE, error.message, error.hint)
-        return
-    for artifact in listed:
-        difference = difference_of(files.folder, artifact, read_content=True)
-        if difference is not None:
-            hint = "`vacc-gen build` makes it again"
-            yield files.at_start(artifact.path, f"{artifact.path} {difference}", hint)
+    for name, change in changed_files(files.folder, read_content=True):
+        yield files.at_start(name, f"{name} {change}", "`vacc-gen build` makes it again")

@@ -74,7 +74,7 @@ def test_verify_finds_a_bit_that_was_flipped(built, run, tmp_path):
     (folder / "manifest.json").unlink()
     code, _, errors = run("run", folder, *options)
     assert code == 2
-    assert "has no manifest.json to check its files against" in errors
+    assert f"{folder / 'manifest.json'} is missing" in errors
 
 
 def test_logits_that_are_not_finite_are_refused(built, run):
