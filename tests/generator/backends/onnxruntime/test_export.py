@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from tests.workspaces import FALCON_TINY
+from tests.workspaces import FALCON_TINY, falcon_tiny_with
 from vacc_gen.schema.errors import CheckpointError, StageError, UsageError
 from vacc_gen.schema.falcon import architecture_from_config
 from vacc_gen.schema.precision import Quantization
@@ -175,19 +175,10 @@ NARROW = "transformer.h.1.mlp.dense_4h_to_h.weight"
 NORM = "transformer.h.0.input_layernorm.bias"
 
 
-def with_values(folder, values):
-    """falcon-tiny with other values at the start of some parameters."""
-    shutil.copytree(FALCON_TINY, folder)
-    for name, row in values.items():
-        shard = open_checkpoint(folder).tensors[name].path
-        tensors = safetensors.load_file(shard)
-        tensors[name].view(-1)[: len(row)] = torch.tensor(row)
-        safetensors.save_file(tensors, shard)
-    return open_checkpoint(folder)
-
-
 def test_values_beyond_fp16_are_counted(tmp_path):
-    large = with_values(tmp_path / "falcon", {NARROW: [70000.0, -1e30, 65280.0]})
+    large = open_checkpoint(
+        falcon_tiny_with(tmp_path / "falcon", {NARROW: [70000.0, -1e30, 65280.0]})
+    )
     halved = export_graphs(large, tmp_path / "fp16", dtype="fp16")
     assert halved.overflowed == {NARROW: 2}
     assert halved.warnings == [
@@ -199,7 +190,7 @@ def test_values_beyond_fp16_are_counted(tmp_path):
 @pytest.mark.parametrize("dtype", ["fp16", "fp32", "int8", "int4"])
 def test_weights_that_are_not_numbers_are_counted_and_never_published(tmp_path, dtype):
     values = {NARROW: [math.nan, math.inf, -math.inf, 70000.0], NORM: [math.nan]}
-    damaged = with_values(tmp_path / "falcon", values)
+    damaged = open_checkpoint(falcon_tiny_with(tmp_path / "falcon", values))
     with pytest.raises(CheckpointError) as caught:
         export_graphs(damaged, tmp_path / "out", dtype=dtype)
     assert caught.value.message == (
