@@ -68,10 +68,9 @@ class Checkpoint:
                 shard = self.tensors[name].path.name
                 damaged.append(f"{name} in {shard} ({nan} NaN, {infinite} infinite)")
         if damaged:
-            more = f" and {len(damaged) - MOST_NAMED} more" if len(damaged) > MOST_NAMED else ""
             raise CheckpointError(
-                f"{self.folder.path} holds weights that are not numbers: "
-                f"{', '.join(damaged[:MOST_NAMED])}{more}",
+                f"{self.folder.path} holds weights that are not numbers, in {len(damaged)} of "
+                f"{len(self.tensors)} tensors: {', '.join(damaged[:MOST_NAMED])}",
                 "download their files again; with such weights every result is NaN",
             )
         return beyond

@@ -194,7 +194,7 @@ def test_weights_that_are_not_numbers_are_counted_and_never_published(tmp_path, 
     with pytest.raises(CheckpointError) as caught:
         export_graphs(damaged, tmp_path / "out", dtype=dtype)
     assert caught.value.message == (
-        f"{tmp_path / 'falcon'} holds weights that are not numbers: "
+        f"{tmp_path / 'falcon'} holds weights that are not numbers, in 2 of 27 tensors: "
         f"{NORM} in model-00001-of-00003.safetensors (1 NaN, 0 infinite), "
         f"{NARROW} in model-00001-of-00003.safetensors (1 NaN, 2 infinite)"
     )
