@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Run the modeling tests, the TorchScript export and emitted graphs in the compiler's own environment.
+# Run the modeling tests, the TorchScript export and emitted graphs in the compiler's environment.
 #
 #   tests/pinned/run.sh [pytest argument...]
 #
