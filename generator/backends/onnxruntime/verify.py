@@ -58,33 +58,21 @@ def verify_job(
     recipe, precision = build.plan.recipe, job.precision.value
     sample = sample_text(build)
     trace = _run_compiled(build.deploy_dir(job), sample, progress)
-    windows = text_windows(build)
-    losses = _score(build, job, windows, progress)
+    losses, windows = _score(build, job, against, progress)
     trace_file = _trace_file(build, job)
     np.savez(trace_file, window_losses=losses, **vars(trace))
-    score: dict[str, object] = {"precision": precision, "perplexity": windows.perplexity(losses)}
-    perplexities: dict[str, object] = {precision: trace.perplexity(sample)}
+    perplexities: dict[str, object] = {precision: trace.perplexity(sample), "windows": windows}
     if against is None:
         reference, expected = TORCH, _run_torch(build, sample, trace, progress)
         perplexities[TORCH] = expected.perplexity(sample)
     else:
         reference = against.precision.value
-        with np.load(_trace_file(build, against)) as file:
-            arrays = dict(file)
-        difference = compare_windows(losses, arrays.pop("window_losses"), windows)
-        score["nll_difference"] = {"reference": reference, **difference}
-        expected = Trace(**arrays)
+        with np.load(_trace_file(build, against)) as arrays:
+            expected = Trace(**{part: arrays[part] for part in vars(trace)})
     limit = getattr(recipe.verification.max_abs_diff, precision)
     tokenizer = Tokenizer(build.weights.path / TOKENIZER_FILE)
     figures = compare(trace, expected, tokenizer)
     parity = {**figures, "reference": reference, "max_abs_diff_allowed": limit}
-    perplexities["windows"] = {
-        "window_tokens": windows.tokens.shape[1],
-        "stride_tokens": windows.stride,
-        "windows": len(windows.tokens),
-        "predicted_tokens": int(windows.counts.sum()),
-        "scores": [score],
-    }
     # NaN is beyond any limit.
     problems = [
         f"{part} logits differ from {reference} by {diff:.4g}, {limit:g} is allowed "
@@ -203,10 +191,14 @@ def _run_compiled(folder: Path, sample: Sample, progress: Progress) -> Trace:
     return Trace(np.stack(prefill), np.stack(decode), np.stack(rows))
 
 
-def _score(build: Build, job: CompileJob, windows: Windows, progress: Progress) -> Losses:
+def _score(
+    build: Build, job: CompileJob, against: CompileJob | None, progress: Progress
+) -> tuple[Losses, dict[str, object]]:
+    """The losses of a job's windows (W,), and the report's `windows`."""
+    windows = text_windows(build)
     count, length = windows.tokens.shape
     progress.start(f"perplexity on {count} windows of {length} tokens")
-    return score_windows(
+    losses = score_windows(
         open_checkpoint(build.weights.path),
         DTYPES[job.precision],
         build.plan.recipe.quantization,
@@ -214,6 +206,19 @@ def _score(build: Build, job: CompileJob, windows: Windows, progress: Progress) 
         windows,
         build.root / STATE_FOLDER,
     )
+    perplexity = windows.perplexity(losses)
+    score: dict[str, object] = {"precision": job.precision.value, "perplexity": perplexity}
+    if against is not None:
+        with np.load(_trace_file(build, against)) as arrays:
+            difference = compare_windows(losses, arrays["window_losses"], windows)
+        score["nll_difference"] = {"reference": against.precision.value, **difference}
+    return losses, {
+        "window_tokens": length,
+        "stride_tokens": windows.stride,
+        "windows": count,
+        "predicted_tokens": int(windows.counts.sum()),
+        "scores": [score],
+    }
 
 
 def _run_torch(build: Build, sample: Sample, trace: Trace, progress: Progress) -> Trace:
