@@ -10,7 +10,6 @@ import difflib
 import errno
 import fcntl
 import glob
-import hashlib
 import os
 import re
 import shutil
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from vacc_gen.generator.progress import size_text
+from vacc_gen.schema.artifacts import sha256_of as sha256_of
 from vacc_gen.schema.errors import StageError
 
 SUFFIX = ".vacc-gen"
@@ -233,14 +233,6 @@ def _free_bytes(folder: Path) -> int:
 
 def _room_text(folder: Path, needed_bytes: int) -> str:
     return f"{size_text(needed_bytes)} needed, {size_text(_free_bytes(folder))} free"
-
-
-def sha256_of(file: Path) -> str:
-    digest = hashlib.sha256()
-    with file.open("rb", buffering=0) as stream:
-        while chunk := stream.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def package_version(package: str) -> str | None:

@@ -51,10 +51,7 @@ def export(
         )
     for path in (*result.graphs, result.weights):
         typer.echo(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
-    for name, count in result.overflowed.items():
-        typer.echo(
-            f"warning: {count} values of {name} are beyond what fp16 holds and became infinite",
-            err=True,
-        )
+    for warning in result.warnings:
+        typer.echo(f"warning: {warning}", err=True)
     if result.overflowed:
         typer.echo("hint: export with --dtype fp32 or int8", err=True)

@@ -178,6 +178,8 @@ def check_paths(
     named = _checkpoints(files) if with_checkpoints else ()
     for folder in sources.with_named(found.weight_folders, named):
         result.update(check_weights(folder, selection))
+    for folder in found.compiled_folders:
+        result.update(check_compiled(folder, selection))
     result.diagnostics.sort(key=lambda found: (found.path, found.line, found.column, found.code))
     return result
 
@@ -245,9 +247,18 @@ def open_weights(
     return WeightFolder(folder, files.config, files.tensors), diagnostics
 
 
-def _check_files(files: WeightFiles, folder: str, selection: Selection) -> CheckResult:
+def check_compiled(folder: str, selection: Selection = EVERYTHING) -> CheckResult:
+    """Check the files of a folder of deploy/ against the hashes in its manifest; reads them all."""
+    from vacc_gen.schema.lint.weight_files import WeightFiles
+
+    return _check_files(WeightFiles(Path(folder)), folder, selection, "compiled")
+
+
+def _check_files(
+    files: WeightFiles, folder: str, selection: Selection, scope: Scope = "weights"
+) -> CheckResult:
     result = CheckResult(checked=1)
-    for rule in _chosen("weights", selection):
+    for rule in _chosen(scope, selection):
         for name, finding in rule.check(files):
             path = name if folder == "." else f"{folder.rstrip('/')}/{name}"
             document = Document(files.texts.get(name, ""), path)

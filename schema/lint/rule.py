@@ -22,11 +22,11 @@ from typing import Any, Literal, NamedTuple
 from vacc_gen.schema.lint.diagnostics import Severity
 
 Scope = Literal[
-    "document", "foreign", "form", "config", "recipe", "configs", "workspace", "weights"
+    "document", "foreign", "form", "config", "recipe", "configs", "workspace", "weights", "compiled"
 ]
 """What a rule reads: a `Document` of ours, or of another format; the `Form` of one; a typed
 `ConfigFile` or `RecipeFile`; all `ConfigFile`s of a check; a `Workspace`; the `WeightFiles` of a
-folder."""
+weight folder, or of a compiled one."""
 
 Safety = Literal["none", "safe", "unsafe"]
 Check = Callable[[Any], Iterable[Any]]

@@ -19,7 +19,7 @@ from vacc_gen.generator.backends.onnxruntime.export import (
     export_graphs,
     plan_export,
 )
-from vacc_gen.generator.backends.onnxruntime.runtime import MANIFEST_FILE, OnnxRuntimeModel
+from vacc_gen.generator.backends.onnxruntime.runtime import OnnxRuntimeModel
 from vacc_gen.generator.backends.onnxruntime.weights.quantize import Quantizer
 from vacc_gen.generator.backends.onnxruntime.weights.source import Checkpoint, open_checkpoint
 from vacc_gen.generator.calibration.texts import files_of
@@ -39,6 +39,7 @@ from vacc_gen.generator.files import (
 )
 from vacc_gen.generator.plan import CompileJob, is_placeholder
 from vacc_gen.generator.progress import Progress
+from vacc_gen.schema.artifacts import MANIFEST_FILE
 from vacc_gen.schema.errors import MissingExtraError
 from vacc_gen.schema.precision import INT8_ACTIVATIONS_LEVEL, PER_CHANNEL, Precision
 from vacc_gen.schema.recipe import Calibration
@@ -69,11 +70,12 @@ class OnnxRuntimeBackend:
         for package in PACKAGES:
             if find_spec(package) is None:
                 raise MissingExtraError(package, "building with ONNX Runtime")
-        from vacc_gen.generator.backends.onnxruntime.verify import sample_text
+        from vacc_gen.generator.backends.onnxruntime.verify import sample_text, text_windows
 
         for job in build.jobs:
             _plan_export(build, job)
         sample_text(build)
+        text_windows(build)
         calibration = _texts(build)
         if calibration is not None and any(job.precision in QUANTIZED for job in build.jobs):
             check_calibration(calibration, build.plan.geometry.max_positions, build.root)
@@ -187,6 +189,8 @@ def _run_export(build: Build, job: CompileJob, progress: Progress) -> Outcome:
         },
         "overflowed": result.overflowed,
     }
+    if result.warnings:
+        details["notes"] = [f"{warning}; int8 holds them" for warning in result.warnings]
     if layout.grid is not None:
         level = recipe.quantization.accuracy_level
         details["quantization"] = {

@@ -14,7 +14,6 @@ from pathlib import Path
 
 from vacc_gen.generator.backends.onnxruntime.runtime import (
     DECODE_GRAPH,
-    MANIFEST_FILE,
     PREFILL_GRAPH,
 )
 from vacc_gen.generator.backends.onnxruntime.weights.quantize import Quantizer, grid_for
@@ -28,6 +27,7 @@ from vacc_gen.generator.backends.onnxruntime.weights.weight_file import (
 )
 from vacc_gen.generator.files import naming, room_for, staged_folder
 from vacc_gen.generator.progress import Progress, SilentProgress
+from vacc_gen.schema.artifacts import MANIFEST_FILE
 from vacc_gen.schema.errors import MissingExtraError, UsageError
 from vacc_gen.schema.precision import Precision, Quantization
 from vacc_gen.schema.recipe import lengths_problem
@@ -112,6 +112,13 @@ class ExportResult:
     overflowed: dict[str, int]
     """How many values became infinite, by parameter."""
 
+    @property
+    def warnings(self) -> list[str]:
+        return [
+            f"{count} values of {name} are beyond 65504, the largest of fp16, and became infinite"
+            for name, count in self.overflowed.items()
+        ]
+
 
 def plan_export(
     checkpoint: Checkpoint,
@@ -183,7 +190,8 @@ def export_graphs(
     Raises:
         MissingExtraError: torch or onnx is not installed.
         UsageError: `out_dir` is in use, or holds the checkpoint.
-        CheckpointError: the checkpoint cannot be read, or no group size divides its widths.
+        CheckpointError: the checkpoint cannot be read, no group size divides its widths, or it
+            holds NaN or infinity.
         StageError: there is not enough disk space; nothing was written.
     """
     plan = plan_export(checkpoint, dtype, lengths, quantization)

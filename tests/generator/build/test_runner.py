@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -63,8 +64,15 @@ def test_perplexity_is_measured_for_what_was_built_and_its_reference(built_once:
     assert perplexity.keys() == {"fp16", "int8", "torch"}
     assert perplexity["fp16"] == pytest.approx(perplexity["torch"], rel=0.01)
     assert perplexity["int8"] == pytest.approx(perplexity["torch"], rel=0.1)
-    assert (windows["window_tokens"], windows["windows"]) == (128, 9)
+    assert (windows["window_tokens"], windows["stride_tokens"]) == (128, 128)
+    assert (windows["windows"], windows["predicted_tokens"]) == (9, 9 * 127)
     fp16, int8 = windows["scores"]
+    difference = int8["nll_difference"]
+    assert difference["reference"] == "fp16"
+    ratio = int8["perplexity"] / fp16["perplexity"]
+    assert difference["mean"] == pytest.approx(math.log(ratio))
+    assert 0 < difference["standard_error"] < 0.01
+    assert "nll_difference" not in fp16
     assert (fp16["precision"], int8["precision"]) == ("fp16", "int8")
     assert 0 < abs(int8["perplexity"] / fp16["perplexity"] - 1) < 0.01
 

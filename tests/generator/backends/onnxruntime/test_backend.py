@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
 
 from tests.texts import CALIBRATION, HELD_OUT
-from tests.workspaces import build, make_workspace, report_of, stage_of
+from tests.workspaces import build, falcon_tiny_with, make_workspace, report_of, stage_of
 from vacc_gen.generator.backends.base import Stage
 from vacc_gen.generator.backends.onnxruntime.backend import OnnxRuntimeBackend
 from vacc_gen.generator.build.report import Status
 from vacc_gen.generator.workspace.workspace import Workspace
+from vacc_gen.schema.errors import CheckpointError, StageError
 
 TEXTS = {"set": "mine", "path": str(CALIBRATION), "samples": 8, "seqlen": 64}
 
@@ -91,3 +93,29 @@ def test_one_scale_a_channel_and_exact_activations(tmp_path: Path) -> None:
     made = stage_of(report_of(workspace), "quantize", "int8")["quantization"]
     assert (made["group_size"], made["activations"], made["desc_act"]) == (-1, "float", False)
     assert "one scale per channel, float" in (workspace.root / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("value", "precision", "stage", "error", "words"),
+    [
+        (math.nan, "int8", "quantize", CheckpointError, "(1 NaN, 0 infinite)"),
+        (math.inf, "fp16", "export", CheckpointError, "(0 NaN, 1 infinite)"),
+        (70000.0, "fp16", "compile", StageError, "logits are NaN or infinite"),
+    ],
+)
+def test_weights_that_cannot_be_computed_with_are_not_published(
+    tmp_path: Path, value: float, precision: str, stage: str, error: type[Exception], words: str
+) -> None:
+    name = "transformer.h.0.mlp.dense_4h_to_h.weight"
+    checkpoint = falcon_tiny_with(tmp_path / "falcon", {name: [value]})
+    model = {"preset": "falcon-tiny", "checkpoint": str(checkpoint)}
+    workspace = make_workspace(tmp_path / "w", model=model, precisions=[precision])
+    with pytest.raises(error) as caught:
+        build(workspace, OnnxRuntimeBackend())
+    assert words in str(caught.value)
+    assert not (workspace.root / "deploy").exists()
+    report = report_of(workspace)
+    assert words in stage_of(report, stage, precision)["reason"]
+    if stage == "compile":
+        (note,) = stage_of(report, "export", precision)["notes"]
+        assert note.startswith(f"1 values of {name} are beyond 65504")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import subprocess
 import sys
@@ -13,8 +14,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from tests.workspaces import FALCON_TINY
-from vacc_gen.schema.errors import StageError, UsageError
+from tests.workspaces import FALCON_TINY, falcon_tiny_with
+from vacc_gen.schema.errors import CheckpointError, StageError, UsageError
 from vacc_gen.schema.falcon import architecture_from_config
 from vacc_gen.schema.precision import Quantization
 
@@ -170,17 +171,34 @@ def test_both_graphs_share_one_file_and_say_where_they_come_from(checkpoint, exp
         }
 
 
+NARROW = "transformer.h.1.mlp.dense_4h_to_h.weight"
+NORM = "transformer.h.0.input_layernorm.bias"
+
+
 def test_values_beyond_fp16_are_counted(tmp_path):
-    folder = Path(shutil.copytree(FALCON_TINY, tmp_path / "falcon"))
-    name = "transformer.h.1.mlp.dense_4h_to_h.weight"
-    shard = open_checkpoint(folder).tensors[name].path
-    tensors = safetensors.load_file(shard)
-    tensors[name][3, :4] = torch.tensor([70000.0, -1e30, torch.inf, 65280.0])
-    safetensors.save_file(tensors, shard)
-    damaged = open_checkpoint(folder)
-    halved = export_graphs(damaged, tmp_path / "fp16", dtype="fp16")
-    assert halved.overflowed == {name: 2}  # infinity itself does not count, nor what fits
-    assert export_graphs(damaged, tmp_path / "fp32", dtype="fp32").overflowed == {}
+    large = open_checkpoint(
+        falcon_tiny_with(tmp_path / "falcon", {NARROW: [70000.0, -1e30, 65280.0]})
+    )
+    halved = export_graphs(large, tmp_path / "fp16", dtype="fp16")
+    assert halved.overflowed == {NARROW: 2}
+    assert halved.warnings == [
+        f"2 values of {NARROW} are beyond 65504, the largest of fp16, and became infinite"
+    ]
+    assert export_graphs(large, tmp_path / "fp32", dtype="fp32").overflowed == {}
+
+
+@pytest.mark.parametrize("dtype", ["fp16", "fp32", "int8", "int4"])
+def test_weights_that_are_not_numbers_are_counted_and_never_published(tmp_path, dtype):
+    values = {NARROW: [math.nan, math.inf, -math.inf, 70000.0], NORM: [math.nan]}
+    damaged = open_checkpoint(falcon_tiny_with(tmp_path / "falcon", values))
+    with pytest.raises(CheckpointError) as caught:
+        export_graphs(damaged, tmp_path / "out", dtype=dtype)
+    assert caught.value.message == (
+        f"{tmp_path / 'falcon'} holds weights that are not numbers, in 2 of 27 tensors: "
+        f"{NORM} in model-00001-of-00003.safetensors (1 NaN, 0 infinite), "
+        f"{NARROW} in model-00001-of-00003.safetensors (1 NaN, 2 infinite)"
+    )
+    assert list(tmp_path.iterdir()) == [tmp_path / "falcon"]
 
 
 def test_an_export_is_the_same_whatever_the_chunks(checkpoint, exported, tmp_path, monkeypatch):
