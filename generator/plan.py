@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from vacc_gen.generator import vision
+from vacc_gen.schema.checkpoint import name_of
 from vacc_gen.schema.errors import CheckpointError, UsageError
 from vacc_gen.schema.footprint import parameter_count
 from vacc_gen.schema.geometry import Geometry, geometry_from_config
@@ -113,7 +114,7 @@ def quantizes_first(plan: Plan, job: CompileJob) -> bool:
 
 def model_name(recipe: Recipe, preset: ModelPreset) -> str:
     """What compiled models are called after, fit for the name of a folder."""
-    name = recipe.model.name or PurePosixPath(recipe.model.checkpoint).name
+    name = recipe.model.name or name_of(recipe.model.checkpoint)
     if name in ("", ".."):  # "." and "../.." have no name of their own
         name = preset.name
     return "".join(mark if mark.isprintable() and mark != "\\" else "_" for mark in name)

@@ -112,6 +112,8 @@ class Backend(Protocol):
     """What `--backend` takes."""
     precisions: frozenset[Precision]
     """What it can build; jobs of other precisions are left out."""
+    falcon_only: bool
+    """Whether it can read no other architecture."""
 
     def check(self, build: Build) -> tuple[str, ...]:
         """Refuse a build that cannot succeed, before anything heavy; return notes for the user.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from pathlib import Path
 import yaml
 
 from vacc_gen.generator.backends.base import STATE_FOLDER, Build, Outcome, Skip, Stage, Step
+from vacc_gen.generator.emit.files import SOURCE_FOLDER
 from vacc_gen.generator.plan import CompileJob, needs_large_stack, quantizes_first
 from vacc_gen.generator.progress import Progress
 from vacc_gen.schema.errors import StageError
@@ -39,9 +41,10 @@ class Vamc:
 
     name = "vamc"
     precisions = frozenset(Precision) - EMBEDDED_ONLY
+    falcon_only = False
 
     def check(self, build: Build) -> tuple[str, ...]:
-        """Refuse a machine without vamc; note files that the weight folder still lacks."""
+        """Refuse a machine without vamc and weights without its code; note code that differs."""
         if shutil.which(EXECUTABLE) is None:
             raise StageError(
                 "vamc, the vendor's compiler, is not on the PATH",
@@ -49,8 +52,18 @@ class Vamc:
                 "--backend onnxruntime",
             )
         folder, wanted = build.weights.path, build.plan.preset.beside_weights()
-        missing = ", ".join(name for name in wanted if not (folder / name).is_file())
-        return (f"{folder} lacks {missing}: run scripts/prepare.sh",) if missing else ()
+        missing = [name for name in wanted if not (folder / name).is_file()]
+        if missing:
+            raise StageError(
+                f"{folder} lacks {', '.join(missing)}, which the compiler loads",
+                f"{shlex.join(['bash', str(build.root / 'scripts' / 'prepare.sh')])} puts it there",
+            )
+        ours = ((folder / name, build.root / SOURCE_FOLDER / name) for name in wanted)
+        return tuple(
+            f"{placed} differs from the workspace's: scripts/prepare.sh --force replaces it"
+            for placed, source in ours
+            if source.is_file() and source.read_bytes() != placed.read_bytes()
+        )
 
     def step(self, stage: Stage, job: CompileJob, build: Build) -> Step | Skip:
         """`vamc quant` where the recipe asks for it, then `vamc compile`."""

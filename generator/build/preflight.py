@@ -10,13 +10,11 @@ from vacc_gen import presets
 from vacc_gen.generator.backends.base import Backend, Build
 from vacc_gen.generator.backends.onnxruntime.backend import OnnxRuntimeBackend
 from vacc_gen.generator.backends.vamc import EXECUTABLE, Vamc
-from vacc_gen.generator.calibration.tokenizer import TOKENIZER_FILE, TOKENIZER_FILES
 from vacc_gen.generator.plan import CompileJob
 from vacc_gen.generator.workspace.workspace import State, Workspace
-from vacc_gen.schema.checkpoint import read_weight_folder
-from vacc_gen.schema.errors import CheckpointError, StageError, UsageError
+from vacc_gen.schema.errors import StageError, UsageError
 from vacc_gen.schema.geometry import geometry_from_config
-from vacc_gen.schema.lint.check import check_paths
+from vacc_gen.schema.lint.check import check_paths, open_weights
 from vacc_gen.schema.lint.diagnostics import FindingsError, has_errors
 from vacc_gen.schema.precision import Precision
 
@@ -81,26 +79,25 @@ def check_files(workspace: Workspace) -> list[str]:
 
 
 def check_build(
-    workspace: Workspace, jobs: tuple[CompileJob, ...], digest: Callable[[Path], str]
-) -> Build:
-    """Check compile configs, which may have been edited, and the weight folder.
+    workspace: Workspace,
+    jobs: tuple[CompileJob, ...],
+    backend: Backend,
+    digest: Callable[[Path], str],
+) -> tuple[Build, list[str]]:
+    """Check compile configs, which may have been edited, and the weight folder; return warnings.
 
     Raises:
-        FindingsError: a compile config has errors.
+        FindingsError: a compile config or the weight folder has errors. That it is the recipe's
+            model is a rule of the recipe, and was checked when that was read.
+        CheckpointError: there is no weight folder.
         StageError: lengths are beyond the model's.
-        CheckpointError: the weight folder is damaged. That it is the recipe's model is a rule of
-            the recipe, and was checked when that was read.
     """
     configs = [str(workspace.root / job.config_path) for job in jobs if job.is_for_vamc]
     diagnostics = check_paths(configs, presets.KNOWN).diagnostics
     if has_errors(diagnostics):
         raise FindingsError("a compile config has errors", diagnostics)
-    weights = read_weight_folder(workspace.checkpoint_path)
-    if not any((weights.path / name).is_file() for name in TOKENIZER_FILES):
-        raise CheckpointError(
-            f"{weights.path} has no {TOKENIZER_FILE}",
-            "download it from the repository that the weights are from",
-        )
+    weights, warnings = open_weights(workspace.checkpoint_path, falcon_only=backend.falcon_only)
+    notes = [f"{found.path}: {found.message}" for found in warnings]
     total = workspace.plan.recipe.target.total
     longest = geometry_from_config(weights.config).max_positions
     if total > longest:
@@ -108,4 +105,4 @@ def check_build(
             f"target.total is {total} tokens, the model was made for {longest}",
             f"set target.total in vacc.yaml to {longest} or less and run `vacc-gen generate`",
         )
-    return Build(workspace.root, workspace.plan, jobs, weights, digest)
+    return Build(workspace.root, workspace.plan, jobs, weights, digest), notes

@@ -124,8 +124,8 @@ class _Run:
         workspace, backend = self._workspace, self._backend
         jobs, notes = preflight.select_jobs(workspace.plan.jobs, self._options.precisions, backend)
         notes += preflight.check_files(workspace)
-        build = preflight.check_build(workspace, jobs, self._ledger.digest)
-        notes += backend.check(build)
+        build, warnings = preflight.check_build(workspace, jobs, backend, self._ledger.digest)
+        notes += [*warnings, *backend.check(build)]
         planned = self._plan(build)
         check_disk(workspace.root, self._needed_bytes(planned))
         self._end(Status.DONE, details={"notes": notes} if notes else {})

@@ -35,8 +35,10 @@ def export(
     Example: vacc-gen export weights --out onnx --prefill 1024 --total 2048
     """
     from vacc_gen.generator.backends.onnxruntime.export import Lengths, export_graphs
-    from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
+    from vacc_gen.generator.backends.onnxruntime.weights.source import checkpoint_of
     from vacc_gen.generator.cli.display import terminal_progress
+    from vacc_gen.generator.cli.findings import print_findings
+    from vacc_gen.schema.lint.check import open_weights
 
     if (prefill is None) != (total is None):
         raise UsageError(
@@ -44,7 +46,9 @@ def export(
             "give both for static graphs, or neither for a dynamic one",
         )
     lengths = None if prefill is None or total is None else Lengths(prefill, total)
-    opened = open_checkpoint(checkpoint)
+    weights, warnings = open_weights(checkpoint, falcon_only=True)
+    print_findings(warnings)
+    opened = checkpoint_of(weights)
     with terminal_progress() as progress:
         result = export_graphs(
             opened, out, dtype=dtype, lengths=lengths, progress=progress, force=force

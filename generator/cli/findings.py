@@ -191,3 +191,9 @@ def _read_table(file: Path, where: str) -> dict[str, tuple[str, ...]]:
             "the nearest pyproject.toml says which rules run, in [tool.vacc-gen]",
         ) from error
     return {key: _codes(codes, f" (in {where})") for key, codes in table.items()}
+
+
+def print_findings(diagnostics: Sequence[Diagnostic]) -> None:
+    """Print findings with their lines on stderr."""
+    if diagnostics:
+        typer.echo(output.excerpts(diagnostics, sys.stderr.isatty()), err=True)

@@ -19,6 +19,7 @@ VERBS = (
     "explain",
     "generate",
     "fetch",
+    "convert",
     "lock",
     "doctor",
     "export",

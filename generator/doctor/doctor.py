@@ -8,7 +8,6 @@ from pathlib import Path
 
 from vacc_gen.generator.backends.vamc import EXECUTABLE
 from vacc_gen.generator.build.preflight import check_files
-from vacc_gen.generator.calibration.tokenizer import TOKENIZER_FILES
 from vacc_gen.generator.calibration.windows import check_calibration
 from vacc_gen.generator.doctor import machine
 from vacc_gen.generator.doctor.machine import Check, State, first_few
@@ -16,8 +15,9 @@ from vacc_gen.generator.environment.lock import missing_lock_reason, read_lock, 
 from vacc_gen.generator.plan import is_placeholder
 from vacc_gen.generator.progress import size_text
 from vacc_gen.generator.workspace.workspace import Workspace
-from vacc_gen.schema.checkpoint import read_weight_folder
 from vacc_gen.schema.errors import VaccGenError
+from vacc_gen.schema.lint.check import open_weights
+from vacc_gen.schema.lint.diagnostics import FindingsError, Severity
 
 SECTION = "workspace"
 
@@ -103,17 +103,26 @@ def _checkpoint(workspace: Workspace, with_vamc: bool) -> Iterator[Check]:
         hint = "set model.checkpoint in vacc.yaml to the weight folder; `vacc-gen fetch` fills it"
         yield Check(SECTION, "checkpoint", State.PROBLEM, message, hint)
         return
-    weights = read_weight_folder(path)
-    size = f"{size_text(weights.tensor_bytes)} in {len(weights.tensors)} tensors"
-    yield Check(SECTION, "checkpoint", State.OK, f"{size} ({path})")
-    if not any((path / name).is_file() for name in TOKENIZER_FILES):
-        message = f"none of {', '.join(TOKENIZER_FILES)} in {path}"
-        hint = "download it from the repository that the weights are from"
-        yield Check(SECTION, "tokenizer", State.PROBLEM, message, hint)
+    yield from _weights(path)
     absent = [n for n in workspace.plan.preset.beside_weights() if not (path / n).is_file()]
     if absent and with_vamc:
         message, hint = f"{path} lacks {first_few(absent)}", f"{workspace.root}/scripts/prepare.sh"
         yield Check(SECTION, "code beside the weights", State.PROBLEM, message, hint)
+
+
+def _weights(path: Path) -> Iterator[Check]:
+    """What `validate` says of a weight folder."""
+    try:
+        weights, findings = open_weights(path)
+    except FindingsError as error:
+        findings = list(error.diagnostics)
+    else:
+        size = f"{size_text(weights.tensor_bytes)} in {len(weights.tensors)} tensors"
+        yield Check(SECTION, "checkpoint", State.OK, f"{size} ({path})")
+    for found in findings:
+        state = State.PROBLEM if found.severity is Severity.ERROR else State.WARNING
+        message = f"{found.code} {found.message} ({found.path})"
+        yield Check(SECTION, "checkpoint", state, message, found.hint)
 
 
 def _calibration(workspace: Workspace) -> Iterator[Check]:

@@ -15,9 +15,10 @@ from vacc_gen import presets
 from vacc_gen.generator.new.memory import heads_of
 from vacc_gen.generator.new.recognition import describe, recognize
 from vacc_gen.generator.plan import Plan, check_architecture, is_placeholder, make_plan
-from vacc_gen.schema.checkpoint import read_config
+from vacc_gen.schema.checkpoint import name_of
 from vacc_gen.schema.errors import CheckpointError, UsageError, is_text
 from vacc_gen.schema.geometry import geometry_from_config, shape_difference
+from vacc_gen.schema.lint.check import open_weights
 from vacc_gen.schema.precision import Precision
 from vacc_gen.schema.preset import ModelPreset
 from vacc_gen.schema.recipe import (
@@ -120,11 +121,12 @@ class Choices:
         if not folder.is_dir():
             hint = "name the folder of a Hugging Face checkpoint"
             raise UsageError(f"{folder} is not a folder", hint)
-        config = read_config(folder)
+        weights, warnings = open_weights(folder)
+        notes, config = [f"{found.path}: {found.message}" for found in warnings], weights.config
         if preset is None:
             preset, sentence = recognize(folder, config)
-            return preset, config, (sentence,)
-        return preset, config, _compare(preset, folder, config)
+            return preset, config, (sentence, *notes)
+        return preset, config, (*_compare(preset, folder, config), *notes)
 
     def _recipe(self, preset: ModelPreset, root: Path) -> Recipe:
         precisions = tuple(dict.fromkeys(map(Precision, self.precision)))
@@ -141,7 +143,7 @@ class Choices:
         folder = (preset.huggingface_id or preset.name).rsplit("/", 1)[-1]
         checkpoint = self.checkpoint or f"{PLACEHOLDER}{folder}"
         # What the vendor calls the compiled model; a weight folder of another name has its own.
-        published = preset.compiled_name if Path(checkpoint).name == folder else None
+        published = preset.compiled_name if name_of(checkpoint) == folder else None
         return Recipe.model_validate(
             {
                 "version": RECIPE_VERSION,

@@ -1,7 +1,7 @@
 """Which files a check is about, and their bytes; never waits, never follows a loop."""
 
 # Paths stay as they were given: pathlib would rewrite them.
-# ruff: noqa: PTH112, PTH116, PTH118, PTH119, PTH120, PTH123
+# ruff: noqa: PTH112, PTH113, PTH116, PTH118, PTH119, PTH120, PTH123
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from vacc_gen.generator.backends.onnxruntime.export import (
 )
 from vacc_gen.generator.backends.onnxruntime.runtime import OnnxRuntimeModel
 from vacc_gen.generator.backends.onnxruntime.weights.quantize import Quantizer
-from vacc_gen.generator.backends.onnxruntime.weights.source import Checkpoint, open_checkpoint
+from vacc_gen.generator.backends.onnxruntime.weights.source import Checkpoint, checkpoint_of
 from vacc_gen.generator.calibration.texts import files_of
 from vacc_gen.generator.calibration.tokenizer import TOKENIZER_FILE
 from vacc_gen.generator.calibration.windows import (
@@ -59,6 +59,7 @@ class OnnxRuntimeBackend:
 
     name = "onnxruntime"
     precisions = frozenset(DTYPES)
+    falcon_only = True
 
     def check(self, build: Build) -> tuple[str, ...]:
         """Refuse a build that cannot succeed.
@@ -109,7 +110,7 @@ def _export_options(build: Build, job: CompileJob) -> dict[str, Any]:
 
 
 def _plan_export(build: Build, job: CompileJob) -> ExportPlan:
-    return plan_export(open_checkpoint(build.weights.path), **_export_options(build, job))
+    return plan_export(checkpoint_of(build.weights), **_export_options(build, job))
 
 
 def _texts(build: Build) -> Calibration | None:
@@ -171,7 +172,7 @@ def _export(build: Build, job: CompileJob) -> Step:
 def _run_export(build: Build, job: CompileJob, progress: Progress) -> Outcome:
     recipe = build.plan.recipe
     folder = build.work_dir(job)
-    checkpoint = open_checkpoint(build.weights.path)
+    checkpoint = checkpoint_of(build.weights)
     quantizer = _quantizer(build, job, checkpoint, progress)
     options = _export_options(build, job)
     result = export_graphs(

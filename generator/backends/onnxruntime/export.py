@@ -133,7 +133,14 @@ def plan_export(
     Raises:
         MissingExtraError: torch or onnx is not installed.
         CheckpointError: no group size divides the checkpoint's widths.
+        UsageError: the lengths are beyond the model's.
     """
+    longest = checkpoint.architecture.geometry.max_positions
+    if lengths is not None and lengths.total > longest:
+        raise UsageError(
+            f"the total is {lengths.total} tokens, the model was made for {longest}",
+            f"`max_position_embeddings` of its config.json is the most: --total {longest}",
+        )
     for package in ("torch", "onnx"):
         if find_spec(package) is None:
             raise MissingExtraError(package, "export")
@@ -199,6 +206,7 @@ def export_graphs(
     # A process that was killed just after the last rename has left the whole export.
     if not force and out_dir.is_dir() and plan.is_written(out_dir):
         return ExportResult(paths, out_dir / WEIGHTS_FILE, plan.layout, {})
+    checkpoint.check_head()
     progress = progress or SilentProgress()
     _refuse_used_folder(out_dir, checkpoint.folder.path, force)
     with room_for(out_dir, plan.total_bytes), staged_folder(out_dir) as folder:

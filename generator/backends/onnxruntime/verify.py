@@ -29,7 +29,7 @@ from vacc_gen.generator.backends.onnxruntime.perplexity import (
     score_windows,
 )
 from vacc_gen.generator.backends.onnxruntime.runtime import OnnxRuntimeModel, check_finite
-from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
+from vacc_gen.generator.backends.onnxruntime.weights.source import checkpoint_of
 from vacc_gen.generator.backends.onnxruntime.weights.weight_file import WEIGHTS_FILE
 from vacc_gen.generator.calibration.tokenizer import TOKENIZER_FILE, Tokenizer
 from vacc_gen.generator.plan import CompileJob
@@ -199,7 +199,7 @@ def _score(
     count, length = windows.tokens.shape
     progress.start(f"perplexity on {count} windows of {length} tokens")
     losses = score_windows(
-        open_checkpoint(build.weights.path),
+        checkpoint_of(build.weights),
         DTYPES[job.precision],
         build.plan.recipe.quantization,
         build.deploy_dir(job) / WEIGHTS_FILE,
@@ -230,7 +230,7 @@ def _run_torch(build: Build, sample: Sample, trace: Trace, progress: Progress) -
     from vacc_gen.generator.backends.onnxruntime.reference import ReferenceModel
 
     progress.start("load torch")
-    model = ReferenceModel(build.modeling_file, open_checkpoint(build.weights.path), progress)
+    model = ReferenceModel(build.modeling_file, checkpoint_of(build.weights), progress)
     first = sample.prompt_tokens - 1
     prefill = [length - 1 for length in sample.prompt_lengths]
     decode = range(first + 1, first + 1 + sample.steps)

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vacc_gen.schema.checkpoint import WeightFolder, read_config, read_weight_folder
+from vacc_gen.schema.checkpoint import WeightFolder
 from vacc_gen.schema.errors import CheckpointError
 from vacc_gen.schema.falcon import EMBEDDING, HEAD, Architecture, architecture_from_config
-from vacc_gen.schema.shards import TensorEntry
+from vacc_gen.schema.lint.check import open_weights
+from vacc_gen.schema.shards import TensorEntry, have_same_bytes
 
 if TYPE_CHECKING:
     import torch
@@ -37,6 +38,25 @@ class Checkpoint:
     folder: WeightFolder
     architecture: Architecture
     tensors: dict[str, TensorEntry]
+
+    def check_head(self) -> None:
+        """Compare a head that is stored although it is tied with the embedding, byte by byte.
+
+        Raises:
+            CheckpointError: they differ, or a file cannot be read.
+        """
+        head = self.folder.tensors.get(HEAD)
+        if head is None or not self.architecture.tied_head:
+            return
+        try:
+            same = have_same_bytes(head, self.tensors[EMBEDDING])
+        except OSError as error:
+            raise CheckpointError(f"{head.path} cannot be read: {error.strerror}") from error
+        if not same:
+            raise CheckpointError(
+                f"{head.path}: {HEAD} differs from the embedding that config.json ties it to",
+                "set `tie_word_embeddings` to false in config.json, or remove the tensor",
+            )
 
     def read(self, name: str) -> torch.Tensor:
         """A whole parameter, in its own shape and stored dtype.
@@ -106,44 +126,24 @@ class Checkpoint:
 
 
 def open_checkpoint(path: Path) -> Checkpoint:
-    """Open the Falcon checkpoint in `path` and check that it is complete.
+    """Inspect the Falcon checkpoint in `path`, and open it.
 
     Raises:
-        CheckpointError: it is no Falcon, the folder cannot be used (see `read_weight_folder`), or
-            a parameter is missing, has another shape than the config says, or is no plain float.
+        FindingsError: it has errors, or is of another architecture.
+        CheckpointError: it is not a folder, or has no config.json.
     """
-    architecture = architecture_from_config(read_config(path))
-    folder = read_weight_folder(path)
+    return checkpoint_of(open_weights(path, falcon_only=True)[0])
+
+
+def checkpoint_of(folder: WeightFolder) -> Checkpoint:
+    """Return what is exported of an inspected weight folder."""
+    architecture = architecture_from_config(folder.config)
     stored = dict(folder.tensors)
-    if architecture.tied_head and EMBEDDING not in stored and HEAD in stored:
+    if architecture.tied_head and EMBEDDING not in stored:
         stored[EMBEDDING] = stored[HEAD]  # some writers keep the other name of the shared tensor
-    if architecture.geometry.layers > len(stored):  # and what is expected may not fit in memory
-        raise CheckpointError(
-            f"{path}: config.json asks for {architecture.geometry.layers} layers, the shards hold "
-            f"{len(stored)} tensors",
-            SAME_REVISION,
-        )
-    expected = architecture.parameters()
-    missing = [name for name in expected if name not in stored]
-    if missing:
-        raise CheckpointError(
-            f"{path} lacks {len(missing)} of the {len(expected)} tensors that its config.json "
-            f"asks for, among them {', '.join(missing[:3])}",
-            SAME_REVISION,
-        )
-    for name, shape in expected.items():
-        found = stored[name]
-        if found.shape != shape:
-            raise CheckpointError(
-                f"{path}: {name} has shape {list(found.shape)}, config.json asks for {list(shape)}",
-                SAME_REVISION,
-            )
-        if found.dtype not in SOURCE_DTYPES:
-            raise CheckpointError(
-                f"{path}: {name} is stored as {found.dtype}; supported: {', '.join(SOURCE_DTYPES)}",
-                "start from the original checkpoint rather than a quantized copy",
-            )
-    return Checkpoint(folder, architecture, {name: stored[name] for name in expected})
+    return Checkpoint(
+        folder, architecture, {name: stored[name] for name in architecture.parameters()}
+    )
 
 
 def bytes_of(values: torch.Tensor) -> memoryview:

@@ -65,7 +65,9 @@ def test_perplexity_of_even_logits() -> None:
 def test_a_sample_fits_the_lengths(tmp_path: Path, lengths: tuple[int, int], prompt: int) -> None:
     target = {"prefill": lengths[0], "total": lengths[1], "tp": 1}
     workspace = make_workspace(tmp_path / "w", target=target)
-    sample = sample_text(preflight.check_build(workspace, workspace.plan.jobs, sha256_of))
+    sample = sample_text(
+        preflight.check_build(workspace, workspace.plan.jobs, OnnxRuntimeBackend(), sha256_of)[0]
+    )
     assert (sample.prompt_tokens, sample.steps) == (prompt, 32)
     assert sample.prompt_lengths == (prompt // 2, prompt)
     assert len(sample.ids) == prompt + 33
@@ -88,6 +90,8 @@ def test_a_text_that_cannot_be_used(
     workspace = make_workspace(tmp_path / "workspace", verification=verification)
     if content is not None:
         (workspace.root / "own.txt").write_bytes(content)
-    build = preflight.check_build(workspace, workspace.plan.jobs, sha256_of)
+    build = preflight.check_build(workspace, workspace.plan.jobs, OnnxRuntimeBackend(), sha256_of)[
+        0
+    ]
     with pytest.raises((StageError, VaccGenError), match=words):
         OnnxRuntimeBackend().check(build)

@@ -1,0 +1,122 @@
+"""Pickled weights to safetensors, one file at a time, without running any code in them."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import shutil
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vacc_gen.generator.files import check_disk, naming, staged_folder, write_atomically
+from vacc_gen.generator.progress import Progress
+from vacc_gen.schema.checkpoint import INDEX_FILE
+from vacc_gen.schema.errors import CheckpointError, MissingExtraError, UsageError
+
+if TYPE_CHECKING:
+    import torch
+
+PATTERNS = ("pytorch_model*.bin", "consolidated*.pth", "*.bin", "*.pt", "*.pth")
+"""How weights are called; the first that fits counts: a trainer leaves other pickles too."""
+
+COPIED = ("*.json", "*.txt", "*.model", "*.jinja", "LICENSE*", "README*")
+"""Files that belong to the weights and are no code."""
+
+
+def convert(folder: Path, out_dir: Path, progress: Progress) -> tuple[Path, ...]:
+    """Write the pickled weights of `folder` as safetensors into `out_dir`, with its other files.
+
+    The folder appears complete or not at all, and holds one pickle's tensors in memory at a time.
+
+    Raises:
+        MissingExtraError: torch is not installed.
+        CheckpointError: there are no pickles, or one holds more than tensors, or is damaged.
+        UsageError: `out_dir` is not empty.
+        StageError: there is not enough disk space.
+    """
+    pickles = next((found for p in PATTERNS if (found := sorted(folder.glob(p)))), [])
+    if not pickles:
+        raise CheckpointError(f"{folder} holds no pickled weights", "there is nothing to convert")
+    if out_dir.exists() and (not out_dir.is_dir() or any(out_dir.iterdir())):
+        raise UsageError(f"{out_dir} is there, and is not an empty folder", "name another --out")
+    total_bytes = sum(file.stat().st_size for file in pickles)
+    check_disk(out_dir, total_bytes)
+    progress.start("convert", total_bytes)
+    names = [_shard_name(number, len(pickles)) for number in range(1, len(pickles) + 1)]
+    weight_map: dict[str, str] = {}
+    with staged_folder(out_dir) as staging:
+        for file, name in zip(pickles, names, strict=True):
+            tensors = _load(file)
+            twice = sorted(tensors.keys() & weight_map.keys())
+            if twice:
+                raise CheckpointError(f"{folder}: more than one file holds {', '.join(twice[:3])}")
+            weight_map |= dict.fromkeys(tensors, name)
+            _write_shard(staging / name, tensors)
+            progress.advance(file.stat().st_size)
+        for file in sorted({f for pattern in COPIED for f in folder.glob(pattern)}):
+            if file.is_file() and not file.name.endswith(".index.json"):
+                shutil.copyfile(file, staging / file.name)
+        if len(names) > 1:
+            index = {"metadata": {}, "weight_map": weight_map}
+            write_atomically(staging / INDEX_FILE, json.dumps(index, indent=2, sort_keys=True))
+    return tuple(out_dir / name for name in names)
+
+
+def _shard_name(number: int, of: int) -> str:
+    return "model.safetensors" if of == 1 else f"model-{number:05}-of-{of:05}.safetensors"
+
+
+def _load(file: Path) -> Mapping[str, torch.Tensor]:
+    """Read a pickle that holds nothing but tensors by their names."""
+    try:
+        import torch
+    except ImportError as error:
+        raise MissingExtraError("torch", "reading pickled weights") from error
+    hint = "download it again; what holds other objects than tensors is not read"
+    try:
+        # Only zip archives, which torch has written since 1.6, can be mapped.
+        loaded = torch.load(
+            file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file)
+        )
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(f"{file} was not converted: {reason}", hint) from error
+    is_of_tensors = isinstance(loaded, Mapping) and all(
+        isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in loaded.items()
+    )
+    if not is_of_tensors:
+        raise CheckpointError(f"{file} does not map names to tensors", hint)
+    return loaded  # type: ignore[no-any-return]
+
+
+def _write_shard(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Write one safetensors file: length of the header, header, bytes in the header's order."""
+    header: dict[str, object] = {"__metadata__": {"format": "pt"}}
+    end = 0
+    for name, tensor in tensors.items():
+        begin, end = end, end + tensor.nbytes
+        dtype = _DTYPES.get(str(tensor.dtype).removeprefix("torch."))
+        if dtype is None:
+            raise CheckpointError(f"{name} is of {tensor.dtype}, which is no dtype of weights")
+        header[name] = {"dtype": dtype, "shape": [*tensor.shape], "data_offsets": [begin, end]}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)  # the data begins at a multiple of 8, as safetensors has it
+    with naming(path), path.open("xb") as shard:
+        shard.write(len(text).to_bytes(8, "little") + text)
+        for tensor in tensors.values():
+            shard.writelines(_parts(tensor))
+
+
+def _parts(tensor: torch.Tensor) -> Iterator[memoryview]:
+    from vacc_gen.generator.backends.onnxruntime.weights.source import bytes_of
+
+    if tensor.nbytes:
+        yield bytes_of(tensor.contiguous())
+
+
+_DTYPES = {
+    "float32": "F32", "float16": "F16", "bfloat16": "BF16", "float64": "F64", "bool": "BOOL",
+    "int64": "I64", "int32": "I32", "int16": "I16", "int8": "I8", "uint8": "U8",
+}  # fmt: skip
