@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,27 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
+def write_tokenizer(folder: Path) -> None:
+    """Write a tokenizer of single characters, `VOCABULARY` of them; token 2 ends a text."""
+    tokenizer = {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": [{"id": 2, "content": "\u0102", "special": True}],
+        "normalizer": None,
+        "pre_tokenizer": None,
+        "post_processor": None,
+        "decoder": None,
+        "model": {
+            "type": "BPE",
+            "vocab": {chr(0x100 + token): token for token in range(VOCABULARY)},
+            "merges": [],
+        },
+    }
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer, indent=1))
+    (folder / "tokenizer_config.json").write_text(json.dumps({"eos_token": "\u0102"}, indent=1))
+
+
 def make_falcon(variant: str, folder: Path, dtype: str = "float32", **changes: Any) -> Any:
     """Write a random checkpoint of `variant` to `folder` and return the oracle that made it.
 
@@ -68,6 +90,7 @@ def make_falcon(variant: str, folder: Path, dtype: str = "float32", **changes: A
                 parameter.normal_(0.0, parameter.shape[1] ** -0.5)
     stored = getattr(torch, dtype)
     model.to(stored).save_pretrained(folder, max_shard_size="100KB")
+    write_tokenizer(folder)
     return model.float().eval()
 
 

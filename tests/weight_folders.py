@@ -11,7 +11,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from tests.falcons import VARIANTS, VOCABULARY
+from tests.falcons import VARIANTS, VOCABULARY, write_tokenizer
 from vacc_gen.schema.falcon import EMBEDDING, HEAD, architecture_from_config
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -48,22 +48,7 @@ def write_falcon(folder: Path, variant: str = "7b", **changes: Any) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / CONFIG, config)
     write_json(folder / GENERATION, {"bos_token_id": 1, "eos_token_id": 2})
-    vocabulary = {chr(0x100 + token): token for token in range(VOCABULARY)}
-    write_json(
-        folder / TOKENIZER,
-        {
-            "version": "1.0",
-            "truncation": None,
-            "padding": None,
-            "added_tokens": [{"id": 2, "content": "\u0102", "special": True}],
-            "normalizer": None,
-            "pre_tokenizer": None,
-            "post_processor": None,
-            "decoder": None,
-            "model": {"type": "BPE", "vocab": vocabulary, "merges": []},
-        },
-    )
-    write_json(folder / TOKENIZER_CONFIG, {"eos_token": "\u0102"})
+    write_tokenizer(folder)
     shapes = architecture_from_config(config).parameters()
     write_tensors(folder / SINGLE, {name: tensor(*shape) for name, shape in shapes.items()})
     return folder
