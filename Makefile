@@ -44,8 +44,8 @@ test: $(READY)  ## the default tests
 test-slow: $(READY)  ## the tests that take minutes or gigabytes
 	@$(BIN)/python -m pytest -q -m slow
 
-test-pinned:  ## the modeling file in the compiler's own environment (needs python3.10)
-	@bash tests/pinned/run.sh
+test-pinned: $(READY)  ## modeling file and graphs in the compiler's environment (needs python3.10)
+	@VACC_GEN_PYTHON=$(BIN)/python bash tests/pinned/run.sh
 
 test-all: test test-slow test-pinned fuzz  ## every test there is, one target after the other
 

@@ -1,20 +1,19 @@
 """What GPTQ costs, against its arithmetic; `export.py` times rounding to nearest.
 
 The checkpoint is made here: falcon-7b's true widths, random bf16 values, as many layers as asked.
-The export is a process of its own. The floor is the method's arithmetic at the speed that a
-large product has here just then.
+The floor is the method's arithmetic at the speed that a large product has here just then.
 
 python benchmarks/quantize.py [--layers N] [--windows N] [--seqlen N] [--device cuda]
 """
 
 import argparse
-import json
 import math
-import subprocess
-import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+
+from export import write_checkpoint
 
 RATE_SIZE = 4096
 
@@ -26,13 +25,7 @@ def main() -> None:
     parser.add_argument("--seqlen", type=int, default=256)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--folder", type=Path, help="where to put a few GB for a while")
-    parser.add_argument("--export", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.export:
-        print("\n" + json.dumps(export_by_gptq(options) | {"peak_bytes": peak_bytes()}))
-        return
-    from export import write_checkpoint
-
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
         options.folder = Path(name)
         size_bytes = write_checkpoint(options.folder / "checkpoint", options.layers)
@@ -42,16 +35,21 @@ def main() -> None:
 
 def compare(options: argparse.Namespace) -> None:
     """Run GPTQ, and measure the processor's speed before and after."""
+    from vacc_gen.generator.build.runner import peak_rss_bytes, reset_peak_rss
+
     print(f"{options.windows} x {options.seqlen} tokens, 8 bits, groups of 64")
     before = product_speed(options.device)
-    figures = run(options)
+    reset_peak_rss()
+    seconds, cpu, errors = export_by_gptq(options)
+    peak = peak_rss_bytes() / 2**30
     after = product_speed(options.device)
     print(f"a product of {RATE_SIZE} x {RATE_SIZE}: {before:.0f} and {after:.0f} GFLOP/s")
-    seconds, cpu = (figures[key] / options.layers for key in ("seconds", "cpu"))
     floor = operations(options) / max(before, after) / 1e9
-    peak = figures["peak_bytes"] / 2**30
-    print(f"{seconds:.1f} s a layer, {cpu:.1f} CPU s, floor {floor:.1f} s, peak {peak:.2f} GiB")
-    for row in figures["errors"]:
+    print(
+        f"{seconds / options.layers:.1f} s a layer, {cpu / options.layers:.1f} CPU s, "
+        f"floor {floor:.1f} s, peak {peak:.2f} GiB"
+    )
+    for row in errors:
         print(
             f"  layer {row['layer']} {row['linear']}: {row['gptq'] / row['rtn']:.2f} of rounding's"
         )
@@ -78,26 +76,11 @@ def operations(options: argparse.Namespace) -> float:
     return total
 
 
-def run(options: argparse.Namespace) -> dict:
-    """Export in a process of its own and return its figures."""
-    command = [sys.executable, __file__, "--export", "--folder", str(options.folder)]
-    for name in ("windows", "seqlen", "device", "layers"):
-        command += [f"--{name}", str(getattr(options, name))]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE)
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-def peak_bytes() -> int:
-    """Peak resident memory; getrusage would count that of the process that started this one."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
-
-
-def timed(work) -> dict:
-    """Seconds and CPU seconds of `work`, of which imports are no part."""
+def timed(work: Callable[[], object]) -> tuple[float, float]:
+    """Return the seconds and CPU seconds of `work`, of which imports are no part."""
     started, cpu_started = time.perf_counter(), time.process_time()
     work()
-    return {"seconds": time.perf_counter() - started, "cpu": time.process_time() - cpu_started}
+    return time.perf_counter() - started, time.process_time() - cpu_started
 
 
 def product_speed(device: str) -> float:
@@ -105,12 +88,15 @@ def product_speed(device: str) -> float:
     import torch
 
     left = torch.randn(RATE_SIZE, RATE_SIZE, device=device)
-    least = min(timed(lambda: (left @ left)[0, 0].item())["seconds"] for _ in range(5))
+    least, _ = min(timed(lambda: (left @ left)[0, 0].item()) for _ in range(5))
     return 2 * RATE_SIZE**3 / least / 1e9
 
 
-def export_by_gptq(options) -> dict:
-    """Export int8, on random windows whose words are as frequent as real ones."""
+def export_by_gptq(options: argparse.Namespace) -> tuple[float, float, list[dict]]:
+    """Export int8, on random windows whose words are as frequent as real ones.
+
+    Return its seconds, its CPU seconds, and the errors of the linear layers.
+    """
     from importlib.resources import files
 
     import torch
@@ -133,8 +119,7 @@ def export_by_gptq(options) -> dict:
         SilentProgress(),
     )
     chosen = {"dtype": "int8", "lengths": Lengths(1024, 2048), "quantizer": quantizer}
-    figures = timed(lambda: export_graphs(checkpoint, out, **chosen))
-    return figures | {"errors": quantizer.errors}
+    return (*timed(lambda: export_graphs(checkpoint, out, **chosen)), quantizer.errors)
 
 
 if __name__ == "__main__":

@@ -1,17 +1,82 @@
-"""Files and folders that appear complete or not at all."""
+"""Files and folders that appear complete or not at all, and what killed processes left of them.
+
+What is being written stands beside its target, as `.NAME.PID.vacc-gen`, and is locked by the
+process that writes it: what nobody has locked is left over, and the next writer removes it.
+"""
 
 from __future__ import annotations
 
-import hashlib
+import difflib
+import errno
+import fcntl
+import glob
 import os
+import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from vacc_gen.generator.progress import size_text
+from vacc_gen.schema.artifacts import sha256_of as sha256_of
 from vacc_gen.schema.errors import StageError
+
+SUFFIX = ".vacc-gen"
+"""Ends the name of what is not finished."""
+
+
+def _name_beside(target: Path, kind: str = "") -> Path:
+    return target.with_name(f".{target.name}{kind}.{os.getpid()}{SUFFIX}")
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Mark a file or folder as in use for as long as the block lasts and the process lives."""
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        _lock(handle)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _lock(handle: int) -> bool:
+    """Lock an open file or folder; False where another has it, or the disk knows no locks."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def remove_leftovers(target: Path) -> None:
+    """Remove what processes that were killed left beside `target`.
+
+    A folder that was moved away for a new one that never came is moved back.
+    """
+    for found in target.parent.glob(f".{glob.escape(target.name)}.*{SUFFIX}"):
+        match = re.fullmatch(rf"(\.old)?\.\d+{SUFFIX}", found.name[len(target.name) + 1 :])
+        if match is None or _is_in_use(found):
+            continue
+        if match[1] and not target.exists():
+            found.rename(target)
+        elif found.is_dir():
+            shutil.rmtree(found, ignore_errors=True)
+        else:
+            found.unlink(missing_ok=True)
+
+
+def _is_in_use(path: Path) -> bool:
+    """Whether a living process has locked what stands at `path`."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError:  # already gone, or not ours
+        return True
+    try:
+        return not _lock(handle)
+    finally:
+        os.close(handle)
 
 
 @contextmanager
@@ -26,28 +91,35 @@ def staged_file(path: Path) -> Iterator[BinaryIO]:
     """
     target = Path(os.path.realpath(path))
     target.parent.mkdir(parents=True, exist_ok=True)
-    beside = target.with_name(f".{target.name}.{os.getpid()}")
-    beside.unlink(missing_ok=True)
+    remove_leftovers(target)
+    beside = _name_beside(target)
     try:
-        with beside.open("xb") as file:
+        with naming(path), beside.open("xb") as file:
+            _lock(file.fileno())
             yield file
-        if target.exists():
-            beside.chmod(target.stat().st_mode & 0o7777)
-        move_into_place(beside, target)
+            file.flush()
+            if target.exists():
+                beside.chmod(target.stat().st_mode & 0o7777)
+            move_into_place(beside, target)
     finally:
         beside.unlink(missing_ok=True)
 
 
 def move_into_place(file: Path, target: Path) -> None:
     """Rename a whole file to `target` in the same folder, so that it survives a power loss."""
-    with file.open("rb") as content:
-        os.fsync(content.fileno())
+    _sync(file)
     file.replace(target)
-    folder = os.open(target.parent, os.O_RDONLY)
+    _sync(target.parent)
+
+
+def _sync(path: Path) -> None:
+    """Wait until what stands at `path` is on the disk; of a folder, its names."""
+    handle = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(folder)
+        with naming(path):
+            os.fsync(handle)
     finally:
-        os.close(folder)
+        os.close(handle)
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
@@ -62,11 +134,12 @@ def folder_beside(target: Path) -> Iterator[Path]:
     target = target.absolute()
     missing = [folder for folder in target.parents if not folder.exists()]
     target.parent.mkdir(parents=True, exist_ok=True)
-    folder = target.with_name(f".{target.name}.{os.getpid()}")
-    shutil.rmtree(folder, ignore_errors=True)  # a killed process of the same number may have had it
+    remove_leftovers(target)
+    folder = _name_beside(target)
     folder.mkdir()
     try:
-        yield folder
+        with _locked(folder):
+            yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         with suppress(OSError):  # a parent that is no longer empty stays
@@ -82,48 +155,84 @@ def staged_folder(target: Path) -> Iterator[Path]:
         replace_folder(staging, target.absolute())
 
 
-def remove_leftovers(target: Path) -> None:
-    """Remove what processes that were killed left beside `target`; none may be at work on it."""
-    for leftover in target.parent.glob(f".{target.name}.*"):
-        shutil.rmtree(leftover, ignore_errors=True)
-
-
 def replace_folder(staging: Path, target: Path) -> None:
-    """Move `staging` to `target`, on the same disk; what stood there is removed afterwards."""
+    """Move `staging` to `target`, on the same disk; what stood there is removed afterwards.
+
+    Everything in it is on the disk before it moves.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
-    if not target.exists():
-        staging.rename(target)
-        return
-    old = target.with_name(f".{target.name}.old.{os.getpid()}")
-    shutil.rmtree(old, ignore_errors=True)
-    target.rename(old)
+    for path in (*staging.rglob("*"), staging):
+        _sync(path)
+    with ExitStack() as while_moving:
+        old = _name_beside(target, ".old")
+        if target.exists():
+            while_moving.enter_context(_locked(target))
+            target.rename(old)
+        try:
+            staging.rename(target)
+        except BaseException:
+            with suppress(FileNotFoundError):
+                old.rename(target)
+            raise
+        _sync(target.parent)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let errors of the block that name no file name `path`."""
     try:
-        staging.rename(target)
-    except BaseException:
-        old.rename(target)
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
         raise
-    shutil.rmtree(old, ignore_errors=True)
+
+
+ROOM_HINT = "free some space, choose another folder, or build one precision at a time"
 
 
 def check_disk(folder: Path, needed_bytes: int) -> None:
     """Raise StageError if the disk of `folder`, which may not exist yet, lacks `needed_bytes`."""
-    absolute = folder.absolute()
-    existing = next(place for place in (absolute, *absolute.parents) if place.exists())
-    free_bytes = shutil.disk_usage(existing).free
-    if free_bytes < needed_bytes:
+    if _free_bytes(folder) < needed_bytes:
         raise StageError(
-            f"not enough disk space in {existing}: {size_text(needed_bytes)} needed, "
-            f"{size_text(free_bytes)} free",
-            "free some space, choose another folder, or build one precision at a time",
+            f"not enough disk space in {folder.absolute()}: {_room_text(folder, needed_bytes)}",
+            ROOM_HINT,
         )
 
 
-def sha256_of(file: Path) -> str:
-    digest = hashlib.sha256()
-    with file.open("rb", buffering=0) as stream:
-        while chunk := stream.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
+def unified_diff(before: str, after: str, old_name: str, new_name: str) -> str:
+    """Return the way from one text to another, as `diff -u` shows it."""
+    old, new = before.splitlines(keepends=True), after.splitlines(keepends=True)
+    return "".join(
+        line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n"
+        for line in difflib.unified_diff(old, new, old_name, new_name)
+    )
+
+
+@contextmanager
+def room_for(folder: Path, needed_bytes: int) -> Iterator[None]:
+    """Check that the disk of `folder`, which may not exist yet, has room for what a block writes.
+
+    Raises:
+        StageError: it has not, at the start or later on.
+    """
+    check_disk(folder, needed_bytes)
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        reason = f"{error.filename or folder}: {os.strerror(error.errno).lower()}"
+        raise StageError(f"{reason}; {_room_text(folder, needed_bytes)}", ROOM_HINT) from error
+
+
+def _free_bytes(folder: Path) -> int:
+    place = folder.absolute()
+    return shutil.disk_usage(next(p for p in (place, *place.parents) if p.exists())).free
+
+
+def _room_text(folder: Path, needed_bytes: int) -> str:
+    return f"{size_text(needed_bytes)} needed, {size_text(_free_bytes(folder))} free"
 
 
 def package_version(package: str) -> str | None:

@@ -12,8 +12,6 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-import yaml
-
 from vacc_gen.schema.errors import UsageError
 
 if TYPE_CHECKING:
@@ -150,6 +148,8 @@ def environment_lock(name: str) -> str:
 
 
 def _read(text: str) -> dict[str, Any]:
+    import yaml  # not for the shell's completion of names
+
     return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # type: ignore[no-any-return]
 
 

@@ -116,6 +116,11 @@ def _escaped(found: re.Match[str]) -> str:
     return f"\\x{number - 0xDC00:02x}" if number in _BYTES else f"\\u{number:04x}"
 
 
+def plural(number: int, noun: str) -> str:
+    """Return a number with its noun: 1 token, 2 tokens."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def on_one_line(text: str) -> str:
     r"""Return text as a terminal can show it on one line: a line break in a path becomes `\n`."""
     return "".join(

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from vacc_gen.schema.errors import plural
 from vacc_gen.schema.geometry import Geometry
 from vacc_gen.schema.precision import Precision
 from vacc_gen.schema.preset import Card
@@ -62,7 +63,7 @@ class HeadSplit:
     def sentence(self) -> str:
         """Return what the fullest die has, such as `18 attention heads and 1 KV head a die`."""
         attention, kv = self.per_die()
-        heads = f"{count_of(attention, 'attention head')} and {count_of(kv, 'KV head')} a die"
+        heads = f"{plural(attention, 'attention head')} and {plural(kv, 'KV head')} a die"
         return heads if self.is_even else f"up to {heads}"
 
 
@@ -101,10 +102,12 @@ def footprint(geometry: Geometry, precision: Precision, tp: int, total_tokens: i
     )
 
 
-def least_tp(geometry: Geometry, precision: Precision, total_tokens: int, card: Card) -> int | None:
-    """Return the least of `TP_CHOICES` with which a model fits a card; None where none does."""
+def least_tp(
+    geometry: Geometry, precision: Precision, total_tokens: int, die_memory_bytes: int
+) -> int | None:
+    """Return the least of `TP_CHOICES` with which a model fits dies; None where none does."""
     estimates = (footprint(geometry, precision, tp, total_tokens) for tp in TP_CHOICES)
-    return next((one.tp for one in estimates if one.left_bytes(card) >= 0), None)
+    return next((one.tp for one in estimates if one.total_bytes <= die_memory_bytes), None)
 
 
 def parameter_count(geometry: Geometry) -> int:
@@ -125,10 +128,6 @@ def _weights(geometry: Geometry, heads: int, kv_heads: int, dies: int) -> tuple[
     mlp = (3 if g.gated_mlp else 2) * g.hidden_size * _ceil(g.ffn_hidden_size, dies)
     matrices = 1 if g.tied_embeddings else 2
     return g.layers * (attention + mlp), matrices * g.hidden_size * _ceil(g.vocab_size, dies)
-
-
-def count_of(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _ceil(count: int, parts: int) -> int:

@@ -174,12 +174,27 @@ class Verification(Strict):
     text: str | None = Field(
         default=None, description="text file to compare on; unset: the one that ships"
     )
-    perplexity_windows: int = Field(
-        default=16,
-        ge=1,
-        description="windows of 128 tokens of the text that perplexity is measured on, at the most",
+    window: int | None = Field(
+        default=None,
+        ge=2,
+        description="tokens of a window of the text that perplexity is measured on; unset: 512, or "
+        "as many as target.total, and a text of at least eight windows, allow",
     )
+    stride: int | None = Field(
+        default=None,
+        ge=1,
+        description="tokens from a window to the next, `window` at most; unset: `window`. Only "
+        "tokens that no window before had are predicted",
+    )
+    perplexity_windows: int = Field(default=16, ge=1, description="windows to measure at the most")
     max_abs_diff: Thresholds = Field(default_factory=Thresholds)
+
+    @model_validator(mode="after")
+    def _check_stride(self) -> Verification:
+        if self.stride is not None and self.stride > (self.window or 0):
+            window = f"`window` is {self.window}" if self.window else "`window` is not set"
+            raise ValueError(f"`stride` is {self.stride}, {window}\nset `window` to at least that")
+        return self
 
 
 RECIPE_FILE = "vacc.yaml"

@@ -24,15 +24,15 @@ class ConfigPart(Strict):
     model_config = ConfigDict(allow_inf_nan=False)
 
 
-def optional(description: str, *, aliases: tuple[str, ...] = (), **limits: Any) -> Any:
-    """Return a field that may be left out; `aliases` are the names that other tools have for it."""
-    extra = also_written(*aliases) if aliases else None
-    return Field(default=None, description=description, json_schema_extra=extra, **limits)
+def required(description: str, *, aliases: tuple[str, ...] = (), **limits: Any) -> Any:
+    """Return a field; `aliases` are the names that other tools have for it, for suggestions."""
+    extra: Any = {"x-aliases": list(aliases)} if aliases else None
+    return Field(description=description, json_schema_extra=extra, **limits)
 
 
-def also_written(*names: str) -> dict[str, Any]:
-    """Mark a field with the names that other tools have for it, for suggestions."""
-    return {"x-aliases": list(names)}
+def optional(description: str, **options: Any) -> Any:
+    """Return a field that may be left out; `options` as for `required`."""
+    return required(description, default=None, **options)
 
 
 def _whole(value: Any) -> Any:

@@ -12,6 +12,14 @@ from typing import Any
 VACC_GEN = (sys.executable, "-m", "vacc_gen.generator.cli.main")
 
 
+def make_program(path: Path, text: str = "#!/bin/sh\n") -> Path:
+    """Write a script that can be run, in a folder that is made with it."""
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    path.chmod(0o755)
+    return path
+
+
 def start(*command: str, **options: Any) -> subprocess.Popen[str]:
     """Start a program that Ctrl-C can interrupt: tests/conftest.py unblocks SIGINT."""
     return subprocess.Popen(command, text=True, **options)

@@ -10,6 +10,8 @@ from pathlib import Path
 import pexpect
 import pyte
 
+from tests.processes import VACC_GEN
+
 ENTER, SPACE, BACKSPACE = "\r", " ", "\x7f"
 DOWN = "\x1b[B"
 CTRL_C, CTRL_D, CTRL_U = "\x03", "\x04", "\x15"
@@ -18,21 +20,15 @@ ESCAPE_SEQUENCE = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 
 
 class Terminal:
-    """A command on a terminal of so many lines and columns."""
+    """vacc-gen on a terminal of so many lines and columns."""
 
     def __init__(
-        self,
-        command: str,
-        arguments: list[str],
-        cwd: Path,
-        lines: int = 24,
-        columns: int = 80,
-        **environment: str,
+        self, cwd: Path, *arguments: str, lines: int = 24, columns: int = 80, **environment: str
     ) -> None:
         kept = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "CI")}
         self._process = pexpect.spawn(
-            command,
-            arguments,
+            VACC_GEN[0],
+            [*VACC_GEN[1:], *arguments],
             cwd=str(cwd),
             dimensions=(lines, columns),
             env={**kept, "TERM": "xterm-256color", **environment},

@@ -1,40 +1,27 @@
 """Who may import what: the light verbs stay light."""
 
-import json
+import re
 import subprocess
 import sys
 
 import pytest
+
+from tests.processes import VACC_GEN
 
 HEAVY = {
     *("torch", "transformers", "onnx", "onnxruntime", "numpy", "safetensors", "tokenizers"),
     *("prompt_toolkit", "questionary"),
 }
 
-PROBE = """
-import json, sys
-sys.argv = ["vacc-gen", *json.loads(sys.argv[1])]
-from vacc_gen.generator.cli.main import main
-try:
-    main()
-except SystemExit as stop:
-    code = stop.code
-print()
-print(json.dumps({"code": code or 0, "modules": sorted({m.split(".")[0] for m in sys.modules})}))
-"""
-
 
 def modules_after(*arguments: str, cwd: str) -> set[str]:
-    done = subprocess.run(
-        [sys.executable, "-c", PROBE, json.dumps(arguments)],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    result = json.loads(done.stdout.splitlines()[-1])
-    assert result["code"] == 0, done.stdout + done.stderr
-    return set(result["modules"])
+    """Run a verb, and return the packages that it imports."""
+    command = [sys.executable, "-X", "importtime", *VACC_GEN[1:], *arguments]
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    modules = re.findall(r"^import time:.*\| +([^ ]+)$", done.stderr, re.MULTILINE)
+    assert "vacc_gen.schema.errors" in modules
+    return {module.partition(".")[0] for module in modules}
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import pytest
 from tests.hub_server import serving
 from tests.processes import VACC_GEN
 from tests.terminals import CTRL_C, DOWN, ENTER, Terminal
-from tests.workspaces import FALCON_TINY
+from tests.workspaces import FALCON_TINY, files_of
 
 ROOT = Path(__file__).parents[1]
 GUIDE = ROOT / "docs" / "guide.md"
@@ -124,8 +124,7 @@ def shell(tmp_path):
 def hub():
     """A hub that has falcon-tiny under the name of the model that the guide fetches."""
     with serving() as hub:
-        files = {file.name: file.read_bytes() for file in FALCON_TINY.iterdir()}
-        hub.repositories["models/tiiuae/falcon-7b-instruct"] = files
+        hub.repositories["models/tiiuae/falcon-7b-instruct"] = files_of(FALCON_TINY)
         yield hub
 
 
@@ -170,7 +169,7 @@ def test_every_block_is_of_a_kind_that_is_tested():
 
 
 def test_the_questions_look_as_the_guide_shows_them(tmp_path):
-    terminal = Terminal(VACC_GEN[0], [*VACC_GEN[1:], "new"], tmp_path)
+    terminal = Terminal(tmp_path, "new")
     for prompt in ("Which model? (", "Where are its weights? (", "Which precisions? ("):
         terminal.wait_for(prompt)
         terminal.send(ENTER)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +13,42 @@ from vacc_gen.generator.build.report import StageRecord, Status
 from vacc_gen.generator.build.runner import BuildOptions, run_build
 from vacc_gen.generator.progress import SilentProgress
 from vacc_gen.generator.workspace.workspace import Workspace, create
+from vacc_gen.schema.checkpoint import read_weight_folder
 from vacc_gen.schema.precision import Precision
 
 FALCON_TINY = Path(__file__).parent / "data" / "falcon-tiny"
 
 
+def recipe_text(preset: str, checkpoint: object, **parts: object) -> str:
+    """The text of a recipe; `parts` are its other sections."""
+    model = {"preset": preset, "checkpoint": str(checkpoint)}
+    return json.dumps({"version": 2, "model": model, **parts})
+
+
+def falcon_tiny_with(folder: Path, values: Mapping[str, Sequence[float]]) -> Path:
+    """A copy of falcon-tiny in which some parameters begin with other values."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(FALCON_TINY, folder)
+    for name, row in values.items():
+        shard = read_weight_folder(folder).tensors[name].path
+        tensors = load_file(shard)
+        tensors[name].view(-1)[: len(row)] = torch.tensor(row)
+        save_file(tensors, shard)
+    return folder
+
+
 def make_workspace(root: Path, **parts: object) -> Workspace:
     """A workspace for falcon-tiny, small in its lengths; `parts` are parts of the recipe."""
-    recipe = {
-        "version": 2,
-        "model": {"preset": "falcon-tiny", "checkpoint": str(FALCON_TINY)},
-        "target": {"prefill": 64, "total": 128, "tp": 1},
-        **parts,
-    }
-    return create(root, json.dumps(recipe))
+    target = {"prefill": 64, "total": 128, "tp": 1}
+    return create(root, recipe_text("falcon-tiny", FALCON_TINY, **{"target": target, **parts}))
+
+
+def files_of(root: Path) -> dict[str, bytes]:
+    """Every file below a folder: its content by its path there."""
+    paths = (path for path in root.rglob("*") if path.is_file())
+    return {str(path.relative_to(root)): path.read_bytes() for path in paths}
 
 
 class Recorder(SilentProgress):

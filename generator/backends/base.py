@@ -46,7 +46,7 @@ class Build:
     root: Path
     plan: Plan
     jobs: tuple[CompileJob, ...]
-    """The selected ones that the backend can build, in the recipe's order."""
+    """The selected ones that the backend can build: fp16, then others in the recipe's order."""
     weights: WeightFolder
     digest: Callable[[Path], str]
     """SHA-256 of a file of the workspace, read again only where it is not known."""
@@ -86,16 +86,16 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Step:
-    """One stage of one job; run again when `inputs`, or a step that it builds on, has changed."""
+    """One stage of one job; run again when `inputs`, or an earlier step of the job, has changed."""
 
     inputs: Mapping[str, object]
     run: Callable[[Progress], Outcome]
     writes_bytes: int = 0
     """Disk that it takes, so that preflight can refuse a build that will not fit."""
+    temporary_bytes: int = 0
+    """Disk that it takes beyond that while it runs."""
     moved_to: Path | None = None
     """The folder that a later stage moves its files into, where there is such a stage."""
-    after: tuple[tuple[Stage, Precision], ...] = ()
-    """Steps of other jobs that it builds on; those of its own job count without being named."""
 
 
 @dataclass(frozen=True)

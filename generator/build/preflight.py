@@ -35,6 +35,8 @@ def select_jobs(
 ) -> tuple[tuple[CompileJob, ...], list[str]]:
     """Return the wanted jobs (all if none is named) that `backend` can build, and notes on others.
 
+    fp16 comes first: others are compared with it.
+
     Raises:
         UsageError: the recipe has no job of a wanted precision.
         StageError: the backend can build none of them.
@@ -48,7 +50,8 @@ def select_jobs(
                 "vacc.yaml and run `vacc-gen generate`",
             )
     selected = tuple(job for job in jobs if not wanted or job.precision in wanted)
-    can_build = tuple(job for job in selected if job.precision in backend.precisions)
+    can_build = [job for job in selected if job.precision in backend.precisions]
+    can_build.sort(key=lambda job: job.precision is not Precision.FP16)
     notes = []
     for precision in (job.precision for job in selected if job not in can_build):
         problem = f"{precision.value} is not built: the {backend.name} backend does not support it"
@@ -57,7 +60,7 @@ def select_jobs(
         if not can_build:
             raise StageError(problem, hint)
         notes.append(f"{problem}; {hint}")
-    return can_build, notes
+    return tuple(can_build), notes
 
 
 def check_files(workspace: Workspace) -> list[str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -20,6 +21,8 @@ from vacc_gen.schema.precision import Precision
 
 REPORT_FILE = "report.json"
 REPORT_PAGE = "report.html"
+LAST_GOOD = "last-good-"
+"""Before the names of a report that a failed build would have replaced."""
 REPORT_VERSION = 1
 
 PARITY_FIGURES = ("prefill_max_abs_diff", "decode_max_abs_diff", "greedy_tokens_equal")
@@ -67,7 +70,13 @@ class StageRecord:
 
 
 def write_report(root: Path, model: str, backend: str, records: Sequence[StageRecord]) -> None:
-    """Replace report.json and report.html; `model` is what compiled models are called after."""
+    """Replace report.json and report.html; `model` is what compiled models are called after.
+
+    The report of a build that failed leaves the last good one beside it.
+    """
+    good = not any(record.status is Status.FAILED for record in records)
+    if not good:
+        _keep_good_report(root)
     report = {
         "version": REPORT_VERSION,
         "model": model,
@@ -84,6 +93,21 @@ def write_report(root: Path, model: str, backend: str, records: Sequence[StageRe
     }
     write_atomically(root / REPORT_FILE, json.dumps(report, indent=2, ensure_ascii=False) + "\n")
     write_atomically(root / REPORT_PAGE, report_html(report))
+    if good:
+        for name in (REPORT_FILE, REPORT_PAGE):
+            (root / f"{LAST_GOOD}{name}").unlink(missing_ok=True)
+
+
+def _keep_good_report(root: Path) -> None:
+    try:
+        stages = json.loads((root / REPORT_FILE).read_bytes())["stages"]
+        failed = any(stage["status"] == Status.FAILED.value for stage in stages)
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    if not failed:
+        for name in (REPORT_FILE, REPORT_PAGE):
+            with suppress(FileNotFoundError):
+                (root / name).replace(root / f"{LAST_GOOD}{name}")
 
 
 def _parity(records: Sequence[StageRecord]) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from vacc_gen.generator.backends.base import (
 from vacc_gen.generator.build import preflight
 from vacc_gen.generator.build.ledger import LEDGER_FILE, Entry, Ledger, step_key
 from vacc_gen.generator.build.report import StageRecord, Status, write_report
-from vacc_gen.generator.files import check_disk
+from vacc_gen.generator.files import check_disk, room_for
 from vacc_gen.generator.plan import CompileJob, model_name
 from vacc_gen.generator.progress import Progress
 from vacc_gen.generator.workspace.workspace import Workspace
@@ -68,8 +68,6 @@ class _Planned:
     name: str
     """What the ledger calls it."""
     key: str
-    upstream: frozenset[str]
-    """Keys of the steps that it builds on."""
 
 
 def run_build(
@@ -101,19 +99,22 @@ class _Run:
         self._workspace, self._backend = workspace, backend
         self._options, self._observer = options, observer
         self._ledger = Ledger(workspace.root, workspace.root / STATE_FOLDER / LEDGER_FILE)
-        self._ran_keys: set[str] = set()
+        self._ran: set[Precision] = set()
         self._running: tuple[Stage, Precision | None] | None = None
         self._started = 0.0
 
     def run(self) -> None:
         try:
-            for planned in self._preflight():
-                self._take(planned)
+            planned = self._preflight()
+            with room_for(self._workspace.root, self._needed_bytes(planned)):
+                for step in planned:
+                    self._take(step)
         except BaseException as error:
             if self._running is not None:
                 self._end(Status.FAILED, reason=_reason(error))
             if not (isinstance(error, VaccGenError) and error.exit_code == 2):
-                self._report()
+                with suppress(OSError):  # what went wrong first is what is reported
+                    self._report()
             raise
         self._report()
 
@@ -126,10 +127,15 @@ class _Run:
         build = preflight.check_build(workspace, jobs, self._ledger.digest)
         notes += backend.check(build)
         planned = self._plan(build)
-        to_run = [p.step for p in planned if isinstance(p.step, Step) and not self._reusable(p)]
-        check_disk(workspace.root, sum(step.writes_bytes for step in to_run))
+        check_disk(workspace.root, self._needed_bytes(planned))
         self._end(Status.DONE, details={"notes": notes} if notes else {})
         return planned
+
+    def _needed_bytes(self, planned: list[_Planned]) -> int:
+        """Disk that the steps that will run take at most at one time."""
+        to_run = [p.step for p in planned if isinstance(p.step, Step) and not self._reusable(p)]
+        temporary = max((step.temporary_bytes for step in to_run), default=0)
+        return sum(step.writes_bytes for step in to_run) + temporary
 
     def _take(self, planned: _Planned) -> None:
         """Run, reuse or skip one step."""
@@ -145,7 +151,7 @@ class _Run:
 
     def _execute(self, planned: _Planned, step: Step) -> None:
         self._ledger.forget(planned.name)
-        self._ran_keys.add(planned.key)
+        self._ran.add(planned.job.precision)
         outcome = step.run(self._observer)
         record = self._record(
             Status.FAILED if outcome.failure else Status.DONE,
@@ -156,8 +162,7 @@ class _Run:
         )
         if outcome.failure is None:
             # Before the observer hears of it: it may stop us and rely on the stage being done.
-            cost = (record.seconds, record.peak_rss_bytes)
-            entry = Entry(planned.key, *cost, record.outputs, record.details)
+            entry = Entry(planned.key, record.seconds, record.outputs, record.details)
             self._ledger.record(planned.name, entry)
         self._finish(record)
         if outcome.failure is not None:
@@ -174,7 +179,7 @@ class _Run:
     def _plan(self, build: Build) -> list[_Planned]:
         """All steps in order. Keys depend on inputs alone, so none needs to have run."""
         planned: list[_Planned] = []
-        keys: dict[tuple[Stage, Precision], str] = {}
+        keys: dict[Precision, list[str]] = {job.precision: [] for job in build.jobs}
         last = self._options.until
         later = list(Stage)[list(Stage).index(last) + 1 :]
         for stage in BACKEND_STAGES:
@@ -182,18 +187,16 @@ class _Run:
                 step: Step | Skip = Skip(f"the build was to end with {last.value}")
                 if stage not in later:
                     step = self._backend.step(stage, job, build)
-                name, key, upstream = f"{stage.value} {job.name}", "", list[str]()
+                name, key = f"{stage.value} {job.name}", ""
                 if isinstance(step, Step):
-                    upstream = [key for (_, p), key in keys.items() if p is job.precision]
-                    upstream += [keys[other] for other in step.after if other in keys]
-                    key = step_key(name, step.inputs, upstream)
-                    keys[stage, job.precision] = key
-                planned.append(_Planned(stage, job, step, name, key, frozenset(upstream)))
+                    key = step_key(name, step.inputs, keys[job.precision])
+                    keys[job.precision].append(key)
+                planned.append(_Planned(stage, job, step, name, key))
         return planned
 
     def _reusable(self, planned: _Planned) -> Entry | None:
-        step = planned.step
-        if self._options.force or planned.upstream & self._ran_keys or isinstance(step, Skip):
+        step, is_upstream_new = planned.step, planned.job.precision in self._ran
+        if self._options.force or is_upstream_new or isinstance(step, Skip):
             return None
         return self._ledger.reusable(planned.name, planned.key, step.moved_to)
 

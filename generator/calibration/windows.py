@@ -37,8 +37,7 @@ CALIBRATION_FOLDER = "calibration"
 HELD_BYTES = 8 << 20
 """Text held at once: what 1024 windows of 2048 tokens of English take."""
 
-Window: TypeAlias = "array[int]"
-"""Token ids of one window: array("i"), 4 bytes each."""
+Window: TypeAlias = "array[int]"  # of token ids, 4 bytes each
 
 
 def windows_file(spec: Calibration, root: Path) -> Path:
@@ -47,11 +46,11 @@ def windows_file(spec: Calibration, root: Path) -> Path:
     return root / CALIBRATION_FOLDER / f"{name}.safetensors"
 
 
-def calibrate(spec: Calibration, weights: WeightFolder, root: Path, progress: Progress) -> bool:
+def calibrate(spec: Calibration, weights: WeightFolder, root: Path, progress: Progress) -> None:
     """Draw, tokenize and pack the windows that `spec` asks for, in the workspace `root`.
 
-    Equal `spec`, texts and tokenizer make equal bytes on every machine. Returns whether that made
-    the windows that are there, so that nothing was written.
+    Equal `spec`, texts and tokenizer make equal bytes on every machine: what they made before, for
+    another precision say, stays.
 
     Raises:
         UnreadableError: a file of the set, or tokenizer.json, is not there or is none.
@@ -86,7 +85,7 @@ def calibrate(spec: Calibration, weights: WeightFolder, root: Path, progress: Pr
 
     is_there = path.is_file() and manifest_path.is_file()
     if is_there and manifest_path.read_bytes() == manifest().encode():
-        return True
+        return
     windows: list[Window] = []
     for index, share in enumerate(shares):
         windows += _draw(spec, index, share, files[index], tokenizer, progress)
@@ -98,7 +97,6 @@ def calibrate(spec: Calibration, weights: WeightFolder, root: Path, progress: Pr
     manifest_path.unlink(missing_ok=True)
     write_atomically(path, save({"input_ids": np.array(windows, np.int32)}))
     write_atomically(manifest_path, manifest())
-    return False
 
 
 def read_windows(path: Path) -> NDArray[np.int32]:

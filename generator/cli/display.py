@@ -7,19 +7,19 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import typer
 from rich import progress as bars
 from rich.console import Console, RenderableType
 from rich.text import Text
 
+from vacc_gen.generator.backends.base import Stage
+from vacc_gen.generator.backends.onnxruntime.runtime import DECODE_GRAPH
+from vacc_gen.generator.build.report import REPORT_FILE, REPORT_PAGE, StageRecord, merged_perplexity
+from vacc_gen.generator.emit.report_html import REFERENCES, greedy_text, perplexity_figures
 from vacc_gen.generator.progress import size_text, time_text
-
-if TYPE_CHECKING:
-    from vacc_gen.generator.backends.base import Stage
-    from vacc_gen.generator.build.report import StageRecord
-    from vacc_gen.schema.precision import Precision
+from vacc_gen.schema.precision import Precision
 
 STYLES = {"done": "green", "reused": "cyan", "skipped": "dim", "failed": "bold red"}
 
@@ -118,8 +118,6 @@ def _stage_line(record: StageRecord) -> str:
 
 
 def print_summary(root: Path, records: Sequence[StageRecord]) -> None:
-    from vacc_gen.generator.build.report import REPORT_FILE, REPORT_PAGE
-
     for name, text in _figures(root, records):
         typer.echo(f"{name:13}" + text.replace("\n", "\n" + 13 * " "))
     typer.echo(f"{'report':13}{root / REPORT_PAGE}, {REPORT_FILE}")
@@ -129,9 +127,6 @@ def print_summary(root: Path, records: Sequence[StageRecord]) -> None:
 
 
 def _figures(root: Path, records: Sequence[StageRecord]) -> Iterator[tuple[str, str]]:
-    from vacc_gen.generator.build.report import merged_perplexity
-    from vacc_gen.generator.emit.report_html import perplexity_figures
-
     for record in records:
         parity = record.details.get("parity")
         if isinstance(parity, Mapping) and record.precision:
@@ -139,8 +134,11 @@ def _figures(root: Path, records: Sequence[StageRecord]) -> Iterator[tuple[str, 
             yield f"parity {precision}", _parity(precision, parity)
     caption, perplexities = perplexity_figures(merged_perplexity(records))
     if perplexities:
-        values = ", ".join(f"{name} {value:.2f}" for name, value in perplexities.items())
-        yield "perplexity", f"{values} {caption}"
+        values = [
+            f"{name} {measured.text}" + (f" ({measured.change})" if measured.change else "")
+            for name, measured in perplexities.items()
+        ]
+        yield "perplexity", f"{', '.join(values)} {caption}"
     for record in records:
         if record.stage.value == "compile" and record.outputs:
             folder = min((Path(o.path).parent for o in record.outputs), key=lambda p: len(p.parts))
@@ -148,8 +146,6 @@ def _figures(root: Path, records: Sequence[StageRecord]) -> Iterator[tuple[str, 
 
 
 def _parity(precision: str, parity: Mapping[str, Any]) -> str:
-    from vacc_gen.generator.emit.report_html import REFERENCES, greedy_text
-
     prefill, decode = parity["prefill_max_abs_diff"], parity["decode_max_abs_diff"]
     reference = REFERENCES.get(parity["reference"], parity["reference"])
     return (
@@ -162,8 +158,6 @@ def _parity(precision: str, parity: Mapping[str, Any]) -> str:
 
 def _next_commands(root: Path, records: Sequence[StageRecord]) -> Iterator[str]:
     """Yield what to do with each compiled model: run it here, or serve it on the card."""
-    from vacc_gen.generator.backends.onnxruntime.runtime import DECODE_GRAPH
-
     for record in records:
         if record.stage.value == "compile" and record.precision and record.outputs:
             precision = record.precision.value

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+from dataclasses import asdict
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
-    from vacc_gen.generator.doctor.doctor import Examination
+    from vacc_gen.generator.doctor.machine import Check
 
 STYLES = {"ok": "green", "warning": "yellow", "problem": "bold red"}
 
@@ -35,34 +39,39 @@ def doctor(
 
     Example: vacc-gen doctor falcon-7b-instruct --python env/venv/bin/python
     """
-    import json
-
-    from vacc_gen.generator.doctor.doctor import examine
+    from vacc_gen.generator.doctor.doctor import compiler_python, examine
     from vacc_gen.generator.workspace.workspace import load_workspace
     from vacc_gen.schema.recipe import RECIPE_FILE
 
     is_named = folder != Path()
     workspace = load_workspace(folder) if is_named or (folder / RECIPE_FILE).exists() else None
-    examination = examine(workspace, None if python is None else _interpreter(python))
+    used = compiler_python(workspace) if python is None else _interpreter(python)
+    checks = list(examine(workspace, used))
+    problems = sum(check.state.value == "problem" for check in checks)
     if as_json:
-        typer.echo(json.dumps(examination.as_dict(), indent=2, ensure_ascii=False))
+        examination = {
+            "version": 1,
+            "problems": problems,
+            "workspace": str(workspace.root) if workspace else None,
+            "python": str(used) if used else None,
+            "checks": list(map(asdict, checks)),
+        }
+        typer.echo(json.dumps(examination, indent=2, ensure_ascii=False))
     else:
-        _print(examination)
-    if examination.problems:
+        _print(checks)
+        plural = "s" if problems > 1 else ""
+        typer.echo(f"{problems} problem{plural}" if problems else "No problems found")
+    if problems:
         raise typer.Exit(1)
 
 
 def _interpreter(named: Path) -> Path:
     """Return the interpreter that is meant: an environment's, a file, or one on the PATH."""
-    import shutil
-
     python = named / "bin" / "python"
     return (python if python.is_file() else Path(shutil.which(named) or named)).absolute()
 
 
-def _print(examination: Examination) -> None:
-    from itertools import groupby
-
+def _print(checks: list[Check]) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -71,9 +80,9 @@ def _print(examination: Examination) -> None:
     table.add_column(no_wrap=True)
     table.add_column(max_width=24, overflow="fold")
     table.add_column(overflow="fold")
-    for section, checks in groupby(examination.checks, lambda check: check.section):
+    for section, found in groupby(checks, lambda check: check.section):
         table.add_row("", Text(section, "bold"), "")
-        for check in checks:
+        for check in found:
             state = check.state.value
             message = Text(check.message)
             if check.hint:
@@ -81,5 +90,3 @@ def _print(examination: Examination) -> None:
             table.add_row(Text(state, STYLES.get(state, "dim")), Text(check.name), message)
         table.add_row()
     Console(highlight=False).print(table)
-    count = examination.problems
-    typer.echo(f"{count} problem{'s' if count > 1 else ''}" if count else "No problems found")

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from vacc_gen.generator.cli.options import Prefill, Total
+from vacc_gen.schema.errors import UsageError
 
 
 def export(
@@ -36,7 +37,6 @@ def export(
     from vacc_gen.generator.backends.onnxruntime.export import Lengths, export_graphs
     from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
     from vacc_gen.generator.cli.display import terminal_progress
-    from vacc_gen.schema.errors import UsageError
 
     if (prefill is None) != (total is None):
         raise UsageError(
@@ -51,10 +51,7 @@ def export(
         )
     for path in (*result.graphs, result.weights):
         typer.echo(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
-    for name, count in result.overflowed.items():
-        typer.echo(
-            f"warning: {count} values of {name} are beyond what fp16 holds and became infinite",
-            err=True,
-        )
+    for warning in result.warnings:
+        typer.echo(f"warning: {warning}", err=True)
     if result.overflowed:
         typer.echo("hint: export with --dtype fp32 or int8", err=True)

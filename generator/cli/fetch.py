@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from vacc_gen.generator.cli.options import WorkspaceFolder
+from vacc_gen.schema.errors import UsageError
 
 if TYPE_CHECKING:
     from vacc_gen.generator.fetch import FetchedFile
-    from vacc_gen.generator.progress import Progress
-    from vacc_gen.generator.workspace.workspace import Workspace
 
 
 def fetch(
@@ -37,9 +36,9 @@ def fetch(
     Example: vacc-gen fetch falcon-7b-instruct
     """
     from vacc_gen.generator.cli.display import terminal_progress
-    from vacc_gen.generator.fetch import fetch_checkpoint
+    from vacc_gen.generator.fetch import fetch_calibration_set, fetch_checkpoint
     from vacc_gen.generator.workspace.workspace import load_workspace
-    from vacc_gen.schema.errors import UsageError
+    from vacc_gen.presets import CALIBRATION_SETS
 
     workspace = load_workspace(folder)
     recipe, preset = workspace.plan.recipe, workspace.plan.preset
@@ -50,32 +49,22 @@ def fetch(
             _refuse_placeholder("model.checkpoint", recipe.model.checkpoint)
             weights = workspace.checkpoint_path
             _print(fetch_checkpoint(preset.huggingface_id, weights, progress, revision, force))
-        if only == "calibration" or (only is None and recipe.calibration):
-            _fetch_calibration(workspace, progress, force)
-
-
-def _fetch_calibration(workspace: Workspace, progress: Progress, force: bool) -> None:
-    from vacc_gen.generator.fetch import fetch_calibration_set
-    from vacc_gen.presets import CALIBRATION_SETS
-    from vacc_gen.schema.errors import UsageError
-
-    calibration = workspace.plan.recipe.calibration
-    if calibration is None:
-        raise UsageError(
-            "vacc.yaml names no calibration set", "add `calibration` with set and path"
-        )
-    for source in calibration.sources:
-        if source.set not in CALIBRATION_SETS.names():
-            typer.echo(f"{source.set} is a set of your own: nothing to fetch", err=True)
-            continue
-        _refuse_placeholder("calibration.path", source.path)
-        preset = CALIBRATION_SETS.find(source.set)
-        _print(fetch_calibration_set(preset, source, workspace.root, progress, force))
+        calibration = None if only == "checkpoint" else recipe.calibration
+        if only == "calibration" and calibration is None:
+            raise UsageError(
+                "vacc.yaml names no calibration set", "add `calibration` with set and path"
+            )
+        for source in calibration.sources if calibration else ():
+            if source.set not in CALIBRATION_SETS.names():
+                typer.echo(f"{source.set} is a set of your own: nothing to fetch", err=True)
+                continue
+            _refuse_placeholder("calibration.path", source.path)
+            texts = CALIBRATION_SETS.find(source.set)
+            _print(fetch_calibration_set(texts, source, workspace.root, progress, force))
 
 
 def _refuse_placeholder(key: str, path: str) -> None:
     from vacc_gen.generator.plan import is_placeholder
-    from vacc_gen.schema.errors import UsageError
 
     if is_placeholder(path):
         raise UsageError(f"{key} is still to be filled in: {path}", f"set {key} in vacc.yaml")

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from difflib import unified_diff
 from pathlib import Path
 from typing import Literal
 
 import typer
 from pydantic import TypeAdapter, ValidationError
 
-from vacc_gen.generator.files import write_atomically
+from vacc_gen.generator.files import unified_diff, write_atomically
 from vacc_gen.presets import KNOWN
 from vacc_gen.schema.errors import UnreadableError, UsageError, on_one_line
 from vacc_gen.schema.lint import output, sources
@@ -26,6 +25,7 @@ from vacc_gen.schema.lint.check import (
 from vacc_gen.schema.lint.diagnostics import Diagnostic, has_errors
 from vacc_gen.schema.lint.document import Document, load
 from vacc_gen.schema.lint.fixes import fixed
+from vacc_gen.schema.lint.rule import all_rules
 from vacc_gen.schema.lint.sources import STDIN
 from vacc_gen.schema.lint.suggestions import nearest
 
@@ -118,9 +118,7 @@ def _fixed(
 
 def _show_changes(path: str, before: str, after: str) -> None:
     name = on_one_line(path)
-    old, new = before.splitlines(keepends=True), after.splitlines(keepends=True)
-    for line in unified_diff(old, new, name, name):
-        typer.echo(line.removesuffix("\n"))
+    typer.echo(unified_diff(before, after, name, name), nl=False)
 
 
 def _rendered(result: CheckResult, form: str) -> str:
@@ -151,8 +149,6 @@ def selection_for(path: str, select: Sequence[str], ignore: Sequence[str]) -> Se
 
 
 def unknown_code(code: str, where: str = "") -> UsageError:
-    from vacc_gen.schema.lint.rule import all_rules
-
     near = nearest(code.upper(), [rule.code for rule in all_rules()])
     hint = f"did you mean {near}?" if near else "`vacc-gen explain` lists them all"
     return UsageError(f"no rule is called {code}{where}", hint)
@@ -160,8 +156,6 @@ def unknown_code(code: str, where: str = "") -> UsageError:
 
 def _codes(options: Sequence[str], where: str = "") -> tuple[str, ...]:
     """Return codes that were given one by one or with commas."""
-    from vacc_gen.schema.lint.rule import all_rules
-
     codes = [code.strip().upper() for option in options for code in option.split(",")]
     for code in codes:
         if code != "ALL" and not any(rule.code.startswith(code) for rule in all_rules()):
@@ -172,11 +166,9 @@ def _codes(options: Sequence[str], where: str = "") -> tuple[str, ...]:
 def _table(path: str) -> dict[str, tuple[str, ...]]:
     """Return `[tool.vacc-gen]` of the nearest pyproject.toml at or above a path."""
     start = Path(os.path.abspath(path))  # noqa: PTH100  # Path.absolute keeps `..`
-    for folder in (start, *start.parents):
-        file = folder / "pyproject.toml"
-        if os.path.isfile(file):  # noqa: PTH113  # Path.is_file raises in folders of others
-            return _read_table(file, on_one_line(str(file)))
-    return {}
+    files = (folder / "pyproject.toml" for folder in (start, *start.parents))
+    file = next(filter(os.path.isfile, files), None)  # Path.is_file raises in folders of others
+    return {} if file is None else _read_table(file, on_one_line(str(file)))
 
 
 def _read_table(file: Path, where: str) -> dict[str, tuple[str, ...]]:

@@ -28,7 +28,8 @@ def generate(
 
     Example: vacc-gen generate falcon-7b-instruct --diff
     """
-    from vacc_gen.generator.workspace.workspace import State, load_workspace, unified_diff, update
+    from vacc_gen.generator.files import unified_diff
+    from vacc_gen.generator.workspace.workspace import State, load_workspace, update
 
     workspace = load_workspace(folder)
     if check or diff:
@@ -36,7 +37,10 @@ def generate(
         for state in states:
             typer.echo(f"{folder / state.path}: {state.state.value}", err=diff)
             if diff:
-                typer.echo(unified_diff(state), nl=False)
+                found, wanted = state.found or "", state.wanted.text if state.wanted else ""
+                old = "/dev/null" if state.found is None else f"a/{state.path}"
+                new = "/dev/null" if state.wanted is None else f"b/{state.path}"
+                typer.echo(unified_diff(found, wanted, old, new), nl=False)
         if states:
             raise typer.Exit(1)
         typer.echo("all files are current", err=True)

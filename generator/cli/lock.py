@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vacc_gen.generator.cli.options import WorkspaceFolder
+from vacc_gen.schema.errors import LockError, UnreadableError, UsageError
 
 if TYPE_CHECKING:
     from vacc_gen.generator.workspace.workspace import Workspace
@@ -35,7 +36,6 @@ def lock(
     Example: vacc-gen lock falcon-7b-instruct
     """
     from vacc_gen.generator.workspace.workspace import load_workspace
-    from vacc_gen.schema.errors import UsageError
 
     if check and (upgrade or allow_source):
         raise UsageError("--check writes nothing: leave out the other options")
@@ -49,7 +49,6 @@ def lock(
 def _check(workspace: Workspace) -> None:
     """Say whether the lock satisfies the recipe; without network and without uv."""
     from vacc_gen.generator.environment import lock as locks
-    from vacc_gen.schema.errors import LockError
 
     path, found = workspace.root / locks.LOCK_PATH, locks.read_lock(workspace.root)
     reasons = found.shortcomings(locks.requirements_of(workspace.plan.recipe.environment))
@@ -65,7 +64,6 @@ def _resolve(workspace: Workspace, upgrade: bool, allow_source: bool) -> None:
 
     from vacc_gen.generator.environment import lock as locks
     from vacc_gen.generator.workspace.workspace import update
-    from vacc_gen.schema.errors import LockError, UnreadableError
 
     environment = workspace.plan.recipe.environment
     wanted, shipped = locks.requirements_of(environment), locks.preset_lock(environment.preset)

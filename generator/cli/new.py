@@ -5,14 +5,11 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from vacc_gen.generator.cli.options import PrecisionName, Prefill, Total, preset_option
-
-if TYPE_CHECKING:
-    from vacc_gen.generator.new.choices import Choices
 
 
 def new(
@@ -82,7 +79,10 @@ def new(
 
     Example: vacc-gen new --model falcon-7b-instruct --card VA16
     """
-    from vacc_gen.generator.new.choices import Choices
+    from vacc_gen.generator.emit.yaml_text import recipe_text
+    from vacc_gen.generator.new.choices import Choices, next_steps
+    from vacc_gen.generator.new.memory import target_lines
+    from vacc_gen.generator.workspace.workspace import create
 
     choices = Choices(
         model=model,
@@ -105,14 +105,6 @@ def new(
 
         choices = ask_choices(choices)
         typer.echo(f"the same in one line:\n  {shlex.join(choices.command())}\n")
-    _make(choices, force)
-
-
-def _make(choices: Choices, force: bool) -> None:
-    from vacc_gen.generator.emit.yaml_text import recipe_text
-    from vacc_gen.generator.new.choices import next_steps
-    from vacc_gen.generator.new.memory import target_lines
-    from vacc_gen.generator.workspace.workspace import create
 
     decision = choices.decide()
     for note in decision.notes:

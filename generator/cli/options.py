@@ -12,8 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-PRESETS = Path(__file__).parents[2] / "presets"
-"""Not by `vacc_gen.presets`, which loads pydantic and YAML."""
+from vacc_gen.presets import SHELVES
 
 WorkspaceFolder = Annotated[Path, typer.Argument(metavar="DIR", help="The workspace.")]
 Prefill = Annotated[
@@ -45,8 +44,7 @@ def names_in(*folders: str, suffix: str = "") -> Callable[[str], list[str]]:
 
     def complete(incomplete: str) -> list[str]:
         key = incomplete.casefold()
-        paths = (path for folder in folders for path in (PRESETS / folder).glob("*.yaml"))
-        names = sorted((path.stem + suffix for path in paths), key=str.casefold)
+        names = [name + suffix for folder in folders for name in SHELVES[folder].names()]
         # What was typed stays: Typer drops what begins otherwise, and presets are found either way.
         return [incomplete + name[len(key) :] for name in names if name.casefold().startswith(key)]
 

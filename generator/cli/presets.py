@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from vacc_gen.generator.cli.options import names_in
+from vacc_gen.schema.errors import UsageError
 
 presets = typer.Typer(
     name="presets",
@@ -35,7 +36,6 @@ def list_presets(
     Example: vacc-gen presets list falcon instruct
     """
     from vacc_gen import presets
-    from vacc_gen.schema.errors import UsageError
 
     found = {
         kind: [preset for preset in shelf.all() if _matches(kind, preset, words or [])]

@@ -36,6 +36,10 @@ def run(
     threads: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="[default: one for each processor core]")
     ] = None,
+    verify: Annotated[
+        bool,
+        typer.Option("--verify", help="First check that every file is the one that was built."),
+    ] = False,
 ) -> None:
     """Continue a text with what `build` made.
 
@@ -43,13 +47,15 @@ def run(
 
     Example: vacc-gen run falcon-7b-instruct --prompt "In the beginning"
     """
-    from vacc_gen.generator.backends.onnxruntime.runtime import OnnxRuntimeModel
+    from vacc_gen.generator.backends.onnxruntime.runtime import OnnxRuntimeModel, check_folder
     from vacc_gen.generator.calibration.tokenizer import TOKENIZER_FILE, Tokenizer
     from vacc_gen.schema.errors import UsageError, is_text
 
     if not is_text(prompt):
         raise UsageError("the prompt is not valid UTF-8")
     compiled = _compiled_folder(folder, precision)
+    if verify:
+        check_folder(compiled, read_content=True)
     model = OnnxRuntimeModel(compiled, threads=threads)
     tokenizer = Tokenizer(compiled / TOKENIZER_FILE)
     token_ids = tokenizer.encode(prompt.encode())

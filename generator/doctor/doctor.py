@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from vacc_gen.generator.backends.vamc import EXECUTABLE
 from vacc_gen.generator.build.preflight import check_files
@@ -24,61 +22,39 @@ from vacc_gen.schema.errors import VaccGenError
 SECTION = "workspace"
 
 
-@dataclass(frozen=True)
-class Examination:
-    """What was looked at, and for whom."""
+def compiler_python(workspace: Workspace | None) -> Path | None:
+    """Return the interpreter that the compiler runs in, if there is one.
 
-    workspace: str | None
-    """The folder, if there is one."""
-    python: str | None
-    """The interpreter of the compiler's environment, if one was named or found."""
-    checks: tuple[Check, ...]
-
-    @property
-    def problems(self) -> int:
-        return sum(check.state is State.PROBLEM for check in self.checks)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return what `doctor --json` prints."""
-        return {"version": 1, "problems": self.problems, **asdict(self)}
-
-
-def examine(workspace: Workspace | None, python: Path | None) -> Examination:
-    """Look at the machine, at the interpreter, and at the workspace.
-
-    Without `python` the compiler's interpreter is that of `vamc` on the PATH, else that of env/venv
-    in the workspace, where its README puts it.
+    It is that of `vamc` on the PATH, else that of env/venv in the workspace, where its README puts
+    it.
     """
-    python = python or machine.vamc_python()
+    python = machine.vamc_python()
     if python is None and workspace is not None:
         in_workspace = workspace.root / "env" / "venv" / "bin" / "python"
-        python = in_workspace if in_workspace.is_file() else None
-    return Examination(
-        workspace=None if workspace is None else str(workspace.root),
-        python=None if python is None else str(python),
-        checks=tuple(_checks(workspace, python)),
-    )
+        return in_workspace if in_workspace.is_file() else None
+    return python
 
 
-def _checks(workspace: Workspace | None, python: Path | None) -> Iterator[Check]:
+def examine(workspace: Workspace | None, python: Path | None) -> Iterator[Check]:
+    """Look at the machine, at the compiler's interpreter, and at the workspace."""
     with_vamc = shutil.which(EXECUTABLE) is not None
+    plan = wanted = lock = None
+    root = Path()
     if workspace is not None:
+        plan, lock, root = workspace.plan, workspace.lock, workspace.root
+        wanted = requirements_of(plan.recipe.environment)
         yield from workspace_checks(workspace, with_vamc)
-    plan = None if workspace is None else workspace.plan
     if python is None:
         message = "not named, and not found by vamc: the pins are not checked"
         hint = "vacc-gen doctor --python PATH"
         yield Check(machine.COMPILER, "interpreter", State.UNKNOWN, message, hint)
-    elif workspace is None:
-        yield from machine.compiler_environment(python, None, None)
     else:
-        wanted = requirements_of(workspace.plan.recipe.environment)
-        yield from machine.compiler_environment(python, wanted, workspace.lock, workspace.root)
+        yield from machine.compiler_environment(python, wanted, lock, root)
     yield from machine.own_environment(needed=not with_vamc)
     yield from machine.programs(python, plan)
     yield machine.cards()
-    if workspace is not None:
-        yield from machine.room(workspace.root, *machine.needed_bytes(workspace.plan, with_vamc))
+    if plan is not None:
+        yield from machine.room(root, *machine.needed_bytes(plan, with_vamc))
 
 
 def workspace_checks(workspace: Workspace, with_vamc: bool) -> Iterator[Check]:

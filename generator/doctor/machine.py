@@ -193,18 +193,14 @@ def compiler_environment(
         message = f"{version} ({python}){'' if ok else f', and the recipe wants {wanted.python}'}"
         hint = f"make the environment with python{wanted.python}, or change environment.python"
         yield Check.of(COMPILER, "Python", ok, message, hint)
-        yield from _pins(wanted, installed)
+        for pin in wanted.pins:
+            ok = pin.name in installed and installed[pin.name] in pin.versions
+            message = installed.get(pin.name, "missing") + ("" if ok else f", wanted {pin}")
+            yield Check.of(COMPILER, pin.name, ok, message)
     if lock is not None:
         yield _against_lock(lock, installed, root / LOCK_PATH)
     yield from _breaking_companions(installed, version)
     yield from _runs(COMPILER, python, installed)
-
-
-def _pins(wanted: Requirements, installed: Installed) -> Iterator[Check]:
-    for pin in wanted.pins:
-        ok = pin.name in installed and installed[pin.name] in pin.versions
-        message = installed.get(pin.name, "missing") + ("" if ok else f", wanted {pin}")
-        yield Check.of(COMPILER, pin.name, ok, message)
 
 
 def _against_lock(lock: Lock, installed: Installed, path: Path) -> Check:

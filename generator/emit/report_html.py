@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from vacc_gen.generator.emit.files import render
@@ -16,8 +17,6 @@ Report = Mapping[str, Any]
 """What report.json holds; docs/report.md says what its fields mean."""
 
 REFERENCES = {"torch": "torch in fp32"}
-BASES = ("fp16", "torch")
-"""What other perplexities are compared with: the first of these that was measured."""
 
 
 def report_html(report: Report) -> str:
@@ -30,7 +29,6 @@ def report_html(report: Report) -> str:
         seconds=sum(stage["seconds"] for stage in report["stages"]),
         perplexity_caption=caption,
         perplexities=perplexities,
-        change_text=change_text,
         references=REFERENCES,
         greedy_text=greedy_text,
         mean_errors=mean_errors,
@@ -56,20 +54,44 @@ def verdict_of(report: Report) -> tuple[str, str, list[str]]:
     return "good", f"{', '.join(built)} built, not verified", [verify.get("reason", "")]
 
 
-def perplexity_figures(perplexity: Report) -> tuple[str, dict[str, float]]:
-    """What perplexity was measured on, and its value by model; of windows, if there were some."""
+@dataclass(frozen=True)
+class Perplexity:
+    value: float
+    text: str
+    change: str
+    """From fp16 on the same windows, with the standard error; empty for fp16, and without error."""
+
+
+def perplexity_figures(perplexity: Report) -> tuple[str, dict[str, Perplexity]]:
+    """What perplexity was measured on, and what it came to by model; nothing if not measured."""
     windows: Report | None = perplexity.get("windows")
-    caption, values = "on the decoded tokens", perplexity
-    if windows is not None:
-        caption = f"on {windows['windows']} windows of {windows['window_tokens']} tokens"
-        values = {score["precision"]: score["perplexity"] for score in windows["scores"]}
-    return caption, {name: value for name, value in values.items() if math.isfinite(value)}
+    if windows is None:
+        return "", {}
+    caption = f"on {windows['windows']} windows of {windows['window_tokens']} tokens"
+    if windows["stride_tokens"] != windows["window_tokens"]:
+        caption += f", {windows['stride_tokens']} apart"
+    return caption, {score["precision"]: _perplexity(score) for score in windows["scores"]}
 
 
-def change_text(values: Mapping[str, float], name: str) -> str:
-    """How far a model's perplexity is from that of fp16 (or else torch); empty without either."""
-    base = next((values[base] for base in BASES if base in values), values[name])
-    return f"{100 * (values[name] / base - 1):+.3f} %" if values[name] != base else ""
+def _perplexity(score: Report) -> Perplexity:
+    """Texts without decimals that the error does not carry."""
+    value = score["perplexity"]
+    difference = score.get("nll_difference") or {"standard_error": None}
+    error = difference["standard_error"]
+    if error is None:
+        return Perplexity(value, f"{value:.2f}", "")
+    ratio = math.exp(difference["mean"])
+    percents = 100 * ratio * error
+    places = _decimals(percents)
+    change = f"{100 * (ratio - 1):+.{places}f} ± {percents:.{places}f} %"
+    return Perplexity(value, f"{value:.{min(2, _decimals(value * error))}f}", change)
+
+
+def _decimals(error: float) -> int:
+    """Decimals down to the error's first digit, 3 at the most."""
+    if error < 0.001:
+        return 3
+    return max(0, -math.floor(math.log10(float(f"{error:.0e}"))))
 
 
 def greedy_text(precision: str, parity: Report) -> str:

@@ -22,13 +22,11 @@ from vacc_gen.schema.precision import Precision
 from vacc_gen.schema.preset import ModelPreset
 from vacc_gen.schema.recipe import (
     LENGTH_STEP_TOKENS,
+    PLACEHOLDER,
     RECIPE_FILE,
     RECIPE_VERSION,
     Calibration,
-    Environment,
-    Model,
     Recipe,
-    Target,
 )
 
 OPTION_RULES = {
@@ -110,9 +108,9 @@ class Choices:
                 "`--model` or `--checkpoint` is missing",
                 "vacc-gen new --model falcon-7b-instruct; `vacc-gen presets list` names all models",
             )
-        folder = Path(self.checkpoint or "/path/to")
+        folder = Path(self.checkpoint or PLACEHOLDER)
         to_be_filled = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
-        if preset is not None and (self.checkpoint is None or to_be_filled):
+        if preset is not None and to_be_filled:
             if preset.any_size:
                 raise UsageError(
                     f"{preset.name} stands for models of any size",
@@ -138,30 +136,25 @@ class Choices:
         for name in ("tp", "prefill", "total", "optimize_for"):
             if getattr(self, name) is not None:
                 target[name] = getattr(self, name)
-        return Recipe(
-            version=RECIPE_VERSION,
-            model=self._recipe_model(preset, root),
-            precisions=precisions,
-            target=Target(
-                **target,
-                card=None if self.card is None else presets.CARDS.find(self.card).name,
-                align_qkv=self.align_qkv,
-            ),
-            calibration=self._calibration(root),
-            environment=Environment.model_validate(
-                {"preset": environment.name, "python": environment.python}
-            ),
-        )
-
-    def _recipe_model(self, preset: ModelPreset, root: Path) -> Model:
+        if self.card is not None:
+            target["card"] = presets.CARDS.find(self.card).name
         folder = (preset.huggingface_id or preset.name).rsplit("/", 1)[-1]
-        checkpoint = self.checkpoint or f"/path/to/{folder}"
+        checkpoint = self.checkpoint or f"{PLACEHOLDER}{folder}"
         # What the vendor calls the compiled model; a weight folder of another name has its own.
         published = preset.compiled_name if Path(checkpoint).name == folder else None
-        return Model(
-            preset=preset.name,
-            checkpoint=_seen_from(root, checkpoint),
-            name=self.name if self.name is not None else published,
+        return Recipe.model_validate(
+            {
+                "version": RECIPE_VERSION,
+                "model": {
+                    "preset": preset.name,
+                    "checkpoint": _seen_from(root, checkpoint),
+                    "name": self.name if self.name is not None else published,
+                },
+                "precisions": precisions,
+                "target": {**target, "align_qkv": self.align_qkv},
+                "calibration": self._calibration(root),
+                "environment": {"preset": environment.name, "python": environment.python},
+            }
         )
 
     def _calibration(self, root: Path) -> Calibration | None:
@@ -251,10 +244,10 @@ def _remarks(plan: Plan, config: Mapping[str, Any] | None) -> Iterator[str]:
 
 def _option_error(error: ValidationError) -> UsageError:
     first = error.errors()[0]
-    if not first["loc"]:
-        prefill = first["input"]["prefill"]
-        return UsageError(f"--{first['ctx']['error']}", hint=f"--total {prefill} or more")
-    name, value = str(first["loc"][0]), first["input"]
+    name, value = str(first["loc"][-1]), first["input"]
+    if name == "target":
+        problem, _, _ = str(first["ctx"]["error"]).partition("\n")
+        return UsageError(f"--{problem}", hint=f"--total {value['prefill']} or more")
     if name in OPTION_RULES:
         return UsageError(f"--{name} {value!r} is not {OPTION_RULES[name]}")
     below = value // LENGTH_STEP_TOKENS * LENGTH_STEP_TOKENS

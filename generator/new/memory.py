@@ -4,14 +4,8 @@ from __future__ import annotations
 
 from vacc_gen import presets
 from vacc_gen.generator.plan import Plan
-from vacc_gen.schema.footprint import (
-    SERVED_BATCH,
-    Footprint,
-    HeadSplit,
-    count_of,
-    footprint,
-    least_tp,
-)
+from vacc_gen.schema.errors import plural
+from vacc_gen.schema.footprint import SERVED_BATCH, Footprint, HeadSplit, footprint, least_tp
 from vacc_gen.schema.preset import Card
 
 
@@ -29,7 +23,7 @@ def target_lines(plan: Plan) -> list[str]:
         weights, cache = _size_text(estimate.weights_bytes), _size_text(estimate.kv_cache_bytes)
         line = f"  {precision.value:4}  weights {weights:>8}  KV cache {cache:>8}  "
         if card:
-            tp = least_tp(plan.geometry, precision, target.total, card)
+            tp = least_tp(plan.geometry, precision, target.total, card.die_memory_bytes)
             fits.append(f"{precision.value} {f'from tp {tp}' if tp else 'with no tp'}")
             lines.append(line + _left(estimate, card))
         else:
@@ -48,7 +42,7 @@ def memory_note(plan: Plan) -> str:
     card = _card(plan)
     if card is None:
         return f"{_size_text(worst.total_bytes)} a die in {worst.precision.value}"
-    cards = count_of(-(-worst.tp // card.dies), "card")
+    cards = plural(-(-worst.tp // card.dies), "card")
     return f"{cards}, {_left(worst, card)} a die in {worst.precision.value}"
 
 

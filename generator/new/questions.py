@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from vacc_gen import presets
 from vacc_gen.generator.new.choices import Choices, Decision
@@ -51,8 +52,11 @@ class Question:
     """Two sentences on the terms in it."""
     current: Callable[[Decision], str]
     """Returns the answer so far, which may be the preset's."""
-    choose: Callable[[Choices, str], Choices]
+    read: Callable[[str], Any]
+    """Returns an answer as the field's value; raises UsageError."""
     options: Callable[[Decision | None], Iterable[Option]] = lambda decision: ()
+    adjust: Callable[[Choices], Choices] = lambda choices: choices
+    """Changes other choices where the answer does not go with them."""
 
 
 def decided(choices: Choices) -> Decision | None:
@@ -73,8 +77,12 @@ def answer(choices: Choices, question: Question, text: str) -> Choices:
     Raises:
         VaccGenError: the answer is impossible.
     """
-    after = question.choose(choices, text)
-    decision = decided(after)
+    after = replace(choices, **{question.field: question.read(text)})
+    try:
+        decision = decided(after)
+    except VaccGenError:
+        after = question.adjust(after)
+        decision = decided(after)
     before = replace(choices, **{question.field: getattr(Choices(), question.field)})
     try:
         alike = decided(before)
@@ -107,44 +115,21 @@ def options_of(choices: Choices, question: Question) -> Iterator[Option]:
         yield Option(option.value, note)
 
 
-def _choose_model(choices: Choices, text: str) -> Choices:
-    """Return choices of another model, with what holds for it of those before."""
-    model = None if text == FROM_CHECKPOINT else text
-    after = replace(choices, model=model, checkpoint=choices.checkpoint if model else None)
-    try:
-        decided(after)
-    except VaccGenError:
-        return Choices(model=model, name=choices.name, out=choices.out)
-    return after
+def _text(text: str) -> str | None:
+    return None if text in (FROM_CHECKPOINT, NO_CARD) else text
 
 
-def _choose_precisions(choices: Choices, text: str) -> Choices:
-    names = tuple(text.split())
-    calibration = choices.calibration if "int8" in names else None
-    return replace(choices, precision=names, calibration=calibration)
-
-
-def _choose_prefill(choices: Choices, text: str) -> Choices:
-    """Return choices whose total has room for the prompt, and as much again for the answer."""
-    after = replace(choices, prefill=_number(text))
-    try:
-        after.decide()
-    except UsageError:
-        return replace(after, total=2 * _number(text))
-    return after
-
-
-def _choose_texts(choices: Choices, text: str) -> Choices:
+def _set_and_path(text: str) -> str | None:
     name, _, path = text.partition(":")
-    return replace(choices, calibration=None if name == NO_SET else f"{name}:{_path(path) or ''}")
+    return None if name == NO_SET else f"{name}:{_path(path) or ''}"
 
 
-def _choose_folder(choices: Choices, text: str) -> Choices:
+def _new_folder(text: str) -> str:
     path = _path(text)
     if path is None or is_occupied(Path(path)):
         problem = f"{path} exists and is not empty" if path else "no folder is named"
         raise UsageError(problem, hint="name another folder")
-    return replace(choices, out=path)
+    return path
 
 
 def _models(decision: Decision | None) -> Iterator[Option]:
@@ -203,9 +188,10 @@ QUESTIONS = (
         prompt="Which model?",
         explanation="A preset holds a model's sizes and what its vendor publishes for it. Type a "
         "part of its name to filter the list.",
-        choose=_choose_model,
         current=lambda decision: decision.plan.preset.name,
+        read=_text,
         options=_models,
+        adjust=lambda choices: Choices(model=choices.model, name=choices.name, out=choices.out),
     ),
     Question(
         field="checkpoint",
@@ -213,8 +199,8 @@ QUESTIONS = (
         prompt="Where are its weights?",
         explanation="A checkpoint is a folder with config.json, tokenizer.json and safetensors "
         "files. Leave it empty to fill it in later, in vacc.yaml.",
-        choose=lambda choices, text: replace(choices, checkpoint=_path(text)),
         current=_weights,
+        read=_path,
     ),
     Question(
         field="precision",
@@ -222,9 +208,10 @@ QUESTIONS = (
         prompt="Which precisions?",
         explanation="Each precision is compiled into a model of its own, fp16 being exact. int8 "
         "weights are made by GPTQ, which rounds them so that outputs on sample texts change least.",
-        choose=_choose_precisions,
         current=lambda decision: " ".join(decision.recipe.precisions),
-        options=lambda _: [Option(word.value, PRECISION_NOTES[word.value]) for word in Precision],
+        read=lambda text: tuple(text.split()),
+        options=lambda _: itertools.starmap(Option, PRECISION_NOTES.items()),
+        adjust=lambda choices: replace(choices, calibration=None),
     ),
     Question(
         field="card",
@@ -232,8 +219,8 @@ QUESTIONS = (
         prompt="Which card will it run on?",
         explanation="A card has one or more dies, each with memory of its own. The choice affects "
         "only the memory estimate.",
-        choose=lambda choices, text: replace(choices, card=None if text == NO_CARD else text),
         current=lambda decision: decision.recipe.target.card or NO_CARD,
+        read=_text,
         options=lambda _: map(Option, (NO_CARD, *presets.CARDS.names())),
     ),
     Question(
@@ -242,8 +229,8 @@ QUESTIONS = (
         prompt="Over how many dies is the model split?",
         explanation="tp, tensor parallelism, splits every layer over that many dies. A die is one "
         "chip of a card: count dies, not cards.",
-        choose=lambda choices, text: replace(choices, tp=_number(text)),
         current=lambda decision: str(decision.recipe.target.tp),
+        read=_number,
         options=lambda _: [Option(str(tp)) for tp in TP_CHOICES],
     ),
     Question(
@@ -252,9 +239,11 @@ QUESTIONS = (
         prompt="How many tokens may a prompt have?",
         explanation="Prefill is the step that reads the whole prompt at once, compiled for this "
         "one length, a multiple of 16. Shorter prompts are padded to it.",
-        choose=_choose_prefill,
         current=lambda decision: str(decision.recipe.target.prefill),
+        read=_number,
         options=_lengths,
+        # As much again for the answer.
+        adjust=lambda choices: replace(choices, total=2 * (choices.prefill or 0)),
     ),
     Question(
         field="total",
@@ -262,8 +251,8 @@ QUESTIONS = (
         prompt="How many tokens may prompt and answer have?",
         explanation="The KV cache keeps keys and values of every token, so its memory grows with "
         "this length. It is a multiple of 16.",
-        choose=lambda choices, text: replace(choices, total=_number(text)),
         current=lambda decision: str(decision.recipe.target.total),
+        read=_number,
         options=_lengths,
     ),
     Question(
@@ -272,10 +261,8 @@ QUESTIONS = (
         prompt="What matters more?",
         explanation="`b2s` is the compiler's option for serving many requests at once, as most "
         "published configs do. Without it a single answer comes sooner.",
-        choose=lambda choices, text: replace(
-            choices, optimize_for="latency" if text == "latency" else "throughput"
-        ),
         current=lambda decision: decision.recipe.target.optimize_for,
+        read=_text,
         options=lambda _: [
             Option("throughput", "many requests at once: b2s on"),
             Option("latency", "one answer soon: b2s off"),
@@ -287,8 +274,8 @@ QUESTIONS = (
         prompt="Which texts is int8 calibrated on?",
         explanation="GPTQ runs sample texts through the model to see which weights matter; texts "
         "like those that it will meet serve best. `vacc-gen fetch` downloads those of a set.",
-        choose=_choose_texts,
         current=_texts,
+        read=_set_and_path,
         options=lambda _: [
             Option(NO_SET, "the compiler's default data"),
             *(Option(texts.name, texts.summary) for texts in presets.CALIBRATION_SETS.all()),
@@ -300,8 +287,8 @@ QUESTIONS = (
         prompt="Which environment?",
         explanation="The Python packages that the compiler runs with, as its vendor pins them for "
         "a family of models. Versions are locked by hash.",
-        choose=lambda choices, text: replace(choices, environment=text),
         current=lambda decision: decision.recipe.environment.preset,
+        read=_text,
         options=_environments,
     ),
     Question(
@@ -310,7 +297,7 @@ QUESTIONS = (
         prompt="Which folder will hold the workspace?",
         explanation="A workspace is a folder with the recipe vacc.yaml and all that is generated "
         "from it: compile configs, code, scripts, lock. Nothing outside it is written.",
-        choose=_choose_folder,
         current=_free_folder,
+        read=_new_folder,
     ),
 )

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vacc_gen import presets
-from vacc_gen.schema.errors import CheckpointError, UsageError
-from vacc_gen.schema.footprint import count_of
+from vacc_gen.schema.errors import CheckpointError, UsageError, plural
 from vacc_gen.schema.geometry import Geometry, geometry_from_config, shape_difference
 from vacc_gen.schema.preset import ModelPreset
 
@@ -67,7 +66,7 @@ def describe(config: Mapping[str, Any], geometry: Geometry) -> str:
     return (
         f"model_type {config.get('model_type')}, {g.layers} layers of width {g.hidden_size}, "
         f"{g.attention_heads} attention heads of {g.head_size} on "
-        f"{count_of(g.kv_heads, 'KV head')}, a vocabulary of {g.vocab_size}"
+        f"{plural(g.kv_heads, 'KV head')}, a vocabulary of {g.vocab_size}"
     )
 
 

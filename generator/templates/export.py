@@ -15,7 +15,7 @@ decode:  input_ids, position_ids (1, 1), attention_mask (1, T), past (1, K, T - 
 
 import argparse
 import hashlib
-import importlib.util
+import importlib
 import inspect
 import sys
 import tempfile
@@ -49,13 +49,8 @@ class Flat(torch.nn.Module):
 def load_model(checkpoint):
     """Return the model of a weight folder by the modeling file beside it, or by our own."""
     ours = Path(__file__).resolve().parent.parent / "source_code"
-    folder = checkpoint if (checkpoint / "modeling_falcon_vacc.py").exists() else ours
-    spec = importlib.util.spec_from_file_location(
-        "modeling_falcon_vacc", folder / "modeling_falcon_vacc.py"
-    )
-    modeling = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = modeling
-    spec.loader.exec_module(modeling)
+    sys.path += [str(checkpoint), str(ours)]
+    modeling = importlib.import_module("modeling_falcon_vacc")
     config_file = next(
         path
         for path in (checkpoint / "config_vacc.json", ours / "config_vacc.json")
@@ -67,7 +62,12 @@ def load_model(checkpoint):
     return model.float().eval()
 
 
-def inputs_of(config, num_new, total):
+def cache_names(prefix, model):
+    layers = range(model.config.num_hidden_layers)
+    return [f"{prefix}.{layer}.{part}" for layer in layers for part in ("key", "value")]
+
+
+def inputs_of(model, num_new, total):
     """Return names and example tensors of the graph's inputs."""
     names = ["input_ids", "attention_mask", "position_ids"]
     tensors = [
@@ -76,25 +76,17 @@ def inputs_of(config, num_new, total):
         torch.arange(total - num_new, total)[None],
     ]
     if total > num_new:
-        grouped = config.num_kv_heads if config.new_decoder_architecture else 1
-        alone = not config.new_decoder_architecture and not config.multi_query
-        kv_heads = config.num_attention_heads if alone else grouped
-        head_size = config.hidden_size // config.num_attention_heads
-        for layer in range(config.num_hidden_layers):
-            for part in ("key", "value"):
-                names.append(f"past_key_values.{layer}.{part}")
-                tensors.append(torch.zeros(1, kv_heads, total - num_new, head_size))
+        past_names = cache_names("past_key_values", model)
+        attention = model.transformer.h[0].self_attention
+        shape = (1, attention.num_kv_heads, total - num_new, attention.head_dim)
+        names += past_names
+        tensors += [torch.zeros(shape) for _ in past_names]
     return names, tuple(tensors)
 
 
 def trace(model, num_new, total, opset, path):
     """Write the graph that takes `num_new` tokens and sees `total`."""
-    input_names, inputs = inputs_of(model.config, num_new, total)
-    output_names = ["logits"] + [
-        f"present.{layer}.{part}"
-        for layer in range(model.config.num_hidden_layers)
-        for part in ("key", "value")
-    ]
+    input_names, inputs = inputs_of(model, num_new, total)
     options = {"opset_version": opset, "do_constant_folding": False}
     if "dynamo" in inspect.signature(torch.onnx.export).parameters:
         options["dynamo"] = False  # the newer default writes opset 18 and up
@@ -104,34 +96,26 @@ def trace(model, num_new, total, opset, path):
             inputs,
             str(path),
             input_names=input_names,
-            output_names=output_names,
+            output_names=["logits", *cache_names("present", model)],
             **options,
         )
 
 
-class Weights:
-    """One file for the tensors of several graphs; equal bytes are written once."""
-
-    def __init__(self, path):
-        self.path = path
-        self.file = path.open("wb")
-        self.offsets = {}
-
-    def take(self, graph_path, out_path):
-        """Move the tensors of a graph into the file, and write the graph beside it."""
-        model = onnx.load(str(graph_path))
-        for tensor in model.graph.initializer:
-            data = tensor.raw_data
-            if len(data) < INLINE_BYTES:
-                continue
-            digest = hashlib.sha256(data).digest()
-            if digest not in self.offsets:
-                self.file.write(b"\0" * (-self.file.tell() % ALIGNMENT_BYTES))
-                self.offsets[digest] = self.file.tell()
-                self.file.write(data)
-            set_external_data(tensor, WEIGHTS_FILE, self.offsets[digest], len(data))
-            tensor.ClearField("raw_data")
-        onnx.save(model, str(out_path))
+def move_weights(graph_path, out_path, file, offsets):
+    """Write a graph, and its tensors to `file`; those whose digest is in `offsets` are there."""
+    model = onnx.load(str(graph_path))
+    for tensor in model.graph.initializer:
+        data = tensor.raw_data
+        if len(data) < INLINE_BYTES:
+            continue
+        digest = hashlib.sha256(data).digest()
+        if digest not in offsets:
+            file.write(b"\0" * (-file.tell() % ALIGNMENT_BYTES))
+            offsets[digest] = file.tell()
+            file.write(data)
+        set_external_data(tensor, WEIGHTS_FILE, offsets[digest], len(data))
+        tensor.ClearField("raw_data")
+    onnx.save(model, str(out_path))
 
 
 def main():
@@ -153,17 +137,17 @@ def main():
     # Traced in a folder beside the result, which it enters complete or not at all.
     with tempfile.TemporaryDirectory(dir=arguments.out, prefix=".export-") as folder:
         partial = Path(folder)
-        weights = Weights(partial / WEIGHTS_FILE)
-        for name, num_new, total in (
-            ("prefill", arguments.prefill, arguments.prefill),
-            ("decode", 1, arguments.total),
-        ):
-            traced = partial / name
-            traced.mkdir()
-            trace(model, num_new, total, arguments.opset, traced / "graph.onnx")
-            weights.take(traced / "graph.onnx", partial / f"{name}.onnx")
-            print(f"{name}.onnx: {num_new} new tokens of {total}")
-        weights.file.close()
+        with (partial / WEIGHTS_FILE).open("wb") as weights:
+            offsets = {}
+            for name, num_new, total in (
+                ("prefill", arguments.prefill, arguments.prefill),
+                ("decode", 1, arguments.total),
+            ):
+                traced = partial / name / "graph.onnx"
+                traced.parent.mkdir()
+                trace(model, num_new, total, arguments.opset, traced)
+                move_weights(traced, partial / f"{name}.onnx", weights, offsets)
+                print(f"{name}.onnx: {num_new} new tokens of {total}")
         for name in (WEIGHTS_FILE, "prefill.onnx", "decode.onnx"):
             (partial / name).replace(arguments.out / name)
 

@@ -105,12 +105,12 @@ def alibi_bias(config, mask):
     Falcon's original code forms slopes, positions and products in bf16; transformers keeps to
     that, and so do these values.
     """
-    slopes = alibi_slopes(config.num_attention_heads)
-    slopes = torch.tensor(slopes, dtype=torch.float32, device=mask.device)[:, None, None]
+    heads = config.num_attention_heads
+    slopes = torch.tensor(alibi_slopes(heads), dtype=torch.float32, device=mask.device)
     positions = (mask.cumsum(dim=-1) - 1) * mask  # (B, T), counted from the first visible token
     positions = round_to_bf16(positions.float())[:, None, None, :]
-    bias = round_to_bf16(slopes * positions)
-    return bias / math.sqrt(config.hidden_size // config.num_attention_heads)
+    bias = round_to_bf16(slopes[:, None, None] * positions)  # (B, H, 1, T)
+    return bias / math.sqrt(config.hidden_size // heads)
 
 
 def attention_bias(config, mask, num_new):
@@ -135,11 +135,6 @@ class FalconAttention(nn.Module):
         super().__init__()
         self.num_heads = config.num_attention_heads
         self.head_dim = config.hidden_size // self.num_heads
-        if self.head_dim * self.num_heads != config.hidden_size:
-            raise ValueError(
-                f"`hidden_size` must be a multiple of `num_attention_heads`, "
-                f"got {config.hidden_size} and {self.num_heads}"
-            )
         if config.new_decoder_architecture:
             self.num_kv_heads = config.num_kv_heads
         else:  # `num_kv_heads` of falcon-7b's own config.json says 71
@@ -166,13 +161,10 @@ class FalconAttention(nn.Module):
         """Repeat (B, K, T, D) to (B, H, T, D); one head (K = 1) broadcasts by itself."""
         if self.num_kv_heads in (1, self.num_heads):
             return x
-        batch, _, total, _ = x.shape
-        shape = (batch, self.num_kv_heads, self.num_groups, total, self.head_dim)
-        return x[:, :, None].expand(shape).reshape(batch, self.num_heads, total, self.head_dim)
+        return x[:, :, None].expand(-1, -1, self.num_groups, -1, -1).flatten(1, 2)
 
-    def forward(self, hidden, bias, rotary=None, past=None, head_mask=None):
+    def forward(self, hidden, bias, rotary=None, past=None):
         """Return the output (B, S, E), the cache's new pair, and the weights (B, H, S, T)."""
-        batch, num_new, _ = hidden.shape
         query, key, value = self._split_heads(self.query_key_value(hidden))
         if rotary is not None:
             query, key = rotate(query, *rotary), rotate(key, *rotary)
@@ -183,10 +175,7 @@ class FalconAttention(nn.Module):
         scores = query @ self._per_query_head(key).transpose(2, 3)  # (B, H, S, T)
         weights = torch.softmax(scores.float() + bias, dim=-1).to(value.dtype)
         weights = self.attention_dropout(weights)
-        if head_mask is not None:
-            weights = weights * head_mask[:, None, None]
-        mixed = weights @ self._per_query_head(value)  # (B, H, S, D)
-        mixed = mixed.transpose(1, 2).reshape(batch, num_new, self.num_heads * self.head_dim)
+        mixed = (weights @ self._per_query_head(value)).transpose(1, 2).flatten(2)  # (B, S, E)
         return self.dense(mixed), (key, value), weights
 
 
@@ -223,10 +212,10 @@ class FalconDecoderLayer(nn.Module):
         self.self_attention = FalconAttention(config)
         self.mlp = FalconMLP(config)
 
-    def forward(self, hidden, bias, rotary=None, past=None, head_mask=None):
+    def forward(self, hidden, bias, rotary=None, past=None):
         """Return the new hidden states (B, S, E), the cache's pair, and the weights."""
         normed = self.ln_attn(hidden) if self.norm_each else self.input_layernorm(hidden)
-        attended, present, weights = self.self_attention(normed, bias, rotary, past, head_mask)
+        attended, present, weights = self.self_attention(normed, bias, rotary, past)
         if self.parallel:
             change = self.mlp(self.ln_mlp(hidden) if self.norm_each else normed) + attended
         else:
@@ -257,13 +246,11 @@ class FalconModel(FalconPreTrainedModel):
     def __init__(self, config):
         super().__init__(config)
         self.word_embeddings = nn.Embedding(config.vocab_size, config.hidden_size)
-        blocks = [FalconDecoderLayer(config) for _ in range(config.num_hidden_layers)]
-        self.h = nn.ModuleList(blocks)
+        self.h = nn.ModuleList(FalconDecoderLayer(config) for _ in range(config.num_hidden_layers))
         self.ln_f = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_epsilon)
         self.post_init()
 
     def get_input_embeddings(self):
-        """Return the embedding module."""
         return self.word_embeddings
 
     def forward(
@@ -272,7 +259,6 @@ class FalconModel(FalconPreTrainedModel):
         attention_mask=None,
         position_ids=None,
         past_key_values=None,
-        head_mask=None,
         inputs_embeds=None,
         use_cache=None,
         output_attentions=None,
@@ -287,14 +273,11 @@ class FalconModel(FalconPreTrainedModel):
         batch, num_new, _ = hidden.shape
         num_past = 0 if past_key_values is None else past_key_values[0][0].shape[2]
         if attention_mask is None:
-            shape = (batch, num_past + num_new)
-            attention_mask = torch.ones(shape, dtype=torch.long, device=hidden.device)
+            attention_mask = hidden.new_ones((batch, num_past + num_new), dtype=torch.long)
         if position_ids is None:
             position_ids = torch.arange(num_past, num_past + num_new, device=hidden.device)[None]
         bias = attention_bias(config, attention_mask, num_new)
         rotary = None if config.alibi else rotary_table(config, position_ids)
-        if head_mask is not None:
-            head_mask = head_mask.to(hidden.dtype).expand(len(self.h), -1)  # (H) or (L, H)
 
         def wanted(flag, name):
             return getattr(config, name) if flag is None else flag
@@ -306,8 +289,7 @@ class FalconModel(FalconPreTrainedModel):
             if all_hidden is not None:
                 all_hidden += (hidden,)
             past = None if past_key_values is None else past_key_values[index]
-            layer_head_mask = None if head_mask is None else head_mask[index]
-            hidden, present, weights = block(hidden, bias, rotary, past, layer_head_mask)
+            hidden, present, weights = block(hidden, bias, rotary, past)
             if cache is not None:
                 cache += (present,)
             if all_weights is not None:
@@ -315,7 +297,6 @@ class FalconModel(FalconPreTrainedModel):
         hidden = self.ln_f(hidden)
         if all_hidden is not None:
             all_hidden += (hidden,)
-
         output = BaseModelOutputWithPast(hidden, cache, all_hidden, all_weights)
         return output if wanted(return_dict, "return_dict") else output.to_tuple()
 
@@ -342,7 +323,6 @@ class FalconForCausalLM(FalconPreTrainedModel, GenerationMixin):
         self.post_init()
 
     def get_output_embeddings(self):
-        """Return the head."""
         return self.lm_head
 
     def forward(
@@ -366,13 +346,14 @@ class FalconForCausalLM(FalconPreTrainedModel, GenerationMixin):
         `config.insert_slice` with `config.iter_num` 0 or absent: a prefill (no cache, no labels)
         returns the logits of each row's last visible position alone, (B, 1, V).
         """
+        if head_mask is not None:
+            raise ValueError("`head_mask` is not supported")
         return_dict = self.config.return_dict if return_dict is None else return_dict
         output = self.transformer(
             input_ids,
             attention_mask,
             position_ids,
             past_key_values,
-            head_mask,
             inputs_embeds,
             use_cache,
             output_attentions,
@@ -380,9 +361,8 @@ class FalconForCausalLM(FalconPreTrainedModel, GenerationMixin):
             return_dict=True,
         )
         hidden = output.last_hidden_state
-        slicing = getattr(self.config, "insert_slice", False)
-        slicing = slicing and getattr(self.config, "iter_num", None) in (None, 0)
-        if slicing and past_key_values is None and labels is None:
+        is_first = not getattr(self.config, "iter_num", None) and past_key_values is None
+        if getattr(self.config, "insert_slice", False) and is_first and labels is None:
             # A pad token may stand last: take the last position that the mask shows.
             no_mask = attention_mask is None
             hidden = hidden[:, -1:] if no_mask else last_visible(hidden, attention_mask)

@@ -5,9 +5,8 @@
 
 from __future__ import annotations
 
-import difflib
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path, PurePosixPath
@@ -18,7 +17,14 @@ from pydantic import AfterValidator, Field
 from vacc_gen import presets
 from vacc_gen.generator.emit.files import EmittedFile, emit
 from vacc_gen.generator.environment.lock import Lock, lock_of, read_own_lock
-from vacc_gen.generator.files import folder_beside, staged_file, write_atomically
+from vacc_gen.generator.files import (
+    folder_beside,
+    move_into_place,
+    remove_leftovers,
+    replace_folder,
+    staged_file,
+    write_atomically,
+)
 from vacc_gen.generator.plan import Plan, make_plan
 from vacc_gen.schema.checkpoint import CONFIG_FILE, read_config
 from vacc_gen.schema.errors import UnreadableError, UsageError
@@ -100,17 +106,6 @@ class FileState:
     found: str | None
 
 
-def compare(root: Path, wanted: Iterable[EmittedFile], manifest: Manifest) -> list[FileState]:
-    """Compare a workspace's files with `wanted`, in that order, leftovers last.
-
-    A file counts as edited where it is neither what we want nor what we wrote.
-    """
-    by_path = {str(file.path): file for file in wanted}
-    paths = dict.fromkeys((*by_path, *manifest.files, *manifest.pending))
-    states = [_state(root, path, by_path.get(path), manifest) for path in paths]
-    return [state for state in states if state.wanted is not None or state.found is not None]
-
-
 def _state(root: Path, path: str, wanted: EmittedFile | None, manifest: Manifest) -> FileState:
     try:
         # Bytes that are not UTF-8 are an edit like any other.
@@ -124,20 +119,6 @@ def _state(root: Path, path: str, wanted: EmittedFile | None, manifest: Manifest
     else:
         state = State.OUTDATED if wanted is not None else State.LEFTOVER
     return FileState(path, state, wanted, found)
-
-
-def unified_diff(state: FileState) -> str:
-    """Return the way from what stands there to what should, as `diff -u` shows it."""
-    wanted = "" if state.wanted is None else state.wanted.text
-    lines = difflib.unified_diff(
-        (state.found or "").splitlines(keepends=True),
-        wanted.splitlines(keepends=True),
-        f"a/{state.path}" if state.found is not None else "/dev/null",
-        f"b/{state.path}" if state.wanted is not None else "/dev/null",
-    )
-    return "".join(
-        line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines
-    )
 
 
 @dataclass(frozen=True)
@@ -165,8 +146,14 @@ class Workspace:
         return emit(self.plan, self.model_config, self.own_lock)
 
     def states(self) -> list[FileState]:
-        """Return how each generated file stands to what the recipe asks for."""
-        return compare(self.root, self.files(), read_manifest(self.root))
+        """Return how each generated file stands to what the recipe asks for, leftovers last.
+
+        A file counts as edited where it is neither what we want nor what we wrote.
+        """
+        manifest, wanted = read_manifest(self.root), {str(file.path): file for file in self.files()}
+        paths = dict.fromkeys((*wanted, *manifest.files, *manifest.pending))
+        states = [_state(self.root, path, wanted.get(path), manifest) for path in paths]
+        return [state for state in states if state.wanted is not None or state.found is not None]
 
 
 @dataclass(frozen=True)
@@ -224,36 +211,52 @@ def create(root: Path, recipe_text: str, force: bool = False) -> Workspace:
     """Make a workspace at `root`, which must not exist or be empty, or with `force` be a workspace.
 
     It is built beside `root` and checked there; only then does it move into place, vacc.yaml last:
-    where that is cut short, no recipe stands beside files that are not yet its own.
+    where that is cut short, no recipe stands beside files that are not yet its own. A `root` that
+    holds the same files, or some of them, is completed: so a killed process left it.
 
     Raises:
         UsageError: something else stands at `root`.
         FindingsError: what was made has errors; then nothing is left of it.
         OSError: it cannot be written.
     """
-    occupied = is_occupied(root)
-    if occupied and not (force and (root / RECIPE_FILE).is_file()):
-        raise UsageError(
-            f"{root} exists and is not empty",
-            hint="--force writes over an existing workspace"
-            if (root / RECIPE_FILE).is_file()
-            else "name another folder with --out",
-        )
+    occupied, is_workspace = is_occupied(root), (root / RECIPE_FILE).is_file()
     planned = _planned(root, recipe_text.encode())
     target = Path(os.path.abspath(root))  # noqa: PTH100  # `.` has no folder beside it
     with folder_beside(target) as staging:
         write_atomically(staging / RECIPE_FILE, recipe_text)
         update(replace(planned, root=staging, own_lock=None))
         _check(staging, root)
-        if occupied:
+        if not target.exists():
+            replace_folder(staging, target)
+        elif not occupied or _is_part_of(target, staging):
+            for made in sorted(_files(staging), key=lambda path: path.name == RECIPE_FILE):
+                place = target / made.relative_to(staging)
+                if not place.exists():
+                    place.parent.mkdir(parents=True, exist_ok=True)
+                    move_into_place(made, place)
+        elif force and is_workspace:
             update(planned, force=True)
             write_atomically(root / RECIPE_FILE, recipe_text)
-        elif target.exists():  # empty, and perhaps where we stand: it stays the folder that it is
-            for made in sorted(staging.iterdir(), key=lambda path: path.name == RECIPE_FILE):
-                made.rename(target / made.name)
         else:
-            staging.rename(target)
+            hint = "--force writes over an existing workspace"
+            hint = hint if is_workspace else "name another folder with --out"
+            raise UsageError(f"{root} exists and is not empty", hint)
     return load_workspace(root)
+
+
+def _is_part_of(folder: Path, whole: Path) -> bool:
+    """Whether every file of a folder is one of `whole`, byte by byte."""
+    if folder.is_symlink() or not folder.is_dir():
+        return False
+    return all(
+        (other := whole / file.relative_to(folder)).is_file()
+        and other.read_bytes() == file.read_bytes()
+        for file in _files(folder)
+    )
+
+
+def _files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()]
 
 
 def update(workspace: Workspace, force: bool = False, over: Collection[str] = ()) -> Update:
@@ -267,7 +270,7 @@ def update(workspace: Workspace, force: bool = False, over: Collection[str] = ()
     to_write: list[EmittedFile] = []
     removed: list[str] = []
     kept: list[str] = []
-    for state in compare(root, workspace.files(), manifest):
+    for state in workspace.states():
         path, wanted = state.path, state.wanted
         if state.found is not None and manifest.is_generated(path, state.found):
             known[path] = text_hash(state.found)
@@ -285,6 +288,8 @@ def update(workspace: Workspace, force: bool = False, over: Collection[str] = ()
         pending = {str(file.path): text_hash(file.text) for file in to_write}
         started = Manifest(version=1, made_from=manifest.made_from, files=known, pending=pending)
         write_atomically(root / MANIFEST_PATH, started.text())
+    for path in manifest.pending:
+        remove_leftovers(root / path)
     for file in to_write:
         with staged_file(root / file.path) as staged:
             staged.write(file.text.encode())

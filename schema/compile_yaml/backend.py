@@ -11,8 +11,8 @@ from vacc_gen.schema.strict import (
     ConfigPart,
     Unverified,
     WholeNumber,
-    also_written,
     optional,
+    required,
 )
 
 Index = Annotated[int, Field(ge=0)]
@@ -121,8 +121,8 @@ class Backend(ConfigPart):
     type: Literal["tvm_vacc", "tvm_runmodel"] = Field(
         description="tvm_vacc compiles; tvm_runmodel runs the model without compiling it"
     )
-    dtype: Literal["fp16", "int8"] = Field(
-        description="precision of the compiled model", json_schema_extra=also_written("precision")
+    dtype: Literal["fp16", "int8"] = required(
+        "precision of the compiled model", aliases=("precision",)
     )
     compile: CompileOptions | None = optional(
         "options of the build and of relay", aliases=("build", "compile_options", "compile_config")

@@ -15,7 +15,7 @@ from pydantic_core import PydanticCustomError
 from vacc_gen.schema.compile_yaml.backend import Backend
 from vacc_gen.schema.compile_yaml.dataset import Dataset
 from vacc_gen.schema.compile_yaml.frontend import Frontend
-from vacc_gen.schema.strict import ConfigPart, also_written, optional
+from vacc_gen.schema.strict import ConfigPart, optional, required
 
 Version = Annotated[str, Field(pattern=r"^\d[\w.+!*-]*$")]
 """A version as pip knows it, in quotes where it would be a number: 4.51.3, "4.45"."""
@@ -131,21 +131,15 @@ class Workspace(ConfigPart):
 class CompileConfig(ConfigPart):
     """One compile config: one model, one precision, one set of shapes."""
 
-    name: str = Field(
+    name: str = required(
+        "output folder below workspace.path, by custom with precision, tp and lengths",
+        aliases=("model", "model_name"),
         min_length=1,
         max_length=255,
         pattern=r"^[^/\\]+$",
-        description="output folder below workspace.path, by custom with precision, tp and lengths",
-        json_schema_extra=also_written("model", "model_name"),
     )
-    frontend: Frontend = Field(
-        description="the model that is read", json_schema_extra=also_written("model", "front_end")
-    )
-    backend: Backend = Field(
-        description="what is made of it", json_schema_extra=also_written("back_end")
-    )
+    frontend: Frontend = required("the model that is read", aliases=("model", "front_end"))
+    backend: Backend = required("what is made of it", aliases=("back_end",))
     graph: Graph | None = optional("ops that are added to the graph")
     dataset: Dataset | None = optional("calibration data for int8", aliases=("data", "calibration"))
-    workspace: Workspace = Field(
-        description="where the output goes", json_schema_extra=also_written("work_space")
-    )
+    workspace: Workspace = required("where the output goes", aliases=("work_space",))

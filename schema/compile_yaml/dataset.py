@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Discriminator, Field, Tag
 
-from vacc_gen.schema.strict import ConfigPart, Unverified, also_written, optional
+from vacc_gen.schema.strict import ConfigPart, Unverified, optional, required
 
 Pixels = Annotated[int, Field(ge=1)]
 Side = Annotated[int, Field(ge=-1)]
@@ -27,9 +27,9 @@ class Resize(ConfigPart):
     """Scale an image."""
 
     type: Literal["Resize"]
-    size: Annotated[list[Side], Field(min_length=2, max_length=2)] = Field(
-        description="height and width; -1: free, with adaptive_side",
-        json_schema_extra=also_written("shape", "resize_size", "target_size", "scale"),
+    size: Annotated[list[Side], Field(min_length=2, max_length=2)] = required(
+        "height and width; -1: free, with adaptive_side",
+        aliases=("shape", "resize_size", "target_size", "scale"),
     )
     adaptive_side: Literal["long", "short"] | None = optional(
         "which side the first size is for, keeping proportions"
@@ -44,8 +44,8 @@ class CenterCrop(ConfigPart):
     """Cut the middle out of an image."""
 
     type: Literal["CenterCrop"]
-    crop_size: Annotated[list[Pixels], Field(min_length=2, max_length=2)] = Field(
-        description="height and width", json_schema_extra=also_written("size", "shape")
+    crop_size: Annotated[list[Pixels], Field(min_length=2, max_length=2)] = required(
+        "height and width", aliases=("size", "shape")
     )
     backend: ImageBackend | None = optional("library that cuts")
 
@@ -154,11 +154,7 @@ class Sampler(ConfigPart):
         aliases=("ext", "extension", "format", "file_type"),
         pattern=r"^\.?[A-Za-z0-9]{1,10}$",
     )
-    get_data_num: int = Field(
-        ge=1,
-        description="how many",
-        json_schema_extra=also_written("num", "data_num", "nsamples"),
-    )
+    get_data_num: int = required("how many", aliases=("num", "data_num", "nsamples"), ge=1)
 
 
 class FileDataset(ConfigPart):

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag
 
-from vacc_gen.schema.strict import ConfigPart, Unverified, also_written, optional
+from vacc_gen.schema.strict import ConfigPart, Unverified, optional, required
 
 Size = Annotated[int, Field(ge=1)]
 FixedShape = Annotated[list[Size], Field(min_length=1, max_length=8)]
@@ -100,20 +100,20 @@ class WeightQuantization(ConfigPart):
 class Frontend(ConfigPart):
     """Which model is read, from what kind of file, in which shapes."""
 
-    checkpoint: str = Field(
+    checkpoint: str = required(
+        "weight folder (huggingface) or model file",
+        aliases=("ckpt", "model", "weights", "model_path", "path"),
         min_length=1,
         max_length=4096,
-        description="weight folder (huggingface) or model file",
-        json_schema_extra=also_written("ckpt", "model", "weights", "model_path", "path"),
     )
     type: Literal["huggingface", "onnx", "pytorch", "keras", "tensorflow", "darknet"] | None = (
         optional("kind of checkpoint; detected from the file's suffix when absent")
     )
-    shape: dict[str, Shape] = Field(
-        min_length=1,
-        description="per input a static shape, a range of two shapes, or for a language model "
+    shape: dict[str, Shape] = required(
+        "per input a static shape, a range of two shapes, or for a language model "
         "[[prefill], [total]] in tokens",
-        json_schema_extra=also_written("shapes", "input_shape", "input_shapes"),
+        aliases=("shapes", "input_shape", "input_shapes"),
+        min_length=1,
     )
     dtype: Literal["fp32", "fp16", "int64", "int32", "int8", "uint8"] | None = optional(
         "element type of the inputs; fp32 when absent",

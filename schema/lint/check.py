@@ -57,9 +57,8 @@ class Selection:
     ignore: tuple[str, ...] = ()
 
     def has(self, code: str) -> bool:
-        if code in ALWAYS:
-            return True
-        return _named(code, self.select or ("ALL",)) and not _named(code, self.ignore)
+        is_chosen = _named(code, self.select or ("ALL",)) and not _named(code, self.ignore)
+        return is_chosen or code in ALWAYS
 
 
 def _named(code: str, names: Iterable[str]) -> bool:
@@ -129,15 +128,12 @@ def check_document(
     if document.is_sound and newer_version(document) is None:
         form = structure.check(document, _model(kind))
         unfilled = {span for span, _ in placeholders(document)}
-        form.faults = [fault for fault in form.faults if fault.span not in unfilled]
+        form.faults = [fault for fault in form.faults if fault.finding.span not in unfilled]
         findings += found_by("form", form)
         if form.typed is not None and not unfilled:
-            if isinstance(form.typed, CompileConfig):
-                file = ConfigFile(document, known, form.typed)
-                findings += found_by("config", file)
-            else:
-                file = RecipeFile(document, known, form.typed)
-                findings += found_by("recipe", file)
+            is_config = kind is Kind.CONFIG
+            file = (ConfigFile if is_config else RecipeFile)(document, known, form.typed)
+            findings += found_by("config" if is_config else "recipe", file)
     found = {one for one in findings if not _is_ignored(document, one)}
     return sorted(found, key=lambda one: (one.line, one.column, one.code, one.message)), file
 
@@ -182,6 +178,8 @@ def check_paths(
     named = _checkpoints(files) if with_checkpoints else ()
     for folder in sources.with_named(found.weight_folders, named):
         result.update(check_weights(folder, selection))
+    for folder in found.compiled_folders:
+        result.update(_check_folder(_files_of(folder), folder, selection, "compiled"))
     result.diagnostics.sort(key=lambda found: (found.path, found.line, found.column, found.code))
     return result
 
@@ -222,9 +220,7 @@ def check_weights(
     Raises:
         UnreadableError: it is not a folder, or cannot be looked into.
     """
-    from vacc_gen.schema.lint.weight_files import WeightFiles
-
-    return _check_files(WeightFiles(Path(folder), falcon_only), str(folder), selection)
+    return _check_folder(_files_of(folder, falcon_only), str(folder), selection)
 
 
 def open_weights(
@@ -238,20 +234,28 @@ def open_weights(
         UnreadableError: it cannot be looked into.
     """
     from vacc_gen.schema.checkpoint import ADAPTER_FILE, WeightFolder, check_has_config
-    from vacc_gen.schema.lint.weight_files import WeightFiles
 
     if not os.path.lexists(folder / ADAPTER_FILE):
         check_has_config(folder)
-    files = WeightFiles(folder, falcon_only)
-    diagnostics = _check_files(files, str(folder), selection).diagnostics
+    files = _files_of(folder, falcon_only)
+    diagnostics = _check_folder(files, str(folder), selection).diagnostics
     if has_errors(diagnostics):
         raise FindingsError(f"the weight folder {folder} has errors", diagnostics)
     return WeightFolder(folder, files.config, files.tensors), diagnostics
 
 
-def _check_files(files: WeightFiles, folder: str, selection: Selection) -> CheckResult:
+def _files_of(folder: str | Path, falcon_only: bool = False) -> WeightFiles:
+    from vacc_gen.schema.lint.weight_files import WeightFiles
+
+    return WeightFiles(Path(folder), falcon_only)
+
+
+def _check_folder(
+    files: WeightFiles, folder: str, selection: Selection, scope: Scope = "weights"
+) -> CheckResult:
+    """Run the rules of a scope; `folder` is what the user calls it."""
     result = CheckResult(checked=1)
-    for rule in _chosen("weights", selection):
+    for rule in _chosen(scope, selection):
         for name, finding in rule.check(files):
             path = name if folder == "." else f"{folder.rstrip('/')}/{name}"
             document = Document(files.texts.get(name, ""), path)

@@ -43,6 +43,13 @@ class Finding(NamedTuple):
     severity: Severity | None = None  # instead of the rule's own
 
 
+class Fault(NamedTuple):
+    """What is wrong with a text as YAML, and the code of the rule that reports it."""
+
+    code: str
+    finding: Finding
+
+
 @dataclass(frozen=True)
 class Diagnostic:
     """One finding. Lines and columns count from 1, in characters; the end is exclusive."""
@@ -118,12 +125,7 @@ def kind_of_value(value: Any) -> str:
     return kinds.get(type(value), "a mapping" if isinstance(value, dict) else "a date")
 
 
-def listed(names: Sequence[str], last: str = "and") -> str:
+def listed(names: Sequence[str]) -> str:
     """Return names in backquotes as an English list: `a`, `b` and `c`."""
-    quoted = [f"`{name}`" for name in names]
-    return f" {last} ".join(filter(None, (", ".join(quoted[:-1]), quoted[-1] if quoted else "")))
-
-
-def plural(number: int, noun: str) -> str:
-    """Return a number with its noun: 1 token, 2 tokens."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    *others, last = (f"`{name}`" for name in names)
+    return f"{', '.join(others)} and {last}" if others else last

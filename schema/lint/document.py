@@ -13,22 +13,11 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from enum import Enum
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any
 
+from vacc_gen.schema.lint.diagnostics import Fault, Finding, Fix
 from vacc_gen.schema.lint.reader import read
-from vacc_gen.schema.lint.tree import (
-    LINE_BREAK,
-    START,
-    ByteOrderMark,
-    DuplicateKey,
-    Entry,
-    Fault,
-    Node,
-    NotText,
-    Span,
-    Template,
-    TooMuch,
-)
+from vacc_gen.schema.lint.tree import LINE_BREAK, START, Entry, Node, Span
 
 MAX_BYTES = 1 << 20
 """Largest text that is read; the largest published config has 4 kB."""
@@ -36,7 +25,8 @@ MAX_BYTES = 1 << 20
 _BOM = "\ufeff"
 _NOT_PRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
-AnyFault = TypeVar("AnyFault", bound=Fault)
+_HARMLESS = ("VG003", "VG006")
+"""What leaves the values as they are: a byte order mark, and a key that stands twice."""
 
 
 class Document:
@@ -48,6 +38,7 @@ class Document:
         self.prefix = prefix  # a byte order mark, or nothing
         self.root: Node | None = None
         self.faults: list[Fault] = []
+        self.templates: list[Span] = []  # values with a `{{ name }}`, which keep it from being read
 
     @property
     def values(self) -> Any:
@@ -57,12 +48,11 @@ class Document:
     @property
     def is_sound(self) -> bool:
         """Whether the values are those that the text says: nothing was skipped or not read."""
-        return self.root is not None and all(
-            isinstance(fault, (ByteOrderMark, DuplicateKey)) for fault in self.faults
-        )
+        return self.root is not None and all(code in _HARMLESS for code, _ in self.faults)
 
-    def faults_of(self, kind: type[AnyFault]) -> list[AnyFault]:
-        return [fault for fault in self.faults if isinstance(fault, kind)]
+    def found(self, code: str) -> list[Finding]:
+        """Return what is wrong with the text as YAML, by the code of a rule."""
+        return [finding for own, finding in self.faults if own == code]
 
     @cached_property
     def lines(self) -> list[str]:
@@ -130,7 +120,7 @@ def load(source: bytes | str, path: str = "<text>") -> Document:
     if len(source) > MAX_BYTES:
         document = Document("", path)
         reason = f"larger than {MAX_BYTES:,} bytes, the most that a config may have"
-        document.faults.append(TooMuch(START, reason))
+        document.faults.append(Fault("VG004", Finding(START, reason)))
         return document
     text, fault = _decode(source) if isinstance(source, bytes) else (source, None)
     document = Document(text.removeprefix(_BOM), path, _BOM if text.startswith(_BOM) else "")
@@ -138,33 +128,34 @@ def load(source: bytes | str, path: str = "<text>") -> Document:
     if fault is None and control is not None:
         reason = f"control character U+{ord(control.group()):04X}, which YAML does not allow"
         hint = "delete it; in double quotes it can be written as an escape"
-        fault = NotText(document.span_at(*control.span()), reason, hint)
+        fault = Finding(document.span_at(*control.span()), reason, hint)
     if document.prefix:
-        document.faults.append(ByteOrderMark(START))
+        message, fix = "the file begins with a byte order mark", Fix(-len(_BOM), 0, "")
+        document.faults.append(Fault("VG003", Finding(START, message, "save it without one", fix)))
     if fault is not None:
-        document.faults.append(fault)
+        document.faults.append(Fault("VG002", fault))
         return document
     if "{{" in document.text:
         from vacc_gen.schema.lint.syntax import templates  # its patterns: for such texts alone
 
-        document.faults += templates(document.text)
-    if not document.faults_of(Template):
+        document.templates = templates(document.text)
+    if not document.templates:
         document.root, faults = read(document)
         document.faults += faults
     return document
 
 
-def _decode(source: bytes) -> tuple[str, NotText | None]:
+def _decode(source: bytes) -> tuple[str, Finding | None]:
     """Decode UTF-8; say so where it is UTF-16 or no text at all."""
     if source.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return "", NotText(START, "the file is UTF-16, not UTF-8", "save it as UTF-8")
+        return "", Finding(START, "the file is UTF-16, not UTF-8", "save it as UTF-8")
     try:
         return source.decode("utf-8"), None
     except UnicodeDecodeError as error:
         before = source[: error.start].decode("utf-8")
         span = Document(before + "\ufffd", "").span_at(len(before), len(before) + 1)
         reason = f"not UTF-8: byte 0x{source[error.start]:02x}"
-        return before, NotText(span, reason, "save the file as UTF-8, if it is text")
+        return before, Finding(span, reason, "save the file as UTF-8, if it is text")
 
 
 _PLACEHOLDER = re.compile(
@@ -176,23 +167,12 @@ _WHOLE = re.compile(r"(?:todo|tbd|fixme|xxx+|n/a|undefined|\?{2,}|\.{3,})", re.I
 
 def placeholders(document: Document) -> Iterator[tuple[Span, str]]:
     """Yield the values that are, or hold, a word for something that is to be filled in."""
-    for fault in document.faults_of(Template):
-        yield fault.span, fault.written
-    if document.root is not None:
-        yield from _below(document.root)
-
-
-def _below(node: Node) -> Iterator[tuple[Span, str]]:
-    if isinstance(node.value, dict):
-        for entry in node.value.values():
-            yield from _below(entry.node)
-    elif isinstance(node.value, list):
-        for item in node.value:
-            yield from _below(item)
-    elif isinstance(node.value, str) and (
-        _PLACEHOLDER.search(node.value) or _WHOLE.fullmatch(node.value.strip())
-    ):
-        yield node.span, node.value
+    for span in document.templates:
+        yield span, document.written(span)
+    for _, node in document.root.walk() if document.root else ():
+        text = node.value
+        if isinstance(text, str) and (_PLACEHOLDER.search(text) or _WHOLE.fullmatch(text.strip())):
+            yield node.span, text
 
 
 RECIPE_NAME = "vacc.yaml"

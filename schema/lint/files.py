@@ -29,17 +29,10 @@ TEXT_INPUTS = re.compile(
 
 MODEL_FILES = {
     ".onnx": "onnx",
-    ".pt": "pytorch",
-    ".pth": "pytorch",
-    ".torchscript": "pytorch",
-    ".jit": "pytorch",
-    ".h5": "keras",
-    ".keras": "keras",
-    ".hdf5": "keras",
-    ".pb": "tensorflow",
-    ".tflite": "tensorflow",
-    ".weights": "darknet",
-    ".cfg": "darknet",
+    **dict.fromkeys((".pt", ".pth", ".torchscript", ".jit"), "pytorch"),
+    **dict.fromkeys((".h5", ".keras", ".hdf5"), "keras"),
+    **dict.fromkeys((".pb", ".tflite"), "tensorflow"),
+    **dict.fromkeys((".weights", ".cfg"), "darknet"),
 }
 """The `frontend.type` that reads a model file, by the file's suffix."""
 
@@ -54,28 +47,19 @@ LENGTH_STEP = 16
 
 
 class Known(Protocol):
-    """What is known beyond the files themselves."""
+    """What is known beyond the files: presets by their names, and pins; None or nothing of others.
 
-    def geometry(self, model: str) -> Geometry | None:
-        """Return the sizes of a model, by the name of its preset; None without one."""
+    Where a model's sizes are not verified, those of a checkpoint win. Vendor files are those beside
+    the weights that the vendor publishes.
+    """
 
-    def is_verified(self, model: str) -> bool:
-        """Whether a model's sizes are sure; where they are not, a checkpoint's own win."""
-
-    def names(self, shelf: str) -> Sequence[str]:
-        """Return the names of all presets of a kind: models or cards; none where not known."""
-
-    def vendor_files(self, model: str) -> Sequence[str]:
-        """Return the files beside the weights of a preset's model that the vendor publishes."""
-
-    def die_memory_bytes(self, card: str) -> int | None:
-        """Return the memory of one die of a card, or None."""
-
-    def pin_facts(self) -> PinFacts:
-        """Return what is known of packages beside each other, and of their wheels."""
-
-    def environment_pins(self, preset: str) -> Sequence[str]:
-        """Return the requirements of an environment preset; none where there is no such preset."""
+    def geometry(self, model: str) -> Geometry | None: ...
+    def is_verified(self, model: str) -> bool: ...
+    def names(self, shelf: str) -> Sequence[str]: ...
+    def vendor_files(self, model: str) -> Sequence[str]: ...
+    def die_memory_bytes(self, card: str) -> int | None: ...
+    def pin_facts(self) -> PinFacts: ...
+    def environment_pins(self, preset: str) -> Sequence[str]: ...
 
 
 @dataclass
@@ -111,12 +95,6 @@ class Lengths(NamedTuple):
 
     prefill: int
     total: int | None
-
-    @property
-    def are_accepted(self) -> bool:
-        """Whether the compiler takes them: multiples of 16, and prefill is at most total."""
-        total = self.prefill if self.total is None else self.total
-        return self.prefill <= total and not (self.prefill % LENGTH_STEP or total % LENGTH_STEP)
 
 
 @dataclass
@@ -198,35 +176,13 @@ class ConfigFile(CheckedFile):
     @cached_property
     def lengths(self) -> Lengths | None:
         """The lengths of a Hugging Face language model; None where the shape is of another form."""
-        shape = self.shapes.get("input_ids")
         if self.is_vision_tower or not self.is_huggingface:
             return None
-        match shape:
+        match self.shapes.get("input_ids"):
             case [[int(prefill)], []]:
                 return Lengths(prefill, None)
             case [[int(prefill)], [int(total)]]:
                 return Lengths(prefill, total)
-        return None
-
-    @cached_property
-    def image_shape(self) -> tuple[int, int, int] | None:
-        """Channels, height and width of the one image input, or None."""
-        shapes = [shape for shape in self.fixed_shapes.values() if len(shape) == 4]
-        if len(shapes) != 1:
-            return None
-        _, first, second, third = shapes[0]
-        if first > 4 and third <= 4:  # channels last
-            return third, first, second
-        return (first, second, third) if first <= 4 else None
-
-    @cached_property
-    def text_length(self) -> int | None:
-        """The length in tokens of an encoder's input, `[1, 512]` or `[[512], []]`, or None."""
-        for name, shape in self.shapes.items():
-            if TEXT_INPUTS.match(name):
-                match shape:
-                    case [int(), int(length)] | [[int(length)], []]:
-                        return length
         return None
 
     @property
@@ -246,16 +202,6 @@ class ConfigFile(CheckedFile):
     @cached_property
     def geometry(self) -> Geometry | None:
         return self._geometry(self.config.frontend.checkpoint, self.checkpoint_name)
-
-    def name_at(self, word: str) -> Span:
-        """Return where a word stands in the value of `name`; else where the value stands."""
-        span = self.at("name")
-        written = self.document.written(span)
-        pattern = rf"(?<![A-Za-z0-9]){re.escape(word)}(?![A-Za-z0-9])"
-        found = re.search(pattern, written, re.IGNORECASE)
-        if found is None or "\n" in written:
-            return span
-        return self.document.span_at(span.start + found.start(), span.start + found.end())
 
 
 @dataclass

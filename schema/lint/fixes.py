@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from vacc_gen.schema.lint.diagnostics import Fix
-from vacc_gen.schema.lint.document import Document
 from vacc_gen.schema.lint.tree import Entry, Span
+
+if TYPE_CHECKING:
+    from vacc_gen.schema.lint.document import Document
 
 
 def replace(span: Span, text: str, *, safe: bool = True) -> Fix:
     return Fix(span.start, span.end, text, safe)
-
-
-def drop_prefix(document: Document) -> Fix:
-    return Fix(-len(document.prefix), 0, "")
 
 
 def remove(document: Document, entry: Entry) -> Fix | None:

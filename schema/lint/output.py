@@ -10,8 +10,8 @@ from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
 
-from vacc_gen.schema.errors import UnreadableError, encodable, on_one_line
-from vacc_gen.schema.lint.diagnostics import Diagnostic, Severity, plural
+from vacc_gen.schema.errors import UnreadableError, encodable, on_one_line, plural
+from vacc_gen.schema.lint.diagnostics import Diagnostic, Severity
 from vacc_gen.schema.lint.rule import Rule, all_rules, page_of
 from vacc_gen.schema.lint.sources import read
 

@@ -11,21 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from vacc_gen.schema.lint.tree import (
-    START,
-    BadAlias,
-    BadScalar,
-    DuplicateKey,
-    Empty,
-    Entry,
-    Fault,
-    KeyNotText,
-    Node,
-    SecondDocument,
-    Span,
-    Tagged,
-    TooMuch,
-)
+from vacc_gen.schema.lint import fixes
+from vacc_gen.schema.lint.diagnostics import Fault, Finding, Fix, as_written, kind_of_value, plain
+from vacc_gen.schema.lint.tree import START, Entry, Node, Span
 
 if TYPE_CHECKING:
     from vacc_gen.schema.lint.document import Document
@@ -65,7 +53,7 @@ def read(document: Document) -> tuple[Node | None, list[Fault]]:
         reader.read()
     except yaml.YAMLError as error:
         if "nesting depth" in str(error):  # libyaml's own bound, beyond ours
-            return None, [TooMuch(START, _TOO_DEEP)]
+            return None, [Fault("VG004", Finding(START, _TOO_DEEP))]
         from vacc_gen.schema.lint.syntax import explain  # its patterns: for broken texts alone
 
         return None, explain(document.text, error)
@@ -75,9 +63,11 @@ def read(document: Document) -> tuple[Node | None, list[Fault]]:
 
 
 class _StopError(Exception):
-    def __init__(self, fault: Fault) -> None:
-        super().__init__()
-        self.fault = fault
+    """Nothing is read behind this place."""
+
+    def __init__(self, code: str, span: Span, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.fault = Fault(code, Finding(span, message, hint))
 
 
 @dataclass
@@ -107,7 +97,8 @@ class _Reader:
             if isinstance(event, yaml.DocumentStartEvent):
                 documents += 1
                 if documents > 1:
-                    raise _StopError(SecondDocument(self._span(event)))
+                    message, hint = "a second document begins here", "one config, one file"
+                    raise _StopError("VG005", self._span(event), message, hint)
             elif isinstance(event, yaml.ScalarEvent):
                 self._count(event)
                 self._add(*self._scalar(event), event.anchor)
@@ -118,17 +109,19 @@ class _Reader:
             elif isinstance(event, yaml.AliasEvent):
                 self._add(self._alias(event))
         if self.root is None or self.root.value is None:
-            self.faults.append(Empty(START))
+            self._report("VG012", START, "the file is empty")
 
-    def _report(self, fault: Fault) -> None:
-        self.faults.append(fault)
+    def _report(
+        self, code: str, span: Span, message: str, hint: str | None = None, fix: Fix | None = None
+    ) -> None:
+        self.faults.append(Fault(code, Finding(span, message, hint, fix)))
         if len(self.faults) >= MAX_FAULTS:
-            raise _StopError(TooMuch(fault.span, f"more than {MAX_FAULTS} mistakes above"))
+            raise _StopError("VG004", span, f"more than {MAX_FAULTS} mistakes above")
 
     def _open(self, event: Any) -> None:
         self._check_tag(event)
         if len(self.frames) >= MAX_DEPTH:
-            raise _StopError(TooMuch(self._span(event), _TOO_DEEP))
+            raise _StopError("VG004", self._span(event), _TOO_DEEP)
         size_before = self.size
         self._count(event)
         empty: Any = {} if isinstance(event, yaml.MappingStartEvent) else []
@@ -148,13 +141,14 @@ class _Reader:
         self.size += size
         if self.size > MAX_NODES:
             what = "aliases that stand for" if size > 1 else "holds"
-            raise _StopError(TooMuch(self._span(event), f"{what} more than {MAX_NODES:,} values"))
+            raise _StopError("VG004", self._span(event), f"{what} more than {MAX_NODES:,} values")
 
     def _check_tag(self, event: Any) -> bool:
         """Report a tag that no config needs, and return whether there is one."""
         if event.tag is None or event.tag == "!" or event.tag in _PLAIN_TAGS:
             return False
-        self._report(Tagged(self._span(event), event.tag.replace(_TAG_PREFIX, "!!")))
+        message = f"the tag `{event.tag.replace(_TAG_PREFIX, '!!')}` is refused"
+        self._report("VG007", self._span(event), message, "write a plain value")
         return True
 
     def _span(self, event: Any) -> Span:
@@ -185,7 +179,8 @@ class _Reader:
                     return node, False
             except (ValueError, OverflowError, LookupError, AttributeError, yaml.YAMLError):
                 reason = f"looks like {'an' if kind == 'int' else 'a'} {kind} and is none"
-        self._report(BadScalar(node.span, event.value, reason))
+        message = f"{as_written(event.value)} {reason}"
+        self._report("VG010", node.span, message, "put it in quotes if it is text")
         return node, False
 
     def _alias(self, event: Any) -> Node:
@@ -195,7 +190,7 @@ class _Reader:
             self._count(event, size)
             return node
         reason = "contains itself" if known is None else "has no anchor above it"
-        self._report(BadAlias(self._span(event), f"the alias `*{event.anchor}` {reason}"))
+        self._report("VG009", self._span(event), f"the alias `*{event.anchor}` {reason}")
         return Node(None, self._span(event))
 
     def _add(self, node: Node, is_merge: bool = False, anchor: str | None = None) -> None:
@@ -211,8 +206,7 @@ class _Reader:
         elif frame.key is None:
             frame.key = (node, is_merge)
             if not isinstance(node.value, str):
-                written = self.document.written(node.span)
-                self._report(KeyNotText(node.span, written, node.value))
+                self._report_key(node)
         else:
             (key, is_merge), frame.key = frame.key, None
             if is_merge:
@@ -220,12 +214,26 @@ class _Reader:
             elif isinstance(key.value, str):
                 self._insert(frame.node.value, key.value, Entry(key.span, node))
 
+    def _report_key(self, node: Node) -> None:
+        """Report a key that is not text to YAML."""
+        kind = kind_of_value(node.value)
+        if isinstance(node.value, (dict, list)):
+            self._report("VG008", node.span, f"{kind} as a key", "a key is a word")
+            return
+        written = self.document.written(node.span)
+        read = plain(node.value) if isinstance(node.value, bool) else kind
+        message, quoted = f"YAML reads the key `{written}` as {read}, not as text", f'"{written}"'
+        fix = fixes.replace(node.span, quoted)
+        self._report("VG008", node.span, message, f"write {quoted}", fix)
+
     def _insert(self, mapping: dict[str, Entry], key: str, entry: Entry) -> None:
         first = mapping.get(key)
         if first is not None:
-            same = first.node.plain() == entry.node.plain()
-            line = first.key_span.line
-            self._report(DuplicateKey(entry.key_span, key, line, entry, same))
+            hint, fix = f"the first is on line {first.key_span.line}; delete one", None
+            if first.node.plain() == entry.node.plain():
+                hint = f"the first is on line {first.key_span.line}, with the same value"
+                fix = fixes.remove(self.document, entry)
+            self._report("VG006", entry.key_span, f"duplicate key `{key}`", hint, fix)
         mapping[key] = entry  # the last one wins, as in PyYAML
 
     def _merge(self, frame: _Frame) -> None:
@@ -235,8 +243,8 @@ class _Reader:
                 if isinstance(source.value, dict):
                     frame.node.value = {**source.value, **frame.node.value}
                 else:
-                    reason = "`<<` merges a mapping or a list of mappings, nothing else"
-                    self._report(BadAlias(source.span, reason))
+                    message = "`<<` merges a mapping or a list of mappings, nothing else"
+                    self._report("VG009", source.span, message)
 
     def _end_span(self, node: Node, event: Any) -> None:
         """End a flow collection at its bracket, a block where its last value ends."""

@@ -1,7 +1,8 @@
 """What a rule is. A function in one of the files of `rules/` is registered by its decorator.
 
 A rule's docstring is its page: what it says and why that matters, then an example after `Bad:` and
-one after `Good:`. The tests run the examples, `vacc-gen explain` and docs/rules.md print them.
+one after `Good:`, each a part of a config or recipe; of several files, the good one shows those
+that differ. The tests run the examples, `vacc-gen explain` and docs/rules.md print them.
 Codes go by topic: VG0 text, VG1 structure and recipes, VG2 names, VG3 frontend, VG4 backend, VG5
 dataset, VG6 language models, VG7 vision, VG9 workspaces and weight folders.
 """
@@ -9,7 +10,7 @@ dataset, VG6 language models, VG7 vision, VG9 workspaces and weight folders.
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -21,14 +22,14 @@ from typing import Any, Literal, NamedTuple
 from vacc_gen.schema.lint.diagnostics import Severity
 
 Scope = Literal[
-    "document", "foreign", "form", "config", "recipe", "configs", "workspace", "weights"
+    "document", "foreign", "form", "config", "recipe", "configs", "workspace", "weights", "compiled"
 ]
 """What a rule reads: a `Document` of ours, or of another format; the `Form` of one; a typed
 `ConfigFile` or `RecipeFile`; all `ConfigFile`s of a check; a `Workspace`; the `WeightFiles` of a
-folder."""
+weight folder, or of a compiled one."""
 
 Safety = Literal["none", "safe", "unsafe"]
-Check = Callable[[Any], Iterator[Any]]
+Check = Callable[[Any], Iterable[Any]]
 """Yields a `Finding`; where several files are read, with the file that it is in."""
 
 

@@ -1,7 +1,7 @@
 """Which files a check is about, and their bytes; never waits, never follows a loop."""
 
 # Paths stay as they were given: pathlib would rewrite them.
-# ruff: noqa: PTH112, PTH116, PTH118, PTH119, PTH120, PTH123
+# ruff: noqa: PTH112, PTH113, PTH116, PTH118, PTH119, PTH120, PTH123
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from vacc_gen.schema.artifacts import MANIFEST_FILE
 from vacc_gen.schema.errors import UnreadableError
 from vacc_gen.schema.json_files import file_names, read_json
 from vacc_gen.schema.lint.document import MAX_BYTES, Document, load
@@ -40,6 +41,7 @@ class Sources:
     files: list[str] = field(default_factory=list)
     found: set[str] = field(default_factory=set)  # those of `files` that a folder was searched for
     weight_folders: list[str] = field(default_factory=list)
+    compiled_folders: list[str] = field(default_factory=list)
     unreadable: list[tuple[str, str]] = field(default_factory=list)
 
 
@@ -50,6 +52,9 @@ def find(paths: Iterable[str]) -> Sources:
         is_of_weights = os.path.basename(path) in _OF_WEIGHTS or path.endswith(".safetensors")
         if path != STDIN and os.path.isdir(path):
             _search(path, sources)
+            # Only where it is named: its files are read whole.
+            if os.path.isfile(os.path.join(path, MANIFEST_FILE)) and any(Path(path).glob("*.onnx")):
+                sources.compiled_folders.append(path)
         elif is_of_weights and os.path.lexists(path):
             sources.weight_folders.append(os.path.dirname(path) or ".")
         else:

@@ -14,17 +14,18 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from vacc_gen.schema.lint.document import Document
+from vacc_gen.schema.lint import fixes
+from vacc_gen.schema.lint.diagnostics import Finding, as_written, dotted, in_section, kind_of_value
+from vacc_gen.schema.lint.document import Document, Kind, kind_of
 from vacc_gen.schema.lint.suggestions import (
     Model,
     field_at,
     key_called,
     literals,
     model_at,
-    models_of,
-    nearest,
+    models_at,
     nearest_of_all,
-    sections_by_key,
+    sections_with,
 )
 from vacc_gen.schema.lint.tree import Span, Steps
 
@@ -42,89 +43,28 @@ TYPES = {
 """What a value was expected to be, by the type of pydantic's error."""
 
 _MOST_PLACES = 3
+_MOST_LISTED = 12
+_SHAPE_HINT = "a shape is a list of sizes; a language model's is [[prefill], [total]]"
 _PLAIN = re.compile(r"(0|[1-9][0-9]*)(\.[0-9]+)?|true|false")
 
 
 @dataclass(eq=False)
 class FormFault:
-    """Something that the typed model refuses; `steps` is the path of the value."""
+    """What the typed model refuses, and the code of the rule that reports it.
 
-    span: Span
+    `steps` is the path of the value, or of a missing key. Of an unknown key, `meant` is the nearest
+    key of its section, and `belongs` are the sections that have a key of exactly this name.
+    """
+
+    code: str
     steps: Steps
+    finding: Finding
+    meant: str | None = None
+    belongs: tuple[Steps, ...] = ()
 
     @property
     def section(self) -> Steps:
         return self.steps[:-1]
-
-
-@dataclass(eq=False)
-class UnknownKey(FormFault):
-    """A key that its section does not have.
-
-    `meant` is the nearest key of the section; `fits` says that nothing else can be meant: one or
-    two edits away, not there yet, and legal with this value. `belongs` are the sections elsewhere
-    that have a key of exactly this name.
-    """
-
-    meant: str | None
-    fits: bool
-    taken_line: int | None
-    belongs: tuple[Steps, ...]
-    known: tuple[str, ...]
-
-    @property
-    def key(self) -> str:
-        return str(self.steps[-1])
-
-
-@dataclass(eq=False)
-class MissingKey(FormFault):
-    """A section lacks a key; `steps` ends in the key that is missing."""
-
-    allowed: tuple[Any, ...]
-
-
-@dataclass(eq=False)
-class WrongType(FormFault):
-    """A value of another kind; `unquoted` is it without its quotes, where that is legal."""
-
-    value: Any
-    expected: str
-    unquoted: str | None
-
-
-@dataclass(eq=False)
-class NotAllowed(FormFault):
-    """A value that is none of those allowed; `fits` as for an unknown key."""
-
-    value: Any
-    allowed: tuple[Any, ...]
-    meant: Any
-    fits: bool
-
-
-@dataclass(eq=False)
-class OutOfBounds(FormFault):
-    """A value of the right kind outside of its bounds: `must` says what it has to be."""
-
-    value: Any
-    must: str
-    hint: str | None
-
-
-@dataclass(eq=False)
-class Refused(FormFault):
-    """A value that a validator refuses: `reason` says why, `hint` what to do about it."""
-
-    reason: str
-    hint: str | None
-
-
-@dataclass(eq=False)
-class NullValue(FormFault):
-    """Null where a value is needed."""
-
-    expected: str
 
 
 @dataclass
@@ -135,8 +75,11 @@ class Form:
     typed: Any
     faults: list[FormFault]
 
-    def of(self, kind: type[Any]) -> list[Any]:
-        return [fault for fault in self.faults if isinstance(fault, kind)]
+    def of(self, code: str) -> list[FormFault]:
+        return [fault for fault in self.faults if fault.code == code]
+
+    def found(self, code: str) -> list[Finding]:
+        return [fault.finding for fault in self.of(code)]
 
 
 def check(document: Document, model: Model) -> Form:
@@ -149,7 +92,7 @@ def check(document: Document, model: Model) -> Form:
     except ValidationError as error:
         placed = _Placing(document, model)
         kept = _without_cascades([placed.fault(one) for one in error.errors(include_url=False)])
-        return Form(document, None, sorted(kept, key=lambda fault: fault.span.start))
+        return Form(document, None, sorted(kept, key=lambda fault: fault.finding.span.start))
 
 
 def _typed(model: Model, values: Any) -> Any:
@@ -162,17 +105,23 @@ def _without_cascades(faults: list[FormFault]) -> list[FormFault]:
 
     What is missing may be an unknown key elsewhere; a list is not too short for a bad item.
     """
-    unknown = [fault for fault in faults if isinstance(fault, UnknownKey)]
-    strayed = {(*section, fault.key) for fault in unknown for section in fault.belongs}
+    unknown = [fault for fault in faults if fault.code in ("VG101", "VG107")]
+    strayed = {(*section, fault.steps[-1]) for fault in unknown for section in fault.belongs}
     strayed |= {section for fault in unknown for section in fault.belongs if section}
     strayed |= {(*fault.section, fault.meant) for fault in unknown if fault.meant is not None}
     parents = {one.steps[:depth] for one in faults for depth in range(len(one.steps))}
     return [
         one
         for one in faults
-        if not (isinstance(one, MissingKey) and one.steps in strayed)
-        and not (isinstance(one, OutOfBounds) and one.steps in parents)
+        if not (one.code == "VG102" and one.steps in strayed)
+        and not (one.code == "VG105" and one.steps in parents)
     ]
+
+
+def what_becomes_of_unknown_keys(document: Document) -> str:
+    """Return it as a sentence for hints; a recipe with such a key is refused as a whole."""
+    is_recipe = kind_of(document) is Kind.RECIPE
+    return "" if is_recipe else "The compiler ignores keys that it does not know."
 
 
 class _Placing:
@@ -197,15 +146,19 @@ class _Placing:
         if kind in ("literal_error", "enum"):
             return self._not_allowed(steps, value, self._allowed(steps))
         if value is None:
-            return NullValue(self.document.key_span(*steps), steps, expected or "a value")
-        span = self.document.value_span(*steps)
+            return self._null(steps, expected or "a value")
         if expected is not None:
-            return WrongType(span, steps, value, expected, self._unquoted(steps, value))
+            return self._wrong_type(steps, value, expected)
+        span = self.document.value_span(*steps)
         if kind == "value_error":
             reason, _, advice = str(context["error"]).partition("\n")
             place = self.document.key_span(*steps) if isinstance(value, dict) else span
-            return Refused(place, steps, reason, advice or None)
-        return OutOfBounds(span, steps, value, *_bounds(error, value))
+            found = Finding(place, f"{_named(steps)}: {reason}", advice or None)
+        else:
+            must, hint = _bounds(error, value)
+            got = f"{len(value)}" if isinstance(value, list) else as_written(value)
+            found = Finding(span, f"`{dotted(steps)}` must {must}, got {got}", hint)
+        return FormFault("VG105", steps, found)
 
     def _steps(self, location: tuple[str | int, ...]) -> Steps:
         """Return the path of an error in the document: pydantic also names alternatives."""
@@ -215,73 +168,109 @@ class _Placing:
                 steps = (*steps, step)
         return steps
 
-    def _start(self, steps: Steps) -> int:
-        node = self.document.node(*steps)
-        return 0 if node is None else node.span.start
+    def _is_merged(self, key: Span, section: Steps) -> bool:
+        """Whether a key comes by `<<`: it stands before its section."""
+        node = self.document.node(*section)
+        return node is not None and key.start < node.span.start
 
     def _value(self, steps: Steps) -> Any:
         node = self.document.node(*steps)
         return None if node is None else node.plain()
 
+    def _model_at(self, steps: Steps) -> Model | None:
+        return model_at(self.model, self.document, steps)
+
     def _allowed(self, steps: Steps) -> tuple[Any, ...]:
         field = field_at(self.model, self.document, steps)
         return tuple(literals(field)) if field else ()
 
-    def _missing(self, steps: Steps, allowed: tuple[Any, ...]) -> MissingKey:
-        return MissingKey(self.document.key_span(*steps[:-1]), steps, allowed)
+    def _missing(self, steps: Steps, allowed: tuple[Any, ...]) -> FormFault:
+        span, section = self.document.key_span(*steps[:-1]), in_section(steps[:-1])
+        message = f"`{steps[-1]}` is missing {section}"
+        return FormFault("VG102", steps, Finding(span, message, _one_of(allowed)))
 
-    def _unknown(self, steps: Steps) -> UnknownKey:
+    def _unknown(self, steps: Steps) -> FormFault:
         section, key = steps[:-1], str(steps[-1])
-        model = model_at(self.model, self.document, section) or self.model
+        span, model = self.document.key_span(*steps), self._model_at(section) or self.model
         other = key_called(model, key)
-        places = sections_by_key(self.model).get(key, ())
-        belongs = tuple(place for place in places if place != section)
-        meant, sure = other, False
-        if other is None and not belongs:
-            near = nearest_of_all(key, model.model_fields)
-            near = [name for name in near if self.document.node(*section, name) is None] or near
-            meant, sure = (near[0] if near else None), _is_sure(key, near)
-        line, fits = None, False
-        if meant is not None and self.document.node(*section, meant) is not None:
+        places = [place for place in sections_with(self.model, key) if place != section]
+        if places and other is None:
+            found = Finding(span, f"`{key}` does not belong {in_section(section)}")
+            return FormFault("VG107", steps, found, None, tuple(places[:_MOST_PLACES]))
+        near = [other] if other else nearest_of_all(key, model.model_fields)
+        near = [name for name in near if self.document.node(*section, name) is None] or near
+        meant, fix = (near[0] if near else None), None
+        if meant is None:
+            known = [name for name, field in model.model_fields.items() if not field.deprecated]
+            more = ", ..." if len(known) > _MOST_LISTED else ""
+            hint = f"known here: {', '.join(known[:_MOST_LISTED])}{more}." if known else ""
+        elif self.document.node(*section, meant) is not None:
             line = self.document.key_span(*section, meant).line
-        elif meant is not None and sure:
-            merged = self.document.key_span(*steps).start < self._start(section)  # by `<<`
-            fits = not merged and not _errors_at(model, {meant: self._value(steps)}, meant)
-        known = (name for name, field in model.model_fields.items() if field.deprecated is None)
-        shown = belongs[:_MOST_PLACES] if other is None else ()
-        span = self.document.key_span(*steps)
-        return UnknownKey(span, steps, meant, fits, line, shown, tuple(known))
+            hint = f"did you mean `{meant}`? It is on line {line} already."
+        else:
+            hint = f"did you mean `{meant}`?"
+            is_sure = other is None and _is_sure(key, near) and not self._is_merged(span, section)
+            if is_sure and not _errors_at(model, {meant: self._value(steps)}, meant):
+                fix = fixes.replace(span, meant)
+        hint = f"{hint} {what_becomes_of_unknown_keys(self.document)}".strip()
+        message = f"unknown key `{key}` {in_section(section)}"
+        return FormFault("VG101", steps, Finding(span, message, hint, fix), meant)
 
     def _untyped(self, steps: Steps, value: Any) -> FormFault:
         """Return what is wrong with a mapping whose `type` chooses none of its forms."""
         if not isinstance(value, dict):
-            return WrongType(self.document.value_span(*steps), steps, value, "a mapping", None)
-        field = field_at(self.model, self.document, steps)
-        models = models_of(field.annotation) if field else []
-        types = [model.model_fields["type"] for model in models]
+            return self._wrong_type(steps, value, "a mapping")
+        types = [model.model_fields["type"] for model in models_at(self.model, steps)]
         kinds = tuple(kind for field in types for kind in literals(field))
         if "type" in value:
             return self._not_allowed((*steps, "type"), value["type"], kinds)
-        near = next((key for key in value if nearest(key, ("type",))), None)
+        near = next((key for key in value if nearest_of_all(key, ("type",))), None)
         if near is None:
             return self._missing((*steps, "type"), kinds)
-        span, sure = self.document.key_span(*steps, near), value[near] in kinds
-        return UnknownKey(span, (*steps, near), "type", sure, None, (), ("type",))
+        span = self.document.key_span(*steps, near)
+        is_legal = value[near] in kinds and not self._is_merged(span, steps)
+        fix = fixes.replace(span, "type") if is_legal else None
+        hint = f"did you mean `type`? {what_becomes_of_unknown_keys(self.document)}".strip()
+        found = Finding(span, f"unknown key `{near}` {in_section(steps)}", hint, fix)
+        return FormFault("VG101", (*steps, near), found, "type")
+
+    def _null(self, steps: Steps, expected: str) -> FormFault:
+        message, hint = f"{_named(steps)} is null", f"it takes {expected}"
+        return FormFault("VG106", steps, Finding(self.document.key_span(*steps), message, hint))
 
     def _not_allowed(self, steps: Steps, value: Any, allowed: tuple[Any, ...]) -> FormFault:
         if value is None:
-            expected = f"one of {', '.join(map(str, allowed))}" if allowed else "a value"
-            return NullValue(self.document.key_span(*steps), steps, expected)
+            return self._null(steps, _one_of(allowed) or "a value")
         by_text = {str(one): one for one in allowed}
         near = nearest_of_all(value, by_text) if isinstance(value, str) else []
-        meant = by_text[near[0]] if near else None
-        span = self.document.value_span(*steps)
-        alone = self.document.written(span).strip("'\"") == value  # no anchor or tag before it
-        return NotAllowed(span, steps, value, allowed, meant, alone and _is_sure(value, near))
+        span, hint, fix = self.document.value_span(*steps), _one_of(allowed), None
+        if near:
+            hint = f"did you mean `{near[0]}`?"
+            alone = self.document.written(span).strip("'\"") == value  # no anchor or tag before it
+            fix = fixes.replace(span, near[0]) if alone and _is_sure(value, near) else None
+        message = f"{as_written(value)} is not a value of `{dotted(steps)}`"
+        return FormFault("VG104", steps, Finding(span, message, hint, fix))
+
+    def _wrong_type(self, steps: Steps, value: Any, expected: str) -> FormFault:
+        span, kind, fix = self.document.value_span(*steps), kind_of_value(value), None
+        if isinstance(value, (str, int, float)) and not isinstance(value, bool):
+            kind = f"the {kind.removeprefix('a ')} {as_written(value)}"
+        is_shape = steps[:2] == ("frontend", "shape")
+        hint = _SHAPE_HINT if is_shape else _colon_hint(value, expected)
+        unquoted = self._unquoted(steps, value)
+        if unquoted is not None:
+            hint = f"write {unquoted} without quotes"
+            fix = fixes.replace(span, unquoted)
+        elif expected == "text" and isinstance(value, (int, float)):
+            hint = f'in quotes it is text: "{self.document.written(span)}"'
+        message = f"{_named(steps)} is {kind}, not {expected}"
+        return FormFault("VG103", steps, Finding(span, message, hint, fix))
 
     def _unquoted(self, steps: Steps, value: Any) -> str | None:
         """Return a quoted text without its quotes, where it is a legal number or truth value."""
-        model, key = model_at(self.model, self.document, steps[:-1]), str(steps[-1])
+        if not steps:
+            return None
+        model, key = self._model_at(steps[:-1]), str(steps[-1])
         written = self.document.written(self.document.value_span(*steps))
         if model is None or not _PLAIN.fullmatch(str(value)) or written[1:-1] != value:
             return None  # not only quotes around it, but an anchor or a tag before it
@@ -295,6 +284,22 @@ def _errors_at(model: Model, values: dict[str, Any], key: str) -> bool:
     except ValidationError as error:
         return any(key in one["loc"][:2] for one in error.errors() if one["type"] != "missing")
     return False
+
+
+def _named(steps: Steps) -> str:
+    return f"`{dotted(steps)}`" if steps else "the file"
+
+
+def _one_of(allowed: tuple[Any, ...]) -> str | None:
+    return f"one of {', '.join(map(str, allowed))}" if allowed else None
+
+
+def _colon_hint(value: Any, expected: str) -> str | None:
+    """Return what to write where `key:value` was read as a text in place of a mapping."""
+    key, colon, rest = str(value).partition(":")
+    if expected != "a mapping" or not colon or not key.isidentifier():
+        return None
+    return f"a space is missing after the colon: write `{key}: {rest}`"
 
 
 def _is_sure(word: str, near: list[str]) -> bool:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import types
+import re
 from collections.abc import Iterable, Iterator
 from functools import cache, lru_cache
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from vacc_gen.schema.lint.document import Document
-from vacc_gen.schema.lint.tree import Node, Steps
+from vacc_gen.schema.lint.tree import Steps
 
 LONG_WORD = 5
 """Words from this length on may be two edits away from what was meant, shorter ones one."""
@@ -40,7 +40,7 @@ def distance(a: str, b: str, limit: int = 2) -> int:
 
 
 def _letters(word: str) -> str:
-    return word.casefold().replace("-", "").replace("_", "").replace(" ", "")
+    return re.sub("[-_ ]", "", word.casefold())
 
 
 def nearest_of_all(word: str, candidates: Iterable[str]) -> list[str]:
@@ -63,74 +63,62 @@ def nearest(word: str, candidates: Iterable[str]) -> str | None:
 Model = type[BaseModel]
 
 
-def _unwrapped(annotation: Any) -> Iterator[Any]:
-    """Yield the alternatives of an annotation, without None and metadata."""
+def _parts(annotation: Any, in_items: bool = False) -> Iterator[tuple[Any, bool]]:
+    """Yield what an annotation is made of, and whether it is of a list's or mapping's items."""
     origin = get_origin(annotation)
-    if origin is Annotated:
-        yield from _unwrapped(get_args(annotation)[0])
-    elif origin in (Union, types.UnionType):
-        for option in get_args(annotation):
-            yield from _unwrapped(option)
-    elif annotation is not type(None):
-        yield annotation
-
-
-def models_of(annotation: Any) -> list[Model]:
-    """Return the models that a value of this annotation may be."""
-    options = _unwrapped(annotation)
-    return [one for one in options if isinstance(one, type) and issubclass(one, BaseModel)]
+    if origin in (None, Literal):
+        yield annotation, in_items
+    else:
+        for part in get_args(annotation):
+            yield from _parts(part, in_items or origin in (list, tuple, dict))
 
 
 def literals(field: FieldInfo) -> list[Any]:
-    """Return the values that a field is limited to; none where it is not."""
+    """Return the values that a field, or its items, are limited to; none where they are not."""
     found: list[Any] = []
-    for option in _unwrapped(field.annotation):
-        if get_origin(option) is Literal:
-            found += get_args(option)
-        for enum in (option, *get_args(option)):  # also of a list of such values
-            found += [member.value for member in getattr(enum, "__members__", {}).values()]
+    for part, _ in _parts(field.annotation):
+        found += get_args(part)
+        found += [member.value for member in getattr(part, "__members__", {}).values()]
     return found
 
 
+@cache
+def sections(root: Model) -> dict[Steps, list[Model]]:
+    """Return the models of each section: several where `type` chooses; items are called `*`."""
+    found: dict[Steps, list[Model]] = {}
+
+    def visit(model: Model, steps: Steps) -> None:
+        found.setdefault(steps, []).append(model)
+        for key, field in model.model_fields.items():
+            for part, in_items in _parts(field.annotation):
+                if isinstance(part, type) and issubclass(part, BaseModel):
+                    visit(part, (*steps, key, "*") if in_items else (*steps, key))
+
+    visit(root, ())
+    return found
+
+
+def models_at(root: Model, steps: Steps) -> list[Model]:
+    path = tuple("*" if isinstance(step, int) else step for step in steps)
+    return sections(root).get(path) or sections(root).get((*path[:-1], "*"), [])
+
+
 def model_at(root: Model, document: Document, steps: Steps) -> Model | None:
-    """Return the model of the section at a path, or None where no section belongs there."""
-    model: Model | None = root
-    annotation: Any = root
-    for depth, step in enumerate(steps, 1):
-        if model is not None and step in model.model_fields:
-            annotation = model.model_fields[str(step)].annotation
-        else:
-            annotation = _annotation_of_items(annotation)
-        model = _variant(models_of(annotation), document.node(*steps[:depth]))
-    return model
-
-
-def _annotation_of_items(annotation: Any) -> Any:
-    """Return the annotation of what a list or a mapping holds, or None."""
-    for option in _unwrapped(annotation):
-        if get_origin(option) in (list, tuple, dict):
-            return get_args(option)[1 if get_origin(option) is dict else 0]
-    return None
-
-
-def _variant(models: list[Model], node: Node | None) -> Model | None:
-    """Return the model that a mapping's `type` chooses; the first one where it says none."""
-    value = node.value if node is not None else None
-    said = value["type"].node.value if isinstance(value, dict) and "type" in value else None
+    """Return the model of the section at a path, the one that its `type` chooses, or None."""
+    models, kind = models_at(root, steps), document.node(*steps, "type")
     for model in models:
         field = model.model_fields.get("type")
-        if len(models) == 1 or (field is not None and said in literals(field)):
+        if len(models) == 1 or (kind and field and kind.value in literals(field)):
             return model
-    return models[0] if models and said is None else None
+    return models[0] if models and kind is None else None
 
 
 def field_at(root: Model, document: Document, steps: Steps) -> FieldInfo | None:
     """Return the field at a path, or the one whose list or mapping holds the value there."""
-    while steps:
-        parent = model_at(root, document, steps[:-1])
-        if parent is not None and steps[-1] in parent.model_fields:
-            return parent.model_fields[str(steps[-1])]
-        steps = steps[:-1]
+    for depth in range(len(steps), 0, -1):
+        model = model_at(root, document, steps[: depth - 1])
+        if model is not None and steps[depth - 1] in model.model_fields:
+            return model.model_fields[str(steps[depth - 1])]
     return None
 
 
@@ -143,17 +131,11 @@ def key_called(model: Model, word: str) -> str | None:
     return None
 
 
-@cache
-def sections_by_key(root: Model) -> dict[str, tuple[Steps, ...]]:
-    """Return the sections that have a key of a name, by name; lists and their items left out."""
-    found: dict[str, tuple[Steps, ...]] = {}
-
-    def visit(model: Model, steps: Steps) -> None:
-        for key, field in model.model_fields.items():
-            if field.deprecated is None and steps not in found.get(key, ()):
-                found[key] = (*found.get(key, ()), steps)
-            for below in models_of(field.annotation):
-                visit(below, (*steps, key))
-
-    visit(root, ())
-    return found
+def sections_with(root: Model, key: str) -> list[Steps]:
+    """Return the sections that have a key of this name; items of lists are left out."""
+    return [
+        steps
+        for steps, models in sections(root).items()
+        if "*" not in steps
+        and any(key in one.model_fields and not one.model_fields[key].deprecated for one in models)
+    ]

@@ -8,13 +8,15 @@ complaint only where one look at its line shows it: a tab, a full-width mark, a 
 from __future__ import annotations
 
 import re
+import unicodedata
 from bisect import bisect
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import yaml
 
-from vacc_gen.schema.lint.tree import LINE_BREAK, Fault, FullWidth, NotYaml, Span, Tab, Template
+from vacc_gen.schema.lint import fixes
+from vacc_gen.schema.lint.diagnostics import Fault, Finding, Fix
+from vacc_gen.schema.lint.tree import LINE_BREAK, Span
 
 FULL_WIDTH = {
     "：": ":", "，": ",", "［": "[", "］": "]", "｛": "{", "｝": "}", "【": "[", "】": "]",
@@ -78,14 +80,14 @@ def _lines(text: str) -> list[_Line]:
     return [_Line(n, starts[n - 1], line) for n, line in enumerate(LINE_BREAK.split(text), 1)]
 
 
-def templates(text: str) -> list[Fault]:
+def templates(text: str) -> list[Span]:
     """Return the values that hold a `{{ name }}` without quotes, the first of each line."""
     found = ((line, _TEMPLATE.search(line.bare)) for line in _lines(text))
-    return [
-        Template(line.span(*match.span()), line.text[match.start() : match.end()])
-        for line, match in found
-        if match
-    ]
+    return [line.span(*match.span()) for line, match in found if match]
+
+
+def _not_yaml(span: Span, reason: str, hint: str | None = None) -> Fault:
+    return Fault("VG001", Finding(span, f"not valid YAML: {reason}", hint))
 
 
 def explain(text: str, error: yaml.YAMLError) -> list[Fault]:
@@ -100,18 +102,21 @@ def explain(text: str, error: yaml.YAMLError) -> list[Fault]:
     for line in lines:
         if _MERGE.match(line.text):
             hint = "keep one of the two sides, and delete the lines with the markers"
-            return [NotYaml(line.whole(), "a merge conflict is left here", hint)]
+            return [_not_yaml(line.whole(), "a merge conflict is left here", hint)]
     return [_complaint(lines, error)]
 
 
 def _full_width(text: str, lines: list[_Line]) -> list[Fault]:
     """Return the full-width marks outside of quotes and comments, and what replaces them."""
     spans = [line.span(*m.span()) for line in lines for m in _MARKS.finditer(line.bare)]
-    plain = [_ascii(text, span.start) for span in spans]
-    return [
-        FullWidth(span, text[span.start], mark)
-        for span, mark in zip(spans, _mending(text, spans, plain), strict=True)
-    ]
+    found = []
+    for span, fix in _mended(text, spans, [_ascii(text, span.start) for span in spans]):
+        mark = text[span.start]
+        name = unicodedata.name(mark, "character").lower()
+        message = f"the full-width `{mark}` ({name}) is a letter to YAML"
+        hint = f"write `{fix.text.strip()}`" if fix else "switch the keyboard to half width"
+        found.append(Fault("VG014", Finding(span, message, hint, fix)))
+    return found
 
 
 def _ascii(text: str, at: int) -> str:
@@ -128,7 +133,9 @@ def _tabs(text: str, lines: list[_Line]) -> list[Fault]:
     tabbed = {line.number for line, _ in found}
     others = [line for line in lines if line.bare.strip() and line.number not in tabbed]
     spaces = [" " * _indentation(others, line) for line, _ in found]
-    return list(map(Tab, spans, _mending(text, spans, spaces)))
+    message, hint = "tab in the indentation", "YAML indents with spaces"
+    mended = _mended(text, spans, spaces)
+    return [Fault("VG011", Finding(span, message, hint, fix)) for span, fix in mended]
 
 
 def _indentation(others: list[_Line], tab: _Line) -> int:
@@ -142,16 +149,17 @@ def _indentation(others: list[_Line], tab: _Line) -> int:
     return least + 2 if opens else least
 
 
-def _mending(text: str, spans: list[Span], texts: list[str]) -> Sequence[str | None]:
-    """Return the texts for these places where they make YAML of the whole, else None for each."""
-    for span, other in reversed([*zip(spans, texts, strict=True)]):
-        text = text[: span.start] + other + text[span.end :]
+def _mended(text: str, spans: list[Span], texts: list[str]) -> list[tuple[Span, Fix | None]]:
+    """Return each place with its text as a fix, or with None where all of them make no YAML."""
+    made = [fixes.replace(span, other) for span, other in zip(spans, texts, strict=True)]
+    for fix in reversed(made):
+        text = text[: fix.start] + fix.text + text[fix.end :]
     try:
         for _ in yaml.parse(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
             pass
     except yaml.YAMLError:
-        return [None] * len(texts)
-    return texts
+        return [(span, None) for span in spans]
+    return list(zip(spans, made, strict=True))
 
 
 def _complaint(lines: list[_Line], error: yaml.YAMLError) -> Fault:
@@ -160,7 +168,7 @@ def _complaint(lines: list[_Line], error: yaml.YAMLError) -> Fault:
     context = getattr(error, "context_mark", None)
     mark = getattr(error, "problem_mark", None) or context
     if mark is None:
-        return NotYaml(lines[0].whole(), problem)
+        return _not_yaml(lines[0].whole(), problem)
     at = min(mark.line, len(lines) - 1)
     opened = min(context.line, at) if context is not None else at
     before = max((n for n in range(at) if lines[n].bare.strip()), default=at)
@@ -169,26 +177,26 @@ def _complaint(lines: list[_Line], error: yaml.YAMLError) -> Fault:
         if fault is not None:
             return fault
     if "could not find expected ':'" in problem and context is not None:
-        return NotYaml(lines[opened].whole(), "a `:` is missing after the key")
+        return _not_yaml(lines[opened].whole(), "a `:` is missing after the key")
     plain = next((words for start, words in _PLAIN_WORDS if start in problem), problem)
     width = len(lines[at].text)
     span = lines[at].span(min(mark.column, width), min(mark.column + 1, width))
-    return NotYaml(span, plain, f"the parser says: {problem}")
+    return _not_yaml(span, plain, f"the parser says: {problem}")
 
 
-def _visible(line: _Line) -> NotYaml | None:
+def _visible(line: _Line) -> Fault | None:
     """Return the fault that one look at a line shows, or None."""
     bare = line.bare
     quote = re.search(r"(?:^|[\s\[{:,-])([\"'])", bare)
     if quote is not None:
         reason = f"a quote {quote[1]} is opened here and not closed on this line"
-        return NotYaml(line.span(quote.start(1), quote.end(1)), reason)
+        return _not_yaml(line.span(quote.start(1), quote.end(1)), reason)
     missing = _NO_SPACE.match(bare)
     if missing is not None:
         rest = line.text[missing.end() :].rstrip()
         hint = f"write `{missing[1]}: {rest}`"
         span = line.span(missing.start(1), missing.end())
-        return NotYaml(span, "a space is missing after the colon", hint)
+        return _not_yaml(span, "a space is missing after the colon", hint)
     unclosed: list[re.Match[str]] = []
     for bracket in re.finditer(r"[\[\]{}]", bare):
         if bracket.group() in "[{":
@@ -197,5 +205,5 @@ def _visible(line: _Line) -> NotYaml | None:
             unclosed.pop()
     if unclosed:
         reason = f"a `{unclosed[0].group()}` is opened here and not closed on this line"
-        return NotYaml(line.span(*unclosed[0].span()), reason)
+        return _not_yaml(line.span(*unclosed[0].span()), reason)
     return None

@@ -7,7 +7,6 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import NamedTuple
 
 from vacc_gen.schema.checkpoint import name_of
@@ -39,10 +38,6 @@ class Workspace:
     configs: list[ConfigFile]
 
     @property
-    def root(self) -> Path:
-        return self.recipe.folder
-
-    @property
     def edited_configs(self) -> Iterator[ConfigFile]:
         """The language model's configs for the recipe's checkpoint that are not as made."""
         name = name_of(self.recipe.recipe.model.checkpoint)
@@ -56,7 +51,7 @@ class Workspace:
     @cached_property
     def made(self) -> Made | None:
         """What the manifest says of the last generation; None without one that can be read."""
-        manifest = read_json(self.root / MANIFEST)
+        manifest = read_json(self.recipe.folder / MANIFEST)
         if not isinstance(manifest, dict) or manifest.get("version") != 1:
             return None
         parts = [manifest.get(key, {}) for key in ("made_from", "files", "pending")]
@@ -65,25 +60,13 @@ class Workspace:
         sources, files, pending = parts
         return Made(sources.get("vacc.yaml"), files, pending)
 
-    @property
-    def is_stale(self) -> bool:
-        """Whether the recipe was changed after the last generation."""
-        recipe = self.made.recipe if self.made else None
-        return recipe is not None and recipe != text_hash(self.recipe.document.text)
-
-    def missing(self) -> list[str]:
-        """Return the generated files that are no longer there."""
-        made = self.made.files.keys() - self.made.pending if self.made else ()
-        inside = [path for path in made if not (path.startswith("/") or ".." in Path(path).parts)]
-        return sorted(path for path in inside if not os.path.lexists(self.root / path))
-
     def lacks(self) -> Iterator[Finding]:
         """Yield what vacc-gen does not make and the workspace cannot run without."""
         from vacc_gen.schema.recipe import PLACEHOLDER
 
         model, known = self.recipe.recipe.model, self.recipe.known
         names = known.vendor_files(model.preset) if known else ()
-        folders = (self.root / "source_code", self.root / model.checkpoint)
+        folders = (self.recipe.folder / "source_code", self.recipe.folder / model.checkpoint)
         absent = [name for name in names if not any(os.path.exists(at / name) for at in folders)]  # noqa: PTH110
         if absent:
             message = f"the vendor's {listed(absent)} {'is' if len(absent) == 1 else 'are'} missing"
@@ -95,7 +78,7 @@ class Workspace:
                 fetch = ", or where `vacc-gen fetch` is to put it" if is_fetched else ""
                 message = f"`{dotted(steps)}` is still to be filled in"
                 yield Finding(span, message, f"write the path where it is{fetch}")
-            elif not os.path.exists(self.root / path):  # noqa: PTH110  # never raises
+            elif not os.path.exists(self.recipe.folder / path):  # noqa: PTH110  # never raises
                 message = f"`{dotted(steps)}` names {path}, which is not there"
                 fetch = "`vacc-gen fetch` downloads published weights and texts"
                 yield Finding(span, message, fetch if is_fetched else None)

@@ -2,16 +2,15 @@ import hashlib
 import json
 import os
 import random
-import re
 import signal
 import subprocess
-import sys
 
-import pexpect
 import pytest
 
 from tests.hub_server import Fault, git_sha1, serving
 from tests.processes import VACC_GEN, eventually, start
+from tests.terminals import CTRL_C, Terminal
+from tests.workspaces import files_of, recipe_text
 from vacc_gen.generator.fetch import ATTEMPTS, CHUNK_BYTES
 from vacc_gen.presets import MODELS
 
@@ -50,8 +49,7 @@ def workspace(tmp_path):
 
 
 def write_recipe(root, checkpoint="weights", **parts):
-    recipe = {"version": 2, "model": {"preset": FALCON.name, "checkpoint": checkpoint}, **parts}
-    (root / "vacc.yaml").write_text(json.dumps(recipe))
+    (root / "vacc.yaml").write_text(recipe_text(FALCON.name, checkpoint, **parts))
 
 
 @pytest.fixture
@@ -77,12 +75,8 @@ def fetch(variables, workspace, run):
     return lambda *options: run("fetch", workspace, *options)
 
 
-def weights(root):
-    return {file.name: file.read_bytes() for file in (root / "weights").iterdir()}
-
-
 def assert_complete(root):
-    assert weights(root) == {name: CHECKPOINT[name] for name in WANTED}
+    assert files_of(root / "weights") == {name: CHECKPOINT[name] for name in WANTED}
 
 
 def assert_clear(done, code, *parts):
@@ -249,17 +243,8 @@ def test_calibration_sets_go_where_the_recipe_looks(hub, workspace, fetch):
 
 def test_a_terminal_shows_the_progress(hub, workspace, variables):
     hub.faults[SHARD] = [Fault(cut_after=1_500_000, stall=True)]
-    shown = pexpect.spawn(
-        sys.executable,
-        [*VACC_GEN[1:], "fetch", str(workspace)],
-        env={**os.environ, "TERM": "xterm"},
-        encoding="utf-8",
-        timeout=30,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )
-    shown.expect(re.escape(SHARD))
-    shown.expect(r"1\.\d MB of 3\.0 MB")
-    shown.sendintr()
-    shown.expect(pexpect.EOF)
-    shown.close()
-    assert shown.exitstatus == 130
+    terminal = Terminal(workspace, "fetch")
+    terminal.wait_for(SHARD)
+    terminal.wait_for(" MB of 3.0 MB")
+    terminal.send(CTRL_C)
+    assert terminal.exit_code() == 130

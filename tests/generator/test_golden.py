@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.workspaces import files_of
 from vacc_gen import presets
 from vacc_gen.generator.emit.files import MODELING_HEADER, template_text
 from vacc_gen.generator.emit.yaml_text import RECIPE_SCHEMA_PATH, recipe_text
@@ -58,26 +59,17 @@ def test_workspaces_are_as_they_were(case, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     decision = CASES[case].decide()
     workspace = create(decision.root, recipe_text(decision.recipe, CASES[case].command()))
-    made = {
-        path.relative_to(workspace.root): path.read_text(encoding="utf-8")
-        for path in workspace.root.rglob("*")
-        if path.is_file()
-    }
-    del made[Path(MANIFEST_PATH)]
+    made = files_of(workspace.root)
+    del made[str(MANIFEST_PATH)]
     for path, text in copies(decision.plan.preset.environment).items():
-        if Path(path) in made:
-            assert made.pop(Path(path)) == text
+        assert made.pop(path, text.encode()) == text.encode()
     golden = GOLDEN / case
     if UPDATE:
         shutil.rmtree(golden, ignore_errors=True)
-        for path, text in made.items():
+        for path, content in made.items():
             (golden / path).parent.mkdir(parents=True, exist_ok=True)
-            (golden / path).write_text(text, encoding="utf-8")
-    assert made == {
-        path.relative_to(golden): path.read_text(encoding="utf-8")
-        for path in golden.rglob("*")
-        if path.is_file()
-    }
+            (golden / path).write_bytes(content)
+    assert made == files_of(golden)
 
 
 def test_every_golden_workspace_has_a_case():

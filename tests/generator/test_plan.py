@@ -1,17 +1,15 @@
-import json
-
 import pytest
 
+from tests.workspaces import recipe_text
 from vacc_gen import presets
-from vacc_gen.generator.plan import make_plan, needs_large_stack, quantizes_first
+from vacc_gen.generator.plan import make_plan, quantizes_first
 from vacc_gen.schema.errors import UsageError
 from vacc_gen.schema.recipe import Recipe
 
 
 def plan(preset="falcon-7b-instruct", checkpoint=None, **parts):
-    model = {"preset": preset, "checkpoint": checkpoint or f"/path/to/{preset}"}
-    recipe = Recipe.model_validate_json(json.dumps({"version": 2, "model": model, **parts}))
-    return make_plan(recipe, presets.MODELS.find(preset), None)
+    text = recipe_text(preset, checkpoint or f"/path/to/{preset}", **parts)
+    return make_plan(Recipe.model_validate_json(text), presets.MODELS.find(preset), None)
 
 
 @pytest.mark.parametrize(
@@ -48,11 +46,6 @@ def test_gptq_settings_go_to_int8_alone():
     assert [quantizes_first(made, job) for job in made.jobs] == [False, True, False]
 
 
-def test_models_above_32b_need_a_large_stack():
-    assert needs_large_stack(plan("falcon-40b"))
-    assert not needs_large_stack(plan("falcon-7b"))
-
-
 def test_int4_has_a_name_of_its_own_and_no_compile_config():
     made = plan(precisions=["fp16", "int4"])
     assert [job.name for job in made.jobs] == [
@@ -64,15 +57,6 @@ def test_int4_has_a_name_of_its_own_and_no_compile_config():
 
 
 VISION = "Qwen2.5-VL-3B-Instruct"
-
-
-def test_a_model_that_reads_images_is_compiled_in_two_halves():
-    made = plan(VISION, precisions=["fp16"], target={"prefill": 2048, "total": 4096})
-    assert [str(job.deploy_path) for job in made.configs] == [
-        "vamc_results/Qwen2.5-VL-3B-Instruct-fp16-tp4-2048-4096",
-        "vamc_results/Qwen2.5-VL-3B-Instruct-visual-fp16-4096",
-    ]
-    assert [job.precision for job in made.jobs] == ["fp16"]
 
 
 def test_the_environments_exact_pins_go_into_both_halves():

@@ -14,9 +14,7 @@ SIZE_BUDGET_BYTES = 1_000_000
 
 def environment(name: str) -> Environment:
     preset = presets.ENVIRONMENTS.find(name)
-    return Environment.model_validate(
-        {"preset": name, "python": preset.python, "platform": preset.platform}
-    )
+    return Environment(preset=name, python=preset.python, platform=preset.platform)
 
 
 def test_a_lock_answers_its_pins_or_a_reason_says_why_there_is_none():

@@ -1,10 +1,10 @@
 """What holds of every preset. Each check is one test, and names the presets that fail it."""
 
 import json
-from pathlib import Path
 
 import pytest
 
+from tests.workspaces import FALCON_TINY
 from vacc_gen import presets
 from vacc_gen.generator.vision import image_tokens
 from vacc_gen.schema.errors import UsageError
@@ -12,7 +12,6 @@ from vacc_gen.schema.footprint import footprint, parameter_count
 from vacc_gen.schema.geometry import geometry_from_config
 from vacc_gen.schema.precision import Precision
 
-FALCON_TINY = Path(__file__).parents[1] / "data" / "falcon-tiny"
 MODELS = presets.MODELS.all()
 SIZES = {model.name: model.geometry.model_copy(update={"parameters": None}) for model in MODELS}
 SOURCES = (

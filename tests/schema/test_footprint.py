@@ -51,10 +51,9 @@ def test_llama_by_hand():
 def test_a_model_fits_from_some_tp_on():
     alone = footprint(LLAMA, Precision.FP16, 1, 2048)
     assert alone.left_bytes(CARD) == (8 << 30) - alone.weights_bytes - alone.kv_cache_bytes < 0
-    assert least_tp(LLAMA, Precision.FP16, 2048, CARD) == 4
-    assert least_tp(LLAMA, Precision.INT8, 2048, CARD) == 2
-    tiny = CARD.model_copy(update={"die_memory_bytes": 1 << 20})
-    assert least_tp(LLAMA, Precision.INT8, 2048, tiny) is None
+    assert least_tp(LLAMA, Precision.FP16, 2048, 8 << 30) == 4
+    assert least_tp(LLAMA, Precision.INT8, 2048, 8 << 30) == 2
+    assert least_tp(LLAMA, Precision.INT8, 2048, 1 << 20) is None
 
 
 @pytest.mark.parametrize(

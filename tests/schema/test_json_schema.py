@@ -114,16 +114,11 @@ def test_an_editor_marks_a_mistake_where_it_is(section, values, place):
     assert list(error.absolute_path) == [section, *place]
 
 
-def test_null_is_allowed_where_a_key_may_be_left_out():
+@pytest.mark.parametrize(
+    ("section", "values", "is_allowed"),
+    [("graph", None, True), ("workspace", {"path": None}, False)],
+)
+def test_null_is_allowed_where_a_key_may_be_left_out(section, values, is_allowed):
     config = yaml.safe_load(next(path for path in PATHS if "resnet" in str(path)).read_bytes())
-    config["graph"] = None
-    config["frontend"]["dtype"] = None
-    assert VALIDATORS["vamc"].is_valid(config)
-    assert is_accepted(config)
-
-
-def test_null_is_no_folder_to_write_to():
-    config = yaml.safe_load(next(path for path in PATHS if "resnet" in str(path)).read_bytes())
-    config["workspace"] = {"path": None}
-    assert not VALIDATORS["vamc"].is_valid(config)
-    assert not is_accepted(config)
+    config |= {section: values, "frontend": config["frontend"] | {"dtype": None}}
+    assert VALIDATORS["vamc"].is_valid(config) == is_accepted(config) == is_allowed

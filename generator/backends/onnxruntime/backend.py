@@ -12,12 +12,14 @@ from typing import Any
 from vacc_gen.generator.backends.base import STATE_FOLDER, Build, Outcome, Skip, Stage, Step
 from vacc_gen.generator.backends.onnxruntime.export import (
     DTYPES,
+    EXPORTED_FILES,
     SIDE_FILES,
+    ExportPlan,
     Lengths,
     export_graphs,
-    required_bytes,
+    plan_export,
 )
-from vacc_gen.generator.backends.onnxruntime.runtime import MANIFEST_FILE, OnnxRuntimeModel
+from vacc_gen.generator.backends.onnxruntime.runtime import OnnxRuntimeModel
 from vacc_gen.generator.backends.onnxruntime.weights.quantize import Quantizer
 from vacc_gen.generator.backends.onnxruntime.weights.source import Checkpoint, open_checkpoint
 from vacc_gen.generator.calibration.texts import files_of
@@ -37,6 +39,7 @@ from vacc_gen.generator.files import (
 )
 from vacc_gen.generator.plan import CompileJob, is_placeholder
 from vacc_gen.generator.progress import Progress
+from vacc_gen.schema.artifacts import MANIFEST_FILE
 from vacc_gen.schema.errors import MissingExtraError
 from vacc_gen.schema.precision import INT8_ACTIVATIONS_LEVEL, PER_CHANNEL, Precision
 from vacc_gen.schema.recipe import Calibration
@@ -67,11 +70,12 @@ class OnnxRuntimeBackend:
         for package in PACKAGES:
             if find_spec(package) is None:
                 raise MissingExtraError(package, "building with ONNX Runtime")
-        from vacc_gen.generator.backends.onnxruntime.verify import sample_text
+        from vacc_gen.generator.backends.onnxruntime.verify import sample_text, text_windows
 
         for job in build.jobs:
-            _disk_bytes(build, job)
+            _plan_export(build, job)
         sample_text(build)
+        text_windows(build)
         calibration = _texts(build)
         if calibration is not None and any(job.precision in QUANTIZED for job in build.jobs):
             check_calibration(calibration, build.plan.geometry.max_positions, build.root)
@@ -95,9 +99,17 @@ class OnnxRuntimeBackend:
         return _verify(build, job)
 
 
-def _disk_bytes(build: Build, job: CompileJob) -> int:
-    checkpoint = open_checkpoint(build.weights.path)
-    return required_bytes(checkpoint, DTYPES[job.precision], build.plan.recipe.quantization)
+def _export_options(build: Build, job: CompileJob) -> dict[str, Any]:
+    recipe = build.plan.recipe
+    return {
+        "dtype": DTYPES[job.precision],
+        "lengths": Lengths(recipe.target.prefill, recipe.target.total),
+        "quantization": recipe.quantization,
+    }
+
+
+def _plan_export(build: Build, job: CompileJob) -> ExportPlan:
+    return plan_export(open_checkpoint(build.weights.path), **_export_options(build, job))
 
 
 def _texts(build: Build) -> Calibration | None:
@@ -119,10 +131,9 @@ def _calibrate(build: Build, job: CompileJob) -> Step | Skip:
     files = [file for source in calibration.sources for file in files_of(source, build.root)]
 
     def run(progress: Progress) -> Outcome:
-        reused = calibrate(calibration, build.weights, build.root, progress)
+        calibrate(calibration, build.weights, build.root, progress)
         path = windows_file(calibration, build.root)
-        drawn = {"windows": calibration.samples, "seqlen": calibration.seqlen}
-        return Outcome((path, path.with_suffix(".json")), {**drawn, "reused": reused})
+        return Outcome((path, path.with_suffix(".json")))
 
     inputs = {
         "calibration": calibration.model_dump(mode="json"),
@@ -151,7 +162,8 @@ def _export(build: Build, job: CompileJob) -> Step:
     return Step(
         inputs,
         lambda progress: _run_export(build, job, progress),
-        writes_bytes=_disk_bytes(build, job),
+        writes_bytes=_plan_export(build, job).total_bytes,
+        temporary_bytes=_hidden_states_bytes(build) if job.precision in QUANTIZED else 0,
         moved_to=build.deploy_dir(job),
     )
 
@@ -159,22 +171,11 @@ def _export(build: Build, job: CompileJob) -> Step:
 def _run_export(build: Build, job: CompileJob, progress: Progress) -> Outcome:
     recipe = build.plan.recipe
     folder = build.work_dir(job)
-    remove_leftovers(folder)
     checkpoint = open_checkpoint(build.weights.path)
     quantizer = _quantizer(build, job, checkpoint, progress)
+    options = _export_options(build, job)
     result = export_graphs(
-        checkpoint,
-        folder,
-        dtype=DTYPES[job.precision],
-        lengths=Lengths(recipe.target.prefill, recipe.target.total),
-        quantization=recipe.quantization,
-        quantizer=quantizer,
-        metadata={
-            "vacc_gen.name": job.name,
-            "vacc_gen.recipe": json.dumps(recipe.model_dump(mode="json")),
-        },
-        progress=progress,
-        force=True,
+        checkpoint, folder, **options, quantizer=quantizer, progress=progress, force=True
     )
     layout, geometry = result.layout, build.plan.geometry
     cache_width = 2 if layout.dtype == "fp16" else 4
@@ -188,6 +189,8 @@ def _run_export(build: Build, job: CompileJob, progress: Progress) -> Outcome:
         },
         "overflowed": result.overflowed,
     }
+    if result.warnings:
+        details["notes"] = [f"{warning}; int8 holds them" for warning in result.warnings]
     if layout.grid is not None:
         level = recipe.quantization.accuracy_level
         details["quantization"] = {
@@ -199,6 +202,14 @@ def _run_export(build: Build, job: CompileJob, progress: Progress) -> Outcome:
         }
         details["linear_errors"] = quantizer.errors
     return Outcome(tuple(sorted(folder.iterdir())), details)
+
+
+def _hidden_states_bytes(build: Build) -> int:
+    """Of the file that GPTQ keeps while it works: fp32, (windows, tokens, hidden size)."""
+    texts = _texts(build)
+    if texts is None:
+        return 0
+    return 4 * texts.samples * texts.seqlen * build.plan.geometry.hidden_size
 
 
 def _quantizer(
@@ -232,6 +243,7 @@ def _publish(build: Build, job: CompileJob, progress: Progress) -> Outcome:
     folder = next(place for place in (build.work_dir(job), target) if place.is_dir())
     progress.start("load both graphs, run a step of each")
     (folder / MANIFEST_FILE).unlink(missing_ok=True)
+    remove_leftovers(folder / MANIFEST_FILE)
     model = OnnxRuntimeModel(folder, one_session=True)
     model.prefill([TRIAL_TOKEN])
     model.decode(TRIAL_TOKEN)
@@ -254,6 +266,7 @@ def _manifest(build: Build, job: CompileJob, folder: Path) -> str:
         "artifacts": [
             {"path": file.name, "bytes": file.stat().st_size, "sha256": build.digest(file)}
             for file in sorted(folder.iterdir())
+            if file.name in EXPORTED_FILES
         ],
     }
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
@@ -267,9 +280,9 @@ def _verify(build: Build, job: CompileJob) -> Step:
     against = None if fp16 is job else fp16
     inputs = {
         "verification": build.plan.recipe.verification.model_dump(mode="json"),
+        "reference": against.name if against else None,
         "text": hashlib.sha256(read_text(build)).hexdigest(),
         "modeling": sha256_of(build.modeling_file),
         "packages": [package_version(package) for package in PACKAGES],
     }
-    after = ((Stage.VERIFY, against.precision),) if against else ()
-    return Step(inputs, lambda progress: verify_job(build, job, against, progress), after=after)
+    return Step(inputs, lambda progress: verify_job(build, job, against, progress))

@@ -14,13 +14,9 @@ from pathlib import Path
 
 from vacc_gen.generator.backends.onnxruntime.runtime import (
     DECODE_GRAPH,
-    MANIFEST_FILE,
     PREFILL_GRAPH,
 )
-from vacc_gen.generator.backends.onnxruntime.weights.quantize import (
-    Quantizer,
-    grid_for,
-)
+from vacc_gen.generator.backends.onnxruntime.weights.quantize import Quantizer, grid_for
 from vacc_gen.generator.backends.onnxruntime.weights.source import Checkpoint
 from vacc_gen.generator.backends.onnxruntime.weights.weight_file import (
     WEIGHTS_FILE,
@@ -29,8 +25,9 @@ from vacc_gen.generator.backends.onnxruntime.weights.weight_file import (
     plan_layout,
     write_weights,
 )
-from vacc_gen.generator.files import check_disk, staged_folder
+from vacc_gen.generator.files import naming, room_for, staged_folder
 from vacc_gen.generator.progress import Progress, SilentProgress
+from vacc_gen.schema.artifacts import MANIFEST_FILE
 from vacc_gen.schema.errors import MissingExtraError, UsageError
 from vacc_gen.schema.precision import Precision, Quantization
 from vacc_gen.schema.recipe import lengths_problem
@@ -64,9 +61,6 @@ DTYPES: dict[Precision, Dtype] = {
 BITS: dict[Dtype, int] = {"int8": 8, "int4": 4}
 """Of a weight, where weights are quantized."""
 
-GRAPH_ALLOWANCE_BYTES = 16 << 20
-"""Room asked for beyond the weights: graphs and tokenizer take a few MB."""
-
 
 @dataclass(frozen=True)
 class Lengths:
@@ -82,39 +76,63 @@ class Lengths:
 
 
 @dataclass(frozen=True)
+class ExportPlan:
+    """What an export writes, known before it does."""
+
+    layout: Layout
+    """Where each tensor lies in the weights file."""
+    graphs: Mapping[str, bytes]
+    """By the names of their files."""
+    side_files: tuple[Path, ...]
+    """Those of the checkpoint that are copied."""
+
+    @property
+    def total_bytes(self) -> int:
+        """Of everything that is written."""
+        beside = sum(map(len, self.graphs.values()))
+        beside += sum(file.stat().st_size for file in self.side_files)
+        return self.layout.total_bytes + beside
+
+    def is_written(self, folder: Path) -> bool:
+        """Whether a folder, which appears whole or not at all, is what this export writes."""
+        sizes = {WEIGHTS_FILE: self.layout.total_bytes}
+        sizes |= {file.name: file.stat().st_size for file in self.side_files}
+        return (
+            {path.name for path in folder.iterdir()} == {*sizes, *self.graphs}
+            and all((folder / name).stat().st_size == size for name, size in sizes.items())
+            and all((folder / name).read_bytes() == graph for name, graph in self.graphs.items())
+        )
+
+
+@dataclass(frozen=True)
 class ExportResult:
     graphs: tuple[Path, ...]
     weights: Path
     layout: Layout
-    """Where each tensor lies in the weights file."""
     overflowed: dict[str, int]
     """How many values became infinite, by parameter."""
 
+    @property
+    def warnings(self) -> list[str]:
+        return [
+            f"{count} values of {name} are beyond 65504, the largest of fp16, and became infinite"
+            for name, count in self.overflowed.items()
+        ]
 
-def export_graphs(
+
+def plan_export(
     checkpoint: Checkpoint,
-    out_dir: Path,
-    *,
     dtype: Dtype,
     lengths: Lengths | None = None,
     quantization: Quantization | None = None,
-    quantizer: Quantizer | None = None,
-    metadata: Mapping[str, str] | None = None,
-    progress: Progress | None = None,
-    force: bool = False,
-) -> ExportResult:
-    """Write graphs, weights and the tokenizer's files of `checkpoint` into `out_dir`.
+) -> ExportPlan:
+    """Lay out an export of `checkpoint`, without reading any value but a sample.
 
-    The folder appears complete or not at all. `quantization` and `quantizer` (round to nearest
-    unless another is given) matter for int8 and int4 only. Each graph carries `metadata` in its
-    `metadata_props`, and with it the tool's version and the checkpoint's fingerprint. An `out_dir`
-    that is not empty is refused; with `force`, one that holds an earlier export is replaced.
+    Each graph carries the tool's version and the checkpoint's fingerprint in its `metadata_props`.
 
     Raises:
         MissingExtraError: torch or onnx is not installed.
-        UsageError: `out_dir` is in use, or holds the checkpoint.
-        CheckpointError: the checkpoint cannot be read, or no group size divides its widths.
-        StageError: there is not enough disk space; nothing was written.
+        CheckpointError: no group size divides the checkpoint's widths.
     """
     for package in ("torch", "onnx"):
         if find_spec(package) is None:
@@ -122,39 +140,25 @@ def export_graphs(
     from vacc_gen.generator.backends.onnxruntime.graph.falcon import DYNAMIC_AXES, falcon_graph
     from vacc_gen.generator.backends.onnxruntime.graph.positions import Axes
 
-    graphs = {DYNAMIC_GRAPH: DYNAMIC_AXES}
+    axes_by_name = {DYNAMIC_GRAPH: DYNAMIC_AXES}
     if lengths is not None:
         # A prompt, padded, without a past; one token after a cache of all other slots.
-        graphs = {
+        axes_by_name = {
             PREFILL_GRAPH: Axes(1, lengths.prefill, None, lengths.prefill),
             DECODE_GRAPH: Axes(1, 1, lengths.total - 1, lengths.total),
         }
     quantization = quantization or Quantization()
-    progress = progress or SilentProgress()
     layout = planned_layout(checkpoint, dtype, quantization)
-    _refuse_used_folder(out_dir, checkpoint.folder.path, force)
-    check_disk(out_dir, layout.total_bytes + GRAPH_ALLOWANCE_BYTES)
-    with staged_folder(out_dir) as folder:
-        for name in SIDE_FILES:
-            if (checkpoint.folder.path / name).is_file():
-                shutil.copyfile(checkpoint.folder.path / name, folder / name)
-        source_bytes = sum(tensor.length_bytes for tensor in checkpoint.tensors.values())
-        progress.start(f"weights to {dtype}", source_bytes)
-        quantizer = quantizer or Quantizer(checkpoint)
-        overflowed = write_weights(folder / WEIGHTS_FILE, layout, checkpoint, quantizer, progress)
-        properties = {"vacc_gen.checkpoint": checkpoint.folder.fingerprint(), **(metadata or {})}
-        for name, axes in graphs.items():
-            model = falcon_graph(
-                name.removesuffix(".onnx"),
-                checkpoint.architecture,
-                layout,
-                axes,
-                quantization.accuracy_level,
-                properties,
-            )
-            (folder / name).write_bytes(model.SerializeToString(deterministic=True))
-    paths = tuple(out_dir / name for name in graphs)
-    return ExportResult(paths, out_dir / WEIGHTS_FILE, layout, overflowed)
+    properties = {"vacc_gen.checkpoint": checkpoint.folder.fingerprint()}
+    level = quantization.accuracy_level
+    graphs = {
+        name: falcon_graph(
+            name.removesuffix(".onnx"), checkpoint.architecture, layout, axes, level, properties
+        ).SerializeToString(deterministic=True)
+        for name, axes in axes_by_name.items()
+    }
+    side_files = (checkpoint.folder.path / name for name in SIDE_FILES)
+    return ExportPlan(layout, graphs, tuple(file for file in side_files if file.is_file()))
 
 
 def planned_layout(checkpoint: Checkpoint, dtype: Dtype, quantization: Quantization) -> Layout:
@@ -165,9 +169,51 @@ def planned_layout(checkpoint: Checkpoint, dtype: Dtype, quantization: Quantizat
     return plan_layout(architecture, dtype, grid)
 
 
-def required_bytes(checkpoint: Checkpoint, dtype: Dtype, quantization: Quantization) -> int:
-    """Bytes of disk that an export takes, known before anything is written."""
-    return planned_layout(checkpoint, dtype, quantization).total_bytes + GRAPH_ALLOWANCE_BYTES
+def export_graphs(
+    checkpoint: Checkpoint,
+    out_dir: Path,
+    *,
+    dtype: Dtype,
+    lengths: Lengths | None = None,
+    quantization: Quantization | None = None,
+    quantizer: Quantizer | None = None,
+    progress: Progress | None = None,
+    force: bool = False,
+) -> ExportResult:
+    """Write graphs, weights and the tokenizer's files of `checkpoint` into `out_dir`.
+
+    The folder appears complete or not at all. `quantization` and `quantizer` (round to nearest
+    unless another is given) matter for int8 and int4 only. An `out_dir` that is not empty is
+    refused, unless it is this very export; with `force`, one that holds an earlier export is
+    replaced.
+
+    Raises:
+        MissingExtraError: torch or onnx is not installed.
+        UsageError: `out_dir` is in use, or holds the checkpoint.
+        CheckpointError: the checkpoint cannot be read, no group size divides its widths, or it
+            holds NaN or infinity.
+        StageError: there is not enough disk space; nothing was written.
+    """
+    plan = plan_export(checkpoint, dtype, lengths, quantization)
+    paths = tuple(out_dir / name for name in plan.graphs)
+    # A process that was killed just after the last rename has left the whole export.
+    if not force and out_dir.is_dir() and plan.is_written(out_dir):
+        return ExportResult(paths, out_dir / WEIGHTS_FILE, plan.layout, {})
+    progress = progress or SilentProgress()
+    _refuse_used_folder(out_dir, checkpoint.folder.path, force)
+    with room_for(out_dir, plan.total_bytes), staged_folder(out_dir) as folder:
+        for file in plan.side_files:
+            with naming(folder / file.name):
+                shutil.copyfile(file, folder / file.name)
+        progress.start(f"weights to {plan.layout.dtype}", checkpoint.folder.tensor_bytes)
+        quantizer = quantizer or Quantizer(checkpoint)
+        weights = folder / WEIGHTS_FILE
+        with naming(weights):
+            overflowed = write_weights(weights, plan.layout, checkpoint, quantizer, progress)
+        for name, graph in plan.graphs.items():
+            with naming(folder / name):
+                (folder / name).write_bytes(graph)
+    return ExportResult(paths, out_dir / WEIGHTS_FILE, plan.layout, overflowed)
 
 
 def _refuse_used_folder(out_dir: Path, checkpoint: Path, force: bool) -> None:

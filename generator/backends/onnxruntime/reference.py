@@ -42,13 +42,14 @@ class ReferenceModel:
             ("transformer.ln_f", body.ln_f),
             ("lm_head", self._model.lm_head),
         ):
-            part.register_forward_pre_hook(lambda part, _args, name=name: self._fill(name, part))
+            part.register_forward_pre_hook(
+                lambda part, _args, name=name: load_part(part, name, checkpoint, progress)
+            )
             part.register_forward_hook(lambda part, _args, _output: part.to("meta") and None)
 
     def logits(self, token_ids: Sequence[int], positions: Sequence[int]) -> NDArray[np.float32]:
         """Logits (N, V) after each of `positions` of a text (S) that is read in one pass."""
-        total = sum(tensor.length_bytes for tensor in self._checkpoint.tensors.values())
-        self._progress.start("the torch model, part by part", total)
+        self._progress.start("the torch model, part by part", self._checkpoint.folder.tensor_bytes)
         with torch.inference_mode():
             ids = torch.tensor([list(token_ids)])  # (1, S)
             output = self._model.transformer(ids, use_cache=False, return_dict=True)
@@ -56,17 +57,19 @@ class ReferenceModel:
             logits: NDArray[np.float32] = self._model.lm_head(hidden)[0].numpy()  # (N, V)
         return logits
 
-    def _fill(self, prefix: str, part: Any) -> None:
-        """Read a part's parameters from the checkpoint, which has a tied head only once."""
-        part.to_empty(device="cpu")
-        for name, parameter in part.named_parameters():
-            stored = f"{prefix}.{name}"
-            if stored == HEAD and HEAD not in self._checkpoint.tensors:
-                stored = EMBEDDING
-            rows = parameter.data.view(-1, parameter.shape[-1])
-            for first, chunk in self._checkpoint.chunks(stored):
-                rows[first : first + len(chunk)].copy_(chunk)
-                self._progress.advance(chunk.nbytes)
+
+def load_part(
+    part: Any, prefix: str, checkpoint: Checkpoint, progress: Progress, device: Any = "cpu"
+) -> None:
+    """Read a part's parameters, in fp32, from the checkpoint, which has a tied head only once."""
+    part.to_empty(device=device)
+    for name, parameter in part.named_parameters():
+        stored = f"{prefix}.{name}"
+        if stored == HEAD and HEAD not in checkpoint.tensors:
+            stored = EMBEDDING
+        values = checkpoint.read(stored)
+        parameter.data.copy_(values)
+        progress.advance(values.nbytes)
 
 
 def build_on_meta(modeling_file: Path, checkpoint: Checkpoint) -> Any:

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from vacc_gen.generator.backends.onnxruntime.session import open_session
 from vacc_gen.generator.backends.onnxruntime.weights.weight_file import WEIGHTS_FILE
-from vacc_gen.schema.errors import MissingExtraError, UnreadableError, UsageError
+from vacc_gen.schema.artifacts import MANIFEST_FILE, changed_files
+from vacc_gen.schema.errors import MissingExtraError, StageError, UnreadableError, UsageError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     Logits = NDArray[np.float32]
 
 PREFILL_GRAPH, DECODE_GRAPH = "prefill.onnx", "decode.onnx"
-MANIFEST_FILE = "manifest.json"
 
 DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(int64)": "int64"}
 """numpy's names of what sessions read and write."""
@@ -91,6 +91,7 @@ class OnnxRuntimeModel:
 
         Raises:
             UsageError: the prompt is empty or longer than the model's prefill length.
+            StageError: a logit is not finite.
         """
         import numpy as np
 
@@ -105,6 +106,7 @@ class OnnxRuntimeModel:
         feeds = {"input_ids": ids, "attention_mask": mask}
         feeds["position_ids"] = np.arange(width, dtype=np.int64)[None]
         logits, *self._presents = self._prefill_session.run(None, feeds)
+        check_finite(logits, f"{self.folder.name} after a prompt of {count} tokens")
         self._prompt_tokens = count
         self.rewind()
         return np.asarray(logits, np.float32).reshape(-1)
@@ -120,6 +122,7 @@ class OnnxRuntimeModel:
             self._is_filled = True
         logits = self._decoder.step(token_id, self.position)
         self.position += 1
+        check_finite(logits, f"{self.folder.name} after {self.position} tokens")
         return logits
 
     def generate(self, token_ids: Sequence[int], max_tokens: int) -> Iterator[int]:
@@ -214,13 +217,26 @@ class _Decoder:
         return np.array(self._logits, np.float32).reshape(-1)
 
 
-def check_folder(folder: Path) -> None:
+def check_finite(logits: NDArray[np.generic], source: str) -> None:
+    """Raise StageError if a logit is NaN or infinite: no token follows from such logits."""
+    import numpy as np
+
+    bad = int(np.size(logits) - np.count_nonzero(np.isfinite(logits)))
+    if bad:
+        raise StageError(
+            f"{source}: {bad} of {np.size(logits)} logits are NaN or infinite",
+            "`vacc-gen run --verify` shows whether a file was damaged; if none was, values may be "
+            "beyond fp16 (65504): try int8",
+        )
+
+
+def check_folder(folder: Path, *, read_content: bool = False) -> None:
     """Check that `folder` holds a compiled model, and all of what its manifest lists.
 
-    Sizes are compared, not contents: hashing the weights would take longer than loading them.
+    With `read_content`, that every file is the one that was built; else sizes are compared.
 
     Raises:
-        UnreadableError: a file is missing or has another size than the manifest says.
+        UnreadableError: a file is missing or is not what the manifest says.
     """
     for name in (PREFILL_GRAPH, DECODE_GRAPH, WEIGHTS_FILE):
         if not (folder / name).is_file():
@@ -228,14 +244,9 @@ def check_folder(folder: Path) -> None:
                 f"{folder} is not a compiled model: {name} is missing",
                 "make one with `vacc-gen build`, or `vacc-gen export` with --prefill and --total",
             )
-    manifest = folder / MANIFEST_FILE
-    for artifact in _read_json(manifest)["artifacts"] if manifest.is_file() else ():
-        file, expected = folder / artifact["path"], artifact["bytes"]
-        found = file.stat().st_size if file.is_file() else None
-        if found != expected:
-            state = "missing" if found is None else f"{found} bytes long"
-            problem = f"{file} is {state}, its manifest says {expected} bytes"
-            raise UnreadableError(problem, "build again")
+    if read_content or (folder / MANIFEST_FILE).is_file():  # an export has none
+        for name, change in changed_files(folder, read_content=read_content):
+            raise UnreadableError(f"{folder / name} {change}", "build again")
 
 
 def _read_json(file: Path) -> dict[str, Any]:

@@ -2,17 +2,14 @@
 
 fp16 is compared with the torch model in fp32, others with fp16 where that is built too. Each model
 gets two prompts, then the text token by token, then continues by itself. What weights cost shows
-in the perplexity on windows of the text, each read in one pass.
+in the perplexity (perplexity.py).
 
-Legend of shapes: N compared positions, G greedy tokens, V vocabulary, W windows of S tokens.
+Legend of shapes: N compared positions, G greedy tokens, V vocabulary, W windows.
 """
 
 from __future__ import annotations
 
 import math
-import os
-import shutil
-import tempfile
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -22,16 +19,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vacc_gen.generator.backends.base import STATE_FOLDER, Build, Outcome
-from vacc_gen.generator.backends.onnxruntime.export import DTYPES, planned_layout
-from vacc_gen.generator.backends.onnxruntime.runtime import OnnxRuntimeModel
-from vacc_gen.generator.backends.onnxruntime.session import open_session
-from vacc_gen.generator.backends.onnxruntime.weights.source import Checkpoint, open_checkpoint
-from vacc_gen.generator.backends.onnxruntime.weights.weight_file import WEIGHTS_FILE, Dtype
+from vacc_gen.generator.backends.onnxruntime.export import DTYPES
+from vacc_gen.generator.backends.onnxruntime.perplexity import (
+    Losses,
+    Windows,
+    choose_windows,
+    compare_windows,
+    negative_log_likelihoods,
+    score_windows,
+)
+from vacc_gen.generator.backends.onnxruntime.runtime import OnnxRuntimeModel, check_finite
+from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
+from vacc_gen.generator.backends.onnxruntime.weights.weight_file import WEIGHTS_FILE
 from vacc_gen.generator.calibration.tokenizer import TOKENIZER_FILE, Tokenizer
 from vacc_gen.generator.plan import CompileJob
 from vacc_gen.generator.progress import Progress
 from vacc_gen.schema.errors import StageError, UnreadableError
-from vacc_gen.schema.precision import Quantization
 
 TORCH = "torch"
 """The reference's name in the report: the modeling file, in fp32."""
@@ -42,11 +45,7 @@ TEXT_FILE = "verification.txt"
 MAX_PROMPT_TOKENS = 128
 """Enough to show a difference; a longer prompt costs the reference more than it shows."""
 
-WINDOW_TOKENS = 128
-"""Short enough for any model's positions, and what small models are usually compared at."""
-
 Logits = NDArray[np.float32]
-Tokens = NDArray[np.int64]
 
 
 def verify_job(
@@ -59,21 +58,21 @@ def verify_job(
     recipe, precision = build.plan.recipe, job.precision.value
     sample = sample_text(build)
     trace = _run_compiled(build.deploy_dir(job), sample, progress)
+    losses, windows = _score(build, job, against, progress)
     trace_file = _trace_file(build, job)
-    np.savez(trace_file, **vars(trace))
-    perplexities: dict[str, object] = {precision: trace.perplexity(sample)}
+    np.savez(trace_file, window_losses=losses, **vars(trace))
+    perplexities: dict[str, object] = {precision: trace.perplexity(sample), "windows": windows}
     if against is None:
         reference, expected = TORCH, _run_torch(build, sample, trace, progress)
         perplexities[TORCH] = expected.perplexity(sample)
     else:
         reference = against.precision.value
         with np.load(_trace_file(build, against)) as arrays:
-            expected = Trace(**arrays)
+            expected = Trace(**{part: arrays[part] for part in vars(trace)})
     limit = getattr(recipe.verification.max_abs_diff, precision)
     tokenizer = Tokenizer(build.weights.path / TOKENIZER_FILE)
     figures = compare(trace, expected, tokenizer)
     parity = {**figures, "reference": reference, "max_abs_diff_allowed": limit}
-    perplexities |= _window_scores(build, job, tokenizer, progress)
     # NaN is beyond any limit.
     problems = [
         f"{part} logits differ from {reference} by {diff:.4g}, {limit:g} is allowed "
@@ -145,6 +144,13 @@ def sample_text(build: Build) -> Sample:
     return Sample(tuple(ids[: prompt + steps + 1]), prompt)
 
 
+def text_windows(build: Build) -> Windows:
+    """The windows of the verification text; raises as `choose_windows` and `read_text`."""
+    recipe = build.plan.recipe
+    ids = Tokenizer(build.weights.path / TOKENIZER_FILE).encode(read_text(build))
+    return choose_windows(ids, recipe.verification, recipe.target.total)
+
+
 # --- traces ---------------------------------------------------------------------------------
 
 
@@ -163,7 +169,7 @@ class Trace:
         """Perplexity of the decoded tokens."""
         next_ids = np.array(sample.ids[sample.prompt_tokens :])
         logits = np.concatenate([self.prefill[-1:], self.decode])
-        return math.exp(negative_log_likelihood(logits, next_ids) / len(next_ids))
+        return math.exp(negative_log_likelihoods(logits, next_ids).mean())
 
 
 def _trace_file(build: Build, job: CompileJob) -> Path:
@@ -185,6 +191,36 @@ def _run_compiled(folder: Path, sample: Sample, progress: Progress) -> Trace:
     return Trace(np.stack(prefill), np.stack(decode), np.stack(rows))
 
 
+def _score(
+    build: Build, job: CompileJob, against: CompileJob | None, progress: Progress
+) -> tuple[Losses, dict[str, object]]:
+    """The losses of a job's windows (W,), and the report's `windows`."""
+    windows = text_windows(build)
+    count, length = windows.tokens.shape
+    progress.start(f"perplexity on {count} windows of {length} tokens")
+    losses = score_windows(
+        open_checkpoint(build.weights.path),
+        DTYPES[job.precision],
+        build.plan.recipe.quantization,
+        build.deploy_dir(job) / WEIGHTS_FILE,
+        windows,
+        build.root / STATE_FOLDER,
+    )
+    perplexity = windows.perplexity(losses)
+    score: dict[str, object] = {"precision": job.precision.value, "perplexity": perplexity}
+    if against is not None:
+        with np.load(_trace_file(build, against)) as arrays:
+            difference = compare_windows(losses, arrays["window_losses"], windows)
+        score["nll_difference"] = {"reference": against.precision.value, **difference}
+    return losses, {
+        "window_tokens": length,
+        "stride_tokens": windows.stride,
+        "windows": count,
+        "predicted_tokens": int(windows.counts.sum()),
+        "scores": [score],
+    }
+
+
 def _run_torch(build: Build, sample: Sample, trace: Trace, progress: Progress) -> Trace:
     """The torch model on the same text, and on the continuation that `trace` chose.
 
@@ -201,6 +237,7 @@ def _run_torch(build: Build, sample: Sample, trace: Trace, progress: Progress) -
     logits = model.logits(sample.ids[:-1], [*prefill, *decode])
     continued = (*sample.ids[: sample.prompt_tokens], *trace.greedy[:-1].argmax(axis=1).tolist())
     greedy = model.logits(continued, range(first, first + len(trace.greedy)))
+    check_finite(np.concatenate([logits, greedy]), "the torch model")
     return Trace(logits[: len(prefill)], logits[len(prefill) :], greedy)
 
 
@@ -234,79 +271,3 @@ def compare(trace: Trace, reference: Trace, tokenizer: Tokenizer) -> dict[str, A
             "logit_gap": float(row[wanted] - row[token]),
         }
     return figures
-
-
-# --- perplexity -----------------------------------------------------------------------------
-
-
-def _window_scores(
-    build: Build, job: CompileJob, tokenizer: Tokenizer, progress: Progress
-) -> dict[str, object]:
-    """The report's `windows`, or nothing where the text fills none."""
-    recipe = build.plan.recipe
-    ids = tokenizer.encode(read_text(build))
-    windows = cut_windows(ids, recipe.verification.perplexity_windows)
-    if len(windows) == 0:
-        return {}
-    progress.start(f"perplexity on {len(windows)} windows of {WINDOW_TOKENS} tokens")
-    value = score_weights(
-        open_checkpoint(build.weights.path),
-        DTYPES[job.precision],
-        recipe.quantization,
-        build.deploy_dir(job) / WEIGHTS_FILE,
-        windows,
-        build.root / STATE_FOLDER,
-    )
-    scores = [{"precision": job.precision.value, "perplexity": value}]
-    return {"windows": {"window_tokens": WINDOW_TOKENS, "windows": len(windows), "scores": scores}}
-
-
-def cut_windows(token_ids: list[int], most: int | None = None) -> Tokens:
-    """Cut a text into windows (W, `WINDOW_TOKENS`), at most `most`; a shorter rest is dropped."""
-    used = len(token_ids) // WINDOW_TOKENS * WINDOW_TOKENS
-    return np.array(token_ids[:used], np.int64).reshape(-1, WINDOW_TOKENS)[:most]
-
-
-def score_weights(
-    checkpoint: Checkpoint,
-    dtype: Dtype,
-    quantization: Quantization,
-    weights: Path,
-    windows: Tokens,
-    work_dir: Path,
-) -> float:
-    """Perplexity on `windows` (W, S) of the model whose weights are the file `weights`.
-
-    Every token of a window but the first is predicted. The graph, which is like prefill.onnx but
-    gives the logits of every position, is made in `work_dir` and deleted afterwards.
-    """
-    from vacc_gen.generator.backends.onnxruntime.graph.falcon import SCORING_AXES, falcon_graph
-
-    layout = planned_layout(checkpoint, dtype, quantization)
-    level = quantization.accuracy_level
-    model = falcon_graph("scoring", checkpoint.architecture, layout, SCORING_AXES, level, {})
-    length = windows.shape[1]
-    mask = np.ones((1, length), np.int64)
-    positions = np.arange(length, dtype=np.int64)[None]
-    total = 0.0
-    with tempfile.TemporaryDirectory(prefix="scoring.", dir=work_dir) as folder:
-        graph = Path(folder, "scoring.onnx")
-        graph.write_bytes(model.SerializeToString())
-        try:
-            # ONNX Runtime refuses links that lead out of the folder, but not a second name.
-            os.link(weights, graph.with_name(WEIGHTS_FILE))
-        except OSError:  # another disk, or one without hard links
-            shutil.copyfile(weights, graph.with_name(WEIGHTS_FILE))
-        session = open_session(graph)
-        for window in windows:
-            feeds = {"input_ids": window[None], "attention_mask": mask, "position_ids": positions}
-            (logits,) = session.run(["logits"], feeds)  # (1, S, V)
-            total += negative_log_likelihood(logits[0, :-1], window[1:])
-    return math.exp(total / (len(windows) * (length - 1)))
-
-
-def negative_log_likelihood(logits: NDArray[np.generic], next_ids: Tokens) -> float:
-    """Sum over rows of `logits` (N, V) of -log p(next id)."""
-    wide = logits.astype(np.float64)
-    log_sum = np.logaddexp.reduce(wide, axis=1)
-    return float((log_sum - wide[np.arange(len(next_ids)), next_ids]).sum())

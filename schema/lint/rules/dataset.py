@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from vacc_gen.schema.lint.diagnostics import Finding, Severity, listed, plural
-from vacc_gen.schema.lint.files import ConfigFile, words
+from vacc_gen.schema.errors import plural
+from vacc_gen.schema.lint.diagnostics import Finding, Severity, listed
+from vacc_gen.schema.lint.files import TEXT_INPUTS, ConfigFile, words
 from vacc_gen.schema.lint.rule import rule
 
 LEAST_SAMPLES = 10
@@ -72,9 +73,12 @@ def calibration_length(file: ConfigFile) -> Iterator[Finding]:
     path = file.config.dataset.path if file.config.dataset else None
     numbers = [int(word) for word in words(path or "") if word.isdigit()]
     named = [number for number in numbers if number in _LENGTHS]
-    if named and file.text_length is not None and file.text_length not in named:
-        yield Finding(
-            file.at("dataset", "path"),
-            f"by its path the data is of length {named[-1]}, but the inputs are {file.text_length}",
-            f"take data of length {file.text_length}, or change the shape",
-        )
+    for name, shape in file.shapes.items():
+        match shape:
+            case [int(), int(length)] | [[int(length)], []] if TEXT_INPUTS.match(name):
+                if named and length not in named:
+                    data = f"by its path the data is of length {named[-1]}"
+                    hint = f"take data of length {length}, or change the shape"
+                    span = file.at("dataset", "path")
+                    yield Finding(span, f"{data}, but the inputs are {length}", hint)
+                return

@@ -70,9 +70,6 @@ def unreadable_checkpoint(file: ConfigFile) -> Iterator[Finding]:
         # falcon-7b/config.json
         {"model_type": "falcon",
     Good:
-        # falcon.yaml
-        frontend: {checkpoint: falcon-7b}
-        ---
         # falcon-7b/config.json
         {"model_type": "falcon"}
     """

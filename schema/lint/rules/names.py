@@ -7,11 +7,23 @@ from collections.abc import Iterator
 
 from vacc_gen.schema.lint import fixes
 from vacc_gen.schema.lint.diagnostics import Finding, Severity
-from vacc_gen.schema.lint.files import PRECISIONS, ConfigFile, words
+from vacc_gen.schema.lint.files import LENGTH_STEP, PRECISIONS, ConfigFile, words
 from vacc_gen.schema.lint.rule import rule
 from vacc_gen.schema.lint.suggestions import distance
+from vacc_gen.schema.lint.tree import Span
 
 _SIZES = ("tiny", "mini", "nano", "small", "medium", "base", "large", "xlarge")
+
+
+def _word_at(file: ConfigFile, word: str) -> Span:
+    """Return where a word stands in the value of `name`; else where the value stands."""
+    span = file.at("name")
+    written = file.document.written(span)
+    pattern = rf"(?<![A-Za-z0-9]){re.escape(word)}(?![A-Za-z0-9])"
+    found = re.search(pattern, written, re.IGNORECASE)
+    if found is None or "\n" in written:
+        return span
+    return file.document.span_at(span.start + found.start(), span.start + found.end())
 
 
 @rule("VG201", Severity.ERROR, "precision in the name contradicts backend.dtype", fix="unsafe")
@@ -27,7 +39,7 @@ def precision_in_name(file: ConfigFile) -> Iterator[Finding]:
     """
     said, dtype = file.other_precision_in_name, file.config.backend.dtype
     if said is not None:
-        span = file.name_at(said)
+        span = _word_at(file, said)
         is_word = file.document.written(span).lower() == said
         hint = f"`backend.dtype` is on line {file.at('backend', 'dtype').line}"
         fix = fixes.replace(span, dtype, safe=False) if is_word else None
@@ -49,7 +61,7 @@ def tp_in_name(file: ConfigFile) -> Iterator[Finding]:
     if said is not None and tp is not None and said != tp:
         line = file.at("frontend", "model_kwargs", "tp").line
         message = f"the name says tp{said}, `frontend.model_kwargs.tp` says {tp}"
-        yield Finding(file.name_at(f"tp{said}"), message, f"`tp` is on line {line}")
+        yield Finding(_word_at(file, f"tp{said}"), message, f"`tp` is on line {line}")
 
 
 _LENGTHS = re.compile(r"(?<![A-Za-z0-9.])(?=((\d{2,7})[-_](\d{2,7}))(?![A-Za-z0-9]))")
@@ -68,14 +80,16 @@ def lengths_in_name(file: ConfigFile) -> Iterator[Finding]:
         frontend: {shape: {input_ids: [[1024], [2048]]}}
     """
     lengths = file.lengths
-    if lengths is None or lengths.total is None or not lengths.are_accepted:
-        return  # VG302, VG303
+    if lengths is None or lengths.total is None or lengths.prefill > lengths.total:
+        return  # VG303
+    if lengths.prefill % LENGTH_STEP or lengths.total % LENGTH_STEP:
+        return  # VG302
     said = [match.groups() for match in _LENGTHS.finditer(file.config.name)]
     if said and lengths not in [(int(first), int(second)) for _, first, second in said]:
         pair = said[-1][0]
         message = f"the name says {pair}, the shape says {lengths.prefill}-{lengths.total}"
         line = file.at("frontend", "shape", "input_ids").line
-        yield Finding(file.name_at(pair), message, f"the shape is on line {line}")
+        yield Finding(_word_at(file, pair), message, f"the shape is on line {line}")
 
 
 @rule("VG204", Severity.ERROR, "kv8 in the name contradicts frontend.quantize")
@@ -99,7 +113,7 @@ def kv8_in_name(file: ConfigFile) -> Iterator[Finding]:
     if said and kind != "w16kv8" and file.is_huggingface:
         what = f"is {kind}" if kind else "is absent"
         message = f"the name says kv8, `frontend.quantize.type` {what}"
-        yield Finding(file.name_at("kv8"), message, "an 8-bit KV cache is `type: w16kv8`")
+        yield Finding(_word_at(file, "kv8"), message, "an 8-bit KV cache is `type: w16kv8`")
     elif kind == "w16kv8" and not said:
         message = "the KV cache has 8 bits (`w16kv8`), and the name does not say kv8"
         hint = "add -kv8 to the name, or the output overwrites the one with a 16-bit cache"
@@ -174,4 +188,4 @@ def misspelled_word(file: ConfigFile) -> Iterator[Finding]:
         for known in (*PRECISIONS, *_SIZES):
             if sorted(word) == sorted(known) and distance(word, known) == 1:
                 message = f"`{word}` in the name looks misspelled"
-                yield Finding(file.name_at(word), message, f"did you mean `{known}`?")
+                yield Finding(_word_at(file, word), message, f"did you mean `{known}`?")

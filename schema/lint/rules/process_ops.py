@@ -14,7 +14,8 @@ from vacc_gen.schema.compile_yaml.dataset import (
     ProcessOp,
     Resize,
 )
-from vacc_gen.schema.lint.diagnostics import Finding, Severity, plural
+from vacc_gen.schema.errors import plural
+from vacc_gen.schema.lint.diagnostics import Finding, Severity
 from vacc_gen.schema.lint.files import ConfigFile
 from vacc_gen.schema.lint.rule import rule
 
@@ -23,6 +24,17 @@ _BGR_MEAN = (0.406, 0.456, 0.485)
 """ImageNet's, for values of 0 to 1."""
 _GREY_VALUE = 1 / 255
 """Published copies of ImageNet's numbers differ by less than this."""
+
+
+def _image_shape(file: ConfigFile) -> tuple[int, int, int] | None:
+    """Return channels, height and width of the one image input, or None."""
+    shapes = [shape for shape in file.fixed_shapes.values() if len(shape) == 4]
+    if len(shapes) != 1:
+        return None
+    _, first, second, third = shapes[0]
+    if first > 4 and third <= 4:  # channels last
+        return third, first, second
+    return (first, second, third) if first <= 4 else None
 
 
 def _size_after(op: ProcessOp, size: list[int] | None) -> list[int] | None:
@@ -49,10 +61,10 @@ def final_size(file: ConfigFile) -> Iterator[Finding]:
     Good:
         dataset: {process_ops: [{type: CenterCrop, crop_size: [224, 224]}]}
     """
-    ops = file.process_ops
-    if file.image_shape is None or not ops:
+    shape, ops = _image_shape(file), file.process_ops
+    if shape is None or not ops:
         return
-    wanted, size, place = list(file.image_shape[1:]), None, None
+    wanted, size, place = list(shape[1:]), None, None
     for index, op in enumerate(ops):
         size = _size_after(op, size)
         if isinstance(op, (Resize, CenterCrop, CustomFunc)):
@@ -123,7 +135,8 @@ def normalize_length(file: ConfigFile) -> Iterator[Finding]:
     Good:
         dataset: {process_ops: [{type: Normalize, mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5]}]}
     """
-    channels = file.image_shape[0] if file.image_shape else None
+    shape = _image_shape(file)
+    channels = shape[0] if shape else None
     for index, op in enumerate(file.process_ops):
         channels = 1 if isinstance(op, ChannelSplit) else channels
         if not isinstance(op, Normalize) or channels is None:

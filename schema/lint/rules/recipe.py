@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from vacc_gen.schema.errors import plural
 from vacc_gen.schema.lint import fixes
-from vacc_gen.schema.lint.diagnostics import Finding, Severity, dotted, plural
+from vacc_gen.schema.lint.diagnostics import Finding, Severity, dotted
 from vacc_gen.schema.lint.document import Document, newer_version
 from vacc_gen.schema.lint.files import RecipeFile
 from vacc_gen.schema.lint.rule import rule
@@ -45,10 +46,8 @@ def unknown_preset(file: RecipeFile) -> Iterator[Finding]:
     """No model, card or environment of this name comes with vacc-gen.
 
     Bad:
-        version: 2
         model: {preset: falcon-7b-instrct}
     Good:
-        version: 2
         model: {preset: falcon-7b-instruct}
     """
     recipe = file.recipe
@@ -71,10 +70,8 @@ def recipe_positions(file: RecipeFile) -> Iterator[Finding]:
     """The model was trained on shorter texts than `total`, and has no positions for the rest.
 
     Bad:
-        version: 2
         target: {total: 4096}
     Good:
-        version: 2
         target: {total: 2048}
     """
     total, geometry = file.recipe.target.total, file.geometry
@@ -89,11 +86,9 @@ def group_size(file: RecipeFile) -> Iterator[Finding]:
     """Weights of a group share a scale, so the group's size divides every width of the model.
 
     Bad:
-        version: 2
         model: {preset: falcon-tiny}
         quantization: {group_size: 64}
     Good:
-        version: 2
         model: {preset: falcon-7b}
         quantization: {group_size: 64}
     """
@@ -118,7 +113,6 @@ def checkpoint_against_preset(file: RecipeFile) -> Iterator[Finding]:
 
     Bad:
         # vacc.yaml
-        version: 2
         model: {preset: falcon-7b, checkpoint: weights}
         ---
         # weights/config.json
@@ -126,7 +120,6 @@ def checkpoint_against_preset(file: RecipeFile) -> Iterator[Finding]:
          "num_hidden_layers": 32, "vocab_size": 65024}
     Good:
         # vacc.yaml
-        version: 2
         model: {preset: falcon-7b, checkpoint: ../weights}
     """
     from vacc_gen.schema.checkpoint import geometry_of
@@ -151,11 +144,9 @@ def does_not_fit(file: RecipeFile) -> Iterator[Finding]:
     activations or code; docs/memory.md has the formula.
 
     Bad:
-        version: 2
         model: {preset: falcon-40b}
         target: {card: VA1-16G, tp: 2}
     Good:
-        version: 2
         model: {preset: falcon-40b}
         target: {card: VA16, tp: 8}
     """
@@ -163,15 +154,14 @@ def does_not_fit(file: RecipeFile) -> Iterator[Finding]:
     if target.card is None or geometry is None or file.known is None:
         return
     memory_bytes = file.known.die_memory_bytes(target.card)
-    from vacc_gen.schema.footprint import TP_CHOICES, footprint
+    from vacc_gen.schema.footprint import footprint, least_tp
     from vacc_gen.schema.precision import EMBEDDED_ONLY
 
     for precision in file.recipe.precisions:
         need_bytes = footprint(geometry, precision, target.tp, target.total).total_bytes
         if precision in EMBEDDED_ONLY or memory_bytes is None or need_bytes <= memory_bytes:
             continue
-        needs = ((tp, footprint(geometry, precision, tp, target.total)) for tp in TP_CHOICES)
-        enough = next((tp for tp, need in needs if need.total_bytes <= memory_bytes), None)
+        enough = least_tp(geometry, precision, target.total, memory_bytes)
         message = (
             f"{precision.value} on {target.tp} dies needs about {need_bytes / 2**30:.1f} GiB of "
             f"each, {target.card} has {memory_bytes / 2**30:.0f} GiB"
@@ -187,10 +177,8 @@ def nothing_to_compile(file: RecipeFile) -> Iterator[Finding]:
     """The embedded backend alone makes int4, and a workspace is for the vendor's compiler too.
 
     Bad:
-        version: 2
         precisions: [int4]
     Good:
-        version: 2
         precisions: [int8, int4]
     """
     from vacc_gen.schema.precision import EMBEDDED_ONLY
@@ -205,10 +193,8 @@ def shell_path(file: RecipeFile) -> Iterator[Finding]:
     """`~` and `$HOME` mean something to a shell; a path in a recipe is taken as it is written.
 
     Bad:
-        version: 2
         model: {checkpoint: ~/weights/falcon-7b}
     Good:
-        version: 2
         model: {checkpoint: ../weights/falcon-7b}
     """
     for steps, path in file.paths.items():
@@ -222,10 +208,8 @@ def file_for_folder(file: RecipeFile) -> Iterator[Finding]:
     """A recipe names the folder of the weights, and this is the name of a file.
 
     Bad:
-        version: 2
         model: {checkpoint: weights/model.safetensors}
     Good:
-        version: 2
         model: {checkpoint: weights}
     """
     if file.recipe.model.checkpoint.lower().endswith(_FILES):
@@ -242,10 +226,8 @@ def uninstallable_pins(file: RecipeFile) -> Iterator[Finding]:
     package that is published as source alone is a warning: no lock can hold it.
 
     Bad:
-        version: 2
         environment: {pins: [transformers>=4.40, transformers<4.38]}
     Good:
-        version: 2
         environment: {pins: ["transformers>=4.38,<4.40"]}
     """
     yield from _problems(file, ("contradiction", "python", "source-only"))
@@ -259,10 +241,8 @@ def breaking_pins(file: RecipeFile) -> Iterator[Finding]:
     imported, and kills the process in its first session.
 
     Bad:
-        version: 2
         environment: {pins: [onnxruntime==1.13.1, numpy==2.2.6]}
     Good:
-        version: 2
         environment: {pins: [onnxruntime==1.13.1, numpy==1.26.4]}
     """
     yield from _problems(file, ("companion",))

@@ -13,23 +13,18 @@ from vacc_gen.schema.lint.diagnostics import (
     as_written,
     dotted,
     in_section,
-    kind_of_value,
     listed,
 )
 from vacc_gen.schema.lint.document import Document, Kind, kind_of, placeholders
 from vacc_gen.schema.lint.files import ConfigFile
 from vacc_gen.schema.lint.rule import rule
-from vacc_gen.schema.lint.tree import Node, Steps
 
-_IGNORED = "The compiler ignores keys that it does not know."
-_SHAPE_HINT = "a shape is a list of sizes; a language model's is [[prefill], [total]]"
-_MOST_LISTED = 12
 _NULL_IS_A_VALUE = ("norm_type", "extra_ops")
 """`norm_type: null` and `extra_ops: {type: null}` mean none, in published configs."""
 
 
 @rule("VG101", Severity.ERROR, "unknown key", scope="form", fix="safe")
-def unknown_key(form: structure.Form) -> Iterator[Finding]:
+def unknown_key(form: structure.Form) -> list[Finding]:
     """A key that the format does not have: misspelled, or from another version or tool.
 
     The compiler ignores it in silence and runs for hours with the default in its place.
@@ -39,26 +34,7 @@ def unknown_key(form: structure.Form) -> Iterator[Finding]:
     Good:
         backend: {quantize: {calibrate_mode: percentile}}
     """
-    for fault in form.of(structure.UnknownKey):
-        if fault.belongs:
-            continue  # VG107
-        message = f"unknown key `{fault.key}` {in_section(fault.section)}"
-        fix = None
-        if fault.meant is None:
-            known = ", ".join(fault.known[:_MOST_LISTED])
-            more = ", ..." if len(fault.known) > _MOST_LISTED else ""
-            hint = f"known here: {known}{more}." if known else ""
-        elif fault.taken_line is not None:
-            hint = f"did you mean `{fault.meant}`? It is on line {fault.taken_line} already."
-        else:
-            hint = f"did you mean `{fault.meant}`?"
-            fix = fixes.replace(fault.span, fault.meant) if fault.fits else None
-        yield Finding(fault.span, message, f"{hint} {_ignored(form)}".strip(), fix)
-
-
-def _ignored(form: structure.Form) -> str:
-    """Return what becomes of an unknown key; a recipe with one is refused as a whole."""
-    return "" if kind_of(form.document) is Kind.RECIPE else _IGNORED
+    return form.found("VG101")
 
 
 @rule("VG102", Severity.ERROR, "missing key", scope="form")
@@ -70,17 +46,15 @@ def missing_key(form: structure.Form) -> Iterator[Finding]:
     Good:
         dataset: {path: ./images, sampler: {suffix: jpg, get_data_num: 50}}
     """
-    for section, group in groupby(form.of(structure.MissingKey), lambda fault: fault.section):
-        faults = list(group)
-        keys = listed([str(fault.steps[-1]) for fault in faults])
-        verb = "is" if len(faults) == 1 else "are"
-        allowed = faults[0].allowed if len(faults) == 1 else ()
-        hint = f"one of {', '.join(map(str, allowed))}" if allowed else None
-        yield Finding(faults[0].span, f"{keys} {verb} missing {in_section(section)}", hint)
+    for section, group in groupby(form.of("VG102"), lambda fault: fault.section):
+        first, *others = group
+        keys = listed([str(fault.steps[-1]) for fault in (first, *others)])
+        many = Finding(first.finding.span, f"{keys} are missing {in_section(section)}")
+        yield many if others else first.finding
 
 
 @rule("VG103", Severity.ERROR, "wrong type", scope="form", fix="safe")
-def wrong_type(form: structure.Form) -> Iterator[Finding]:
+def wrong_type(form: structure.Form) -> list[Finding]:
     """A value is of another kind than its key takes: text for a number, one value for a list.
 
     Bad:
@@ -88,31 +62,11 @@ def wrong_type(form: structure.Form) -> Iterator[Finding]:
     Good:
         backend: {compile: {cluster_mode: 0}}
     """
-    for fault in form.of(structure.WrongType):
-        where = f"`{dotted(fault.steps)}`" if fault.steps else "the file"
-        kind = kind_of_value(fault.value)
-        if isinstance(fault.value, (str, int, float)) and not isinstance(fault.value, bool):
-            kind = f"the {kind.removeprefix('a ')} {as_written(fault.value)}"
-        is_shape = fault.steps[:2] == ("frontend", "shape")
-        fix, hint = None, _SHAPE_HINT if is_shape else _colon_hint(fault)
-        if fault.unquoted is not None:
-            hint = f"write {fault.unquoted} without quotes"
-            fix = fixes.replace(fault.span, fault.unquoted)
-        elif fault.expected == "text" and isinstance(fault.value, (int, float)):
-            hint = f'in quotes it is text: "{form.document.written(fault.span)}"'
-        yield Finding(fault.span, f"{where} is {kind}, not {fault.expected}", hint, fix)
-
-
-def _colon_hint(fault: structure.WrongType) -> str | None:
-    """Return what to write where `key:value` was read as a text in place of a mapping."""
-    key, colon, value = str(fault.value).partition(":")
-    if fault.expected != "a mapping" or not colon or not key.isidentifier():
-        return None
-    return f"a space is missing after the colon: write `{key}: {value}`"
+    return form.found("VG103")
 
 
 @rule("VG104", Severity.ERROR, "value that is not known", scope="form", fix="safe")
-def unknown_value(form: structure.Form) -> Iterator[Finding]:
+def unknown_value(form: structure.Form) -> list[Finding]:
     """A key that takes certain words, and this is none of them.
 
     Bad:
@@ -120,18 +74,11 @@ def unknown_value(form: structure.Form) -> Iterator[Finding]:
     Good:
         backend: {dtype: fp16}
     """
-    for fault in form.of(structure.NotAllowed):
-        hint = f"one of {', '.join(map(str, fault.allowed))}" if fault.allowed else None
-        fix = None
-        if fault.meant is not None:
-            hint = f"did you mean `{fault.meant}`?"
-            fix = fixes.replace(fault.span, str(fault.meant)) if fault.fits else None
-        where, value = dotted(fault.steps), as_written(fault.value)
-        yield Finding(fault.span, f"{value} is not a value of `{where}`", hint, fix)
+    return form.found("VG104")
 
 
 @rule("VG105", Severity.ERROR, "value out of bounds", scope="form")
-def out_of_bounds(form: structure.Form) -> Iterator[Finding]:
+def out_of_bounds(form: structure.Form) -> list[Finding]:
     """A number is outside its range, a list has the wrong length, a text the wrong form.
 
     Or values do not go together, such as a prompt that is longer than the whole.
@@ -141,13 +88,7 @@ def out_of_bounds(form: structure.Form) -> Iterator[Finding]:
     Good:
         frontend: {shape: {input: [1, 3, 224, 224]}}
     """
-    for fault in form.of(structure.OutOfBounds):
-        got = f"{len(fault.value)}" if isinstance(fault.value, list) else as_written(fault.value)
-        message = f"`{dotted(fault.steps)}` must {fault.must}, got {got}"
-        yield Finding(fault.span, message, fault.hint)
-    for fault in form.of(structure.Refused):
-        where = f"`{dotted(fault.steps)}`" if fault.steps else "the file"
-        yield Finding(fault.span, f"{where}: {fault.reason}", fault.hint)
+    return form.found("VG105")
 
 
 @rule("VG106", Severity.ERROR, "null where a value belongs", scope="form")
@@ -161,31 +102,18 @@ def null_value(form: structure.Form) -> Iterator[Finding]:
     Good:
         dataset: {sampler: {get_data_num: 50}}
     """
-    reported = {fault.steps for fault in form.of(structure.NullValue)}
-    for fault in form.of(structure.NullValue):
-        where = f"`{dotted(fault.steps)}`" if fault.steps else "the file"
-        yield Finding(fault.span, f"{where} is null", f"it takes {fault.expected}")
+    reported = {fault.steps for fault in form.of("VG106")}
+    yield from form.found("VG106")
     root = form.document.root
     if root is None or kind_of(form.document) is Kind.RECIPE:
         return
-    for steps in _nulls(root, ()):
-        if steps not in reported and not {*steps[-2:]} & {*_NULL_IS_A_VALUE}:
+    for steps, node in root.walk():
+        if node.value is not None or steps in reported or not isinstance(steps[-1], str):
+            continue
+        if not {*steps[-2:]} & {*_NULL_IS_A_VALUE}:
             span = form.document.key_span(*steps)
             hint = "delete the key, or give it a value"
             yield Finding(span, f"`{dotted(steps)}` is null", hint, None, Severity.WARNING)
-
-
-def _nulls(node: Node, steps: Steps) -> Iterator[Steps]:
-    """Yield the paths of the keys whose value is null."""
-    if isinstance(node.value, dict):
-        for key, entry in node.value.items():
-            if entry.node.value is None:
-                yield (*steps, key)
-            else:
-                yield from _nulls(entry.node, (*steps, key))
-    elif isinstance(node.value, list):
-        for index, item in enumerate(node.value):
-            yield from _nulls(item, (*steps, index))
 
 
 @rule("VG107", Severity.ERROR, "key in the wrong section", scope="form")
@@ -197,14 +125,15 @@ def misplaced_key(form: structure.Form) -> Iterator[Finding]:
     Good:
         frontend: {model_kwargs: {b2s: true}}
     """
-    faults = [fault for fault in form.of(structure.UnknownKey) if fault.belongs]
+    faults = form.of("VG107")
     for (section, belongs), group in groupby(faults, lambda fault: (fault.section, fault.belongs)):
-        strayed = list(group)
-        verb, pronoun = ("does", "it belongs") if len(strayed) == 1 else ("do", "they belong")
-        keys = listed([fault.key for fault in strayed])
+        first, *others = group
+        keys = listed([str(fault.steps[-1]) for fault in (first, *others)])
+        verb, pronoun = ("do", "they belong") if others else ("does", "it belongs")
         message = f"{keys} {verb} not belong {in_section(section)}"
-        places = " or ".join(in_section(place) for place in belongs)
-        yield Finding(strayed[0].span, message, f"{pronoun} {places}. {_ignored(form)}".strip())
+        hint = f"{pronoun} {' or '.join(in_section(place) for place in belongs)}. "
+        hint += structure.what_becomes_of_unknown_keys(form.document)
+        yield Finding(first.finding.span, message, hint.strip())
 
 
 @rule("VG109", Severity.WARNING, "the word None for null", fix="unsafe")

@@ -36,9 +36,6 @@ def same_output(configs: list[ConfigFile]) -> Iterator[FileFinding]:
         # two.yaml
         name: bert
     Good:
-        # one.yaml
-        name: bert_128
-        ---
         # two.yaml
         name: bert_384
     """
@@ -70,9 +67,6 @@ def copied_name(configs: list[ConfigFile]) -> Iterator[FileFinding]:
         # hrnet/hrnet.yaml
         name: official_pfld_fp16
     Good:
-        # pfld/pfld.yaml
-        name: official_pfld_fp16
-        ---
         # hrnet/hrnet.yaml
         name: official_hrnet_fp16
     """
@@ -117,9 +111,6 @@ def pins_unlike(configs: list[ConfigFile]) -> Iterator[FileFinding]:
         name: vl_visual_fp16
         frontend: {shape: {pixel_values: [2048, 1176]}, model_kwargs: {build_visual: true}}
         workspace: {pyenv: {transformers: 4.51.3}}
-        ---
-        # llm.yaml
-        workspace: {pyenv: {transformers: 4.51.3}}
     """
     for tower, language in _halves(configs):
         own, wanted = (half.config.workspace.pyenv for half in (tower, language))
@@ -149,9 +140,6 @@ def too_many_patches(configs: list[ConfigFile]) -> Iterator[FileFinding]:
         # visual.yaml
         name: vl_visual_fp16
         frontend: {shape: {pixel_values: [2048, 1176]}, model_kwargs: {build_visual: true}}
-        ---
-        # llm.yaml
-        name: vl_llm_fp16
     """
     for tower, language in _halves(configs):
         shape, lengths = tower.fixed_shapes.get("pixel_values"), language.lengths

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
-from vacc_gen.schema.lint.diagnostics import Finding, Severity, plain, plural
+from vacc_gen.schema.errors import plural
+from vacc_gen.schema.lint.diagnostics import Finding, Severity, plain
 from vacc_gen.schema.lint.rule import rule
 from vacc_gen.schema.lint.tree import Steps
-from vacc_gen.schema.lint.workspace import FileFinding, Workspace
+from vacc_gen.schema.lint.workspace import FileFinding, Workspace, text_hash
 
 _MOST_NAMED = 3
 
@@ -21,18 +23,13 @@ def config_against_recipe(workspace: Workspace) -> Iterator[FileFinding]:
 
     Bad:
         # vacc.yaml
-        version: 2
         target: {prefill: 512}
         ---
         # build/hf_falcon_fp16.yaml
         name: falcon-7b-fp16
     Good:
         # vacc.yaml
-        version: 2
         target: {prefill: 1024}
-        ---
-        # build/hf_falcon_fp16.yaml
-        name: falcon-7b-fp16
     """
     recipe = workspace.recipe
     for config in workspace.edited_configs:
@@ -67,13 +64,11 @@ def stale_files(workspace: Workspace) -> Iterator[FileFinding]:
         # .vacc-gen/manifest.json
         {"version": 1, "made_from": {"vacc.yaml": "9f86d081884c7d65"}, "files": {}}
     Good:
-        # vacc.yaml
-        version: 2
-        ---
         # .vacc-gen/manifest.json
         {"version": 1, "made_from": {}, "files": {}}
     """
-    if workspace.is_stale:
+    made_from = workspace.made.recipe if workspace.made else None
+    if made_from not in (None, text_hash(workspace.recipe.document.text)):
         message = "vacc.yaml was changed after the files of this workspace were made"
         hint = "`vacc-gen generate` makes them again; with --diff it only shows what would change"
         yield workspace.recipe, Finding(workspace.recipe.key_at("version"), message, hint)
@@ -92,14 +87,14 @@ def missing_file(workspace: Workspace) -> Iterator[FileFinding]:
         # .vacc-gen/manifest.json
         {"version": 1, "made_from": {}, "files": {"env/requirements.lock": "9f86d081884c7d65"}}
     Good:
-        # vacc.yaml
-        version: 2
-        ---
         # .vacc-gen/manifest.json
         {"version": 1, "made_from": {}, "files": {}}
     """
-    missing = workspace.missing()
-    if (workspace.root / "source_code" / "config_vacc.json").is_file():
+    made, folder = workspace.made, workspace.recipe.folder
+    paths = sorted(made.files.keys() - made.pending) if made else ()
+    inside = [path for path in paths if path[:1] != "/" and ".." not in path.split("/")]
+    missing = [path for path in inside if not os.path.lexists(folder / path)]
+    if (folder / "source_code" / "config_vacc.json").is_file():
         missing = [path for path in missing if not path.endswith("_vacc.py")]
     if missing:
         more = f" and {len(missing) - _MOST_NAMED} more" if len(missing) > _MOST_NAMED else ""
@@ -123,14 +118,10 @@ def not_ready(workspace: Workspace) -> Iterator[FileFinding]:
         {"version": 1, "made_from": {}, "files": {}}
     Good:
         # vacc.yaml
-        version: 2
         model: {checkpoint: weights}
         ---
         # weights/config.json
         {"model_type": "falcon"}
-        ---
-        # .vacc-gen/manifest.json
-        {"version": 1, "made_from": {}, "files": {}}
     """
     lacks = list(workspace.lacks()) if workspace.made else []
     if lacks:

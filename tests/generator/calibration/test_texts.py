@@ -29,10 +29,9 @@ def texts(one, root):
 
 
 def write_lines(path, values):
-    content = "".join(json.dumps(value) + "\n" for value in values).encode()
+    content = lines(values)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
-    return path
 
 
 @pytest.fixture

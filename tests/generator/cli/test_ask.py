@@ -9,7 +9,7 @@ import pytest
 
 from tests.processes import VACC_GEN
 from tests.terminals import BACKSPACE, CTRL_C, CTRL_D, CTRL_U, DOWN, ENTER, SPACE, Terminal
-from tests.workspaces import FALCON_TINY
+from tests.workspaces import FALCON_TINY, files_of
 from vacc_gen.generator.new.questions import QUESTIONS
 
 COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:3[0-8]|4[0-8]|9\d|10\d)(?:;\d+)*m")
@@ -24,8 +24,7 @@ def asked(tmp_path):
     """Start `vacc-gen new` in an empty folder, on a terminal."""
 
     def start(*arguments, **terminal):
-        command = [*VACC_GEN[1:], "new", *arguments]
-        return Terminal(VACC_GEN[0], command, tmp_path, lines=40, **terminal)
+        return Terminal(tmp_path, "new", *arguments, lines=40, **terminal)
 
     return start
 
@@ -45,12 +44,6 @@ def reply(terminal, prompt, *keys):
 def line_of(terminal):
     (line,) = re.findall(r"the same in one line:\n  (vacc-gen new .*)\n", terminal.printed)
     return shlex.split(line)[1:]
-
-
-def files_of(root):
-    return {
-        str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()
-    }
 
 
 def test_enter_all_the_way_makes_what_the_printed_line_makes(asked, tmp_path):

@@ -5,7 +5,6 @@ import shlex
 
 import pytest
 
-from tests.processes import VACC_GEN
 from tests.terminals import Terminal
 from vacc_gen.generator.progress import size_text, time_text
 
@@ -34,8 +33,8 @@ def test_in_a_log_it_is_plain_lines_and_a_command_that_works(built, run):
 
 @pytest.mark.parametrize("no_color", [{}, {"NO_COLOR": "1"}])
 def test_on_a_terminal_the_stage_that_runs_is_seen(built, no_color):
-    arguments = ["build", str(built.root), *EMBEDDED, "--until", "export", "--force"]
-    terminal = Terminal(VACC_GEN[0], [*VACC_GEN[1:], *arguments], built.root, **no_color)
+    options = (*EMBEDDED, "--until", "export", "--force")
+    terminal = Terminal(built.root, "build", *options, **no_color)
     assert terminal.exit_code() == 0, terminal.printed
     shown = terminal.received
     assert "\x1b[?25l" in shown  # the cursor hides while the bar moves,

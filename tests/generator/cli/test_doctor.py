@@ -43,7 +43,8 @@ def test_a_workspace_that_builds_here_has_no_problem_and_no_extra_is_loaded(root
 def test_the_table_fits_a_terminal_and_ends_with_a_count(root, run):
     code, out, _ = run("doctor", root, "--python", "/absent/python")
     assert (code, out.splitlines()[-1]) == (1, "1 problem")
-    assert "/absent/python cannot be run: No such file or directory" in " ".join(out.split())
+    words = " ".join(out.split())
+    assert "/absent/python cannot be run: No such file or directory hint: name the" in words
     assert "\x1b" not in out
     assert max(map(len, out.splitlines())) <= 80
 

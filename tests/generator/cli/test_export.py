@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.workspaces import FALCON_TINY
+from tests.workspaces import FALCON_TINY, falcon_tiny_with
 
 
 def test_it_names_what_it_wrote(run):
@@ -32,3 +32,12 @@ def test_refusals(run, checkpoint, options, code, words):
     assert (got, out) == (code, "")
     assert words in err
     assert list(Path().iterdir()) == []
+
+
+def test_values_that_fp16_does_not_hold(run, tmp_path):
+    name = "transformer.h.1.mlp.dense_4h_to_h.weight"
+    falcon_tiny_with(tmp_path / "large", {name: [70000.0]})
+    code, _, err = run("export", "large", "--out", "out")
+    assert code == 0
+    assert f"warning: 1 values of {name} are beyond 65504" in err
+    assert "hint: export with --dtype fp32 or int8" in err

@@ -3,6 +3,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.workspaces import files_of
+
 
 @pytest.fixture
 def recipe(run):
@@ -16,7 +18,7 @@ def test_generate_check_names_each_file_and_writes_nothing(run, recipe):
     Path("falcon-7b/README.md").unlink()
     script = Path("falcon-7b/scripts/prepare.sh")
     script.write_text("mine\n")
-    before = {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()}
+    before = files_of(Path())
     code, out, _ = run("generate", "falcon-7b", "--check")
     assert code == 1
     assert sorted(out.splitlines()) == [
@@ -28,7 +30,7 @@ def test_generate_check_names_each_file_and_writes_nothing(run, recipe):
         "falcon-7b/scripts/serve.sh: outdated",
     ]
     assert run("generate", "falcon-7b", "--diff")[0] == 1
-    assert before == {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()}
+    assert before == files_of(Path())
 
     code, out, err = run("generate", "falcon-7b")
     assert code == 0

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from tests.wheels import make_wheel, offline_settings
-from tests.workspaces import FALCON_TINY
+from tests.workspaces import FALCON_TINY, files_of, recipe_text
 from vacc_gen.generator.workspace.workspace import create
 
 pytest.importorskip("uv")
@@ -22,20 +22,15 @@ def wheels(tmp_path, monkeypatch):
     make_wheel(folder, "huggingface-hub", "0.99", requires=("tinier",))
     make_wheel(folder, "transformers", "4.99", requires=("huggingface-hub",))
     make_wheel(folder, "tinier", "1.0")
+    make_wheel(folder, "tiktoken", "0.7.0")
     for name, value in offline_settings(folder).items():
         monkeypatch.setenv(name, value)
 
 
 def recipe(*pins):
     environment = {"preset": "qwen2_5_vl-py310", "python": PYTHON, "pins": [PIN, OTHER, *pins]}
-    return json.dumps(
-        {
-            "version": 2,
-            "model": {"preset": "falcon-tiny", "checkpoint": str(FALCON_TINY)},
-            "target": {"prefill": 64, "total": 128, "tp": 1},
-            "environment": environment,
-        }
-    )
+    target = {"prefill": 64, "total": 128, "tp": 1}
+    return recipe_text("falcon-tiny", FALCON_TINY, target=target, environment=environment)
 
 
 @pytest.fixture
@@ -67,6 +62,16 @@ def test_what_was_locked_stays_current(locked, run):
     assert run("generate", locked, "--check")[0] == 0
 
 
+def test_changes_name_what_is_new_gone_and_other(locked, run, tmp_path):
+    make_wheel(tmp_path / "wheels", "tinier", "2.0")
+    (locked / "vacc.yaml").write_text(recipe("tiktoken"))
+    _, out, _ = run("lock", locked, "--upgrade")
+    assert out.splitlines()[:2] == ["  tiktoken (new) -> 0.7.0", "  tinier 1.0 -> 2.0"]
+    (locked / "vacc.yaml").write_text(recipe())
+    assert "  tiktoken 0.7.0 -> (gone)" in run("lock", locked).out.splitlines()
+    assert run("lock", locked).out == "nothing to write: the lock is current\n"
+
+
 def test_check_asks_neither_uv_nor_an_index(locked, run, monkeypatch):
     assert run("lock", locked, "--check", "--upgrade").code == 2
     monkeypatch.setattr(subprocess, "run", None)
@@ -92,13 +97,17 @@ def test_generate_takes_a_lock_away_that_no_longer_fits(locked, run):
     (locked / "vacc.yaml").write_text(recipe("tiktoken==0.7.0"))
     assert run("generate", locked)[0] == 0
     assert not (locked / "env/requirements.lock").exists()
-    assert "it lacks tiktoken==0.7.0" in described(locked)["no_lock"]
+    reason = "it lacks tiktoken==0.7.0"
+    assert described(locked)["lock"] is None
+    assert reason in described(locked)["no_lock"]
+    assert "tiktoken==0.7.0" in described(locked)["asked"][-1]["requirements"]
+    assert reason in (locked / "README.md").read_text()
 
 
 def test_what_cannot_be_resolved_leaves_everything_as_it_was(locked, run):
     (locked / "vacc.yaml").write_text(recipe("tinier==9"))
-    before = {path: path.read_bytes() for path in locked.rglob("*") if path.is_file()}
+    before = files_of(locked)
     code, _, err = run("lock", locked)
     assert code == 1
     assert "tinier==9" in err
-    assert {path: path.read_bytes() for path in locked.rglob("*") if path.is_file()} == before
+    assert files_of(locked) == before

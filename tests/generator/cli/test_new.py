@@ -1,11 +1,9 @@
 import json
-import shlex
 from pathlib import Path
 
 import pytest
-import yaml
 
-from tests.workspaces import FALCON_TINY
+from tests.workspaces import FALCON_TINY, files_of
 
 
 def test_new_names_every_file_and_what_comes_next(run):
@@ -13,22 +11,9 @@ def test_new_names_every_file_and_what_comes_next(run):
     assert (code, err) == (0, "")
     note, written, _, steps = out.split("\n\n")
     assert note.startswith("tp 4, as published, does not split the heads evenly: ")
-    files = {Path(line) for line in written.splitlines()}
-    on_disk = {path for path in Path("falcon-7b-instruct").rglob("*") if path.is_file()}
-    assert on_disk - files == {Path("falcon-7b-instruct/.vacc-gen/manifest.json")}
-    assert files <= on_disk
+    files = {line.removeprefix("falcon-7b-instruct/") for line in written.splitlines()}
+    assert {*files, ".vacc-gen/manifest.json"} == files_of(Path("falcon-7b-instruct")).keys()
     assert "vacc-gen build falcon-7b-instruct" in steps
-
-
-def test_the_recipe_says_how_it_was_made_and_names_its_schema(run):
-    arguments = ("new", "--model", "falcon-7b", "--out", "my w", "--calibration", "c4:/d/c 4.gz")
-    assert run(*arguments)[0] == 0
-    command, schema, *_ = Path("my w/vacc.yaml").read_text().splitlines()
-    assert shlex.split(command.removeprefix("# ")) == ["vacc-gen", *arguments]
-    (named,) = (word for word in schema.split() if word.startswith("$schema="))
-    described = json.loads(Path("my w", named.removeprefix("$schema=")).read_text())
-    recipe = yaml.safe_load(Path("my w/vacc.yaml").read_text())
-    assert set(recipe) <= set(described["properties"])
 
 
 def test_the_same_command_again_makes_the_same_bytes_and_they_are_valid(run):
@@ -36,10 +21,7 @@ def test_the_same_command_again_makes_the_same_bytes_and_they_are_valid(run):
     assert run(*arguments)[0] == 0
     Path("falcon-tiny").rename("first")
     assert run(*arguments)[0] == 0
-    for first in Path("first").rglob("*"):
-        if first.is_file():
-            second = Path("falcon-tiny") / first.relative_to("first")
-            assert second.read_bytes() == first.read_bytes()
+    assert files_of(Path("falcon-tiny")) == files_of(Path("first"))
     code, out, _ = run("validate", "falcon-tiny", "--format", "json")
     assert code == 0, out
     assert json.loads(out)["checked"] >= 2
@@ -48,29 +30,20 @@ def test_the_same_command_again_makes_the_same_bytes_and_they_are_valid(run):
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        ("", 2, ("`--model` or `--checkpoint` is missing", "hint: ")),
-        ("--model flacon-7b", 2, ("'flacon-7b'", "falcon-7b")),
-        ("--model falcon-7b --tp 0", 2, ("--tp",)),
-        ("--model falcon-7b --precision fp8", 2, ("'--precision'", "'fp8'")),
-        (f"--model falcon-7b --checkpoint {FALCON_TINY}", 1, ("layers is 4",)),
-        (f"--model falcon-7b --out {'a' * 300}", 2, ("too long",)),
+        ("--model flacon-7b", 2, "hint: did you mean falcon-7b"),
+        ("--model falcon-7b --precision fp8", 2, "'fp8' is not one of 'fp16', "),
+        (f"--model falcon-7b --checkpoint {FALCON_TINY}", 1, "layers is 4"),
+        (f"--model falcon-7b --out {'a' * 300}", 2, "too long"),
     ],
 )
 def test_bad_input_is_reported_and_leaves_nothing(run, arguments, code, said):
     got, _, err = run("new", *arguments.split())
     assert got == code
-    for words in said:
-        assert words in err
+    assert said in err
     assert list(Path().iterdir()) == []
 
 
-def test_a_folder_that_is_not_empty_stays_unless_forced(run):
-    Path("w").mkdir()
-    Path("w/thesis.txt").write_text("precious")
-    code, _, err = run("new", "--model", "falcon-7b", "--out", "w")
-    assert code == 2
-    assert "w exists and is not empty" in err
-    assert [path.name for path in Path("w").iterdir()] == ["thesis.txt"]
+def test_a_workspace_stays_unless_forced(run):
     assert run("new", "--model", "falcon-7b")[0] == 0
     assert run("new", "--model", "falcon-7b", "--tp", "2")[0] == 2
     assert run("new", "--model", "falcon-7b", "--tp", "2", "--force")[0] == 0

@@ -37,7 +37,6 @@ def test_config_of_an_encoder_is_yaml_that_validate_takes(run, tmp_path):
     ("arguments", "said", "hint"),
     [
         ("presets config bge-m4", "no encoder is called", "did you mean bge-m3?"),
-        ("presets config bge-m3 --length 100", "not a multiple of 16", ""),
         ("new --model bge-m3", "bge-m3 is a text encoder", "vacc-gen presets config bge-m3"),
         (
             "new --model Qwen2.5-7B-Instruct-GPTQ-Int4",

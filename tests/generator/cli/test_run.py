@@ -5,8 +5,11 @@ import shutil
 import pytest
 
 from tests.workspaces import FALCON_TINY
+from vacc_gen.generator.backends.onnxruntime.export import planned_layout
+from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
 from vacc_gen.generator.calibration.tokenizer import Tokenizer
 from vacc_gen.generator.cli.run import streamed_text
+from vacc_gen.schema.precision import Quantization
 
 PROMPT = ("--prompt", "In the beginning God created")
 
@@ -51,6 +54,40 @@ def test_refusals(built_once, run, tmp_path, folder, options, words):
     code, text, errors = run("run", places[folder], *options)
     assert (code, text) == (2, "")
     assert words in errors
+
+
+def test_verify_finds_a_bit_that_was_flipped(built, run, tmp_path):
+    folder = built.root / "deploy" / built.plan.jobs[0].name
+    options = (*PROMPT, "--max-tokens", 3, "--verify")
+    assert run("run", folder, *options).code == 0
+    assert run("validate", folder)[:2] == (0, "1 file checked: nothing found\n")
+    weights = folder / "weights.bin"
+    content = bytearray(weights.read_bytes())
+    content[4000] ^= 1
+    weights.write_bytes(content)
+    code, text, errors = run("run", folder, *options)
+    assert (code, text) == (2, "")
+    assert f"{weights} was changed: its sha256" in errors
+    code, text, _ = run("validate", folder)
+    assert code == 1
+    assert f"{weights}:1:1: error VG940: weights.bin was changed" in text
+    (folder / "manifest.json").unlink()
+    code, _, errors = run("run", folder, *options)
+    assert code == 2
+    assert f"{folder / 'manifest.json'} is missing" in errors
+
+
+def test_logits_that_are_not_finite_are_refused(built, run):
+    """Here a norm's first weight, 1.0 in fp32, became NaN by a flip of all bits of its exponent."""
+    folder = built.root / "deploy" / built.plan.jobs[0].name
+    weights = folder / "weights.bin"
+    content = weights.read_bytes()
+    layout = planned_layout(open_checkpoint(FALCON_TINY), "fp16", Quantization())
+    offset = layout.tensors["transformer.ln_f.weight"].offset_bytes
+    weights.write_bytes(content[:offset] + b"\xff\xff\xff\x7f" + content[offset + 4 :])
+    code, text, errors = run("run", folder, *PROMPT)
+    assert (code, text) == (1, "")
+    assert "after a prompt of 8 tokens: 2048 of 2048 logits are NaN or infinite" in errors
 
 
 def test_characters_of_several_tokens_come_whole():

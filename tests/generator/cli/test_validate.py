@@ -10,12 +10,16 @@ from tests.terminals import Terminal
 
 FALCON = (FOLDER / "llm/falcon/build_in/build/hf_falcon_int8.yaml").read_text(encoding="utf-8")
 WRONG = FALCON.replace("  workers: 4", "  wokers: 4  # one for each die")
-VALIDATE = [*VACC_GEN, "validate"]
 
 
 def process(*arguments, cwd, **options):
     return subprocess.run(
-        [*VALIDATE, *arguments], cwd=cwd, capture_output=True, text=True, check=False, **options
+        [*VACC_GEN, "validate", *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+        **options,
     )
 
 
@@ -112,7 +116,7 @@ def test_a_path_that_is_no_text_is_printed_as_text(folder, form, printed):
 @pytest.mark.parametrize(("no_color", "coloured"), [("", True), ("1", False)])
 def test_a_terminal_gets_colours_unless_it_wants_none(folder, no_color, coloured):
     wrong(folder)
-    terminal = Terminal(VALIDATE[0], VALIDATE[1:], folder, NO_COLOR=no_color)
+    terminal = Terminal(folder, "validate", NO_COLOR=no_color)
     assert terminal.exit_code() == 1
     assert ("\x1b[1;31merror VG101" in terminal.received) is coloured
     assert "unknown key `wokers`" in terminal.printed
@@ -165,13 +169,6 @@ def test_the_standard_input_is_fixed_to_the_standard_output(folder):
     done = process("-", "--fix", cwd=folder, input=WRONG.replace("tp: 4", "tp: 0"))
     assert (done.returncode, "wokers" in done.stdout) == (1, False)
     assert "<stdin>:10:9: error VG105" in done.stderr
-
-
-def test_a_file_of_another_tool_is_never_changed(folder, validate):
-    pod = "\ufeffapiVersion: v1\nkind: Pod\nkind: Pod\n"
-    path = wrong(folder, pod)
-    assert validate("build/x.yaml", "--fix", "--unsafe-fixes")[0] == 1
-    assert path.read_bytes().decode() == pod
 
 
 # Options in pyproject.toml ----------------------------------------------------------------------

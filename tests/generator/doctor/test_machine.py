@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.processes import make_program
 from tests.workspaces import make_workspace
 from vacc_gen.generator.doctor import machine
 from vacc_gen.generator.doctor.machine import Check, State, compiler_environment, needed_bytes
@@ -98,19 +99,10 @@ def test_a_crash_is_a_finding_and_not_our_end(venv):
         assert checks[name].message.endswith(" beside numpy 1.26.4: was killed by SIGSEGV")
 
 
-def test_an_interpreter_that_cannot_be_run_is_the_only_finding(tmp_path):
-    (check,) = compiler_environment(tmp_path / "absent", None, None)
-    assert check.state is State.PROBLEM
-    assert "cannot be run: No such file" in check.message
-    assert "Python 3.8 or newer" in check.hint
-
-
 @pytest.fixture
 def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    monkeypatch.setenv("PATH", str(folder))
-    return folder
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    return tmp_path / "bin"
 
 
 @pytest.fixture(scope="module")
@@ -118,16 +110,10 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
     return make_workspace(tmp_path_factory.mktemp("plan") / "w").plan
 
 
-def program(path: Path, text: str = "#!/bin/sh") -> Path:
-    path.write_text(f"{text}\n")
-    path.chmod(0o755)
-    return path
-
-
 def python_with(folder: Path, packages: str) -> Path:
     """A program that answers `versions` as an interpreter with these packages would."""
     answer = f'{{"python": "3.10.13", "packages": {packages}}}'
-    return program(folder / "python3", f"#!/bin/sh\necho '{answer}'")
+    return make_program(folder / "python3", f"#!/bin/sh\necho '{answer}'\n")
 
 
 @pytest.mark.parametrize(
@@ -140,8 +126,8 @@ def python_with(folder: Path, packages: str) -> Path:
     ],
 )
 def test_the_compilers_interpreter_is_in_its_first_line(path, first_line, python):
-    program(path / "vamc", first_line)
-    program(path / "python3.10")
+    make_program(path / "vamc", first_line)
+    make_program(path / "python3.10")
     assert machine.vamc_python() == (python and path.parent / python)
 
 
@@ -159,12 +145,12 @@ def test_a_model_that_only_vamc_compiles_cannot_go_on_without_it(path, plan):
     check = programs(None, other)["vamc"]
     assert check.state is State.PROBLEM
     assert check.message.endswith("the embedded backend does not run Qwen2-7B")
-    program(path / "vamc")
+    make_program(path / "vamc")
     assert programs(None, other)["vamc"].state is State.OK
 
 
 def test_versions_are_those_of_the_compilers_environment(path, tmp_path):
-    program(path / "vamc")
+    make_program(path / "vamc")
     checks = programs(python_with(tmp_path, '{"vamc": "2.3.1", "vastgenx": "1.0"}'), None)
     assert checks["vamc"].message == f"2.3.1 ({path / 'vamc'})"
     assert (checks["vastgenx"].state, checks["vastgenx"].message) == (State.OK, "1.0")
@@ -174,7 +160,7 @@ def test_versions_are_those_of_the_compilers_environment(path, tmp_path):
     ("2.3.3", 65025, True), ("2.3.4", 65025, False), ("2.3.3", 65024, False), ("odd", 65025, False),
 ])  # fmt: skip
 def test_an_odd_vocabulary_needs_a_newer_compiler(path, tmp_path, plan, version, words, found):
-    program(path / "vamc")
+    make_program(path / "vamc")
     python = python_with(tmp_path, f'{{"vamc": "{version}"}}')
     geometry = plan.geometry.model_copy(update={"vocab_size": words})
     assert ("vocabulary" in programs(python, replace(plan, geometry=geometry))) is found

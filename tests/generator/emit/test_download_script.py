@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.hub_server import Fault, serving
+from tests.processes import make_program
+from tests.workspaces import files_of, recipe_text
 from vacc_gen.generator.workspace.workspace import create
 
 SHARDS = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")
@@ -39,22 +41,18 @@ def hub():
         yield hub
 
 
+def make(folder, **parts):
+    return create(folder / "a workspace", recipe_text("falcon-7b", "weights", **parts)).root
+
+
 @pytest.fixture
 def root(tmp_path):
     return make(tmp_path)
 
 
-def make(folder, **parts):
-    model = {"preset": "falcon-7b", "checkpoint": "weights"}
-    return create(folder / "a workspace", json.dumps({"version": 2, "model": model, **parts})).root
-
-
 def download(hub, root):
     """Run the script, whose pauses pass at once."""
-    pause = root.parent / "bin" / "sleep"
-    pause.parent.mkdir(exist_ok=True)
-    pause.write_text("#!/bin/sh\n")
-    pause.chmod(0o755)
+    pause = make_program(root.parent / "bin" / "sleep")
     kept = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
     tools = os.pathsep.join((str(pause.parent), str(Path(sys.executable).parent), kept["PATH"]))
     home = {"HF_HOME": str(root / "home"), "HF_HUB_DISABLE_UPDATE_CHECK": "1"}
@@ -86,8 +84,7 @@ def test_it_brings_what_vacc_gen_fetch_brings_and_goes_on_where_it_was_stopped(h
     assert hub.ranges(SHARDS[0]) == ["bytes=300000-"] * 2
     assert hub.ranges(SHARDS[1])[0] == "bytes=1000-"
     assert hub.ranges(TEXTS) == ["bytes=4-"]
-    texts = {file.name: file.read_bytes() for file in (root / "texts").iterdir()}
-    assert texts == {"c4.json.gz": b"some texts"}
+    assert files_of(root / "texts") == {"c4.json.gz": b"some texts"}
     assert not list(root.rglob("*.part"))
 
     contents = [one for one in hub.requests if one.path.startswith("/cdn/")]

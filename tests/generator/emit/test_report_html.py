@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from html.parser import HTMLParser
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
-from vacc_gen.generator.emit.report_html import percent, report_html
+from vacc_gen.generator.emit.report_html import Perplexity, percent, perplexity_figures, report_html
 
 HOSTILE = """<script>alert('x')</script>"><img src=//a.b/c onerror=x> & "quoted" {{ 7 * 7 }}"""
 
@@ -79,7 +79,22 @@ REPORT: dict[str, Any] = {
             ),
         }
     },
-    "perplexity": {"fp16": 40.0, "torch": 39.998, "int8": 40.1},
+    "perplexity": {
+        "fp16": 77.7,
+        "windows": {
+            "windows": 16,
+            "window_tokens": 128,
+            "stride_tokens": 128,
+            "scores": [
+                {"precision": "fp16", "perplexity": 40.0},
+                {
+                    "precision": "int8",
+                    "perplexity": 80.0,
+                    "nll_difference": {"mean": math.log(2), "standard_error": 0.0001},
+                },
+            ],
+        },
+    },
     "artifacts": [
         {"path": "deploy/falcon-tiny-fp16/weights.bin", "bytes": 5_100_416, "sha256": "ab" * 32}
     ],
@@ -101,41 +116,21 @@ COMPILED_BY_VAMC = {
 }
 
 
-class Page(HTMLParser):
-    """What a page is made of."""
-
-    VOID = ("meta", "br")
+class Page:
+    """What a page is made of; it is well-formed XML, too."""
 
     def __init__(self, html: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.open: list[str] = []
-        self.words: list[str] = []
-        self.feed(html)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if self.open and self.open[-1] != "style":
-            self.words.append(data)
-
-    @property
-    def text(self) -> str:
-        return re.sub(r"\s+", " ", " ".join(self.words))
+        root = ElementTree.fromstring(html)
+        for style in root.iter("style"):
+            style.text = None
+        self.elements = list(root.iter())
+        self.text = re.sub(r"\s+", " ", " ".join(root.itertext()))
 
     def count(self, tag: str, kind: str) -> int:
-        return sum(t == tag and a.get("class") == kind for t, a in self.tags)
+        return sum(one.tag == tag and one.get("class") == kind for one in self.elements)
 
     def widths(self) -> list[str | None]:
-        return [a["style"] for _, a in self.tags if "style" in a]
+        return [one.get("style") for one in self.elements if "style" in one.attrib]
 
 
 def test_every_figure_is_there() -> None:
@@ -144,9 +139,8 @@ def test_every_figure_is_there() -> None:
         "Build of falcon-tiny fp16, int8 built, all differences within limits ONNX Runtime",
         "fp16 5.1 MB 65.5 kB fp16",
         "int8 2.9 MB 131 kB fp32 GPTQ, groups of 32, int8 activations",
-        "Measured on the decoded tokens; lower is better. fp16 40.000",
-        "torch 39.998 -0.005 %",
-        "int8 40.100 +0.250 %",
+        "Measured on 16 windows of 128 tokens; lower is better.",
+        "fp16 40.00 int8 80.00 +100.00 ± 0.02 %",
         "fp16 torch in fp32 0.0034 0.0083 0.05 32 greedy tokens equal",
         "int8 fp16 0.0034 0.7500 0.5 first difference at token 8",
         "int8 picks ' may', fp16 ' should' by 0.0078",
@@ -161,14 +155,27 @@ def test_every_figure_is_there() -> None:
         assert figure in text
 
 
-def test_perplexity_on_windows_comes_first() -> None:
-    scores = [{"precision": "fp16", "perplexity": 40.0}, {"precision": "int8", "perplexity": 80.0}]
-    windows = {"windows": 16, "window_tokens": 128, "scores": scores}
-    page = Page(report_html({**REPORT, "perplexity": {"fp16": 77.7, "windows": windows}}))
-    assert "on 16 windows of 128 tokens" in page.text
-    assert "fp16 40.000 int8 80.000 +100.000 %" in page.text
-    assert "77.7" not in page.text
-    assert page.widths()[:2] == ["width: 50.0%", "width: 100.0%"]
+@pytest.mark.parametrize(
+    ("mean", "error", "value", "change"),
+    [
+        (0.0021, 0.0011, "40.12", "+0.2 ± 0.1 %"),
+        (0.00021, 0.000108, "40.12", "+0.02 ± 0.01 %"),
+        (-0.0000004, 0.0, "40.12", "-0.000 ± 0.000 %"),
+        (0.00042, 0.00096, "40.12", "+0.0 ± 0.1 %"),
+        (0.01, 0.0052, "40.1", "+1.0 ± 0.5 %"),
+        (1.0, 0.09, "40", "+172 ± 24 %"),
+        (0.5, None, "40.12", ""),
+    ],
+)
+def test_a_perplexity_has_no_decimals_that_its_error_does_not_carry(
+    mean: float, error: float | None, value: str, change: str
+) -> None:
+    difference = {"reference": "fp16", "mean": mean, "standard_error": error}
+    score = {"precision": "int8", "perplexity": 40.123, "nll_difference": difference}
+    sizes = {"windows": 16, "window_tokens": 128, "stride_tokens": 64}
+    caption, figures = perplexity_figures({"fp16": 1, "windows": {**sizes, "scores": [score]}})
+    assert caption == "on 16 windows of 128 tokens, 64 apart"
+    assert figures == {"int8": Perplexity(40.123, value, change)}
 
 
 def test_a_difference_beyond_what_is_allowed_shows() -> None:
@@ -213,9 +220,9 @@ def test_it_loads_nothing_and_names_do_not_become_markup(report: dict[str, Any])
     assert "<script" not in html
     assert report in (REPORT, FAILED) or "{{ 7 * 7 }}" in html, "not even the template's own"
     page = Page(html)
-    policies = [a["content"] for _, a in page.tags if a.get("http-equiv")]
+    policies = [one.get("content") for one in page.elements if one.get("http-equiv")]
     assert policies == ["default-src 'none'; style-src 'unsafe-inline'"]
-    for tag, attributes in page.tags:
+    for tag, attributes in ((one.tag, one.attrib) for one in page.elements):
         assert tag not in ("script", "link", "img", "iframe", "object", "embed", "base", "form")
         assert not {"src", "href", "xlink:href", "srcset", "action"} & attributes.keys()
         assert not [name for name in attributes if name.startswith("on")]

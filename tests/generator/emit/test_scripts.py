@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.workspaces import FALCON_TINY
+from tests.processes import make_program
+from tests.workspaces import FALCON_TINY, recipe_text
 from vacc_gen.generator.workspace.workspace import create
 
 SHELLCHECK = Path(sys.executable).parent / "shellcheck"
@@ -63,18 +64,14 @@ class World:
             (self.bin / tool).symlink_to(shutil.which(tool))
 
     def add_program(self, name, body=""):
-        program = self.bin / name
-        program.write_text(STAND_IN + body)
-        program.chmod(0o755)
+        make_program(self.bin / name, STAND_IN + body)
 
     def copy_weights(self):
         shutil.copytree(FALCON_TINY, self.weights)
 
     def make(self, preset="falcon-tiny", checkpoint=None, **parts):
-        model = {"preset": preset, "checkpoint": checkpoint or str(self.weights)}
-        target = {"prefill": 64, "total": 128, "tp": 2}
-        recipe = {"version": 2, "model": model, "target": target, **parts}
-        return create(self.root, json.dumps(recipe))
+        parts = {"target": {"prefill": 64, "total": 128, "tp": 2}, **parts}
+        return create(self.root, recipe_text(preset, checkpoint or self.weights, **parts))
 
     def run(self, script, *arguments, cwd=None, **variables):
         return subprocess.run(

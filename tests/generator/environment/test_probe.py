@@ -5,18 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
+from tests.processes import make_program
 from vacc_gen.generator.environment import probe
 from vacc_gen.generator.environment.probe import run_check
-
-
-def program(path: Path, text: str) -> Path:
-    path.write_text(f"#!/bin/sh\n{text}\n")
-    path.chmod(0o755)
-    return path
 
 
 def test_an_interpreter_reports_its_version_and_packages():
@@ -40,7 +34,8 @@ def test_an_interpreter_reports_its_version_and_packages():
 )
 def test_whatever_an_interpreter_dies_of_is_a_finding(tmp_path, text, failure):
     timeout_s = 0.2 if "sleep" in text else 30
-    assert run_check(program(tmp_path / "python", text), "session", timeout_s).failure == failure
+    python = make_program(tmp_path / "python", f"#!/bin/sh\n{text}\n")
+    assert run_check(python, "session", timeout_s).failure == failure
 
 
 def test_the_probe_needs_nothing_but_the_standard_library():

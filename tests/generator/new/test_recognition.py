@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.workspaces import FALCON_TINY
 from vacc_gen import presets
 from vacc_gen.generator.new.choices import Choices
 from vacc_gen.generator.new.recognition import recognize
 from vacc_gen.schema.errors import CheckpointError, UsageError
 
-FALCON_TINY = Path(__file__).parents[2] / "data" / "falcon-tiny"
 TINY = json.loads((FALCON_TINY / "config.json").read_text(encoding="utf-8"))
 
 
@@ -62,6 +62,11 @@ def test_every_preset_is_recognized_in_a_folder_of_its_name():
             llama_config("Qwen2-7B", _name_or_path="Qwen/Qwen2-7B-Instruct/"),
             "Qwen2-7B-Instruct",
         ),
+        (
+            "models--internlm--internlm2_5-7b-chat/snapshots/0a1b",
+            llama_config("internlm2_5-7b-chat"),
+            "internlm2_5-7b-chat",
+        ),
         ("Llama-3.1-8B-Instruct", llama_config("Meta-Llama-3.1-8B"), "Meta-Llama-3.1-8B-Instruct"),
         ("w", {**presets.MODELS.find("falcon-40b").config, "vocab_size": 65040}, "falcon-40b"),
         ("w", {**TINY, "num_hidden_layers": 5}, "falcon"),
@@ -72,17 +77,8 @@ def test_a_checkpoint_is_still_its_model(folder, config, name):
     assert detect(folder, config) == name
 
 
-@pytest.mark.parametrize(
-    ("folder", "name_or_path"),
-    [
-        ("InternLM2_5-7B-chat", ""),
-        ("models--internlm--internlm2_5-7b-chat/snapshots/0a1b", ""),
-        ("weights", "internlm/internlm2_5-7b-chat"),
-    ],
-)
-def test_a_name_decides_among_models_of_one_shape_and_that_is_said(folder, name_or_path):
-    config = llama_config("internlm2_5-7b-chat", _name_or_path=name_or_path)
-    preset, sentence = recognize(Path(folder), config)
+def test_that_a_name_decided_among_models_of_one_shape_is_said():
+    preset, sentence = recognize(Path("InternLM2_5-7B-chat"), llama_config("internlm2_5-7b-chat"))
     assert preset.name == "internlm2_5-7b-chat"
     assert sentence.endswith(": internlm2_5-7b-chat, by its name")
 

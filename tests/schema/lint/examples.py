@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from vacc_gen.presets import KNOWN
 from vacc_gen.schema.lint.check import CheckResult, check_paths, check_text
 from vacc_gen.schema.lint.document import Kind, kind_of, load
 from vacc_gen.schema.lint.rule import Rule
+from vacc_gen.schema.recipe import Recipe
 
 LANGUAGE_MODEL = {
     "name": "falcon-7b",
@@ -45,6 +48,7 @@ VISION_TOWER = {
 }
 FILES = {"path": "./calibration", "sampler": {"suffix": "jpg", "get_data_num": 50}}
 RECIPE = {"version": 2, "model": {"preset": "falcon-7b", "checkpoint": "/path/to/falcon-7b"}}
+SNAPSHOTS = Path(__file__).parent / "snapshots"
 _AS_THEY_ARE = ("VG0", "VG12")
 """Rules about the text, or about what kind of file it is."""
 _WHOLE = ("shape", "model_kwargs")
@@ -53,9 +57,9 @@ _FILE = re.compile(r"^# ([\w./-]+\.\w+)\n")
 
 
 def written(rule: Rule, example: str, folder: Path) -> CheckResult:
-    """Write an example as the files that it stands for, and check their folder."""
+    """Write an example as the files that it stands for, over those there, and check the folder."""
     as_it_is = rule.code.startswith(_AS_THEY_ARE)
-    folder.mkdir(parents=True)
+    folder.mkdir(exist_ok=True)
     if not _FILE.match(example):
         text = _as_ours(unescaped(example)) if as_it_is else completed(example)
         name = "vacc.yaml" if text.startswith("version:") else "example.yaml"
@@ -98,11 +102,27 @@ def findings(code: str, example: str) -> list[str]:
     ]
 
 
+def assert_on_record(name: str, text: str) -> None:
+    """Compare a text with the snapshot of this name; `UPDATE_GOLDEN=1` writes it again."""
+    golden = SNAPSHOTS / name
+    if os.environ.get("UPDATE_GOLDEN"):
+        golden.write_text(text, encoding="utf-8")
+    assert text == golden.read_text(encoding="utf-8")
+
+
+def assert_findings_on_record(name: str, found: Mapping[str, Sequence[str]]) -> None:
+    """Compare findings, by what they are found in, with the snapshot of this name."""
+    shown = ""
+    for case, lines in found.items():
+        shown += f"{case.strip()}\n" + "".join(f"    {line}\n" for line in lines or ["-"])
+    assert_on_record(name, shown)
+
+
 def completed(text: str) -> str:
     """Return an example as the whole config that it is a part of."""
     values = yaml.safe_load(text)
     frontend = values.get("frontend") or {}
-    if {"version", "calibration", "environment"} & values.keys():
+    if Recipe.model_fields.keys() & values.keys():
         base = RECIPE
     elif "build_visual" in (frontend.get("model_kwargs") or {}):
         base = VISION_TOWER

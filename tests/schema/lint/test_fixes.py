@@ -67,7 +67,7 @@ def test_an_exact_duplicate_goes_and_its_neighbours_stay(values):
     text = f"name: x\nbackend:\n  type: y\n  {values}  # twice\n  other: 1\nworkspace: {{}}\n"
     document = load(text)
     (fault,) = document.faults
-    after = fixes.fixed(document, [fixes.remove(document, fault.entry)])
+    after = fixes.fixed(document, [fault.finding.fix])
     assert after == f"name: x\nbackend:\n  type: y\n  {first}\n  other: 1\nworkspace: {{}}\n"
 
 
@@ -83,7 +83,7 @@ def test_the_byte_order_mark_stays_unless_it_is_the_fault():
     document = load("\ufeffa: 1\n")
     change = fixes.replace(document.value_span("a"), "2")
     assert fixes.fixed(document, [change]) == "\ufeffa: 2\n"
-    assert fixes.fixed(document, [change, fixes.drop_prefix(document)]) == "a: 2\n"
+    assert fixes.fixed(document, [change, document.faults[0].finding.fix]) == "a: 2\n"
 
 
 def test_every_full_width_mark_is_reported():

@@ -5,22 +5,18 @@ difference before you commit it.
 """
 
 import difflib
-import os
 from pathlib import Path
 
 from tests.published import FOLDER
+from tests.schema.lint.examples import assert_on_record
 from vacc_gen.presets import KNOWN
 from vacc_gen.schema.lint.check import check_text
 from vacc_gen.schema.lint.document import load
 from vacc_gen.schema.lint.fixes import fixed
 from vacc_gen.schema.lint.output import as_text
 
-GOLDEN = Path(__file__).parent / "messages.txt"
-
 FALCON = FOLDER / "llm/falcon/build_in/build/hf_falcon_int8.yaml"
 IMAGES = FOLDER / "cv/classification/cspnet/build_in/build/timm_cspnet.yaml"
-YOLO = FOLDER / "cv/detection/yolov4/build_in/build/darknet_config.yaml"
-TOWER = FOLDER / "vlm/qwen2_vl/build_in/build/qwen2_vl_visual.yaml"
 RECIPE = Path(__file__).parents[2] / "golden/falcon-7b-calibrated/vacc.yaml"
 CHECKPOINT = "checkpoint: /path/to/falcon-7b"
 PRESET = "preset: falcon-py310"
@@ -56,20 +52,10 @@ MISTAKES = [
     (FALCON, "    type: w8a16_gptq", "    type:w8a16_gptq"),
     (FALCON, "    type: w8a16_gptq", "    calibrate_mode: max"),
     (FALCON, "workspace:\n  path: ./vacc_deploy\n  workers: 4", "path: x\nworkers: 4"),
-    (FALCON, "[[1024], [2048]]", "[[1000], [2048]]"),
-    (FALCON, "[[1024], [2048]]", "[[4096], [2048]]"),
-    (FALCON, "[[1024], [2048]]", "[1, 1024]"),
     (FALCON, "[[1024], [2048]]", "[[1024], [0]]"),
     (FALCON, "[[1024], [2048]]", "[[1024], 2048]"),
     (FALCON, "[[1024], [2048]]", "[]"),
-    (FALCON, "-int8-", "-fp16-"),
-    (FALCON, "-tp4-", "-tp8-"),
-    (FALCON, "-1024-2048", "-2048-4096"),
-    (FALCON, "-2048", "-2048-kv8"),
-    (FALCON, "  quantize:\n    type: w8a16_gptq\n", ""),
-    (FALCON, "  type: huggingface", "  type: onnx"),
     (FALCON, "  type: huggingface\n", ""),
-    (FALCON, "    model_arch: vacc\n", ""),
     (FALCON, "    tp: 4\n", ""),
     (FALCON, "tp: 4", "tp:4"),
     (FALCON, "name: f", "name:f"),
@@ -91,18 +77,9 @@ MISTAKES = [
     (IMAGES, "suffix: JPEG", "suffix: null"),
     (IMAGES, "suffix: JPEG", "suffix: [JPEG]"),
     (IMAGES, "get_data_num: 50", "get_data_num:"),
-    (IMAGES, "get_data_num: 50", "get_data_num: 5"),
     (IMAGES, "type: tvm\n", "type: tvn\n"),
     (IMAGES, "type: Resize", "type: Resise"),
     (IMAGES, "- type: Resize", "- tipe: Resize"),
-    (IMAGES, "crop_size:\n    - 256\n    - 256", "crop_size: [224, 224]"),
-    (IMAGES, "- 0.485\n    - 0.456\n    - 0.406", "- 123.675\n    - 116.28\n    - 103.53"),
-    (IMAGES, "- 0.485\n    - 0.456\n    - 0.406", "- 0.485\n    - 0.456"),
-    (IMAGES, ".onnx", ".pt"),
-    (IMAGES, "type: onnx", "type: darknet"),
-    (YOLO, "nms_threshold: 0.65", "nms_thresh: 0.65"),
-    (YOLO, "type: yolov4_nms", "type: yolov4_nns"),
-    (TOWER, "cos: [4096, 80]", "cos: [4080, 80]"),
     (RECIPE, "version: 2", "version: 3\ntp: x"),
     (RECIPE, "total: 2048", "total: 112"),
     (RECIPE, "preset: falcon-7b", "preset: Yi-7B"),
@@ -124,10 +101,8 @@ MISTAKES = [
     (RECIPE, PRESET, 'pins: [numpy==1.26.4, "torch = 2.1.*"]'),
     (RECIPE, PRESET, 'pins: [numpy==1.26.4, "torch=="]'),
     (RECIPE, PRESET, "pins: [numpy==1.26.4, \"torch==2.1; python_version>'3'\"]"),
-    (RECIPE, PRESET, "pins: [transformers>=4.40, transformers<4.38]"),
     (RECIPE, PRESET, "pins: [numpy==1.26.4, torch==1.8.0]"),
     (RECIPE, PRESET, "pins: [gptqmodel==4.0.0]"),
-    (RECIPE, PRESET, "pins: [numpy==2.2.6, onnxruntime==1.13.1]"),
     (RECIPE, "'3.10'", "'3.13'"),
 ]
 
@@ -145,7 +120,4 @@ def test_messages_are_those_on_record():
         right = fixed(document, [one.fix for one in found if one.is_fixable])
         difference = difflib.unified_diff(changed.split("\n"), right.split("\n"), n=0, lineterm="")
         written.append("\n".join([shown, *[*difference][2:]]))
-    text = "\n\n".join(written) + "\n"
-    if os.environ.get("UPDATE_GOLDEN"):
-        GOLDEN.write_text(text, encoding="utf-8")
-    assert text == GOLDEN.read_text(encoding="utf-8")
+    assert_on_record("messages.txt", "\n\n".join(written) + "\n")

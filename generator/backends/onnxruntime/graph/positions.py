@@ -78,9 +78,23 @@ def alibi_bias(g: GraphBuilder, kv_heads: int, queries: int, head_size: int) -> 
 
 
 def _bf16(g: GraphBuilder, value: str) -> str:
-    """Round fp32 to the nearest bf16, staying fp32."""
-    rounded = g.node("Cast", value, name=f"{value}/bf16", to=TensorProto.BFLOAT16)
-    return g.node("Cast", rounded, name=f"{value}/rounded", to=TensorProto.FLOAT)
+    """Round fp32, not negative, to the 8 significant bits of bf16, staying fp32.
+
+    As the modeling file does: ONNX Runtime 1.13 cuts bits off where it casts to bf16.
+    """
+
+    def step(op: str, x: str, *constant: float) -> str:
+        inputs = [g.constant(f"bf16/{number}", number, np.float32) for number in constant]
+        return g.node(op, x, *inputs, name=f"{x}/{op.lower()}")
+
+    log2 = step("Div", step("Log", step("Max", value, 2.0**-14)), math.log(2))
+    exponent = step("Sub", step("Floor", log2), 7.0)  # of the last bit
+    two = g.constant("bf16/2.0", 2.0, np.float32)
+    unit = g.node("Pow", two, exponent, name=f"{value}/unit")
+    whole = g.node(
+        "Round", g.node("Div", value, unit, name=f"{value}/units"), name=f"{value}/whole"
+    )
+    return g.node("Mul", whole, unit, name=f"{value}/rounded")
 
 
 def alibi_slopes(heads: int) -> Any:

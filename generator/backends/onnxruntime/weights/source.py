@@ -5,7 +5,7 @@ Values are read into one reused buffer: mapped pages would count as resident mem
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +24,9 @@ CHUNK_BYTES = 8 << 20
 SOURCE_DTYPES = ("BF16", "F16", "F32")
 """What Falcon checkpoints are published in; anything else is already quantized."""
 
+MOST_NAMED = 8
+"""Of damaged parameters, in one message."""
+
 SAME_REVISION = "config.json and the shards must be of the same model and revision"
 
 
@@ -36,11 +39,42 @@ class Checkpoint:
     tensors: dict[str, TensorEntry]
 
     def read(self, name: str) -> torch.Tensor:
-        """A whole parameter, in its own shape and stored dtype; raises as `chunks`."""
+        """A whole parameter, in its own shape and stored dtype.
+
+        Raises:
+            CheckpointError: as `chunks`, or it holds NaN or infinity.
+        """
         import torch
 
         rows = torch.cat([rows.clone() for _, rows in self.chunks(name)])
+        if not torch.stack(rows.aminmax()).isfinite().all():
+            self.count_values(self.tensors)
         return rows.view(self.tensors[name].shape)
+
+    def count_values(self, names: Iterable[str]) -> dict[str, int]:
+        """Read these parameters, and count the values of each that are beyond fp16 (65504).
+
+        Raises:
+            CheckpointError: as `chunks`, or one holds NaN or infinity; those that do are named.
+        """
+        beyond: dict[str, int] = {}
+        damaged: list[str] = []
+        for name in names:
+            nan = infinite = beyond[name] = 0
+            for _, rows in self.chunks(name):
+                nan += int(rows.isnan().sum())
+                infinite += int(rows.isinf().sum())
+                beyond[name] += int((rows.half().isinf() & rows.isfinite()).sum())
+            if nan or infinite:
+                shard = self.tensors[name].path.name
+                damaged.append(f"{name} in {shard} ({nan} NaN, {infinite} infinite)")
+        if damaged:
+            raise CheckpointError(
+                f"{self.folder.path} holds weights that are not numbers, in {len(damaged)} of "
+                f"{len(self.tensors)} tensors: {', '.join(damaged[:MOST_NAMED])}",
+                "download their files again; with such weights every result is NaN",
+            )
+        return beyond
 
     def chunks(self, name: str) -> Iterator[tuple[int, torch.Tensor]]:
         """Yield (first row, rows) of a parameter, in order, in its stored dtype.

@@ -93,40 +93,50 @@ def write_weights(
     """Stream the checkpoint into `path` and return how many values overflowed, by parameter.
 
     A value overflows when it is finite in the checkpoint and infinite in fp16 (beyond 65504).
+
+    Raises:
+        CheckpointError: parameters hold NaN or infinity; the message counts them in each.
     """
-    overflowed: dict[str, int] = {}
+    suspects: list[str] = []
     # Chunks are small, and copying them is bound by memory: more threads would spin at a barrier
     # after each operation, which on a busy machine made an export three times slower.
     with path.open("wb") as file, torch_threads(1):
         file.truncate(layout.total_bytes)
         for name, source in checkpoint.tensors.items():
-            grid = layout.grids.get(name)
-            if grid is not None:
-                stored = [layout.tensors[f"{name}.{part}"] for part in ("codes", "scales")]
-                offsets = [tensor.offset_bytes for tensor in stored]
-                for codes, scales in quantizer.quantize(name, grid):
-                    for i, values in enumerate((pack(codes, grid.bits), scales)):
-                        file.seek(offsets[i])
-                        offsets[i] += file.write(bytes_of(values))
+            if name in layout.grids:
+                is_finite = _write_codes(file, name, layout, quantizer)
                 progress.advance(source.length_bytes)
-            elif count := _write_floats(file, layout.tensors[name], checkpoint, progress):
-                overflowed[name] = count
-    return overflowed
+            else:
+                is_finite = _write_floats(file, layout.tensors[name], checkpoint, progress)
+            if not is_finite:
+                suspects.append(name)
+    return checkpoint.count_values(suspects)
+
+
+def _write_codes(file: BinaryIO, name: str, layout: Layout, quantizer: Quantizer) -> bool:
+    """Quantize one parameter into its place; return whether all of its scales are finite."""
+    grid, is_finite = layout.grids[name], True
+    stored = [layout.tensors[f"{name}.{part}"] for part in ("codes", "scales")]
+    offsets = [tensor.offset_bytes for tensor in stored]
+    for codes, scales in quantizer.quantize(name, grid):
+        is_finite &= bool(scales.isfinite().all())  # NaN and infinity in a weight reach its scale
+        for i, values in enumerate((pack(codes, grid.bits), scales)):
+            file.seek(offsets[i])
+            offsets[i] += file.write(bytes_of(values))
+    return is_finite
 
 
 def _write_floats(
     file: BinaryIO, stored: StoredTensor, checkpoint: Checkpoint, progress: Progress
-) -> int:
-    """Stream one parameter, cast to what is stored; return how many values overflowed."""
+) -> bool:
+    """Stream one parameter, cast to what is stored; return whether all of that is finite."""
     import torch
 
-    dtype = torch.float16 if stored.dtype == "fp16" else torch.float32
-    overflowed = 0
+    dtype, is_finite = torch.float16 if stored.dtype == "fp16" else torch.float32, True
     file.seek(stored.offset_bytes)
     for _, rows in checkpoint.chunks(stored.name):
         cast = rows.to(dtype)
-        if not torch.stack(cast.aminmax()).isfinite().all():  # one pass where nothing overflowed
-            overflowed += int((cast.isinf() & rows.isfinite()).sum())
+        is_finite &= bool(torch.stack(cast.aminmax()).isfinite().all())
         file.write(bytes_of(cast))
         progress.advance(rows.nbytes)
-    return overflowed
+    return is_finite

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import subprocess
 import sys
@@ -13,8 +14,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from tests.workspaces import FALCON_TINY
-from vacc_gen.schema.errors import StageError, UsageError
+from tests.workspaces import FALCON_TINY, falcon_tiny_with
+from vacc_gen.schema.errors import CheckpointError, StageError, UsageError
 from vacc_gen.schema.falcon import architecture_from_config
 from vacc_gen.schema.precision import Quantization
 
@@ -25,7 +26,7 @@ safetensors = pytest.importorskip("safetensors.torch")
 from vacc_gen.generator.backends.onnxruntime.export import (
     Lengths,
     export_graphs,
-    required_bytes,
+    plan_export,
 )
 from vacc_gen.generator.backends.onnxruntime.weights import source as source_module
 from vacc_gen.generator.backends.onnxruntime.weights import weight_file
@@ -34,7 +35,6 @@ from vacc_gen.generator.progress import SilentProgress
 
 LENGTHS = Lengths(64, 128)
 EMBEDDING = "transformer.word_embeddings.weight"
-METADATA = {"vacc_gen.recipe": json.dumps({"model": "falcon-tiny"})}
 
 
 class Counting(SilentProgress):
@@ -70,7 +70,7 @@ def exported(checkpoint, tmp_path_factory):
         counting = Counting()
         result = export_graphs(
             checkpoint, tmp_path_factory.mktemp(dtype) / "out", dtype=dtype, lengths=LENGTHS,
-            metadata=METADATA, progress=counting,
+            progress=counting,
         )  # fmt: skip
         assert counting.done == counting.total == checkpoint.folder.tensor_bytes
         return result
@@ -93,6 +93,7 @@ def stored_weights(graph: Path) -> dict[str, np.ndarray]:
             shape=tuple(tensor.dims),
         )
         assert content.nbytes == int(where["length"])
+        assert int(where["offset"]) % weight_file.ALIGNMENT_BYTES == 0
         found[tensor.name] = np.array(content)
     return found
 
@@ -165,30 +166,46 @@ def test_both_graphs_share_one_file_and_say_where_they_come_from(checkpoint, exp
         properties = {entry.key: entry.value for entry in model.metadata_props}
         assert properties.pop("vacc_gen.version") == model.producer_version
         assert properties == {
-            **METADATA,
             "vacc_gen.dtype": "int8",
             "vacc_gen.checkpoint": checkpoint.folder.fingerprint(),
         }
 
 
+NARROW = "transformer.h.1.mlp.dense_4h_to_h.weight"
+NORM = "transformer.h.0.input_layernorm.bias"
+
+
 def test_values_beyond_fp16_are_counted(tmp_path):
-    folder = Path(shutil.copytree(FALCON_TINY, tmp_path / "falcon"))
-    name = "transformer.h.1.mlp.dense_4h_to_h.weight"
-    shard = open_checkpoint(folder).tensors[name].path
-    tensors = safetensors.load_file(shard)
-    tensors[name][3, :4] = torch.tensor([70000.0, -1e30, torch.inf, 65280.0])
-    safetensors.save_file(tensors, shard)
-    damaged = open_checkpoint(folder)
-    halved = export_graphs(damaged, tmp_path / "fp16", dtype="fp16")
-    assert halved.overflowed == {name: 2}  # infinity itself does not count, nor what fits
-    assert export_graphs(damaged, tmp_path / "fp32", dtype="fp32").overflowed == {}
+    large = open_checkpoint(
+        falcon_tiny_with(tmp_path / "falcon", {NARROW: [70000.0, -1e30, 65280.0]})
+    )
+    halved = export_graphs(large, tmp_path / "fp16", dtype="fp16")
+    assert halved.overflowed == {NARROW: 2}
+    assert halved.warnings == [
+        f"2 values of {NARROW} are beyond 65504, the largest of fp16, and became infinite"
+    ]
+    assert export_graphs(large, tmp_path / "fp32", dtype="fp32").overflowed == {}
+
+
+@pytest.mark.parametrize("dtype", ["fp16", "fp32", "int8", "int4"])
+def test_weights_that_are_not_numbers_are_counted_and_never_published(tmp_path, dtype):
+    values = {NARROW: [math.nan, math.inf, -math.inf, 70000.0], NORM: [math.nan]}
+    damaged = open_checkpoint(falcon_tiny_with(tmp_path / "falcon", values))
+    with pytest.raises(CheckpointError) as caught:
+        export_graphs(damaged, tmp_path / "out", dtype=dtype)
+    assert caught.value.message == (
+        f"{tmp_path / 'falcon'} holds weights that are not numbers, in 2 of 27 tensors: "
+        f"{NORM} in model-00001-of-00003.safetensors (1 NaN, 0 infinite), "
+        f"{NARROW} in model-00001-of-00003.safetensors (1 NaN, 2 infinite)"
+    )
+    assert list(tmp_path.iterdir()) == [tmp_path / "falcon"]
 
 
 def test_an_export_is_the_same_whatever_the_chunks(checkpoint, exported, tmp_path, monkeypatch):
     monkeypatch.setattr(source_module, "CHUNK_BYTES", 50_000)
     for dtype in ("fp16", "int8"):
         first, out = exported(dtype), tmp_path / dtype
-        export_graphs(checkpoint, out, dtype=dtype, lengths=LENGTHS, metadata=METADATA)
+        export_graphs(checkpoint, out, dtype=dtype, lengths=LENGTHS)
         for file in first.weights.parent.iterdir():
             assert file.read_bytes() == (out / file.name).read_bytes()
 
@@ -254,15 +271,30 @@ def test_the_checkpoint_itself_is_never_replaced(tmp_path, inside):
     assert len(list(folder.iterdir())) == len(list(FALCON_TINY.iterdir()))
 
 
-def test_a_full_disk_is_refused_before_anything_is_written(checkpoint, tmp_path, monkeypatch):
-    usage = SimpleNamespace(free=required_bytes(checkpoint, "fp16", Quantization()) - 1)
+@pytest.mark.parametrize("lengths", [None, LENGTHS])
+def test_the_disk_is_checked_for_what_is_written(checkpoint, tmp_path, monkeypatch, lengths):
+    needed = plan_export(checkpoint, "int8", lengths).total_bytes
+    usage = SimpleNamespace(free=needed - 1)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     out = tmp_path / "deep" / "out"
-    with pytest.raises(StageError, match=r"not enough disk space in .*: 21\.9 MB needed, 21\.9 MB"):
-        export_graphs(checkpoint, out, dtype="fp16")
+    with pytest.raises(StageError, match=r"not enough disk space in .*: 3\.\d MB needed, 3\.\d MB"):
+        export_graphs(checkpoint, out, dtype="int8", lengths=lengths)
     assert list(tmp_path.iterdir()) == []
     usage.free += 1
-    export_graphs(checkpoint, out, dtype="fp16")
+    export_graphs(checkpoint, out, dtype="int8", lengths=lengths)
+    assert sum(file.stat().st_size for file in out.iterdir()) == needed
+
+
+def test_an_export_that_is_there_is_not_made_again(checkpoint, tmp_path):
+    """A process that was killed right behind the last rename has left it."""
+    out = tmp_path / "out"
+    made = export_graphs(checkpoint, out, dtype="int8", lengths=LENGTHS)
+    first = made.weights.stat().st_mtime_ns
+    again = export_graphs(checkpoint, out, dtype="int8", lengths=LENGTHS)
+    assert (again.graphs, again.weights) == (made.graphs, made.weights)
+    assert made.weights.stat().st_mtime_ns == first
+    with pytest.raises(UsageError, match="is not empty"):
+        export_graphs(checkpoint, out, dtype="int8", lengths=Lengths(16, 32))
 
 
 @pytest.mark.parametrize("lengths", [(10, 32), (16, 40), (0, 16), (64, 48)])

@@ -19,8 +19,7 @@ MODELING = Path(__file__).parents[4] / "generator" / "templates" / "modeling_fal
 
 
 class Counter(SilentProgress):
-    def __init__(self) -> None:
-        self.done_bytes = 0
+    done_bytes = 0
 
     def advance(self, done_bytes: int) -> None:
         self.done_bytes += done_bytes

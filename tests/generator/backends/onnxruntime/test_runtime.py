@@ -38,8 +38,22 @@ def trained(tmp_path_factory):
     return folder
 
 
+NESTED = '{"artifacts": ' + "[" * 100_000
+OUTSIDE = '{"artifacts": [{"path": "../config.json", "bytes": 1, "sha256": ""}]}'
+
+
 def compile_falcon(checkpoint, folder, dtype, lengths):
     export_graphs(open_checkpoint(checkpoint), folder, dtype=dtype, lengths=lengths)
+
+
+def with_manifest(trained, tmp_path):
+    """A copy of a compiled folder, with the sizes of its files in a manifest."""
+    folder = Path(shutil.copytree(trained, tmp_path / "copy"))
+    files = [
+        {"path": file.name, "bytes": file.stat().st_size, "sha256": ""} for file in folder.iterdir()
+    ]
+    (folder / "manifest.json").write_text(json.dumps({"version": 1, "artifacts": files}))
+    return folder
 
 
 def overwrite(file):
@@ -151,18 +165,28 @@ def test_texts_that_do_not_fit(trained, prompt, max_tokens, words):
         (lambda folder: (folder / "tokenizer.json").unlink(), "tokenizer.json is missing"),
         (lambda folder: (folder / "weights.bin").write_bytes(b"short"), "is 5 bytes long"),
         (lambda folder: overwrite(folder / "prefill.onnx"), "cannot load"),
-        (lambda folder: (folder / "manifest.json").write_text("{"), "cannot be read"),
-        (lambda folder: (folder / "manifest.json").write_text("[]"), "not a JSON object"),
     ],
 )
 def test_a_folder_that_was_harmed(trained, tmp_path, harm, words):
-    folder = Path(shutil.copytree(trained, tmp_path / "copy"))
-    files = [{"path": file.name, "bytes": file.stat().st_size} for file in folder.iterdir()]
-    (folder / "manifest.json").write_text(json.dumps({"version": 1, "artifacts": files}))
+    folder = with_manifest(trained, tmp_path)
     assert OnnxRuntimeModel(folder).total_tokens == 48
     harm(folder)
     with pytest.raises(UnreadableError, match=words):
         OnnxRuntimeModel(folder).prefill([5])
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        *((text, "is not a manifest") for text in ("{", "[]", "{}", '{"artifacts": [1]}', NESTED)),
+        (OUTSIDE, "copy/config.json is [0-9]+ bytes long"),
+    ],
+)
+def test_a_manifest_that_was_harmed(trained, tmp_path, text, words):
+    folder = with_manifest(trained, tmp_path)
+    (folder / "manifest.json").write_text(text)
+    with pytest.raises(UnreadableError, match=words):
+        OnnxRuntimeModel(folder)
 
 
 def test_without_onnxruntime(trained, monkeypatch):

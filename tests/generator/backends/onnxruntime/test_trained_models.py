@@ -19,7 +19,7 @@ from vacc_gen.schema.recipe import Calibration
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnxruntime")
 from vacc_gen.generator.backends.onnxruntime.export import export_graphs
-from vacc_gen.generator.backends.onnxruntime.verify import cut_windows, score_weights
+from vacc_gen.generator.backends.onnxruntime.perplexity import cut_windows, score_windows
 from vacc_gen.generator.backends.onnxruntime.weights.gptq.layerwise import GptqQuantizer
 from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
 from vacc_gen.generator.calibration.tokenizer import Tokenizer
@@ -44,7 +44,7 @@ def test_int8_costs_next_to_nothing_and_gptq_makes_int4_cheaper(model, group_siz
         calibrate(spec, checkpoint.folder, tmp_path, progress)
         return torch.from_numpy(read_windows(windows_file(spec, tmp_path)))
 
-    windows = cut_windows(Tokenizer(tokenizer_json).encode(HELD_OUT.read_bytes()))
+    windows = cut_windows(Tokenizer(tokenizer_json).encode(HELD_OUT.read_bytes()), 128, 128)
 
     def perplexity(dtype, seed=None):
         quantizer = None
@@ -56,7 +56,9 @@ def test_int8_costs_next_to_nothing_and_gptq_makes_int4_cheaper(model, group_siz
         export_graphs(
             checkpoint, out, dtype=dtype, quantization=settings, quantizer=quantizer, force=True
         )
-        return score_weights(checkpoint, dtype, settings, out / "weights.bin", windows, tmp_path)
+        weights = out / "weights.bin"
+        losses = score_windows(checkpoint, dtype, settings, weights, windows, tmp_path)
+        return windows.perplexity(losses)
 
     base = perplexity("fp16")
     rtn, gptq = {}, {}

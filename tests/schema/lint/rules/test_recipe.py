@@ -104,3 +104,16 @@ def test_a_checkpoint_that_is_there_is_compared(tmp_path, sizes, preset, places)
         "a group of 64 does not divide the model's ffn_hidden_size 4600",
     )
     assert all(one.message.startswith(messages) for one in result)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ("{window: 128, stride: 128}", None),
+        ("{window: 128, stride: 129}", "`verification`: `stride` is 129, `window` is 128"),
+        ("{stride: 64}", "`verification`: `stride` is 64, `window` is not set"),
+    ],
+)
+def test_a_stride_is_not_longer_than_the_window(fields, message):
+    expected = [] if message is None else [(12, 1, "VG105", message)]
+    assert found(("quantization:", f"verification: {fields}\nquantization:")) == expected

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.schema.lint.examples import completed, findings
+from tests.schema.lint.examples import assert_findings_on_record, completed, findings
 from vacc_gen.schema.lint.check import check_text
 
 
@@ -13,36 +13,25 @@ def tower(shape, options="build_visual: true"):
 
 
 PIXELS = "pixel_values: [16, 9]"
-OTHERS = "has 32 patches, but the other inputs have 16 | None"
-SIXTEENS = "7:7 17 patches are not a multiple of 16 | the next multiple is 32"
+SHAPES = [
+    ("VG701", f"{PIXELS}, attention_mask: [1, 16, 32]"),
+    ("VG701", f"{PIXELS}, attention_mask: [1, 32, 16]"),
+    ("VG701", "pixel_values: [32, 9], cos: [16, 8], sin: [16, 8]"),
+    ("VG701", f"{PIXELS}, attention_mask: [16]"),
+    ("VG701", f"{PIXELS}, attention_mask: [1, 16, 16], cos: [16, 80], other: [1]"),
+    ("VG702", "cos: [17, 80], sin: [17, 80]"),
+    ("VG702", "cos: [17, 80], sin: [16, 80]"),
+    ("VG702", "other: [17]"),
+]
 
 
-@pytest.mark.parametrize(
-    ("code", "shape", "reported"),
-    [
-        ("VG701", f"{PIXELS}, attention_mask: [1, 16, 32]", f"12:7 `attention_mask` {OTHERS}"),
-        ("VG701", f"{PIXELS}, attention_mask: [1, 32, 16]", f"11:7 `attention_mask` {OTHERS}"),
-        (
-            "VG701",
-            "pixel_values: [32, 9], cos: [16, 8], sin: [16, 8]",
-            f"7:7 `pixel_values` {OTHERS}",
-        ),
-        ("VG701", f"{PIXELS}, attention_mask: [16]", None),
-        ("VG701", f"{PIXELS}, attention_mask: [1, 16, 16], cos: [16, 80], other: [1]", None),
-        ("VG702", "cos: [17, 80], sin: [17, 80]", SIXTEENS),
-        ("VG702", "cos: [17, 80], sin: [16, 80]", None),
-        ("VG702", "other: [17]", None),
-    ],
-)
-def test_inputs_of_a_tower_agree_and_come_by_sixteen(code, shape, reported):
-    expected = [reported] if reported else []
-    assert findings(code, tower(shape)) == expected
-    assert findings(code, tower(shape, "build_visual: false")) == []
-
-
-@pytest.mark.parametrize("options", ["build_visual: true, tp: 1", "build_visual: false, tp: 4"])
-def test_one_die_for_a_tower_and_several_for_a_language_model(options):
-    assert findings("VG703", tower(PIXELS, options)) == []
+def test_what_is_said_of_a_tower():
+    options = ("build_visual: true", "build_visual: false")
+    cases = [(code, tower(shape, option)) for code, shape in SHAPES for option in options]
+    dies = ("build_visual: true, tp: 1", "build_visual: false, tp: 4")
+    cases += [("VG703", tower(PIXELS, option)) for option in dies]
+    found = {f"{code} {text}": findings(code, text) for code, text in cases}
+    assert_findings_on_record("vision.txt", found)
 
 
 def layout(*entries):

@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 
+from tests.schema.lint.examples import assert_findings_on_record
 from tests.workspaces import FALCON_TINY
 from vacc_gen.generator.emit.files import emit
 from vacc_gen.generator.emit.yaml_text import recipe_text
@@ -46,13 +47,17 @@ MADE = {
 }
 
 
+def workspace_in(folder):
+    for path, text in {"vacc.yaml": RECIPE, "weights/config.json": "{}", **MADE}.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text)
+    write_manifest(folder)
+    return folder
+
+
 @pytest.fixture
 def workspace(tmp_path):
-    for path, text in {"vacc.yaml": RECIPE, "weights/config.json": "{}", **MADE}.items():
-        (tmp_path / path).parent.mkdir(exist_ok=True)
-        (tmp_path / path).write_text(text)
-    write_manifest(tmp_path)
-    return tmp_path
+    return workspace_in(tmp_path)
 
 
 def sha256(text):
@@ -78,6 +83,16 @@ def found(folder, code="VG9"):
     """Return place, code and message of what is found."""
     return [
         (one.path.removeprefix(f"{folder}/"), one.line, one.column, one.code, one.message)
+        for one in check_paths([str(folder)], KNOWN).diagnostics
+        if one.code.startswith(code)
+    ]
+
+
+def texts(folder, code):
+    """Return findings in full."""
+    return [
+        f"{one.path.removeprefix(f'{folder}/')}:{one.line}:{one.column} {one.code} {one.message}"
+        f" | {one.hint}"
         for one in check_paths([str(folder)], KNOWN).diagnostics
         if one.code.startswith(code)
     ]
@@ -139,21 +154,37 @@ def test_missing_files_are_one_finding(workspace, gone, place):
     assert found(workspace) == [place]
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "place", "hint"),
-    [
-        ("tp: 4", "tp: 8", (7, 22, "tp is 8 here and 4 in vacc.yaml"), "write 4 here, or change line 4 of vacc.yaml"),  # noqa: E501
-        ("[1024]", "[1008]", (6, 18, "prefill is 1008 here and 1024 in vacc.yaml"), "write 1024 here, or set target.prefill in vacc.yaml"),  # noqa: E501
-        ("[2048]", "[4096]", (6, 26, "total is 4096 here and 2048 in vacc.yaml"), "write 2048 here, or set target.total in vacc.yaml"),  # noqa: E501
-        ("workers: 4", "workers: 2", (9, 35, "workers is 2 here and 4 in vacc.yaml"), "write 4 here, or change line 4 of vacc.yaml"),  # noqa: E501
-        ("align_qkv: false", "align_qkv: true", (7, 54, "align_qkv is true here and false in vacc.yaml"), "write false here, or change line 4 of vacc.yaml"),  # noqa: E501
-    ],
-)  # fmt: skip
-def test_a_config_against_its_recipe_is_reported_at_the_value(workspace, old, new, place, hint):
-    change(workspace / FALCON, (old, new))
-    (one,) = [one for one in check_paths([str(workspace)]).diagnostics if one.code[:3] == "VG9"]
-    assert (one.code, one.hint) == ("VG901", hint)
-    assert (one.line, one.column, one.message) == place
+EDITS = [
+    *(("tp: 4", "tp: 8"), ("[1024]", "[1008]"), ("[2048]", "[4096]")),
+    *(("workers: 4", "workers: 2"), ("align_qkv: false", "align_qkv: true")),
+]
+TEXT = ("target", "verification: {text: t.txt}\ntarget")
+CALIBRATION = (
+    "{set: c4, seqlen: 16, path: weights/c4, mix: [{set: a, path: weights}, "
+    "{set: b, path: /path/to/b}]}"
+)
+LACKS = [
+    [(": weights", ": /path/to/w")],
+    [(": weights", ": w")],
+    [("target", f"calibration: {CALIBRATION}\ntarget")],
+    [TEXT, ("falcon-7b,", "chatglm3-6b,")],
+    [TEXT, ("t.txt", "/path/to/t.txt")],
+]
+
+
+def test_what_is_said_of_edited_configs_and_of_what_a_workspace_lacks(tmp_path):
+    said = {}
+    for index, edit in enumerate(EDITS):
+        folder = workspace_in(tmp_path / f"edit{index}")
+        change(folder / FALCON, edit)
+        said[f"{FALCON}: {edit[1]}"] = texts(folder, "VG9")
+    for index, changes in enumerate(LACKS):
+        folder = workspace_in(tmp_path / f"lack{index}")
+        change(folder / "vacc.yaml", *changes)
+        shutil.rmtree(folder / "source_code")
+        write_manifest(folder, files={})
+        said[f"vacc.yaml: {'; '.join(new for _, new in changes)}"] = texts(folder, "VG907")
+    assert_findings_on_record("workspace.txt", said)
 
 
 @pytest.mark.parametrize(
@@ -174,56 +205,6 @@ def test_a_config_for_something_else_does_not_contradict(workspace, old, new):
 def test_an_odd_manifest_says_nothing(workspace, manifest):
     (workspace / ".vacc-gen" / "manifest.json").write_text(manifest)
     assert found(workspace) == []
-
-
-VENDORS = "the vendor's `modeling_chatglm3_vacc.py` and `config_vacc.json` are missing"
-TEXT = ("target", "verification: {text: t.txt}\ntarget")
-CALIBRATION = (
-    "{set: c4, seqlen: 16, path: weights/c4, mix: [{set: a, path: weights}, "
-    "{set: b, path: /path/to/b}]}"
-)
-FETCH = "`vacc-gen fetch` downloads published weights and texts"
-TO_FILL = "write the path where it is, or where `vacc-gen fetch` is to put it"
-
-
-@pytest.mark.parametrize(
-    ("changes", "things"),
-    [
-        ([(": weights", ": /path/to/w")], [(2, 40, "`model.checkpoint` is still to be filled in", TO_FILL)]),  # noqa: E501
-        ([(": weights", ": w")], [(2, 40, "`model.checkpoint` names w, which is not there", FETCH)]),  # noqa: E501
-        (
-            [("target", f"calibration: {CALIBRATION}\ntarget")],
-            [
-                (4, 42, "`calibration.path` names weights/c4, which is not there", FETCH),
-                (4, 100, "`calibration.mix[1].path` is still to be filled in", TO_FILL),
-            ],
-        ),
-        (
-            [TEXT, ("falcon-7b,", "chatglm3-6b,")],
-            [
-                (2, 17, VENDORS, "copy what is missing from the vendor's model zoo into source_code/"),  # noqa: E501
-                (4, 22, "`verification.text` names t.txt, which is not there", None),
-            ],
-        ),
-        (
-            [TEXT, ("t.txt", "/path/to/t.txt")],
-            [(4, 22, "`verification.text` is still to be filled in", "write the path where it is")],
-        ),
-    ],
-    ids=["placeholder", "nowhere", "calibration", "vendor", "text"],
-)  # fmt: skip
-def test_what_a_workspace_lacks_is_said_and_counted(workspace, changes, things):
-    change(workspace / "vacc.yaml", *changes)
-    shutil.rmtree(workspace / "source_code")
-    write_manifest(workspace, files={})
-    findings = check_paths([str(workspace)], KNOWN).diagnostics
-    lacks = [one for one in findings if one.code == "VG907"]
-    count = "1 thing" if len(things) == 1 else f"{len(things)} things"
-    messages = [message for _, _, message, _ in things]
-    messages[-1] += f" (not ready: {count} missing)"
-    assert [one.message for one in lacks] == messages
-    places = [(line, column, hint) for line, column, _, hint in things]
-    assert [(one.line, one.column, one.hint) for one in lacks] == places
 
 
 @pytest.mark.parametrize("folder", ["source_code", "weights"])

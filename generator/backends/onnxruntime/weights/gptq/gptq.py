@@ -15,6 +15,7 @@ block, T tokens, V vectors that are measured.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -24,6 +25,7 @@ from vacc_gen.generator.backends.onnxruntime.weights.quantize import (
     round_to_nearest,
     scales_of,
 )
+from vacc_gen.schema.errors import StageError
 
 PANEL = 1024
 """Inputs between two products with all that were rounded before, and columns of the Hessian in one
@@ -87,9 +89,14 @@ class Hessian:
 
         The damping, `damp_percent` of the diagonal's mean, is raised tenfold as long as the sum is
         not positive definite. An input that was always zero gets the mean on the diagonal.
+
+        Raises:
+            StageError: an input was not finite.
         """
         self.diagonal = self.matrix.diagonal().clone()
         mean = self.diagonal.mean().item() or 1.0
+        if not math.isfinite(mean):
+            raise StageError("activations are NaN or infinite on the calibration texts")
         while True:
             self._mirror()
             damped = self.diagonal.masked_fill(self.diagonal == 0, mean) + damp_percent * mean

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import cached_property, partial
 from math import prod
@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from vacc_gen.generator.backends.onnxruntime.reference import build_on_meta
+from vacc_gen.generator.backends.onnxruntime.reference import build_on_meta, load_part
 from vacc_gen.generator.backends.onnxruntime.weights.gptq.gptq import Gptq, Hessian, QuantizedMatrix
 from vacc_gen.generator.backends.onnxruntime.weights.quantize import (
     CodesAndScales,
@@ -32,7 +32,7 @@ from vacc_gen.generator.backends.onnxruntime.weights.quantize import (
     torch_threads,
 )
 from vacc_gen.generator.backends.onnxruntime.weights.source import Checkpoint
-from vacc_gen.generator.progress import Progress
+from vacc_gen.generator.progress import Progress, SilentProgress
 from vacc_gen.schema.errors import StageError
 from vacc_gen.schema.falcon import EMBEDDING, HEAD, Architecture
 from vacc_gen.schema.precision import Quantization
@@ -48,9 +48,6 @@ THREADED_INPUTS = 1024
 
 QKV, DENSE = "self_attention.query_key_value", "self_attention.dense"
 UP, DOWN = "mlp.dense_h_to_4h", "mlp.dense_4h_to_h"
-
-CHUNK_WEIGHTS = 4 << 20
-"""Weights of a linear layer that are in fp32 at once."""
 
 Linears: TypeAlias = tuple[str, ...]
 """Names of linear layers that share their input, and so one Hessian."""
@@ -129,14 +126,16 @@ class GptqQuantizer(Quantizer):
         layers, block = architecture.geometry.layers, self._model.h[layer]
         self._progress.say(f"GPTQ: layer {layer + 1} of {layers}")
         prefix = f"transformer.h.{layer}"
-        linears = load_block(block, self._checkpoint, prefix, self._device)
+        load_part(block, prefix, self._checkpoint, SilentProgress(), self._device)
+        linears = {name: block.get_submodule(name) for name in architecture.linears()}
         for sets in quantization_order(architecture, self._true_sequential):
             hessians = self._hessians(layer, linears, sets)
             for names in sets:
                 gptq = Gptq(hessians.pop(names), settings.damp_percent, settings.desc_act)
                 for name in names:
-                    made = gptq.quantize(linears[name].stored, grid)
-                    linears[name].use(made, grid)
+                    weight = linears[name].weight.data  # (M, K)
+                    made = gptq.quantize(weight, grid)
+                    weight.copy_(grid.restore(made.codes, made.scales))
                     self._ready[f"{prefix}.{name}.weight"] = made
                     errors = {"gptq": made.gptq_error, "rtn": made.rtn_error}
                     damping = {"damp_percent": gptq.damp_percent}
@@ -148,16 +147,16 @@ class GptqQuantizer(Quantizer):
         self._model.h[layer] = nn.Identity()  # releases the weights
 
     def _hessians(
-        self, layer: int, linears: dict[str, Linear], sets: tuple[Linears, ...]
+        self, layer: int, linears: dict[str, nn.Linear], sets: tuple[Linears, ...]
     ) -> dict[Linears, Hessian]:
         """Run the windows through the block until every set has had its inputs."""
         hessians: dict[Linears, Hessian] = {}
         waiting: set[Linears] = set()
 
-        def add_inputs(names: Linears, linear: Linear, inputs: tuple[torch.Tensor, ...]) -> None:
+        def add_inputs(names: Linears, linear: nn.Linear, inputs: tuple[torch.Tensor, ...]) -> None:
             if names not in hessians:  # not before: attention has large matrices of its own
-                hessians[names] = Hessian(linear.inputs, self._device)
-            hessians[names].add(inputs[0].reshape(-1, linear.inputs))
+                hessians[names] = Hessian(linear.in_features, self._device)
+            hessians[names].add(inputs[0].reshape(-1, linear.in_features))
             waiting.discard(names)
             if not waiting:
                 raise _EnoughError
@@ -216,55 +215,6 @@ class GptqQuantizer(Quantizer):
             self._model(inputs_embeds=states, use_cache=False)
         hook.remove()
         return caught[0]
-
-
-def load_block(
-    block: Any, checkpoint: Checkpoint, name: str, device: torch.device
-) -> dict[str, Linear]:
-    """Give a block of the model its weights; return its linear layers, by name."""
-    linears: dict[str, Linear] = {}
-    for path in checkpoint.architecture.linears():
-        parent, _, child = path.rpartition(".")
-        linears[path] = Linear(checkpoint, f"{name}.{path}", device)
-        setattr(block.get_submodule(parent), child, linears[path])
-    for norm in checkpoint.architecture.layer_norms():
-        module = block.get_submodule(norm).to_empty(device=device)
-        for parameter, values in module.named_parameters():
-            values.data.copy_(checkpoint.read(f"{name}.{norm}.{parameter}"))
-    return linears
-
-
-class Linear(nn.Module):  # type: ignore[misc]  # torch is typed nowhere here
-    """A linear layer that has some rows of its weights in fp32 at a time."""
-
-    def __init__(self, checkpoint: Checkpoint, name: str, device: torch.device) -> None:
-        super().__init__()
-        self.stored: torch.Tensor = checkpoint.read(f"{name}.weight").to(device)
-        """(M, K), in the checkpoint's dtype; empty once codes are used."""
-        self.outputs, self.inputs = self.stored.shape
-        self._rows_in_fp32: Callable[[slice], torch.Tensor] = lambda rows: self.stored[rows].float()
-        self._bias: torch.Tensor | None = None
-        if f"{name}.bias" in checkpoint.tensors:
-            self._bias = checkpoint.read(f"{name}.bias").to(device, torch.float32)
-
-    def use(self, quantized: QuantizedMatrix, grid: Grid) -> None:
-        """Compute with the `quantized` weights from now on, and release those as stored."""
-        device = self.stored.device
-        codes, scales = quantized.codes.to(device), quantized.scales.to(device)
-        self._rows_in_fp32 = lambda rows: grid.restore(codes[rows], scales[rows])
-        self.stored = self.stored.new_empty(0)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(..., K) to (..., M), in fp32."""
-        flat = x.reshape(-1, self.inputs)
-        y = torch.empty(len(flat), self.outputs, device=x.device)
-        rows_at_once = max(1, CHUNK_WEIGHTS // self.inputs)
-        for first in range(0, self.outputs, rows_at_once):
-            rows = slice(first, first + rows_at_once)
-            torch.mm(flat, self._rows_in_fp32(rows).mT, out=y[:, rows])
-        if self._bias is not None:
-            y += self._bias
-        return y.view(*x.shape[:-1], self.outputs)
 
 
 class _EnoughError(Exception):

@@ -5,17 +5,21 @@ Legend: B batch, S tokens fed, L past, T = L + S, P prefill length, KV heads of 
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import torch
 
 from tests.falcons import VARIANTS, VOCABULARY, logits_of, make_falcon
 from vacc_gen.generator.backends.onnxruntime.export import Lengths, export_graphs
+from vacc_gen.generator.backends.onnxruntime.graph.builder import GraphBuilder
 from vacc_gen.generator.backends.onnxruntime.graph.falcon import falcon_graph
-from vacc_gen.generator.backends.onnxruntime.graph.positions import Axes
+from vacc_gen.generator.backends.onnxruntime.graph.positions import Axes, alibi_bias
 from vacc_gen.generator.backends.onnxruntime.weights.quantize import grid_for
 from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
 from vacc_gen.generator.backends.onnxruntime.weights.weight_file import plan_layout
@@ -23,6 +27,7 @@ from vacc_gen.presets import MODELS
 from vacc_gen.schema.falcon import architecture_from_config
 
 LENGTHS = Lengths(prefill=16, total=32)
+MODELING = Path(__file__).parents[5] / "generator" / "templates" / "modeling_falcon_vacc.py"
 ABSOLUTE = 1e-4
 """On logits of unit size: what different orders of summation in fp32 leave."""
 
@@ -38,8 +43,8 @@ def falcon(request, tmp_path_factory):
     return checkpoint, oracle, folder
 
 
-def run(graph: Path, **feeds):
-    """Outputs of a graph, by name."""
+def run(graph, **feeds):
+    """Outputs of a graph (a path, or its bytes), by name."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = 1
@@ -144,16 +149,21 @@ def test_static_graphs_with_a_shifted_cache(falcon, length, side):
         mask = np.pad(mask[:, 1:], ((0, 0), (0, 1)), constant_values=1)
 
 
-def test_alibi_counts_beyond_what_bf16_holds(tmp_path):
-    """Positions above 256 are rounded as transformers rounds them, in a graph too."""
-    oracle = make_falcon("rw", tmp_path / "checkpoint", num_hidden_layers=1)
-    checkpoint = open_checkpoint(tmp_path / "checkpoint")
-    export_graphs(checkpoint, tmp_path / "out", dtype="fp32")
-    ids = tokens(3, 300)
-    mask = padded(300, "left")
-    logits = run_dynamic(checkpoint, tmp_path / "out" / "model.onnx", ids, mask)
-    expected = logits_of(oracle, ids, mask, positions(mask))
-    np.testing.assert_allclose(logits[mask == 1], expected[mask == 1], atol=ABSOLUTE)
+@pytest.mark.parametrize("heads", [5, 16, 71])
+def test_alibi_is_that_of_the_modeling_file_to_the_last_bit(heads):
+    """Far beyond what bf16 counts one by one; tests/pinned compares with transformers."""
+    builder = GraphBuilder("alibi")
+    builder.input("attention_mask", onnx.TensorProto.INT64, (3, 2048))
+    bias = alibi_bias(builder, kv_heads=1, queries=heads, head_size=64)
+    builder.output(bias, onnx.TensorProto.FLOAT, (3, 1, heads, 1, 2048))
+    mask = padded(2048, "left")
+    emitted = run(builder.model({}).SerializeToString(), attention_mask=mask)[bias]
+    spec = importlib.util.spec_from_file_location("modeling_falcon_vacc", MODELING)
+    modeling = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(modeling)
+    config = SimpleNamespace(num_attention_heads=heads, hidden_size=64 * heads)
+    traced = modeling.alibi_bias(config, torch.from_numpy(mask)).numpy()
+    np.testing.assert_array_equal(emitted[:, 0], traced)
 
 
 @pytest.mark.parametrize(("dtype", "bound"), [("fp16", 0.01), ("int8", 0.06)])

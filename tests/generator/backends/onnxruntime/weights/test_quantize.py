@@ -15,7 +15,6 @@ from vacc_gen.generator.backends.onnxruntime.weights.quantize import (
     grid_for,
     pack,
     round_to_nearest,
-    torch_threads,
 )
 
 SLACK = 1 + 2e-5
@@ -84,23 +83,18 @@ def widths(hidden_size, ffn_hidden_size):
 
 
 @pytest.mark.parametrize(
-    ("hidden_size", "ffn_hidden_size", "group_size"),
-    [(4544, 18176, 64), (224, 896, 32), (80, 4160, 16), (64, 96, 32)],
+    ("hidden_size", "ffn_hidden_size", "wanted", "grid"),
+    [
+        (4544, 18176, None, Grid(8, 64)),
+        (224, 896, None, Grid(8, 32)),
+        (80, 4160, None, Grid(8, 16)),
+        (64, 96, None, Grid(8, 32)),
+        (224, 896, 16, Grid(8, 16)),
+        (224, 896, -1, Grid(8, 32, per_channel=True)),
+    ],
 )
-def test_the_widest_group_that_divides_every_width(hidden_size, ffn_hidden_size, group_size):
-    assert grid_for(widths(hidden_size, ffn_hidden_size), 8, None) == Grid(8, group_size)
-
-
-def test_one_scale_a_row_is_stored_in_blocks():
-    assert grid_for(widths(224, 896), 8, -1) == Grid(8, 32, per_channel=True)
-    assert grid_for(widths(224, 896), 4, 16) == Grid(4, 16)
-
-
-def test_threads_are_limited_and_given_back():
-    before = torch.get_num_threads()
-    with torch_threads(before + 1):
-        assert torch.get_num_threads() == before + 1
-    assert torch.get_num_threads() == before
+def test_the_widest_group_that_divides_every_width(hidden_size, ffn_hidden_size, wanted, grid):
+    assert grid_for(widths(hidden_size, ffn_hidden_size), 8, wanted) == grid
 
 
 @pytest.mark.parametrize(("wanted", "words"), [(None, "64 or 32 or 16"), (64, "groups of 64")])

@@ -96,13 +96,6 @@ def test_sweeps_panels_sampled_rows_and_dtypes_change_no_code(monkeypatch):
     assert parts.gptq_error == pytest.approx(whole.gptq_error, rel=0.3)
 
 
-def test_independent_inputs_are_rounded_to_nearest():
-    _, weight = layer()
-    made = quantized(torch.eye(INPUTS), weight, Grid(8, 32))
-    assert torch.equal(made.codes, round_to_nearest(weight, Grid(8, 32))[0])
-    assert made.gptq_error == pytest.approx(made.rtn_error)
-
-
 def test_silent_layers_and_weights_of_zero():
     _, weight = layer()
     silent = quantized(torch.zeros(50, INPUTS), weight, Grid(8, 32))

@@ -1,0 +1,121 @@
+"""What stands beside a target while it is written, and what killed processes leave there."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from vacc_gen.generator.files import (
+    folder_beside,
+    naming,
+    remove_leftovers,
+    room_for,
+    staged_file,
+    staged_folder,
+    write_atomically,
+)
+from vacc_gen.schema.errors import StageError
+
+WRITER = """
+import sys
+from pathlib import Path
+from vacc_gen.generator.files import folder_beside, staged_file
+target = Path(sys.argv[1])
+with staged_file(target / "file") as file, folder_beside(target / "folder") as folder:
+    file.write(b"half")
+    (folder / "half").write_bytes(b"")
+    print("ready", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def writer(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A process that is writing `file` and `folder` in the test's folder."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        yield process
+        process.kill()
+
+
+def hidden(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.glob(".*"))
+
+
+def test_what_a_living_process_writes_stays_and_what_a_killed_one_wrote_goes(
+    tmp_path: Path, writer: subprocess.Popen[str]
+) -> None:
+    write_atomically(tmp_path / "file", "mine")
+    with staged_folder(tmp_path / "folder") as folder:
+        (folder / "whole").write_text("mine")
+    assert hidden(tmp_path) == [f".{name}.{writer.pid}.vacc-gen" for name in ("file", "folder")]
+    writer.kill()
+    writer.wait(30)
+    write_atomically(tmp_path / "file", "again")
+    with folder_beside(tmp_path / "folder"):
+        assert hidden(tmp_path) == [f".folder.{os.getpid()}.vacc-gen"]
+    assert hidden(tmp_path) == []
+    assert (tmp_path / "file").read_text() == "again"
+    assert (tmp_path / "folder" / "whole").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    "name", [".file.2024", ".file.7.vacc-gen.txt", ".file.x.vacc-gen", ".files.7.vacc-gen", ".file"]
+)
+def test_files_that_are_not_leftovers_stay(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("a user's own")
+    remove_leftovers(tmp_path / "file")
+    assert hidden(tmp_path) == [name]
+
+
+def test_a_folder_that_was_moved_away_for_a_new_one_comes_back(tmp_path: Path) -> None:
+    old = tmp_path / ".folder.old.7.vacc-gen"
+    old.mkdir()
+    (old / "whole").write_text("the last good one")
+    remove_leftovers(tmp_path / "folder")
+    assert (tmp_path / "folder" / "whole").read_text() == "the last good one"
+    shutil.copytree(tmp_path / "folder", old)
+    remove_leftovers(tmp_path / "folder")
+    assert hidden(tmp_path) == []
+
+
+def test_a_staged_file_keeps_permissions_and_links(tmp_path: Path) -> None:
+    target, link = tmp_path / "target", tmp_path / "link"
+    target.write_text("old")
+    target.chmod(0o640)
+    link.symlink_to(target)
+    with staged_file(link) as file:
+        file.write(b"new")
+        assert target.read_text() == "old"
+    assert (link.is_symlink(), target.read_text()) == (True, "new")
+    assert target.stat().st_mode & 0o777 == 0o640
+
+
+def test_a_disk_that_fills_up_names_the_file_and_what_was_needed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=3_000_000))
+    message = "weights.bin: no space left on device; 2.0 MB needed, 3.0 MB free"
+    with (
+        pytest.raises(StageError, match=message),
+        room_for(tmp_path, 2_000_000),
+        naming(Path("weights.bin")),
+    ):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    with pytest.raises(StageError, match=r"not enough disk space in .*: 4\.0 MB needed, 3\.0 MB"):
+        room_for(tmp_path, 4_000_000).__enter__()
