@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from vacc_gen.schema.checkpoint import MAX_JSON_BYTES, read_regular
+from vacc_gen.schema.json_files import MAX_JSON_BYTES, read_regular
 
 MANIFEST_FILE = "manifest.json"
 

@@ -1,59 +1,46 @@
 """A weight folder, read without torch: config.json, the index, and the shards' headers.
 
-Nothing here touches a tensor's values except `WeightFolder.fingerprint`, which samples them.
-The shard format is safetensors: 8 bytes of little-endian header length, the header as JSON, then
-the tensors' bytes (https://huggingface.co/docs/safetensors).
+No tensor's values are read but by `WeightFolder.fingerprint`, which samples them.
 """
 
 from __future__ import annotations
 
-import errno
 import json
-import math
 import os
-import stat
-from collections.abc import Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vacc_gen.schema.errors import CheckpointError, UnreadableError
+from vacc_gen.schema.errors import MERGE_ADAPTER, CheckpointError, Fault
+from vacc_gen.schema.json_files import file_names, open_regular, read_json, read_json_object
+from vacc_gen.schema.shards import TensorEntry, read_shard
 
 if TYPE_CHECKING:
     from vacc_gen.schema.geometry import Geometry
 
-MAX_HEADER_BYTES = 100_000_000
-"""What safetensors itself accepts; a longer header is damage or an attack."""
-
 CONFIG_FILE = "config.json"
 INDEX_FILE = "model.safetensors.index.json"
-PICKLE_PATTERNS = ("*.bin", "*.pt", "*.pth")
-
-ITEM_BYTES = {
-    "BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1,
-    "U16": 2, "I16": 2, "F16": 2, "BF16": 2,
-    "U32": 4, "I32": 4, "F32": 4,
-    "U64": 8, "I64": 8, "F64": 8,
-}  # fmt: skip
-"""Bytes of one element of each safetensors dtype."""
+SINGLE_FILE = "model.safetensors"
+ADAPTER_FILE = "adapter_config.json"
+PICKLES = (".bin", ".pt", ".pth")
+_UNREAD = (
+    (
+        PICKLES,
+        "the weights are only pickle, which can run code when it is loaded",
+        "convert them once: `vacc-gen convert DIR --out DIR`",
+    ),
+    (
+        (".gguf", ".h5", ".msgpack"),
+        "the weights are only in another format than safetensors",
+        "download the repository's *.safetensors",
+    ),
+)
+"""Endings of files that are not read, and what is said of them where nothing else is there."""
 
 FINGERPRINT_SAMPLE_BYTES = 4096
 """Read from the middle of each tensor, so that a fine-tuned copy is told from its origin."""
-
-_POINTER = b"version "
-"""How a Git LFS pointer begins (github.com/git-lfs/git-lfs, docs/spec.md)."""
-
-
-@dataclass(frozen=True)
-class TensorEntry:
-    """Where one tensor lies: `length_bytes` at `offset_bytes` from the start of `path`."""
-
-    name: str
-    path: Path
-    offset_bytes: int
-    length_bytes: int
-    dtype: str
-    shape: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -77,41 +64,54 @@ class WeightFolder:
             tensor = self.tensors[name]
             digest.update(f"{name} {tensor.dtype} {tensor.shape}".encode())
             length = min(tensor.length_bytes, FINGERPRINT_SAMPLE_BYTES)
-            with tensor.path.open("rb") as shard:
+            with open_regular(tensor.path) as shard:
                 shard.seek(tensor.offset_bytes + (tensor.length_bytes - length) // 2)
                 digest.update(shard.read(length))
         return digest.hexdigest()
 
 
-MAX_JSON_BYTES = 32 << 20
-"""Largest config or index that is read; an index of 100,000 tensors has about 10 MB."""
-
-
-def read_regular(path: Path, most_bytes: int) -> bytes | None:
-    """Return a file's bytes, or None where nothing stands there.
+def read_config(path: Path) -> dict[str, Any]:
+    """Read `config.json` of a folder.
 
     Raises:
-        OSError: it cannot be read, is no regular file, or larger than `most_bytes`.
+        CheckpointError: there is none.
+        UnreadableError: it cannot be read, or is not a JSON object.
     """
-    try:
-        status = path.stat()
-    except (FileNotFoundError, NotADirectoryError, ValueError):
-        if os.path.islink(path):  # noqa: PTH114  # never raises
-            raise OSError(errno.ENOENT, "a link to nothing") from None
-        return None
-    if not stat.S_ISREG(status.st_mode):
-        raise OSError(errno.EINVAL, "not a regular file")
-    if status.st_size > most_bytes:
-        raise OSError(errno.EFBIG, f"larger than {most_bytes >> 20} MiB")
-    return path.read_bytes()
+    check_has_config(path)
+    return read_json_object(path / CONFIG_FILE)
 
 
-def read_json(path: Path) -> dict[str, Any] | None:
-    """Return the JSON object that a file is; None where it is not there, or is something else."""
+def check_has_config(path: Path) -> None:
+    """Raise CheckpointError where a folder is none, or has no config.json."""
+    if not os.path.lexists(path / CONFIG_FILE):
+        raise CheckpointError(
+            f"{path} has no config.json" if os.path.isdir(path) else f"{path} is not a folder",  # noqa: PTH112
+            "give the folder that holds config.json and the weights",
+        )
+
+
+def geometry_of(folder: Path) -> Geometry | None:
+    """Read the geometry of a weight folder; None where its config.json is absent or unusable."""
+    from vacc_gen.schema.geometry import geometry_from_config
+
     try:
-        return _read_json_object(path)
-    except UnreadableError:
+        return geometry_from_config(read_json(folder / CONFIG_FILE) or {})
+    except CheckpointError:
         return None
+
+
+_SNAPSHOT = re.compile(r"models--(?:[^/\\]+--)?([^/\\]+)[/\\]snapshots[/\\][^/\\]+$")
+
+
+def name_of(folder: str | Path) -> str:
+    """Return what the model in a folder is called; empty for `.`, which does not say.
+
+    The folder of a snapshot of the hub has its commit's name; its repository's counts.
+    """
+    path = str(folder).rstrip("/\\")
+    snapshot = _SNAPSHOT.search(path)
+    name = snapshot[1] if snapshot else re.split(r"[\\/]", path)[-1]
+    return "" if name == "." else name
 
 
 def read_weight_folder(path: Path) -> WeightFolder:
@@ -123,155 +123,170 @@ def read_weight_folder(path: Path) -> WeightFolder:
         UnreadableError: config.json or the index cannot be read, or is not a JSON object.
     """
     config, index = read_config(path), path / INDEX_FILE
-    tensors = _read_indexed(path, index) if index.is_file() else _read_unindexed(path)
-    return WeightFolder(path, config, tensors)
+    layout = read_layout(path, read_json_object(index) if os.path.lexists(index) else None)
+    for fault in layout.faults:
+        if not fault.is_warning:
+            raise CheckpointError(f"{path / (fault.file or '')}: {fault.message}", fault.hint)
+    return WeightFolder(path, config, with_full_names(layout.tensors, config))
 
 
-def read_config(path: Path) -> dict[str, Any]:
-    """Read `config.json` of a folder.
+def with_full_names(
+    tensors: Mapping[str, TensorEntry], config: Mapping[str, Any]
+) -> dict[str, TensorEntry]:
+    """Return a Falcon's tensors by the whole names of its parameters, others as they are stored.
+
+    transformers also loads a base model's, whose names begin without `transformer.`.
+    """
+    from vacc_gen.schema.geometry import is_falcon
+
+    bare = ("word_embeddings.", "h.", "ln_f.") if is_falcon(config) else ()
+    return {
+        f"transformer.{name}" if name.startswith(bare) else name: entry
+        for name, entry in tensors.items()
+    }
+
+
+@dataclass
+class Layout:
+    """Which tensors the files of a folder hold, by stored names, and what is wrong with them."""
+
+    tensors: dict[str, TensorEntry] = field(default_factory=dict)
+    faults: list[Fault] = field(default_factory=list)
+
+
+def read_layout(folder: Path, index: Mapping[str, Any] | None) -> Layout:
+    """Read the headers of a folder's shards; `index` is what its index file says, if there is one.
 
     Raises:
-        CheckpointError: there is none.
-        UnreadableError: it cannot be read, or is not a JSON object.
+        UnreadableError: the folder cannot be looked into.
     """
-    file = path / CONFIG_FILE
-    if not file.exists():
-        raise CheckpointError(
-            f"{path} has no config.json" if path.is_dir() else f"{path} is not a folder",
-            "give the folder that holds config.json and the weights",
-        )
-    return _read_json_object(file)
-
-
-def read_shard(path: Path) -> dict[str, TensorEntry]:
-    """Read the header of one safetensors file and check it against the file's size.
-
-    Raises:
-        CheckpointError: the file is truncated or is not safetensors.
-    """
-    try:
-        size_bytes = path.stat().st_size
-        with path.open("rb") as shard:
-            opening = shard.read(8)
-            if opening == _POINTER:
-                raise CheckpointError(
-                    f"{path} is a pointer of Git LFS, not the weights", "`git lfs pull` brings them"
-                )
-            header_bytes = int.from_bytes(opening, "little")
-            if size_bytes < 8 or header_bytes > min(MAX_HEADER_BYTES, size_bytes - 8):
-                sizes = f"a header of {header_bytes} bytes in a file of {size_bytes}"
-                raise _damaged(f"{path} is truncated or is not safetensors: {sizes}")
-            header = json.loads(shard.read(header_bytes))
-    except (ValueError, RecursionError) as error:
-        raise _damaged(f"{path}: the safetensors header is not valid JSON ({error})") from error
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
-    if not isinstance(header, dict):
-        raise _damaged(f"{path}: the safetensors header is not a JSON object")
-    header.pop("__metadata__", None)
-    end = data_start = 8 + header_bytes
-    entries = {name: _entry(path, name, value, data_start) for name, value in header.items()}
-    # As safetensors has it: no tensor overlaps another, and every byte is of one.
-    for entry in sorted(entries.values(), key=lambda one: (one.offset_bytes, one.length_bytes)):
-        if entry.offset_bytes != end:
-            fault = "overlaps the one before it" if entry.offset_bytes < end else "follows a gap"
-            raise _damaged(f"{path}: {entry.name} {fault} in the file")
-        end += entry.length_bytes
-    if end != size_bytes:
-        what = "is truncated" if end > size_bytes else "has bytes of no tensor at its end"
-        raise _damaged(f"{path} {what}: its header promises {end} bytes, it has {size_bytes}")
-    return entries
-
-
-def _entry(path: Path, name: str, value: Any, data_start: int) -> TensorEntry:
-    """Check one tensor's record of a header; `data_start` is where the data begins."""
-    damaged = _damaged(f"{path}: the header's record of {name!r} is damaged")
-    try:
-        dtype, shape = value["dtype"], tuple(value["shape"])
-        begin, end = value["data_offsets"]
-        item_bytes = ITEM_BYTES[dtype]
-    except (KeyError, TypeError, ValueError) as error:
-        raise damaged from error
-    if not all(type(number) is int and number >= 0 for number in (*shape, begin, end)):
-        raise damaged
-    if end - begin != math.prod(shape) * item_bytes:
-        what = f"{name} is {dtype} {list(shape)}, which does not fill bytes {begin} to {end}"
-        raise _damaged(f"{path}: {what}")
-    return TensorEntry(name, path, data_start + begin, end - begin, dtype, shape)
-
-
-def _damaged(message: str) -> CheckpointError:
-    return CheckpointError(message, "download that file again")
-
-
-def _read_indexed(path: Path, index: Path) -> dict[str, TensorEntry]:
-    weight_map = _read_json_object(index).get("weight_map")
-    if not isinstance(weight_map, dict) or not all(isinstance(f, str) for f in weight_map.values()):
-        raise CheckpointError(f"{index}: `weight_map` is missing or does not map names to files")
-    shards: dict[str, dict[str, TensorEntry]] = {}
-    for file in sorted(set(weight_map.values())):
-        if Path(file).name != file or not file:
-            raise CheckpointError(f"{index} names {file!r}, which is not a file of that folder")
-        if not (path / file).is_file():
-            raise _damaged(f"{path} lacks {file}, which its index names")
-        shards[file] = read_shard(path / file)
-    absent = [name for name, file in weight_map.items() if name not in shards[file]]
-    if absent:
-        raise CheckpointError(
-            f"{index} names tensors that its shards do not hold: {_some(absent)}",
-            "download the index and its shards from the same revision",
-        )
-    return {name: shards[file][name] for name, file in weight_map.items()}
-
-
-def _read_unindexed(path: Path) -> dict[str, TensorEntry]:
-    files = sorted(path.glob("*.safetensors"))
+    names = file_names(folder)
+    layout = Layout(faults=list(_links_out(folder, names)))
+    if index is not None:
+        _read_indexed(folder, index, names, layout)
+        return layout
+    files = [name for name in names if name.endswith(".safetensors")]
+    files = [name for name in files if not name.startswith("adapter_")]
+    if SINGLE_FILE in files:
+        left = [name for name in files if _NUMBERED.fullmatch(name)]
+        if left:
+            message = f"not read, as {SINGLE_FILE} is there{_more(left)}"
+            layout.faults.append(Fault(left[0], message, "delete it", is_warning=True))
+        files = [SINGLE_FILE]
     if not files:
-        pickles = sorted(file.name for pattern in PICKLE_PATTERNS for file in path.glob(pattern))
-        if not pickles:
-            raise CheckpointError(f"{path} holds no weights: there is no *.safetensors file in it")
-        raise CheckpointError(
-            f"{path} holds its weights only as pickle ({_some(pickles)}), which can run code "
-            "when it is loaded",
-            'if you trust it, convert it once: python -c "from transformers import AutoModelFor'
-            f"CausalLM as M; M.from_pretrained('{path}', dtype='auto')"
-            ".save_pretrained('OUT', safe_serialization=True)\" and copy the tokenizer's files",
-        )
-    tensors: dict[str, TensorEntry] = {}
+        layout.faults.append(_no_weights(names))
+    layout.faults += _missing_of_a_row(files)
+    if files not in ([], [SINGLE_FILE]):
+        message, hint = "the index is missing", "download it: transformers reads none without it"
+        layout.faults.append(Fault(INDEX_FILE, message, hint, is_warning=True))
     for file in files:
-        shard = read_shard(file)
-        twice = sorted(tensors.keys() & shard.keys())
+        try:
+            shard = read_shard(folder / file)
+        except CheckpointError as error:
+            layout.faults.append(Fault(file, error.message, error.hint))
+            continue
+        twice = sorted(layout.tensors.keys() & shard.keys())
         if twice:
-            raise CheckpointError(
-                f"{path}: more than one file holds {_some(twice)}, and there is no {INDEX_FILE} "
-                "to tell which counts"
-            )
-        tensors.update(shard)
-    return tensors
+            other = layout.tensors[twice[0]].path.name
+            message = f"{twice[0][:80]} is also in {other}{_more(twice)}"
+            hint = f"delete the wrong one: without {INDEX_FILE} none counts more"
+            layout.faults.append(Fault(file, message, hint))
+        layout.tensors.update(shard)
+    return layout
 
 
-def _read_json_object(file: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(read_regular(file, MAX_JSON_BYTES) or b"")
-    except (ValueError, RecursionError) as error:
-        raise UnreadableError(f"{file} is not valid JSON: {error}") from error
-    except OSError as error:
-        raise UnreadableError(f"cannot read {file}: {error.strerror}") from error
-    if not isinstance(value, dict):
-        raise UnreadableError(f"{file} is not a JSON object")
-    return value
+_NUMBERED = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.safetensors")
 
 
-def _some(names: list[str]) -> str:
-    """The first few of `names`, and how many more there are."""
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+def _missing_of_a_row(files: Sequence[str]) -> Iterator[Fault]:
+    """Yield what `model-00002-of-00003.safetensors` says is there beside it, and is not."""
+    rows = {match[1]: int(match[3]) for match in map(_NUMBERED.fullmatch, files) if match}
+    for stem, count in rows.items():
+        row = [f"{stem}-{number:05}-of-{count:05}.safetensors" for number in range(1, count + 1)]
+        absent = sorted({*row} - {*files})
+        if absent:
+            yield Fault(absent[0], f"the shard is missing{_more(absent)}", "download it again")
 
 
-def geometry_of(folder: Path) -> Geometry | None:
-    """Read the geometry of a weight folder; None where its config.json is absent or unusable."""
-    from vacc_gen.schema.geometry import geometry_from_config
+def _no_weights(names: Sequence[str]) -> Fault:
+    if ADAPTER_FILE in names:
+        message = "an adapter alone: the weights of its base model are not here"
+        return Fault(ADAPTER_FILE, message, MERGE_ADAPTER)
+    for endings, message, hint in _UNREAD:
+        found = [name for name in names if name.endswith(endings) and name != "training_args.bin"]
+        if found:
+            return Fault(found[0], message + _more(found), hint)
+    message = "the folder holds no weights: there is no *.safetensors file in it"
+    return Fault(CONFIG_FILE, message, "download them, or give the folder that has them")
 
-    try:
-        return geometry_from_config(read_json(folder / CONFIG_FILE) or {})
-    except CheckpointError:
-        return None
+
+def _links_out(folder: Path, names: Sequence[str]) -> Iterator[Fault]:
+    """Yield links to elsewhere; those of the hub's cache lead to files beside its snapshots."""
+    home = os.path.realpath(folder)
+    if _SNAPSHOT.search(home):
+        home = str(Path(home).parents[1])
+    for name in names:
+        if name.endswith((".json", ".safetensors", *PICKLES)) and (folder / name).is_symlink():
+            target = os.path.realpath(folder / name)
+            if not target.startswith(home + os.sep):
+                message = f"a link to {target}, which is not in this folder"
+                hint = "copy the file, if it can change or is not yours"
+                yield Fault(name, message, hint, is_warning=True)
+
+
+def _read_indexed(
+    folder: Path, index: Mapping[str, Any], names: Sequence[str], layout: Layout
+) -> None:
+    weight_map = index.get("weight_map")
+    if not isinstance(weight_map, dict) or not all(isinstance(f, str) for f in weight_map.values()):
+        message = "`weight_map` is missing, or does not map names to files"
+        layout.faults.append(Fault(INDEX_FILE, message, "download the index again", "weight_map"))
+        return
+    named: dict[str, list[str]] = {}
+    for tensor, file in weight_map.items():
+        named.setdefault(file, []).append(tensor)
+    absent = sorted(named.keys() - names)
+    if SINGLE_FILE in names and SINGLE_FILE not in named:
+        message = f"two sets of weights: {SINGLE_FILE}, and the shards that {INDEX_FILE} names"
+        hint = f"transformers reads {SINGLE_FILE}: delete it, or the index with its shards"
+        layout.faults.append(Fault(SINGLE_FILE, message, hint))
+    elif absent:
+        message, hint = f"{absent[0][:80]} is not there{_more(absent)}", "download it again"
+        if not absent[0] or Path(absent[0]).name != absent[0]:
+            message = f"{absent[0][:80]!r} is not a file of this folder"
+            hint = "an index names files beside it; download it again"
+        layout.faults.append(Fault(INDEX_FILE, message, hint, named[absent[0]][0]))
+    for file in sorted(named.keys() & names):
+        try:
+            shard = read_shard(folder / file)
+        except CheckpointError as error:
+            layout.faults.append(Fault(INDEX_FILE, error.message, error.hint, named[file][0]))
+            continue
+        layout.faults += _index_faults(file, shard, named[file], weight_map)
+        layout.tensors.update({name: shard[name] for name in named[file] if name in shard})
+
+
+def _index_faults(
+    file: str,
+    shard: Mapping[str, TensorEntry],
+    named: Sequence[str],
+    weight_map: Mapping[str, str],
+) -> Iterator[Fault]:
+    """Yield where a shard and what the index says of it differ; `named` are its tensors there."""
+    hint = "download the index and its shards from the same revision"
+    lacking = [name for name in named if name not in shard]
+    if lacking:
+        message = f"{file} does not hold {lacking[0][:80]}{_more(lacking)}"
+        yield Fault(INDEX_FILE, message, hint, lacking[0])
+    unknown = [name for name in shard if name not in weight_map]
+    if unknown:
+        message = f"{file} holds {unknown[0][:80]}, which the index does not name{_more(unknown)}"
+        yield Fault(INDEX_FILE, message, hint)
+    twice = [name for name in shard if weight_map.get(name, file) != file]
+    if twice:
+        message = f"{twice[0][:80]} is in {weight_map[twice[0]]} and in {file}{_more(twice)}"
+        yield Fault(INDEX_FILE, message, hint, twice[0])
+
+
+def _more(names: Sequence[str]) -> str:
+    return f", and {len(names) - 1} more" if len(names) > 1 else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 
 class VaccGenError(Exception):
@@ -25,7 +25,33 @@ class StageError(VaccGenError):
 
 
 class CheckpointError(VaccGenError):
-    """A weight folder is incomplete, damaged, or not of a supported architecture."""
+    """A weight folder is incomplete, damaged, or not of a supported architecture.
+
+    `key` is the one of config.json that says so, where one does.
+    """
+
+    def __init__(self, message: str, hint: str | None = None, key: str | None = None) -> None:
+        super().__init__(message, hint)
+        self.key = key
+
+
+class Fault(NamedTuple):
+    """What is wrong in a weight folder, and what to do about it."""
+
+    file: str | None
+    """Name of the file; None where `key` names a tensor."""
+    message: str
+    hint: str | None = None
+    key: str | None = None
+    """Where in a JSON file, or which tensor."""
+    is_warning: bool = False
+
+
+MERGE_ADAPTER = (
+    'merge it first: python -c "from peft import AutoPeftModelForCausalLM as M; '
+    "M.from_pretrained('ADAPTER').merge_and_unload().save_pretrained('OUT')\", and copy the "
+    "tokenizer's files"
+)
 
 
 class CalibrationError(VaccGenError):

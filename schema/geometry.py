@@ -48,6 +48,9 @@ _NAMES = {
 """How config.json calls a size, likeliest first: LLaMA's and Falcon's names, `n_*` of Falcon in
 2023, then those of ChatGLM and Baichuan2-13B."""
 
+MAX_SIZE = 2**31 - 1
+"""What transformers' and the compiler's indices hold."""
+
 _EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts")
 _TIED_BY_DEFAULT = (*FALCON_MODEL_TYPES, "gemma")
 """Classes whose `tie_word_embeddings` is true where config.json does not say."""
@@ -60,15 +63,14 @@ def geometry_from_config(config: Mapping[str, Any]) -> Geometry:
         CheckpointError: a size is missing or is not a positive whole number, or the model is not
             a plain decoder (mixture of experts).
     """
-    inner = config.get("text_config")
-    if isinstance(inner, Mapping):  # where newer transformers put a vision-language model's sizes
+    inner, falcon = config.get("text_config"), is_falcon(config)
+    if isinstance(inner, Mapping) and not falcon:  # of a vision-language model
         config = {**inner, **config}
     if any(name in config for name in _EXPERTS):
         raise CheckpointError(
             "config.json: a mixture of experts",
             hint="vacc-gen knows models whose layers all have one MLP",
         )
-    falcon = is_falcon(config)
     heads = _size(config, *_NAMES["attention_heads"])
     hidden_size = _size(config, *_NAMES["hidden_size"])
     defaults = {"ffn_hidden_size": 4 * hidden_size, "max_positions": 2048} if falcon else {}
@@ -118,7 +120,7 @@ def _kv_heads(config: Mapping[str, Any], heads: int) -> int:
     """
     if is_falcon(config):
         if is_new_decoder(config):
-            return _size(config, "num_kv_heads", "n_head_kv")
+            return _size(config, "num_kv_heads", "n_head_kv", default=heads)
         return 1 if config.get("multi_query", True) else heads
     if "multi_query_attention" in config:  # chatglm
         return _size(config, "multi_query_group_num") if config["multi_query_attention"] else heads
@@ -128,7 +130,8 @@ def _kv_heads(config: Mapping[str, Any], heads: int) -> int:
 def _head_size(config: Mapping[str, Any], hidden_size: int, heads: int) -> int:
     if hidden_size % heads and not (config.get("head_dim") or config.get("kv_channels")):
         raise CheckpointError(
-            f"config.json: hidden_size {hidden_size} is not a multiple of {heads} attention heads"
+            f"config.json: hidden_size {hidden_size} is not a multiple of {heads} attention heads",
+            key=key_of(config, "attention_heads"),
         )
     return _size(config, "head_dim", "kv_channels", default=hidden_size // heads)
 
@@ -139,6 +142,19 @@ def _size(config: Mapping[str, Any], *names: str, default: int | None = None) ->
     value = default if name is None else config[name]
     if value is None:
         raise CheckpointError(f"config.json: {' or '.join(names)} is missing")
-    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MAX_SIZE:
         return value
-    raise CheckpointError(f"config.json: {name} is {value!r}, not a positive whole number")
+    expected = "a positive whole number" if not isinstance(value, int) or value < 1 else "a size"
+    raise CheckpointError(f"config.json: {name} is {shortened(value)}, not {expected}", key=name)
+
+
+def key_of(config: Mapping[str, Any], size: str) -> str:
+    """Return the key by which a config.json gives one of the sizes, `layers` for example."""
+    names = _NAMES[size]
+    return next((name for name in names if config.get(name) is not None), names[0])
+
+
+def shortened(value: Any) -> str:
+    """Return a value of a config.json for a message, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from vacc_gen.schema.checkpoint import read_json
 from vacc_gen.schema.errors import CheckpointError, MissingExtraError, UnreadableError
+from vacc_gen.schema.json_files import read_json
 
 TOKENIZER_FILE = "tokenizer.json"
 """The one that the embedded backend reads."""

@@ -56,10 +56,11 @@ def check_and_report(
     if fix and paths == [STDIN]:
         left = _fix_stdin(selection, unsafe, only_show)
         return 1 if has_errors(left, strict) else 0
-    result = check_paths(paths, KNOWN, selection)
+    result = check_paths(paths, KNOWN, selection, with_checkpoints=True)
     if fix:
         _fix_files(result, selection, unsafe, only_show)
-        result = result if only_show else check_paths(paths, KNOWN, selection)
+        if not only_show:
+            result = check_paths(paths, KNOWN, selection, with_checkpoints=True)
     if not only_show:
         typer.echo(_rendered(result, form), nl=False)
     for path, reason in result.unreadable:

@@ -58,10 +58,13 @@ def rotary_table(config, position_ids):
     Part of the graph, never cached: nothing to round when the model is cast to half precision,
     and nothing of one export's length left for the next.
     """
-    rope = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
-    kind = rope.get("rope_type", rope.get("type", "default"))
-    if kind != "default":
-        raise ValueError(f"rope scaling {kind!r} is not supported; expected 'default'")
+    rope = {}
+    for key in ("rope_scaling", "rope_parameters"):  # transformers 5 applies both
+        given = getattr(config, key, None) or {}
+        for kind in (given.get("type"), given.get("rope_type")):
+            if kind not in (None, "default"):
+                raise ValueError(f"{key}: rope scaling {kind!r} is not supported, only 'default'")
+        rope = {**rope, **given}
     theta = rope.get("rope_theta", getattr(config, "rope_theta", 10000.0))
     width = config.hidden_size // config.num_attention_heads
     steps = torch.arange(0, width, 2, dtype=torch.float32, device=position_ids.device)

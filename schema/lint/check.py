@@ -6,17 +6,23 @@ with its meaning, then with what files say of each other. So one mistake is one 
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vacc_gen.schema.compile_yaml.config import CompileConfig
 from vacc_gen.schema.errors import UnreadableError
 from vacc_gen.schema.lint import sources, structure
-from vacc_gen.schema.lint.diagnostics import Diagnostic, Finding
+from vacc_gen.schema.lint.diagnostics import (
+    Diagnostic,
+    Finding,
+    FindingsError,
+    has_errors,
+)
 from vacc_gen.schema.lint.document import (
     Document,
     Kind,
@@ -29,6 +35,10 @@ from vacc_gen.schema.lint.document import (
 from vacc_gen.schema.lint.files import CheckedFile, ConfigFile, Known, RecipeFile
 from vacc_gen.schema.lint.rule import Rule, Scope, all_rules
 from vacc_gen.schema.lint.suggestions import Model
+
+if TYPE_CHECKING:
+    from vacc_gen.schema.checkpoint import WeightFolder
+    from vacc_gen.schema.lint.weight_files import WeightFiles
 
 ALWAYS = ("VG001", "VG002", "VG004")
 """What cannot be read cannot be checked: these codes are reported whatever is selected."""
@@ -71,6 +81,11 @@ class CheckResult:
         if diagnostics:
             self.documents[document.path] = document
             self.diagnostics += diagnostics
+
+    def update(self, other: CheckResult) -> None:
+        self.checked += other.checked
+        self.diagnostics += other.diagnostics
+        self.documents.update(other.documents)
 
     @property
     def lines(self) -> dict[str, list[str]]:
@@ -132,12 +147,16 @@ def _model(kind: Kind) -> Model:
 
 
 def check_paths(
-    paths: Sequence[str], known: Known | None = None, selection: Selection = EVERYTHING
+    paths: Sequence[str],
+    known: Known | None = None,
+    selection: Selection = EVERYTHING,
+    with_checkpoints: bool = False,
 ) -> CheckResult:
     """Check files, folders and `-` (the standard input), each by itself and all of them together.
 
     In folders, compile configs, recipes and weight folders are found; YAML of other tools is left
-    alone. Files that are named are checked whatever they look like.
+    alone. Files that are named are checked whatever they look like. `with_checkpoints`: and so are
+    the weight folders that those files name.
     """
     found = sources.find(paths)
     result = CheckResult(unreadable=found.unreadable)
@@ -156,12 +175,22 @@ def check_paths(
         if file is not None:
             files.append(file)
     _check_together(files, selection, result)
-    for folder in found.weight_folders:
-        _check_folder(folder, "weights", selection, result)
+    named = _checkpoints(files) if with_checkpoints else ()
+    for folder in sources.with_named(found.weight_folders, named):
+        result.update(check_weights(folder, selection))
     for folder in found.compiled_folders:
-        _check_folder(folder, "compiled", selection, result)
+        result.update(_check_folder(_files_of(folder), folder, selection, "compiled"))
     result.diagnostics.sort(key=lambda found: (found.path, found.line, found.column, found.code))
     return result
+
+
+def _checkpoints(files: list[CheckedFile]) -> Iterator[str]:
+    """Yield the folders that files name as their weights."""
+    for file in files:
+        if isinstance(file, RecipeFile):
+            yield str(file.folder / file.recipe.model.checkpoint)
+        elif isinstance(file, ConfigFile) and file.is_language_model:
+            yield str(file.folder / file.config.frontend.checkpoint)
 
 
 def _check_together(files: list[CheckedFile], selection: Selection, result: CheckResult) -> None:
@@ -181,19 +210,58 @@ def _check_together(files: list[CheckedFile], selection: Selection, result: Chec
                     result.add(file.document, [diagnostic])
 
 
-def _check_folder(folder: str, scope: Scope, selection: Selection, result: CheckResult) -> None:
+def check_weights(
+    folder: str | Path, selection: Selection = EVERYTHING, falcon_only: bool = False
+) -> CheckResult:
+    """Check a weight folder: its files and headers, configs and tokenizer.
+
+    `falcon_only`: another architecture is an error, as for whom can use Falcons alone.
+
+    Raises:
+        UnreadableError: it is not a folder, or cannot be looked into.
+    """
+    return _check_folder(_files_of(folder, falcon_only), str(folder), selection)
+
+
+def open_weights(
+    folder: Path, selection: Selection = EVERYTHING, falcon_only: bool = False
+) -> tuple[WeightFolder, list[Diagnostic]]:
+    """Open a weight folder that has no errors, and return the warnings about it.
+
+    Raises:
+        FindingsError: it has errors.
+        CheckpointError: it is not a folder, or has no config.json.
+        UnreadableError: it cannot be looked into.
+    """
+    from vacc_gen.schema.checkpoint import ADAPTER_FILE, WeightFolder, check_has_config
+
+    if not os.path.lexists(folder / ADAPTER_FILE):
+        check_has_config(folder)
+    files = _files_of(folder, falcon_only)
+    diagnostics = _check_folder(files, str(folder), selection).diagnostics
+    if has_errors(diagnostics):
+        raise FindingsError(f"the weight folder {folder} has errors", diagnostics)
+    return WeightFolder(folder, files.config, files.tensors), diagnostics
+
+
+def _files_of(folder: str | Path, falcon_only: bool = False) -> WeightFiles:
     from vacc_gen.schema.lint.weight_files import WeightFiles
 
-    def path_of(name: str) -> str:
-        return name if folder == "." else f"{folder.rstrip('/')}/{name}"
+    return WeightFiles(Path(folder), falcon_only)
 
-    files = WeightFiles(Path(folder))
-    result.checked += 1
-    result.unreadable += [(path_of(name), why) for name, why in files.unreadable.items()]
+
+def _check_folder(
+    files: WeightFiles, folder: str, selection: Selection, scope: Scope = "weights"
+) -> CheckResult:
+    """Run the rules of a scope; `folder` is what the user calls it."""
+    result = CheckResult(checked=1)
     for rule in _chosen(scope, selection):
         for name, finding in rule.check(files):
-            document = Document(files.texts[name], path_of(name))
-            result.add(document, [_diagnostic(rule, finding, document.path)])
+            path = name if folder == "." else f"{folder.rstrip('/')}/{name}"
+            document = Document(files.texts.get(name, ""), path)
+            result.add(document, [_diagnostic(rule, finding, path)])
+    result.diagnostics.sort(key=lambda found: (found.path, found.line, found.column, found.code))
+    return result
 
 
 @cache

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from vacc_gen.schema.checkpoint import geometry_of, name_of
 from vacc_gen.schema.compile_yaml.config import CompileConfig
 from vacc_gen.schema.compile_yaml.dataset import FileDataset, ProcessOp, TextDataset
 from vacc_gen.schema.compile_yaml.frontend import ModelOptions, ShapeProfile
@@ -85,8 +86,6 @@ class CheckedFile:
 
     def _geometry(self, checkpoint: str, preset: str) -> Geometry | None:
         """Return the sizes of the checkpoint if it is there, else of a preset of that name."""
-        from vacc_gen.schema.checkpoint import geometry_of
-
         found = geometry_of(self.folder / checkpoint)
         return self.known.geometry(preset) if found is None and self.known else found
 
@@ -137,7 +136,7 @@ class ConfigFile(CheckedFile):
 
     @property
     def checkpoint_name(self) -> str:
-        return last_part(self.config.frontend.checkpoint)
+        return name_of(self.config.frontend.checkpoint)
 
     @property
     def checkpoint_suffix(self) -> str:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import sys
 from collections.abc import Iterable
@@ -14,15 +15,23 @@ from pathlib import Path
 
 from vacc_gen.schema.artifacts import MANIFEST_FILE
 from vacc_gen.schema.errors import UnreadableError
+from vacc_gen.schema.json_files import file_names, read_json
 from vacc_gen.schema.lint.document import MAX_BYTES, Document, load
 
 STDIN = "-"
 
 _SKIPPED = frozenset(("node_modules", "__pycache__", "venv", "site-packages"))
-_WEIGHTS_FILES = ("config_vacc.json", "model.safetensors.index.json", "model.safetensors")
+_WEIGHTS_FILES = (
+    *("config_vacc.json", "model.safetensors.index.json", "model.safetensors"),
+    *("pytorch_model.bin.index.json", "adapter_config.json"),
+)
 """What makes a folder one of weights."""
-_OF_WEIGHTS = (*_WEIGHTS_FILES, "config.json")
+_SHARD = re.compile(r"(pytorch_model|model-\d{5}-of-\d{5}).*\.(bin|safetensors)")
+_TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "generation_config.json")
+_OF_WEIGHTS = (*_WEIGHTS_FILES, *_TOKENIZER, "config.json")
 """Files that are checked as a part of their folder where they are named."""
+_EXPORTED = (".onnx", ".so", "genai_config.json")
+"""Of a model that was exported or compiled: its config.json is a copy, without weights."""
 
 
 @dataclass
@@ -46,7 +55,7 @@ def find(paths: Iterable[str]) -> Sources:
             # Only where it is named: its files are read whole.
             if os.path.isfile(os.path.join(path, MANIFEST_FILE)) and any(Path(path).glob("*.onnx")):
                 sources.compiled_folders.append(path)
-        elif is_of_weights and os.path.isfile(path):
+        elif is_of_weights and os.path.lexists(path):
             sources.weight_folders.append(os.path.dirname(path) or ".")
         else:
             sources.files.append(path)
@@ -66,13 +75,42 @@ def _search(folder: str, sources: Sources) -> None:
             name for name in folders if not name.startswith(".") and name not in _SKIPPED
         )
         shown = current[2:] if folder == "." else current  # `a.yaml`, not `./a.yaml`
-        if not {*_WEIGHTS_FILES}.isdisjoint(names):
+        if _is_of_weights(current, [*folders, *names]):
             sources.weight_folders.append(shown or ".")
         for name in sorted(names):
             path = os.path.join(shown, name)
             if name.lower().endswith((".yaml", ".yml")):
                 sources.files.append(path)
                 sources.found.add(path)
+
+
+def _is_of_weights(folder: str, names: list[str]) -> bool:
+    """Whether a folder is one of weights; a config.json alone may be of any tool."""
+    if not {*_WEIGHTS_FILES}.isdisjoint(names):
+        return True
+    if any(_SHARD.fullmatch(name) for name in names):
+        return True
+    if "config.json" not in names or any(name.endswith(_EXPORTED) for name in names):
+        return False
+    config = read_json(Path(folder, "config.json")) or {}
+    is_named = any(
+        isinstance(config.get(key), str | list) for key in ("model_type", "architectures")
+    )
+    return is_named or any(name.endswith(".safetensors") for name in names)
+
+
+def with_named(folders: list[str], named: Iterable[str]) -> list[str]:
+    """Return folders to check, each once: those found, and those of weights that files name."""
+    by_place = {os.path.realpath(folder): folder for folder in folders}
+    for folder in named:
+        path = os.path.normpath(folder)
+        try:
+            names = file_names(Path(path))
+        except UnreadableError:
+            continue
+        if _is_of_weights(path, names):
+            by_place.setdefault(os.path.realpath(path), path)
+    return list(by_place.values())
 
 
 def read(path: str) -> Document:

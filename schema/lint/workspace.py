@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
-from vacc_gen.schema.checkpoint import read_json
+from vacc_gen.schema.checkpoint import name_of
+from vacc_gen.schema.json_files import read_json
 from vacc_gen.schema.lint.diagnostics import Finding, dotted, listed
-from vacc_gen.schema.lint.files import CheckedFile, ConfigFile, RecipeFile, last_part
+from vacc_gen.schema.lint.files import CheckedFile, ConfigFile, RecipeFile
 
 FileFinding = tuple[CheckedFile, Finding]
 """A finding, and the file that it is in."""
@@ -39,7 +40,7 @@ class Workspace:
     @property
     def edited_configs(self) -> Iterator[ConfigFile]:
         """The language model's configs for the recipe's checkpoint that are not as made."""
-        name = last_part(self.recipe.recipe.model.checkpoint)
+        name = name_of(self.recipe.recipe.model.checkpoint)
         for config in self.configs:
             path, digest = f"build/{config.path.name}", text_hash(config.document.text)
             hashes = (self.made.files.get(path), self.made.pending.get(path)) if self.made else ()

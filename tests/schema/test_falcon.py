@@ -8,7 +8,7 @@ import pytest
 
 from vacc_gen import presets
 from vacc_gen.schema.errors import CheckpointError
-from vacc_gen.schema.falcon import EMBEDDING, HEAD, architecture_from_config
+from vacc_gen.schema.falcon import EMBEDDING, HEAD, architecture_from_config, differences
 
 TINY = {
     "model_type": "falcon",
@@ -80,6 +80,9 @@ def test_the_rotary_base_in_every_spelling(config, theta):
         ({"rope_scaling": {"type": "linear", "factor": 2.0}}, "rope scaling 'linear'"),
         ({"rope_parameters": {"rope_type": "yarn"}}, "rope scaling 'yarn'"),
         ({"activation": "mish"}, "activation 'mish'"),
+        ({"rope_parameters": {"rope_theta": 9.0}, "rope_scaling": {"type": "linear"}}, "'linear'"),
+        ({"rope_theta": 10**400}, "rope_theta is 1000"),
+        ({"multi_query": None}, "multi_query is None"),
         ({"new_decoder_architecture": True, "num_kv_heads": 3}, "do not divide into 3 KV heads"),
         (
             {"new_decoder_architecture": True, "num_kv_heads": 2, "parallel_attn": False},
@@ -90,3 +93,17 @@ def test_the_rotary_base_in_every_spelling(config, theta):
 def test_what_no_falcon_asks_for_is_refused(config, words):
     with pytest.raises(CheckpointError, match=words):
         architecture_from_config({**TINY, **config})
+
+
+def test_layers_beyond_those_stored_are_not_enumerated():
+    """A billion of them would not fit in memory; those that are stored are still compared."""
+    config = {**TINY, "num_hidden_layers": 10**9}
+    stored = architecture_from_config(TINY).parameters()
+    stored["transformer.h.1.mlp.dense_4h_to_h.weight"] = (64, 128)
+    first, second = differences(architecture_from_config(config), config, stored)
+    assert first.message == "config.json asks for 1000000000 layers, the weights hold 2"
+    assert (first.key, second.key) == ("num_hidden_layers", "ffn_hidden_size")
+    del stored["transformer.h.0.input_layernorm.weight"]
+    stored["transformer.h.7.x"] = (1,)
+    gap = next(iter(differences(architecture_from_config(TINY), TINY, stored)))
+    assert gap.message == "config.json asks for 2 layers, the weights hold 3, up to 7"

@@ -4,14 +4,28 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from typing import Any
 
-from vacc_gen.schema.checkpoint import read_shard
-from vacc_gen.schema.errors import CheckpointError
+from vacc_gen.schema.checkpoint import (
+    ADAPTER_FILE,
+    CONFIG_FILE,
+    PICKLES,
+)
+from vacc_gen.schema.errors import MERGE_ADAPTER, CheckpointError, Fault
+from vacc_gen.schema.falcon import (
+    EMBEDDING,
+    HEAD,
+    SOURCE_DTYPES,
+    Architecture,
+    differences,
+    is_buffer,
+)
+from vacc_gen.schema.geometry import shortened
 from vacc_gen.schema.lint.diagnostics import Severity
 from vacc_gen.schema.lint.rule import rule
-from vacc_gen.schema.lint.weight_files import CONFIG, INDEX, VACC_CONFIG, WeightFiles, WeightFinding
+from vacc_gen.schema.lint.weight_files import VACC_CONFIG, WeightFiles, WeightFinding
+from vacc_gen.schema.shards import have_same_bytes
 
 _SIZES = (
     "model_type", "num_hidden_layers", "n_layer", "num_layers", "hidden_size",
@@ -28,13 +42,18 @@ _SIZES = (
 _NEEDED = {"_attn_implementation": '"eager"', "insert_slice": "true"}
 """Options of config_vacc.json, and the JSON of the one value that works."""
 
-Fault = tuple[str, str | None]
-"""What is wrong, and what to do about it."""
+_SAMPLES = 64
+"""Places in which a stored head is compared with the embedding; `export` compares all of it."""
+
+_QUANTIZED = (".qweight", ".qzeros", ".weight_scale", ".weight_scale_inv", ".SCB", ".absmax")
+_QUANTIZED_DTYPES = ("F8_E4M3", "F8_E5M2", "F8_E8M0", "I8", "U8", "I32")
 
 
 @rule("VG920", Severity.ERROR, "weight folder's JSON that cannot be read", scope="weights")
 def bad_json(files: WeightFiles) -> Iterator[WeightFinding]:
-    """A JSON file of the weight folder is not JSON, or not an object.
+    """A JSON file of the weight folder cannot be read, is not JSON, or not an object.
+
+    A key that an object has twice and half of a surrogate pair count too: readers disagree there.
 
     Bad:
         # config_vacc.json
@@ -44,7 +63,7 @@ def bad_json(files: WeightFiles) -> Iterator[WeightFinding]:
         {"insert_slice": true, "_attn_implementation": "eager"}
     """
     for name, (offset, reason) in files.broken.items():
-        yield files.at_offset(name, offset, f"not valid JSON: {reason}")
+        yield files.at_offset(name, offset, reason)
 
 
 @rule("VG921", Severity.ERROR, "auto_map names code that is not there", scope="weights")
@@ -69,15 +88,15 @@ def auto_map(files: WeightFiles) -> Iterator[WeightFinding]:
     if config is None:
         return
     targets = config.get("auto_map", {})
-    unnamed = files.names("modeling_*_vacc.py") if "auto_map" not in config else []
-    if unnamed:
+    unnamed = [name for name in files.names if re.fullmatch(r"modeling_.*_vacc\.py", name)]
+    if unnamed and "auto_map" not in config:
         message = f"`auto_map` is missing, so {unnamed[0]} is not loaded"
         yield files.at_key(VACC_CONFIG, "auto_map", message, "name its classes in `auto_map`")
     if not isinstance(targets, dict):
         hint = 'write it like {"AutoModelForCausalLM": "module.Class"}'
         yield files.at_key(VACC_CONFIG, "auto_map", "`auto_map` is not an object", hint)
         return
-    reported: set[Fault] = set()
+    reported: set[tuple[str, str | None]] = set()
     for auto, target in targets.items():
         for named in target if isinstance(target, list) else [target]:
             fault = _fault_of_code(files, named)
@@ -86,7 +105,7 @@ def auto_map(files: WeightFiles) -> Iterator[WeightFinding]:
                 yield files.at_key(VACC_CONFIG, auto, *fault)
 
 
-def _fault_of_code(files: WeightFiles, named: Any) -> Fault | None:
+def _fault_of_code(files: WeightFiles, named: Any) -> tuple[str, str | None] | None:
     """Return what is wrong with a `module.Class` of `auto_map`."""
     if named is None or (isinstance(named, str) and "--" in named):
         return None  # none, or in another repository
@@ -143,7 +162,7 @@ def other_geometry(files: WeightFiles) -> Iterator[WeightFinding]:
         # config.json
         {"hidden_size": 8192}
     """
-    copy, original = files.objects.get(VACC_CONFIG), files.objects.get(CONFIG)
+    copy, original = files.objects.get(VACC_CONFIG), files.objects.get(CONFIG_FILE)
     if copy is None or original is None:
         return
     differing = [key for key in _SIZES if key in original and copy.get(key) != original[key]]
@@ -156,9 +175,12 @@ def other_geometry(files: WeightFiles) -> Iterator[WeightFinding]:
         yield files.at_key(VACC_CONFIG, key, message, hint)
 
 
-@rule("VG925", Severity.ERROR, "index and shards disagree", scope="weights")
+@rule("VG925", Severity.ERROR, "weights that are missing, damaged, or of two sets", scope="weights")
 def shards(files: WeightFiles) -> Iterator[WeightFinding]:
-    """The safetensors index names a shard that is missing or damaged, or a tensor that it lacks.
+    """A file of weights is missing, truncated or no safetensors, or the index says otherwise.
+
+    Nothing is read but the headers. Only safetensors are read: pickle can run code. A file that is
+    a link out of the folder is a warning, unless the folder is a snapshot of the hub's cache.
 
     Bad:
         # model.safetensors.index.json
@@ -167,38 +189,144 @@ def shards(files: WeightFiles) -> Iterator[WeightFinding]:
         # model.safetensors.index.json
         {"weight_map": {}}
     """
-    index = files.objects.get(INDEX)
-    if index is None:
-        for shard in files.names("*.safetensors") if INDEX not in files.texts else ():
-            _, fault = _tensors_of(files, shard)
-            if fault is not None:
-                yield files.at_start(shard, *fault)
-        return
-    weight_map = index.get("weight_map")
-    if not isinstance(weight_map, dict):
-        yield files.at_key(INDEX, "weight_map", "`weight_map` is missing, or not an object")
-        return
-    named: dict[str, list[str]] = {}
-    for tensor, shard in weight_map.items():
-        named.setdefault(str(shard), []).append(tensor)
-    absent = sorted(named.keys() - files.names("*"))
-    if absent:
-        more = f", nor {len(absent) - 1} more" if len(absent) > 1 else ""
-        message = f"{absent[0]} is not there{more}"
-        yield files.at_key(INDEX, named[absent[0]][0], message, "download it again")
-    for shard in sorted(named.keys() - absent):
-        held, fault = _tensors_of(files, shard)
-        lacking = [tensor for tensor in named[shard] if tensor not in held]
-        if fault is not None:
-            yield files.at_key(INDEX, named[shard][0], *fault)
-        elif lacking:
-            more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
-            yield files.at_key(INDEX, lacking[0], f"{shard} does not hold {lacking[0]}{more}")
+    has_config, tensors = CONFIG_FILE in files.names, files.layout.tensors
+    if not has_config and (tensors or any(name.endswith(PICKLES) for name in files.names)):
+        hint = "copy it from the repository that the weights are from"
+        yield files.at_key(CONFIG_FILE, None, "config.json is missing", hint)
+    for fault in files.layout.faults:
+        if has_config or fault.file != CONFIG_FILE:
+            yield files.finding(fault)
 
 
-def _tensors_of(files: WeightFiles, shard: str) -> tuple[Collection[str], Fault | None]:
-    """Return the tensors of a shard, or what is wrong with it."""
-    try:
-        return read_shard(files.folder / shard), None
-    except CheckpointError as error:
-        return (), (error.message, error.hint)
+@rule("VG926", Severity.ERROR, "weights that are quantized or not merged", scope="weights")
+def not_plain(files: WeightFiles) -> Iterator[WeightFinding]:
+    """The weights are quantized, or an adapter lies beside them that is not merged into them.
+
+    The compiler and the embedded backend start from weights in full precision, and quantize
+    themselves. An adapter beside the weights is not applied, which is a warning; so are quantized
+    weights of models that are not Falcons.
+
+    Bad:
+        # config.json
+        {"model_type": "falcon", "quantization_config": {"quant_method": "gptq", "bits": 4}}
+    Good:
+        # config.json
+        {"model_type": "falcon", "quantization_config": null}
+    """
+    tensors = files.layout.tensors
+    if ADAPTER_FILE in files.names and tensors:
+        message = "an adapter lies beside the weights, and is not applied"
+        yield files.finding(Fault(ADAPTER_FILE, message, MERGE_ADAPTER, is_warning=True))
+    fault = _quantization(files)
+    if fault is not None:
+        yield files.finding(fault)
+
+
+def _quantization(files: WeightFiles) -> Fault | None:
+    """Return how config.json or the tensors say that the weights are quantized, if they do."""
+    method, file, place = None, None, None
+    for key in ("quantization_config", "compression_config"):
+        said = files.config.get(key)
+        if said:
+            options = said if isinstance(said, dict) else {}
+            method = options.get("quant_method") or options.get("quant_type")
+            if method is None and {"load_in_8bit", "load_in_4bit"} & options.keys():
+                method = "bitsandbytes"
+            method, file, place = shortened(method or said).strip("'"), CONFIG_FILE, key
+            break
+    for name, entry in files.tensors.items() if method is None else ():
+        is_weight = files.is_falcon and not is_buffer(name)
+        if (is_weight and entry.dtype in _QUANTIZED_DTYPES) or name.endswith(_QUANTIZED):
+            method, place = f"{name[:80]} is {entry.dtype}", name
+            break
+    if method is None:
+        return None
+    message = f"the weights are quantized: {method}; weights in full precision are needed"
+    hint = "take the checkpoint that they were made from; `build` quantizes by itself"
+    return Fault(file, message, hint, place, is_warning=not files.is_falcon)
+
+
+@rule("VG927", Severity.ERROR, "config.json of no Falcon that can be exported", scope="weights")
+def falcon_config(files: WeightFiles) -> Iterator[WeightFinding]:
+    """config.json says what no Falcon has, contradicts itself, or asks for what is not supported.
+
+    Scaled rotary embeddings are not: neither the modeling file nor the embedded backend has them.
+    Configs of other models are left alone, unless the asker can use Falcons alone.
+
+    Bad:
+        # config.json
+        {"model_type": "falcon", "hidden_size": 128, "num_attention_heads": 2,
+         "num_hidden_layers": 2, "vocab_size": 100,
+         "rope_scaling": {"type": "linear", "factor": 2.0}}
+    Good:
+        # config.json
+        {"model_type": "falcon", "hidden_size": 128, "num_attention_heads": 2,
+         "num_hidden_layers": 2, "vocab_size": 100, "rope_scaling": null}
+    """
+    if CONFIG_FILE not in files.objects:
+        return
+    classes = files.config.get("architectures")
+    named = [name for name in classes if isinstance(name, str)] if isinstance(classes, list) else []
+    is_named = any(name.startswith(("Falcon", "RW")) for name in named)
+    error = files.architecture
+    if isinstance(error, CheckpointError) and (files.is_falcon or is_named or files.falcon_only):
+        yield files.finding(Fault(CONFIG_FILE, error.message, error.hint, error.key))
+    elif files.is_falcon and any(re.search(r"For(?!CausalLM)", name) for name in named):
+        message = f"`architectures` names {shortened(named[0])}, which writes no text"
+        hint = "take the causal language model that it was made from"
+        yield files.at_key(CONFIG_FILE, "architectures", message, hint)
+
+
+@rule("VG928", Severity.ERROR, "tensors that config.json does not ask for", scope="weights")
+def falcon_tensors(files: WeightFiles) -> Iterator[WeightFinding]:
+    r"""The stored tensors are not exactly those of the Falcon that config.json describes.
+
+    Layers, widths, heads, vocabulary, biases, a head of its own: what is missing stops the
+    compiler, and what is stored and not used makes another model than was trained.
+
+    Bad:
+        # config.json
+        {"model_type": "falcon", "hidden_size": 128, "num_attention_heads": 2,
+         "num_hidden_layers": 2, "vocab_size": 100}
+        ---
+        # model.safetensors
+        \x37\x00\x00\x00\x00\x00\x00\x00{"w": {"dtype":"F32","shape":[0],"data_offsets":[0,0]}}
+    Good:
+        # config.json
+        {"model_type": "llama"}
+    """
+    architecture = files.architecture
+    is_whole = not any(not fault.is_warning for fault in files.layout.faults)
+    if not isinstance(architecture, Architecture) or not is_whole or not files.layout.tensors:
+        return
+    if _quantization(files) is not None:
+        return
+    if len(files.tensors) < len(files.layout.tensors):
+        message = "tensors are stored twice: with and without `transformer.` before their names"
+        yield files.finding(Fault(None, message, "delete one of them", next(iter(files.tensors))))
+    shapes = {name: entry.shape for name, entry in files.tensors.items()}
+    faults = [*differences(architecture, files.config, shapes)]
+    for fault in faults:
+        yield files.finding(fault)
+    if not faults:
+        yield from _values(files, architecture)
+
+
+def _values(files: WeightFiles, architecture: Architecture) -> Iterator[WeightFinding]:
+    """Yield tensors that are no plain floats, and a tied head that is not the embedding."""
+    for name, entry in files.tensors.items():
+        if entry.dtype not in SOURCE_DTYPES and not is_buffer(name):
+            message = f"{name} is stored as {entry.dtype}; supported: {', '.join(SOURCE_DTYPES)}"
+            hint = "start from the checkpoint as it was published"
+            yield files.finding(Fault(None, message, hint, name))
+            return
+    tensors = files.tensors
+    if architecture.tied_head and {EMBEDDING, HEAD} <= tensors.keys():
+        try:
+            is_same = have_same_bytes(tensors[EMBEDDING], tensors[HEAD], _SAMPLES)
+        except OSError:
+            return
+        if not is_same:
+            message = f"{HEAD} is stored, and is not the embedding that config.json ties it to"
+            hint = 'write "tie_word_embeddings": false in config.json, or delete that tensor'
+            yield files.finding(Fault(CONFIG_FILE, message, hint, "tie_word_embeddings"))

@@ -30,4 +30,4 @@ def changed_artifacts(files: WeightFiles) -> Iterator[WeightFinding]:
         1
     """
     for name, change in changed_files(files.folder, read_content=True):
-        yield files.at_start(name, f"{name} {change}", "`vacc-gen build` makes it again")
+        yield files.at_key(name, None, f"{name} {change}", "`vacc-gen build` makes it again")

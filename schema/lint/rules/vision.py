@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from vacc_gen.schema.checkpoint import read_json
+from vacc_gen.schema.json_files import read_json
 from vacc_gen.schema.lint.diagnostics import Finding, Severity, as_written
 from vacc_gen.schema.lint.files import ConfigFile
 from vacc_gen.schema.lint.rule import rule

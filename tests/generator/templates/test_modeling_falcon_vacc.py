@@ -276,11 +276,13 @@ def test_config_values_are_honoured(make_pair, make_batch, variant, changes):
     assert torch.allclose(actual, without(input_ids, mask).logits, atol=1e-3) == rotary_of_alibi
 
 
-@pytest.mark.parametrize("name", ["linear", "dynamic"])
-def test_rope_scaling_is_refused_not_ignored(make_pair, make_batch, name):
+@pytest.mark.parametrize("scaled", ["rope_scaling", "rope_parameters"])
+@pytest.mark.parametrize("key", ["type", "rope_type"])
+def test_rope_scaling_is_refused_not_ignored(make_pair, make_batch, scaled, key):
     _, ours = make_pair("7b")
-    ours.config.rope_scaling = ours.config.rope_parameters = {"rope_type": name, "factor": 2.0}
-    with pytest.raises(ValueError, match=f"rope scaling '{name}' is not supported"):
+    ours.config.rope_parameters = {"rope_type": "default", "rope_theta": 10000.0}
+    setattr(ours.config, scaled, {key: "linear", "factor": 2.0})
+    with pytest.raises(ValueError, match="rope scaling 'linear' is not supported"):
         ours(make_batch(4)[0])
 
 

@@ -71,6 +71,8 @@ def written(rule: Rule, example: str, folder: Path) -> CheckResult:
         assert match, part
         path, text = folder / match.group(1), part[match.end() :]
         path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix == ".safetensors":
+            text = unescaped(text.rstrip()).rstrip()
         is_partial = path.suffix == ".yaml" and not as_it_is
         path.write_text(completed(text) if is_partial else text, encoding="utf-8")
         named.append(str(path))

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vacc_gen.schema.checkpoint import TensorEntry, WeightFolder, read_config, read_weight_folder
+from vacc_gen.schema.checkpoint import WeightFolder, read_config, read_weight_folder
 from vacc_gen.schema.errors import CheckpointError
 from vacc_gen.schema.falcon import EMBEDDING, HEAD, Architecture, architecture_from_config
+from vacc_gen.schema.shards import TensorEntry
 
 if TYPE_CHECKING:
     import torch

@@ -6,6 +6,7 @@ import os
 import pytest
 
 from vacc_gen.schema.lint.check import check_paths
+from vacc_gen.schema.lint.diagnostics import Severity
 
 MODULE = "modeling_falcon_vacc"
 CONFIG = {
@@ -139,21 +140,24 @@ def test_other_sizes_are_one_mistake(weights, sizes, place, message):
 
 
 @pytest.mark.parametrize("name", ["config_vacc.json", "config.json"])
-def test_what_cannot_be_read_makes_no_finding(weights, name):
+def test_what_cannot_be_read_is_a_finding(weights, name):
     (weights / name).unlink()
     os.mkfifo(weights / name)
-    result = check_paths([str(weights)])
-    assert result.unreadable == [(f"{weights}/{name}", "not a regular file")]
+    (one,) = check(weights)
+    assert (one.code, one.message) == ("VG920", "cannot be read: not a regular file")
     (weights / name).unlink()
     (weights / name).symlink_to("nowhere")
-    assert check_paths([str(weights)]).unreadable == [(f"{weights}/{name}", "a link to nothing")]
+    (one,) = check(weights)
+    assert (one.code, one.message) == ("VG920", "cannot be read: a link to nothing")
 
 
 def test_shards_without_an_index_are_looked_into(weights):
     (weights / INDEX).unlink()
-    assert found(weights) == []
+    assert [(one.severity, one.message) for one in check(weights)] == [
+        (Severity.WARNING, "the index is missing")
+    ]
     (weights / "a.safetensors").write_bytes(b"version https://git-lfs.github.com/spec/v1\noid 0\n")
-    (one,) = check(weights)
+    one, _ = check(weights)
     assert (one.path, one.line, one.code) == (f"{weights}/a.safetensors", 1, "VG925")
     assert "pointer of Git LFS" in one.message
 
@@ -184,11 +188,11 @@ def test_a_header_that_lies_is_reported(weights, header, data_bytes, message):
 @pytest.mark.parametrize(
     ("weight_map", "places"),
     [
-        ({**dict.fromkeys("wvt", "a.safetensors"), "u": "b.safetensors"}, [(4, "a.safetensors does not hold v and 1 more"), (6, "b.safetensors is not there")]),  # noqa: E501
-        ({"w": "a.safetensors", "x": "c", "y": "b"}, [(5, "b is not there, nor 1 more")]),
-        ({"w": "../x"}, [(3, "../x is not there")]),
-        ([], [(2, "`weight_map` is missing, or not an object")]),
-        ({"v": "a.safetensors"}, [(3, "a.safetensors does not hold v")]),
+        ({**dict.fromkeys("wvt", "a.safetensors"), "u": "b.safetensors"}, [(4, "a.safetensors does not hold v, and 1 more"), (6, "b.safetensors is not there")]),  # noqa: E501
+        ({"w": "a.safetensors", "x": "c", "y": "b"}, [(5, "b is not there, and 1 more")]),
+        ({"w": "../x"}, [(3, "'../x' is not a file of this folder")]),
+        ([], [(2, "`weight_map` is missing, or does not map names to files")]),
+        ({"v": "a.safetensors"}, [(1, "a.safetensors holds w, which the index does not name"), (3, "a.safetensors does not hold v")]),  # noqa: E501
     ],
 )  # fmt: skip
 def test_shards_are_held_against_the_index(weights, weight_map, places):

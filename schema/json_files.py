@@ -1,0 +1,171 @@
+"""Files that others wrote, read so that none can stop or crash us: regular ones alone, bounded."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import stat
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, BinaryIO, NoReturn
+
+from vacc_gen.schema.errors import UnreadableError
+
+MAX_JSON_BYTES = 64 << 20
+"""Largest JSON file that is read; Gemma's tokenizer.json has 33 MB."""
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file without waiting for one that others are to write.
+
+    Raises:
+        OSError: it is not there, cannot be read, or is not a regular file.
+    """
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise OSError(errno.EINVAL, "not a regular file")
+    except ValueError as error:
+        raise OSError(errno.EINVAL, "not the name of a file") from error
+    return path.open("rb")
+
+
+def read_regular(path: Path, most_bytes: int) -> bytes | None:
+    """Return a file's bytes, or None where nothing stands there.
+
+    Raises:
+        OSError: it cannot be read, is no regular file, or larger than `most_bytes`.
+    """
+    try:
+        with open_regular(path) as file:
+            content = file.read(most_bytes + 1)
+    except (FileNotFoundError, NotADirectoryError):
+        if os.path.islink(path):  # noqa: PTH114  # never raises
+            raise OSError(errno.ENOENT, "a link to nothing") from None
+        return None
+    if len(content) > most_bytes:
+        raise OSError(errno.EFBIG, f"larger than {most_bytes >> 20} MiB")
+    return content
+
+
+class JsonError(ValueError):
+    """Bytes are not JSON, at a character of their text."""
+
+    def __init__(self, offset: int, reason: str) -> None:
+        super().__init__(f"{reason} (at character {offset + 1})")
+        self.offset, self.reason = offset, reason
+
+
+class _KeyTwiceError(ValueError):
+    def __init__(self, key: str) -> None:
+        super().__init__(key)
+        self.key = key
+
+
+class _ConstantError(ValueError):
+    pass
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise _ConstantError(constant)
+
+
+MAX_DEPTH = 64
+"""What is nested deeper can be read, and then neither compared nor printed."""
+
+_TOO_MUCH = "nested too deeply, or a number has thousands of digits"
+_HALF_PAIR = re.compile(r"\\u[dD][89a-fA-F]")
+
+
+def parse_json(source: bytes, with_nan: bool = True) -> Any:
+    """Read JSON as the libraries that come later do, but for what they disagree on.
+
+    `with_nan`: as Python, which takes NaN and Infinity for numbers; safetensors and tokenizers do
+    not.
+
+    Raises:
+        JsonError: it is not JSON, not UTF-8, nested too deeply, has a key twice in an object, or
+            half of a surrogate pair, which is not text.
+    """
+    text = source.decode("utf-8", errors="replace")
+    try:
+        constant = None if with_nan else _refuse
+        value = json.loads(
+            source.decode("utf-8"), object_pairs_hook=_object, parse_constant=constant
+        )
+        half = _HALF_PAIR.search(text)
+        if half is not None:
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except UnicodeDecodeError as bad:
+        raise JsonError(len(source[: bad.start].decode("utf-8")), "not UTF-8 text") from bad
+    except UnicodeEncodeError as bad:
+        raise JsonError(half.start() if half else 0, "half of a surrogate pair") from bad
+    except json.JSONDecodeError as error:
+        raise JsonError(error.pos, error.msg[0].lower() + error.msg[1:]) from error
+    except _ConstantError as error:
+        raise JsonError(text.find(str(error)), f"{error} is not a number of JSON") from error
+    except _KeyTwiceError as twice:
+        places = [*re.finditer(re.escape(json.dumps(twice.key)) + r"\s*:", text)]
+        offset = places[1].start() if len(places) > 1 else 0
+        raise JsonError(offset, f"`{twice.key[:60]}` is given twice") from twice
+    except (RecursionError, ValueError) as error:
+        raise JsonError(0, _TOO_MUCH) from error
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [item for inner in level for item in _items(inner)]
+    if level:
+        raise JsonError(0, _TOO_MUCH)
+    return value
+
+
+def _items(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        raise _KeyTwiceError(Counter(key for key, _ in pairs).most_common(1)[0][0])
+    return made
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """Return the JSON object that a file is; None where it is not there, or is something else."""
+    try:
+        return read_json_object(path)
+    except UnreadableError:
+        return None
+
+
+def read_json_object(file: Path) -> dict[str, Any]:
+    """Read the JSON object that a file is.
+
+    Raises:
+        UnreadableError: it is not there, cannot be read, or is something else.
+    """
+    try:
+        value = parse_json(read_regular(file, MAX_JSON_BYTES) or b"")
+    except JsonError as error:
+        raise UnreadableError(f"{file} is not valid JSON: {error}") from error
+    except OSError as error:
+        raise UnreadableError(f"cannot read {file}: {error.strerror}") from error
+    if not isinstance(value, dict):
+        raise UnreadableError(f"{file} is not a JSON object")
+    return value
+
+
+def file_names(folder: Path) -> list[str]:
+    """Return the names of what is in a folder.
+
+    Raises:
+        UnreadableError: it is not a folder, or cannot be looked into.
+    """
+    try:
+        return sorted(path.name for path in folder.iterdir())
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UnreadableError(f"cannot read {folder}: {reason}") from error

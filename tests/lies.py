@@ -1,0 +1,305 @@
+"""Every way in which a weight folder can lie that files and headers show.
+
+Each is a mutation of what `write_falcon` writes, with the rule that reports it and the file that it
+is in. `ERRORS` stop every verb; `WARNINGS` are printed.
+"""
+# ruff: noqa: E501  # a lie is a line
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tests.weight_folders import (
+    CONFIG,
+    FIRST,
+    GENERATION,
+    INDEX,
+    SECOND,
+    SINGLE,
+    TOKENIZER,
+    TOKENIZER_CONFIG,
+    VOCABULARY,
+    Apply,
+    add,
+    as_refined_web,
+    edit_json,
+    header_of,
+    read_tensors,
+    renamed,
+    split,
+    tensor,
+    write_falcon,
+    write_json,
+    write_shard,
+    write_tensors,
+)
+from vacc_gen.schema.falcon import EMBEDDING, HEAD
+
+QKV = "transformer.h.0.self_attention.query_key_value"
+LORA = "transformer.h.0.self_attention.dense.lora_A.weight"
+LAST = "transformer.ln_f.bias"
+
+
+class Lie(NamedTuple):
+    """`apply` makes a sound folder lie; `code` is reported in `file` with `words` in it."""
+
+    name: str
+    apply: Apply
+    code: str
+    file: str
+    words: str
+
+
+def config(**changes: Any) -> Apply:
+    return lambda folder: edit_json(folder / CONFIG, **changes)
+
+
+def falcon(variant: str, **changes: Any) -> Apply:
+    """Write the tensors of `variant`, and `changes` in its config.json."""
+
+    def apply(folder: Path) -> None:
+        write_falcon(folder, variant)
+        edit_json(folder / CONFIG, **changes)
+
+    return apply
+
+
+def without(*names: str) -> Apply:
+    def apply(folder: Path) -> None:
+        tensors = read_tensors(folder / SINGLE)
+        write_tensors(folder / SINGLE, {k: v for k, v in tensors.items() if k not in names})
+
+    return apply
+
+
+def text(file: str, content: str | bytes) -> Apply:
+    data = content.encode() if isinstance(content, str) else content
+    return lambda folder: (folder / file).write_bytes(data)
+
+
+def config_text(old: str, new: str) -> Apply:
+    """Replace a part of config.json as it is written."""
+
+    def apply(folder: Path) -> None:
+        written = (folder / CONFIG).read_text()
+        assert old in written
+        (folder / CONFIG).write_text(written.replace(old, new, 1))
+
+    return apply
+
+
+def in_place_of(file: str, make: Apply) -> Apply:
+    def apply(folder: Path) -> None:
+        (folder / file).unlink()
+        make(folder / file)
+
+    return apply
+
+
+def sharded(change: Apply) -> Apply:
+    return lambda folder: change(split(folder))
+
+
+def index(change: Callable[[dict[str, str]], Any]) -> Apply:
+    """Change the weight map of an index."""
+
+    def apply(folder: Path) -> None:
+        weight_map = json.loads((split(folder) / INDEX).read_text())["weight_map"]
+        change(weight_map)
+        write_json(folder / INDEX, {"weight_map": weight_map})
+
+    return apply
+
+
+def header(change: Callable[[dict[str, Any]], Any], name: str = EMBEDDING) -> Apply:
+    """Change a record of the header."""
+
+    def apply(folder: Path) -> None:
+        tensors = read_tensors(folder / SINGLE)
+        records = header_of(tensors)
+        change(records[name])
+        data = b"".join(data for _, _, data in tensors.values())
+        write_shard(folder / SINGLE, json.dumps(records).encode(), data)
+
+    return apply
+
+
+def cut(file: str) -> Apply:
+    return lambda folder: os.truncate(folder / file, (folder / file).stat().st_size - 7)
+
+
+def only_pickle(folder: Path) -> None:
+    (folder / SINGLE).rename(folder / "pytorch_model.bin")
+
+
+def adapter_alone(folder: Path) -> None:
+    (folder / SINGLE).rename(folder / "adapter_model.safetensors")
+    (folder / CONFIG).rename(folder / "adapter_config.json")
+
+
+def twice(folder: Path) -> None:
+    tensors = read_tensors(split(folder) / SECOND)
+    write_tensors(folder / SECOND, {**tensors, EMBEDDING: tensor(VOCABULARY, 80)})
+
+
+def tokens(**changes: Any) -> Apply:
+    return lambda folder: edit_json(folder / TOKENIZER, **changes)
+
+
+def model(**changes: Any) -> Apply:
+    return tokens(model={"type": "BPE", "vocab": {"a": 0}, "merges": [], **changes})
+
+
+def link_out(folder: Path) -> None:
+    shutil.move(folder / SINGLE, folder.parent / "elsewhere.safetensors")
+    (folder / SINGLE).symlink_to("../elsewhere.safetensors")
+
+
+LINEAR = {"type": "linear", "factor": 2.0}
+IM_START = [{"id": VOCABULARY, "content": "<|im_start|>"}]
+ERRORS = [
+    # JSON files
+    Lie("nested", text(CONFIG, '{"a":' * 100_000), "VG920", CONFIG, "nested too deeply"),
+    Lie("nested-500", text(TOKENIZER, '{"a":' * 500 + "1" + "}" * 500), "VG920", TOKENIZER, "nested too deeply"),
+    Lie("latin-1", text(CONFIG, b'{"a": "\xe9"}'), "VG920", CONFIG, "not UTF-8 text"),
+    Lie("surrogate-value", config_text('"falcon"', r'"falcon", "a": "\ud800"'), "VG920", CONFIG, "half of a surrogate"),
+    Lie("surrogate-key", text(GENERATION, r'{"\udfff": 1}'), "VG920", GENERATION, "half of a surrogate"),
+    Lie("digits-5000", config_text("80", "8" * 5000), "VG920", CONFIG, "thousands of digits"),
+    Lie("key-twice", config_text('"vocab_size": 131', '"vocab_size": 131, "vocab_size": 130'), "VG920", CONFIG, "`vocab_size` is given twice"),
+    Lie("pointer", text(TOKENIZER, "version https://git-lfs.github.com/spec/v1\noid 0"), "VG920", TOKENIZER, "a pointer of Git LFS"),
+    Lie("tokenizer-nan", text(TOKENIZER, '{"model": {"type": "Unigram", "vocab": [["a", -Infinity]]}}'), "VG920", TOKENIZER, "-Infinity is not a number"),
+    Lie("config-fifo", in_place_of(CONFIG, os.mkfifo), "VG920", CONFIG, "not a regular file"),
+    Lie("config-device", in_place_of(CONFIG, lambda at: at.symlink_to("/dev/zero")), "VG920", CONFIG, "not a regular file"),
+    Lie("config-loop", in_place_of(CONFIG, lambda at: at.symlink_to(at)), "VG920", CONFIG, "cannot be read"),
+    Lie("tokenizer-folder", in_place_of(TOKENIZER, Path.mkdir), "VG920", TOKENIZER, "not a regular file"),
+    Lie("tokenizer-broken", text(TOKENIZER, "{"), "VG920", TOKENIZER, "not valid JSON"),
+    Lie("index-broken", sharded(text(INDEX, "[]")), "VG920", INDEX, "not an object"),
+    # files of weights
+    Lie("config-missing", lambda at: (at / CONFIG).unlink(), "VG925", CONFIG, "config.json is missing"),
+    Lie("truncated", cut(SINGLE), "VG925", SINGLE, "is truncated"),
+    Lie("truncated-shard", sharded(cut(SECOND)), "VG925", INDEX, f"{SECOND} is truncated"),
+    Lie("shard-missing", sharded(lambda at: (at / SECOND).unlink()), "VG925", INDEX, f"{SECOND} is not there"),
+    Lie("shards-missing", sharded(lambda at: [(at / file).unlink() for file in (FIRST, SECOND)]), "VG925", INDEX, "and 1 more"),
+    Lie("shard-of-a-row", sharded(lambda at: [(at / file).unlink() for file in (FIRST, INDEX)]), "VG925", FIRST, "the shard is missing"),
+    Lie("no-weights", lambda at: (at / SINGLE).unlink(), "VG925", CONFIG, "holds no weights"),
+    Lie("fifo", in_place_of(SINGLE, os.mkfifo), "VG925", SINGLE, "not a regular file"),
+    Lie("folder", in_place_of(SINGLE, Path.mkdir), "VG925", SINGLE, "not a regular file"),
+    Lie("link-to-nothing", in_place_of(SINGLE, lambda at: at.symlink_to("nowhere")), "VG925", SINGLE, "cannot be read"),
+    Lie("only-pickle", only_pickle, "VG925", "pytorch_model.bin", "only pickle"),
+    Lie("only-gguf", lambda at: (at / SINGLE).rename(at / "model.gguf"), "VG925", "model.gguf", "another format"),
+    Lie("two-sets", lambda at: (shutil.copy(at / SINGLE, at / "x"), split(at), (at / "x").rename(at / SINGLE)), "VG925", SINGLE, "two sets"),
+    Lie("twice", twice, "VG925", INDEX, f"{EMBEDDING} is in {FIRST} and in {SECOND}"),
+    Lie("index-lacks", index(lambda names: names.pop(EMBEDDING)), "VG925", INDEX, "which the index does not name"),
+    Lie("index-invents", index(lambda names: names.update({HEAD: FIRST})), "VG925", INDEX, f"does not hold {HEAD}"),
+    Lie("index-up", index(lambda names: names.update({HEAD: "../x.safetensors"})), "VG925", INDEX, "not a file of this folder"),
+    Lie("index-absolute", index(lambda names: names.update({HEAD: "/etc/passwd"})), "VG925", INDEX, "not a file of this folder"),
+    Lie("index-of-numbers", index(lambda names: names.update({HEAD: 1})), "VG925", INDEX, "`weight_map`"),
+    Lie("header-length", text(SINGLE, struct.pack("<Q", 1 << 63) + b"{}"), "VG925", SINGLE, "a header of 9223372036854775808 bytes"),
+    Lie("header-nested", lambda at: write_shard(at / SINGLE, b'{"w":' * 100_000, b""), "VG925", SINGLE, "nested too deeply"),
+    Lie("header-surrogate", lambda at: write_shard(at / SINGLE, rb'{"\ud800":{}}', b""), "VG925", SINGLE, "half of a surrogate"),
+    Lie("header-twice", lambda at: write_shard(at / SINGLE, b'{"w":{},"w":{}}', b""), "VG925", SINGLE, "given twice"),
+    Lie("metadata", lambda at: write_shard(at / SINGLE, b'{"__metadata__": {"step": 5}}', b""), "VG925", SINGLE, "`__metadata__`"),
+    Lie("metadata-nan", lambda at: write_shard(at / SINGLE, b'{"__metadata__": {"a": NaN}}', b""), "VG925", SINGLE, "NaN is not a number"),
+    Lie("overlap", header(lambda w: w.update(shape=[132, 80], data_offsets=[0, 132 * 160])), "VG925", SINGLE, "overlaps"),
+    Lie("out-of-range", header(lambda w: w.update(dtype="U8", shape=[1 << 60], data_offsets=[0, 1 << 60]), LAST), "VG925", SINGLE, "overlaps"),
+    Lie("negative", header(lambda w: w.update(shape=[-1, -80])), "VG925", SINGLE, "is damaged"),
+    Lie("true-as-number", header(lambda w: w.update(shape=[True, 80])), "VG925", SINGLE, "is damaged"),
+    Lie("product", header(lambda w: w.update(shape=[(1 << 62) + 1] * 50_000)), "VG925", SINGLE, "does not fill"),
+    Lie("dtype", header(lambda w: w.update(dtype="Q9")), "VG925", SINGLE, "is unknown"),
+    Lie("adapter-alone", adapter_alone, "VG925", "adapter_config.json", "an adapter alone"),
+    # quantized, not merged
+    *(Lie(method, config(quantization_config={"quant_method": method}), "VG926", CONFIG, f"quantized: {method}") for method in ("gptq", "awq", "bitsandbytes", "fp8")),
+    Lie("8-bit", config(quantization_config={"load_in_8bit": True}), "VG926", CONFIG, "bitsandbytes"),
+    Lie("compressed", config(compression_config={"quant_method": "compressed-tensors"}), "VG926", CONFIG, "compressed-tensors"),
+    Lie("qweight", add(f"{QKV}.qweight", 8, 8), "VG926", SINGLE, "quantized"),
+    Lie("fp8-tensors", lambda at: write_tensors(at / SINGLE, {**read_tensors(at / SINGLE), f"{QKV}.weight": ("F8_E4M3", [112, 80], bytes(8960))}), "VG926", SINGLE, "F8_E4M3"),
+    # config.json by itself
+    *(Lie(f"{key}-scaling", config(**{key: value}), "VG927", CONFIG, "rope scaling") for key, value in (
+        ("rope_scaling", LINEAR), ("rope_parameters", LINEAR), ("rope_scaling", {"rope_type": "yarn"}), ("rope_parameters", {"rope_type": "default", "type": "dynamic"}),
+        ("rope_scaling", {"factor": 4.0}), ("rope_parameters", {"full_attention": {"rope_type": "linear"}}), ("rope_parameters", {"partial_rotary_factor": 0.5}))),
+    Lie("scaling-beside", config(rope_parameters={"rope_type": "default", "rope_theta": 1e4}, rope_scaling=LINEAR), "VG927", CONFIG, "rope scaling 'linear'"),
+    Lie("scaling-text", config(rope_scaling="linear"), "VG927", CONFIG, "not an object"),
+    Lie("two-thetas", config(rope_theta=1e4, rope_parameters={"rope_theta": 5e5}), "VG927", CONFIG, "rope_theta is"),
+    *(Lie(f"theta-{name}", config_text('"rope_scaling"', f'"rope_theta": {theta}, "rope_scaling"'), "VG927", CONFIG, "rope_theta is") for name, theta in (
+        ("digits-400", "9" * 400), ("infinite", "Infinity"), ("1e999", "1e999"), ("text", '"10000"'), ("true", "true"), ("null", "null"))),
+    Lie("eps-nan", config(layer_norm_epsilon=float("nan")), "VG927", CONFIG, "layer_norm_epsilon is nan"),
+    *(Lie(f"layers-{value}", config(num_hidden_layers=value), "VG927", CONFIG, "num_hidden_layers is") for value in ("2", True, -1, 0, 2.0, 10**30)),
+    Lie("hidden-negative", config(hidden_size=-(10**300)), "VG927", CONFIG, "hidden_size is"),
+    Lie("heads-do-not-divide", config(num_attention_heads=7), "VG927", CONFIG, "not a multiple"),
+    Lie("kv-heads-do-not-divide", falcon("40b", num_kv_heads=4), "VG927", CONFIG, "do not divide"),
+    Lie("flag-text", config(new_decoder_architecture="false"), "VG927", CONFIG, "neither true nor false"),
+    Lie("multi-query-text", config(multi_query="yes"), "VG927", CONFIG, "neither true nor false"),
+    Lie("multi-head-kv", falcon("rw", num_kv_heads=1), "VG927", CONFIG, "num_kv_heads is 1"),
+    Lie("kv-text", config(num_kv_heads="5"), "VG927", CONFIG, "num_kv_heads is '5'"),
+    Lie("refined-web-model", lambda at: (write_falcon(at, "40b"), as_refined_web(at, "RefinedWebModel")), "VG927", CONFIG, "n_head_kv is 2"),
+    Lie("two-names", config(n_layer=3), "VG927", CONFIG, "two names of one size"),
+    Lie("norms", falcon("40b", num_ln_in_parallel_attn=3), "VG927", CONFIG, "num_ln_in_parallel_attn is 3"),
+    Lie("norms-of-7b", config(num_ln_in_parallel_attn=2), "VG927", CONFIG, "num_ln_in_parallel_attn is 2"),
+    Lie("head-dim", config(head_dim=32), "VG927", CONFIG, "head_dim is 32"),
+    Lie("intermediate", config(intermediate_size=999), "VG927", CONFIG, "intermediate_size is 999"),
+    Lie("odd-heads", config(num_attention_heads=16, num_kv_heads=16), "VG927", CONFIG, "rotated in pairs"),
+    Lie("activation", config(activation=["gelu"]), "VG927", CONFIG, "activation"),
+    Lie("classifier-class", config(architectures=["FalconForSequenceClassification"]), "VG927", CONFIG, "writes no text"),
+    Lie("no-model-type", config(model_type=None), "VG927", CONFIG, "not a Falcon's"),
+    Lie("other-model-type", config(model_type="llama"), "VG927", CONFIG, "not a Falcon's"),
+    # config.json against tensors
+    Lie("too-many-layers", config(num_hidden_layers=3), "VG928", CONFIG, "asks for 3 layers, the weights hold 2"),
+    Lie("too-few-layers", config(num_hidden_layers=1), "VG928", CONFIG, "asks for 1 layers, the weights hold 2"),
+    Lie("million-layers", config(num_hidden_layers=10**9), "VG928", CONFIG, "the weights hold 2"),
+    Lie("width", config(hidden_size=160), "VG928", CONFIG, "has shape [131, 80]"),
+    Lie("vocabulary", config(vocab_size=256), "VG928", CONFIG, "asks for [256, 80]"),
+    Lie("ffn", falcon("11b", ffn_hidden_size=256), "VG928", CONFIG, "mlp.dense_h_to_4h"),
+    Lie("kv-heads", falcon("40b", num_kv_heads=3), "VG928", CONFIG, "query_key_value.weight has shape"),
+    Lie("multi-head", config(multi_query=False), "VG928", CONFIG, "query_key_value.weight has shape"),
+    Lie("kind", falcon("40b", num_ln_in_parallel_attn=1), "VG928", CONFIG, "input_layernorm"),
+    Lie("biases-missing", config(bias=True), "VG928", CONFIG, ".bias"),
+    Lie("biases-unused", falcon("rw", bias=False), "VG928", CONFIG, "not used"),
+    Lie("tensor-missing", without(f"{QKV}.weight"), "VG928", CONFIG, f"missing: {QKV}.weight"),
+    Lie("tensor-unused", add("v_head.summary.weight", 1, 80), "VG928", SINGLE, "not used"),
+    Lie("classifier", add("score.weight", 3, 80), "VG928", SINGLE, "a classifier's head"),
+    Lie("head-missing", config(tie_word_embeddings=False), "VG928", CONFIG, HEAD),
+    Lie("other-head", add(HEAD, VOCABULARY, 80, seed=1), "VG928", CONFIG, "ties it to"),
+    Lie("head-of-other-shape", add(HEAD, VOCABULARY + 1, 80), "VG928", CONFIG, HEAD),
+    Lie("peft-names", lambda at: renamed(at, lambda name: f"base_model.model.{name}"), "VG928", SINGLE, "a merged model is needed"),
+    Lie("lora", add(LORA, 4, 80), "VG928", SINGLE, "a merged model is needed"),
+    Lie("ddp-names", lambda at: renamed(at, lambda name: f"module.{name}"), "VG928", SINGLE, "not the name of a parameter"),
+    Lie("other-model", lambda at: write_tensors(at / SINGLE, {"model.norm.weight": tensor(80)}), "VG928", CONFIG, "the tensors are not: model.norm.weight"),
+    Lie("both-names", add("ln_f.weight", 80), "VG928", SINGLE, "stored twice"),
+    Lie("doubles", lambda at: write_tensors(at / SINGLE, {**read_tensors(at / SINGLE), "transformer.ln_f.weight": ("F64", [80], bytes(640))}), "VG928", SINGLE, "stored as F64"),
+    # tokenizer
+    Lie("tokenizer-missing", lambda at: (at / TOKENIZER).unlink(), "VG930", TOKENIZER, "missing"),
+    Lie("id-beyond", tokens(added_tokens=IM_START), "VG930", TOKENIZER, "has the id 131"),
+    Lie("id-in-vocabulary", model(vocab={"a": 0, "b": 131}), "VG930", TOKENIZER, "has the id 131"),
+    Lie("id-negative", model(vocab={"a": -1}), "VG930", TOKENIZER, "has the id -1"),
+    Lie("id-in-config", lambda at: edit_json(at / TOKENIZER_CONFIG, added_tokens_decoder={"131": {"content": "x"}}), "VG930", TOKENIZER_CONFIG, "has the id 131"),
+    Lie("unigram-beyond", tokens(model={"type": "Unigram", "vocab": [[f"t{i}", 0.0] for i in range(200)]}), "VG930", TOKENIZER, "has the id 131"),
+    Lie("model-text", tokens(model="BPE"), "VG930", TOKENIZER, "not a tokenizer"),
+    Lie("vocabulary-missing", tokens(model={"type": "BPE"}), "VG930", TOKENIZER, "not a tokenizer"),
+    Lie("vocabulary-of-text", model(vocab={"a": "0"}), "VG930", TOKENIZER, "not a tokenizer"),
+    Lie("added-of-text", tokens(added_tokens=["<|im_start|>"]), "VG930", TOKENIZER, "not a tokenizer"),
+    *(Lie(f"merge-{name}", model(merges=[merge]), "VG930", TOKENIZER, "not a pair of tokens") for name, merge in (("of-three", "a a a"), ("number", 1), ("of-lists", [["a"], ["a"]]))),
+    Lie("merge-unknown", model(merges=["a b"]), "VG930", TOKENIZER, "not in `vocab`"),
+    # token ids
+    *(Lie(f"stop-{name}", lambda at, value=value: edit_json(at / GENERATION, eos_token_id=value), "VG932", GENERATION, "`eos_token_id` is") for name, value in (
+        ("text", "11"), ("texts", ["<|endoftext|>"]), ("nested", [[2]]), ("negative", -1), ("beyond", 131), ("true", True), ("empty", []), ("number", 2.0))),
+    Lie("stop-in-config", config(eos_token_id=65024), "VG932", CONFIG, "65024; the model has 131"),
+]  # fmt: skip
+
+WARNINGS = [
+    Lie("adapter-beside", text("adapter_config.json", "{}"), "VG926", "adapter_config.json", "not applied"),
+    Lie("link-out", link_out, "VG925", SINGLE, "not in this folder"),
+    Lie("index-missing", sharded(lambda at: (at / INDEX).unlink()), "VG925", INDEX, "the index is missing"),
+    Lie("old-shard", lambda at: shutil.copy(at / SINGLE, at / FIRST), "VG925", FIRST, "not read"),
+    Lie("truncation", tokens(truncation={"max_length": 8}), "VG931", TOKENIZER, "stored truncation"),
+    Lie("padding", tokens(padding={"strategy": "BatchLongest"}), "VG931", TOKENIZER, "stored padding"),
+    Lie("other-eos", config(eos_token_id=3), "VG931", TOKENIZER_CONFIG, "config.json says 3"),
+    Lie("eos-unknown", lambda at: edit_json(at / TOKENIZER_CONFIG, eos_token="</s>"), "VG931", TOKENIZER_CONFIG, "not in tokenizer.json"),
+    Lie("bos-in-map", text("special_tokens_map.json", json.dumps({"bos_token": {"content": "\u0105"}})), "VG931", "special_tokens_map.json", "config.json says 1"),
+]  # fmt: skip
+LIES = [*ERRORS, *WARNINGS]
