@@ -115,11 +115,6 @@ def parameter_count(geometry: Geometry) -> int:
     return sum(_weights(geometry, geometry.attention_heads, geometry.kv_heads, dies=1))
 
 
-def compiled_bytes(geometry: Geometry, precision: Precision) -> int:
-    """Estimate what the weights of one compiled model take on disk, in bytes."""
-    return footprint(geometry, precision, tp=1, total_tokens=0).weights_bytes
-
-
 def _weights(geometry: Geometry, heads: int, kv_heads: int, dies: int) -> tuple[int, int]:
     """Count the weights of one die: in the linear layers, and in embedding and head."""
     g = geometry

@@ -10,7 +10,7 @@ import stat
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NoReturn
 
 from vacc_gen.schema.errors import UnreadableError
 
@@ -64,6 +64,14 @@ class _KeyTwiceError(ValueError):
         self.key = key
 
 
+class _ConstantError(ValueError):
+    pass
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise _ConstantError(constant)
+
+
 MAX_DEPTH = 64
 """What is nested deeper can be read, and then neither compared nor printed."""
 
@@ -71,8 +79,11 @@ _TOO_MUCH = "nested too deeply, or a number has thousands of digits"
 _HALF_PAIR = re.compile(r"\\u[dD][89a-fA-F]")
 
 
-def parse_json(source: bytes) -> Any:
+def parse_json(source: bytes, with_nan: bool = True) -> Any:
     """Read JSON as the libraries that come later do, but for what they disagree on.
+
+    `with_nan`: as Python, which takes NaN and Infinity for numbers; safetensors and tokenizers do
+    not.
 
     Raises:
         JsonError: it is not JSON, not UTF-8, nested too deeply, has a key twice in an object, or
@@ -80,7 +91,10 @@ def parse_json(source: bytes) -> Any:
     """
     text = source.decode("utf-8", errors="replace")
     try:
-        value = json.loads(source.decode("utf-8"), object_pairs_hook=_object)
+        constant = None if with_nan else _refuse
+        value = json.loads(
+            source.decode("utf-8"), object_pairs_hook=_object, parse_constant=constant
+        )
         half = _HALF_PAIR.search(text)
         if half is not None:
             json.dumps(value, ensure_ascii=False).encode("utf-8")
@@ -90,6 +104,8 @@ def parse_json(source: bytes) -> Any:
         raise JsonError(half.start() if half else 0, "half of a surrogate pair") from bad
     except json.JSONDecodeError as error:
         raise JsonError(error.pos, error.msg[0].lower() + error.msg[1:]) from error
+    except _ConstantError as error:
+        raise JsonError(text.find(str(error)), f"{error} is not a number of JSON") from error
     except _KeyTwiceError as twice:
         places = [*re.finditer(re.escape(json.dumps(twice.key)) + r"\s*:", text)]
         offset = places[1].start() if len(places) > 1 else 0

@@ -62,14 +62,16 @@ def read_shard(path: Path) -> dict[str, TensorEntry]:
             if size_bytes < 8 or header_bytes > min(MAX_HEADER_BYTES, size_bytes - 8):
                 sizes = f"a header of {header_bytes} bytes in a file of {size_bytes}"
                 raise _damaged(f"{path} is truncated or is not safetensors: {sizes}")
-            header = parse_json(shard.read(header_bytes))
+            header = parse_json(shard.read(header_bytes), with_nan=False)
     except JsonError as error:
         raise _damaged(f"{path}: the safetensors header is not valid JSON ({error})") from error
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
     if not isinstance(header, dict):
         raise _damaged(f"{path}: the safetensors header is not a JSON object")
-    header.pop("__metadata__", None)
+    metadata = header.pop("__metadata__", None) or {}
+    if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
+        raise _damaged(f"{path}: `__metadata__` in the header is not an object of texts")
     end = data_start = 8 + header_bytes
     entries = {
         name: _entry(path, name, value, data_start, size_bytes) for name, value in header.items()

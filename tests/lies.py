@@ -173,6 +173,7 @@ ERRORS = [
     Lie("digits-5000", config_text("80", "8" * 5000), "VG920", CONFIG, "thousands of digits"),
     Lie("key-twice", config_text('"vocab_size": 131', '"vocab_size": 131, "vocab_size": 130'), "VG920", CONFIG, "`vocab_size` is given twice"),
     Lie("pointer", text(TOKENIZER, "version https://git-lfs.github.com/spec/v1\noid 0"), "VG920", TOKENIZER, "a pointer of Git LFS"),
+    Lie("tokenizer-nan", text(TOKENIZER, '{"model": {"type": "Unigram", "vocab": [["a", -Infinity]]}}'), "VG920", TOKENIZER, "-Infinity is not a number"),
     Lie("config-fifo", in_place_of(CONFIG, os.mkfifo), "VG920", CONFIG, "not a regular file"),
     Lie("config-device", in_place_of(CONFIG, lambda at: at.symlink_to("/dev/zero")), "VG920", CONFIG, "not a regular file"),
     Lie("config-loop", in_place_of(CONFIG, lambda at: at.symlink_to(at)), "VG920", CONFIG, "cannot be read"),
@@ -203,6 +204,8 @@ ERRORS = [
     Lie("header-nested", lambda at: write_shard(at / SINGLE, b'{"w":' * 100_000, b""), "VG925", SINGLE, "nested too deeply"),
     Lie("header-surrogate", lambda at: write_shard(at / SINGLE, rb'{"\ud800":{}}', b""), "VG925", SINGLE, "half of a surrogate"),
     Lie("header-twice", lambda at: write_shard(at / SINGLE, b'{"w":{},"w":{}}', b""), "VG925", SINGLE, "given twice"),
+    Lie("metadata", lambda at: write_shard(at / SINGLE, b'{"__metadata__": {"step": 5}}', b""), "VG925", SINGLE, "`__metadata__`"),
+    Lie("metadata-nan", lambda at: write_shard(at / SINGLE, b'{"__metadata__": {"a": NaN}}', b""), "VG925", SINGLE, "NaN is not a number"),
     Lie("overlap", header(lambda w: w.update(shape=[132, 80], data_offsets=[0, 132 * 160])), "VG925", SINGLE, "overlaps"),
     Lie("out-of-range", header(lambda w: w.update(dtype="U8", shape=[1 << 60], data_offsets=[0, 1 << 60]), LAST), "VG925", SINGLE, "overlaps"),
     Lie("negative", header(lambda w: w.update(shape=[-1, -80])), "VG925", SINGLE, "is damaged"),
@@ -280,6 +283,7 @@ ERRORS = [
     Lie("vocabulary-missing", tokens(model={"type": "BPE"}), "VG930", TOKENIZER, "not a tokenizer"),
     Lie("vocabulary-of-text", model(vocab={"a": "0"}), "VG930", TOKENIZER, "not a tokenizer"),
     Lie("added-of-text", tokens(added_tokens=["<|im_start|>"]), "VG930", TOKENIZER, "not a tokenizer"),
+    *(Lie(f"merge-{name}", model(merges=[merge]), "VG930", TOKENIZER, "not a pair of tokens") for name, merge in (("of-three", "a a a"), ("number", 1), ("of-lists", [["a"], ["a"]]))),
     Lie("merge-unknown", model(merges=["a b"]), "VG930", TOKENIZER, "not in `vocab`"),
     # token ids
     *(Lie(f"stop-{name}", lambda at, value=value: edit_json(at / GENERATION, eos_token_id=value), "VG932", GENERATION, "`eos_token_id` is") for name, value in (

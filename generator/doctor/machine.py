@@ -23,7 +23,7 @@ from vacc_gen.generator.files import package_version
 from vacc_gen.generator.plan import Plan
 from vacc_gen.generator.progress import size_text
 from vacc_gen.schema.errors import MissingExtraError
-from vacc_gen.schema.footprint import FP16_BYTES, WEIGHT_BITS, compiled_bytes, parameter_count
+from vacc_gen.schema.footprint import FP16_BYTES, WEIGHT_BITS, footprint, parameter_count
 from vacc_gen.schema.packages import parse_pin, parse_versions, pin_problems
 
 SECTION = "machine"
@@ -134,7 +134,8 @@ def needed_bytes(plan: Plan, with_vamc: bool) -> tuple[int, int]:
     published; it reads the whole checkpoint, so that the fp16 weights are the least.
     """
     geometry, weights = plan.geometry, parameter_count(plan.geometry)
-    sizes = {kind: compiled_bytes(geometry, kind) for kind in plan.recipe.precisions}
+    whole = (footprint(geometry, kind, tp=1, total_tokens=0) for kind in plan.recipe.precisions)
+    sizes = {estimate.precision: estimate.weights_bytes for estimate in whole}
     if with_vamc:
         return sum(sizes.values()), weights * FP16_BYTES
     embedding = geometry.vocab_size * geometry.hidden_size

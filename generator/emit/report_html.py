@@ -31,7 +31,6 @@ def report_html(report: Report) -> str:
         perplexities=perplexities,
         references=REFERENCES,
         greedy_text=greedy_text,
-        mean_errors=mean_errors,
         percent=percent,
         size=size_text,
         time=time_text,
@@ -103,18 +102,6 @@ def greedy_text(precision: str, parity: Report) -> str:
         f"first difference at token {first['position'] + 1}: {precision} picks {first['token']!r}, "
         f"{parity['reference']} {first['reference_token']!r} by {first['logit_gap']:.2g}"
     )
-
-
-def mean_errors(errors: Sequence[Report]) -> dict[str, dict[str, float]]:
-    """By linear layer and method: the relative error of its output, the mean of all layers."""
-    means: dict[str, dict[str, float]] = {}
-    for linear in dict.fromkeys(error["linear"] for error in errors):
-        layers = [error for error in errors if error["linear"] == linear]
-        means[linear] = {  # the report has squares
-            method: sum(math.sqrt(layer[method]) for layer in layers) / len(layers)
-            for method in ("gptq", "rtn")
-        }
-    return means
 
 
 def percent(value: float, whole: float) -> float:

@@ -9,10 +9,9 @@ import shutil
 import subprocess
 import sysconfig
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
-from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -30,7 +29,7 @@ from vacc_gen.schema.packages import (
     parse_pin,
     pin_problems,
 )
-from vacc_gen.schema.recipe import RECIPE_FILE, Environment
+from vacc_gen.schema.recipe import Environment
 
 LOCK_PATH = PurePosixPath("env", "requirements.lock")
 DESCRIPTION_PATH = PurePosixPath("env", "environment.json")
@@ -50,14 +49,9 @@ class Requirements:
 
     python: str
     platform: str
-    by_source: Mapping[str, tuple[Pin, ...]]
-    """The pins by who asks for them."""
+    pins: tuple[Pin, ...]
     bounds: tuple[Companion, ...] = ()
     """Whose `needs` we add so that what resolves also runs."""
-
-    @property
-    def pins(self) -> tuple[Pin, ...]:
-        return tuple(chain.from_iterable(self.by_source.values()))
 
     def problems(self) -> tuple[PinProblem, ...]:
         """Return what is known to be wrong with the pins."""
@@ -73,14 +67,10 @@ def requirements_of(environment: Environment) -> Requirements:
     preset = presets.ENVIRONMENTS.find(environment.preset)
     own = [parse_pin(text) for text in environment.pins]
     pins = effective_pins([parse_pin(text) for text in preset.asked], own)
-    by_source = {
-        preset.asked_source: tuple(pin for pin in pins if pin not in own),
-        RECIPE_FILE: tuple(own),
-    }
     return Requirements(
         python=environment.python,
         platform=environment.platform,
-        by_source={source: pins for source, pins in by_source.items() if pins},
+        pins=tuple(pins),
         bounds=added_bounds(pins, presets.pin_facts()),
     )
 
@@ -185,10 +175,7 @@ def description_text(environment: Environment, lock: Lock | None) -> str:
         "preset": environment.preset,
         "python": wanted.python,
         "platform": wanted.platform,
-        "asked": [
-            {"source": source, "requirements": [pin.text for pin in pins]}
-            for source, pins in wanted.by_source.items()
-        ],
+        "asked": [pin.text for pin in wanted.pins],
         "bounds": [
             {"requirement": bound.needs.text, "reason": bound.reason} for bound in wanted.bounds
         ],

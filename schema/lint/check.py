@@ -179,7 +179,7 @@ def check_paths(
     for folder in sources.with_named(found.weight_folders, named):
         result.update(check_weights(folder, selection))
     for folder in found.compiled_folders:
-        result.update(check_compiled(folder, selection))
+        result.update(_check_folder(_files_of(folder), folder, selection, "compiled"))
     result.diagnostics.sort(key=lambda found: (found.path, found.line, found.column, found.code))
     return result
 
@@ -220,9 +220,7 @@ def check_weights(
     Raises:
         UnreadableError: it is not a folder, or cannot be looked into.
     """
-    from vacc_gen.schema.lint.weight_files import WeightFiles
-
-    return _check_files(WeightFiles(Path(folder), falcon_only), str(folder), selection)
+    return _check_folder(_files_of(folder, falcon_only), str(folder), selection)
 
 
 def open_weights(
@@ -236,27 +234,26 @@ def open_weights(
         UnreadableError: it cannot be looked into.
     """
     from vacc_gen.schema.checkpoint import ADAPTER_FILE, WeightFolder, check_has_config
-    from vacc_gen.schema.lint.weight_files import WeightFiles
 
     if not os.path.lexists(folder / ADAPTER_FILE):
         check_has_config(folder)
-    files = WeightFiles(folder, falcon_only)
-    diagnostics = _check_files(files, str(folder), selection).diagnostics
+    files = _files_of(folder, falcon_only)
+    diagnostics = _check_folder(files, str(folder), selection).diagnostics
     if has_errors(diagnostics):
         raise FindingsError(f"the weight folder {folder} has errors", diagnostics)
     return WeightFolder(folder, files.config, files.tensors), diagnostics
 
 
-def check_compiled(folder: str, selection: Selection = EVERYTHING) -> CheckResult:
-    """Check the files of a folder of deploy/ against the hashes in its manifest; reads them all."""
+def _files_of(folder: str | Path, falcon_only: bool = False) -> WeightFiles:
     from vacc_gen.schema.lint.weight_files import WeightFiles
 
-    return _check_files(WeightFiles(Path(folder)), folder, selection, "compiled")
+    return WeightFiles(Path(folder), falcon_only)
 
 
-def _check_files(
+def _check_folder(
     files: WeightFiles, folder: str, selection: Selection, scope: Scope = "weights"
 ) -> CheckResult:
+    """Run the rules of a scope; `folder` is what the user calls it."""
     result = CheckResult(checked=1)
     for rule in _chosen(scope, selection):
         for name, finding in rule.check(files):

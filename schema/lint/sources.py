@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import sys
 from collections.abc import Iterable
@@ -25,6 +26,7 @@ _WEIGHTS_FILES = (
     *("pytorch_model.bin.index.json", "adapter_config.json"),
 )
 """What makes a folder one of weights."""
+_SHARD = re.compile(r"(pytorch_model|model-\d{5}-of-\d{5}).*\.(bin|safetensors)")
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "generation_config.json")
 _OF_WEIGHTS = (*_WEIGHTS_FILES, *_TOKENIZER, "config.json")
 """Files that are checked as a part of their folder where they are named."""
@@ -86,7 +88,7 @@ def _is_of_weights(folder: str, names: list[str]) -> bool:
     """Whether a folder is one of weights; a config.json alone may be of any tool."""
     if not {*_WEIGHTS_FILES}.isdisjoint(names):
         return True
-    if any(name.startswith("pytorch_model") and name.endswith(".bin") for name in names):
+    if any(_SHARD.fullmatch(name) for name in names):
         return True
     if "config.json" not in names or any(name.endswith(_EXPORTED) for name in names):
         return False

@@ -79,7 +79,7 @@ class WeightFiles:
             self.texts[name] = source.decode("utf-8", errors="replace")
             if source.startswith(GIT_LFS_POINTER):
                 raise JsonError(0, "a pointer of Git LFS; `git lfs pull` brings the file")
-            value = parse_json(source)
+            value = parse_json(source, with_nan=name != TOKENIZER)
         except JsonError as error:
             self.broken[name] = error.offset, f"not valid JSON: {error.reason}"
         except OSError as error:

@@ -34,6 +34,13 @@ def test_what_is_not_json_has_a_place(source, offset, reason):
     assert raised.value.offset == offset
 
 
+def test_numbers_that_are_none_are_read_where_python_reads():
+    assert parse_json(b"[NaN, -Infinity]")[1] == -float("inf")
+    with pytest.raises(JsonError, match="-Infinity is not a number") as raised:
+        parse_json(b"[1, -Infinity]", with_nan=False)
+    assert raised.value.offset == 4
+
+
 def test_what_is_json_is_read():
     deepest = b"[" * (MAX_DEPTH - 1) + b"]" * (MAX_DEPTH - 1)
     assert parse_json(deepest)

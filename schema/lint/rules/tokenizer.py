@@ -55,7 +55,7 @@ def tokenizer(files: WeightFiles) -> Iterator[WeightFinding]:
     content = files.objects.get(TOKENIZER)
     if content is None:
         return
-    fault = _fault_of_form(content)
+    fault = _fault_of_form(content) or _fault_of_merges(content["model"])
     if fault is not None:
         key, message = fault
         yield files.at_key(TOKENIZER, key, f"not a tokenizer: {message}", _DOWNLOAD)
@@ -85,33 +85,31 @@ def _fault_of_form(content: Mapping[str, Any]) -> tuple[str, str] | None:
     if isinstance(vocabulary, list):  # Unigram: a token's id is its place
         if not all(isinstance(pair, list) and pair and _is_text(pair[0]) for pair in vocabulary):
             return "vocab", "`vocab` is not a list of tokens and scores"
-        known = {pair[0] for pair in vocabulary}
-    elif isinstance(vocabulary, dict):
-        if not all(type(token_id) is int for token_id in vocabulary.values()):
-            return "vocab", "`vocab` has an id that is not a whole number"
-        known = set(vocabulary)
-    else:
+    elif not isinstance(vocabulary, dict):
         return "vocab", "`vocab` is missing"
-    if not known:
+    elif not all(type(token_id) is int for token_id in vocabulary.values()):
+        return "vocab", "`vocab` has an id that is not a whole number"
+    if not vocabulary:
         return "vocab", "`vocab` is empty"
     if not isinstance(added, list) or not all(
         isinstance(token, dict) and type(token.get("id")) is int and _is_text(token.get("content"))
         for token in added
     ):
         return "added_tokens", "`added_tokens` is not a list of tokens with `id` and `content`"
-    return _fault_of_merges(model.get("merges") or [], known)
+    return None
 
 
-def _fault_of_merges(merges: Any, known: set[str]) -> tuple[str, str] | None:
+def _fault_of_merges(model: Mapping[str, Any]) -> tuple[str, str] | None:
+    known, merges = model["vocab"], model.get("merges") or []
     if not isinstance(merges, list):
         return "merges", "`merges` is not a list"
-    for merge in merges:
-        pair = merge.split(" ") if isinstance(merge, str) else merge
-        if isinstance(merge, str) and merge.startswith("#version"):
-            continue
-        if not isinstance(pair, list) or len(pair) != 2 or not all(map(_is_text, pair)):
+    for merge in merges if isinstance(known, dict) else ():
+        try:
+            first, second = merge.split(" ") if isinstance(merge, str) else merge
+            is_known = first in known and second in known
+        except (TypeError, ValueError):
             return "merges", f"`merges` has {shortened(merge)}, which is not a pair of tokens"
-        if not known.issuperset(pair):
+        if not is_known and not str(merge).startswith("#version"):
             return "merges", f"`merges` has {shortened(merge)}, which is not in `vocab`"
     return None
 

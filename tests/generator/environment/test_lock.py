@@ -72,7 +72,7 @@ def wanted(*pins: str, bounds: tuple[str, ...] = (), python: str = "3.10") -> Re
     return Requirements(
         python,
         DEFAULT_PLATFORM,
-        {"the test": tuple(map(parse_pin, pins))},
+        tuple(map(parse_pin, pins)),
         tuple(Companion(parse_pin("any"), parse_pin(bound), "so it runs") for bound in bounds),
     )
 

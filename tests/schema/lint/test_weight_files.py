@@ -116,6 +116,7 @@ def test_another_architecture_is_only_an_error_for_whom_it_is(folder):
         ({"config.json": {"architectures": ["FalconForCausalLM"]}}, True),
         ({"config.json": {}, "pytorch_model-00001-of-00002.bin": {}}, True),
         ({"adapter_config.json": {}}, True),
+        ({"model-00001-of-00002.safetensors": {}}, True),
         ({"config.json": {"model_type": "falcon"}, "model.onnx": {}, "weights.bin": {}}, False),
         ({"config.json": {"name": "a tool", "data.bin": 1}, "data.bin": {}}, False),
         ({"tokenizer.json": {}}, False),

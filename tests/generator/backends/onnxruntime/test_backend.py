@@ -46,7 +46,6 @@ def test_the_report_says_how_weights_were_made(by_gptq: Workspace) -> None:
     assert all(fine["gptq"] < coarse["gptq"] for fine, coarse in zip(int8, int4, strict=True))
     page = (by_gptq.root / "report.html").read_text()
     assert page.count("GPTQ, groups of 32, int8 activations") == 2
-    assert "Error of linear layers, int4" in page
     windows = report["perplexity"]["windows"]
     assert windows["windows"] == 8
     assert [score["precision"] for score in windows["scores"]] == ["fp16", "int8", "int4"]
