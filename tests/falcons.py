@@ -8,6 +8,10 @@ from typing import Any
 
 VOCABULARY = 131
 
+END_OF_TEXT = {"id": 2, "content": "\u0102", "special": True, "normalized": False} | dict.fromkeys(
+    ("single_word", "lstrip", "rstrip"), False
+)
+
 VARIANTS: dict[str, dict[str, Any]] = {
     "7b": {"num_attention_heads": 5, "num_kv_heads": 5, "hidden_size": 80},
     "40b": {
@@ -45,7 +49,7 @@ def write_tokenizer(folder: Path) -> None:
         "version": "1.0",
         "truncation": None,
         "padding": None,
-        "added_tokens": [{"id": 2, "content": "\u0102", "special": True}],
+        "added_tokens": [END_OF_TEXT],
         "normalizer": None,
         "pre_tokenizer": None,
         "post_processor": None,

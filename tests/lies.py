@@ -181,7 +181,7 @@ ERRORS = [
     Lie("tokenizer-broken", text(TOKENIZER, "{"), "VG920", TOKENIZER, "not valid JSON"),
     Lie("index-broken", sharded(text(INDEX, "[]")), "VG920", INDEX, "not an object"),
     # files of weights
-    Lie("config-missing", lambda at: (at / CONFIG).unlink(), "VG925", CONFIG, "config.json is missing"),
+    Lie("config-missing", lambda at: (at / CONFIG).unlink(), "VG925", CONFIG, "config.json"),
     Lie("truncated", cut(SINGLE), "VG925", SINGLE, "is truncated"),
     Lie("truncated-shard", sharded(cut(SECOND)), "VG925", INDEX, f"{SECOND} is truncated"),
     Lie("shard-missing", sharded(lambda at: (at / SECOND).unlink()), "VG925", INDEX, f"{SECOND} is not there"),
@@ -246,8 +246,8 @@ ERRORS = [
     Lie("odd-heads", config(num_attention_heads=16, num_kv_heads=16), "VG927", CONFIG, "rotated in pairs"),
     Lie("activation", config(activation=["gelu"]), "VG927", CONFIG, "activation"),
     Lie("classifier-class", config(architectures=["FalconForSequenceClassification"]), "VG927", CONFIG, "writes no text"),
-    Lie("no-model-type", config(model_type=None), "VG927", CONFIG, "not a Falcon's"),
-    Lie("other-model-type", config(model_type="llama"), "VG927", CONFIG, "not a Falcon's"),
+    Lie("no-model-type", config(model_type=None), "VG927", CONFIG, "model_type is"),
+    Lie("other-model-type", config(model_type="llama"), "VG927", CONFIG, "model_type is"),
     # config.json against tensors
     Lie("too-many-layers", config(num_hidden_layers=3), "VG928", CONFIG, "asks for 3 layers, the weights hold 2"),
     Lie("too-few-layers", config(num_hidden_layers=1), "VG928", CONFIG, "asks for 1 layers, the weights hold 2"),

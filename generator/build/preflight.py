@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 from vacc_gen import presets
-from vacc_gen.generator.backends.base import Backend, Build
+from vacc_gen.generator.backends.base import Backend
 from vacc_gen.generator.backends.onnxruntime.backend import OnnxRuntimeBackend
 from vacc_gen.generator.backends.vamc import EXECUTABLE, Vamc
 from vacc_gen.generator.plan import CompileJob
 from vacc_gen.generator.workspace.workspace import State, Workspace
+from vacc_gen.schema.checkpoint import WeightFolder
 from vacc_gen.schema.errors import StageError, UsageError
 from vacc_gen.schema.geometry import geometry_from_config
 from vacc_gen.schema.lint.check import check_paths, open_weights
@@ -78,26 +78,17 @@ def check_files(workspace: Workspace) -> list[str]:
     return [f"{s.path} was edited by hand" for s in states if s.state is State.EDITED]
 
 
-def check_build(
-    workspace: Workspace,
-    jobs: tuple[CompileJob, ...],
-    backend: Backend,
-    digest: Callable[[Path], str],
-) -> tuple[Build, list[str]]:
-    """Check compile configs, which may have been edited, and the weight folder; return warnings.
+def check_weights(workspace: Workspace, backend: Backend) -> tuple[WeightFolder, list[str]]:
+    """Inspect the weight folder, and return it with the warnings about it.
+
+    That it is the recipe's model is a rule of the recipe, and was checked when that was read.
 
     Raises:
-        FindingsError: a compile config or the weight folder has errors. That it is the recipe's
-            model is a rule of the recipe, and was checked when that was read.
-        CheckpointError: there is no weight folder.
-        StageError: lengths are beyond the model's.
+        FindingsError: it has errors.
+        CheckpointError: it is not there.
+        StageError: the lengths are beyond the model's.
     """
-    configs = [str(workspace.root / job.config_path) for job in jobs if job.is_for_vamc]
-    diagnostics = check_paths(configs, presets.KNOWN).diagnostics
-    if has_errors(diagnostics):
-        raise FindingsError("a compile config has errors", diagnostics)
     weights, warnings = open_weights(workspace.checkpoint_path, falcon_only=backend.falcon_only)
-    notes = [f"{found.path}: {found.message}" for found in warnings]
     total = workspace.plan.recipe.target.total
     longest = geometry_from_config(weights.config).max_positions
     if total > longest:
@@ -105,4 +96,12 @@ def check_build(
             f"target.total is {total} tokens, the model was made for {longest}",
             f"set target.total in vacc.yaml to {longest} or less and run `vacc-gen generate`",
         )
-    return Build(workspace.root, workspace.plan, jobs, weights, digest), notes
+    return weights, [f"{found.path}: {found.message}" for found in warnings]
+
+
+def check_configs(workspace: Workspace, jobs: Sequence[CompileJob]) -> None:
+    """Check compile configs, which may have been edited; raise FindingsError if one has errors."""
+    configs = [str(workspace.root / job.config_path) for job in jobs if job.is_for_vamc]
+    diagnostics = check_paths(configs, presets.KNOWN).diagnostics
+    if has_errors(diagnostics):
+        raise FindingsError("a compile config has errors", diagnostics)

@@ -123,9 +123,11 @@ class _Run:
         self._begin(Stage.PREFLIGHT, None)
         workspace, backend = self._workspace, self._backend
         jobs, notes = preflight.select_jobs(workspace.plan.jobs, self._options.precisions, backend)
-        notes += preflight.check_files(workspace)
-        build, warnings = preflight.check_build(workspace, jobs, backend, self._ledger.digest)
-        notes += [*warnings, *backend.check(build)]
+        weights, warnings = preflight.check_weights(workspace, backend)
+        notes += [*warnings, *preflight.check_files(workspace)]
+        preflight.check_configs(workspace, jobs)
+        build = Build(workspace.root, workspace.plan, jobs, weights, self._ledger.digest)
+        notes += backend.check(build)
         planned = self._plan(build)
         check_disk(workspace.root, self._needed_bytes(planned))
         self._end(Status.DONE, details={"notes": notes} if notes else {})

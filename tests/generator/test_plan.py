@@ -20,7 +20,11 @@ def plan(preset="falcon-7b-instruct", checkpoint=None, **parts):
         ("..", "falcon-7b"),
         (".", "falcon-7b"),
         ("/", "falcon-7b"),
-        ("/odd\n\\name", "odd__name"),
+        ("/odd\n name", "odd_ name"),
+        (
+            "/hub/models--tiiuae--falcon-7b/snapshots/ec89142b",
+            "falcon-7b",
+        ),
     ],
 )
 def test_a_job_is_named_after_the_weight_folder(checkpoint, basename):

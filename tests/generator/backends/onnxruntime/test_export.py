@@ -14,6 +14,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from tests.falcons import write_tokenizer
 from tests.workspaces import FALCON_TINY, falcon_tiny_with
 from vacc_gen.schema.errors import CheckpointError, StageError, UsageError
 from vacc_gen.schema.falcon import architecture_from_config
@@ -329,6 +330,7 @@ def write_zeros(folder: Path, layers: int) -> int:
     (folder / "config.json").write_text(json.dumps(config))
     tensors = {name: torch.zeros(sizes, dtype=torch.bfloat16) for name, sizes in shapes.items()}
     safetensors.save_file(tensors, folder / "model.safetensors")
+    write_tokenizer(folder)
     return sum(tensor.nbytes for tensor in tensors.values()) // layers
 
 

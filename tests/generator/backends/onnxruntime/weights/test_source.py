@@ -11,7 +11,8 @@ import pytest
 from tests.falcons import make_falcon
 from vacc_gen.generator.backends.onnxruntime.weights import source as module
 from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
-from vacc_gen.schema.errors import CheckpointError
+from vacc_gen.schema.errors import CheckpointError, VaccGenError
+from vacc_gen.schema.lint.diagnostics import FindingsError
 
 torch = pytest.importorskip("torch")
 safetensors = pytest.importorskip("safetensors.torch")
@@ -52,32 +53,36 @@ def test_either_name_of_a_tied_embedding_will_do(tmp_path):
     assert embedding.name == "lm_head.weight"
 
 
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"model_type": "llama"}, "'llama', not a Falcon's"),
-        ({"num_hidden_layers": 5}, r"lacks 6 of the 33 .*h\.4\.input_layernorm"),
-        ({"num_hidden_layers": 10**9}, "asks for 1000000000 layers, the shards hold 27 tensors"),
-        ({"vocab_size": 2000}, r"\[2048, 224\], config.json asks for \[2000, 224\]"),
-    ],
-    ids=["architecture", "tensor", "layers", "shape"],
-)
-def test_a_config_of_other_weights(folder, changes, words):
+def test_weights_with_errors_and_other_architectures_are_not_opened(folder):
     file = folder / "config.json"
-    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
-    with pytest.raises(CheckpointError, match=words):
+    config = json.loads(file.read_text())
+    file.write_text(json.dumps({**config, "num_hidden_layers": 5}))
+    with pytest.raises(FindingsError) as caught:
         open_checkpoint(folder)
+    assert {found.code for found in caught.value.diagnostics} == {"VG928"}
+    file.write_text(json.dumps({**config, "model_type": "llama"}))
+    with pytest.raises(FindingsError) as caught:
+        open_checkpoint(folder)
+    assert "llama" in caught.value.diagnostics[0].message
 
 
-@pytest.mark.parametrize(("dtype", "stored"), [("int8", "I8"), ("int64", "I64")])
-def test_a_quantized_copy_is_refused(folder, dtype, stored):
-    name = "transformer.h.0.mlp.dense_h_to_4h.weight"
-    index = json.loads((folder / "model.safetensors.index.json").read_text())["weight_map"]
-    tensors = safetensors.load_file(folder / index[name])
-    tensors[name] = tensors[name].to(getattr(torch, dtype))
-    safetensors.save_file(tensors, folder / index[name])
-    with pytest.raises(CheckpointError, match=f"{name} is stored as {stored}; supported: BF16"):
-        open_checkpoint(folder)
+def test_a_stored_head_that_differs_anywhere_from_the_embedding(folder):
+    """The inspection compares samples of it, an export all."""
+    name, embedding = "lm_head.weight", "transformer.word_embeddings.weight"
+    file = folder / "model.safetensors.index.json"
+    index = json.loads(file.read_text())
+    shard = folder / index["weight_map"][embedding]
+    tensors = safetensors.load_file(shard)
+    tensors[name] = tensors[embedding].clone()
+    index["weight_map"][name] = shard.name
+    file.write_text(json.dumps(index))
+    safetensors.save_file(tensors, shard)
+    open_checkpoint(folder).check_head()
+    tensors[name][1, 1] += 1
+    safetensors.save_file(tensors, shard)
+    with pytest.raises(VaccGenError) as caught:
+        open_checkpoint(folder).check_head()
+    assert "tie_word_embeddings" in str(getattr(caught.value, "diagnostics", caught.value.hint))
 
 
 def test_a_file_that_shrinks_meanwhile(folder):
