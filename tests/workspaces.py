@@ -8,11 +8,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vacc_gen.generator.backends.base import Backend, Stage
+from vacc_gen.generator.backends.base import Backend, Build, Stage
+from vacc_gen.generator.backends.onnxruntime.backend import OnnxRuntimeBackend
+from vacc_gen.generator.build import preflight
 from vacc_gen.generator.build.report import StageRecord, Status
 from vacc_gen.generator.build.runner import BuildOptions, run_build
 from vacc_gen.generator.progress import SilentProgress
 from vacc_gen.generator.workspace.workspace import Workspace, create
+from vacc_gen.schema.artifacts import sha256_of
 from vacc_gen.schema.checkpoint import read_weight_folder
 from vacc_gen.schema.precision import Precision
 
@@ -49,6 +52,12 @@ def files_of(root: Path) -> dict[str, bytes]:
     """Every file below a folder: its content by its path there."""
     paths = (path for path in root.rglob("*") if path.is_file())
     return {str(path.relative_to(root)): path.read_bytes() for path in paths}
+
+
+def build_of(workspace: Workspace) -> Build:
+    """What the embedded backend is given to build all of `workspace`."""
+    weights, _ = preflight.check_weights(workspace, OnnxRuntimeBackend())
+    return Build(workspace.root, workspace.plan, workspace.plan.jobs, weights, sha256_of)
 
 
 class Recorder(SilentProgress):

@@ -1,4 +1,7 @@
-"""Every lie of a weight folder, told to every verb that reads weights: reported, nothing begun."""
+"""Every lie of a weight folder, told to every verb that reads weights: reported, nothing begun.
+
+The default suite tries one lie for each rule.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lies import ERRORS, WARNINGS, Lie
+from tests.lies import ERRORS, LIES, WARNINGS, Lie
 from tests.weight_folders import write_falcon
 from vacc_gen.generator.cli.main import main
 
@@ -77,7 +80,16 @@ def written_in(place: Path) -> set[str]:
     return {str(path.relative_to(place)) for path in found}
 
 
-@pytest.mark.parametrize("lie", [*ERRORS, *WARNINGS], ids=lambda lie: lie.name)
+FIRST_OF_RULE = {lie.code: lie for lie in reversed(LIES)}.values()
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        pytest.param(lie, id=lie.name, marks=() if lie in FIRST_OF_RULE else pytest.mark.slow)
+        for lie in LIES
+    ],
+)
 def test_a_lie_is_reported_by_every_verb(
     lie: Lie, place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -90,7 +102,9 @@ def test_a_lie_is_reported_by_every_verb(
         output = capsys.readouterr()
         printed = output.out + output.err
         problems = []
-        if code != (1 if lie in ERRORS else 0) and not (lie in ERRORS and code == 2):
+        # A warning may be about a file that the workspace's own are made from.
+        wanted = (1, 2) if lie in ERRORS else (0, 1) if verb == "doctor" else (0,)
+        if code not in wanted:
             problems.append(f"exit code {code}")
         if lie.words not in printed:
             problems.append("not reported")

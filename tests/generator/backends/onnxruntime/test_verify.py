@@ -9,12 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.workspaces import FALCON_TINY, make_workspace
+from tests.workspaces import FALCON_TINY, build_of, make_workspace
 from vacc_gen.generator.backends.onnxruntime.backend import OnnxRuntimeBackend
 from vacc_gen.generator.backends.onnxruntime.verify import Sample, Trace, compare, sample_text
-from vacc_gen.generator.build import preflight
 from vacc_gen.generator.calibration.tokenizer import TOKENIZER_FILE, Tokenizer
-from vacc_gen.generator.files import sha256_of
 from vacc_gen.schema.errors import StageError, VaccGenError
 
 TRACE = Trace(
@@ -65,9 +63,7 @@ def test_perplexity_of_even_logits() -> None:
 def test_a_sample_fits_the_lengths(tmp_path: Path, lengths: tuple[int, int], prompt: int) -> None:
     target = {"prefill": lengths[0], "total": lengths[1], "tp": 1}
     workspace = make_workspace(tmp_path / "w", target=target)
-    sample = sample_text(
-        preflight.check_build(workspace, workspace.plan.jobs, OnnxRuntimeBackend(), sha256_of)[0]
-    )
+    sample = sample_text(build_of(workspace))
     assert (sample.prompt_tokens, sample.steps) == (prompt, 32)
     assert sample.prompt_lengths == (prompt // 2, prompt)
     assert len(sample.ids) == prompt + 33
@@ -90,8 +86,6 @@ def test_a_text_that_cannot_be_used(
     workspace = make_workspace(tmp_path / "workspace", verification=verification)
     if content is not None:
         (workspace.root / "own.txt").write_bytes(content)
-    build = preflight.check_build(workspace, workspace.plan.jobs, OnnxRuntimeBackend(), sha256_of)[
-        0
-    ]
+    build = build_of(workspace)
     with pytest.raises((StageError, VaccGenError), match=words):
         OnnxRuntimeBackend().check(build)
