@@ -81,7 +81,7 @@ def calibrate(spec: Calibration, weights: WeightFolder, root: Path, progress: Pr
 
     def manifest() -> str:
         content = {"sha256": sha256_of(path), **settings}
-        return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+        return json.dumps(content, indent=2) + "\n"
 
     is_there = path.is_file() and manifest_path.is_file()
     if is_there and manifest_path.read_bytes() == manifest().encode():

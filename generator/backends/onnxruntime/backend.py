@@ -269,7 +269,7 @@ def _manifest(build: Build, job: CompileJob, folder: Path) -> str:
             if file.name in EXPORTED_FILES
         ],
     }
-    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(content, indent=2) + "\n"
 
 
 def _verify(build: Build, job: CompileJob) -> Step:
