@@ -84,7 +84,7 @@ def _fix_files(result: CheckResult, selection: Selection, unsafe: bool, only_sho
         if only_show:
             _show_changes(path, before, after)
         elif after != before:
-            write_atomically(Path(path), after)
+            write_atomically(Path(os.path.realpath(path)), after)
             typer.echo(f"fixed {on_one_line(path)}", err=True)
 
 
