@@ -80,11 +80,12 @@ def _report(error: VaccGenError) -> None:
         from vacc_gen.schema.lint.output import excerpts
 
         print(excerpts(diagnostics, sys.stderr.isatty()), file=exact(sys.stderr))
-    # The end of a log keeps its lines, which are indented.
-    _print_error(re.sub(r"\n(?!  )", r"\\n", error.message), error.hint)
+    _print_error(error.message, error.hint)
 
 
 def _print_error(message: str, hint: str | None = None) -> None:
+    # The end of a log keeps its lines, which are indented.
+    message = re.sub(r"\n(?!  )", r"\\n", message)
     print(f"error: {message}", file=sys.stderr)
     if hint:
         print(f"hint: {on_one_line(hint)}", file=sys.stderr)
@@ -100,12 +101,15 @@ def main() -> None:
         except VaccGenError as error:
             _report(error)
             sys.exit(error.exit_code)
+        except ImportError as error:
+            hint = "pip install --force-reinstall 'vacc-gen[export]'"
+            _print_error(f"cannot load {error.name or 'a package'}: {error}", hint)
+            sys.exit(2)
         except BrokenPipeError:
             sys.stderr.close()
             sys.exit(141)
         except OSError as error:  # a full disk behind the standard output, a name beyond all limits
-            place = on_one_line(str(error.filename or "cannot write"))
-            _print_error(f"{place}: {error.strerror or error}")
+            _print_error(f"{error.filename or 'cannot write'}: {error.strerror or error}")
             sys.exit(2)
 
 

@@ -157,7 +157,7 @@ def room(folder: Path, disk_bytes: int, memory_bytes: int) -> Iterator[Check]:
 
 def own_environment(*, needed: bool) -> Iterator[Check]:
     """Look at what the embedded backend takes, in our own interpreter."""
-    versions = {package: package_version(package) for package in (*PACKAGES, "numpy")}
+    versions = {package: package_version(package) for package in PACKAGES}
     installed = {package: version for package, version in versions.items() if version}
     missing = [package for package in PACKAGES if package not in installed]
     if missing and not needed:
