@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from dataclasses import asdict
 from itertools import groupby
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
