@@ -163,24 +163,27 @@ def run_logged(
                 cwd=cwd,
                 env={**env, MARK: mark},
                 stdin=subprocess.DEVNULL,
-                stdout=output.writer,
+                stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
+                bufsize=0,
                 start_new_session=True,
             )
-            output.close_writer()
             return _wait(child, output, say)
         except BaseException as error:
             if child is not None:
                 is_interrupt = isinstance(error, KeyboardInterrupt)
-                number = signal.SIGINT if is_interrupt else signal.SIGTERM
-                _ask_to_end(child, number, output, grace_seconds)
+                _signal(child, signal.SIGINT if is_interrupt else signal.SIGTERM)
+                deadline = time.monotonic() + grace_seconds  # a second Ctrl-C cuts it short
+                while child.poll() is None and time.monotonic() < deadline:
+                    output.read(child, POLL_SECONDS / 4)
             raise
         finally:
+            if child is not None:
+                _signal(child, signal.SIGKILL)
             _kill_marked(mark)
             if child is not None:
-                with suppress(ProcessLookupError):
-                    os.killpg(child.pid, signal.SIGKILL)
                 child.wait()
+                output.read(child, POLL_SECONDS)
             output.finish()
 
 
@@ -188,20 +191,16 @@ class _Output:
     """What a child prints: the beginning goes to its log as it comes, the end in any case."""
 
     def __init__(self, log: BinaryIO) -> None:
-        self._reader, self.writer = os.pipe()
         self._log, self._total_bytes, self.tail = log, 0, b""
 
-    def close_writer(self) -> None:
-        os.close(self.writer)
-        self.writer = -1
-
-    def read(self, seconds: float) -> None:
+    def read(self, child: subprocess.Popen[bytes], seconds: float) -> None:
         """Take what comes in so many seconds."""
+        assert child.stdout is not None
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
-            if not select.select([self._reader], [], [], left)[0]:
+            if not select.select([child.stdout], [], [], left)[0]:
                 return
-            chunk = os.read(self._reader, TAIL_BYTES)
+            chunk = child.stdout.read(TAIL_BYTES)
             if not chunk:  # it may close its output and go on
                 time.sleep(left)
                 return
@@ -211,10 +210,6 @@ class _Output:
 
     def finish(self) -> None:
         """Write the end of what was too long."""
-        if self.writer >= 0:
-            self.close_writer()
-        self.read(POLL_SECONDS)
-        os.close(self._reader)
         beyond_bytes = self._total_bytes - LOG_BYTES
         if beyond_bytes > 0:
             end = self.tail[-beyond_bytes:]
@@ -244,22 +239,17 @@ def _wait(
         if pid:
             child.returncode = os.waitstatus_to_exitcode(status)  # wait4 took it from Popen
             return child.returncode, usage.ru_maxrss * 1024
-        output.read(POLL_SECONDS)
+        output.read(child, POLL_SECONDS)
         line = _shown_lines(output.tail)[-1:]
         if line and line != shown:
             shown = line
             say(line[0])
 
 
-def _ask_to_end(
-    child: subprocess.Popen[bytes], number: signal.Signals, output: _Output, grace_seconds: float
-) -> None:
-    """Let the group end by itself; a second Ctrl-C cuts the wait short."""
+def _signal(child: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    """Send a signal to the child's group."""
     with suppress(ProcessLookupError):
         os.killpg(child.pid, number)
-    deadline = time.monotonic() + grace_seconds
-    while child.poll() is None and time.monotonic() < deadline:
-        output.read(POLL_SECONDS / 4)
 
 
 def _kill_marked(mark: str) -> None:
