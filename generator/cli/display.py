@@ -18,9 +18,9 @@ from rich.text import Text
 from vacc_gen.generator.backends.base import Stage
 from vacc_gen.generator.backends.onnxruntime.runtime import DECODE_GRAPH
 from vacc_gen.generator.build.report import REPORT_FILE, REPORT_PAGE, StageRecord, merged_perplexity
-from vacc_gen.generator.cli.terminal import exact
 from vacc_gen.generator.emit.report_html import REFERENCES, greedy_text, perplexity_figures
 from vacc_gen.generator.progress import size_text, time_text
+from vacc_gen.generator.terminal import exact
 from vacc_gen.schema.errors import on_one_line, shell_command, visible
 from vacc_gen.schema.precision import Precision
 

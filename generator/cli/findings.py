@@ -11,8 +11,8 @@ from typing import Literal
 import typer
 from pydantic import TypeAdapter, ValidationError
 
-from vacc_gen.generator.cli.terminal import exact, is_terminal, print_data
 from vacc_gen.generator.files import unified_diff, write_atomically
+from vacc_gen.generator.terminal import exact, is_terminal, print_data
 from vacc_gen.presets import KNOWN
 from vacc_gen.schema.errors import UnreadableError, UsageError, on_one_line
 from vacc_gen.schema.lint import output, sources

@@ -28,8 +28,8 @@ def generate(
 
     Example: vacc-gen generate falcon-7b-instruct --diff
     """
-    from vacc_gen.generator.cli.terminal import print_data
     from vacc_gen.generator.files import unified_diff
+    from vacc_gen.generator.terminal import print_data
     from vacc_gen.generator.workspace.workspace import State, load_workspace, update
 
     workspace = load_workspace(folder)

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from vacc_gen.generator.cli.terminal import ended_by_signals, exact, shown_streams
+from vacc_gen.generator.terminal import ended_by_signals, exact, shown_streams
 from vacc_gen.schema.errors import VaccGenError, on_one_line
 
 VERBS = (
