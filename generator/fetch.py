@@ -100,7 +100,8 @@ class Repository:
         """
         if os.environ.get("HF_HUB_OFFLINE", "0").upper() in ("1", "ON", "YES", "TRUE"):
             raise FetchError("HF_HUB_OFFLINE is set", hint="unset it to fetch")
-        self.endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
+        endpoint = os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
+        self.endpoint = endpoint.rstrip("/")
         self.id = id_
         self.progress = progress
         self._token = _token()
