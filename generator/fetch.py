@@ -162,6 +162,7 @@ class Repository:
                     output.truncate(0)
                     what = f"{self.endpoint} sends more of {file.name} than the size that it states"
                     raise FetchError(what, _ENDPOINT_HINT)
+        output.flush()
         if output.tell() < (file.size_bytes or 0):
             raise ConnectionError("the connection was cut")
 

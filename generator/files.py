@@ -123,7 +123,7 @@ def open_in_place(path: Path, flags: int = 0) -> BinaryIO:
         if stat.S_ISREG(status.st_mode) and status.st_nlink == 1:
             if flags & os.O_TRUNC:
                 os.ftruncate(descriptor, 0)
-            return os.fdopen(descriptor, "ab" if flags & os.O_APPEND else "r+b", buffering=0)
+            return os.fdopen(descriptor, "ab" if flags & os.O_APPEND else "r+b")
         os.close(descriptor)
     raise UnreadableError(
         f"{path} is a link, or not a file", "remove it: vacc-gen keeps a file of its own there"

@@ -205,6 +205,7 @@ class _Output:
                 time.sleep(left)
                 return
             self._log.write(chunk[: max(0, LOG_BYTES - self._total_bytes)])
+            self._log.flush()
             self._total_bytes += len(chunk)
             self.tail = (self.tail + chunk)[-TAIL_BYTES:]
 

@@ -241,6 +241,7 @@ def build_lock(file: Path) -> Iterator[None]:
             raise StageError(f"another build runs in this workspace ({holder})") from None
         lock.truncate(0)
         lock.write(f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+        lock.flush()
         yield
 
 

@@ -146,7 +146,7 @@ def test_only_a_file_of_its_own_is_opened_to_write_in(tmp_path: Path, way: str, 
     assert victim.read_text() == "mine"
 
 
-STATE = ("build.lock", "build.json", "manifest.json", "logs/{job}.compile.log")
+STATE = ("build.lock", "build.json", "manifest.json", "logs/{job}.compile.log", "../report.json")
 
 
 @pytest.mark.parametrize("name", STATE)
