@@ -15,8 +15,8 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo test test-slow test-pinned test-all test-latest test-lowest constraints \
-	lint format docs bench fuzz clean
+.PHONY: help setup demo test test-slow test-pinned test-pythons test-all test-latest test-lowest \
+	audit constraints lint format docs bench fuzz clean
 
 # Of pip's output: a line for each package, and errors. The rest is in pip.log.
 PACKAGES := 2>&1 | sed -un 's/^Collecting \([^ ]*\).*/    \1/p; s/^Installing col.*/    installing/p; /^ERROR/p'
@@ -47,7 +47,10 @@ test-slow: $(READY)  ## the tests that take minutes or gigabytes
 test-pinned: $(READY)  ## modeling file and graphs in the compiler's environment (needs python3.10)
 	@VACC_GEN_PYTHON=$(BIN)/python bash tests/pinned/run.sh
 
-test-all: test test-slow test-pinned fuzz  ## every test there is, one target after the other
+test-pythons:  ## the core's tests in Python 3.10 and 3.13, where they are at hand
+	@bash tests/pythons.sh
+
+test-all: test test-slow test-pinned test-pythons fuzz  ## every test there is, one target after the other
 
 test-latest:  ## the default tests with the newest packages (but torch), in .venv-latest
 	@rm -rf .venv-latest
@@ -62,6 +65,9 @@ test-lowest: $(READY)  ## the default tests with the oldest packages that are al
 	@$(BIN)/uv pip install --python .venv-lowest/bin/python --resolution lowest-direct \
 		-c <(grep '^torch==' constraints.txt) -e '.[export,dev]'
 	@.venv-lowest/bin/python -m pytest -q -n 2 --dist loadfile
+
+audit:  ## known vulnerabilities of what constraints.txt names, where an index tells them
+	@bash tests/audit.sh
 
 # One file for Python 3.10 to 3.13 on Linux and macOS. CUDA's packages are left out: torch names
 # their versions itself. What still fits stays; UPGRADE=1 takes the newest of everything.
@@ -99,5 +105,5 @@ bench: $(READY)  ## the benchmarks, as ratios against a peer or a limit
 		echo "== $$benchmark"; $(BIN)/python benchmarks/$$benchmark.py || exit 1; done
 
 clean:  ## remove what the targets made
-	rm -rf .venv .venv-latest .venv-lowest .venv-pinned .fuzz demo dist .mypy_cache \
+	rm -rf .venv .venv-* .fuzz demo dist .mypy_cache \
 		.pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -9,21 +9,24 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
+from pydantic import BaseModel, Field, ValidationError
+
 from vacc_gen.generator.calibration.texts import calibration_targets
-from vacc_gen.generator.files import check_disk, move_into_place, sha256_of
+from vacc_gen.generator.files import check_disk, move_into_place, open_in_place, sha256_of
 from vacc_gen.generator.progress import Progress
 from vacc_gen.schema.errors import FetchError
 from vacc_gen.schema.preset import CalibrationSet
@@ -45,17 +48,35 @@ LONGEST_WAIT_SECONDS = 60
 """A server that asks for more is answered with an error instead."""
 TIMEOUT_SECONDS = 30
 CHUNK_BYTES = 1 << 18
-"""A cut connection loses at most this much."""
+"""Less than this is no progress."""
+SLOW_SECONDS, LEAST_BYTES_PER_SECOND = 60, 1000
+"""A connection that brings less in that time is given up."""
+LARGEST_LISTING_BYTES = 32 << 20
 SHA256_DIGITS = 64
 _DIGEST = re.compile(r'^"?([0-9a-f]{64}|[0-9a-f]{40})"?$')
+_NUMBER = re.compile("[0-9]{1,18}")
+_TOKEN = re.compile("[!-~]*")
 _TEMPORARY_STATUSES = (429, 500, 502, 503, 504)
 _TOKEN_HINT = "check the name; a private or gated repository needs `hf auth login` or HF_TOKEN"
+_ENDPOINT_HINT = "name another hub in HF_ENDPOINT"
 _REFUSALS = {
     401: ("does not give out", _TOKEN_HINT),
     403: ("does not give out", _TOKEN_HINT),
     404: ("has no", "check the name and revision; HF_ENDPOINT decides which hub is asked"),
+    416: ("has less than it states of", _ENDPOINT_HINT),
 }
 """What a hub does with a request by its status, and what to do about it."""
+
+
+class _Listed(BaseModel):
+    rfilename: str
+
+
+class _Listing(BaseModel):
+    """What is used of a hub's answer about a repository."""
+
+    siblings: tuple[_Listed, ...] = ()
+    sha: Annotated[str, Field(pattern="^[0-9a-f]+$")] | None = None
 
 
 @dataclass(frozen=True)
@@ -79,16 +100,24 @@ class Repository:
         """
         if os.environ.get("HF_HUB_OFFLINE", "0").upper() in ("1", "ON", "YES", "TRUE"):
             raise FetchError("HF_HUB_OFFLINE is set", hint="unset it to fetch")
-        self.endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
+        endpoint = os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
+        self.endpoint = endpoint.rstrip("/")
         self.id = id_
         self.progress = progress
         self._token = _token()
         self._opener = build_opener(_RedirectHandler)
         url = f"{self.endpoint}/api/{kind}s/{id_}/revision/{quote(revision, safe='')}"
-        info = self._retried(f"{kind} {id_}", lambda: self._json(url))
-        self.names: tuple[str, ...] = tuple(file["rfilename"] for file in info.get("siblings", ()))
+        try:
+            listing = _Listing.model_validate(
+                self._retried(f"{kind} {id_}", lambda: self._json(url))
+            )
+        except ValidationError as error:
+            what = f"{self.endpoint} answers for {kind} {id_} with something else than its files"
+            raise FetchError(what, _ENDPOINT_HINT) from error
+        self.names = tuple(file.rfilename for file in listing.siblings)
         prefix = "datasets/" if kind == "dataset" else ""
-        self._files_url = f"{self.endpoint}/{prefix}{id_}/resolve/{info.get('sha', revision)}"
+        commit = listing.sha or quote(revision, safe="")
+        self._files_url = f"{self.endpoint}/{prefix}{id_}/resolve/{commit}"
 
     def file(self, name: str) -> RemoteFile:
         """Ask for a file's size and digest.
@@ -96,11 +125,15 @@ class Repository:
         Raises:
             FetchError: it is not there, or the hub does not answer.
         """
+        if not name.isprintable():
+            raise FetchError(f"{self.endpoint} lists a file called {name!r}", _ENDPOINT_HINT)
         url = f"{self._files_url}/{quote(name)}"
         headers = self._retried(f"{name} of {self.id}", lambda: self._headers(url))
         # A large file lies elsewhere: what its storage says of it is not the hub's word.
         digest = _DIGEST.search(headers.get("X-Linked-Etag") or headers.get("ETag") or "")
         size = headers.get("X-Linked-Size") or headers.get("Content-Length")
+        if size is not None and not _NUMBER.fullmatch(size):
+            raise FetchError(f"{self.endpoint} states no size for {name}: {size!r}", _ENDPOINT_HINT)
         return RemoteFile(name, url, int(size) if size else None, digest[1] if digest else None)
 
     def download(self, file: RemoteFile, partial: Path) -> None:
@@ -109,7 +142,8 @@ class Repository:
         Raises:
             FetchError: the hub does not answer, or the connection broke for good. `partial` stays.
         """
-        with partial.open("ab") as output:
+        with open_in_place(partial, os.O_APPEND) as output:
+            output.seek(0, os.SEEK_END)
             self._retried(file.name, lambda: self._append(file, output), output.tell)
 
     def _append(self, file: RemoteFile, output: Any) -> None:
@@ -121,16 +155,28 @@ class Repository:
                 output.seek(0)
                 output.truncate()
                 self.progress.advance(-start)
-            while chunk := response.read(CHUNK_BYTES):
+            for chunk in _chunks(response):
                 output.write(chunk)
                 self.progress.advance(len(chunk))
+                if output.tell() > (file.size_bytes or math.inf):
+                    output.truncate(0)
+                    what = f"{self.endpoint} sends more of {file.name} than the size that it states"
+                    raise FetchError(what, _ENDPOINT_HINT)
         output.flush()
         if output.tell() < (file.size_bytes or 0):
             raise ConnectionError("the connection was cut")
 
     def _json(self, url: str) -> Any:
+        content = bytearray()
         with self._open(url) as response:
-            return json.load(response)
+            for chunk in _chunks(response):
+                content += chunk
+                if len(content) > LARGEST_LISTING_BYTES:
+                    raise FetchError(f"{url} does not end", _ENDPOINT_HINT)
+        try:
+            return json.loads(content)
+        except (ValueError, RecursionError):
+            raise ConnectionError("the answer is cut short, or is not JSON") from None
 
     def _headers(self, url: str) -> Any:
         try:
@@ -145,7 +191,15 @@ class Repository:
         request = Request(url, headers={"User-Agent": "vacc-gen", **(headers or {})}, method=method)
         if self._token:
             request.add_unredirected_header("Authorization", f"Bearer {self._token}")
-        return self._opener.open(request, timeout=TIMEOUT_SECONDS)
+        response = self._opener.open(request, timeout=TIMEOUT_SECONDS)
+        if response.headers.get_content_type() == "text/html":
+            response.close()
+            raise FetchError(
+                f"{self.endpoint} answers with a web page in place of {url}",
+                "does this network ask you to log in first, or a proxy stand in between? "
+                f"Otherwise {_ENDPOINT_HINT}",
+            )
+        return response
 
     def _retried(
         self, what: str, question: Callable[[], _Answer], position: Callable[[], int] = lambda: 0
@@ -156,7 +210,8 @@ class Repository:
             try:
                 return question()
             except (OSError, HTTPException, ValueError) as error:
-                attempt, reached = (1 if position() > reached else attempt), position()
+                has_progressed = position() >= reached + CHUNK_BYTES
+                attempt, reached = (1 if has_progressed else attempt), position()
                 wait_seconds = _wait_seconds(error, attempt)
                 if wait_seconds is None or attempt == ATTEMPTS:
                     raise self._explain(what, error) from error
@@ -169,6 +224,8 @@ class Repository:
         if isinstance(error, HTTPError):
             after = _retry_after(error)
             wait = f"wait {after} s, then {again}" if after else again
+            if 300 <= error.code < 400:
+                wait = f"it redirects without end; {_ENDPOINT_HINT}"
             verb, hint = _REFUSALS.get(error.code, ("fails to serve", wait))
             return FetchError(f"{self.endpoint} {verb} {what} ({error.code})", hint)
         return FetchError(
@@ -186,7 +243,8 @@ class _RedirectHandler(HTTPRedirectHandler):
         if req.get_method() == "HEAD" and "X-Linked-Etag" in headers:
             return None
         following = super().redirect_request(req, fp, code, msg, headers, newurl)
-        if following is not None and following.host == req.host:  # a token goes nowhere else
+        ours = (req.type, req.host)  # a token goes nowhere else
+        if following is not None and (following.type, following.host) == ours:
             following.unredirected_hdrs.update(req.unredirected_hdrs)
         return following
 
@@ -194,8 +252,25 @@ class _RedirectHandler(HTTPRedirectHandler):
 def _token() -> str | None:
     home = os.environ.get("HF_HOME", "~/.cache/huggingface")
     path = Path(os.environ.get("HF_TOKEN_PATH", f"{home}/token")).expanduser()
-    token = os.environ.get("HF_TOKEN") or (path.read_text() if path.is_file() else "")
-    return token.strip() or None
+    token = os.environ.get("HF_TOKEN") or ""
+    if not token and path.is_file():
+        token = path.read_bytes().decode("ascii", errors="replace")
+    token = token.strip()
+    if not _TOKEN.fullmatch(token):
+        raise FetchError("the hub's token has characters that no token has", "hf auth login")
+    return token or None
+
+
+def _chunks(response: Any) -> Iterator[bytes]:
+    """Yield what comes; raise TimeoutError where that is next to nothing."""
+    began, received = time.monotonic(), 0
+    while chunk := response.read1(CHUNK_BYTES):
+        yield chunk
+        received += len(chunk)
+        if time.monotonic() - began > SLOW_SECONDS:
+            if received < SLOW_SECONDS * LEAST_BYTES_PER_SECOND:
+                raise TimeoutError(f"{received} bytes in {SLOW_SECONDS} s")
+            began, received = time.monotonic(), 0
 
 
 def has_digest(path: Path, file: RemoteFile, progress: Progress) -> bool:
@@ -212,7 +287,7 @@ def has_digest(path: Path, file: RemoteFile, progress: Progress) -> bool:
 
 def _retry_after(error: Exception) -> int | None:
     value = error.headers.get("Retry-After", "").strip() if isinstance(error, HTTPError) else ""
-    return int(value) if value.isdigit() else None
+    return int(value) if _NUMBER.fullmatch(value) else None
 
 
 def _wait_seconds(error: Exception, attempt: int) -> int | None:

@@ -13,6 +13,7 @@ import glob
 import os
 import re
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -20,7 +21,7 @@ from typing import BinaryIO
 
 from vacc_gen.generator.progress import size_text
 from vacc_gen.schema.artifacts import sha256_of as sha256_of
-from vacc_gen.schema.errors import StageError
+from vacc_gen.schema.errors import StageError, UnreadableError
 
 SUFFIX = ".vacc-gen"
 """Ends the name of what is not finished."""
@@ -83,13 +84,13 @@ def _is_in_use(path: Path) -> bool:
 def staged_file(path: Path) -> Iterator[BinaryIO]:
     """A new file beside `path` that takes its place if the block ends well.
 
-    The file keeps the permissions of the one that it replaces; a link keeps pointing to its target,
-    which is replaced. File and folder reach the disk before this returns.
+    The file keeps the permissions of the one that it replaces. A link is replaced, too: it may lead
+    anywhere. File and folder reach the disk before this returns.
 
     Raises:
         OSError: the folder cannot be made, the file not written or not moved into place.
     """
-    target = Path(os.path.realpath(path))
+    target = path.absolute()
     target.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(target)
     beside = _name_beside(target)
@@ -98,11 +99,35 @@ def staged_file(path: Path) -> Iterator[BinaryIO]:
             _lock(file.fileno())
             yield file
             file.flush()
-            if target.exists():
+            if target.exists() and not target.is_symlink():
                 beside.chmod(target.stat().st_mode & 0o7777)
             move_into_place(beside, target)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def open_in_place(path: Path, flags: int = 0) -> BinaryIO:
+    """Open a file to write into, new or not; `flags` such as O_TRUNC say what its content becomes.
+
+    Raises:
+        UnreadableError: it is a link, which may lead anywhere, or no file of one name alone.
+    """
+    try:
+        flags |= os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        descriptor = os.open(path, flags & ~os.O_TRUNC, 0o666)
+        status = os.fstat(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.ENXIO, errno.EISDIR):
+            raise
+    else:
+        if stat.S_ISREG(status.st_mode) and status.st_nlink == 1:
+            if flags & os.O_TRUNC:
+                os.ftruncate(descriptor, 0)
+            return os.fdopen(descriptor, "ab" if flags & os.O_APPEND else "r+b")
+        os.close(descriptor)
+    raise UnreadableError(
+        f"{path} is a link, or not a file", "remove it: vacc-gen keeps a file of its own there"
+    )
 
 
 def move_into_place(file: Path, target: Path) -> None:

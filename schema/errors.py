@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shlex
+from collections.abc import Iterable
 from typing import ClassVar, NamedTuple
 
 
@@ -79,13 +81,15 @@ class UnreadableError(VaccGenError):
 
 
 class MissingExtraError(VaccGenError):
-    """A package that comes with an extra is needed and not installed."""
+    """A package that comes with an extra is needed and cannot be used."""
 
     exit_code: ClassVar[int] = 2
 
-    def __init__(self, package: str, purpose: str, extra: str = "export") -> None:
+    def __init__(
+        self, package: str, purpose: str, extra: str = "export", problem: str = "is not installed"
+    ) -> None:
         super().__init__(
-            f"{purpose} needs {package}, which is not installed",
+            f"{purpose} needs {package}, which {problem}",
             hint=f"pip install 'vacc-gen[{extra}]'",
         )
 
@@ -123,7 +127,37 @@ def plural(number: int, noun: str) -> str:
 
 def on_one_line(text: str) -> str:
     r"""Return text as a terminal can show it on one line: a line break in a path becomes `\n`."""
-    return "".join(
-        mark if mark.isprintable() else mark.encode("unicode_escape").decode("ascii")
-        for mark in encodable(text)
+    return "".join(map(_printable, encodable(text)))
+
+
+_ACTIVE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]"
+)
+"""Controls but line feed and tab, other line breaks, marks that reorder text, lone surrogates."""
+
+
+def visible(text: str) -> str:
+    r"""Return text that a terminal shows and does not obey: an escape becomes `\x1b`."""
+    return _ACTIVE.sub(lambda found: _printable(found.group()), text)
+
+
+def _printable(mark: str) -> str:
+    return mark if mark.isprintable() else mark.encode("unicode_escape").decode("ascii")
+
+
+def shell_command(words: Iterable[str]) -> str:
+    r"""Return words as one printable line for bash: a line break in one becomes `$'\x0a'`."""
+    return " ".join(word_for_shell(word) for word in words)
+
+
+def word_for_shell(word: str) -> str:
+    if word.isprintable():
+        return shlex.quote(word)
+    marks = (
+        mark
+        if mark.isprintable() and mark not in "\\'"
+        # Bytes, which bash takes in any locale.
+        else "".join(f"\\x{byte:02x}" for byte in mark.encode("utf-8", "surrogateescape"))
+        for mark in word
     )
+    return f"$'{''.join(marks)}'"

@@ -29,6 +29,8 @@ class Fault:
     """Send nothing more where the connection would be closed."""
     replace_with: bytes | None = None
     """Send this instead of the content."""
+    drip_seconds: float = 0
+    """Send a byte each so many seconds."""
 
 
 class Request(NamedTuple):
@@ -49,6 +51,8 @@ class Hub(ThreadingHTTPServer):
         """Files by `<models|datasets>/<id>`."""
         self.faults: dict[str, list[Fault]] = {}
         """What goes wrong with the next requests for a file (its name) or a listing ("api")."""
+        self.lies: dict[str, dict[str, str]] = {}
+        """What the headers say of a large file instead of the truth."""
         self.requests: list[Request] = []
         """All but those in which a client asks about itself."""
         self.stalled = threading.Event()
@@ -132,7 +136,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self._send_content(content, headers)
             return
         headers["X-Linked-Etag"] = f'"{hashlib.sha256(content).hexdigest()}"'
-        headers["X-Linked-Size"] = str(len(content))
+        headers |= {"X-Linked-Size": str(len(content)), **self.server.lies.get(name, {})}
         place = quote(f"/cdn/{repository}/{name}")
         headers["Location"] = f"http://localhost:{self.server.server_port}{place}"
         self._send(302, b"", headers)
@@ -156,11 +160,20 @@ class _Handler(BaseHTTPRequestHandler):
         self, content: bytes, headers: Mapping[str, str], fault: Fault | None = None
     ) -> None:
         start = int((self.headers["Range"] or "bytes=0-").removeprefix("bytes=").rstrip("-"))
+        if start and start >= len(content):
+            self._send(416, b"")
+            return
         answer = content[start:]
         if start:
             where = f"bytes {start}-{len(content) - 1}/{len(content)}"
             headers = {**headers, "Content-Range": where}
-        sent = answer if fault is None else answer[: fault.cut_after]
+        sent = answer if fault is None or fault.drip_seconds else answer[: fault.cut_after]
+        if fault is not None and fault.drip_seconds:
+            length = {"Content-Length": str(len(answer))}
+            self._send(206 if start else 200, b"", {**headers, **length})
+            for byte in answer:
+                self.wfile.write(bytes([byte]))
+                threading.Event().wait(fault.drip_seconds)  # tests replace time.sleep
         self._send(206 if start else 200, sent, {**headers, "Content-Length": str(len(answer))})
         if fault is not None and fault.stall:
             self.wfile.flush()

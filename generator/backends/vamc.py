@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
+import select
 import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
+from uuid import uuid4
 
 import yaml
 
 from vacc_gen.generator.backends.base import STATE_FOLDER, Build, Outcome, Skip, Stage, Step
 from vacc_gen.generator.emit.files import SOURCE_FOLDER
+from vacc_gen.generator.files import open_in_place
 from vacc_gen.generator.plan import CompileJob, needs_large_stack, quantizes_first
 from vacc_gen.generator.progress import Progress
 from vacc_gen.schema.errors import StageError
@@ -27,6 +30,13 @@ SHOWN_LOG_LINES = 15
 LARGE_STACK = {"VACC_STACK_SIZE": "256"}
 POLL_SECONDS = 0.1
 TAIL_BYTES = 64 << 10
+LOG_BYTES = 64 << 20
+"""What a log keeps of an output, beside its last `TAIL_BYTES`."""
+LINE = 500
+"""Characters of a line that are shown."""
+MARK = "VACC_GEN_CHILD"
+"""A variable by which everything that the compiler started is found."""
+KILL_ROUNDS = 20
 CONTROL_CODES = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07]*\x07|[@-Z\\-_])")
 
 SKIPPED = {
@@ -56,7 +66,7 @@ class Vamc:
         if missing:
             raise StageError(
                 f"{folder} lacks {', '.join(missing)}, which the compiler loads",
-                f"{shlex.join(['bash', str(build.root / 'scripts' / 'prepare.sh')])} puts it there",
+                f"{shell_command('bash', str(build.root / 'scripts' / 'prepare.sh'))} puts it there",
             )
         ours = ((folder / name, build.root / SOURCE_FOLDER / name) for name in wanted)
         return tuple(
@@ -143,85 +153,129 @@ def run_logged(
     env: Mapping[str, str],
     log: Path,
     say: Callable[[str], None],
-    grace_seconds: float = 10.0,
+    grace_seconds: float = 0.5,
 ) -> tuple[int, int]:
     """Run `command` with its output in `log`, and `say` the log's last line as it changes.
 
     Return its exit code, negative where a signal ended it, and the peak memory in bytes of the
     largest of the child and the processes that it waited for.
 
-    The child gets a process group of its own, so that a signal reaches its workers too. When
-    we are interrupted (KeyboardInterrupt) the group gets SIGINT, and SIGTERM when anything else
-    ends us; what still runs after `grace_seconds` is killed, and the exception goes on.
+    Whatever it started ends with it. When we are interrupted (KeyboardInterrupt) its process group
+    gets SIGINT, and SIGTERM when anything else ends us; what still runs after `grace_seconds` is
+    killed, and the exception goes on.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
+    mark = uuid4().hex
     child = None
-    try:
-        with log.open("wb") as output, signals_held():
+    with open_in_place(log, os.O_TRUNC) as file:
+        output = _Output(file)
+        try:
             child = subprocess.Popen(
                 command,
                 cwd=cwd,
-                env=env,
+                env={**env, MARK: mark},
                 stdin=subprocess.DEVNULL,
-                stdout=output,
+                stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
+                bufsize=0,
                 start_new_session=True,
             )
-        return _wait(child, log, say)
-    except BaseException as error:
-        if child is not None:
-            number = signal.SIGINT if isinstance(error, KeyboardInterrupt) else signal.SIGTERM
-            _stop(child, number, grace_seconds)
-        raise
+            return _wait(child, output, say)
+        except BaseException as error:
+            if child is not None:
+                is_interrupt = isinstance(error, KeyboardInterrupt)
+                _signal(child, signal.SIGINT if is_interrupt else signal.SIGTERM)
+                deadline = time.monotonic() + grace_seconds  # a second Ctrl-C cuts it short
+                while child.poll() is None and time.monotonic() < deadline:
+                    output.read(child, POLL_SECONDS / 4)
+            raise
+        finally:
+            if child is not None:
+                _signal(child, signal.SIGKILL)
+            _kill_marked(mark)
+            if child is not None:
+                child.wait()
+                output.read(child, POLL_SECONDS)
+            output.finish()
 
 
-@contextmanager
-def signals_held() -> Iterator[None]:
-    """Deliver signals that would end us only afterwards: a child just started is not orphaned."""
-    held: list[int] = []
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    handlers = [signal.signal(number, lambda n, _: held.append(n)) for number in numbers]
-    try:
-        yield
-    finally:
-        for number, handler in zip(numbers, handlers, strict=True):
-            signal.signal(number, handler)
-    for caught in held:
-        signal.raise_signal(caught)
+class _Output:
+    """What a child prints: the beginning goes to its log as it comes, the end in any case."""
+
+    def __init__(self, log: BinaryIO) -> None:
+        self._log, self._total_bytes, self.tail = log, 0, b""
+
+    def read(self, child: subprocess.Popen[bytes], seconds: float) -> None:
+        """Take what comes in so many seconds."""
+        assert child.stdout is not None
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            if not select.select([child.stdout], [], [], left)[0]:
+                return
+            chunk = child.stdout.read(TAIL_BYTES)
+            if not chunk:  # it may close its output and go on
+                time.sleep(left)
+                return
+            self._log.write(chunk[: max(0, LOG_BYTES - self._total_bytes)])
+            self._log.flush()
+            self._total_bytes += len(chunk)
+            self.tail = (self.tail + chunk)[-TAIL_BYTES:]
+
+    def finish(self) -> None:
+        """Write the end of what was too long."""
+        beyond_bytes = self._total_bytes - LOG_BYTES
+        if beyond_bytes > 0:
+            end = self.tail[-beyond_bytes:]
+            left_out = f"{beyond_bytes - len(end)} bytes of output left out by vacc-gen"
+            self._log.write(f"\n[{left_out}: a log has {LOG_BYTES} at most]\n".encode() + end)
 
 
 def last_lines(log: Path, count: int) -> list[str]:
     """The last lines of a log as a reader would see them: no control codes, no empty lines."""
     with log.open("rb") as stream:
-        size = stream.seek(0, os.SEEK_END)
-        stream.seek(max(0, size - TAIL_BYTES))
-        text = CONTROL_CODES.sub("", stream.read().decode("utf-8", errors="replace"))
+        stream.seek(max(0, stream.seek(0, os.SEEK_END) - TAIL_BYTES))
+        return _shown_lines(stream.read())[-count:]
+
+
+def _shown_lines(output: bytes) -> list[str]:
+    text = CONTROL_CODES.sub("", output.decode("utf-8", errors="replace"))
     lines = ("".join(filter(str.isprintable, line)).strip() for line in re.split(r"[\r\n]+", text))
-    return [line for line in lines if line][-count:]
+    return [line if len(line) <= LINE else f"{line[:LINE]}..." for line in lines if line]
 
 
-def _wait(child: subprocess.Popen[bytes], log: Path, say: Callable[[str], None]) -> tuple[int, int]:
+def _wait(
+    child: subprocess.Popen[bytes], output: _Output, say: Callable[[str], None]
+) -> tuple[int, int]:
     shown: list[str] = []
     while True:
         pid, status, usage = os.wait4(child.pid, os.WNOHANG)
-        line = last_lines(log, 1)
-        if line and line != shown:
-            shown = line
-            say(line[0])
         if pid:
             child.returncode = os.waitstatus_to_exitcode(status)  # wait4 took it from Popen
             return child.returncode, usage.ru_maxrss * 1024
-        time.sleep(POLL_SECONDS)
+        output.read(child, POLL_SECONDS)
+        line = _shown_lines(output.tail)[-1:]
+        if line and line != shown:
+            shown = line
+            say(line[0])
 
 
-def _stop(child: subprocess.Popen[bytes], number: signal.Signals, grace_seconds: float) -> None:
-    """Ask the group to end, wait, and kill what is left; a second Ctrl-C cuts the wait short."""
-    try:
-        with suppress(ProcessLookupError):
-            os.killpg(child.pid, number)
-        with suppress(subprocess.TimeoutExpired):
-            child.wait(grace_seconds)
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGKILL)
-        child.wait()
+def _signal(child: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    """Send a signal to the child's group."""
+    with suppress(ProcessLookupError):
+        os.killpg(child.pid, number)
+
+
+def _kill_marked(mark: str) -> None:
+    """Kill what the child started, whatever group or session that moved to (Linux)."""
+    entry = f"{MARK}={mark}".encode()
+    for _ in range(KILL_ROUNDS):  # it may start more meanwhile
+        marked = []
+        for environment in Path("/proc").glob("[0-9]*/environ"):
+            with suppress(OSError):
+                if entry in environment.read_bytes():
+                    marked.append(int(environment.parent.name))
+        for pid in marked:
+            with suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+        if not marked:
+            return

@@ -91,7 +91,7 @@ def write_report(root: Path, model: str, backend: str, records: Sequence[StageRe
             for output in record.outputs
         ],
     }
-    write_atomically(root / REPORT_FILE, json.dumps(report, indent=2, ensure_ascii=False) + "\n")
+    write_atomically(root / REPORT_FILE, json.dumps(report, indent=2) + "\n")
     write_atomically(root / REPORT_PAGE, report_html(report))
     if good:
         for name in (REPORT_FILE, REPORT_PAGE):

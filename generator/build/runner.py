@@ -30,14 +30,15 @@ from vacc_gen.generator.backends.base import (
 from vacc_gen.generator.build import preflight
 from vacc_gen.generator.build.ledger import LEDGER_FILE, Entry, Ledger, step_key
 from vacc_gen.generator.build.report import StageRecord, Status, write_report
-from vacc_gen.generator.files import check_disk, room_for
+from vacc_gen.generator.files import check_disk, open_in_place, room_for
 from vacc_gen.generator.plan import CompileJob, model_name
 from vacc_gen.generator.progress import Progress
 from vacc_gen.generator.workspace.workspace import Workspace
-from vacc_gen.schema.errors import StageError, VaccGenError
+from vacc_gen.schema.errors import StageError, VaccGenError, on_one_line
 from vacc_gen.schema.precision import Precision
 
 LOCK_FILE = "build.lock"
+HOLDER_BYTES = 300
 RESET_PEAK = "5"
 """Written to /proc/self/clear_refs, sets VmHWM back to the present RSS (Linux, proc(5))."""
 
@@ -234,15 +235,14 @@ def build_lock(file: Path) -> Iterator[None]:
         StageError: another build holds it; the message names its process.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("a+") as lock:
+    with open_in_place(file) as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            lock.seek(0)
-            holder = lock.read().strip()
+            holder = on_one_line(lock.read(HOLDER_BYTES).decode(errors="replace").strip())
             raise StageError(f"another build runs in this workspace ({holder})") from None
         lock.truncate(0)
-        lock.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+        lock.write(f"process {os.getpid()} on {socket.gethostname()}\n".encode())
         lock.flush()
         yield
 

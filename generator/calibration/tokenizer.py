@@ -6,7 +6,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from vacc_gen.schema.errors import CheckpointError, MissingExtraError, UnreadableError
+from vacc_gen.generator.extras import load
+from vacc_gen.schema.errors import CheckpointError, UnreadableError
 from vacc_gen.schema.json_files import read_json
 
 TOKENIZER_FILE = "tokenizer.json"
@@ -27,13 +28,10 @@ class Tokenizer:
         """Load a `tokenizer.json`.
 
         Raises:
-            MissingExtraError: the tokenizers library is not installed.
+            MissingExtraError: the tokenizers library cannot be used.
             UnreadableError: the file is not there, or is not a tokenizer.
         """
-        try:
-            import tokenizers
-        except ImportError as error:
-            raise MissingExtraError("tokenizers", "reading tokenizer.json") from error
+        (tokenizers,) = load("reading tokenizer.json", "tokenizers")
         if not tokenizer_json.is_file():
             raise UnreadableError(
                 f"{tokenizer_json.parent} has no {tokenizer_json.name}",

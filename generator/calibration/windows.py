@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from vacc_gen.generator.calibration.texts import files_of, texts_of
 from vacc_gen.generator.calibration.tokenizer import TOKENIZER_FILE, Tokenizer
+from vacc_gen.generator.extras import load
 from vacc_gen.generator.files import sha256_of, write_atomically
 from vacc_gen.generator.progress import Progress
 from vacc_gen.schema.checkpoint import WeightFolder
@@ -57,8 +58,9 @@ def calibrate(spec: Calibration, weights: WeightFolder, root: Path, progress: Pr
         CalibrationError: the set is damaged, not what its name says, or too small, or `seqlen` is
             more than the model's positions.
         CheckpointError: the tokenizer does not say which token ends a text.
-        MissingExtraError: the tokenizers library is not installed.
+        MissingExtraError: a library that it needs cannot be used.
     """
+    load("calibration", "numpy", "safetensors")
     import numpy as np
     from safetensors.numpy import save
 
@@ -81,7 +83,7 @@ def calibrate(spec: Calibration, weights: WeightFolder, root: Path, progress: Pr
 
     def manifest() -> str:
         content = {"sha256": sha256_of(path), **settings}
-        return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+        return json.dumps(content, indent=2) + "\n"
 
     is_there = path.is_file() and manifest_path.is_file()
     if is_there and manifest_path.read_bytes() == manifest().encode():

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -43,9 +41,6 @@ def build(
     from vacc_gen.generator.workspace.workspace import load_workspace
     from vacc_gen.schema.precision import Precision
 
-    # Unwind as on Ctrl-C, so that children end and nothing half-written stays.
-    for number in (signal.SIGTERM, signal.SIGHUP):  # HUP: the terminal was closed
-        signal.signal(number, lambda number, _: sys.exit(128 + number))
     quiet_libraries()
     workspace = load_workspace(folder.absolute())
     precisions = tuple(Precision(name.value) for name in precision or ())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import shlex
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +11,8 @@ from typing import Any
 
 import typer
 from rich import progress as bars
-from rich.console import Console, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.text import Text
 
 from vacc_gen.generator.backends.base import Stage
@@ -19,15 +20,30 @@ from vacc_gen.generator.backends.onnxruntime.runtime import DECODE_GRAPH
 from vacc_gen.generator.build.report import REPORT_FILE, REPORT_PAGE, StageRecord, merged_perplexity
 from vacc_gen.generator.emit.report_html import REFERENCES, greedy_text, perplexity_figures
 from vacc_gen.generator.progress import size_text, time_text
+from vacc_gen.generator.terminal import exact
+from vacc_gen.schema.errors import on_one_line, shell_command, visible
 from vacc_gen.schema.precision import Precision
 
 STYLES = {"done": "green", "reused": "cyan", "skipped": "dim", "failed": "bold red"}
 
 
+class ShownConsole(Console):
+    """Rich's own codes reach the terminal, those in text of others are made visible."""
+
+    def __init__(self, stream: Any, **options: Any) -> None:
+        super().__init__(file=exact(stream), markup=False, highlight=False, **options)
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        for text, style, control in super().render(renderable, options):
+            yield Segment(text if control else visible(text), style, control)
+
+
 @contextmanager
 def terminal_progress() -> Iterator[Display]:
     """Show the step that runs, on stderr where that is a terminal; a build's stages anywhere."""
-    console = Console(stderr=True)
+    console = ShownConsole(sys.stderr)
     live = _Live(
         bars.SpinnerColumn(),
         bars.TextColumn("{task.description}", markup=False),
@@ -79,7 +95,7 @@ class Display:
 
     def say(self, line: str) -> None:
         """Show the line below the step until the next one."""
-        self._live.last_line = line
+        self._live.last_line = on_one_line(line)
 
     def stage_started(self, stage: Stage, precision: Precision | None) -> None:
         self._stage = _stage_name(stage, precision)
@@ -98,7 +114,7 @@ class Display:
             self._live.remove_task(task)
 
     def _print(self, line: str, style: str | None = None) -> None:
-        self._live.console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
+        self._live.console.print(on_one_line(line), style=style, soft_wrap=True)
 
 
 def _stage_name(stage: Stage, precision: Precision | None) -> str:
@@ -162,7 +178,7 @@ def _next_commands(root: Path, records: Sequence[StageRecord]) -> Iterator[str]:
         if record.stage.value == "compile" and record.precision and record.outputs:
             precision = record.precision.value
             if any(Path(output.path).name == DECODE_GRAPH for output in record.outputs):
-                run = f"vacc-gen run {shlex.quote(str(root))} --precision {precision}"
+                run = shell_command(["vacc-gen", "run", str(root), "--precision", precision])
                 yield f'{run} --prompt "In the beginning"'
             else:
-                yield f"{shlex.quote(str(root / 'scripts' / 'serve.sh'))} {precision}"
+                yield shell_command([str(root / "scripts" / "serve.sh"), precision])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
@@ -56,7 +57,7 @@ def doctor(
             "python": str(used) if used else None,
             "checks": list(map(asdict, checks)),
         }
-        typer.echo(json.dumps(examination, indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(examination, indent=2))
     else:
         _print(checks)
         plural = "s" if problems > 1 else ""
@@ -72,9 +73,10 @@ def _interpreter(named: Path) -> Path:
 
 
 def _print(checks: list[Check]) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
+
+    from vacc_gen.generator.cli.display import ShownConsole
 
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_header=False)
     table.add_column(no_wrap=True)
@@ -89,4 +91,4 @@ def _print(checks: list[Check]) -> None:
                 message.append(f"\nhint: {check.hint}", "dim")
             table.add_row(Text(state, STYLES.get(state, "dim")), Text(check.name), message)
         table.add_row()
-    Console(highlight=False).print(table)
+    ShownConsole(sys.stdout).print(table)

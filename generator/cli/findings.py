@@ -12,6 +12,7 @@ import typer
 from pydantic import TypeAdapter, ValidationError
 
 from vacc_gen.generator.files import unified_diff, write_atomically
+from vacc_gen.generator.terminal import exact, is_terminal, print_data
 from vacc_gen.presets import KNOWN
 from vacc_gen.schema.errors import UnreadableError, UsageError, on_one_line
 from vacc_gen.schema.lint import output, sources
@@ -62,7 +63,7 @@ def check_and_report(
         if not only_show:
             result = check_paths(paths, KNOWN, selection, with_checkpoints=True)
     if not only_show:
-        typer.echo(_rendered(result, form), nl=False)
+        print(_rendered(result, form), end="", file=exact(sys.stdout), flush=True)
     for path, reason in result.unreadable:
         typer.echo(f"error: cannot read {on_one_line(path)}: {reason}", err=True)
     if result.unreadable:
@@ -83,7 +84,7 @@ def _fix_files(result: CheckResult, selection: Selection, unsafe: bool, only_sho
         if only_show:
             _show_changes(path, before, after)
         elif after != before:
-            write_atomically(Path(path), after)
+            write_atomically(Path(os.path.realpath(path)), after)
             typer.echo(f"fixed {on_one_line(path)}", err=True)
 
 
@@ -95,11 +96,11 @@ def _fix_stdin(selection: Selection, unsafe: bool, only_show: bool) -> list[Diag
     if only_show:
         _show_changes(document.path, document.prefix + document.text, after)
     else:
-        typer.echo(after, nl=False)
+        print_data(after)
     left = check_text(after, document.path, KNOWN, selection)
     if left:
         lines = {document.path: load(after).lines}
-        typer.echo(output.as_text(left, lines, 1), nl=False, err=True)
+        print(output.as_text(left, lines, 1), end="", file=sys.stderr)
     return left
 
 
@@ -118,18 +119,18 @@ def _fixed(
 
 def _show_changes(path: str, before: str, after: str) -> None:
     name = on_one_line(path)
-    typer.echo(unified_diff(before, after, name, name), nl=False)
+    print_data(unified_diff(before, after, name, name))
 
 
 def _rendered(result: CheckResult, form: str) -> str:
-    """Return findings as text; Typer takes colours out where no terminal shows them."""
     if form == "json":
         return output.as_json(result.diagnostics, result.checked)
     if form == "github":
         return output.as_github(result.diagnostics)
     if form == "sarif":
         return output.as_sarif(result.diagnostics)
-    colour = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    is_plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
+    colour = is_terminal(sys.stdout) and not is_plain
     return output.as_text(result.diagnostics, result.lines, result.checked, colour)
 
 

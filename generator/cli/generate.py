@@ -29,6 +29,7 @@ def generate(
     Example: vacc-gen generate falcon-7b-instruct --diff
     """
     from vacc_gen.generator.files import unified_diff
+    from vacc_gen.generator.terminal import print_data
     from vacc_gen.generator.workspace.workspace import State, load_workspace, update
 
     workspace = load_workspace(folder)
@@ -40,7 +41,7 @@ def generate(
                 found, wanted = state.found or "", state.wanted.text if state.wanted else ""
                 old = "/dev/null" if state.found is None else f"a/{state.path}"
                 new = "/dev/null" if state.wanted is None else f"b/{state.path}"
-                typer.echo(unified_diff(found, wanted, old, new), nl=False)
+                print_data(unified_diff(found, wanted, old, new))
         if states:
             raise typer.Exit(1)
         typer.echo("all files are current", err=True)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vacc_gen.generator.cli.options import WorkspaceFolder
-from vacc_gen.schema.errors import LockError, UnreadableError, UsageError
+from vacc_gen.schema.errors import LockError, UnreadableError, UsageError, shell_command
 
 if TYPE_CHECKING:
     from vacc_gen.generator.workspace.workspace import Workspace
@@ -53,7 +52,7 @@ def _check(workspace: Workspace) -> None:
     path, found = workspace.root / locks.LOCK_PATH, locks.read_lock(workspace.root)
     reasons = found.shortcomings(locks.requirements_of(workspace.plan.recipe.environment))
     if reasons:
-        hint = shlex.join(["vacc-gen", "lock", str(workspace.root)])
+        hint = shell_command(["vacc-gen", "lock", str(workspace.root)])
         raise LockError(f"{path} is stale: {'; '.join(reasons)}", hint)
     count = len(locks.locked_packages(found.text, str(path)))
     typer.echo(f"{path} is current: {count} packages for Python {found.python} on {found.platform}")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import os
+import re
 import sys
 from importlib import import_module
 from typing import Annotated, Any
@@ -11,7 +11,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from vacc_gen.schema.errors import VaccGenError
+from vacc_gen.generator.terminal import ended_by_signals, exact, shown_streams
+from vacc_gen.schema.errors import VaccGenError, on_one_line
 
 VERBS = (
     "new",
@@ -79,32 +80,38 @@ def _report(error: VaccGenError) -> None:
     if diagnostics:
         from vacc_gen.schema.lint.output import excerpts
 
-        print(excerpts(diagnostics, sys.stderr.isatty()), file=sys.stderr)
-    print(f"error: {error.message}", file=sys.stderr)
-    if error.hint:
-        print(f"hint: {error.hint}", file=sys.stderr)
+        print(excerpts(diagnostics, sys.stderr.isatty()), file=exact(sys.stderr))
+    _print_error(error.message, error.hint)
+
+
+def _print_error(message: str, hint: str | None = None) -> None:
+    # The end of a log keeps its lines, which are indented.
+    message = re.sub(r"\n(?!  )", r"\\n", message)
+    print(f"error: {message}", file=sys.stderr)
+    if hint:
+        print(f"hint: {on_one_line(hint)}", file=sys.stderr)
 
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
     # Looking for plugins of pydantic reads the metadata of every package that is installed.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
-    if isinstance(sys.stdout, io.TextIOWrapper):  # not closed; its encoding may be a narrow one
-        sys.stdout.reconfigure(errors="backslashreplace")
-    try:
-        app(prog_name="vacc-gen")
-    except VaccGenError as error:
-        _report(error)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(141)
-    except OSError as error:  # a full disk behind the standard output, a name beyond all limits
-        print(f"error: {error.filename or 'cannot write'}: {error.strerror}", file=sys.stderr)
-        sys.exit(2)
+    with shown_streams(), ended_by_signals():
+        try:
+            app(prog_name="vacc-gen")
+        except VaccGenError as error:
+            _report(error)
+            sys.exit(error.exit_code)
+        except ImportError as error:
+            hint = "pip install --force-reinstall 'vacc-gen[export]'"
+            _print_error(f"cannot load {error.name or 'a package'}: {error}", hint)
+            sys.exit(2)
+        except BrokenPipeError:
+            sys.stderr.close()
+            sys.exit(141)
+        except OSError as error:  # a full disk behind the standard output, a name beyond all limits
+            _print_error(f"{error.filename or 'cannot write'}: {error.strerror or error}")
+            sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 from typing import Annotated, Literal
 
 import typer
 
 from vacc_gen.generator.cli.options import PrecisionName, Prefill, Total, preset_option
+from vacc_gen.schema.errors import shell_command
 
 
 def new(
@@ -104,7 +104,7 @@ def new(
         from vacc_gen.generator.cli.ask import ask_choices
 
         choices = ask_choices(choices)
-        typer.echo(f"the same in one line:\n  {shlex.join(choices.command())}\n")
+        typer.echo(f"the same in one line:\n  {shell_command(choices.command())}\n")
 
     decision = choices.decide()
     for note in decision.notes:

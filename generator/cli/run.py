@@ -69,7 +69,7 @@ def run(
             yield token_id
 
     for text in streamed_text(tokenizer, answer()):
-        typer.echo(text, nl=False)
+        print(text, end="", flush=True)
     typer.echo()
     typer.echo(f"{compiled.name}: prompt {len(token_ids)} tokens, {_speed(*times)}", err=True)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
@@ -22,7 +21,7 @@ from vacc_gen.generator.environment.probe import run_check
 from vacc_gen.generator.files import package_version
 from vacc_gen.generator.plan import Plan
 from vacc_gen.generator.progress import size_text
-from vacc_gen.schema.errors import MissingExtraError
+from vacc_gen.schema.errors import MissingExtraError, word_for_shell
 from vacc_gen.schema.footprint import FP16_BYTES, WEIGHT_BITS, footprint, parameter_count
 from vacc_gen.schema.packages import parse_pin, parse_versions, pin_problems
 
@@ -158,7 +157,7 @@ def room(folder: Path, disk_bytes: int, memory_bytes: int) -> Iterator[Check]:
 
 def own_environment(*, needed: bool) -> Iterator[Check]:
     """Look at what the embedded backend takes, in our own interpreter."""
-    versions = {package: package_version(package) for package in (*PACKAGES, "numpy")}
+    versions = {package: package_version(package) for package in PACKAGES}
     installed = {package: version for package, version in versions.items() if version}
     missing = [package for package in PACKAGES if package not in installed]
     if missing and not needed:
@@ -214,7 +213,7 @@ def _against_lock(lock: Lock, installed: Installed, path: Path) -> Check:
     if not differing:
         return Check(COMPILER, "lock", State.OK, f"all {len(locked)} packages are as locked")
     count = f"{len(differing)} of {len(locked)} packages are not as locked"
-    hint = f"pip install --require-hashes -r {shlex.quote(str(path))}"
+    hint = f"pip install --require-hashes -r {word_for_shell(str(path))}"
     return Check(COMPILER, "lock", State.WARNING, f"{count}: {first_few(differing, 4)}", hint)
 
 

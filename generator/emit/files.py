@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
@@ -31,6 +30,7 @@ from vacc_gen.generator.plan import (
 )
 from vacc_gen.generator.vision import max_pixels
 from vacc_gen.presets import CALIBRATION_SETS
+from vacc_gen.schema.errors import word_for_shell
 from vacc_gen.schema.preset import VACC_CONFIG_FILE
 
 SOURCE_FOLDER = PurePosixPath("source_code")
@@ -106,7 +106,7 @@ def _modeling_files(plan: Plan, model_config: Mapping[str, Any] | None) -> tuple
         "_attn_implementation": "eager",
         "insert_slice": True,
     }
-    text = json.dumps(vacc_config, indent=2, ensure_ascii=False) + "\n"
+    text = json.dumps(vacc_config, indent=2) + "\n"
     return (*sources, EmittedFile(SOURCE_FOLDER / VACC_CONFIG_FILE, text))
 
 
@@ -189,4 +189,4 @@ TEMPLATES = Environment(
     lstrip_blocks=True,
     keep_trailing_newline=True,
 )
-TEMPLATES.filters["q"] = lambda value: shlex.quote(str(value))
+TEMPLATES.filters["q"] = lambda value: word_for_shell(str(value))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
-from shlex import join
 from typing import Any
 
 import yaml
 
+from vacc_gen.schema.errors import shell_command
 from vacc_gen.schema.recipe import Recipe
 
 RECIPE_SCHEMA_PATH = PurePosixPath(".vacc-gen", "recipe.schema.json")
@@ -30,8 +30,7 @@ def _flow_list(dumper: yaml.SafeDumper, values: Any) -> yaml.Node:
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
-    # Single quotes would turn U+0085 into a space: it is a line break to YAML 1.1.
-    style = None if text.isprintable() else '"'
+    style = None if text.isprintable() else '"'  # which alone knows escapes
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
@@ -48,13 +47,16 @@ def sections(values: Mapping[str, object]) -> str:
         is_block = isinstance(value, Mapping)
         if text and (is_block or previous_is_block):
             text += "\n"
-        text += yaml.dump(
+        block = yaml.dump(
             {key: value},
             Dumper=_Dumper,
             default_flow_style=False,
             sort_keys=False,
             allow_unicode=True,
             width=1 << 30,  # one value, one line, whatever its length
+        )
+        text += "".join(
+            mark if mark.isprintable() or mark == "\n" else f"\\U{ord(mark):08x}" for mark in block
         )
         previous_is_block = is_block
     return text
@@ -63,8 +65,7 @@ def sections(values: Mapping[str, object]) -> str:
 def recipe_text(recipe: Recipe, command: Sequence[str]) -> str:
     """Return vacc.yaml as `new` writes it: what was chosen, and the defaults likely to change.
 
-    It reads back as the same recipe. `command` is the command line that made it. It becomes a
-    comment: no word may hold a line break.
+    It reads back as the same recipe. `command`, the command line that made it, becomes a comment.
     """
     every = recipe.model_dump(mode="json", exclude_none=True)
     chosen = recipe.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
@@ -81,7 +82,7 @@ def recipe_text(recipe: Recipe, command: Sequence[str]) -> str:
             key: value for key, value in every["calibration"].items() if key in keys
         }
     return (
-        f"# {join(command)}\n"
+        f"# {shell_command(command)}\n"
         f"# yaml-language-server: $schema={RECIPE_SCHEMA_PATH}\n"
         f"{sections(values)}"
     )

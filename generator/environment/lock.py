@@ -19,7 +19,7 @@ from packaging.utils import canonicalize_name
 
 from vacc_gen import presets
 from vacc_gen.generator.files import write_atomically
-from vacc_gen.schema.errors import LockError, MissingExtraError, UnreadableError
+from vacc_gen.schema.errors import LockError, MissingExtraError, UnreadableError, shell_command
 from vacc_gen.schema.packages import (
     Companion,
     Pin,
@@ -185,7 +185,7 @@ def description_text(environment: Environment, lock: Lock | None) -> str:
     else:
         described = {name: getattr(lock, name) for name in _DESCRIBED}
         values["lock"] = {**described, "sha256": lock.sha256(), "tested": list(lock.tested)}
-    return json.dumps(values, indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(values, indent=2) + "\n"
 
 
 def read_lock(root: Path) -> Lock:
@@ -195,7 +195,7 @@ def read_lock(root: Path) -> Lock:
         LockError: there is none, or it was changed since it was made.
         UnreadableError: environment.json is not as we write it.
     """
-    hint = f"vacc-gen lock {root}"
+    hint = shell_command(["vacc-gen", "lock", str(root)])
     try:
         values = json.loads((root / DESCRIPTION_PATH).read_bytes())["lock"]
         if values is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from vacc_gen.generator.new.memory import heads_of
 from vacc_gen.generator.new.recognition import describe, recognize
 from vacc_gen.generator.plan import Plan, check_architecture, is_placeholder, make_plan
 from vacc_gen.schema.checkpoint import name_of
-from vacc_gen.schema.errors import CheckpointError, UsageError, is_text
+from vacc_gen.schema.errors import CheckpointError, UsageError, is_text, word_for_shell
 from vacc_gen.schema.geometry import geometry_from_config, shape_difference
 from vacc_gen.schema.lint.check import open_weights
 from vacc_gen.schema.precision import Precision
@@ -174,10 +173,10 @@ class Choices:
 
 
 def next_steps(root: Path, recipe: Recipe) -> list[str]:
-    folder, steps = shlex.quote(str(root)), []
+    folder, steps = word_for_shell(str(root)), []
     preset = presets.MODELS.find(recipe.model.preset)
     if is_placeholder(recipe.model.checkpoint):
-        recipe_path = shlex.quote(str(root / RECIPE_FILE))
+        recipe_path = word_for_shell(str(root / RECIPE_FILE))
         steps.append(f"edit {recipe_path}    # model.checkpoint: the weight folder")
         steps.append(f"vacc-gen generate {folder}")
     paths = [f"{recipe.model.checkpoint}/config.json"] if preset.huggingface_id else []

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from vacc_gen import presets
-from vacc_gen.schema.errors import CheckpointError, UsageError, plural
+from vacc_gen.schema.errors import CheckpointError, UsageError, plural, shell_command
 from vacc_gen.schema.geometry import Geometry, geometry_from_config, shape_difference
 from vacc_gen.schema.preset import ModelPreset
 
@@ -52,7 +51,7 @@ def recognize(folder: Path, config: Mapping[str, Any]) -> tuple[ModelPreset, str
                 return preset, f"{folder}: {seen}: {preset.name}{by_name}"
     if ambiguous:
         names = [preset.name for preset in (chosen, *others)]
-        line = shlex.join(["vacc-gen", "new", "--model", names[0], "--checkpoint", str(folder)])
+        line = shell_command(["vacc-gen", "new", "--model", names[0], "--checkpoint", str(folder)])
         raise UsageError(
             f"{folder} may be any of {len(names)} models: {seen}",
             hint=f"it fits {', '.join(names)}; say which, such as `{line}`",

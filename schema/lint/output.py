@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
 
-from vacc_gen.schema.errors import UnreadableError, encodable, on_one_line, plural
+from vacc_gen.schema.errors import UnreadableError, encodable, on_one_line, plural, visible
 from vacc_gen.schema.lint.diagnostics import Diagnostic, Severity
 from vacc_gen.schema.lint.rule import Rule, all_rules, page_of
 from vacc_gen.schema.lint.sources import read
@@ -124,7 +124,7 @@ def _with_hint(found: Diagnostic) -> str:
 
 
 def _data(text: str) -> str:
-    return encodable(text).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return visible(encodable(text)).replace("%", "%25").replace("\n", "%0A")
 
 
 def _property(text: str) -> str:

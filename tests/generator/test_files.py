@@ -7,22 +7,25 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from tests.processes import VACC_GEN, make_program, start
+from tests.workspaces import make_workspace
 from vacc_gen.generator.files import (
     folder_beside,
     naming,
+    open_in_place,
     remove_leftovers,
     room_for,
     staged_file,
     staged_folder,
     write_atomically,
 )
-from vacc_gen.schema.errors import StageError
+from vacc_gen.schema.errors import StageError, UnreadableError
 
 WRITER = """
 import sys
@@ -94,16 +97,17 @@ def test_a_folder_that_was_moved_away_for_a_new_one_comes_back(tmp_path: Path) -
     assert hidden(tmp_path) == []
 
 
-def test_a_staged_file_keeps_permissions_and_links(tmp_path: Path) -> None:
+def test_a_staged_file_keeps_permissions_and_replaces_a_link(tmp_path: Path) -> None:
     target, link = tmp_path / "target", tmp_path / "link"
     target.write_text("old")
     target.chmod(0o640)
     link.symlink_to(target)
-    with staged_file(link) as file:
+    write_atomically(link, "ours")
+    assert (link.is_symlink(), target.read_text()) == (False, "old")
+    with staged_file(target) as file:
         file.write(b"new")
         assert target.read_text() == "old"
-    assert (link.is_symlink(), target.read_text()) == (True, "new")
-    assert target.stat().st_mode & 0o777 == 0o640
+    assert (target.read_text(), target.stat().st_mode & 0o777) == ("new", 0o640)
 
 
 def test_a_disk_that_fills_up_names_the_file_and_what_was_needed(
@@ -119,3 +123,44 @@ def test_a_disk_that_fills_up_names_the_file_and_what_was_needed(
         raise OSError(errno.ENOSPC, "No space left on device")
     with pytest.raises(StageError, match=r"not enough disk space in .*: 4\.0 MB needed, 3\.0 MB"):
         room_for(tmp_path, 4_000_000).__enter__()
+
+
+# --- links in the way -----------------------------------------------------------------------
+
+WAYS: dict[str, Callable[[Path, Path], object]] = {
+    "link": lambda path, victim: path.symlink_to(victim),
+    "hard link": lambda path, victim: path.hardlink_to(victim),
+    "pipe": lambda path, _: os.mkfifo(path),
+    "folder": lambda path, _: path.mkdir(),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("flags", [0, os.O_TRUNC, os.O_APPEND])
+def test_only_a_file_of_its_own_is_opened_to_write_in(tmp_path: Path, way: str, flags: int) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    WAYS[way](tmp_path / "file", victim)
+    with pytest.raises(UnreadableError, match="is a link, or not a file"):
+        open_in_place(tmp_path / "file", flags)
+    assert victim.read_text() == "mine"
+
+
+STATE = ("build.lock", "build.json", "manifest.json", "logs/{job}.compile.log", "../report.json")
+
+
+@pytest.mark.parametrize("name", STATE)
+def test_a_build_writes_through_no_link_that_came_with_a_workspace(
+    tmp_path: Path, name: str
+) -> None:
+    workspace = make_workspace(tmp_path / "w")
+    program = make_program(tmp_path / "bin" / "vamc", "#!/bin/sh\necho output; exit 3\n")
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    link = workspace.root / ".vacc-gen" / name.format(job=workspace.plan.jobs[0].name)
+    link.parent.mkdir(exist_ok=True)
+    link.unlink(missing_ok=True)
+    link.symlink_to(victim)
+    environment = {**os.environ, "PATH": f"{program.parent}:{os.environ['PATH']}"}
+    assert start(*VACC_GEN, "build", str(workspace.root), env=environment).wait(60) in (1, 2)
+    assert victim.read_text() == "mine"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,7 @@ from vacc_gen.generator.calibration.windows import (
     read_windows,
     windows_file,
 )
+from vacc_gen.generator.extras import load
 from vacc_gen.generator.files import (
     package_version,
     remove_leftovers,
@@ -40,12 +40,11 @@ from vacc_gen.generator.files import (
 from vacc_gen.generator.plan import CompileJob, is_placeholder
 from vacc_gen.generator.progress import Progress
 from vacc_gen.schema.artifacts import MANIFEST_FILE
-from vacc_gen.schema.errors import MissingExtraError
 from vacc_gen.schema.precision import INT8_ACTIVATIONS_LEVEL, PER_CHANNEL, Precision
 from vacc_gen.schema.recipe import Calibration
 
-PACKAGES = ("torch", "transformers", "tokenizers", "onnx", "onnxruntime")
-"""Of the extra `export`; the first that is missing is named."""
+PACKAGES = ("numpy", "tokenizers", "onnx", "onnxruntime", "torch", "transformers")
+"""Of the extra `export`, the slow ones last; the first that cannot be used is named."""
 
 QUANTIZED = (Precision.INT8, Precision.INT4)
 """Those whose weights are, by GPTQ where there are calibration texts."""
@@ -65,12 +64,10 @@ class OnnxRuntimeBackend:
         """Refuse a build that cannot succeed.
 
         Raises:
-            MissingExtraError: a package of the extra `export` is not installed.
+            MissingExtraError: a package of the extra `export` cannot be used.
             VaccGenError: the checkpoint, the texts, the lengths or the device will not do.
         """
-        for package in PACKAGES:
-            if find_spec(package) is None:
-                raise MissingExtraError(package, "building with ONNX Runtime")
+        load("building with ONNX Runtime", *PACKAGES)
         from vacc_gen.generator.backends.onnxruntime.verify import sample_text, text_windows
 
         for job in build.jobs:
@@ -270,7 +267,7 @@ def _manifest(build: Build, job: CompileJob, folder: Path) -> str:
             if file.name in EXPORTED_FILES
         ],
     }
-    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(content, indent=2) + "\n"
 
 
 def _verify(build: Build, job: CompileJob) -> Step:

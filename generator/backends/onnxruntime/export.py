@@ -9,7 +9,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 from vacc_gen.generator.backends.onnxruntime.runtime import (
@@ -25,10 +24,11 @@ from vacc_gen.generator.backends.onnxruntime.weights.weight_file import (
     plan_layout,
     write_weights,
 )
+from vacc_gen.generator.extras import load
 from vacc_gen.generator.files import naming, room_for, staged_folder
 from vacc_gen.generator.progress import Progress, SilentProgress
 from vacc_gen.schema.artifacts import MANIFEST_FILE
-from vacc_gen.schema.errors import MissingExtraError, UsageError
+from vacc_gen.schema.errors import UsageError
 from vacc_gen.schema.precision import Precision, Quantization
 from vacc_gen.schema.recipe import lengths_problem
 
@@ -131,7 +131,7 @@ def plan_export(
     Each graph carries the tool's version and the checkpoint's fingerprint in its `metadata_props`.
 
     Raises:
-        MissingExtraError: torch or onnx is not installed.
+        MissingExtraError: torch or onnx cannot be used.
         CheckpointError: no group size divides the checkpoint's widths.
         UsageError: the lengths are beyond the model's.
     """
@@ -141,9 +141,7 @@ def plan_export(
             f"the total is {lengths.total} tokens, the model was made for {longest}",
             f"`max_position_embeddings` of its config.json is the most: --total {longest}",
         )
-    for package in ("torch", "onnx"):
-        if find_spec(package) is None:
-            raise MissingExtraError(package, "export")
+    load("export", "numpy", "onnx", "torch")
     from vacc_gen.generator.backends.onnxruntime.graph.falcon import DYNAMIC_AXES, falcon_graph
     from vacc_gen.generator.backends.onnxruntime.graph.positions import Axes
 
@@ -195,7 +193,7 @@ def export_graphs(
     replaced.
 
     Raises:
-        MissingExtraError: torch or onnx is not installed.
+        MissingExtraError: torch or onnx cannot be used.
         UsageError: `out_dir` is in use, or holds the checkpoint.
         CheckpointError: the checkpoint cannot be read, no group size divides its widths, or it
             holds NaN or infinity.

@@ -13,14 +13,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vacc_gen.generator.backends.onnxruntime.session import open_session
 from vacc_gen.generator.backends.onnxruntime.weights.weight_file import WEIGHTS_FILE
+from vacc_gen.generator.extras import load
 from vacc_gen.schema.artifacts import MANIFEST_FILE, changed_files
-from vacc_gen.schema.errors import MissingExtraError, StageError, UnreadableError, UsageError
+from vacc_gen.schema.errors import StageError, UnreadableError, UsageError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,11 +50,10 @@ class OnnxRuntimeModel:
         memory where sessions copy weights, for loading them again at each change.
 
         Raises:
-            MissingExtraError: onnxruntime is not installed.
+            MissingExtraError: onnxruntime cannot be used.
             UnreadableError: the folder is not a complete compiled model.
         """
-        if find_spec("onnxruntime") is None:
-            raise MissingExtraError("onnxruntime", "running a compiled model")
+        load("running a compiled model", "numpy", "onnxruntime")
         check_folder(folder)
         self.folder = folder
         self.position = 0

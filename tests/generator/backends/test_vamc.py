@@ -7,6 +7,8 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,14 @@ from safetensors.numpy import save_file
 from tests.processes import is_group_gone, start
 from tests.workspaces import build, make_workspace
 from vacc_gen.generator.backends.base import Stage
-from vacc_gen.generator.backends.vamc import Vamc, compiled_files, last_lines, run_logged
+from vacc_gen.generator.backends.vamc import (
+    MARK,
+    TAIL_BYTES,
+    Vamc,
+    compiled_files,
+    last_lines,
+    run_logged,
+)
 from vacc_gen.generator.build.report import Status
 from vacc_gen.generator.workspace.workspace import Workspace
 from vacc_gen.presets import MODELS
@@ -239,6 +248,48 @@ def test_our_end_is_passed_on_and_nothing_is_left(
     assert ours.wait(20) != 0
     assert is_group_gone(group)
     assert (tmp_path / "log").read_text().endswith(f"{last_line}\n")
+
+
+STRAYS = {
+    "in the background": "sleep 60 &",
+    "in a session of its own": "setsid setsid sleep 60 & sleep 0.2;",
+    "with its output open": "(sleep 0.1; yes) &",
+}
+
+
+@pytest.mark.parametrize("stray", STRAYS)
+def test_what_a_compiler_leaves_ends_with_it(tmp_path: Path, stray: str) -> None:
+    script = f"{STRAYS[stray]} echo done"
+    began = time.monotonic()
+    code, _ = run_logged(["bash", "-c", script], tmp_path, os.environ, tmp_path / "log", print)
+    assert code == 0
+    assert time.monotonic() - began < 10
+    marked = f"{MARK}=".encode()
+    for environment in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):
+            assert marked not in environment.read_bytes()
+
+
+def test_an_output_without_end_or_lines_fits_into_the_log_and_the_message(
+    path: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vacc_gen.generator.backends.vamc.LOG_BYTES", 1 << 20)
+    install(path, r"head -c 5000000 /dev/zero | tr '\0' x; printf '\xff\e[31m the end'; exit 1")
+    with pytest.raises(StageError) as caught:
+        build(workspace, Vamc())
+    assert len(caught.value.message) < 1000
+    log = workspace.root / ".vacc-gen" / "logs" / f"{workspace.plan.jobs[0].name}.compile.log"
+    content = log.read_bytes()
+    assert len(content) < (1 << 20) + TAIL_BYTES + 200
+    assert content.endswith(b"\xff\x1b[31m the end")
+    assert b"bytes of output left out by vacc-gen: a log has 1048576 at most" in content
+
+
+def test_a_compiler_may_close_its_output_and_go_on(tmp_path: Path) -> None:
+    script = "echo one; exec >&- 2>&-; sleep 0.3; exit 5"
+    log = tmp_path / "log"
+    assert run_logged(["bash", "-c", script], tmp_path, os.environ, log, print)[0] == 5
+    assert log.read_text() == "one\n"
 
 
 def test_a_compiler_that_is_being_started_is_not_orphaned(

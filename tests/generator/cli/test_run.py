@@ -1,5 +1,7 @@
 """`vacc-gen run`, as a user calls it."""
 
+import json
+import re
 import shutil
 
 import pytest
@@ -88,6 +90,18 @@ def test_logits_that_are_not_finite_are_refused(built, run):
     code, text, errors = run("run", folder, *PROMPT)
     assert (code, text) == (1, "")
     assert "after a prompt of 8 tokens: 2048 of 2048 logits are NaN or infinite" in errors
+
+
+def test_what_a_model_answers_is_shown_and_not_obeyed(built_once, run, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(built_once.root / "deploy" / built_once.plan.jobs[0].name, folder)
+    (folder / "manifest.json").unlink()
+    tokens = {f"\x1b]0;{token}\x07\r\n\u202e世": token for token in range(2048)}
+    model = {"type": "WordLevel", "vocab": tokens, "unk_token": next(iter(tokens))}
+    (folder / "tokenizer.json").write_text(json.dumps({"version": "1.0", "model": model}))
+    code, text, _ = run("run", folder, "--prompt", "a", "--max-tokens", 3)
+    assert code == 0
+    assert re.fullmatch(r"( ?\\x1b\]0;\d+\\x07\\r\n\\u202e世){3}\n", text)
 
 
 def test_characters_of_several_tokens_come_whole():

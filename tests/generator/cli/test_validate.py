@@ -137,6 +137,12 @@ def test_fix_keeps_everything_else(folder, validate):
     stamp = path.stat().st_mtime_ns
     assert validate(".", "--fix")[2] == ""
     assert path.stat().st_mtime_ns == stamp
+    # A config is the user's, and so is a link to it.
+    path.write_text(WRONG)
+    (path.parent / "link.yaml").symlink_to("x.yaml")
+    validate("build/link.yaml", "--fix")
+    assert (path.parent / "link.yaml").is_symlink()
+    assert path.read_text() == WRONG.replace("wokers", "workers")
 
 
 def test_diff_shows_and_writes_nothing(folder, validate):

@@ -70,6 +70,7 @@ for file in "${files[@]}"; do
     continue
   fi
   partial=$placed.partial.$$
+  rm -f -- "$partial" # a link there may lead anywhere
   if [ "$copy" = true ]; then
     cp -- "$source" "$partial"
   else

@@ -54,6 +54,7 @@ ahead() { # path on the hub, where it goes
   [ ! -e "$2" ] && command -v curl >/dev/null || return 0
   endpoint=${endpoint:-$("$client" env 2>/dev/null | sed -n 's/^- ENDPOINT: *//p')}
   printf 'fetching %s\n' "$1"
+  [ ! -L "$2.part" ] || rm -f -- "$2.part" # it may lead anywhere
   for _ in 1 2 3 4 5; do
     status=0
     curl --fail --location --retry 5 --progress-bar --continue-at - --output "$2.part" \

@@ -1,0 +1,117 @@
+"""The process as its terminal sees it: what it prints, and how signals end it."""
+
+from __future__ import annotations
+
+import io
+import os
+import select
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from vacc_gen.schema.errors import shell_command, visible
+
+ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # HUP: the terminal was closed
+GRACE_SECONDS = 0.9
+"""From a signal to the end, for children and files that are being written."""
+SHOW_CURSOR = "\x1b[?25h\n"
+
+
+class Shown:
+    """A stream whose text a terminal shows and does not obey; `exact` is the one below it."""
+
+    def __init__(self, stream: Any) -> None:
+        self.exact = stream
+
+    def write(self, text: str) -> int:
+        return int(self.exact.write(visible(text)))
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        self.write("".join(lines))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.exact, name)
+
+
+@contextmanager
+def shown_streams() -> Iterator[None]:
+    """Let everything that is printed, by libraries too, go through `visible`."""
+    streams = sys.stdout, sys.stderr
+    if isinstance(sys.stdout, io.TextIOWrapper):  # not closed; its encoding may be a narrow one
+        sys.stdout.reconfigure(errors="backslashreplace")
+    sys.stdout, sys.stderr = (stream and Shown(stream) for stream in streams)
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = streams
+
+
+def exact(stream: Any) -> Any:
+    """Return the stream for text that was made visible, colours included, or that programs read."""
+    return getattr(stream, "exact", stream)
+
+
+def is_terminal(stream: Any) -> bool:
+    return stream is not None and stream.isatty()
+
+
+def print_data(text: str) -> None:
+    """Print text that programs read back: exactly, unless a terminal shows it."""
+    stream = sys.stdout if is_terminal(sys.stdout) else exact(sys.stdout)
+    print(text, end="", file=stream, flush=True)
+
+
+@contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """On SIGINT, SIGTERM or SIGHUP unwind as on Ctrl-C, and end within a second.
+
+    A second signal cuts short what unwinding waits for. Python sees a signal only between two of
+    its own steps: where a library takes long over one, a thread ends the process.
+    """
+    caught: list[int] = []
+
+    def interrupt(number: int, _: object) -> None:
+        caught.append(number)
+        raise KeyboardInterrupt
+
+    def watch() -> None:
+        while received := os.read(reader, 1):
+            if received[0] in ours:
+                if select.select([reader], [], [], GRACE_SECONDS)[0]:
+                    time.sleep(GRACE_SECONDS / 4)
+                _end(received[0])
+
+    ours = [number for number in ENDING_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    handlers = [signal.signal(number, interrupt) for number in ours]
+    wakeup = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    try:
+        yield
+    finally:
+        for number, handler in zip(ours, handlers, strict=True):
+            signal.signal(number, signal.SIG_IGN if caught else handler)
+        if caught:
+            with suppress(OSError, ValueError, AttributeError):
+                sys.stdout.flush()
+            _end(caught[0])
+        signal.set_wakeup_fd(wakeup)
+        os.close(writer)
+        watcher.join()
+        os.close(reader)
+
+
+def _end(number: int) -> None:
+    """Leave at once: libraries' threads are not waited for."""
+    command = shell_command(["vacc-gen", *sys.argv[1:]])
+    line = f"interrupted; run `{command}` again to go on\n"
+    with suppress(OSError):
+        if select.select([], [2], [], 0)[1]:  # nobody may read it
+            os.write(2, ((SHOW_CURSOR if os.isatty(2) else "") + line).encode())
+    os._exit(128 + number)

@@ -1,0 +1,110 @@
+"""Whatever text a recipe or a checkpoint holds: what is emitted has its own lines alone, and reads
+back as the same text."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import PurePosixPath
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vacc_gen.generator.emit.files import EmittedFile, compile_config_text, emit
+from vacc_gen.generator.emit.yaml_text import recipe_text, sections
+from vacc_gen.generator.plan import Plan, make_plan
+from vacc_gen.presets import MODELS
+from vacc_gen.schema.errors import shell_command
+from vacc_gen.schema.recipe import Recipe
+
+ODD = "/.'\"\\$`#:%{}[]-!&*|> \n\r\t\x1b\x7f\x85\xa0\u200b\u2028\u2029\u202e\u2066\ufeff\U000e0041"
+foreign = st.text(st.sampled_from(ODD + "ab世é🙂"), min_size=1, max_size=12)
+PRESET = MODELS.find("falcon-7b")
+
+
+def assert_own_lines(text: str) -> None:
+    """Nothing breaks a line, hides or reorders but line feeds and tabs, by whatever standard."""
+    assert [mark for mark in text if not mark.isprintable() and mark not in "\n\t"] == []
+
+
+def plan_of(text: str) -> tuple[Recipe, Plan]:
+    parts: dict[str, Any] = {
+        "version": 2,
+        "model": {"preset": PRESET.name, "checkpoint": text},
+        "calibration": {"set": "c4", "path": text, "seqlen": 16},
+        "verification": {"text": text},
+    }
+    recipe = Recipe.model_validate_json(json.dumps(parts))
+    return recipe, make_plan(recipe, PRESET, None)
+
+
+@given(foreign, foreign)
+def test_recipes(text: str, word: str) -> None:
+    recipe, _ = plan_of(text)
+    written = recipe_text(recipe, ["vacc-gen", "new", "--out", word])
+    assert_own_lines(written)
+    assert Recipe.model_validate_json(json.dumps(yaml.safe_load(written))) == recipe
+
+
+@given(foreign)
+def test_compile_configs(text: str) -> None:
+    for job in plan_of(text)[1].configs:
+        written = compile_config_text(job)
+        assert_own_lines(written)
+        assert yaml.safe_load(written) == job.config
+
+
+@given(st.dictionaries(foreign, foreign | st.lists(foreign)))
+def test_yaml_of_any_keys(values: dict[str, object]) -> None:
+    assert_own_lines(sections(values))
+    assert (yaml.safe_load(sections(values)) or {}) == values
+
+
+@given(st.dictionaries(st.text(), st.text() | st.just("\ud800")))
+def test_the_checkpoints_config(extra: dict[str, str]) -> None:
+    config = {**(PRESET.config or {}), "extra": extra}
+    (text,) = [f.text for f in emit(plan_of("w")[1], config) if f.path.name == "config_vacc.json"]
+    assert_own_lines(text)
+    assert json.loads(text)["extra"] == extra
+
+
+@given(foreign)
+def test_every_file_of_a_workspace(text: str) -> None:
+    for file in emit(plan_of(text)[1], None):
+        assert_own_lines(file.text)
+
+
+@given(st.lists(foreign | st.just("") | st.just("\udcff"), min_size=1, max_size=40))
+def test_words_for_the_shell(words: list[str]) -> None:
+    command = shell_command(words)
+    assert_own_lines(command)
+    for locale in ("C", "C.UTF-8"):
+        printed = subprocess.run(
+            ["bash", "-c", f"printf '%s\\0' {command}"],
+            env={"LC_ALL": locale},
+            capture_output=True,
+            check=True,
+        ).stdout
+        assert printed.decode("utf-8", "surrogateescape").split("\0")[:-1] == words
+
+
+@pytest.mark.parametrize("beginning", ["/", "a"])
+def test_scripts_name_the_weights_as_they_are(beginning: str) -> None:
+    text = beginning + ODD.replace("\n", "\n\n") + "z"
+    plan = plan_of(text)[1]
+    scripts = [file for file in emit(plan, None) if file.path.suffix == ".sh"]
+    assert len(scripts) == 4
+    for script in scripts:
+        assert subprocess.run(["bash", "-n"], input=script.text, text=True).returncode == 0
+    assert weights_in(scripts) == (text if beginning == "/" else f"/workspace/{text}")
+
+
+def weights_in(scripts: list[EmittedFile]) -> str:
+    """Run the line of prepare.sh that sets the variable."""
+    (prepare,) = [file.text for file in scripts if file.path == PurePosixPath("scripts/prepare.sh")]
+    (line,) = [line for line in prepare.splitlines() if line.startswith("  weights=")]
+    script = f'workspace=/workspace\n{line}\nprintf %s "$weights"'
+    return subprocess.run(["bash", "-c", script], capture_output=True).stdout.decode()

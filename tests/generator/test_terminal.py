@@ -1,0 +1,167 @@
+"""What a terminal gets from the process, and how signals end it; all in real processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.processes import VACC_GEN, eventually, is_group_gone, start, wait_for_line
+from tests.workspaces import make_workspace
+from vacc_gen.schema.errors import visible
+
+MARK = b"VACC_GEN_CHILD="
+HOSTILE = "a\x1b]0;title\x07\x9b31m\u202e\u2028[red]\r"
+SHOWN = r"a\x1b]0;title\x07\x9b31m\u202e\u2028[red]\r"
+
+
+def vacc_gen(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*VACC_GEN, *map(str, arguments)], capture_output=True, text=True, check=False, **options
+    )
+
+
+@given(st.text())
+def test_visible_text_has_no_controls_and_what_is_plain_stays(text: str) -> None:
+    shown = visible(text)
+    assert not any(
+        (ord(mark) < 32 and mark not in "\n\t") or 127 <= ord(mark) < 160 for mark in shown
+    )
+    assert visible(shown) == shown
+    assert "\u202e" not in shown and "\u2028" not in shown
+    shown.encode()
+
+
+@pytest.mark.parametrize("text", ["世界\u3000é🙂\n\tب", "👩\u200d👧 \xa0"])
+def test_text_of_any_language_stays(text: str) -> None:
+    assert visible(text) == text
+
+
+def test_what_a_checkpoint_says_is_shown_and_not_obeyed(tmp_path: Path) -> None:
+    (tmp_path / "w").mkdir()
+    config = {"model_type": HOSTILE + "\n::error::forged"}
+    (tmp_path / "w" / "config.json").write_text(json.dumps(config))
+    done = vacc_gen("new", "--checkpoint", tmp_path / "w", "--out", tmp_path / "o")
+    assert done.returncode == 1
+    assert f"{SHOWN}\\n::error::forged" in done.stderr
+    assert [line.split(":")[0] for line in done.stderr.splitlines()] == ["error", "hint"]
+
+
+def test_workflow_commands_are_one_a_finding(tmp_path: Path) -> None:
+    config = tmp_path / "%0A\n::error::forged\x1b\u2028.yaml"
+    config.write_text(f"name: a\nfrontend: {{type: {json.dumps(HOSTILE)}}}\n")
+    done = vacc_gen("validate", config, "--format", "github")
+    assert done.stdout
+    for line in done.stdout.splitlines():
+        assert line.startswith(("::error file=", "::warning file="))
+        assert r"%250A%0A%3A%3Aerror%3A%3Aforged\x1b\u2028.yaml" in line
+
+
+@pytest.mark.parametrize("arguments", [["doctor"], ["no verb \x1b"], ["validate", "no\x1bfile"]])
+def test_no_verb_prints_an_escape(arguments: list[str], tmp_path: Path) -> None:
+    name = "evil\x1b[31m-1.0.dist-info"
+    (tmp_path / "site" / name).mkdir(parents=True)
+    (tmp_path / "site" / name / "METADATA").write_text("Name: evil\x1b[31m\nVersion: 1\x1b\n")
+    variables = {**os.environ, "PYTHONPATH": f"{os.environ.get('PYTHONPATH')}:{tmp_path}/site"}
+    done = vacc_gen(*arguments, env=variables, cwd=tmp_path)
+    assert not set(done.stdout + done.stderr) & {"\x1b", "\x07", "\x9b"}
+
+
+def interrupted(process: subprocess.Popen[str], number: int) -> tuple[str, float]:
+    """Send a signal; return what is left of stderr, and the seconds that the end took."""
+    began = time.monotonic()
+    process.send_signal(number)
+    _, said = process.communicate(timeout=30)
+    return said, time.monotonic() - began
+
+
+def assert_ended(process: subprocess.Popen[str], number: int, said: str, seconds: float) -> None:
+    assert process.returncode == 128 + number
+    assert "Traceback" not in said
+    command = shlex.join(["vacc-gen", *process.args[len(VACC_GEN) :]])
+    assert said.endswith(f"interrupted; run `{command}` again to go on\n")
+    assert seconds < 2.5, "about one, on a machine that others use"
+
+
+def test_a_build_ends_at_once_and_says_how_to_go_on(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path / "a 'name'")
+    process = start(
+        *(*VACC_GEN, "build", str(workspace.root), "--backend", "onnxruntime"),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    wait_for_line(process, "export fp16: done")
+    assert_ended(process, signal.SIGTERM, *interrupted(process, signal.SIGTERM))
+
+
+NATIVE = """
+import sys, numpy
+from vacc_gen.generator.cli import main as cli
+def busy():
+    print("busy", file=sys.stderr, flush=True)
+    ones = numpy.ones(1 << 26)
+    while True:
+        numpy.sort(ones[::-1].copy())
+cli.app = lambda **_: busy()
+sys.argv = ["vacc-gen", "busy"]
+cli.main()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_native_code_does_not_keep_a_signal_waiting(number: signal.Signals) -> None:
+    process = start(sys.executable, "-c", NATIVE, stderr=subprocess.PIPE)
+    wait_for_line(process, "busy")
+    said, seconds = interrupted(process, number)
+    assert (process.returncode, said) == (
+        128 + number,
+        "interrupted; run `vacc-gen busy` again to go on\n",
+    )
+    assert seconds < 2.5
+
+
+DEAF = "trap '' INT TERM HUP"
+VAMC = {
+    "polite": "echo ready; sleep 60 & wait",
+    "deaf": f"{DEAF}; ({DEAF}; sleep 60) & echo ready; while :; do sleep 1; done",
+    "floods": f"{DEAF}; echo ready; while :; do printf '%065536d' 1; done",
+    "leaves its session": f"{DEAF}; setsid setsid sleep 60 & echo ready; wait",
+}
+
+
+@pytest.mark.parametrize("kind", VAMC)
+@pytest.mark.parametrize("signals", [1, 2])
+def test_a_compiler_ends_with_us(tmp_path: Path, kind: str, signals: int) -> None:
+    workspace = make_workspace(tmp_path / "w")
+    vamc = tmp_path / "bin" / "vamc"
+    vamc.parent.mkdir()
+    vamc.write_text(f"#!/bin/bash\necho $$ > {tmp_path}/pid\n{VAMC[kind]}\n")
+    vamc.chmod(0o755)
+    process = start(
+        *(*VACC_GEN, "build", str(workspace.root), "--backend", "vamc"),
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PATH": f"{vamc.parent}:{os.environ['PATH']}"},
+    )
+    log = workspace.root / ".vacc-gen" / "logs" / f"{workspace.plan.jobs[0].name}.compile.log"
+    assert eventually(lambda: log.exists() and b"ready" in log.read_bytes()[:100])
+    for _ in range(signals - 1):
+        process.send_signal(signal.SIGTERM)
+    assert_ended(process, signal.SIGTERM, *interrupted(process, signal.SIGTERM))
+    assert is_group_gone(int((tmp_path / "pid").read_text()), 0.5)
+    assert not [path for path in Path("/proc").glob("[0-9]*/environ") if MARK in environment(path)]
+
+
+def environment(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
