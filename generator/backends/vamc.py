@@ -22,7 +22,7 @@ from vacc_gen.generator.emit.files import SOURCE_FOLDER
 from vacc_gen.generator.files import open_in_place
 from vacc_gen.generator.plan import CompileJob, needs_large_stack, quantizes_first
 from vacc_gen.generator.progress import Progress
-from vacc_gen.schema.errors import StageError
+from vacc_gen.schema.errors import StageError, shell_command
 from vacc_gen.schema.precision import EMBEDDED_ONLY, Precision
 
 EXECUTABLE = "vamc"
@@ -66,7 +66,7 @@ class Vamc:
         if missing:
             raise StageError(
                 f"{folder} lacks {', '.join(missing)}, which the compiler loads",
-                f"{shell_command('bash', str(build.root / 'scripts' / 'prepare.sh'))} puts it there",
+                shell_command(("bash", str(build.root / "scripts" / "prepare.sh"))),
             )
         ours = ((folder / name, build.root / SOURCE_FOLDER / name) for name in wanted)
         return tuple(

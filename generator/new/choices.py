@@ -17,7 +17,7 @@ from vacc_gen.generator.plan import Plan, check_architecture, is_placeholder, ma
 from vacc_gen.schema.checkpoint import name_of
 from vacc_gen.schema.errors import CheckpointError, UsageError, is_text, word_for_shell
 from vacc_gen.schema.geometry import geometry_from_config, shape_difference
-from vacc_gen.schema.lint.check import open_weights
+from vacc_gen.schema.lint.check import Selection, open_weights
 from vacc_gen.schema.precision import Precision
 from vacc_gen.schema.preset import ModelPreset
 from vacc_gen.schema.recipe import (
@@ -120,7 +120,7 @@ class Choices:
         if not folder.is_dir():
             hint = "name the folder of a Hugging Face checkpoint"
             raise UsageError(f"{folder} is not a folder", hint)
-        weights, warnings = open_weights(folder)
+        weights, warnings = open_weights(folder, Selection(ignore=("VG929",)))
         notes, config = [f"{found.path}: {found.message}" for found in warnings], weights.config
         if preset is None:
             preset, sentence = recognize(folder, config)

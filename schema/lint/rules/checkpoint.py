@@ -194,7 +194,28 @@ def shards(files: WeightFiles) -> Iterator[WeightFinding]:
         hint = "copy it from the repository that the weights are from"
         yield files.at_key(CONFIG_FILE, None, "config.json is missing", hint)
     for fault in files.layout.faults:
-        if has_config or fault.file != CONFIG_FILE:
+        if fault.file != CONFIG_FILE:
+            yield files.finding(fault)
+
+
+@rule("VG929", Severity.ERROR, "no weights", scope="weights")
+def no_weights(files: WeightFiles) -> Iterator[WeightFinding]:
+    """A folder has a model's config.json and no file of weights.
+
+    `vacc-gen new` needs no more than that.
+
+    Bad:
+        # config.json
+        {"model_type": "falcon"}
+    Good:
+        # config.json
+        {"model_type": "falcon"}
+        ---
+        # model.safetensors.index.json
+        {"weight_map": {}}
+    """
+    for fault in files.layout.faults:
+        if fault.file == CONFIG_FILE and CONFIG_FILE in files.names:
             yield files.finding(fault)
 
 

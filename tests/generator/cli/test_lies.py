@@ -98,6 +98,8 @@ def test_a_lie_is_reported_by_every_verb(
     for verb, arguments in VERBS.items():
         if lie in WARNINGS and verb.startswith(("build", "export", "new")):
             continue  # they go on
+        if lie.name == "no-weights" and verb == "new":
+            continue  # config.json is enough for it
         code = run(*arguments)
         output = capsys.readouterr()
         printed = output.out + output.err
