@@ -19,6 +19,7 @@ from vacc_gen.schema.artifacts import sha256_of
 from vacc_gen.schema.checkpoint import read_weight_folder
 from vacc_gen.schema.precision import Precision
 
+TARGET = {"prefill": 64, "total": 128, "tp": 1}
 FALCON_TINY = Path(__file__).parent / "data" / "falcon-tiny"
 
 
@@ -44,8 +45,16 @@ def falcon_tiny_with(folder: Path, values: Mapping[str, Sequence[float]]) -> Pat
 
 def make_workspace(root: Path, **parts: object) -> Workspace:
     """A workspace for falcon-tiny, small in its lengths; `parts` are parts of the recipe."""
-    target = {"prefill": 64, "total": 128, "tp": 1}
-    return create(root, recipe_text("falcon-tiny", FALCON_TINY, **{"target": target, **parts}))
+    return create(root, recipe_text("falcon-tiny", FALCON_TINY, **{"target": TARGET, **parts}))
+
+
+def make_prepared_workspace(root: Path, **parts: object) -> Workspace:
+    """One whose weights, a copy beside it, have the code beside them that the compiler loads."""
+    weights = root.parent / FALCON_TINY.name
+    shutil.copytree(FALCON_TINY, weights, dirs_exist_ok=True)
+    made = create(root, recipe_text("falcon-tiny", weights, **{"target": TARGET, **parts}))
+    shutil.copytree(root / "source_code", weights, dirs_exist_ok=True)
+    return made
 
 
 def files_of(root: Path) -> dict[str, bytes]:

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.processes import VACC_GEN, eventually, is_group_gone, start, wait_for_line
-from tests.workspaces import make_workspace
+from tests.workspaces import make_prepared_workspace
 from vacc_gen.schema.errors import visible
 
 MARK = b"VACC_GEN_CHILD="
@@ -93,7 +93,7 @@ def assert_ended(process: subprocess.Popen[str], number: int, said: str, seconds
 
 
 def test_a_build_ends_at_once_and_says_how_to_go_on(tmp_path: Path) -> None:
-    workspace = make_workspace(tmp_path / "a 'name'")
+    workspace = make_prepared_workspace(tmp_path / "a 'name'")
     process = start(
         *(*VACC_GEN, "build", str(workspace.root), "--backend", "onnxruntime"),
         stdout=subprocess.DEVNULL,
@@ -141,7 +141,7 @@ VAMC = {
 @pytest.mark.parametrize("kind", VAMC)
 @pytest.mark.parametrize("signals", [1, 2])
 def test_a_compiler_ends_with_us(tmp_path: Path, kind: str, signals: int) -> None:
-    workspace = make_workspace(tmp_path / "w")
+    workspace = make_prepared_workspace(tmp_path / "w")
     vamc = tmp_path / "bin" / "vamc"
     vamc.parent.mkdir()
     vamc.write_text(f"#!/bin/bash\necho $$ > {tmp_path}/pid\n{VAMC[kind]}\n")

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.processes import VACC_GEN, eventually, is_group_gone, start, wait_for_line
-from tests.workspaces import build, make_workspace, report_of, stage_of
+from tests.workspaces import build, make_prepared_workspace, report_of, stage_of
 from vacc_gen.generator.backends.base import BACKEND_STAGES, Backend, Stage
 from vacc_gen.generator.build.preflight import BACKENDS, select_backend
 from vacc_gen.generator.build.report import Status
@@ -52,7 +52,7 @@ def case(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
         (tmp_path / "bin" / "vamc").write_text(FAKE_VAMC)
         (tmp_path / "bin" / "vamc").chmod(0o755)
         monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
-        workspace = make_workspace(tmp_path / "workspace")
+        workspace = make_prepared_workspace(tmp_path / "workspace")
         broken = workspace.root / "broken"
         return Case(
             select_backend("vamc"), Precision.INT4, workspace, broken.touch, broken.unlink,
@@ -125,7 +125,7 @@ def test_a_precision_that_it_does_not_build(case: Case, tmp_path: Path) -> None:
     """It is left out with a note beside others, and refused alone."""
     foreign = case.foreign.value
     message = f"{foreign} is not built: the {case.backend.name} backend does not support it"
-    mixed = make_workspace(tmp_path / "mixed", precisions=["fp16", foreign])
+    mixed = make_prepared_workspace(tmp_path / "mixed", precisions=["fp16", foreign])
     recorder = build(mixed, case.backend, until=Stage.CALIBRATE)
     assert recorder.records[0].details["notes"][0].startswith(message)
     assert {record.precision for record in recorder.records} == {None, Precision.FP16}
