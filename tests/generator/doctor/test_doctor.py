@@ -91,7 +91,8 @@ def test_a_damaged_checkpoint_is_a_problem(workspace, kind):
 
 def test_weights_without_tokenizer_and_without_code_for_the_compiler(workspace):
     (workspace.checkpoint_path / "tokenizer.json").unlink()
-    assert checks(workspace)["tokenizer"].state is State.PROBLEM
+    check = checks(workspace)["checkpoint"]
+    assert (check.state, check.message.split()[0]) == (State.PROBLEM, "VG930")
     assert "code beside the weights" not in checks(workspace)
     code = checks(workspace, with_vamc=True)["code beside the weights"]
     assert "modeling_falcon_vacc.py" in code.message

@@ -26,6 +26,9 @@ def decide(**choices):
 
 
 def change_config(**changes):
+    """Change config.json; the weights, which are not of that model, go."""
+    for file in Path("weights").glob("*.safetensors*"):
+        file.unlink()
     path = Path("weights/config.json")
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
 
@@ -94,7 +97,7 @@ def test_a_checkpoint_of_other_sizes_than_the_preset_is_named_size_by_size(here)
     assert error.value.message == "weights is not falcon-tiny: layers is 3, the preset's 4"
     assert "leave out `--model`" in error.value.hint
     assert decide(checkpoint="weights")[1].model.preset == "falcon"
-    change_config(model_type="gpt2")
+    change_config(model_type="gpt2", architectures=["GPT2LMHeadModel"])
     for model in (None, "falcon-tiny"):
         with pytest.raises(CheckpointError, match="gpt2"):
             Choices(model=model, checkpoint="weights").decide()
