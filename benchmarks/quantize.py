@@ -102,7 +102,7 @@ def export_by_gptq(options: argparse.Namespace) -> tuple[float, float, list[dict
     import torch
 
     from vacc_gen.generator.backends.onnxruntime.export import Lengths, export_graphs
-    from vacc_gen.generator.backends.onnxruntime.weights.gptq.layerwise import GptqQuantizer
+    from vacc_gen.generator.backends.onnxruntime.weights.gptq_layers import GptqQuantizer
     from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
     from vacc_gen.generator.progress import SilentProgress
     from vacc_gen.schema.precision import Quantization

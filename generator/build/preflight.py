@@ -10,7 +10,7 @@ from vacc_gen.generator.backends.base import Backend
 from vacc_gen.generator.backends.onnxruntime.backend import OnnxRuntimeBackend
 from vacc_gen.generator.backends.vamc import EXECUTABLE, Vamc
 from vacc_gen.generator.plan import CompileJob
-from vacc_gen.generator.workspace.workspace import State, Workspace
+from vacc_gen.generator.workspace import State, Workspace
 from vacc_gen.schema.checkpoint import WeightFolder
 from vacc_gen.schema.errors import StageError, UsageError
 from vacc_gen.schema.geometry import geometry_from_config

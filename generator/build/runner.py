@@ -33,7 +33,7 @@ from vacc_gen.generator.build.report import StageRecord, Status, write_report
 from vacc_gen.generator.files import check_disk, open_in_place, room_for
 from vacc_gen.generator.plan import CompileJob, model_name
 from vacc_gen.generator.progress import Progress
-from vacc_gen.generator.workspace.workspace import Workspace
+from vacc_gen.generator.workspace import Workspace
 from vacc_gen.schema.errors import StageError, VaccGenError, on_one_line
 from vacc_gen.schema.precision import Precision
 

@@ -38,7 +38,7 @@ def build(
     from vacc_gen.generator.build.preflight import select_backend
     from vacc_gen.generator.build.runner import BuildOptions, run_build
     from vacc_gen.generator.cli.display import print_summary, terminal_progress
-    from vacc_gen.generator.workspace.workspace import load_workspace
+    from vacc_gen.generator.workspace import load_workspace
     from vacc_gen.schema.precision import Precision
 
     quiet_libraries()

@@ -41,7 +41,7 @@ def doctor(
     Example: vacc-gen doctor falcon-7b-instruct --python env/venv/bin/python
     """
     from vacc_gen.generator.doctor.doctor import compiler_python, examine
-    from vacc_gen.generator.workspace.workspace import load_workspace
+    from vacc_gen.generator.workspace import load_workspace
     from vacc_gen.schema.recipe import RECIPE_FILE
 
     is_named = folder != Path()

@@ -37,7 +37,7 @@ def fetch(
     """
     from vacc_gen.generator.cli.display import terminal_progress
     from vacc_gen.generator.fetch import fetch_calibration_set, fetch_checkpoint
-    from vacc_gen.generator.workspace.workspace import load_workspace
+    from vacc_gen.generator.workspace import load_workspace
     from vacc_gen.presets import CALIBRATION_SETS
 
     workspace = load_workspace(folder)

@@ -30,7 +30,7 @@ def generate(
     """
     from vacc_gen.generator.files import unified_diff
     from vacc_gen.generator.terminal import print_data
-    from vacc_gen.generator.workspace.workspace import State, load_workspace, update
+    from vacc_gen.generator.workspace import State, load_workspace, update
 
     workspace = load_workspace(folder)
     if check or diff:

@@ -11,7 +11,7 @@ from vacc_gen.generator.cli.options import WorkspaceFolder
 from vacc_gen.schema.errors import LockError, UnreadableError, UsageError, shell_command
 
 if TYPE_CHECKING:
-    from vacc_gen.generator.workspace.workspace import Workspace
+    from vacc_gen.generator.workspace import Workspace
 
 
 def lock(
@@ -34,7 +34,7 @@ def lock(
 
     Example: vacc-gen lock falcon-7b-instruct
     """
-    from vacc_gen.generator.workspace.workspace import load_workspace
+    from vacc_gen.generator.workspace import load_workspace
 
     if check and (upgrade or allow_source):
         raise UsageError("--check writes nothing: leave out the other options")
@@ -62,7 +62,7 @@ def _resolve(workspace: Workspace, upgrade: bool, allow_source: bool) -> None:
     from dataclasses import replace
 
     from vacc_gen.generator.environment import lock as locks
-    from vacc_gen.generator.workspace.workspace import update
+    from vacc_gen.generator.workspace import update
 
     environment = workspace.plan.recipe.environment
     wanted, shipped = locks.requirements_of(environment), locks.preset_lock(environment.preset)

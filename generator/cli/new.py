@@ -82,7 +82,7 @@ def new(
     from vacc_gen.generator.emit.yaml_text import recipe_text
     from vacc_gen.generator.new.choices import Choices, next_steps
     from vacc_gen.generator.new.memory import target_lines
-    from vacc_gen.generator.workspace.workspace import create
+    from vacc_gen.generator.workspace import create
 
     choices = Choices(
         model=model,

@@ -19,7 +19,7 @@ import transformers.models.falcon.modeling_falcon  # noqa: F401
 
 import vacc_gen.generator.backends.onnxruntime.backend
 import vacc_gen.generator.backends.onnxruntime.graph.falcon
-import vacc_gen.generator.backends.onnxruntime.weights.gptq.layerwise
+import vacc_gen.generator.backends.onnxruntime.weights.gptq_layers
 import vacc_gen.generator.cli.build
 import vacc_gen.generator.cli.export
 import vacc_gen.generator.cli.new  # noqa: F401

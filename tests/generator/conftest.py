@@ -12,7 +12,7 @@ import pytest
 
 from tests.workspaces import build, make_workspace
 from vacc_gen.generator.cli.main import main
-from vacc_gen.generator.workspace.workspace import Workspace, load_workspace
+from vacc_gen.generator.workspace import Workspace, load_workspace
 
 
 class Done(NamedTuple):

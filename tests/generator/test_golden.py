@@ -13,7 +13,7 @@ from vacc_gen import presets
 from vacc_gen.generator.emit.files import MODELING_HEADER, template_text
 from vacc_gen.generator.emit.yaml_text import RECIPE_SCHEMA_PATH, recipe_text
 from vacc_gen.generator.new.choices import Choices
-from vacc_gen.generator.workspace.workspace import MANIFEST_PATH, create
+from vacc_gen.generator.workspace import MANIFEST_PATH, create
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 UPDATE = bool(os.environ.get("UPDATE_GOLDEN"))

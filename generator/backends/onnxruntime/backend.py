@@ -77,7 +77,7 @@ class OnnxRuntimeBackend:
         calibration = _texts(build)
         if calibration is not None and any(job.precision in QUANTIZED for job in build.jobs):
             check_calibration(calibration, build.plan.geometry.max_positions, build.root)
-            from vacc_gen.generator.backends.onnxruntime.weights.gptq.layerwise import device_of
+            from vacc_gen.generator.backends.onnxruntime.weights.gptq_layers import device_of
 
             device_of(build.plan.recipe.quantization.device)
         return ()
@@ -219,7 +219,7 @@ def _quantizer(
         return Quantizer(checkpoint)
     import torch
 
-    from vacc_gen.generator.backends.onnxruntime.weights.gptq.layerwise import GptqQuantizer
+    from vacc_gen.generator.backends.onnxruntime.weights.gptq_layers import GptqQuantizer
 
     return GptqQuantizer(
         build.modeling_file,

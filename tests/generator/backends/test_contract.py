@@ -17,7 +17,7 @@ from tests.workspaces import build, make_prepared_workspace, report_of, stage_of
 from vacc_gen.generator.backends.base import BACKEND_STAGES, Backend, Stage
 from vacc_gen.generator.build.preflight import BACKENDS, select_backend
 from vacc_gen.generator.build.report import Status
-from vacc_gen.generator.workspace.workspace import Workspace
+from vacc_gen.generator.workspace import Workspace
 from vacc_gen.schema.errors import StageError
 from vacc_gen.schema.precision import Precision
 

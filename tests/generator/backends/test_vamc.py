@@ -29,7 +29,7 @@ from vacc_gen.generator.backends.vamc import (
     run_logged,
 )
 from vacc_gen.generator.build.report import Status
-from vacc_gen.generator.workspace.workspace import Workspace
+from vacc_gen.generator.workspace import Workspace
 from vacc_gen.presets import MODELS
 from vacc_gen.schema.errors import StageError
 from vacc_gen.schema.lint.diagnostics import FindingsError

@@ -16,7 +16,7 @@ from tests.texts import CALIBRATION
 from tests.workspaces import FALCON_TINY, Recorder, build, make_workspace
 from vacc_gen.generator.backends.base import Stage
 from vacc_gen.generator.backends.onnxruntime.backend import OnnxRuntimeBackend
-from vacc_gen.generator.workspace.workspace import Workspace
+from vacc_gen.generator.workspace import Workspace
 from vacc_gen.schema.errors import (
     CheckpointError,
     MissingExtraError,

@@ -17,7 +17,7 @@ from vacc_gen.generator.backends.base import Stage
 from vacc_gen.generator.backends.onnxruntime.backend import OnnxRuntimeBackend
 from vacc_gen.generator.build.report import Status
 from vacc_gen.generator.build.runner import build_lock
-from vacc_gen.generator.workspace.workspace import Workspace
+from vacc_gen.generator.workspace import Workspace
 from vacc_gen.schema.errors import StageError
 
 STAGES = ("export fp16", "compile fp16")

@@ -8,7 +8,7 @@ import pytest
 
 from tests.wheels import make_wheel, offline_settings
 from tests.workspaces import FALCON_TINY, files_of, recipe_text
-from vacc_gen.generator.workspace.workspace import create
+from vacc_gen.generator.workspace import create
 
 pytest.importorskip("uv")
 

@@ -10,7 +10,7 @@ import pytest
 from tests.workspaces import FALCON_TINY, make_workspace
 from vacc_gen.generator.doctor.doctor import workspace_checks
 from vacc_gen.generator.doctor.machine import Check, State
-from vacc_gen.generator.workspace.workspace import Workspace, load_workspace
+from vacc_gen.generator.workspace import Workspace, load_workspace
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 from tests.hub_server import Fault, serving
 from tests.processes import make_program
 from tests.workspaces import files_of, recipe_text
-from vacc_gen.generator.workspace.workspace import create
+from vacc_gen.generator.workspace import create
 
 SHARDS = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")
 CONTENT = random.Random(0).randbytes(500_000)

@@ -10,7 +10,7 @@ import pytest
 
 from tests.workspaces import FALCON_TINY, recipe_text
 from vacc_gen.generator.backends.onnxruntime.runtime import OnnxRuntimeModel
-from vacc_gen.generator.workspace.workspace import create
+from vacc_gen.generator.workspace import create
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")

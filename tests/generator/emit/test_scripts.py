@@ -11,7 +11,7 @@ import pytest
 
 from tests.processes import make_program
 from tests.workspaces import FALCON_TINY, recipe_text
-from vacc_gen.generator.workspace.workspace import create
+from vacc_gen.generator.workspace import create
 
 SHELLCHECK = Path(sys.executable).parent / "shellcheck"
 

@@ -12,7 +12,7 @@ from tests.workspaces import build, falcon_tiny_with, make_workspace, report_of,
 from vacc_gen.generator.backends.base import Stage
 from vacc_gen.generator.backends.onnxruntime.backend import OnnxRuntimeBackend
 from vacc_gen.generator.build.report import Status
-from vacc_gen.generator.workspace.workspace import Workspace
+from vacc_gen.generator.workspace import Workspace
 from vacc_gen.schema.errors import CheckpointError, StageError
 
 TEXTS = {"set": "mine", "path": str(CALIBRATION), "samples": 8, "seqlen": 64}

@@ -16,7 +16,7 @@ from vacc_gen.schema.falcon import EMBEDDING
 from vacc_gen.schema.precision import Quantization
 
 torch = pytest.importorskip("torch")
-from vacc_gen.generator.backends.onnxruntime.weights.gptq.layerwise import (
+from vacc_gen.generator.backends.onnxruntime.weights.gptq_layers import (
     DENSE,
     DOWN,
     QKV,

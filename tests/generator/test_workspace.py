@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.workspaces import FALCON_TINY, recipe_text
-from vacc_gen.generator.workspace import workspace as workspace_module
-from vacc_gen.generator.workspace.workspace import (
+from vacc_gen.generator import workspace as workspace_module
+from vacc_gen.generator.workspace import (
     MANIFEST_PATH,
     State,
     create,

@@ -24,7 +24,7 @@ import torch
 from torch import nn
 
 from vacc_gen.generator.backends.onnxruntime.reference import build_on_meta, load_part
-from vacc_gen.generator.backends.onnxruntime.weights.gptq.gptq import Gptq, Hessian, QuantizedMatrix
+from vacc_gen.generator.backends.onnxruntime.weights.gptq import Gptq, Hessian, QuantizedMatrix
 from vacc_gen.generator.backends.onnxruntime.weights.quantize import (
     CodesAndScales,
     Grid,
