@@ -4,36 +4,36 @@ from __future__ import annotations
 
 import re
 from importlib import import_module
+from importlib.metadata import PackageNotFoundError, requires, version
 from types import ModuleType
 
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 
 from vacc_gen.schema.errors import MissingExtraError
 
 REASON_CHARACTERS = 200
 
 
-def load(purpose: str, *packages: str, extra: str = "export") -> list[ModuleType]:
-    """Import packages for what `purpose` names.
+def load(purpose: str, *packages: str) -> list[ModuleType]:
+    """Import packages of the extra `export` for what `purpose` names.
 
     Raises:
         MissingExtraError: one is missing, older than the extra allows, or does not load.
     """
-    modules = []
+    modules, asked = [], _asked()
     for package in packages:
         try:
             module = import_module(package)
         except (Exception, SystemExit) as error:  # a broken one may raise anything
             is_absent = isinstance(error, ModuleNotFoundError) and error.name == package
             problem = "is not installed" if is_absent else f"does not load: {_reason(error)}"
-            raise MissingExtraError(package, purpose, extra, problem) from error
-        version = getattr(module, "__version__", None)
-        if version is None:
-            raise MissingExtraError(package, purpose, extra, "is broken: it has no version")
-        for wanted in _asked(extra):
-            if wanted.name == package and not wanted.specifier.contains(version, prereleases=True):
-                problem = f"is {version} here, not {wanted.specifier}"
-                raise MissingExtraError(package, purpose, extra, problem)
+            raise MissingExtraError(package, purpose, problem=problem) from error
+        found, wanted = getattr(module, "__version__", None), asked.get(package, SpecifierSet())
+        if found is None:
+            raise MissingExtraError(package, purpose, problem="is broken: it has no version")
+        if not wanted.contains(found, prereleases=True):
+            raise MissingExtraError(package, purpose, problem=f"is {found} here, not {wanted}")
         modules.append(module)
     return modules
 
@@ -43,12 +43,22 @@ def _reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {words}"[:REASON_CHARACTERS]
 
 
-def _asked(extra: str) -> list[Requirement]:
-    """Return what an extra asks for, by what is installed of us."""
-    from importlib.metadata import PackageNotFoundError, requires
-
+def _asked() -> dict[str, SpecifierSet]:
+    """Return the versions that the extra asks for; none where we are run from our sources."""
     try:
         asked = [Requirement(text) for text in requires("vacc-gen") or ()]
-    except PackageNotFoundError:  # run from its sources
-        return []
-    return [one for one in asked if one.marker and one.marker.evaluate({"extra": extra})]
+    except PackageNotFoundError:
+        return {}
+    return {
+        wanted.name: wanted.specifier
+        for wanted in asked
+        if wanted.marker and wanted.marker.evaluate({"extra": "export"})
+    }
+
+
+def package_version(package: str) -> str | None:
+    """Return the installed version of a distribution, without importing it; None without one."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import BinaryIO
 
 from vacc_gen.generator.progress import size_text
-from vacc_gen.schema.artifacts import sha256_of as sha256_of
 from vacc_gen.schema.errors import StageError, UnreadableError
 
 SUFFIX = ".vacc-gen"
@@ -32,23 +31,25 @@ def _name_beside(target: Path, kind: str = "") -> Path:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Mark a file or folder as in use for as long as the block lasts and the process lives."""
-    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+def _locked(path: Path) -> Iterator[bool]:
+    """Mark a file or folder as in use for as long as the block lasts and the process lives.
+
+    False where it is gone, or in use by another process, or where the disk knows no locks.
+    """
     try:
-        _lock(handle)
-        yield
-    finally:
-        os.close(handle)
-
-
-def _lock(handle: int) -> bool:
-    """Lock an open file or folder; False where another has it, or the disk knows no locks."""
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError:
+        yield False
+        return
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        is_locked = True
     except OSError:
-        return False
-    return True
+        is_locked = False
+    try:
+        yield is_locked
+    finally:
+        os.close(handle)
 
 
 def remove_leftovers(target: Path) -> None:
@@ -58,26 +59,17 @@ def remove_leftovers(target: Path) -> None:
     """
     for found in target.parent.glob(f".{glob.escape(target.name)}.*{SUFFIX}"):
         match = re.fullmatch(rf"(\.old)?\.\d+{SUFFIX}", found.name[len(target.name) + 1 :])
-        if match is None or _is_in_use(found):
+        if match is None:
             continue
-        if match[1] and not target.exists():
-            found.rename(target)
-        elif found.is_dir():
-            shutil.rmtree(found, ignore_errors=True)
-        else:
-            found.unlink(missing_ok=True)
-
-
-def _is_in_use(path: Path) -> bool:
-    """Whether a living process has locked what stands at `path`."""
-    try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-    except OSError:  # already gone, or not ours
-        return True
-    try:
-        return not _lock(handle)
-    finally:
-        os.close(handle)
+        with _locked(found) as is_left:
+            if not is_left:
+                continue
+            if match[1] and not target.exists():
+                found.rename(target)
+            elif found.is_dir():
+                shutil.rmtree(found, ignore_errors=True)
+            else:
+                found.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -95,8 +87,7 @@ def staged_file(path: Path) -> Iterator[BinaryIO]:
     remove_leftovers(target)
     beside = _name_beside(target)
     try:
-        with naming(path), beside.open("xb") as file:
-            _lock(file.fileno())
+        with naming(path), beside.open("xb") as file, _locked(beside):
             yield file
             file.flush()
             if target.exists() and not target.is_symlink():
@@ -106,24 +97,22 @@ def staged_file(path: Path) -> Iterator[BinaryIO]:
         beside.unlink(missing_ok=True)
 
 
-def open_in_place(path: Path, flags: int = 0) -> BinaryIO:
-    """Open a file to write into, new or not; `flags` such as O_TRUNC say what its content becomes.
+def open_in_place(path: Path) -> BinaryIO:
+    """Open a file, new or not, to append to it; it can also be read and truncated.
 
     Raises:
         UnreadableError: it is a link, which may lead anywhere, or no file of one name alone.
     """
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
-        flags |= os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        descriptor = os.open(path, flags & ~os.O_TRUNC, 0o666)
-        status = os.fstat(descriptor)
+        descriptor = os.open(path, flags, 0o666)
     except OSError as error:
-        if error.errno not in (errno.ELOOP, errno.ENXIO, errno.EISDIR):
+        if error.errno not in (errno.ELOOP, errno.EISDIR):
             raise
     else:
+        status = os.fstat(descriptor)
         if stat.S_ISREG(status.st_mode) and status.st_nlink == 1:
-            if flags & os.O_TRUNC:
-                os.ftruncate(descriptor, 0)
-            return os.fdopen(descriptor, "ab" if flags & os.O_APPEND else "r+b")
+            return os.fdopen(descriptor, "a+b")
         os.close(descriptor)
     raise UnreadableError(
         f"{path} is a link, or not a file", "remove it: vacc-gen keeps a file of its own there"
@@ -203,6 +192,12 @@ def replace_folder(staging: Path, target: Path) -> None:
         shutil.rmtree(old, ignore_errors=True)
 
 
+def is_occupied(root: Path) -> bool:
+    """Whether something stands where a folder shall be made; an empty folder does not count."""
+    is_empty_folder = root.is_dir() and next(root.iterdir(), None) is None
+    return root.is_symlink() or (root.exists() and not is_empty_folder)
+
+
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
     """Let errors of the block that name no file name `path`."""
@@ -258,13 +253,3 @@ def _free_bytes(folder: Path) -> int:
 
 def _room_text(folder: Path, needed_bytes: int) -> str:
     return f"{size_text(needed_bytes)} needed, {size_text(_free_bytes(folder))} free"
-
-
-def package_version(package: str) -> str | None:
-    """Return the installed version of a distribution, without importing it; None without one."""
-    from importlib.metadata import PackageNotFoundError, version  # slow: for the verbs that ask
-
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None

@@ -19,6 +19,7 @@ from vacc_gen.generator.emit.files import EmittedFile, emit
 from vacc_gen.generator.environment.lock import Lock, lock_of, read_own_lock
 from vacc_gen.generator.files import (
     folder_beside,
+    is_occupied,
     move_into_place,
     remove_leftovers,
     replace_folder,
@@ -302,12 +303,6 @@ def update(workspace: Workspace, force: bool = False, over: Collection[str] = ()
     if to_write or done != manifest:
         write_atomically(root / MANIFEST_PATH, done.text())
     return Update(tuple(str(file.path) for file in to_write), tuple(removed), tuple(kept))
-
-
-def is_occupied(root: Path) -> bool:
-    """Whether something stands where a workspace shall be made; an empty folder does not count."""
-    is_empty_folder = root.is_dir() and next(root.iterdir(), None) is None
-    return root.is_symlink() or (root.exists() and not is_empty_folder)
 
 
 def _check(staging: Path, root: Path) -> None:

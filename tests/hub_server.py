@@ -29,8 +29,6 @@ class Fault:
     """Send nothing more where the connection would be closed."""
     replace_with: bytes | None = None
     """Send this instead of the content."""
-    drip_seconds: float = 0
-    """Send a byte each so many seconds."""
 
 
 class Request(NamedTuple):
@@ -167,13 +165,7 @@ class _Handler(BaseHTTPRequestHandler):
         if start:
             where = f"bytes {start}-{len(content) - 1}/{len(content)}"
             headers = {**headers, "Content-Range": where}
-        sent = answer if fault is None or fault.drip_seconds else answer[: fault.cut_after]
-        if fault is not None and fault.drip_seconds:
-            length = {"Content-Length": str(len(answer))}
-            self._send(206 if start else 200, b"", {**headers, **length})
-            for byte in answer:
-                self.wfile.write(bytes([byte]))
-                threading.Event().wait(fault.drip_seconds)  # tests replace time.sleep
+        sent = answer if fault is None else answer[: fault.cut_after]
         self._send(206 if start else 200, sent, {**headers, "Content-Length": str(len(answer))})
         if fault is not None and fault.stall:
             self.wfile.flush()

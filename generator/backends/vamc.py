@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import select
 import shutil
 import signal
 import subprocess
@@ -12,7 +11,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
 from uuid import uuid4
 
 import yaml
@@ -31,7 +29,7 @@ LARGE_STACK = {"VACC_STACK_SIZE": "256"}
 POLL_SECONDS = 0.1
 TAIL_BYTES = 64 << 10
 LOG_BYTES = 64 << 20
-"""What a log keeps of an output, beside its last `TAIL_BYTES`."""
+"""Of a longer log half of that is kept, and its last `TAIL_BYTES`."""
 LINE = 500
 """Characters of a line that are shown."""
 MARK = "VACC_GEN_CHILD"
@@ -167,27 +165,27 @@ def run_logged(
     log.parent.mkdir(parents=True, exist_ok=True)
     mark = uuid4().hex
     child = None
-    with open_in_place(log, os.O_TRUNC) as file:
-        output = _Output(file)
+    with open_in_place(log) as file:
+        file.truncate(0)
         try:
             child = subprocess.Popen(
                 command,
                 cwd=cwd,
                 env={**env, MARK: mark},
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
+                stdout=file,
                 stderr=subprocess.STDOUT,
-                bufsize=0,
                 start_new_session=True,
             )
-            return _wait(child, output, say)
+            return _wait(child, log, say)
         except BaseException as error:
             if child is not None:
                 is_interrupt = isinstance(error, KeyboardInterrupt)
                 _signal(child, signal.SIGINT if is_interrupt else signal.SIGTERM)
                 deadline = time.monotonic() + grace_seconds  # a second Ctrl-C cuts it short
                 while child.poll() is None and time.monotonic() < deadline:
-                    output.read(child, POLL_SECONDS / 4)
+                    time.sleep(POLL_SECONDS / 4)
+                    _shorten(log)
             raise
         finally:
             if child is not None:
@@ -195,68 +193,44 @@ def run_logged(
             _kill_marked(mark)
             if child is not None:
                 child.wait()
-                output.read(child, POLL_SECONDS)
-            output.finish()
+            _shorten(log)
 
 
-class _Output:
-    """What a child prints: the beginning goes to its log as it comes, the end in any case."""
-
-    def __init__(self, log: BinaryIO) -> None:
-        self._log, self._total_bytes, self.tail = log, 0, b""
-
-    def read(self, child: subprocess.Popen[bytes], seconds: float) -> None:
-        """Take what comes in so many seconds."""
-        assert child.stdout is not None
-        deadline = time.monotonic() + seconds
-        while (left := deadline - time.monotonic()) > 0:
-            if not select.select([child.stdout], [], [], left)[0]:
-                return
-            chunk = child.stdout.read(TAIL_BYTES)
-            if not chunk:  # it may close its output and go on
-                time.sleep(left)
-                return
-            self._log.write(chunk[: max(0, LOG_BYTES - self._total_bytes)])
-            self._log.flush()
-            self._total_bytes += len(chunk)
-            self.tail = (self.tail + chunk)[-TAIL_BYTES:]
-
-    def finish(self) -> None:
-        """Write the end of what was too long."""
-        beyond_bytes = self._total_bytes - LOG_BYTES
-        if beyond_bytes > 0:
-            end = self.tail[-beyond_bytes:]
-            left_out = f"{beyond_bytes - len(end)} bytes of output left out by vacc-gen"
-            self._log.write(f"\n[{left_out}: a log has {LOG_BYTES} at most]\n".encode() + end)
-
-
-def last_lines(log: Path, count: int) -> list[str]:
-    """The last lines of a log as a reader would see them: no control codes, no empty lines."""
-    with log.open("rb") as stream:
-        stream.seek(max(0, stream.seek(0, os.SEEK_END) - TAIL_BYTES))
-        return _shown_lines(stream.read())[-count:]
-
-
-def _shown_lines(output: bytes) -> list[str]:
-    text = CONTROL_CODES.sub("", output.decode("utf-8", errors="replace"))
-    lines = ("".join(filter(str.isprintable, line)).strip() for line in re.split(r"[\r\n]+", text))
-    return [line if len(line) <= LINE else f"{line[:LINE]}..." for line in lines if line]
-
-
-def _wait(
-    child: subprocess.Popen[bytes], output: _Output, say: Callable[[str], None]
-) -> tuple[int, int]:
+def _wait(child: subprocess.Popen[bytes], log: Path, say: Callable[[str], None]) -> tuple[int, int]:
     shown: list[str] = []
     while True:
         pid, status, usage = os.wait4(child.pid, os.WNOHANG)
         if pid:
             child.returncode = os.waitstatus_to_exitcode(status)  # wait4 took it from Popen
             return child.returncode, usage.ru_maxrss * 1024
-        output.read(child, POLL_SECONDS)
-        line = _shown_lines(output.tail)[-1:]
+        time.sleep(POLL_SECONDS)
+        _shorten(log)
+        line = last_lines(log, 1)
         if line and line != shown:
             shown = line
             say(line[0])
+
+
+def _shorten(log: Path) -> None:
+    """Keep the beginning and the end of a log that is too long; its writer appends to it."""
+    if log.stat().st_size > LOG_BYTES:
+        note = f"\n[output left out by vacc-gen: a log has {LOG_BYTES} bytes at most]\n"
+        with log.open("r+b") as file:
+            file.seek(-TAIL_BYTES, os.SEEK_END)
+            end = file.read()
+            file.truncate(LOG_BYTES // 2)
+            file.seek(0, os.SEEK_END)
+            file.write(note.encode() + end)
+
+
+def last_lines(log: Path, count: int) -> list[str]:
+    """The last lines of a log as a reader would see them: no control codes, no empty lines."""
+    with log.open("rb") as stream:
+        stream.seek(max(0, stream.seek(0, os.SEEK_END) - TAIL_BYTES))
+        text = CONTROL_CODES.sub("", stream.read().decode("utf-8", errors="replace"))
+    lines = ("".join(filter(str.isprintable, line)).strip() for line in re.split(r"[\r\n]+", text))
+    shown = [line if len(line) <= LINE else f"{line[:LINE]}..." for line in lines if line]
+    return shown[-count:]
 
 
 def _signal(child: subprocess.Popen[bytes], number: signal.Signals) -> None:

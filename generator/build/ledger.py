@@ -16,7 +16,8 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from vacc_gen.generator.files import sha256_of, write_atomically
+from vacc_gen.generator.files import write_atomically
+from vacc_gen.schema.artifacts import sha256_of
 
 LEDGER_FILE = "build.json"
 
@@ -28,7 +29,6 @@ class Output:
     path: str
     bytes: int
     sha256: str
-    mtime_ns: int
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ class Ledger:
         self._root = root
         self._file = file
         self._entries = _read(file)
-        self._hashes: dict[tuple[Path, int, int], str] = {}
-        """Of files that were read in this build, by path, size and time."""
+        self._hashes: dict[tuple[int, ...], str] = {}
+        """Of files that were read in this build, by what stays when their folder moves."""
 
     def reusable(self, step: str, key: str, moved_to: Path | None = None) -> Entry | None:
         """The record of a step that need not run again.
@@ -66,13 +66,9 @@ class Ledger:
         return entry
 
     def _is_unharmed(self, file: Path, output: Output) -> bool:
-        """Whether the content is what was recorded, read once a build: disks lose bits silently."""
-        if not file.is_file() or file.stat().st_size != output.bytes:
-            return False
-        state = (file, output.bytes, file.stat().st_mtime_ns)
-        if state not in self._hashes:
-            self._hashes[state] = sha256_of(file)
-        return self._hashes[state] == output.sha256
+        """Whether the content is what was recorded: disks lose bits silently."""
+        is_there = file.is_file() and file.stat().st_size == output.bytes
+        return is_there and self.digest(file) == output.sha256
 
     def forget(self, step: str) -> None:
         """Drop a step that is about to run again."""
@@ -85,19 +81,16 @@ class Ledger:
         self._write()
 
     def output(self, file: Path) -> Output:
-        status = file.stat()
         path = file.relative_to(self._root) if file.is_relative_to(self._root) else file
-        return Output(path.as_posix(), status.st_size, self.digest(file), status.st_mtime_ns)
+        return Output(path.as_posix(), file.stat().st_size, self.digest(file))
 
     def digest(self, file: Path) -> str:
-        """Hash a file, unless it was hashed before and has not changed, but for its folder."""
+        """Hash a file, which is read once a build."""
         status = file.stat()
-        seen = (file.name, status.st_size, status.st_mtime_ns)
-        for entry in self._entries.values():
-            for output in entry.outputs:
-                if (Path(output.path).name, output.bytes, output.mtime_ns) == seen:
-                    return output.sha256
-        return sha256_of(file)
+        state = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+        if state not in self._hashes:
+            self._hashes[state] = sha256_of(file)
+        return self._hashes[state]
 
     def _write(self) -> None:
         write_atomically(self._file, json.dumps({k: asdict(e) for k, e in self._entries.items()}))

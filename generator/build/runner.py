@@ -239,6 +239,7 @@ def build_lock(file: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            lock.seek(0)
             holder = on_one_line(lock.read(HOLDER_BYTES).decode(errors="replace").strip())
             raise StageError(f"another build runs in this workspace ({holder})") from None
         lock.truncate(0)

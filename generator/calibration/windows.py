@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, TypeAlias
 from vacc_gen.generator.calibration.texts import files_of, texts_of
 from vacc_gen.generator.calibration.tokenizer import TOKENIZER_FILE, Tokenizer
 from vacc_gen.generator.extras import load
-from vacc_gen.generator.files import sha256_of, write_atomically
+from vacc_gen.generator.files import write_atomically
 from vacc_gen.generator.progress import Progress
+from vacc_gen.schema.artifacts import sha256_of
 from vacc_gen.schema.checkpoint import WeightFolder
 from vacc_gen.schema.errors import CalibrationError
 from vacc_gen.schema.geometry import geometry_from_config

@@ -55,8 +55,7 @@ def check_and_report(
     if STDIN in paths and len(paths) > 1:
         raise UsageError("- (the standard input) is checked by itself", "drop the other paths")
     if fix and paths == [STDIN]:
-        left = _fix_stdin(selection, unsafe, only_show)
-        return 1 if has_errors(left, strict) else 0
+        return 1 if has_errors(_fix_stdin(selection, unsafe, only_show), strict) else 0
     result = check_paths(paths, KNOWN, selection, with_checkpoints=True)
     if fix:
         _fix_files(result, selection, unsafe, only_show)
@@ -197,4 +196,4 @@ def _read_table(file: Path, where: str) -> dict[str, tuple[str, ...]]:
 def print_findings(diagnostics: Sequence[Diagnostic]) -> None:
     """Print findings with their lines on stderr."""
     if diagnostics:
-        typer.echo(output.excerpts(diagnostics, sys.stderr.isatty()), err=True)
+        print(output.excerpts(diagnostics, sys.stderr.isatty()), file=exact(sys.stderr))

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from vacc_gen.generator.terminal import ended_by_signals, exact, shown_streams
+from vacc_gen.generator.terminal import ended_by_signals, shown_streams
 from vacc_gen.schema.errors import VaccGenError, on_one_line
 
 VERBS = (
@@ -75,15 +75,6 @@ def _root(
         raise typer.Exit
 
 
-def _report(error: VaccGenError) -> None:
-    diagnostics = getattr(error, "diagnostics", None)
-    if diagnostics:
-        from vacc_gen.schema.lint.output import excerpts
-
-        print(excerpts(diagnostics, sys.stderr.isatty()), file=exact(sys.stderr))
-    _print_error(error.message, error.hint)
-
-
 def _print_error(message: str, hint: str | None = None) -> None:
     # The end of a log keeps its lines, which are indented.
     message = re.sub(r"\n(?!  )", r"\\n", message)
@@ -100,7 +91,11 @@ def main() -> None:
         try:
             app(prog_name="vacc-gen")
         except VaccGenError as error:
-            _report(error)
+            if diagnostics := getattr(error, "diagnostics", None):
+                from vacc_gen.generator.cli.findings import print_findings
+
+                print_findings(diagnostics)
+            _print_error(error.message, error.hint)
             sys.exit(error.exit_code)
         except ImportError as error:
             hint = "pip install --force-reinstall 'vacc-gen[export]'"

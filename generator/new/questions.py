@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from vacc_gen import presets
+from vacc_gen.generator.files import is_occupied
 from vacc_gen.generator.new.choices import Choices, Decision
 from vacc_gen.generator.new.memory import memory_note
 from vacc_gen.generator.plan import is_placeholder
-from vacc_gen.generator.workspace import is_occupied
 from vacc_gen.schema.errors import UsageError, VaccGenError
 from vacc_gen.schema.footprint import TP_CHOICES
 from vacc_gen.schema.precision import Precision

@@ -232,15 +232,6 @@ def test_a_size_that_lies(hub, workspace, fetch, waits, lie, parts):
     assert_complete(workspace)
 
 
-def test_a_drip_is_given_up_and_what_came_is_resumed(hub, workspace, fetch, waits, monkeypatch):
-    monkeypatch.setattr("vacc_gen.generator.fetch.SLOW_SECONDS", 0.2)
-    hub.faults[SHARD] = [Fault(drip_seconds=0.02)] * ATTEMPTS
-    assert_clear(fetch(), 1, SHARD, "bytes in 0.2 s", "run it again to resume")
-    done = fetch()
-    assert (done.code, "resumed " in done.out) == (0, True)
-    assert_complete(workspace)
-
-
 def test_what_is_kept_is_not_written_through_a_link(hub, workspace, fetch):
     hub.faults[SHARD] = [Fault(status=403)]
     assert fetch().code == 1

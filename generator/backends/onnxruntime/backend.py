@@ -29,17 +29,11 @@ from vacc_gen.generator.calibration.windows import (
     read_windows,
     windows_file,
 )
-from vacc_gen.generator.extras import load
-from vacc_gen.generator.files import (
-    package_version,
-    remove_leftovers,
-    replace_folder,
-    sha256_of,
-    write_atomically,
-)
+from vacc_gen.generator.extras import load, package_version
+from vacc_gen.generator.files import remove_leftovers, replace_folder, write_atomically
 from vacc_gen.generator.plan import CompileJob, is_placeholder
 from vacc_gen.generator.progress import Progress
-from vacc_gen.schema.artifacts import MANIFEST_FILE
+from vacc_gen.schema.artifacts import MANIFEST_FILE, sha256_of
 from vacc_gen.schema.precision import INT8_ACTIVATIONS_LEVEL, PER_CHANNEL, Precision
 from vacc_gen.schema.recipe import Calibration
 

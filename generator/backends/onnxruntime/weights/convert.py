@@ -6,14 +6,22 @@ import json
 import pickle
 import shutil
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vacc_gen.generator.files import check_disk, naming, staged_folder, write_atomically
+from vacc_gen.generator.backends.onnxruntime.weights.source import bytes_of
+from vacc_gen.generator.extras import load
+from vacc_gen.generator.files import (
+    is_occupied,
+    naming,
+    room_for,
+    staged_folder,
+    write_atomically,
+)
 from vacc_gen.generator.progress import Progress
-from vacc_gen.schema.checkpoint import INDEX_FILE
-from vacc_gen.schema.errors import CheckpointError, MissingExtraError, UsageError
+from vacc_gen.schema.checkpoint import INDEX_FILE, SINGLE_FILE
+from vacc_gen.schema.errors import CheckpointError, UsageError
 
 if TYPE_CHECKING:
     import torch
@@ -39,14 +47,14 @@ def convert(folder: Path, out_dir: Path, progress: Progress) -> tuple[Path, ...]
     pickles = next((found for p in PATTERNS if (found := sorted(folder.glob(p)))), [])
     if not pickles:
         raise CheckpointError(f"{folder} holds no pickled weights", "there is nothing to convert")
-    if out_dir.exists() and (not out_dir.is_dir() or any(out_dir.iterdir())):
+    if is_occupied(out_dir):
         raise UsageError(f"{out_dir} is there, and is not an empty folder", "name another --out")
-    total_bytes = sum(file.stat().st_size for file in pickles)
-    check_disk(out_dir, total_bytes)
+    total_bytes, count = sum(file.stat().st_size for file in pickles), len(pickles)
     progress.start("convert", total_bytes)
-    names = [_shard_name(number, len(pickles)) for number in range(1, len(pickles) + 1)]
+    names = [f"model-{number:05}-of-{count:05}.safetensors" for number in range(1, count + 1)]
+    names = names if count > 1 else [SINGLE_FILE]
     weight_map: dict[str, str] = {}
-    with staged_folder(out_dir) as staging:
+    with room_for(out_dir, total_bytes), staged_folder(out_dir) as staging:
         for file, name in zip(pickles, names, strict=True):
             tensors = _load(file)
             twice = sorted(tensors.keys() & weight_map.keys())
@@ -58,22 +66,15 @@ def convert(folder: Path, out_dir: Path, progress: Progress) -> tuple[Path, ...]
         for file in sorted({f for pattern in COPIED for f in folder.glob(pattern)}):
             if file.is_file() and not file.name.endswith(".index.json"):
                 shutil.copyfile(file, staging / file.name)
-        if len(names) > 1:
+        if count > 1:
             index = {"metadata": {}, "weight_map": weight_map}
             write_atomically(staging / INDEX_FILE, json.dumps(index, indent=2, sort_keys=True))
     return tuple(out_dir / name for name in names)
 
 
-def _shard_name(number: int, of: int) -> str:
-    return "model.safetensors" if of == 1 else f"model-{number:05}-of-{of:05}.safetensors"
-
-
 def _load(file: Path) -> Mapping[str, torch.Tensor]:
     """Read a pickle that holds nothing but tensors by their names."""
-    try:
-        import torch
-    except ImportError as error:
-        raise MissingExtraError("torch", "reading pickled weights") from error
+    (torch,) = load("reading pickled weights", "torch")
     hint = "download it again; what holds other objects than tensors is not read"
     try:
         # Only zip archives, which torch has written since 1.6, can be mapped.
@@ -106,14 +107,8 @@ def _write_shard(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
     with naming(path), path.open("xb") as shard:
         shard.write(len(text).to_bytes(8, "little") + text)
         for tensor in tensors.values():
-            shard.writelines(_parts(tensor))
-
-
-def _parts(tensor: torch.Tensor) -> Iterator[memoryview]:
-    from vacc_gen.generator.backends.onnxruntime.weights.source import bytes_of
-
-    if tensor.nbytes:
-        yield bytes_of(tensor.contiguous())
+            if tensor.nbytes:
+                shard.write(bytes_of(tensor.contiguous()))
 
 
 _DTYPES = {
