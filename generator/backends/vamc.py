@@ -54,7 +54,7 @@ class Vamc:
     falcon_only = False
 
     def check(self, build: Build) -> tuple[str, ...]:
-        """Refuse a machine without vamc and weights without its code; note code that differs."""
+        """Refuse a machine without vamc; put the code that it loads beside the weights."""
         if shutil.which(EXECUTABLE) is None:
             raise StageError(
                 "vamc, the vendor's compiler, is not on the PATH",
@@ -62,12 +62,8 @@ class Vamc:
                 "--backend onnxruntime",
             )
         folder, wanted = build.weights.path, build.plan.preset.beside_weights()
-        missing = [name for name in wanted if not (folder / name).is_file()]
-        if missing:
-            raise StageError(
-                f"{folder} lacks {', '.join(missing)}, which the compiler loads",
-                shell_command(("bash", str(build.root / "scripts" / "prepare.sh"))),
-            )
+        if not all((folder / name).is_file() for name in wanted):
+            return _prepare(build.root)
         ours = ((folder / name, build.root / SOURCE_FOLDER / name) for name in wanted)
         return tuple(
             f"{placed} differs from the workspace's: scripts/prepare.sh --force replaces it"
@@ -93,6 +89,16 @@ class Vamc:
             "compiler": [str(program), status.st_size, status.st_mtime_ns],
         }
         return Step(inputs, lambda progress: _run(verb, parts, build, progress))
+
+
+def _prepare(root: Path) -> tuple[str, ...]:
+    """Run the workspace's scripts/prepare.sh, and return what it says that it placed."""
+    command = ("bash", str(root / "scripts" / "prepare.sh"))
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    if done.returncode != 0:
+        reason = next(iter(done.stderr.splitlines()), f"exited {done.returncode}")
+        raise StageError(f"scripts/prepare.sh: {reason}", shell_command(command))
+    return tuple(line for line in done.stdout.splitlines() if line.startswith("placed: "))
 
 
 def _run(verb: str, parts: Sequence[CompileJob], build: Build, progress: Progress) -> Outcome:
