@@ -36,7 +36,9 @@ LINE = 500
 """Characters of a line that are shown."""
 MARK = "VACC_GEN_CHILD"
 """A variable by which everything that the compiler started is found."""
-KILL_ROUNDS = 20
+KILL_ROUNDS = 50
+EMPTY_ROUNDS = 4
+"""A process that is being started shows no environment for a moment."""
 CONTROL_CODES = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07]*\x07|[@-Z\\-_])")
 
 SKIPPED = {
@@ -274,7 +276,9 @@ def _signal(child: subprocess.Popen[bytes], number: signal.Signals) -> None:
 def _kill_marked(mark: str) -> None:
     """Kill what the child started, whatever group or session that moved to (Linux)."""
     entry = f"{MARK}={mark}".encode()
-    for _ in range(KILL_ROUNDS):  # it may start more meanwhile
+    # Once more after it looks empty: what is being started shows no environment for a moment.
+    empty = 0
+    for _ in range(KILL_ROUNDS):
         marked = []
         for environment in Path("/proc").glob("[0-9]*/environ"):
             with suppress(OSError):
@@ -283,5 +287,7 @@ def _kill_marked(mark: str) -> None:
         for pid in marked:
             with suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
-        if not marked:
+        empty = 0 if marked else empty + 1
+        if empty == EMPTY_ROUNDS:
             return
+        time.sleep(POLL_SECONDS / 10)
