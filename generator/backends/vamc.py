@@ -34,7 +34,9 @@ LINE = 500
 """Characters of a line that are shown."""
 MARK = "VACC_GEN_CHILD"
 """A variable by which everything that the compiler started is found."""
-KILL_ROUNDS = 20
+KILL_ROUNDS = 50
+EMPTY_ROUNDS = 4
+"""A process that is being started shows no environment for a moment."""
 CONTROL_CODES = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07]*\x07|[@-Z\\-_])")
 
 SKIPPED = {
@@ -52,7 +54,7 @@ class Vamc:
     falcon_only = False
 
     def check(self, build: Build) -> tuple[str, ...]:
-        """Refuse a machine without vamc and weights without its code; note code that differs."""
+        """Refuse a machine without vamc; put the code that it loads beside the weights."""
         if shutil.which(EXECUTABLE) is None:
             raise StageError(
                 "vamc, the vendor's compiler, is not on the PATH",
@@ -60,12 +62,8 @@ class Vamc:
                 "--backend onnxruntime",
             )
         folder, wanted = build.weights.path, build.plan.preset.beside_weights()
-        missing = [name for name in wanted if not (folder / name).is_file()]
-        if missing:
-            raise StageError(
-                f"{folder} lacks {', '.join(missing)}, which the compiler loads",
-                shell_command(("bash", str(build.root / "scripts" / "prepare.sh"))),
-            )
+        if not all((folder / name).is_file() for name in wanted):
+            return _prepare(build.root)
         ours = ((folder / name, build.root / SOURCE_FOLDER / name) for name in wanted)
         return tuple(
             f"{placed} differs from the workspace's: scripts/prepare.sh --force replaces it"
@@ -91,6 +89,16 @@ class Vamc:
             "compiler": [str(program), status.st_size, status.st_mtime_ns],
         }
         return Step(inputs, lambda progress: _run(verb, parts, build, progress))
+
+
+def _prepare(root: Path) -> tuple[str, ...]:
+    """Run the workspace's scripts/prepare.sh, and return what it says that it placed."""
+    command = ("bash", str(root / "scripts" / "prepare.sh"))
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    if done.returncode != 0:
+        reason = next(iter(done.stderr.splitlines()), f"exited {done.returncode}")
+        raise StageError(f"scripts/prepare.sh: {reason}", shell_command(command))
+    return tuple(line for line in done.stdout.splitlines() if line.startswith("placed: "))
 
 
 def _run(verb: str, parts: Sequence[CompileJob], build: Build, progress: Progress) -> Outcome:
@@ -242,7 +250,9 @@ def _signal(child: subprocess.Popen[bytes], number: signal.Signals) -> None:
 def _kill_marked(mark: str) -> None:
     """Kill what the child started, whatever group or session that moved to (Linux)."""
     entry = f"{MARK}={mark}".encode()
-    for _ in range(KILL_ROUNDS):  # it may start more meanwhile
+    # Once more after it looks empty: what is being started shows no environment for a moment.
+    empty = 0
+    for _ in range(KILL_ROUNDS):
         marked = []
         for environment in Path("/proc").glob("[0-9]*/environ"):
             with suppress(OSError):
@@ -251,5 +261,7 @@ def _kill_marked(mark: str) -> None:
         for pid in marked:
             with suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
-        if not marked:
+        empty = 0 if marked else empty + 1
+        if empty == EMPTY_ROUNDS:
             return
+        time.sleep(POLL_SECONDS / 10)

@@ -170,6 +170,8 @@ def test_a_vision_tower_is_compiled_after_its_language_model_with_a_large_stack(
         precisions=["fp16"],
         target={"prefill": 2048, "total": 4096},
     )
+    with pytest.raises(StageError, match=r"there is no .*modeling_qwen2_5_vl_vacc\.py"):
+        build(workspace, Vamc())
     for name in workspace.plan.preset.beside_weights():  # as the vendor publishes them
         (checkpoint / name).touch()
     build(workspace, Vamc())
@@ -190,10 +192,14 @@ def test_weights_without_the_code_that_the_compiler_loads(path: Path, workspace:
         build(workspace, Vamc())
     assert "prepare.sh" in (found.value.diagnostics[0].hint or "")
     placed.with_name("config_vacc.json").unlink()
-    with pytest.raises(StageError, match=r"lacks modeling_falcon_vacc\.py") as caught:
+    notes = build(workspace, Vamc()).records[0].details["notes"]
+    assert [note.rpartition("/")[2] for note in notes] == [placed.name, "config_vacc.json"]
+    assert placed.read_text() == (workspace.root / "source_code" / placed.name).read_text()
+    placed.unlink()
+    placed.mkdir()
+    placed.with_name("config_vacc.json").unlink()
+    with pytest.raises(StageError, match=r"prepare\.sh: .* is a folder"):
         build(workspace, Vamc())
-    subprocess.run(caught.value.hint or "", shell=True, check=True)
-    build(workspace, Vamc())
     assert len(calls(workspace)) == 2
 
 
