@@ -313,11 +313,7 @@ def fetch_checkpoint(
 def fetch_calibration_set(
     preset: CalibrationSet, source: TextSource, root: Path, progress: Progress, force: bool = False
 ) -> list[FetchedFile]:
-    """Bring the files of a published set to `source.path`, a file or a folder relative to `root`.
-
-    Raises:
-        As `fetch_checkpoint`.
-    """
+    """Bring a published set to `source.path`, relative to `root`; raises as `fetch_checkpoint`."""
     hub = Repository(preset.huggingface_id, "dataset", "main", progress)
     targets = calibration_targets(preset, source)
     return _bring({root / path: hub.file(str(name)) for name, path in targets.items()}, hub, force)

@@ -208,16 +208,10 @@ def naming(path: Path) -> Iterator[None]:
         raise
 
 
-ROOM_HINT = "free some space, choose another folder, or build one precision at a time"
-
-
 def check_disk(folder: Path, needed_bytes: int) -> None:
     """Raise StageError if the disk of `folder`, which may not exist yet, lacks `needed_bytes`."""
     if _free_bytes(folder) < needed_bytes:
-        raise StageError(
-            f"not enough disk space in {folder.absolute()}: {_room_text(folder, needed_bytes)}",
-            ROOM_HINT,
-        )
+        raise _no_room(f"not enough disk space in {folder.absolute()}:", folder, needed_bytes)
 
 
 def unified_diff(before: str, after: str, old_name: str, new_name: str) -> str:
@@ -242,8 +236,8 @@ def room_for(folder: Path, needed_bytes: int) -> Iterator[None]:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        reason = f"{error.filename or folder}: {os.strerror(error.errno).lower()}"
-        raise StageError(f"{reason}; {_room_text(folder, needed_bytes)}", ROOM_HINT) from error
+        reason = f"{error.filename or folder}: {os.strerror(error.errno).lower()};"
+        raise _no_room(reason, folder, needed_bytes) from error
 
 
 def _free_bytes(folder: Path) -> int:
@@ -251,5 +245,8 @@ def _free_bytes(folder: Path) -> int:
     return shutil.disk_usage(next(p for p in (place, *place.parents) if p.exists())).free
 
 
-def _room_text(folder: Path, needed_bytes: int) -> str:
-    return f"{size_text(needed_bytes)} needed, {size_text(_free_bytes(folder))} free"
+def _no_room(reason: str, folder: Path, needed_bytes: int) -> StageError:
+    return StageError(
+        f"{reason} {size_text(needed_bytes)} needed, {size_text(_free_bytes(folder))} free",
+        "free some space, choose another folder, or build one precision at a time",
+    )

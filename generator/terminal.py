@@ -81,8 +81,7 @@ def ended_by_signals() -> Iterator[None]:
     def watch() -> None:
         while received := os.read(reader, 1):
             if received[0] in ours:
-                if select.select([reader], [], [], GRACE_SECONDS)[0]:
-                    time.sleep(GRACE_SECONDS / 4)
+                time.sleep(GRACE_SECONDS)
                 _end(received[0])
 
     ours = [number for number in ENDING_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]

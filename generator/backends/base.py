@@ -21,8 +21,6 @@ from vacc_gen.schema.precision import Precision
 
 
 class Stage(str, Enum):
-    """The stages of a build, in their order."""
-
     PREFLIGHT = "preflight"
     CALIBRATE = "calibrate"
     EXPORT = "export"

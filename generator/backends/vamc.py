@@ -27,6 +27,8 @@ EXECUTABLE = "vamc"
 SHOWN_LOG_LINES = 15
 LARGE_STACK = {"VACC_STACK_SIZE": "256"}
 POLL_SECONDS = 0.1
+END_SECONDS = 0.5
+"""For a compiler to end by itself."""
 TAIL_BYTES = 64 << 10
 LOG_BYTES = 64 << 20
 """Of a longer log half of that is kept, and its last `TAIL_BYTES`."""
@@ -159,7 +161,6 @@ def run_logged(
     env: Mapping[str, str],
     log: Path,
     say: Callable[[str], None],
-    grace_seconds: float = 0.5,
 ) -> tuple[int, int]:
     """Run `command` with its output in `log`, and `say` the log's last line as it changes.
 
@@ -167,7 +168,7 @@ def run_logged(
     largest of the child and the processes that it waited for.
 
     Whatever it started ends with it. When we are interrupted (KeyboardInterrupt) its process group
-    gets SIGINT, and SIGTERM when anything else ends us; what still runs after `grace_seconds` is
+    gets SIGINT, and SIGTERM when anything else ends us; what still runs after `END_SECONDS` is
     killed, and the exception goes on.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -190,7 +191,7 @@ def run_logged(
             if child is not None:
                 is_interrupt = isinstance(error, KeyboardInterrupt)
                 _signal(child, signal.SIGINT if is_interrupt else signal.SIGTERM)
-                deadline = time.monotonic() + grace_seconds  # a second Ctrl-C cuts it short
+                deadline = time.monotonic() + END_SECONDS  # a second Ctrl-C cuts it short
                 while child.poll() is None and time.monotonic() < deadline:
                     time.sleep(POLL_SECONDS / 4)
                     _shorten(log)

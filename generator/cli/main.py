@@ -14,6 +14,9 @@ from typer.core import TyperGroup
 from vacc_gen.generator.terminal import ended_by_signals, shown_streams
 from vacc_gen.schema.errors import VaccGenError, on_one_line
 
+MODULES = {"explain": "validate", "schema": "validate"}
+"""Where a verb is not in the module of this folder that has its name."""
+
 VERBS = (
     "new",
     "validate",
@@ -29,9 +32,7 @@ VERBS = (
     "presets",
     "schema",
 )
-"""Each is a function, or a Typer app, in the module of this folder that has its name."""
-
-IN_VALIDATE = ("explain", "schema")
+"""Each is a function, or a Typer app, in its module."""
 
 
 class Verbs(TyperGroup):
@@ -43,7 +44,7 @@ class Verbs(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name not in VERBS:
             return None
-        module = "validate" if cmd_name in IN_VALIDATE else cmd_name
+        module = MODULES.get(cmd_name, cmd_name)
         verb = getattr(import_module(f"vacc_gen.generator.cli.{module}"), cmd_name)
         if not isinstance(verb, typer.Typer):
             function, verb = verb, typer.Typer(add_completion=False, rich_markup_mode=None)

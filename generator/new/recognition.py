@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vacc_gen import presets
+from vacc_gen.schema.checkpoint import name_of
 from vacc_gen.schema.errors import CheckpointError, UsageError, plural, shell_command
 from vacc_gen.schema.geometry import Geometry, geometry_from_config, shape_difference
 from vacc_gen.schema.preset import ModelPreset
@@ -72,11 +73,9 @@ def describe(config: Mapping[str, Any], geometry: Geometry) -> str:
 def _names_of(folder: Path, config: Mapping[str, Any]) -> list[str]:
     """Return the keys of the names that a checkpoint goes by."""
     # Not resolved: a weight folder is often a link, whose name is the model's.
-    parts = Path(os.path.abspath(folder)).parts  # noqa: PTH100
-    # Hugging Face's cache: models--OWNER--NAME/snapshots/HASH
-    cached = [part.rpartition("--")[2] for part in parts if part.startswith("models--")]
+    name = name_of(os.path.abspath(folder))  # noqa: PTH100
     saved_as = str(config.get("_name_or_path", "")).rstrip("/")
-    return [_key(name) for name in (*reversed(cached), parts[-1], saved_as)]
+    return [_key(name), _key(saved_as)]
 
 
 def _key(name: str) -> str:

@@ -242,7 +242,7 @@ def terminated(number, frame):
 signal.signal(signal.SIGTERM, terminated)
 folder = Path(sys.argv[1])
 _, peak = run_logged([sys.argv[2], "-c", sys.argv[3]], folder, os.environ, folder / "log",
-                     lambda line: print(line, flush=True), grace_seconds=0.5)
+                     lambda line: print(line, flush=True))
 print(peak)
 """
 

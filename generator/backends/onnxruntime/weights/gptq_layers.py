@@ -32,6 +32,7 @@ from vacc_gen.generator.backends.onnxruntime.weights.quantize import (
     torch_threads,
 )
 from vacc_gen.generator.backends.onnxruntime.weights.source import Checkpoint
+from vacc_gen.generator.files import naming
 from vacc_gen.generator.progress import Progress, SilentProgress
 from vacc_gen.schema.errors import StageError
 from vacc_gen.schema.falcon import EMBEDDING, HEAD, Architecture
@@ -222,24 +223,12 @@ class _EnoughError(Exception):
 
 
 def hidden_states(shape: tuple[int, int, int], folder: Path) -> torch.Tensor:
-    """An fp32 tensor (W, S, E) in a file without a name in `folder`, gone with the tensor.
-
-    Raises:
-        StageError: the disk has too little.
-    """
-    size_bytes = 4 * prod(shape)
+    """An fp32 tensor (W, S, E) in a file without a name in `folder`, gone with the tensor."""
     folder.mkdir(parents=True, exist_ok=True)
     # macOS has no fallocate; without it, a disk that fills up later ends the process.
     allocate = getattr(os, "posix_fallocate", lambda file, _, size: os.truncate(file, size))
-    with tempfile.TemporaryFile(dir=folder) as file:
-        try:
-            allocate(file.fileno(), 0, size_bytes)
-        except OSError as error:
-            raise StageError(
-                f"hidden states of {shape[0]} calibration windows take {size_bytes / 1e9:.2f} GB, "
-                f"more than {folder} can hold: {error.strerror}",
-                "free some disk, or set calibration.samples or calibration.seqlen lower",
-            ) from error
+    with tempfile.TemporaryFile(dir=folder) as file, naming(folder / "hidden states"):
+        allocate(file.fileno(), 0, 4 * prod(shape))
         return torch.from_numpy(np.memmap(file, np.float32, "r+", shape=shape))
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vacc_gen.generator.files import naming
 from vacc_gen.schema.checkpoint import WeightFolder
 from vacc_gen.schema.errors import CheckpointError
 from vacc_gen.schema.falcon import EMBEDDING, HEAD, Architecture, architecture_from_config
@@ -28,8 +29,6 @@ SOURCE_DTYPES = ("BF16", "F16", "F32")
 MOST_NAMED = 8
 """Of damaged parameters, in one message."""
 
-SAME_REVISION = "config.json and the shards must be of the same model and revision"
-
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -43,16 +42,12 @@ class Checkpoint:
         """Compare a head that is stored although it is tied with the embedding, byte by byte.
 
         Raises:
-            CheckpointError: they differ, or a file cannot be read.
+            CheckpointError: they differ.
         """
         head = self.folder.tensors.get(HEAD)
         if head is None or not self.architecture.tied_head:
             return
-        try:
-            same = have_same_bytes(head, self.tensors[EMBEDDING])
-        except OSError as error:
-            raise CheckpointError(f"{head.path} cannot be read: {error.strerror}") from error
-        if not same:
+        if not have_same_bytes(head, self.tensors[EMBEDDING]):
             raise CheckpointError(
                 f"{head.path}: {HEAD} differs from the embedding that config.json ties it to",
                 "set `tie_word_embeddings` to false in config.json, or remove the tensor",
@@ -103,7 +98,7 @@ class Checkpoint:
         a vector is one row.
 
         Raises:
-            CheckpointError: the file ends early or cannot be read.
+            CheckpointError: the file ends early.
         """
         import torch
 
@@ -113,16 +108,13 @@ class Checkpoint:
         row_bytes = tensor.length_bytes // rows
         rows_per_chunk = min(rows, max(1, CHUNK_BYTES // row_bytes))
         chunk = torch.empty(rows_per_chunk, row_bytes // dtype.itemsize, dtype=dtype)
-        try:
-            with tensor.path.open("rb") as shard:
-                shard.seek(tensor.offset_bytes)
-                for first in range(0, rows, rows_per_chunk):
-                    part = chunk[: min(rows_per_chunk, rows - first)]
-                    if shard.readinto(bytes_of(part)) < part.nbytes:
-                        raise CheckpointError(f"{tensor.path} was truncated inside {tensor.name}")
-                    yield first, part
-        except OSError as error:
-            raise CheckpointError(f"{tensor.path} cannot be read: {error.strerror}") from error
+        with tensor.path.open("rb") as shard, naming(tensor.path):
+            shard.seek(tensor.offset_bytes)
+            for first in range(0, rows, rows_per_chunk):
+                part = chunk[: min(rows_per_chunk, rows - first)]
+                if shard.readinto(bytes_of(part)) < part.nbytes:
+                    raise CheckpointError(f"{tensor.path} was truncated inside {tensor.name}")
+                yield first, part
 
 
 def open_checkpoint(path: Path) -> Checkpoint:
