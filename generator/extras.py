@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, requires, version
 from types import ModuleType
@@ -27,7 +26,8 @@ def load(purpose: str, *packages: str) -> list[ModuleType]:
             module = import_module(package)
         except (Exception, SystemExit) as error:  # a broken one may raise anything
             is_absent = isinstance(error, ModuleNotFoundError) and error.name == package
-            problem = "is not installed" if is_absent else f"does not load: {_reason(error)}"
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())}"[:REASON_CHARACTERS]
+            problem = "is not installed" if is_absent else f"does not load: {reason}"
             raise MissingExtraError(package, purpose, problem=problem) from error
         found, wanted = getattr(module, "__version__", None), asked.get(package, SpecifierSet())
         if found is None:
@@ -36,11 +36,6 @@ def load(purpose: str, *packages: str) -> list[ModuleType]:
             raise MissingExtraError(package, purpose, problem=f"is {found} here, not {wanted}")
         modules.append(module)
     return modules
-
-
-def _reason(error: BaseException) -> str:
-    words = " ".join(re.split(r"\s+", str(error).strip()))
-    return f"{type(error).__name__}: {words}"[:REASON_CHARACTERS]
 
 
 def _asked() -> dict[str, SpecifierSet]:

@@ -36,20 +36,16 @@ def _locked(path: Path) -> Iterator[bool]:
 
     False where it is gone, or in use by another process, or where the disk knows no locks.
     """
+    handle, is_locked = None, False
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-    except OSError:
-        yield False
-        return
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        is_locked = True
-    except OSError:
-        is_locked = False
-    try:
+        with suppress(OSError):
+            handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            is_locked = True
         yield is_locked
     finally:
-        os.close(handle)
+        if handle is not None:
+            os.close(handle)
 
 
 def remove_leftovers(target: Path) -> None:

@@ -42,6 +42,7 @@ def doctor(
     """
     from vacc_gen.generator.doctor.doctor import compiler_python, examine
     from vacc_gen.generator.workspace import load_workspace
+    from vacc_gen.schema.errors import plural
     from vacc_gen.schema.recipe import RECIPE_FILE
 
     is_named = folder != Path()
@@ -60,8 +61,7 @@ def doctor(
         typer.echo(json.dumps(examination, indent=2))
     else:
         _print(checks)
-        plural = "s" if problems > 1 else ""
-        typer.echo(f"{problems} problem{plural}" if problems else "No problems found")
+        typer.echo(plural(problems, "problem") if problems else "No problems found")
     if problems:
         raise typer.Exit(1)
 
