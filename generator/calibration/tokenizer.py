@@ -11,6 +11,7 @@ from vacc_gen.schema.errors import CheckpointError, UnreadableError
 from vacc_gen.schema.json_files import read_json
 
 TOKENIZER_FILE = "tokenizer.json"
+"""The one that the embedded backend reads."""
 
 PIECE = re.compile(r"(?s).{1,65536}(?= |\Z)|.{1,65536}")
 """What of a text is encoded at once, as the library takes some 200 bytes a token meanwhile: as much

@@ -168,10 +168,9 @@ def _table(path: str) -> dict[str, tuple[str, ...]]:
     start = Path(os.path.abspath(path))  # noqa: PTH100  # Path.absolute keeps `..`
     files = (folder / "pyproject.toml" for folder in (start, *start.parents))
     file = next(filter(os.path.isfile, files), None)  # Path.is_file raises in folders of others
-    return {} if file is None else _read_table(file, on_one_line(str(file)))
-
-
-def _read_table(file: Path, where: str) -> dict[str, tuple[str, ...]]:
+    if file is None:
+        return {}
+    where = on_one_line(str(file))
     if sys.version_info >= (3, 11):
         import tomllib
     else:

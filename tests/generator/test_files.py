@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import pytest
 
 from tests.processes import VACC_GEN, make_program, start
-from tests.workspaces import make_workspace
+from tests.workspaces import make_prepared_workspace
 from vacc_gen.generator.files import (
     folder_beside,
     naming,
@@ -152,7 +152,7 @@ STATE = ("build.lock", "build.json", "manifest.json", "logs/{job}.compile.log", 
 def test_a_build_writes_through_no_link_that_came_with_a_workspace(
     tmp_path: Path, name: str
 ) -> None:
-    workspace = make_workspace(tmp_path / "w")
+    workspace = make_prepared_workspace(tmp_path / "w")
     program = make_program(tmp_path / "bin" / "vamc", "#!/bin/sh\necho output; exit 3\n")
     victim = tmp_path / "victim"
     victim.write_text("mine")

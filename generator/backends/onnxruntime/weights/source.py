@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 CHUNK_BYTES = 8 << 20
 """Read at once: larger chunks leave the processor's caches and are no faster."""
 
-SOURCE_DTYPES = ("BF16", "F16", "F32")
-"""What Falcon checkpoints are published in; anything else is already quantized."""
-
 MOST_NAMED = 8
 """Of damaged parameters, in one message."""
 

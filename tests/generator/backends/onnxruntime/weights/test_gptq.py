@@ -7,8 +7,8 @@ import itertools
 import pytest
 
 torch = pytest.importorskip("torch")
+from vacc_gen.generator.backends.onnxruntime.weights import gptq as gptq_module
 from vacc_gen.generator.backends.onnxruntime.weights.gptq import Gptq, Hessian
-from vacc_gen.generator.backends.onnxruntime.weights.gptq import gptq as gptq_module
 from vacc_gen.generator.backends.onnxruntime.weights.quantize import Grid, round_to_nearest
 
 CPU = torch.device("cpu")
