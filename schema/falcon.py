@@ -9,14 +9,16 @@ RW    multi-head, one after the other, ALiBi, biases
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from vacc_gen.schema.errors import MERGE_ADAPTER, CheckpointError, Fault
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from vacc_gen.schema.errors import MERGE_ADAPTER, CheckpointError
 from vacc_gen.schema.geometry import (
     FALCON_MODEL_TYPES,
+    Count,
     Geometry,
     geometry_from_config,
     is_falcon,
@@ -24,11 +26,11 @@ from vacc_gen.schema.geometry import (
     key_of,
     shortened,
 )
+from vacc_gen.schema.shards import TensorEntry
 
 EMBEDDING = "transformer.word_embeddings.weight"
 HEAD = "lm_head.weight"
 FINAL_NORM = "transformer.ln_f"
-ACTIVATIONS = ("gelu", "gelu_new", "gelu_pytorch_tanh", "relu", "silu")
 SOURCE_DTYPES = ("BF16", "F16", "F32")
 """What Falcon checkpoints are published in; anything else is quantized, or no weight."""
 
@@ -100,8 +102,53 @@ class Architecture:
         return shapes
 
 
+Positive = Annotated[float, Field(gt=0)]
+
+
+class FalconConfig(BaseModel):
+    """What a Falcon's config.json says beside its sizes; defaults are those of transformers."""
+
+    model_config = ConfigDict(strict=True, allow_inf_nan=False, defer_build=True)
+
+    alibi: bool = False
+    bias: bool = False
+    multi_query: bool = True
+    new_decoder_architecture: bool = False
+    parallel_attn: bool = True
+    tie_word_embeddings: bool = True
+    num_ln_in_parallel_attn: Literal[1, 2] | None = None
+    num_kv_heads: Count | None = None
+    n_head_kv: Count | None = None
+    rope_theta: Positive = 10000.0
+    rope_scaling: dict[str, Any] | None = None
+    rope_parameters: dict[str, Any] | None = None
+    activation: Literal["gelu", "gelu_new", "gelu_pytorch_tanh", "relu", "silu"] = "gelu"
+    layer_norm_epsilon: Positive = 1e-5
+
+
+_EXPECTED = {
+    "bool_type": "neither true nor false",
+    "dict_type": "not an object",
+    "int_type": "not a positive whole number",
+    "greater_than_equal": "not a positive whole number",
+    "literal_error": "not {expected}",
+}
+"""How the errors of a field are said, by pydantic's types of them."""
+
+
+def _read_config(config: Mapping[str, Any]) -> FalconConfig:
+    try:
+        return FalconConfig.model_validate(dict(config))
+    except ValidationError as error:
+        problem = error.errors()[0]
+        key, expected = str(problem["loc"][0]), _EXPECTED.get(problem["type"])
+        expected = (expected or "not a positive number").format(**problem.get("ctx", {}))
+        message = f"config.json: {key} is {shortened(config[key])}, {expected}"
+        raise CheckpointError(message, key=key) from error
+
+
 def architecture_from_config(config: Mapping[str, Any]) -> Architecture:
-    """Read the architecture out of a Falcon `config.json`; defaults are FalconConfig's.
+    """Read the architecture out of a Falcon `config.json`.
 
     Raises:
         CheckpointError: it is another model's; a size is missing; or it asks for what Falcon
@@ -114,38 +161,30 @@ def architecture_from_config(config: Mapping[str, Any]) -> Architecture:
             "build other models with the vendor's vamc, in the workspace that `new` makes",
             "model_type",
         )
-    flags = {name: _flag(config, name, default) for name, default in _FLAGS.items()}
+    said = _read_config(config)
     geometry = geometry_from_config(config)
+    _check_names(config, geometry)
+    _check_heads(config, said, geometry)
     new_decoder = is_new_decoder(config)
-    _check_sizes(config, geometry, new_decoder)
-    if new_decoder and not flags["parallel_attn"]:
+    if new_decoder and not said.parallel_attn:
         message = "config.json: new_decoder_architecture without parallel_attn is not a Falcon"
         raise CheckpointError(message, key="parallel_attn")
-    theta = _rope_theta(config)
-    if geometry.head_size % 2 and not flags["alibi"]:
-        message = f"config.json: heads of {geometry.head_size} cannot be rotated in pairs"
-        raise CheckpointError(message, key=key_of(config, "attention_heads"))
+    if said.num_ln_in_parallel_attn == 2 and not new_decoder:
+        message = "config.json: num_ln_in_parallel_attn is 2 without new_decoder_architecture"
+        raise CheckpointError(message, key="num_ln_in_parallel_attn")
     return Architecture(
         geometry=geometry,
-        alibi=flags["alibi"],
-        bias=flags["bias"],
-        parallel=flags["parallel_attn"],
-        separate_norms=_norms(config, new_decoder) == 2,
-        tied_head=flags["tie_word_embeddings"],
-        rope_theta=theta,
-        activation=_activation(config),
-        layer_norm_epsilon=_positive(config, "layer_norm_epsilon", 1e-5),
+        alibi=said.alibi,
+        bias=said.bias,
+        parallel=said.parallel_attn,
+        separate_norms=new_decoder and said.num_ln_in_parallel_attn != 1,
+        tied_head=said.tie_word_embeddings,
+        rope_theta=_rope_theta(said),
+        activation=said.activation,
+        layer_norm_epsilon=said.layer_norm_epsilon,
     )
 
 
-_FLAGS = {
-    "alibi": False,
-    "bias": False,
-    "multi_query": True,
-    "new_decoder_architecture": False,
-    "parallel_attn": True,
-    "tie_word_embeddings": True,
-}
 _OLD_NAMES = {
     "n_embed": "hidden_size",
     "n_layer": "num_hidden_layers",
@@ -155,39 +194,36 @@ _OLD_NAMES = {
 """How the configs of 2023 call the sizes."""
 
 
-def _check_sizes(config: Mapping[str, Any], geometry: Geometry, new_decoder: bool) -> None:
-    """Refuse sizes that contradict each other, or that a Falcon is not read with."""
-    heads, kv_heads = geometry.attention_heads, geometry.kv_heads
-    if geometry.hidden_size % heads:  # whatever `head_dim` says
-        message = f"hidden_size {geometry.hidden_size} is not a multiple of {heads} heads"
-        raise CheckpointError(f"config.json: {message}", key=key_of(config, "attention_heads"))
-    if heads % kv_heads:
-        message = f"{heads} attention heads do not divide into {kv_heads} KV heads"
-        raise CheckpointError(f"config.json: {message}", key="num_kv_heads")
+def _check_names(config: Mapping[str, Any], geometry: Geometry) -> None:
+    """Refuse sizes by two names that differ, and by names that transformers does not go by."""
     for old, new in _OLD_NAMES.items():
         if None not in (config.get(old), config.get(new)) and config[old] != config[new]:
             values = f"{old} is {shortened(config[old])} and {new} is {shortened(config[new])}"
-            raise CheckpointError(
-                f"config.json: {values}: two names of one size", f"delete {old}", old
-            )
-    read = {  # what transformers goes by, whatever else these keys say
-        "head_dim": geometry.hidden_size // heads,
+            message = f"config.json: {values}: two names of one size"
+            raise CheckpointError(message, f"delete {old}", old)
+    used = {
+        "head_dim": geometry.hidden_size / geometry.attention_heads,
         "intermediate_size": config.get("ffn_hidden_size") or 4 * geometry.hidden_size,
-        "padded_vocab_size": config.get("vocab_size"),
     }
-    for key, expected in read.items():
+    for key, expected in used.items():
         if config.get(key) not in (None, expected):
-            message = f"config.json: {key} is {shortened(config[key])}, a Falcon's is {expected}"
-            raise CheckpointError(message, f"delete {key}", key)
-    for key in ("n_head_kv", "num_kv_heads"):
-        value, is_unread = config.get(key), key == "num_kv_heads" and kv_heads == 1
-        is_size = isinstance(value, int) and not isinstance(value, bool) and value > 0
-        if value is not None and not is_size:
-            message = f"config.json: {key} is {shortened(value)}, not a positive whole number"
-            raise CheckpointError(message, key=key)
-        if not new_decoder and not is_unread and value not in (None, heads, kv_heads):
+            message = f"{key} is {shortened(config[key])}, a Falcon's is {expected:g}"
+            raise CheckpointError(f"config.json: {message}", f"delete {key}", key)
+
+
+def _check_heads(config: Mapping[str, Any], said: FalconConfig, geometry: Geometry) -> None:
+    heads, kv_heads = geometry.attention_heads, geometry.kv_heads
+    if heads % kv_heads:
+        message = f"{heads} attention heads do not divide into {kv_heads} KV heads"
+        raise CheckpointError(f"config.json: {message}", key="num_kv_heads")
+    if geometry.head_size % 2 and not said.alibi:
+        message = f"config.json: heads of {geometry.head_size} cannot be rotated in pairs"
+        raise CheckpointError(message, key=key_of(config, "attention_heads"))
+    for key, value in (("n_head_kv", said.n_head_kv), ("num_kv_heads", said.num_kv_heads)):
+        is_unread = key == "num_kv_heads" and kv_heads == 1
+        if not is_new_decoder(config) and not is_unread and value not in (None, heads, kv_heads):
             raise CheckpointError(
-                f"config.json: {key} is {shortened(value)}, but this model has {kv_heads} KV heads",
+                f"config.json: {key} is {value}, but this model has {kv_heads} KV heads",
                 'grouped-query Falcons say `"new_decoder_architecture": true`; the one of 2023 has '
                 "model_type RefinedWeb, not RefinedWebModel",
                 key,
@@ -197,83 +233,65 @@ def _check_sizes(config: Mapping[str, Any], geometry: Geometry, new_decoder: boo
 _PLAIN_ROPE = ("type", "rope_type", "rope_theta", "original_max_position_embeddings")
 
 
-def _rope_theta(config: Mapping[str, Any]) -> float:
+def _rope_theta(said: FalconConfig) -> float:
     """The rotary base, where transformers 4 or 5 write it; scaled rotary is refused.
 
     transformers 5 applies `rope_scaling` also beside `rope_parameters`.
     """
-    thetas = {"rope_theta": config["rope_theta"]} if "rope_theta" in config else {}
+    thetas = {"rope_theta": said.rope_theta} if "rope_theta" in said.model_fields_set else {}
     for key in ("rope_scaling", "rope_parameters"):
-        given = config.get(key) or {}
-        if not isinstance(given, Mapping):
-            message = f"config.json: {key} is {shortened(given)}, not an object"
-            raise CheckpointError(message, key=key)
-        kinds = [given[name] for name in ("type", "rope_type") if name in given]
-        scaling = [kind for kind in kinds if kind not in (None, "default")]
+        given = getattr(said, key) or {}
+        scaling = [given.get(name) for name in ("type", "rope_type")]
+        scaling = [kind for kind in scaling if kind not in (None, "default")]
         others = [name for name in given if name not in _PLAIN_ROPE]
         scaling += [f"{name} {given[name]}" for name in others if given[name] not in (None, 1)]
         if scaling:
-            raise CheckpointError(
-                f"config.json: rope scaling {shortened(scaling[0])} is not supported",
-                "Falcon models are published without rope scaling",
-                key,
-            )
+            message = f"config.json: rope scaling {shortened(scaling[0])} is not supported"
+            hint = "Falcon models are published without rope scaling"
+            raise CheckpointError(message, hint, key)
         if "rope_theta" in given:
-            thetas[key] = _positive(given, "rope_theta", 0.0)
-    found = {_positive(thetas, key, 0.0) for key in thetas}
+            thetas[key] = _read_config({"rope_theta": given["rope_theta"]}).rope_theta
+    found = sorted({*thetas.values()})
     if len(found) > 1:
-        message = f"config.json: rope_theta is {' and '.join(map(str, sorted(found)))}"
+        message = f"config.json: rope_theta is {' and '.join(map(str, found))}"
         hint = "transformers 4 and 5 read different ones: delete the wrong one"
         raise CheckpointError(message, hint, [*thetas][-1])
-    return found.pop() if found else 10000.0
-
-
-def _norms(config: Mapping[str, Any], new_decoder: bool) -> int:
-    """How many norms a layer with parallel attention has."""
-    value = config.get("num_ln_in_parallel_attn")
-    if value is None:
-        return 2 if new_decoder else 1
-    if isinstance(value, int) and value in ((1, 2) if new_decoder else (1,)):
-        return value
-    message = f"config.json: num_ln_in_parallel_attn is {shortened(value)}"
-    hint = "1, or 2 in the new decoder architecture"
-    raise CheckpointError(message, hint, "num_ln_in_parallel_attn")
-
-
-def _activation(config: Mapping[str, Any]) -> str:
-    value = config.get("activation", "gelu")
-    if value in ACTIVATIONS:
-        return str(value)
-    raise CheckpointError(
-        f"config.json: activation {shortened(value)} is not supported",
-        f"supported are {', '.join(ACTIVATIONS)}",
-        "activation",
-    )
-
-
-def _positive(config: Mapping[str, Any], name: str, default: float) -> float:
-    value = config.get(name, default)
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if is_number and 0 < value <= sys.float_info.max:
-        return float(value)
-    message = f"config.json: {name} is {shortened(value)}, not a positive number"
-    raise CheckpointError(message, key=name)
-
-
-def _flag(config: Mapping[str, Any], name: str, default: bool) -> bool:
-    value = config.get(name, default)
-    if isinstance(value, bool):
-        return value
-    message = f"config.json: {name} is {shortened(value)}, neither true nor false"
-    raise CheckpointError(message, key=name)
+    return found[0] if found else said.rope_theta
 
 
 _LAYER = re.compile(r"transformer\.h\.(\d{1,9})\.(.+)")
 _BUFFERS = re.compile(r"(inv_freq|masked_bias|attn\.bias|attention\.mask)$")
-_OTHER_HEADS = ("score.", "classifier.", "qa_outputs.")
 
+_FOREIGN = {
+    r"base_model\.|.*\.lora_": (
+        "the weights of an adapter; a merged model is needed",
+        MERGE_ADAPTER,
+    ),
+    r"(score|classifier|qa_outputs)\.": (
+        "a classifier's head; a model that writes text is needed",
+        "take the causal language model that it was made from",
+    ),
+    r"(?!transformer\.w).*word_embeddings\.weight": (
+        "not the name of a parameter",
+        f"transformers' names begin like {EMBEDDING}: save the model itself, not what wraps it",
+    ),
+}
+"""Names of tensors that no Falcon has, what they say, and what to do."""
 
-RENAME = f"transformers' names begin like {EMBEDDING}: save the model itself, not what wraps it"
+_DECIDED_BY = {
+    r"lm_head\.": "tie_word_embeddings",
+    r".*(layernorm|ln_attn|ln_mlp)\.": "new_decoder_architecture",
+    r".*(attention|mlp)\..*\.bias": "bias",
+}
+"""The key of config.json that says whether there are such parameters."""
+
+_SIZED_BY = {
+    "word_embeddings": "vocab_size",
+    "lm_head": "vocab_size",
+    "mlp.": "ffn_hidden_size",
+    "query_key_value": "kv_heads",
+}
+"""The size, beside hidden_size, that such parameters have."""
 
 
 def is_buffer(name: str) -> bool:
@@ -282,113 +300,85 @@ def is_buffer(name: str) -> bool:
 
 
 def differences(
-    architecture: Architecture, config: Mapping[str, Any], stored: Mapping[str, Shape]
-) -> Iterator[Fault]:
+    architecture: Architecture, config: Mapping[str, Any], stored: Mapping[str, TensorEntry]
+) -> Iterator[CheckpointError]:
     """Yield where stored tensors, by their whole names, are not those that config.json asks for.
 
-    Places are keys of config.json, or tensors. Takes no longer than `stored` is.
+    Takes no longer than `stored` is.
     """
-    adapted = [name for name in stored if name.startswith("base_model.") or ".lora_" in name]
-    named = [name for name in stored if name.endswith("word_embeddings.weight")]
-    if adapted:
-        message = f"{_some(adapted)}: the weights of an adapter; a merged model is needed"
-        yield Fault(None, message, MERGE_ADAPTER, adapted[0])
-        return
-    if named and EMBEDDING not in stored:
-        yield Fault(None, f"{_some(named)} is not the name of a parameter", RENAME, named[0])
-        return
-    heads = [name for name in stored if name.startswith(_OTHER_HEADS)]
-    if heads:
-        message = f"the model has a classifier's head ({heads[0]}), and is not one that writes text"
-        yield Fault(None, message, "take the causal language model that it was made from", heads[0])
+    for pattern, (problem, hint) in _FOREIGN.items():
+        foreign = [name for name in stored if re.match(pattern, name)]
+        if foreign:
+            yield _at_tensor(stored[foreign[0]], f"{_some(foreign)}: {problem}", hint)
+            return
     numbers = {int(match[1]) for match in map(_LAYER.fullmatch, stored) if match}
     if not numbers and not {EMBEDDING, HEAD} & stored.keys():
         message = f"config.json is a Falcon's, the tensors are not: {_some([*stored])}"
-        yield Fault("config.json", message, SAME_REVISION, "model_type")
+        yield CheckpointError(message, SAME_REVISION, "model_type")
         return
-    layers = architecture.geometry.layers
-    if len(numbers) != layers or max(numbers, default=0) >= layers:
-        yield _other_layers(config, layers, numbers)
-    present = {name: shape for name, shape in stored.items() if name not in heads}
-    if architecture.tied_head and EMBEDDING not in stored and HEAD in stored:
-        present[EMBEDDING] = present[HEAD]  # some writers keep the other name of the shared tensor
+    layers, highest = architecture.geometry.layers, max(numbers, default=-1)
+    if len(numbers) != layers or highest >= layers:
+        gap = "" if highest + 1 == len(numbers) else f", up to {highest}"
+        message = f"config.json asks for {layers} layers, the weights hold {len(numbers)}{gap}"
+        yield CheckpointError(message, SAME_REVISION, key_of(config, "layers"))
     expected = architecture.parameters(sorted(number for number in numbers if number < layers))
     if architecture.tied_head and HEAD in stored:
         expected[HEAD] = expected[EMBEDDING]
-    by_name = [*_name_differences(expected, present, layers)]
-    yield from by_name
-    if not any(fault.key == "new_decoder_architecture" for fault in by_name):
-        yield from _shape_differences(config, expected, present)
+        if EMBEDDING not in stored:  # some writers keep the other name of the shared tensor
+            del expected[EMBEDDING]
+    fault = _name_difference(expected, stored, layers)
+    if fault is not None:
+        yield fault
+    if fault is None or fault.key != "new_decoder_architecture":
+        yield from _shape_differences(config, expected, stored)
 
 
-def _other_layers(config: Mapping[str, Any], layers: int, numbers: set[int]) -> Fault:
-    highest = max(numbers, default=-1)
-    held = f"{len(numbers)}" if highest + 1 == len(numbers) else f"{len(numbers)}, up to {highest}"
-    message = f"config.json asks for {layers} layers, the weights hold {held}"
-    return Fault("config.json", message, SAME_REVISION, key_of(config, "layers"))
+def _name_difference(
+    expected: Mapping[str, Shape], stored: Mapping[str, TensorEntry], layers: int
+) -> CheckpointError | None:
+    """Return what parameters are not stored, or else what tensors are no parameter."""
+    names = [name for name in expected if name not in stored]
+    problem = "of the tensors that config.json asks for are missing"
+    if not names:
+        problem = "stored tensors are not used with this config.json"
+        names = [name for name in stored if name not in expected and not is_buffer(name)]
+        found = ((name, _LAYER.fullmatch(name)) for name in names)
+        names = [name for name, layer in found if layer is None or int(layer[1]) < layers]
+        if not names:
+            return None
+    message = f"{len(names)} {problem}: {_some(names)}"
+    key = next((key for pattern, key in _DECIDED_BY.items() if re.match(pattern, names[0])), None)
+    if key is None and names[0] in stored:
+        return _at_tensor(stored[names[0]], message, SAME_REVISION)
+    return CheckpointError(message, SAME_REVISION, key)
 
 
 def _shape_differences(
-    config: Mapping[str, Any], expected: Mapping[str, Shape], stored: Mapping[str, Shape]
-) -> Iterator[Fault]:
+    config: Mapping[str, Any], expected: Mapping[str, Shape], stored: Mapping[str, TensorEntry]
+) -> Iterator[CheckpointError]:
     """Yield each key of config.json that shapes contradict, with the first such tensor."""
     wrong: dict[str, list[str]] = {}
     for name, shape in expected.items():
-        if name in stored and stored[name] != shape:
-            wrong.setdefault(_key_of_shape(name, stored[name], shape, config), []).append(name)
+        if name in stored and stored[name].shape != shape:
+            wrong.setdefault(_size_of(name, stored[name].shape, shape), []).append(name)
     if "hidden_size" in wrong:  # the other widths follow from it
         wrong = {"hidden_size": wrong["hidden_size"]}
-    for key, names in wrong.items():
-        found, asked = list(stored[names[0]]), list(expected[names[0]])
+    for size, names in wrong.items():
+        found, asked = list(stored[names[0]].shape), list(expected[names[0]])
         message = f"{names[0]} has shape {shortened(found)}, config.json asks for {asked}"
         more = f" (and {len(names) - 1} more tensors)" if len(names) > 1 else ""
-        yield Fault("config.json", message + more, SAME_REVISION, key)
+        yield CheckpointError(message + more, SAME_REVISION, key_of(config, size))
 
 
-def _key_of_shape(name: str, found: Shape, asked: Shape, config: Mapping[str, Any]) -> str:
-    if name in (EMBEDDING, HEAD):
-        return key_of(config, "vocab_size" if found[1:] == asked[1:] else "hidden_size")
-    if "mlp." in name:
-        is_same_width = found[-1:] == asked[-1:] or found[:1] == asked[:1]
-        return "ffn_hidden_size" if is_same_width else key_of(config, "hidden_size")
-    if "query_key_value" in name and found[1:] == asked[1:]:
-        if is_new_decoder(config):
-            return "num_kv_heads" if "num_kv_heads" in config else "n_head_kv"
-        return "multi_query" if "multi_query" in config else key_of(config, "attention_heads")
-    return key_of(config, "hidden_size")
+def _size_of(name: str, found: Shape, asked: Shape) -> str:
+    """Return the size that a shape contradicts: where neither side agrees, the width."""
+    is_half_right = found[:1] == asked[:1] or found[1:] == asked[1:] != ()
+    sizes = [size for part, size in _SIZED_BY.items() if part in name and is_half_right]
+    return sizes[0] if sizes else "hidden_size"
 
 
-def _name_differences(
-    expected: Mapping[str, Shape], stored: Mapping[str, Shape], layers: int
-) -> Iterator[Fault]:
-    """Yield the parameters that are not stored, or else the tensors that are no parameter."""
-    missing = [name for name in expected if name not in stored]
-    if missing:
-        message = f"{len(missing)} of the tensors that config.json asks for are missing: "
-        yield Fault("config.json", message + _some(missing), SAME_REVISION, _key_of_names(missing))
-        return
-    unused = [
-        name
-        for name in stored
-        if name not in expected
-        and not is_buffer(name)
-        and not ((match := _LAYER.fullmatch(name)) and int(match[1]) >= layers)
-    ]
-    if unused:
-        message = f"{len(unused)} stored tensors are not used with this config.json: "
-        key = _key_of_names(unused)
-        file = "config.json" if key else None
-        yield Fault(file, message + _some(unused), SAME_REVISION, key or unused[0])
-
-
-def _key_of_names(names: list[str]) -> str | None:
-    """Return the key of config.json that decides whether there are such parameters."""
-    modules = [name.rpartition(".")[0].rpartition(".")[2] for name in names]
-    if all(name == HEAD for name in names):
-        return "tie_word_embeddings"
-    if any("layernorm" in module or module.startswith("ln_") for module in modules):
-        return "new_decoder_architecture" if "ln_f" not in modules else None
-    return "bias" if all(name.endswith(".bias") for name in names) else None
+def _at_tensor(entry: TensorEntry, message: str, hint: str) -> CheckpointError:
+    return CheckpointError(message, hint, entry.name, file=entry.path.name)
 
 
 def _some(names: list[str]) -> str:

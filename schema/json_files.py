@@ -58,18 +58,24 @@ class JsonError(ValueError):
         self.offset, self.reason = offset, reason
 
 
-class _KeyTwiceError(ValueError):
-    def __init__(self, key: str) -> None:
-        super().__init__(key)
-        self.key = key
+class _RefusedError(ValueError):
+    """What `json` would read and we do not; `pattern` finds it, its last place is the wrong one."""
 
-
-class _ConstantError(ValueError):
-    pass
+    def __init__(self, pattern: str, reason: str) -> None:
+        super().__init__(reason)
+        self.pattern = pattern
 
 
 def _refuse(constant: str) -> NoReturn:
-    raise _ConstantError(constant)
+    raise _RefusedError(re.escape(constant), f"{constant} is not a number of JSON")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        key = Counter(key for key, _ in pairs).most_common(1)[0][0]
+        raise _RefusedError(re.escape(json.dumps(key)) + r"\s*:", f"`{key[:60]}` is given twice")
+    return made
 
 
 MAX_DEPTH = 64
@@ -104,12 +110,9 @@ def parse_json(source: bytes, with_nan: bool = True) -> Any:
         raise JsonError(half.start() if half else 0, "half of a surrogate pair") from bad
     except json.JSONDecodeError as error:
         raise JsonError(error.pos, error.msg[0].lower() + error.msg[1:]) from error
-    except _ConstantError as error:
-        raise JsonError(text.find(str(error)), f"{error} is not a number of JSON") from error
-    except _KeyTwiceError as twice:
-        places = [*re.finditer(re.escape(json.dumps(twice.key)) + r"\s*:", text)]
-        offset = places[1].start() if len(places) > 1 else 0
-        raise JsonError(offset, f"`{twice.key[:60]}` is given twice") from twice
+    except _RefusedError as refused:
+        places = [found.start() for found in re.finditer(refused.pattern, text)]
+        raise JsonError(places[-1] if places else 0, str(refused)) from refused
     except (RecursionError, ValueError) as error:
         raise JsonError(0, _TOO_MUCH) from error
     level = [value]
@@ -124,13 +127,6 @@ def _items(value: Any) -> Iterable[Any]:
     if isinstance(value, dict):
         return value.values()
     return value if isinstance(value, list) else ()
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) < len(pairs):
-        raise _KeyTwiceError(Counter(key for key, _ in pairs).most_common(1)[0][0])
-    return made
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

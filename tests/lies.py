@@ -162,7 +162,8 @@ def link_out(folder: Path) -> None:
 
 
 LINEAR = {"type": "linear", "factor": 2.0}
-IM_START = [{"id": VOCABULARY, "content": "<|im_start|>"}]
+FLAGS = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized", "special"), False)
+IM_START = {"id": VOCABULARY, "content": "<|im_start|>", **FLAGS}
 ERRORS = [
     # JSON files
     Lie("nested", text(CONFIG, '{"a":' * 100_000), "VG920", CONFIG, "nested too deeply"),
@@ -274,7 +275,7 @@ ERRORS = [
     Lie("doubles", lambda at: write_tensors(at / SINGLE, {**read_tensors(at / SINGLE), "transformer.ln_f.weight": ("F64", [80], bytes(640))}), "VG928", SINGLE, "stored as F64"),
     # tokenizer
     Lie("tokenizer-missing", lambda at: (at / TOKENIZER).unlink(), "VG930", TOKENIZER, "missing"),
-    Lie("id-beyond", tokens(added_tokens=IM_START), "VG930", TOKENIZER, "has the id 131"),
+    Lie("id-beyond", tokens(added_tokens=[IM_START]), "VG930", TOKENIZER, "has the id 131"),
     Lie("id-in-vocabulary", model(vocab={"a": 0, "b": 131}), "VG930", TOKENIZER, "has the id 131"),
     Lie("id-negative", model(vocab={"a": -1}), "VG930", TOKENIZER, "has the id -1"),
     Lie("id-in-config", lambda at: edit_json(at / TOKENIZER_CONFIG, added_tokens_decoder={"131": {"content": "x"}}), "VG930", TOKENIZER_CONFIG, "has the id 131"),
@@ -283,6 +284,8 @@ ERRORS = [
     Lie("vocabulary-missing", tokens(model={"type": "BPE"}), "VG930", TOKENIZER, "not a tokenizer"),
     Lie("vocabulary-of-text", model(vocab={"a": "0"}), "VG930", TOKENIZER, "not a tokenizer"),
     Lie("added-of-text", tokens(added_tokens=["<|im_start|>"]), "VG930", TOKENIZER, "not a tokenizer"),
+    *(Lie(f"added-without-{flag}", tokens(added_tokens=[{k: v for k, v in IM_START.items() if k != flag}]), "VG930", TOKENIZER, f"`added_tokens[0].{flag}` is missing") for flag in FLAGS),
+    Lie("added-flag-text", tokens(added_tokens=[{**IM_START, "special": "no"}]), "VG930", TOKENIZER, "`added_tokens[0].special` is wrong"),
     *(Lie(f"merge-{name}", model(merges=[merge]), "VG930", TOKENIZER, "not a pair of tokens") for name, merge in (("of-three", "a a a"), ("number", 1), ("of-lists", [["a"], ["a"]]))),
     Lie("merge-unknown", model(merges=["a b"]), "VG930", TOKENIZER, "not in `vocab`"),
     # token ids

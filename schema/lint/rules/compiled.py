@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from vacc_gen.schema.artifacts import changed_files
+from vacc_gen.schema.errors import CheckpointError
 from vacc_gen.schema.lint.diagnostics import Severity
 from vacc_gen.schema.lint.rule import rule
-from vacc_gen.schema.lint.weight_files import WeightFiles, WeightFinding
+from vacc_gen.schema.lint.weight_files import WeightFiles
 
 
 @rule("VG940", Severity.ERROR, "compiled model unlike its manifest", scope="compiled")
-def changed_artifacts(files: WeightFiles) -> Iterator[WeightFinding]:
+def changed_artifacts(files: WeightFiles) -> Iterator[CheckpointError]:
     """A file of `deploy/<name>` is missing, or not the one that `build` made.
 
     Every file is read whole, so only folders that are named are checked.
@@ -30,4 +31,4 @@ def changed_artifacts(files: WeightFiles) -> Iterator[WeightFinding]:
         1
     """
     for name, change in changed_files(files.folder, read_content=True):
-        yield files.at_key(name, None, f"{name} {change}", "`vacc-gen build` makes it again")
+        yield CheckpointError(f"{name} {change}", "`vacc-gen build` makes it again", file=name)
