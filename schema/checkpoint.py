@@ -11,7 +11,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from vacc_gen.schema.errors import MERGE_ADAPTER, CheckpointError
 from vacc_gen.schema.geometry import Geometry, geometry_from_config
@@ -111,21 +111,19 @@ def name_of(folder: str | Path) -> str:
     return "" if name == "." else name
 
 
-class Layout(NamedTuple):
-    """Which tensors the files of a folder hold, by stored names, and what is wrong with them."""
+def read_headers(
+    folder: Path, index: Mapping[str, Any] | None
+) -> tuple[dict[str, TensorEntry], list[CheckpointError]]:
+    """Return the tensors of a folder's shards, by stored names, and what is wrong with the shards.
 
-    tensors: dict[str, TensorEntry]
-    faults: list[CheckpointError]
-
-
-def read_layout(folder: Path, index: Mapping[str, Any] | None) -> Layout:
-    """Read the headers of a folder's shards; `index` is what its index file says, if there is one.
+    `index` is what the index file says, if there is one.
 
     Raises:
         UnreadableError: the folder cannot be looked into.
     """
     names = file_names(folder)
-    tensors, faults = layout = Layout({}, [*_links_out(folder, names)])
+    tensors: dict[str, TensorEntry] = {}
+    faults = [*_links_out(folder, names)]
     weight_map = None
     if index is None:
         files = {name for name in names if name.endswith(".safetensors")}
@@ -138,7 +136,7 @@ def read_layout(folder: Path, index: Mapping[str, Any] | None) -> Layout:
             message = "`weight_map` is missing, or does not map names to files"
             hint = "download the index again"
             faults.append(CheckpointError(message, hint, "weight_map", file=INDEX_FILE))
-            return layout
+            return tensors, faults
         files = {*named}
         faults += _faults_of_index(files, names)
     for file in sorted(files & {*names}):
@@ -156,7 +154,7 @@ def read_layout(folder: Path, index: Mapping[str, Any] | None) -> Layout:
             hint = "delete the wrong one, or download all of them from one revision"
             faults.append(CheckpointError(message, hint, twice[0], file=file))
         tensors.update(shard)
-    return layout
+    return tensors, faults
 
 
 _NUMBERED = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.safetensors")

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -39,25 +38,61 @@ SAME_REVISION = "config.json and the shards must be of the same model and revisi
 Shape = tuple[int, ...]
 
 
-@dataclass(frozen=True)
-class Architecture:
-    """What a graph of the model must compute. Parameter names are transformers' own."""
+Positive = Annotated[float, Field(gt=0)]
+
+
+class Rope(BaseModel):
+    """Rotary positions that are not scaled, as Falcon models have them."""
+
+    model_config = ConfigDict(strict=True, allow_inf_nan=False, extra="forbid", defer_build=True)
+
+    type: Literal["default"] | None = None
+    rope_type: Literal["default"] | None = None
+    factor: Literal[1] | None = None
+    partial_rotary_factor: Literal[1] | None = None
+    original_max_position_embeddings: Any = None
+    rope_theta: Positive | None = None
+
+
+class Architecture(BaseModel):
+    """What a graph of the model must compute: sizes, and what config.json says beside them.
+
+    Names and defaults are those of transformers, as are the names of parameters.
+    """
+
+    model_config = ConfigDict(strict=True, allow_inf_nan=False, frozen=True, defer_build=True)
 
     geometry: Geometry
-    alibi: bool
-    bias: bool
-    parallel: bool
-    separate_norms: bool
-    tied_head: bool
-    rope_theta: float
-    activation: str
-    layer_norm_epsilon: float
+    alibi: bool = False
+    bias: bool = False
+    multi_query: bool = True
+    new_decoder_architecture: bool = False
+    parallel_attn: bool = True
+    tie_word_embeddings: bool = True
+    num_ln_in_parallel_attn: Literal[1, 2] | None = None
+    num_kv_heads: Count | None = None
+    n_head_kv: Count | None = None
+    rope_theta: Positive = 10000.0
+    rope_scaling: Rope | None = None
+    rope_parameters: Rope | None = None
+    activation: Literal["gelu", "gelu_new", "gelu_pytorch_tanh", "relu", "silu"] = "gelu"
+    layer_norm_epsilon: Positive = 1e-5
+
+    @property
+    def separate_norms(self) -> bool:
+        return self.new_decoder_architecture and self.num_ln_in_parallel_attn != 1
+
+    def rotary_bases(self) -> list[float]:
+        """Bases where transformers 4 and 5 write them; 5 reads `rope_scaling` in any case."""
+        bases = [self.rope_theta] if "rope_theta" in self.model_fields_set else []
+        ropes = (self.rope_scaling, self.rope_parameters)
+        return bases + [rope.rope_theta for rope in ropes if rope and rope.rope_theta]
 
     def layer_norms(self) -> tuple[str, ...]:
         """Names of the norms of a layer: the attention's, and the MLP's where it has its own."""
         if self.separate_norms:
             return ("ln_attn", "ln_mlp")
-        if self.parallel:
+        if self.parallel_attn:
             return ("input_layernorm",)
         return ("input_layernorm", "post_attention_layernorm")
 
@@ -97,54 +132,19 @@ class Architecture:
                 if self.bias:
                     shapes[f"{prefix}{linear}.bias"] = (outputs,)
         shapes[f"{FINAL_NORM}.weight"] = shapes[f"{FINAL_NORM}.bias"] = (hidden,)
-        if not self.tied_head:
+        if not self.tie_word_embeddings:
             shapes[HEAD] = (vocab, hidden)
         return shapes
 
 
-Positive = Annotated[float, Field(gt=0)]
-
-
-class FalconConfig(BaseModel):
-    """What a Falcon's config.json says beside its sizes; defaults are those of transformers."""
-
-    model_config = ConfigDict(strict=True, allow_inf_nan=False, defer_build=True)
-
-    alibi: bool = False
-    bias: bool = False
-    multi_query: bool = True
-    new_decoder_architecture: bool = False
-    parallel_attn: bool = True
-    tie_word_embeddings: bool = True
-    num_ln_in_parallel_attn: Literal[1, 2] | None = None
-    num_kv_heads: Count | None = None
-    n_head_kv: Count | None = None
-    rope_theta: Positive = 10000.0
-    rope_scaling: dict[str, Any] | None = None
-    rope_parameters: dict[str, Any] | None = None
-    activation: Literal["gelu", "gelu_new", "gelu_pytorch_tanh", "relu", "silu"] = "gelu"
-    layer_norm_epsilon: Positive = 1e-5
-
-
 _EXPECTED = {
     "bool_type": "neither true nor false",
-    "dict_type": "not an object",
+    "model_type": "not an object",
     "int_type": "not a positive whole number",
     "greater_than_equal": "not a positive whole number",
     "literal_error": "not {expected}",
 }
 """How the errors of a field are said, by pydantic's types of them."""
-
-
-def _read_config(config: Mapping[str, Any]) -> FalconConfig:
-    try:
-        return FalconConfig.model_validate(dict(config))
-    except ValidationError as error:
-        problem = error.errors()[0]
-        key, expected = str(problem["loc"][0]), _EXPECTED.get(problem["type"])
-        expected = (expected or "not a positive number").format(**problem.get("ctx", {}))
-        message = f"config.json: {key} is {shortened(config[key])}, {expected}"
-        raise CheckpointError(message, key=key) from error
 
 
 def architecture_from_config(config: Mapping[str, Any]) -> Architecture:
@@ -161,28 +161,28 @@ def architecture_from_config(config: Mapping[str, Any]) -> Architecture:
             "build other models with the vendor's vamc, in the workspace that `new` makes",
             "model_type",
         )
-    said = _read_config(config)
+    derived = {"new_decoder_architecture": is_new_decoder(config)}
     geometry = geometry_from_config(config)
-    _check_names(config, geometry)
-    _check_heads(config, said, geometry)
-    new_decoder = is_new_decoder(config)
-    if new_decoder and not said.parallel_attn:
-        message = "config.json: new_decoder_architecture without parallel_attn is not a Falcon"
-        raise CheckpointError(message, key="parallel_attn")
-    if said.num_ln_in_parallel_attn == 2 and not new_decoder:
-        message = "config.json: num_ln_in_parallel_attn is 2 without new_decoder_architecture"
-        raise CheckpointError(message, key="num_ln_in_parallel_attn")
-    return Architecture(
-        geometry=geometry,
-        alibi=said.alibi,
-        bias=said.bias,
-        parallel=said.parallel_attn,
-        separate_norms=new_decoder and said.num_ln_in_parallel_attn != 1,
-        tied_head=said.tie_word_embeddings,
-        rope_theta=_rope_theta(said),
-        activation=said.activation,
-        layer_norm_epsilon=said.layer_norm_epsilon,
-    )
+    try:
+        read = Architecture.model_validate({**derived, **config, "geometry": geometry})
+    except ValidationError as error:
+        raise _refusal(error) from error
+    for key, message, hint in _contradictions(config, read):
+        raise CheckpointError(f"config.json: {message}", hint, key)
+    return read.model_copy(update={"rope_theta": next(iter(read.rotary_bases()), read.rope_theta)})
+
+
+def _refusal(error: ValidationError) -> CheckpointError:
+    problem = error.errors()[0]
+    key, found = str(problem["loc"][-1]), shortened(problem["input"])
+    if len(problem["loc"]) > 1 and key != "rope_theta":
+        scaling = found if key in ("type", "rope_type") else f"{key} {found}"
+        message = f"config.json: rope scaling {scaling} is not supported"
+        hint = "Falcon models are published without rope scaling"
+        return CheckpointError(message, hint, str(problem["loc"][0]))
+    expected = _EXPECTED.get(problem["type"], "not a positive number")
+    expected = expected.format(**problem.get("ctx", {}))
+    return CheckpointError(f"config.json: {key} is {found}, {expected}", key=key)
 
 
 _OLD_NAMES = {
@@ -194,69 +194,42 @@ _OLD_NAMES = {
 """How the configs of 2023 call the sizes."""
 
 
-def _check_names(config: Mapping[str, Any], geometry: Geometry) -> None:
-    """Refuse sizes by two names that differ, and by names that transformers does not go by."""
+def _contradictions(
+    config: Mapping[str, Any], read: Architecture
+) -> Iterator[tuple[str, str, str | None]]:
+    """Yield a key, what of it is true of no Falcon, and what to do about it."""
+    geometry, new_decoder = read.geometry, read.new_decoder_architecture
+    heads, kv_heads = geometry.attention_heads, geometry.kv_heads
     for old, new in _OLD_NAMES.items():
         if None not in (config.get(old), config.get(new)) and config[old] != config[new]:
             values = f"{old} is {shortened(config[old])} and {new} is {shortened(config[new])}"
-            message = f"config.json: {values}: two names of one size"
-            raise CheckpointError(message, f"delete {old}", old)
-    used = {
-        "head_dim": geometry.hidden_size / geometry.attention_heads,
-        "intermediate_size": config.get("ffn_hidden_size") or 4 * geometry.hidden_size,
-    }
-    for key, expected in used.items():
-        if config.get(key) not in (None, expected):
-            message = f"{key} is {shortened(config[key])}, a Falcon's is {expected:g}"
-            raise CheckpointError(f"config.json: {message}", f"delete {key}", key)
-
-
-def _check_heads(config: Mapping[str, Any], said: FalconConfig, geometry: Geometry) -> None:
-    heads, kv_heads = geometry.attention_heads, geometry.kv_heads
+            yield old, f"{values}: two names of one size", f"delete {old}"
+    ffn = config.get("ffn_hidden_size") or 4 * geometry.hidden_size
+    for key, used in (("head_dim", geometry.head_size), ("intermediate_size", ffn)):
+        if config.get(key) not in (None, used):
+            yield key, f"{key} is {shortened(config[key])}, a Falcon's is {used}", f"delete {key}"
     if heads % kv_heads:
         message = f"{heads} attention heads do not divide into {kv_heads} KV heads"
-        raise CheckpointError(f"config.json: {message}", key="num_kv_heads")
-    if geometry.head_size % 2 and not said.alibi:
-        message = f"config.json: heads of {geometry.head_size} cannot be rotated in pairs"
-        raise CheckpointError(message, key=key_of(config, "attention_heads"))
-    for key, value in (("n_head_kv", said.n_head_kv), ("num_kv_heads", said.num_kv_heads)):
-        is_unread = key == "num_kv_heads" and kv_heads == 1
-        if not is_new_decoder(config) and not is_unread and value not in (None, heads, kv_heads):
-            raise CheckpointError(
-                f"config.json: {key} is {value}, but this model has {kv_heads} KV heads",
-                'grouped-query Falcons say `"new_decoder_architecture": true`; the one of 2023 has '
-                "model_type RefinedWeb, not RefinedWebModel",
-                key,
-            )
-
-
-_PLAIN_ROPE = ("type", "rope_type", "rope_theta", "original_max_position_embeddings")
-
-
-def _rope_theta(said: FalconConfig) -> float:
-    """The rotary base, where transformers 4 or 5 write it; scaled rotary is refused.
-
-    transformers 5 applies `rope_scaling` also beside `rope_parameters`.
-    """
-    thetas = {"rope_theta": said.rope_theta} if "rope_theta" in said.model_fields_set else {}
-    for key in ("rope_scaling", "rope_parameters"):
-        given = getattr(said, key) or {}
-        scaling = [given.get(name) for name in ("type", "rope_type")]
-        scaling = [kind for kind in scaling if kind not in (None, "default")]
-        others = [name for name in given if name not in _PLAIN_ROPE]
-        scaling += [f"{name} {given[name]}" for name in others if given[name] not in (None, 1)]
-        if scaling:
-            message = f"config.json: rope scaling {shortened(scaling[0])} is not supported"
-            hint = "Falcon models are published without rope scaling"
-            raise CheckpointError(message, hint, key)
-        if "rope_theta" in given:
-            thetas[key] = _read_config({"rope_theta": given["rope_theta"]}).rope_theta
-    found = sorted({*thetas.values()})
-    if len(found) > 1:
-        message = f"config.json: rope_theta is {' and '.join(map(str, found))}"
+        yield "num_kv_heads", message, None
+    if geometry.head_size % 2 and not read.alibi:
+        message = f"heads of {geometry.head_size} cannot be rotated in pairs"
+        yield key_of(config, "attention_heads"), message, None
+    if new_decoder and not read.parallel_attn:
+        message = "new_decoder_architecture without parallel_attn is not a Falcon"
+        yield "parallel_attn", message, None
+    if read.num_ln_in_parallel_attn == 2 and not new_decoder:
+        message = "num_ln_in_parallel_attn is 2 without new_decoder_architecture"
+        yield "num_ln_in_parallel_attn", message, None
+    counted = {"n_head_kv": read.n_head_kv, "num_kv_heads": kv_heads > 1 and read.num_kv_heads}
+    for key, value in counted.items():
+        if value and not new_decoder and value not in (heads, kv_heads):
+            hint = 'grouped-query Falcons say `"new_decoder_architecture": true`; the one of 2023 '
+            hint += "has model_type RefinedWeb, not RefinedWebModel"
+            yield key, f"{key} is {value}, but this model has {kv_heads} KV heads", hint
+    bases = sorted({*read.rotary_bases()})
+    if len(bases) > 1:
         hint = "transformers 4 and 5 read different ones: delete the wrong one"
-        raise CheckpointError(message, hint, [*thetas][-1])
-    return found[0] if found else said.rope_theta
+        yield "rope_theta", f"rope_theta is {' and '.join(map(str, bases))}", hint
 
 
 _LAYER = re.compile(r"transformer\.h\.(\d{1,9})\.(.+)")
@@ -322,7 +295,7 @@ def differences(
         message = f"config.json asks for {layers} layers, the weights hold {len(numbers)}{gap}"
         yield CheckpointError(message, SAME_REVISION, key_of(config, "layers"))
     expected = architecture.parameters(sorted(number for number in numbers if number < layers))
-    if architecture.tied_head and HEAD in stored:
+    if architecture.tie_word_embeddings and HEAD in stored:
         expected[HEAD] = expected[EMBEDDING]
         if EMBEDDING not in stored:  # some writers keep the other name of the shared tensor
             del expected[EMBEDDING]
@@ -371,9 +344,11 @@ def _shape_differences(
 
 
 def _size_of(name: str, found: Shape, asked: Shape) -> str:
-    """Return the size that a shape contradicts: where neither side agrees, the width."""
-    is_half_right = found[:1] == asked[:1] or found[1:] == asked[1:] != ()
-    sizes = [size for part, size in _SIZED_BY.items() if part in name and is_half_right]
+    """Return the size that a shape contradicts: the width, or how many of that width there are."""
+    if "4h_to_h" in name:  # its inputs are the others' outputs
+        found, asked = found[::-1], asked[::-1]
+    is_width_right = found[1:] == asked[1:] != ()
+    sizes = [size for part, size in _SIZED_BY.items() if part in name and is_width_right]
     return sizes[0] if sizes else "hidden_size"
 
 

@@ -9,27 +9,35 @@ import re
 import stat
 from collections import Counter
 from collections.abc import Iterable
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn
+from typing import Any, NoReturn
 
 from vacc_gen.schema.errors import UnreadableError
 
 MAX_JSON_BYTES = 64 << 20
 """Largest JSON file that is read; Gemma's tokenizer.json has 33 MB."""
 
+_GIT_LFS_POINTER = b"version https://git-lfs"
+"""github.com/git-lfs/git-lfs, docs/spec.md."""
 
-def open_regular(path: Path) -> BinaryIO:
+
+def open_regular(path: Path) -> BufferedReader:
     """Open a file without waiting for one that others are to write.
 
     Raises:
-        OSError: it is not there, cannot be read, or is not a regular file.
+        OSError: it is not there, cannot be read, is not a regular file, or stands for one.
     """
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             raise OSError(errno.EINVAL, "not a regular file")
     except ValueError as error:
         raise OSError(errno.EINVAL, "not the name of a file") from error
-    return path.open("rb")
+    file = path.open("rb")
+    if file.peek().startswith(_GIT_LFS_POINTER):
+        file.close()
+        raise OSError(errno.EINVAL, "a pointer of Git LFS; `git lfs pull` brings the file")
+    return file
 
 
 def read_regular(path: Path, most_bytes: int) -> bytes | None:

@@ -28,9 +28,6 @@ ITEM_BYTES = {
 COMPARED_BYTES = 1 << 16
 """Compared at once by `have_same_bytes`."""
 
-GIT_LFS_POINTER = b"version "
-"""How a Git LFS pointer begins (github.com/git-lfs/git-lfs, docs/spec.md)."""
-
 
 @dataclass(frozen=True)
 class TensorEntry:
@@ -53,11 +50,7 @@ def read_shard(path: Path) -> dict[str, TensorEntry]:
     try:
         with open_regular(path) as shard:
             size_bytes = os.fstat(shard.fileno()).st_size
-            opening = shard.read(8)
-            if opening == GIT_LFS_POINTER:
-                message = f"{path.name} is a pointer of Git LFS, not the weights"
-                raise CheckpointError(message, "`git lfs pull` brings them", file=path.name)
-            header_bytes = int.from_bytes(opening, "little")
+            header_bytes = int.from_bytes(shard.read(8), "little")
             if size_bytes < 8 or header_bytes > min(MAX_HEADER_BYTES, size_bytes - 8):
                 sizes = f"a header of {header_bytes} bytes in a file of {size_bytes}"
                 raise _damaged(path, f" is truncated or is not safetensors: {sizes}")

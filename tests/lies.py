@@ -285,7 +285,7 @@ ERRORS = [
     Lie("vocabulary-of-text", model(vocab={"a": "0"}), "VG930", TOKENIZER, "not a tokenizer"),
     Lie("added-of-text", tokens(added_tokens=["<|im_start|>"]), "VG930", TOKENIZER, "not a tokenizer"),
     *(Lie(f"added-without-{flag}", tokens(added_tokens=[{k: v for k, v in IM_START.items() if k != flag}]), "VG930", TOKENIZER, f"`added_tokens[0].{flag}` is missing") for flag in FLAGS),
-    Lie("added-flag-text", tokens(added_tokens=[{**IM_START, "special": "no"}]), "VG930", TOKENIZER, "`added_tokens[0].special` is wrong"),
+    Lie("added-flag-text", tokens(added_tokens=[{**IM_START, "special": "no"}]), "VG930", TOKENIZER, "`added_tokens[0].special`: Input should be a valid boolean"),
     *(Lie(f"merge-{name}", model(merges=[merge]), "VG930", TOKENIZER, "not a pair of tokens") for name, merge in (("of-three", "a a a"), ("number", 1), ("of-lists", [["a"], ["a"]]))),
     Lie("merge-unknown", model(merges=["a b"]), "VG930", TOKENIZER, "not in `vocab`"),
     # token ids

@@ -9,13 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from vacc_gen.schema.checkpoint import (
-    ADAPTER_FILE,
-    CONFIG_FILE,
-    INDEX_FILE,
-    Layout,
-    read_layout,
-)
+from vacc_gen.schema.checkpoint import ADAPTER_FILE, CONFIG_FILE, INDEX_FILE, read_headers
 from vacc_gen.schema.errors import CheckpointError
 from vacc_gen.schema.falcon import EMBEDDING, HEAD, Architecture, architecture_from_config
 from vacc_gen.schema.geometry import is_falcon
@@ -29,7 +23,7 @@ from vacc_gen.schema.json_files import (
 from vacc_gen.schema.lint.diagnostics import Finding, Severity
 from vacc_gen.schema.lint.document import Document
 from vacc_gen.schema.lint.tree import START
-from vacc_gen.schema.shards import GIT_LFS_POINTER, TensorEntry
+from vacc_gen.schema.shards import TensorEntry
 
 VACC_CONFIG = "config_vacc.json"
 TOKENIZER = "tokenizer.json"
@@ -59,14 +53,18 @@ class WeightFiles:
         for name in JSON_FILES:
             if name in self.names:
                 self._read(name)
+        self.stored: dict[str, TensorEntry] = {}
+        """The tensors by the names that they are stored by."""
+        self.faults: list[CheckpointError] = []
+        """Of the files of weights."""
+        if INDEX_FILE not in self.names or INDEX_FILE in self.objects:
+            self.stored, self.faults = read_headers(folder, self.objects.get(INDEX_FILE))
 
     def _read(self, name: str) -> None:
         offset = 0
         try:
             source = read_regular(self.folder / name, MAX_JSON_BYTES) or b""
             self.texts[name] = source.decode("utf-8", errors="replace")
-            if source.startswith(GIT_LFS_POINTER):
-                raise JsonError(0, "a pointer of Git LFS; `git lfs pull` brings the file")
             value = parse_json(source, with_nan=name != TOKENIZER)
             if isinstance(value, dict):
                 self.objects[name] = value
@@ -89,12 +87,6 @@ class WeightFiles:
         return is_falcon(self.config)
 
     @cached_property
-    def layout(self) -> Layout:
-        if any(fault.file == INDEX_FILE for fault in self.broken):
-            return Layout({}, [])
-        return read_layout(self.folder, self.objects.get(INDEX_FILE))
-
-    @cached_property
     def tensors(self) -> dict[str, TensorEntry]:
         """The tensors; those of a Falcon by their whole names, however they are stored.
 
@@ -103,7 +95,7 @@ class WeightFiles:
         bare = ("word_embeddings.", "h.", "ln_f.") if self.is_falcon else ()
         return {
             f"transformer.{name}" if name.startswith(bare) else name: entry
-            for name, entry in self.layout.tensors.items()
+            for name, entry in self.stored.items()
         }
 
     @cached_property

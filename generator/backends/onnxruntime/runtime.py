@@ -10,7 +10,6 @@ and of each step only the new slot is. Nothing is shifted; the mask says which s
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +20,7 @@ from vacc_gen.generator.backends.onnxruntime.weights.weight_file import WEIGHTS_
 from vacc_gen.generator.extras import load
 from vacc_gen.schema.artifacts import MANIFEST_FILE, changed_files
 from vacc_gen.schema.errors import StageError, UnreadableError, UsageError
+from vacc_gen.schema.json_files import read_json_object
 
 if TYPE_CHECKING:
     import numpy as np
@@ -80,7 +80,7 @@ class OnnxRuntimeModel:
         """Tokens that end a text; generation_config.json says which, or else config.json."""
         for name in ("generation_config.json", "config.json"):
             file = self.folder / name
-            ends = _read_json(file).get("eos_token_id") if file.is_file() else None
+            ends = read_json_object(file).get("eos_token_id") if file.is_file() else None
             if ends is not None:
                 return frozenset([ends] if isinstance(ends, int) else ends)
         return frozenset()
@@ -246,13 +246,3 @@ def check_folder(folder: Path, *, read_content: bool = False) -> None:
     if read_content or (folder / MANIFEST_FILE).is_file():  # an export has none
         for name, change in changed_files(folder, read_content=read_content):
             raise UnreadableError(f"{folder / name} {change}", "build again")
-
-
-def _read_json(file: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(file.read_bytes())
-    except (OSError, ValueError) as error:
-        raise UnreadableError(f"{file} cannot be read: {error}") from error
-    if not isinstance(content, dict):
-        raise UnreadableError(f"{file} is not a JSON object")
-    return content

@@ -194,11 +194,11 @@ def shards(files: WeightFiles) -> Iterator[CheckpointError]:
         # model.safetensors.index.json
         {"weight_map": {}}
     """
-    has_config, tensors = CONFIG_FILE in files.names, files.layout.tensors
+    has_config, tensors = CONFIG_FILE in files.names, files.stored
     if not has_config and (tensors or any(name.endswith(PICKLES) for name in files.names)):
         hint = "copy it from the repository that the weights are from"
         yield CheckpointError("config.json is missing", hint)
-    yield from (fault for fault in files.layout.faults if fault.file != CONFIG_FILE)
+    yield from (fault for fault in files.faults if fault.file != CONFIG_FILE)
 
 
 @rule("VG929", Severity.ERROR, "no weights", scope="weights")
@@ -218,7 +218,7 @@ def no_weights(files: WeightFiles) -> Iterator[CheckpointError]:
         {"weight_map": {}}
     """
     if CONFIG_FILE in files.names:
-        yield from (fault for fault in files.layout.faults if fault.file == CONFIG_FILE)
+        yield from (fault for fault in files.faults if fault.file == CONFIG_FILE)
 
 
 @rule("VG926", Severity.ERROR, "weights that are quantized or not merged", scope="weights")
@@ -320,12 +320,12 @@ def falcon_tensors(files: WeightFiles) -> Iterator[CheckpointError]:
         {"model_type": "llama"}
     """
     architecture = files.architecture
-    is_whole = all(fault.is_warning for fault in files.layout.faults)
+    is_whole = all(fault.is_warning for fault in files.faults)
     if not isinstance(architecture, Architecture) or not is_whole or not files.tensors:
         return
     if _quantization(files) is not None:
         return
-    if len(files.tensors) < len(files.layout.tensors):
+    if len(files.tensors) < len(files.stored):
         message = "tensors are stored twice: with and without `transformer.` before their names"
         first = next(iter(files.tensors.values()))
         yield CheckpointError(message, "delete one of them", first.name, file=first.path.name)
@@ -343,7 +343,7 @@ def _value_faults(
             hint = "start from the checkpoint as it was published"
             yield CheckpointError(message, hint, entry.name, file=entry.path.name)
             return
-    if architecture.tied_head and {EMBEDDING, HEAD} <= tensors.keys():
+    if architecture.tie_word_embeddings and {EMBEDDING, HEAD} <= tensors.keys():
         try:
             is_same = have_same_bytes(tensors[EMBEDDING], tensors[HEAD], _SAMPLES)
         except OSError:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 
 from vacc_gen.schema.checkpoint import CONFIG_FILE
 from vacc_gen.schema.errors import CheckpointError
@@ -48,6 +48,20 @@ class _Model(_Part):
     vocab: dict[str, int] | list[tuple[str, float]]  # of Unigram: an id is a place
     merges: list[Any] = []
 
+    @field_validator("merges")
+    @classmethod
+    def check_merges(cls, merges: list[Any], known: ValidationInfo) -> list[Any]:
+        vocabulary: Any = known.data.get("vocab")
+        for merge in merges if isinstance(vocabulary, dict) else ():
+            try:
+                first, second = merge.split(" ") if isinstance(merge, str) else merge
+                is_known = first in vocabulary and second in vocabulary
+            except (TypeError, ValueError):
+                raise ValueError(f"has {shortened(merge)}, which is not a pair of tokens") from None
+            if not is_known and not str(merge).startswith("#version"):
+                raise ValueError(f"has {shortened(merge)}, which is not in `vocab`")
+        return merges
+
 
 class _Tokenizer(_Part):
     model: _Model
@@ -65,31 +79,15 @@ def _read_tokenizer(files: WeightFiles) -> _Tokenizer | CheckpointError | None:
     if TOKENIZER not in files.objects:
         return None
     try:
-        tokenizer = _Tokenizer.model_validate_json(files.texts[TOKENIZER])
+        return _Tokenizer.model_validate_json(files.texts[TOKENIZER])
     except ValidationError as error:
         problem = error.errors()[0]
         steps = [step for step in problem["loc"] if "[" not in str(step)]  # not a union's branch
         key = [str(step) for step in steps[:2] if isinstance(step, str)][-1]
-        state = "is missing" if problem["type"] == "missing" else f"is wrong: {problem['msg']}"
-        message = f"not a tokenizer: `{dotted(steps)}` {state}"
+        reason = f": {problem['msg']}".replace(": Value error,", "")
+        reason = " is missing" if problem["type"] == "missing" else reason
+        message = f"not a tokenizer: `{dotted(steps)}`{reason}"
         return CheckpointError(message, _DOWNLOAD, key, file=TOKENIZER)
-    problem_of_merges = _problem_of_merges(tokenizer.model)
-    if problem_of_merges is not None:
-        message = f"not a tokenizer: `merges` has {problem_of_merges}"
-        return CheckpointError(message, _DOWNLOAD, "merges", file=TOKENIZER)
-    return tokenizer
-
-
-def _problem_of_merges(model: _Model) -> str | None:
-    for merge in model.merges if isinstance(model.vocab, dict) else ():
-        try:
-            first, second = merge.split(" ") if isinstance(merge, str) else merge
-            is_known = first in model.vocab and second in model.vocab
-        except (TypeError, ValueError):
-            return f"{shortened(merge)}, which is not a pair of tokens"
-        if not is_known and not str(merge).startswith("#version"):
-            return f"{shortened(merge)}, which is not in `vocab`"
-    return None
 
 
 @rule("VG930", Severity.ERROR, "tokenizer that does not fit the weights", scope="weights")
@@ -101,20 +99,16 @@ def tokenizer(files: WeightFiles) -> Iterator[CheckpointError]:
 
     Bad:
         # config.json
+        {"model_type": "falcon", "vocab_size": 1}
+        ---
+        # tokenizer.json
+        {"model": {"type": "BPE", "vocab": {"a": 0, "<|im_start|>": 1}, "merges": []}}
+    Good:
+        # config.json
         {"model_type": "falcon", "vocab_size": 2}
         ---
         # tokenizer.json
-        {"model": {"type": "BPE", "vocab": {"a": 0, "b": 1}, "merges": []},
-         "added_tokens": [{"id": 2, "content": "<|im_start|>", "special": true, "normalized": false,
-                           "single_word": false, "lstrip": false, "rstrip": false}]}
-    Good:
-        # config.json
-        {"model_type": "falcon", "vocab_size": 3}
-        ---
-        # tokenizer.json
-        {"model": {"type": "BPE", "vocab": {"a": 0, "b": 1}, "merges": []},
-         "added_tokens": [{"id": 2, "content": "<|im_start|>", "special": true, "normalized": false,
-                           "single_word": false, "lstrip": false, "rstrip": false}]}
+        {"model": {"type": "BPE", "vocab": {"a": 0, "<|im_start|>": 1}, "merges": []}}
     """
     if TOKENIZER not in files.names:
         is_needed = files.is_falcon and files.tensors
@@ -156,25 +150,14 @@ def tokenizer_settings(files: WeightFiles) -> Iterator[CheckpointError]:
     generation_config.json or config.json says, whatever the tokenizer calls the end.
 
     Bad:
-        # config.json
-        {"model_type": "falcon", "vocab_size": 2, "eos_token_id": 0}
-        ---
         # tokenizer.json
-        {"model": {"type": "BPE", "vocab": {"a": 0, "<end>": 1}, "merges": []},
-         "truncation": {"max_length": 8}}
+        {"model": {"type": "BPE", "vocab": {"a": 0}}, "truncation": {"max_length": 8}}
         ---
-        # tokenizer_config.json
-        {"eos_token": "<end>"}
+        # config.json
+        {"model_type": "falcon", "vocab_size": 1}
     Good:
-        # config.json
-        {"model_type": "falcon", "vocab_size": 2, "eos_token_id": 1}
-        ---
         # tokenizer.json
-        {"model": {"type": "BPE", "vocab": {"a": 0, "<end>": 1}, "merges": []},
-         "truncation": null}
-        ---
-        # tokenizer_config.json
-        {"eos_token": "<end>"}
+        {"model": {"type": "BPE", "vocab": {"a": 0}}, "truncation": null}
     """
     content = _read_tokenizer(files)
     if not isinstance(content, _Tokenizer):

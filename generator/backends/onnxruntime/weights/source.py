@@ -22,13 +22,8 @@ if TYPE_CHECKING:
 CHUNK_BYTES = 8 << 20
 """Read at once: larger chunks leave the processor's caches and are no faster."""
 
-SOURCE_DTYPES = ("BF16", "F16", "F32")
-"""What Falcon checkpoints are published in; anything else is already quantized."""
-
 MOST_NAMED = 8
 """Of damaged parameters, in one message."""
-
-SAME_REVISION = "config.json and the shards must be of the same model and revision"
 
 
 @dataclass(frozen=True)
@@ -46,7 +41,7 @@ class Checkpoint:
             CheckpointError: they differ, or a file cannot be read.
         """
         head = self.folder.tensors.get(HEAD)
-        if head is None or not self.architecture.tied_head:
+        if head is None or not self.architecture.tie_word_embeddings:
             return
         try:
             same = have_same_bytes(head, self.tensors[EMBEDDING])
@@ -139,7 +134,7 @@ def checkpoint_of(folder: WeightFolder) -> Checkpoint:
     """Return what is exported of an inspected weight folder."""
     architecture = architecture_from_config(folder.config)
     stored = dict(folder.tensors)
-    if architecture.tied_head and EMBEDDING not in stored:
+    if architecture.tie_word_embeddings and EMBEDDING not in stored:
         stored[EMBEDDING] = stored[HEAD]  # some writers keep the other name of the shared tensor
     return Checkpoint(
         folder, architecture, {name: stored[name] for name in architecture.parameters()}
