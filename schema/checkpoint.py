@@ -196,7 +196,7 @@ def _faults_of_index(files: Collection[str], names: Sequence[str]) -> Iterator[C
         message = f"two sets of weights: {SINGLE_FILE}, and the shards that {INDEX_FILE} names"
         hint = f"transformers reads {SINGLE_FILE}: delete it, or the index with its shards"
         yield CheckpointError(message, hint, file=SINGLE_FILE)
-    elif absent and Path(absent[0]).name != absent[0]:
+    elif absent and Path("folder", absent[0]).name != absent[0]:
         message = f"{absent[0][:80]!r} is not a file of this folder"
         hint = "an index names files beside it; download it again"
         yield CheckpointError(message, hint, absent[0], file=INDEX_FILE)

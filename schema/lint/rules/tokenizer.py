@@ -99,16 +99,16 @@ def tokenizer(files: WeightFiles) -> Iterator[CheckpointError]:
 
     Bad:
         # config.json
-        {"model_type": "falcon", "vocab_size": 1}
-        ---
-        # tokenizer.json
-        {"model": {"type": "BPE", "vocab": {"a": 0, "<|im_start|>": 1}, "merges": []}}
-    Good:
-        # config.json
         {"model_type": "falcon", "vocab_size": 2}
         ---
         # tokenizer.json
-        {"model": {"type": "BPE", "vocab": {"a": 0, "<|im_start|>": 1}, "merges": []}}
+        {"model": {"type": "BPE", "vocab": {"a": 0, "b": 1, "<|im_start|>": 2}}}
+    Good:
+        # config.json
+        {"model_type": "falcon", "vocab_size": 3}
+        ---
+        # tokenizer.json
+        {"model": {"type": "BPE", "vocab": {"a": 0, "b": 1, "<|im_start|>": 2}}}
     """
     if TOKENIZER not in files.names:
         is_needed = files.is_falcon and files.tensors
