@@ -15,7 +15,7 @@ from typing import Any
 
 from vacc_gen.schema.errors import MERGE_ADAPTER, CheckpointError
 from vacc_gen.schema.geometry import Geometry, geometry_from_config
-from vacc_gen.schema.json_files import file_names, open_regular, read_json, read_json_object
+from vacc_gen.schema.json_files import file_names, open_regular, read_json
 from vacc_gen.schema.shards import TensorEntry, read_shard
 
 CONFIG_FILE = "config.json"
@@ -67,26 +67,6 @@ class WeightFolder:
                 shard.seek(tensor.offset_bytes + (tensor.length_bytes - length) // 2)
                 digest.update(shard.read(length))
         return digest.hexdigest()
-
-
-def read_config(path: Path) -> dict[str, Any]:
-    """Read `config.json` of a folder.
-
-    Raises:
-        CheckpointError: there is none.
-        UnreadableError: it cannot be read, or is not a JSON object.
-    """
-    check_has_config(path)
-    return read_json_object(path / CONFIG_FILE)
-
-
-def check_has_config(path: Path) -> None:
-    """Raise CheckpointError where a folder is none, or has no config.json."""
-    if not os.path.lexists(path / CONFIG_FILE):
-        raise CheckpointError(
-            f"{path} has no config.json" if os.path.isdir(path) else f"{path} is not a folder",  # noqa: PTH112
-            "give the folder that holds config.json and the weights",
-        )
 
 
 def geometry_of(folder: Path) -> Geometry | None:

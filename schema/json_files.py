@@ -93,14 +93,14 @@ _TOO_MUCH = "nested too deeply, or a number has thousands of digits"
 _HALF_PAIR = re.compile(r"\\u[dD][89a-fA-F]")
 
 
-def parse_json(source: bytes, with_nan: bool = True) -> Any:
-    """Read JSON as the libraries that come later do, but for what they disagree on.
+def parse_object(source: bytes, with_nan: bool = True) -> dict[str, Any]:
+    """Read a JSON object as the libraries that come later do, but for what they disagree on.
 
     `with_nan`: as Python, which takes NaN and Infinity for numbers; safetensors and tokenizers do
     not.
 
     Raises:
-        JsonError: it is not JSON, not UTF-8, nested too deeply, has a key twice in an object, or
+        JsonError: it is not an object, not UTF-8, nested too deeply, has a key twice, or has
             half of a surrogate pair, which is not text.
     """
     text = source.decode("utf-8", errors="replace")
@@ -128,6 +128,8 @@ def parse_json(source: bytes, with_nan: bool = True) -> Any:
         level = [item for inner in level for item in _items(inner)]
     if level:
         raise JsonError(0, _TOO_MUCH)
+    if not isinstance(value, dict):
+        raise JsonError(0, "not an object")
     return value
 
 
@@ -152,14 +154,11 @@ def read_json_object(file: Path) -> dict[str, Any]:
         UnreadableError: it is not there, cannot be read, or is something else.
     """
     try:
-        value = parse_json(read_regular(file, MAX_JSON_BYTES) or b"")
+        return parse_object(read_regular(file, MAX_JSON_BYTES) or b"")
     except JsonError as error:
         raise UnreadableError(f"{file} is not valid JSON: {error}") from error
     except OSError as error:
         raise UnreadableError(f"cannot read {file}: {error.strerror}") from error
-    if not isinstance(value, dict):
-        raise UnreadableError(f"{file} is not a JSON object")
-    return value
 
 
 def file_names(folder: Path) -> list[str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from vacc_gen.schema.errors import CheckpointError
-from vacc_gen.schema.json_files import JsonError, open_regular, parse_json
+from vacc_gen.schema.json_files import JsonError, open_regular, parse_object
 
 MAX_HEADER_BYTES = 32 << 20
 """A tensor's record has about 100 bytes; a longer header is damage or an attack."""
@@ -54,14 +54,12 @@ def read_shard(path: Path) -> dict[str, TensorEntry]:
             if size_bytes < 8 or header_bytes > min(MAX_HEADER_BYTES, size_bytes - 8):
                 sizes = f"a header of {header_bytes} bytes in a file of {size_bytes}"
                 raise _damaged(path, f" is truncated or is not safetensors: {sizes}")
-            header = parse_json(shard.read(header_bytes), with_nan=False)
+            header = parse_object(shard.read(header_bytes), with_nan=False)
     except JsonError as error:
         raise _damaged(path, f": the safetensors header is not valid JSON ({error})") from error
     except OSError as error:
         message = f"{path.name} cannot be read: {error.strerror}"
         raise CheckpointError(message, file=path.name) from error
-    if not isinstance(header, dict):
-        raise _damaged(path, ": the safetensors header is not a JSON object")
     metadata = header.pop("__metadata__", None) or {}
     if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
         raise _damaged(path, ": `__metadata__` in the header is not an object of texts")

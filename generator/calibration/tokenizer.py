@@ -13,9 +13,6 @@ from vacc_gen.schema.json_files import read_json
 TOKENIZER_FILE = "tokenizer.json"
 """The one that the embedded backend reads."""
 
-TOKENIZER_FILES = (TOKENIZER_FILE, "tokenizer.model", "vocab.json")
-"""Any of these will do for the compiler: older families have no tokenizer.json."""
-
 PIECE = re.compile(r"(?s).{1,65536}(?= |\Z)|.{1,65536}")
 """What of a text is encoded at once, as the library takes some 200 bytes a token meanwhile: as much
 as ends before a space, where a byte-level tokenizer cuts anyway."""

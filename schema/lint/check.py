@@ -14,9 +14,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from vacc_gen.schema.checkpoint import ADAPTER_FILE, WeightFolder, check_has_config
+from vacc_gen.schema.checkpoint import ADAPTER_FILE, CONFIG_FILE, WeightFolder
 from vacc_gen.schema.compile_yaml.config import CompileConfig
-from vacc_gen.schema.errors import UnreadableError
+from vacc_gen.schema.errors import CheckpointError, UnreadableError
 from vacc_gen.schema.lint import sources, structure
 from vacc_gen.schema.lint.diagnostics import (
     Diagnostic,
@@ -230,8 +230,10 @@ def open_weights(
         CheckpointError: it is not a folder, or has no config.json.
         UnreadableError: it cannot be looked into.
     """
-    if not os.path.lexists(folder / ADAPTER_FILE):
-        check_has_config(folder)
+    if not any(os.path.lexists(folder / name) for name in (CONFIG_FILE, ADAPTER_FILE)):
+        lack = "has no config.json" if os.path.isdir(folder) else "is not a folder"  # noqa: PTH112
+        hint = "give the folder that holds config.json and the weights"
+        raise CheckpointError(f"{folder} {lack}", hint)
     files = WeightFiles(folder, falcon_only)
     diagnostics = _check_folder(files, str(folder), selection).diagnostics
     if has_errors(diagnostics):

@@ -17,7 +17,7 @@ from vacc_gen.schema.json_files import (
     MAX_JSON_BYTES,
     JsonError,
     file_names,
-    parse_json,
+    parse_object,
     read_regular,
 )
 from vacc_gen.schema.lint.diagnostics import Finding, Severity
@@ -65,11 +65,8 @@ class WeightFiles:
         try:
             source = read_regular(self.folder / name, MAX_JSON_BYTES) or b""
             self.texts[name] = source.decode("utf-8", errors="replace")
-            value = parse_json(source, with_nan=name != TOKENIZER)
-            if isinstance(value, dict):
-                self.objects[name] = value
-                return
-            message = "not valid JSON: not an object"
+            self.objects[name] = parse_object(source, with_nan=name != TOKENIZER)
+            return
         except JsonError as error:
             offset, message = error.offset, f"not valid JSON: {error.reason}"
         except OSError as error:
