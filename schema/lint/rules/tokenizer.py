@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
@@ -74,6 +75,7 @@ class _Tokenizer(_Part):
         return vocabulary | {token.content: token.id for token in self.added_tokens}
 
 
+@lru_cache(maxsize=1)  # two rules ask, and it takes longer than all else
 def _read_tokenizer(files: WeightFiles) -> _Tokenizer | CheckpointError | None:
     """Return tokenizer.json, or what is wrong with its form; None where it cannot be read."""
     if TOKENIZER not in files.objects:
@@ -83,7 +85,7 @@ def _read_tokenizer(files: WeightFiles) -> _Tokenizer | CheckpointError | None:
     except ValidationError as error:
         problem = error.errors()[0]
         steps = [step for step in problem["loc"] if "[" not in str(step)]  # not a union's branch
-        key = [str(step) for step in steps[:2] if isinstance(step, str)][-1]
+        key = next((step for step in steps[1::-1] if isinstance(step, str)), None)
         reason = f": {problem['msg']}".replace(": Value error,", "")
         reason = " is missing" if problem["type"] == "missing" else reason
         message = f"not a tokenizer: `{dotted(steps)}`{reason}"
