@@ -127,12 +127,7 @@ def read_headers(
             continue
         if weight_map is not None:
             faults += _index_differences(file, shard, weight_map)
-        twice = sorted(tensors.keys() & shard.keys())
-        if twice:
-            other = tensors[twice[0]].path.name
-            message = f"{twice[0][:80]} is in {other} and in {file}{_more(twice)}"
-            hint = "delete the wrong one, or download all of them from one revision"
-            faults.append(CheckpointError(message, hint, twice[0], file=file))
+        faults += _stored_twice(file, shard, tensors)
         tensors.update(shard)
     return tensors, faults
 
@@ -198,6 +193,17 @@ def _index_differences(
     if unknown:
         message = f"{file} holds {unknown[0][:80]}, which the index does not name{_more(unknown)}"
         yield CheckpointError(message, hint, file=INDEX_FILE)
+
+
+def _stored_twice(
+    file: str, shard: Mapping[str, TensorEntry], others: Mapping[str, TensorEntry]
+) -> Iterator[CheckpointError]:
+    twice = sorted(others.keys() & shard.keys())
+    if twice:
+        other = others[twice[0]].path.name
+        message = f"{twice[0][:80]} is in {other} and in {file}{_more(twice)}"
+        hint = "delete the wrong one, or download all of them from one revision"
+        yield CheckpointError(message, hint, twice[0], file=file)
 
 
 def _links_out(folder: Path, names: Sequence[str]) -> Iterator[CheckpointError]:
