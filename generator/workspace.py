@@ -27,8 +27,9 @@ from vacc_gen.generator.files import (
     write_atomically,
 )
 from vacc_gen.generator.plan import Plan, make_plan
-from vacc_gen.schema.checkpoint import CONFIG_FILE, read_config
+from vacc_gen.schema.checkpoint import CONFIG_FILE
 from vacc_gen.schema.errors import UnreadableError, UsageError
+from vacc_gen.schema.json_files import read_json_object
 from vacc_gen.schema.lint.check import check_document, check_paths
 from vacc_gen.schema.lint.diagnostics import FindingsError, has_errors
 from vacc_gen.schema.lint.document import load
@@ -196,8 +197,8 @@ def _planned(root: Path, source: bytes) -> Workspace:
     preset = presets.MODELS.find(recipe.model.preset)
     # Not resolved: a weight folder is often a link, whose name is the model's.
     checkpoint_path = Path(os.path.abspath(root / recipe.model.checkpoint))  # noqa: PTH100
-    has_config = (checkpoint_path / CONFIG_FILE).is_file()
-    model_config = read_config(checkpoint_path) if has_config else None
+    config_file = checkpoint_path / CONFIG_FILE
+    model_config = read_json_object(config_file) if config_file.is_file() else None
     return Workspace(
         root=root,
         plan=make_plan(recipe, preset, model_config),

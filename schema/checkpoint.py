@@ -8,24 +8,23 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from vacc_gen.schema.errors import MERGE_ADAPTER, CheckpointError, Fault
-from vacc_gen.schema.json_files import file_names, open_regular, read_json, read_json_object
+from vacc_gen.schema.errors import MERGE_ADAPTER, CheckpointError
+from vacc_gen.schema.geometry import Geometry, geometry_from_config
+from vacc_gen.schema.json_files import file_names, open_regular, read_json
 from vacc_gen.schema.shards import TensorEntry, read_shard
-
-if TYPE_CHECKING:
-    from vacc_gen.schema.geometry import Geometry
 
 CONFIG_FILE = "config.json"
 INDEX_FILE = "model.safetensors.index.json"
 SINGLE_FILE = "model.safetensors"
 ADAPTER_FILE = "adapter_config.json"
 PICKLES = (".bin", ".pt", ".pth")
-_UNREAD = (
+_NOT_READ = (
+    ((ADAPTER_FILE,), "an adapter alone: its base model's weights are not here", MERGE_ADAPTER),
     (
         PICKLES,
         "the weights are only pickle, which can run code when it is loaded",
@@ -37,7 +36,7 @@ _UNREAD = (
         "download the repository's *.safetensors",
     ),
 )
-"""Endings of files that are not read, and what is said of them where nothing else is there."""
+"""Endings of other files that stand for weights, and what is said of them where they are alone."""
 
 FINGERPRINT_SAMPLE_BYTES = 4096
 """Read from the middle of each tensor, so that a fine-tuned copy is told from its origin."""
@@ -70,30 +69,8 @@ class WeightFolder:
         return digest.hexdigest()
 
 
-def read_config(path: Path) -> dict[str, Any]:
-    """Read `config.json` of a folder.
-
-    Raises:
-        CheckpointError: there is none.
-        UnreadableError: it cannot be read, or is not a JSON object.
-    """
-    check_has_config(path)
-    return read_json_object(path / CONFIG_FILE)
-
-
-def check_has_config(path: Path) -> None:
-    """Raise CheckpointError where a folder is none, or has no config.json."""
-    if not os.path.lexists(path / CONFIG_FILE):
-        raise CheckpointError(
-            f"{path} has no config.json" if os.path.isdir(path) else f"{path} is not a folder",  # noqa: PTH112
-            "give the folder that holds config.json and the weights",
-        )
-
-
 def geometry_of(folder: Path) -> Geometry | None:
     """Read the geometry of a weight folder; None where its config.json is absent or unusable."""
-    from vacc_gen.schema.geometry import geometry_from_config
-
     try:
         return geometry_from_config(read_json(folder / CONFIG_FILE) or {})
     except CheckpointError:
@@ -114,113 +91,122 @@ def name_of(folder: str | Path) -> str:
     return "" if name == "." else name
 
 
-def read_weight_folder(path: Path) -> WeightFolder:
-    """Read the layout of the checkpoint in `path`.
+def read_headers(
+    folder: Path, index: Mapping[str, Any] | None
+) -> tuple[dict[str, TensorEntry], list[CheckpointError]]:
+    """Return the tensors of a folder's shards, by stored names, and what is wrong with the shards.
 
-    Raises:
-        CheckpointError: no config.json; no safetensors; a shard that is missing, truncated or
-            damaged; an index that disagrees with its shards.
-        UnreadableError: config.json or the index cannot be read, or is not a JSON object.
-    """
-    config, index = read_config(path), path / INDEX_FILE
-    layout = read_layout(path, read_json_object(index) if os.path.lexists(index) else None)
-    for fault in layout.faults:
-        if not fault.is_warning:
-            raise CheckpointError(f"{path / (fault.file or '')}: {fault.message}", fault.hint)
-    return WeightFolder(path, config, with_full_names(layout.tensors, config))
-
-
-def with_full_names(
-    tensors: Mapping[str, TensorEntry], config: Mapping[str, Any]
-) -> dict[str, TensorEntry]:
-    """Return a Falcon's tensors by the whole names of its parameters, others as they are stored.
-
-    transformers also loads a base model's, whose names begin without `transformer.`.
-    """
-    from vacc_gen.schema.geometry import is_falcon
-
-    bare = ("word_embeddings.", "h.", "ln_f.") if is_falcon(config) else ()
-    return {
-        f"transformer.{name}" if name.startswith(bare) else name: entry
-        for name, entry in tensors.items()
-    }
-
-
-@dataclass
-class Layout:
-    """Which tensors the files of a folder hold, by stored names, and what is wrong with them."""
-
-    tensors: dict[str, TensorEntry] = field(default_factory=dict)
-    faults: list[Fault] = field(default_factory=list)
-
-
-def read_layout(folder: Path, index: Mapping[str, Any] | None) -> Layout:
-    """Read the headers of a folder's shards; `index` is what its index file says, if there is one.
+    `index` is what the index file says, if there is one.
 
     Raises:
         UnreadableError: the folder cannot be looked into.
     """
     names = file_names(folder)
-    layout = Layout(faults=list(_links_out(folder, names)))
-    if index is not None:
-        _read_indexed(folder, index, names, layout)
-        return layout
-    files = [name for name in names if name.endswith(".safetensors")]
-    files = [name for name in files if not name.startswith("adapter_")]
-    if SINGLE_FILE in files:
-        left = [name for name in files if _NUMBERED.fullmatch(name)]
-        if left:
-            message = f"not read, as {SINGLE_FILE} is there{_more(left)}"
-            layout.faults.append(Fault(left[0], message, "delete it", is_warning=True))
-        files = [SINGLE_FILE]
-    if not files:
-        layout.faults.append(_no_weights(names))
-    layout.faults += _missing_of_a_row(files)
-    if files not in ([], [SINGLE_FILE]):
-        message, hint = "the index is missing", "download it: transformers reads none without it"
-        layout.faults.append(Fault(INDEX_FILE, message, hint, is_warning=True))
-    for file in files:
+    tensors: dict[str, TensorEntry] = {}
+    faults = [*_links_out(folder, names)]
+    weight_map = None
+    if index is None:
+        files = {name for name in names if name.endswith(".safetensors")}
+        files = {SINGLE_FILE} & files or {name for name in files if not name.startswith("adapter_")}
+        faults += _faults_without_index(files, names)
+    else:
+        weight_map = index.get("weight_map")
+        named = weight_map.values() if isinstance(weight_map, dict) else (None,)
+        if not all(isinstance(file, str) for file in named):
+            message = "`weight_map` is missing, or does not map names to files"
+            hint = "download the index again"
+            faults.append(CheckpointError(message, hint, "weight_map", file=INDEX_FILE))
+            return tensors, faults
+        files = {*named}
+        faults += _faults_of_index(files, names)
+    for file in sorted(files & {*names}):
         try:
             shard = read_shard(folder / file)
         except CheckpointError as error:
-            layout.faults.append(Fault(file, error.message, error.hint))
+            faults.append(error)
             continue
-        twice = sorted(layout.tensors.keys() & shard.keys())
-        if twice:
-            other = layout.tensors[twice[0]].path.name
-            message = f"{twice[0][:80]} is also in {other}{_more(twice)}"
-            hint = f"delete the wrong one: without {INDEX_FILE} none counts more"
-            layout.faults.append(Fault(file, message, hint))
-        layout.tensors.update(shard)
-    return layout
+        if weight_map is not None:
+            faults += _index_differences(file, shard, weight_map)
+        faults += _stored_twice(file, shard, tensors)
+        tensors.update(shard)
+    return tensors, faults
 
 
 _NUMBERED = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.safetensors")
 
 
-def _missing_of_a_row(files: Sequence[str]) -> Iterator[Fault]:
-    """Yield what `model-00002-of-00003.safetensors` says is there beside it, and is not."""
-    rows = {match[1]: int(match[3]) for match in map(_NUMBERED.fullmatch, files) if match}
-    for stem, count in rows.items():
-        row = [f"{stem}-{number:05}-of-{count:05}.safetensors" for number in range(1, count + 1)]
-        absent = sorted({*row} - {*files})
-        if absent:
-            yield Fault(absent[0], f"the shard is missing{_more(absent)}", "download it again")
+def _faults_without_index(
+    files: Collection[str], names: Sequence[str]
+) -> Iterator[CheckpointError]:
+    """Yield what is missing, or left from another set; `files` are those that are read."""
+    numbered = [match for match in map(_NUMBERED.fullmatch, names) if match]
+    if SINGLE_FILE in files:
+        left = [match[0] for match in numbered]
+        if left:
+            message = f"not read, as {SINGLE_FILE} is there{_more(left)}"
+            yield CheckpointError(message, "delete it", file=left[0], is_warning=True)
+    elif files:
+        message, hint = "the index is missing", "download it: transformers reads none without it"
+        yield CheckpointError(message, hint, file=INDEX_FILE, is_warning=True)
+        for stem, count in {(match[1], int(match[3])) for match in numbered}:
+            row = {f"{stem}-{n:05}-of-{count:05}.safetensors" for n in range(1, count + 1)}
+            absent = sorted(row - {*names})
+            if absent:
+                message = f"the shard is missing{_more(absent)}"
+                yield CheckpointError(message, "download it again", file=absent[0])
+    else:
+        for endings, message, hint in _NOT_READ:
+            found = [n for n in names if n.endswith(endings) and n != "training_args.bin"]
+            if found:
+                yield CheckpointError(message + _more(found), hint, file=found[0])
+                return
+        message = "the folder holds no weights: there is no *.safetensors file in it"
+        yield CheckpointError(message, "download them, or give the folder that has them")
 
 
-def _no_weights(names: Sequence[str]) -> Fault:
-    if ADAPTER_FILE in names:
-        message = "an adapter alone: the weights of its base model are not here"
-        return Fault(ADAPTER_FILE, message, MERGE_ADAPTER)
-    for endings, message, hint in _UNREAD:
-        found = [name for name in names if name.endswith(endings) and name != "training_args.bin"]
-        if found:
-            return Fault(found[0], message + _more(found), hint)
-    message = "the folder holds no weights: there is no *.safetensors file in it"
-    return Fault(CONFIG_FILE, message, "download them, or give the folder that has them")
+def _faults_of_index(files: Collection[str], names: Sequence[str]) -> Iterator[CheckpointError]:
+    """Yield where the files that an index names are not those of the folder."""
+    absent = sorted({*files} - {*names})
+    if SINGLE_FILE in names and SINGLE_FILE not in files:
+        message = f"two sets of weights: {SINGLE_FILE}, and the shards that {INDEX_FILE} names"
+        hint = f"transformers reads {SINGLE_FILE}: delete it, or the index with its shards"
+        yield CheckpointError(message, hint, file=SINGLE_FILE)
+    elif absent and Path("folder", absent[0]).name != absent[0]:
+        message = f"{absent[0][:80]!r} is not a file of this folder"
+        hint = "an index names files beside it; download it again"
+        yield CheckpointError(message, hint, absent[0], file=INDEX_FILE)
+    elif absent:
+        message = f"{absent[0][:80]} is not there{_more(absent)}"
+        yield CheckpointError(message, "download it again", absent[0], file=INDEX_FILE)
 
 
-def _links_out(folder: Path, names: Sequence[str]) -> Iterator[Fault]:
+def _index_differences(
+    file: str, shard: Mapping[str, TensorEntry], weight_map: Mapping[str, str]
+) -> Iterator[CheckpointError]:
+    """Yield where a shard and what the index says of it differ."""
+    hint = "download the index and its shards from the same revision"
+    lacking = [name for name, place in weight_map.items() if place == file and name not in shard]
+    if lacking:
+        message = f"{file} does not hold {lacking[0][:80]}{_more(lacking)}"
+        yield CheckpointError(message, hint, lacking[0], file=INDEX_FILE)
+    unknown = [name for name in shard if name not in weight_map]
+    if unknown:
+        message = f"{file} holds {unknown[0][:80]}, which the index does not name{_more(unknown)}"
+        yield CheckpointError(message, hint, file=INDEX_FILE)
+
+
+def _stored_twice(
+    file: str, shard: Mapping[str, TensorEntry], others: Mapping[str, TensorEntry]
+) -> Iterator[CheckpointError]:
+    twice = sorted(others.keys() & shard.keys())
+    if twice:
+        other = others[twice[0]].path.name
+        message = f"{twice[0][:80]} is in {other} and in {file}{_more(twice)}"
+        hint = "delete the wrong one, or download all of them from one revision"
+        yield CheckpointError(message, hint, twice[0], file=file)
+
+
+def _links_out(folder: Path, names: Sequence[str]) -> Iterator[CheckpointError]:
     """Yield links to elsewhere; those of the hub's cache lead to files beside its snapshots."""
     home = os.path.realpath(folder)
     if _SNAPSHOT.search(home):
@@ -231,61 +217,7 @@ def _links_out(folder: Path, names: Sequence[str]) -> Iterator[Fault]:
             if not target.startswith(home + os.sep):
                 message = f"a link to {target}, which is not in this folder"
                 hint = "copy the file, if it can change or is not yours"
-                yield Fault(name, message, hint, is_warning=True)
-
-
-def _read_indexed(
-    folder: Path, index: Mapping[str, Any], names: Sequence[str], layout: Layout
-) -> None:
-    weight_map = index.get("weight_map")
-    if not isinstance(weight_map, dict) or not all(isinstance(f, str) for f in weight_map.values()):
-        message = "`weight_map` is missing, or does not map names to files"
-        layout.faults.append(Fault(INDEX_FILE, message, "download the index again", "weight_map"))
-        return
-    named: dict[str, list[str]] = {}
-    for tensor, file in weight_map.items():
-        named.setdefault(file, []).append(tensor)
-    absent = sorted(named.keys() - names)
-    if SINGLE_FILE in names and SINGLE_FILE not in named:
-        message = f"two sets of weights: {SINGLE_FILE}, and the shards that {INDEX_FILE} names"
-        hint = f"transformers reads {SINGLE_FILE}: delete it, or the index with its shards"
-        layout.faults.append(Fault(SINGLE_FILE, message, hint))
-    elif absent:
-        message, hint = f"{absent[0][:80]} is not there{_more(absent)}", "download it again"
-        if not absent[0] or Path(absent[0]).name != absent[0]:
-            message = f"{absent[0][:80]!r} is not a file of this folder"
-            hint = "an index names files beside it; download it again"
-        layout.faults.append(Fault(INDEX_FILE, message, hint, named[absent[0]][0]))
-    for file in sorted(named.keys() & names):
-        try:
-            shard = read_shard(folder / file)
-        except CheckpointError as error:
-            layout.faults.append(Fault(INDEX_FILE, error.message, error.hint, named[file][0]))
-            continue
-        layout.faults += _index_faults(file, shard, named[file], weight_map)
-        layout.tensors.update({name: shard[name] for name in named[file] if name in shard})
-
-
-def _index_faults(
-    file: str,
-    shard: Mapping[str, TensorEntry],
-    named: Sequence[str],
-    weight_map: Mapping[str, str],
-) -> Iterator[Fault]:
-    """Yield where a shard and what the index says of it differ; `named` are its tensors there."""
-    hint = "download the index and its shards from the same revision"
-    lacking = [name for name in named if name not in shard]
-    if lacking:
-        message = f"{file} does not hold {lacking[0][:80]}{_more(lacking)}"
-        yield Fault(INDEX_FILE, message, hint, lacking[0])
-    unknown = [name for name in shard if name not in weight_map]
-    if unknown:
-        message = f"{file} holds {unknown[0][:80]}, which the index does not name{_more(unknown)}"
-        yield Fault(INDEX_FILE, message, hint)
-    twice = [name for name in shard if weight_map.get(name, file) != file]
-    if twice:
-        message = f"{twice[0][:80]} is in {weight_map[twice[0]]} and in {file}{_more(twice)}"
-        yield Fault(INDEX_FILE, message, hint, twice[0])
+                yield CheckpointError(message, hint, file=name, is_warning=True)
 
 
 def _more(names: Sequence[str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterable
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 
 class VaccGenError(Exception):
@@ -29,24 +29,21 @@ class StageError(VaccGenError):
 class CheckpointError(VaccGenError):
     """A weight folder is incomplete, damaged, or not of a supported architecture.
 
-    `key` is the one of config.json that says so, where one does.
+    Raised, or yielded where more may be wrong. `key` is what says so in `file`: a key or a text of
+    its JSON, or the offset of a character; of a shard, a tensor.
     """
 
-    def __init__(self, message: str, hint: str | None = None, key: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        hint: str | None = None,
+        key: str | int | None = None,
+        *,
+        file: str = "config.json",
+        is_warning: bool = False,
+    ) -> None:
         super().__init__(message, hint)
-        self.key = key
-
-
-class Fault(NamedTuple):
-    """What is wrong in a weight folder, and what to do about it."""
-
-    file: str | None
-    """Name of the file; None where `key` names a tensor."""
-    message: str
-    hint: str | None = None
-    key: str | None = None
-    """Where in a JSON file, or which tensor."""
-    is_warning: bool = False
+        self.key, self.file, self.is_warning = key, file, is_warning
 
 
 MERGE_ADAPTER = (

@@ -120,20 +120,26 @@ def _kv_heads(config: Mapping[str, Any], heads: int) -> int:
     """
     if is_falcon(config):
         if is_new_decoder(config):
-            return _size(config, "num_kv_heads", "n_head_kv", default=heads)
+            return _size(config, *_kv_names(config), default=heads)
         return 1 if config.get("multi_query", True) else heads
     if "multi_query_attention" in config:  # chatglm
         return _size(config, "multi_query_group_num") if config["multi_query_attention"] else heads
     return _size(config, "num_key_value_heads", default=heads)
 
 
+def _kv_names(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the keys that say how many KV heads a Falcon has."""
+    return ("num_kv_heads", "n_head_kv") if is_new_decoder(config) else ("multi_query",)
+
+
 def _head_size(config: Mapping[str, Any], hidden_size: int, heads: int) -> int:
-    if hidden_size % heads and not (config.get("head_dim") or config.get("kv_channels")):
+    names = () if is_falcon(config) else ("head_dim", "kv_channels")
+    if hidden_size % heads and not any(config.get(name) for name in names):
         raise CheckpointError(
             f"config.json: hidden_size {hidden_size} is not a multiple of {heads} attention heads",
             key=key_of(config, "attention_heads"),
         )
-    return _size(config, "head_dim", "kv_channels", default=hidden_size // heads)
+    return _size(config, *names, default=hidden_size // heads)
 
 
 def _size(config: Mapping[str, Any], *names: str, default: int | None = None) -> int:
@@ -150,7 +156,7 @@ def _size(config: Mapping[str, Any], *names: str, default: int | None = None) ->
 
 def key_of(config: Mapping[str, Any], size: str) -> str:
     """Return the key by which a config.json gives one of the sizes, `layers` for example."""
-    names = _NAMES[size]
+    names = _NAMES.get(size) or _kv_names(config)
     return next((name for name in names if config.get(name) is not None), names[0])
 
 

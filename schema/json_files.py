@@ -9,27 +9,35 @@ import re
 import stat
 from collections import Counter
 from collections.abc import Iterable
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn
+from typing import Any, NoReturn
 
 from vacc_gen.schema.errors import UnreadableError
 
 MAX_JSON_BYTES = 64 << 20
 """Largest JSON file that is read; Gemma's tokenizer.json has 33 MB."""
 
+_GIT_LFS_POINTER = b"version https://git-lfs"
+"""github.com/git-lfs/git-lfs, docs/spec.md."""
 
-def open_regular(path: Path) -> BinaryIO:
+
+def open_regular(path: Path) -> BufferedReader:
     """Open a file without waiting for one that others are to write.
 
     Raises:
-        OSError: it is not there, cannot be read, or is not a regular file.
+        OSError: it is not there, cannot be read, is not a regular file, or stands for one.
     """
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             raise OSError(errno.EINVAL, "not a regular file")
     except ValueError as error:
         raise OSError(errno.EINVAL, "not the name of a file") from error
-    return path.open("rb")
+    file = path.open("rb")
+    if file.peek().startswith(_GIT_LFS_POINTER):
+        file.close()
+        raise OSError(errno.EINVAL, "a pointer of Git LFS; `git lfs pull` brings the file")
+    return file
 
 
 def read_regular(path: Path, most_bytes: int) -> bytes | None:
@@ -58,18 +66,24 @@ class JsonError(ValueError):
         self.offset, self.reason = offset, reason
 
 
-class _KeyTwiceError(ValueError):
-    def __init__(self, key: str) -> None:
-        super().__init__(key)
-        self.key = key
+class _RefusedError(ValueError):
+    """What `json` would read and we do not; `pattern` finds it, its last place is the wrong one."""
 
-
-class _ConstantError(ValueError):
-    pass
+    def __init__(self, pattern: str, reason: str) -> None:
+        super().__init__(reason)
+        self.pattern = pattern
 
 
 def _refuse(constant: str) -> NoReturn:
-    raise _ConstantError(constant)
+    raise _RefusedError(re.escape(constant), f"{constant} is not a number of JSON")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        key = Counter(key for key, _ in pairs).most_common(1)[0][0]
+        raise _RefusedError(re.escape(json.dumps(key)) + r"\s*:", f"`{key[:60]}` is given twice")
+    return made
 
 
 MAX_DEPTH = 64
@@ -79,14 +93,14 @@ _TOO_MUCH = "nested too deeply, or a number has thousands of digits"
 _HALF_PAIR = re.compile(r"\\u[dD][89a-fA-F]")
 
 
-def parse_json(source: bytes, with_nan: bool = True) -> Any:
-    """Read JSON as the libraries that come later do, but for what they disagree on.
+def parse_object(source: bytes, with_nan: bool = True) -> dict[str, Any]:
+    """Read a JSON object as the libraries that come later do, but for what they disagree on.
 
     `with_nan`: as Python, which takes NaN and Infinity for numbers; safetensors and tokenizers do
     not.
 
     Raises:
-        JsonError: it is not JSON, not UTF-8, nested too deeply, has a key twice in an object, or
+        JsonError: it is not an object, not UTF-8, nested too deeply, has a key twice, or has
             half of a surrogate pair, which is not text.
     """
     text = source.decode("utf-8", errors="replace")
@@ -104,12 +118,9 @@ def parse_json(source: bytes, with_nan: bool = True) -> Any:
         raise JsonError(half.start() if half else 0, "half of a surrogate pair") from bad
     except json.JSONDecodeError as error:
         raise JsonError(error.pos, error.msg[0].lower() + error.msg[1:]) from error
-    except _ConstantError as error:
-        raise JsonError(text.find(str(error)), f"{error} is not a number of JSON") from error
-    except _KeyTwiceError as twice:
-        places = [*re.finditer(re.escape(json.dumps(twice.key)) + r"\s*:", text)]
-        offset = places[1].start() if len(places) > 1 else 0
-        raise JsonError(offset, f"`{twice.key[:60]}` is given twice") from twice
+    except _RefusedError as refused:
+        places = [found.start() for found in re.finditer(refused.pattern, text)]
+        raise JsonError(places[-1] if places else 0, str(refused)) from refused
     except (RecursionError, ValueError) as error:
         raise JsonError(0, _TOO_MUCH) from error
     level = [value]
@@ -117,6 +128,8 @@ def parse_json(source: bytes, with_nan: bool = True) -> Any:
         level = [item for inner in level for item in _items(inner)]
     if level:
         raise JsonError(0, _TOO_MUCH)
+    if not isinstance(value, dict):
+        raise JsonError(0, "not an object")
     return value
 
 
@@ -124,13 +137,6 @@ def _items(value: Any) -> Iterable[Any]:
     if isinstance(value, dict):
         return value.values()
     return value if isinstance(value, list) else ()
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) < len(pairs):
-        raise _KeyTwiceError(Counter(key for key, _ in pairs).most_common(1)[0][0])
-    return made
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
@@ -148,14 +154,11 @@ def read_json_object(file: Path) -> dict[str, Any]:
         UnreadableError: it is not there, cannot be read, or is something else.
     """
     try:
-        value = parse_json(read_regular(file, MAX_JSON_BYTES) or b"")
+        return parse_object(read_regular(file, MAX_JSON_BYTES) or b"")
     except JsonError as error:
         raise UnreadableError(f"{file} is not valid JSON: {error}") from error
     except OSError as error:
         raise UnreadableError(f"cannot read {file}: {error.strerror}") from error
-    if not isinstance(value, dict):
-        raise UnreadableError(f"{file} is not a JSON object")
-    return value
 
 
 def file_names(folder: Path) -> list[str]:

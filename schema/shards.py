@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from vacc_gen.schema.errors import CheckpointError
-from vacc_gen.schema.json_files import JsonError, open_regular, parse_json
+from vacc_gen.schema.json_files import JsonError, open_regular, parse_object
 
 MAX_HEADER_BYTES = 32 << 20
 """A tensor's record has about 100 bytes; a longer header is damage or an attack."""
@@ -27,9 +27,6 @@ ITEM_BYTES = {
 
 COMPARED_BYTES = 1 << 16
 """Compared at once by `have_same_bytes`."""
-
-GIT_LFS_POINTER = b"version "
-"""How a Git LFS pointer begins (github.com/git-lfs/git-lfs, docs/spec.md)."""
 
 
 @dataclass(frozen=True)
@@ -53,25 +50,19 @@ def read_shard(path: Path) -> dict[str, TensorEntry]:
     try:
         with open_regular(path) as shard:
             size_bytes = os.fstat(shard.fileno()).st_size
-            opening = shard.read(8)
-            if opening == GIT_LFS_POINTER:
-                raise CheckpointError(
-                    f"{path} is a pointer of Git LFS, not the weights", "`git lfs pull` brings them"
-                )
-            header_bytes = int.from_bytes(opening, "little")
+            header_bytes = int.from_bytes(shard.read(8), "little")
             if size_bytes < 8 or header_bytes > min(MAX_HEADER_BYTES, size_bytes - 8):
                 sizes = f"a header of {header_bytes} bytes in a file of {size_bytes}"
-                raise _damaged(f"{path} is truncated or is not safetensors: {sizes}")
-            header = parse_json(shard.read(header_bytes), with_nan=False)
+                raise _damaged(path, f" is truncated or is not safetensors: {sizes}")
+            header = parse_object(shard.read(header_bytes), with_nan=False)
     except JsonError as error:
-        raise _damaged(f"{path}: the safetensors header is not valid JSON ({error})") from error
+        raise _damaged(path, f": the safetensors header is not valid JSON ({error})") from error
     except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
-    if not isinstance(header, dict):
-        raise _damaged(f"{path}: the safetensors header is not a JSON object")
+        message = f"{path.name} cannot be read: {error.strerror}"
+        raise CheckpointError(message, file=path.name) from error
     metadata = header.pop("__metadata__", None) or {}
     if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
-        raise _damaged(f"{path}: `__metadata__` in the header is not an object of texts")
+        raise _damaged(path, ": `__metadata__` in the header is not an object of texts")
     end = data_start = 8 + header_bytes
     entries = {
         name: _entry(path, name, value, data_start, size_bytes) for name, value in header.items()
@@ -80,25 +71,24 @@ def read_shard(path: Path) -> dict[str, TensorEntry]:
     for entry in sorted(entries.values(), key=lambda one: (one.offset_bytes, one.length_bytes)):
         if entry.offset_bytes != end:
             fault = "overlaps the one before it" if entry.offset_bytes < end else "follows a gap"
-            raise _damaged(f"{path}: {entry.name} {fault} in the file")
+            raise _damaged(path, f": {entry.name[:80]} {fault} in the file")
         end += entry.length_bytes
     if end != size_bytes:
         what = "is truncated" if end > size_bytes else "has bytes of no tensor at its end"
-        raise _damaged(f"{path} {what}: its header promises {end} bytes, it has {size_bytes}")
+        raise _damaged(path, f" {what}: its header promises {end} bytes, it has {size_bytes}")
     return entries
 
 
 def _entry(path: Path, name: str, value: Any, data_start: int, size_bytes: int) -> TensorEntry:
     """Check one tensor's record of a header; `data_start` is where the data begins."""
-    shown = name if len(name) <= 80 else f"{name[:80]}..."
-    damaged = _damaged(f"{path}: the header's record of {shown!r} is damaged")
+    damaged = _damaged(path, f": the header's record of {name[:80]!r} is damaged")
     try:
         dtype, shape = value["dtype"], tuple(value["shape"])
         begin, end = value["data_offsets"]
     except (KeyError, TypeError, ValueError) as error:
         raise damaged from error
     if not isinstance(dtype, str) or dtype not in ITEM_BYTES:
-        raise _damaged(f"{path}: the dtype of {shown!r} is unknown: {str(dtype)[:40]!r}")
+        raise _damaged(path, f": the dtype of {name[:80]!r} is unknown: {str(dtype)[:40]!r}")
     if not all(type(number) is int and number >= 0 for number in (*shape, begin, end)):
         raise damaged
     length_bytes = 0 if 0 in shape else ITEM_BYTES[dtype]
@@ -107,13 +97,13 @@ def _entry(path: Path, name: str, value: Any, data_start: int, size_bytes: int) 
         if length_bytes > size_bytes:  # a product of many sizes takes for ever
             break
     if end - begin != length_bytes:
-        what = f"{shown} is {dtype} {str(list(shape[:8]))[:80]}, which does not fill bytes"
-        raise _damaged(f"{path}: {what} {begin} to {end}")
+        what = f"{name[:80]} is {dtype} {str(list(shape[:8]))[:80]}, which does not fill bytes"
+        raise _damaged(path, f": {what} {begin} to {end}")
     return TensorEntry(name, path, data_start + begin, length_bytes, dtype, shape)
 
 
-def _damaged(message: str) -> CheckpointError:
-    return CheckpointError(message, "download that file again")
+def _damaged(path: Path, problem: str) -> CheckpointError:
+    return CheckpointError(path.name + problem, "download that file again", file=path.name)
 
 
 def have_same_bytes(first: TensorEntry, second: TensorEntry, samples: int | None = None) -> bool:

@@ -162,7 +162,8 @@ def link_out(folder: Path) -> None:
 
 
 LINEAR = {"type": "linear", "factor": 2.0}
-IM_START = [{"id": VOCABULARY, "content": "<|im_start|>"}]
+FLAGS = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized", "special"), False)
+IM_START = {"id": VOCABULARY, "content": "<|im_start|>", **FLAGS}
 ERRORS = [
     # JSON files
     Lie("nested", text(CONFIG, '{"a":' * 100_000), "VG920", CONFIG, "nested too deeply"),
@@ -177,12 +178,15 @@ ERRORS = [
     Lie("config-fifo", in_place_of(CONFIG, os.mkfifo), "VG920", CONFIG, "not a regular file"),
     Lie("config-device", in_place_of(CONFIG, lambda at: at.symlink_to("/dev/zero")), "VG920", CONFIG, "not a regular file"),
     Lie("config-loop", in_place_of(CONFIG, lambda at: at.symlink_to(at)), "VG920", CONFIG, "cannot be read"),
+    Lie("config-link", in_place_of(CONFIG, lambda at: at.symlink_to("nowhere")), "VG920", CONFIG, "a link to nothing"),
     Lie("tokenizer-folder", in_place_of(TOKENIZER, Path.mkdir), "VG920", TOKENIZER, "not a regular file"),
     Lie("tokenizer-broken", text(TOKENIZER, "{"), "VG920", TOKENIZER, "not valid JSON"),
     Lie("index-broken", sharded(text(INDEX, "[]")), "VG920", INDEX, "not an object"),
     # files of weights
     Lie("config-missing", lambda at: (at / CONFIG).unlink(), "VG925", CONFIG, "config.json"),
     Lie("truncated", cut(SINGLE), "VG925", SINGLE, "is truncated"),
+    *(Lie(f"truncated-to-{size}", lambda at, size=size: os.truncate(at / SINGLE, size), "VG925", SINGLE, "is truncated") for size in (0, 7, 100)),
+    Lie("shard-pointer", text(SINGLE, "version https://git-lfs.github.com/spec/v1\noid 0"), "VG925", SINGLE, "a pointer of Git LFS"),
     Lie("truncated-shard", sharded(cut(SECOND)), "VG925", INDEX, f"{SECOND} is truncated"),
     Lie("shard-missing", sharded(lambda at: (at / SECOND).unlink()), "VG925", INDEX, f"{SECOND} is not there"),
     Lie("shards-missing", sharded(lambda at: [(at / file).unlink() for file in (FIRST, SECOND)]), "VG925", INDEX, "and 1 more"),
@@ -195,10 +199,14 @@ ERRORS = [
     Lie("only-gguf", lambda at: (at / SINGLE).rename(at / "model.gguf"), "VG925", "model.gguf", "another format"),
     Lie("two-sets", lambda at: (shutil.copy(at / SINGLE, at / "x"), split(at), (at / "x").rename(at / SINGLE)), "VG925", SINGLE, "two sets"),
     Lie("twice", twice, "VG925", INDEX, f"{EMBEDDING} is in {FIRST} and in {SECOND}"),
+    Lie("copy-of-a-shard", sharded(lambda at: (shutil.copy(at / FIRST, at / "copy.safetensors"), (at / INDEX).unlink())), "VG925", FIRST, f"is in copy.safetensors and in {FIRST}, and 6 more"),
     Lie("index-lacks", index(lambda names: names.pop(EMBEDDING)), "VG925", INDEX, "which the index does not name"),
     Lie("index-invents", index(lambda names: names.update({HEAD: FIRST})), "VG925", INDEX, f"does not hold {HEAD}"),
     Lie("index-up", index(lambda names: names.update({HEAD: "../x.safetensors"})), "VG925", INDEX, "not a file of this folder"),
     Lie("index-absolute", index(lambda names: names.update({HEAD: "/etc/passwd"})), "VG925", INDEX, "not a file of this folder"),
+    Lie("index-nul", index(lambda names: names.update({HEAD: "a\0b"})), "VG925", INDEX, "is not there"),
+    Lie("index-empty", index(lambda names: names.update({HEAD: ""})), "VG925", INDEX, "'' is not a file of this folder"),
+    Lie("index-null", sharded(text(INDEX, '{"weight_map": null}')), "VG925", INDEX, "`weight_map`"),
     Lie("index-of-numbers", index(lambda names: names.update({HEAD: 1})), "VG925", INDEX, "`weight_map`"),
     Lie("header-length", text(SINGLE, struct.pack("<Q", 1 << 63) + b"{}"), "VG925", SINGLE, "a header of 9223372036854775808 bytes"),
     Lie("header-nested", lambda at: write_shard(at / SINGLE, b'{"w":' * 100_000, b""), "VG925", SINGLE, "nested too deeply"),
@@ -206,6 +214,7 @@ ERRORS = [
     Lie("header-twice", lambda at: write_shard(at / SINGLE, b'{"w":{},"w":{}}', b""), "VG925", SINGLE, "given twice"),
     Lie("metadata", lambda at: write_shard(at / SINGLE, b'{"__metadata__": {"step": 5}}', b""), "VG925", SINGLE, "`__metadata__`"),
     Lie("metadata-nan", lambda at: write_shard(at / SINGLE, b'{"__metadata__": {"a": NaN}}', b""), "VG925", SINGLE, "NaN is not a number"),
+    Lie("gap", lambda at: write_shard(at / SINGLE, b'{"w": {"dtype": "F32", "shape": [1], "data_offsets": [4, 8]}}', bytes(8)), "VG925", SINGLE, "w follows a gap"),
     Lie("overlap", header(lambda w: w.update(shape=[132, 80], data_offsets=[0, 132 * 160])), "VG925", SINGLE, "overlaps"),
     Lie("out-of-range", header(lambda w: w.update(dtype="U8", shape=[1 << 60], data_offsets=[0, 1 << 60]), LAST), "VG925", SINGLE, "overlaps"),
     Lie("negative", header(lambda w: w.update(shape=[-1, -80])), "VG925", SINGLE, "is damaged"),
@@ -228,12 +237,15 @@ ERRORS = [
     Lie("two-thetas", config(rope_theta=1e4, rope_parameters={"rope_theta": 5e5}), "VG927", CONFIG, "rope_theta is"),
     *(Lie(f"theta-{name}", config_text('"rope_scaling"', f'"rope_theta": {theta}, "rope_scaling"'), "VG927", CONFIG, "rope_theta is") for name, theta in (
         ("digits-400", "9" * 400), ("infinite", "Infinity"), ("1e999", "1e999"), ("text", '"10000"'), ("true", "true"), ("null", "null"))),
+    Lie("eps-zero", config(layer_norm_epsilon=0), "VG927", CONFIG, "layer_norm_epsilon is 0, not a positive number"),
     Lie("eps-nan", config(layer_norm_epsilon=float("nan")), "VG927", CONFIG, "layer_norm_epsilon is nan"),
     *(Lie(f"layers-{value}", config(num_hidden_layers=value), "VG927", CONFIG, "num_hidden_layers is") for value in ("2", True, -1, 0, 2.0, 10**30)),
     Lie("hidden-negative", config(hidden_size=-(10**300)), "VG927", CONFIG, "hidden_size is"),
     Lie("heads-do-not-divide", config(num_attention_heads=7), "VG927", CONFIG, "not a multiple"),
     Lie("kv-heads-do-not-divide", falcon("40b", num_kv_heads=4), "VG927", CONFIG, "do not divide"),
     Lie("flag-text", config(new_decoder_architecture="false"), "VG927", CONFIG, "neither true nor false"),
+    Lie("multi-query-null", config(multi_query=None), "VG927", CONFIG, "multi_query is None, neither true nor false"),
+    Lie("not-parallel", falcon("40b", parallel_attn=False), "VG927", CONFIG, "without parallel_attn"),
     Lie("multi-query-text", config(multi_query="yes"), "VG927", CONFIG, "neither true nor false"),
     Lie("multi-head-kv", falcon("rw", num_kv_heads=1), "VG927", CONFIG, "num_kv_heads is 1"),
     Lie("kv-text", config(num_kv_heads="5"), "VG927", CONFIG, "num_kv_heads is '5'"),
@@ -274,7 +286,7 @@ ERRORS = [
     Lie("doubles", lambda at: write_tensors(at / SINGLE, {**read_tensors(at / SINGLE), "transformer.ln_f.weight": ("F64", [80], bytes(640))}), "VG928", SINGLE, "stored as F64"),
     # tokenizer
     Lie("tokenizer-missing", lambda at: (at / TOKENIZER).unlink(), "VG930", TOKENIZER, "missing"),
-    Lie("id-beyond", tokens(added_tokens=IM_START), "VG930", TOKENIZER, "has the id 131"),
+    Lie("id-beyond", tokens(added_tokens=[IM_START]), "VG930", TOKENIZER, "has the id 131"),
     Lie("id-in-vocabulary", model(vocab={"a": 0, "b": 131}), "VG930", TOKENIZER, "has the id 131"),
     Lie("id-negative", model(vocab={"a": -1}), "VG930", TOKENIZER, "has the id -1"),
     Lie("id-in-config", lambda at: edit_json(at / TOKENIZER_CONFIG, added_tokens_decoder={"131": {"content": "x"}}), "VG930", TOKENIZER_CONFIG, "has the id 131"),
@@ -283,6 +295,8 @@ ERRORS = [
     Lie("vocabulary-missing", tokens(model={"type": "BPE"}), "VG930", TOKENIZER, "not a tokenizer"),
     Lie("vocabulary-of-text", model(vocab={"a": "0"}), "VG930", TOKENIZER, "not a tokenizer"),
     Lie("added-of-text", tokens(added_tokens=["<|im_start|>"]), "VG930", TOKENIZER, "not a tokenizer"),
+    *(Lie(f"added-without-{flag}", tokens(added_tokens=[{k: v for k, v in IM_START.items() if k != flag}]), "VG930", TOKENIZER, f"`added_tokens[0].{flag}` is missing") for flag in FLAGS),
+    Lie("added-flag-text", tokens(added_tokens=[{**IM_START, "special": "no"}]), "VG930", TOKENIZER, "`added_tokens[0].special`: Input should be a valid boolean"),
     *(Lie(f"merge-{name}", model(merges=[merge]), "VG930", TOKENIZER, "not a pair of tokens") for name, merge in (("of-three", "a a a"), ("number", 1), ("of-lists", [["a"], ["a"]]))),
     Lie("merge-unknown", model(merges=["a b"]), "VG930", TOKENIZER, "not in `vocab`"),
     # token ids

@@ -16,7 +16,7 @@ from vacc_gen.generator.build.runner import BuildOptions, run_build
 from vacc_gen.generator.progress import SilentProgress
 from vacc_gen.generator.workspace import Workspace, create
 from vacc_gen.schema.artifacts import sha256_of
-from vacc_gen.schema.checkpoint import read_weight_folder
+from vacc_gen.schema.lint.check import open_weights
 from vacc_gen.schema.precision import Precision
 
 TARGET = {"prefill": 64, "total": 128, "tp": 1}
@@ -36,7 +36,7 @@ def falcon_tiny_with(folder: Path, values: Mapping[str, Sequence[float]]) -> Pat
 
     shutil.copytree(FALCON_TINY, folder)
     for name, row in values.items():
-        shard = read_weight_folder(folder).tensors[name].path
+        shard = open_weights(folder)[0].tensors[name].path
         tensors = load_file(shard)
         tensors[name].view(-1)[: len(row)] = torch.tensor(row)
         save_file(tensors, shard)

@@ -12,10 +12,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from vacc_gen.schema.checkpoint import ADAPTER_FILE, CONFIG_FILE, WeightFolder
 from vacc_gen.schema.compile_yaml.config import CompileConfig
-from vacc_gen.schema.errors import UnreadableError
+from vacc_gen.schema.errors import CheckpointError, UnreadableError
 from vacc_gen.schema.lint import sources, structure
 from vacc_gen.schema.lint.diagnostics import (
     Diagnostic,
@@ -35,10 +36,7 @@ from vacc_gen.schema.lint.document import (
 from vacc_gen.schema.lint.files import CheckedFile, ConfigFile, Known, RecipeFile
 from vacc_gen.schema.lint.rule import Rule, Scope, all_rules
 from vacc_gen.schema.lint.suggestions import Model
-
-if TYPE_CHECKING:
-    from vacc_gen.schema.checkpoint import WeightFolder
-    from vacc_gen.schema.lint.weight_files import WeightFiles
+from vacc_gen.schema.lint.weight_files import WeightFiles
 
 ALWAYS = ("VG001", "VG002", "VG004")
 """What cannot be read cannot be checked: these codes are reported whatever is selected."""
@@ -179,7 +177,8 @@ def check_paths(
     for folder in sources.with_named(found.weight_folders, named):
         result.update(check_weights(folder, selection))
     for folder in found.compiled_folders:
-        result.update(_check_folder(_files_of(folder), folder, selection, "compiled"))
+        files_of_it = WeightFiles(Path(folder))
+        result.update(_check_folder(files_of_it, folder, selection, "compiled"))
     result.diagnostics.sort(key=lambda found: (found.path, found.line, found.column, found.code))
     return result
 
@@ -210,17 +209,13 @@ def _check_together(files: list[CheckedFile], selection: Selection, result: Chec
                     result.add(file.document, [diagnostic])
 
 
-def check_weights(
-    folder: str | Path, selection: Selection = EVERYTHING, falcon_only: bool = False
-) -> CheckResult:
+def check_weights(folder: str | Path, selection: Selection = EVERYTHING) -> CheckResult:
     """Check a weight folder: its files and headers, configs and tokenizer.
-
-    `falcon_only`: another architecture is an error, as for whom can use Falcons alone.
 
     Raises:
         UnreadableError: it is not a folder, or cannot be looked into.
     """
-    return _check_folder(_files_of(folder, falcon_only), str(folder), selection)
+    return _check_folder(WeightFiles(Path(folder)), str(folder), selection)
 
 
 def open_weights(
@@ -228,26 +223,22 @@ def open_weights(
 ) -> tuple[WeightFolder, list[Diagnostic]]:
     """Open a weight folder that has no errors, and return the warnings about it.
 
+    `falcon_only`: another architecture is an error, as for whom can use Falcons alone.
+
     Raises:
         FindingsError: it has errors.
         CheckpointError: it is not a folder, or has no config.json.
         UnreadableError: it cannot be looked into.
     """
-    from vacc_gen.schema.checkpoint import ADAPTER_FILE, WeightFolder, check_has_config
-
-    if not os.path.lexists(folder / ADAPTER_FILE):
-        check_has_config(folder)
-    files = _files_of(folder, falcon_only)
+    if not any(os.path.lexists(folder / name) for name in (CONFIG_FILE, ADAPTER_FILE)):
+        lack = "has no config.json" if os.path.isdir(folder) else "is not a folder"  # noqa: PTH112
+        hint = "give the folder that holds config.json and the weights"
+        raise CheckpointError(f"{folder} {lack}", hint)
+    files = WeightFiles(folder, falcon_only)
     diagnostics = _check_folder(files, str(folder), selection).diagnostics
     if has_errors(diagnostics):
         raise FindingsError(f"the weight folder {folder} has errors", diagnostics)
     return WeightFolder(folder, files.config, files.tensors), diagnostics
-
-
-def _files_of(folder: str | Path, falcon_only: bool = False) -> WeightFiles:
-    from vacc_gen.schema.lint.weight_files import WeightFiles
-
-    return WeightFiles(Path(folder), falcon_only)
 
 
 def _check_folder(
@@ -256,7 +247,7 @@ def _check_folder(
     """Run the rules of a scope; `folder` is what the user calls it."""
     result = CheckResult(checked=1)
     for rule in _chosen(scope, selection):
-        for name, finding in rule.check(files):
+        for name, finding in map(files.finding, rule.check(files)):
             path = name if folder == "." else f"{folder.rstrip('/')}/{name}"
             document = Document(files.texts.get(name, ""), path)
             result.add(document, [_diagnostic(rule, finding, path)])

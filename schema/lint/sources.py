@@ -21,15 +21,13 @@ from vacc_gen.schema.lint.document import MAX_BYTES, Document, load
 STDIN = "-"
 
 _SKIPPED = frozenset(("node_modules", "__pycache__", "venv", "site-packages"))
-_WEIGHTS_FILES = (
-    *("config_vacc.json", "model.safetensors.index.json", "model.safetensors"),
-    *("pytorch_model.bin.index.json", "adapter_config.json"),
+_WEIGHTS = re.compile(
+    r"(config_vacc|adapter_config|model\.safetensors\.index|pytorch_model\.bin\.index)\.json"
+    r"|model(-\d{5}-of-\d{5})?\.safetensors|pytorch_model.*\.bin"
 )
-"""What makes a folder one of weights."""
-_SHARD = re.compile(r"(pytorch_model|model-\d{5}-of-\d{5}).*\.(bin|safetensors)")
-_TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "generation_config.json")
-_OF_WEIGHTS = (*_WEIGHTS_FILES, *_TOKENIZER, "config.json")
-"""Files that are checked as a part of their folder where they are named."""
+"""Names that make a folder one of weights."""
+_BESIDE_WEIGHTS = re.compile(r"((tokenizer_|generation_)?config|tokenizer)\.json|.*\.safetensors")
+"""Names of others that are checked as a part of their folder where they are named."""
 _EXPORTED = (".onnx", ".so", "genai_config.json")
 """Of a model that was exported or compiled: its config.json is a copy, without weights."""
 
@@ -49,7 +47,8 @@ def find(paths: Iterable[str]) -> Sources:
     """Return what the paths of a command line stand for: files, folders, `-`."""
     sources = Sources()
     for path in paths:
-        is_of_weights = os.path.basename(path) in _OF_WEIGHTS or path.endswith(".safetensors")
+        name = os.path.basename(path)
+        is_of_weights = _WEIGHTS.fullmatch(name) or _BESIDE_WEIGHTS.fullmatch(name)
         if path != STDIN and os.path.isdir(path):
             _search(path, sources)
             # Only where it is named: its files are read whole.
@@ -86,17 +85,14 @@ def _search(folder: str, sources: Sources) -> None:
 
 def _is_of_weights(folder: str, names: list[str]) -> bool:
     """Whether a folder is one of weights; a config.json alone may be of any tool."""
-    if not {*_WEIGHTS_FILES}.isdisjoint(names):
-        return True
-    if any(_SHARD.fullmatch(name) for name in names):
+    if any(map(_WEIGHTS.fullmatch, names)):
         return True
     if "config.json" not in names or any(name.endswith(_EXPORTED) for name in names):
         return False
     config = read_json(Path(folder, "config.json")) or {}
-    is_named = any(
-        isinstance(config.get(key), str | list) for key in ("model_type", "architectures")
-    )
-    return is_named or any(name.endswith(".safetensors") for name in names)
+    named = (config.get("model_type"), config.get("architectures"))
+    has_tensors = any(name.endswith(".safetensors") for name in names)
+    return has_tensors or any(isinstance(name, str | list) for name in named)
 
 
 def with_named(folders: list[str], named: Iterable[str]) -> list[str]:

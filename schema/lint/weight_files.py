@@ -9,33 +9,21 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from vacc_gen.schema.checkpoint import (
-    ADAPTER_FILE,
-    CONFIG_FILE,
-    INDEX_FILE,
-    Layout,
-    read_layout,
-    with_full_names,
-)
-from vacc_gen.schema.errors import CheckpointError, Fault
-from vacc_gen.schema.falcon import (
-    EMBEDDING,
-    HEAD,
-    Architecture,
-    architecture_from_config,
-)
-from vacc_gen.schema.geometry import is_falcon, shortened
+from vacc_gen.schema.checkpoint import ADAPTER_FILE, CONFIG_FILE, INDEX_FILE, read_headers
+from vacc_gen.schema.errors import CheckpointError
+from vacc_gen.schema.falcon import EMBEDDING, HEAD, Architecture, architecture_from_config
+from vacc_gen.schema.geometry import is_falcon
 from vacc_gen.schema.json_files import (
     MAX_JSON_BYTES,
     JsonError,
     file_names,
-    parse_json,
+    parse_object,
     read_regular,
 )
 from vacc_gen.schema.lint.diagnostics import Finding, Severity
 from vacc_gen.schema.lint.document import Document
 from vacc_gen.schema.lint.tree import START
-from vacc_gen.schema.shards import GIT_LFS_POINTER, TensorEntry
+from vacc_gen.schema.shards import TensorEntry
 
 VACC_CONFIG = "config_vacc.json"
 TOKENIZER = "tokenizer.json"
@@ -47,15 +35,9 @@ JSON_FILES = (
     *(TOKENIZER, TOKENIZER_CONFIG, SPECIAL_TOKENS),
 )
 
-MAX_MODULE_BYTES = 1 << 20
-"""Largest Python file that is looked into; modeling files have some 100 kB."""
-
-WeightFinding = tuple[str, Finding]
-"""The name of a file of the folder, and a finding in it."""
-
 
 class WeightFiles:
-    """The files of one weight folder; each attribute is by their names.
+    """The files of one weight folder; `texts` and `objects` are by their names.
 
     `falcon_only`: the asker can use no other model.
     """
@@ -66,30 +48,31 @@ class WeightFiles:
         self.names = file_names(folder)
         self.texts: dict[str, str] = {}
         self.objects: dict[str, dict[str, Any]] = {}
-        self.broken: dict[str, tuple[int, str]] = {}
-        """Offset and reason where a file is not a JSON object, or cannot be read."""
+        self.broken: list[CheckpointError] = []
+        """Of those that are not JSON objects, or cannot be read."""
         for name in JSON_FILES:
             if name in self.names:
                 self._read(name)
+        self.stored: dict[str, TensorEntry] = {}
+        """The tensors by the names that they are stored by."""
+        self.faults: list[CheckpointError] = []
+        """Of the files of weights."""
+        if INDEX_FILE not in self.names or INDEX_FILE in self.objects:
+            self.stored, self.faults = read_headers(folder, self.objects.get(INDEX_FILE))
 
     def _read(self, name: str) -> None:
-        self.texts[name] = ""
+        offset = 0
         try:
             source = read_regular(self.folder / name, MAX_JSON_BYTES) or b""
             self.texts[name] = source.decode("utf-8", errors="replace")
-            if source.startswith(GIT_LFS_POINTER):
-                raise JsonError(0, "a pointer of Git LFS; `git lfs pull` brings the file")
-            value = parse_json(source, with_nan=name != TOKENIZER)
+            self.objects[name] = parse_object(source, with_nan=name != TOKENIZER)
+            return
         except JsonError as error:
-            self.broken[name] = error.offset, f"not valid JSON: {error.reason}"
+            offset, message = error.offset, f"not valid JSON: {error.reason}"
         except OSError as error:
             reason = error.strerror or str(error)
-            self.broken[name] = 0, f"cannot be read: {reason[0].lower()}{reason[1:]}"
-        else:
-            if isinstance(value, dict):
-                self.objects[name] = value
-            else:
-                self.broken[name] = 0, "not valid JSON: not an object"
+            message = f"cannot be read: {reason[0].lower()}{reason[1:]}"
+        self.broken.append(CheckpointError(message, None, offset, file=name))
 
     @property
     def config(self) -> Mapping[str, Any]:
@@ -101,15 +84,16 @@ class WeightFiles:
         return is_falcon(self.config)
 
     @cached_property
-    def layout(self) -> Layout:
-        if INDEX_FILE in self.broken:
-            return Layout()
-        return read_layout(self.folder, self.objects.get(INDEX_FILE))
-
-    @cached_property
     def tensors(self) -> dict[str, TensorEntry]:
-        """The tensors; those of a Falcon by their whole names, however they are stored."""
-        return with_full_names(self.layout.tensors, self.config)
+        """The tensors; those of a Falcon by their whole names, however they are stored.
+
+        transformers also loads a base model's, whose names begin without `transformer.`.
+        """
+        bare = ("word_embeddings.", "h.", "ln_f.") if self.is_falcon else ()
+        return {
+            f"transformer.{name}" if name.startswith(bare) else name: entry
+            for name, entry in self.stored.items()
+        }
 
     @cached_property
     def architecture(self) -> Architecture | CheckpointError:
@@ -129,49 +113,30 @@ class WeightFiles:
         size = sizes.get("padded_vocab_size", sizes.get("vocab_size"))
         return size if type(size) is int and size > 0 else None
 
-    def reason_against_id(self, value: Any) -> str | None:
-        """Return what is wrong with a token id, or None."""
-        if type(value) is not int or value < 0:
-            return f"{shortened(value)}, which is not the id of a token"
-        if self.vocabulary is not None and value >= self.vocabulary:
-            return f"{shortened(value)}; the model has {self.vocabulary} tokens, from 0"
-        return None
+    def finding(self, fault: CheckpointError) -> tuple[str, Finding]:
+        """Return a file and the finding in it: at the fault's key, or else at the start.
 
-    def source(self, name: str) -> str | None:
-        """Return a module's text, or None where there is none to read, or it is too large."""
-        try:
-            source = read_regular(self.folder / name, MAX_MODULE_BYTES)
-        except OSError:
-            return None
-        return None if source is None else source.decode("utf-8", errors="replace")
-
-    def finding(self, fault: Fault) -> WeightFinding:
-        """Return a fault as a finding where it stands."""
+        What is wrong in a shard is shown where the index names it.
+        """
         file, key = fault.file, fault.key
-        if file is None:
-            entry = self.tensors[str(key)]
-            is_indexed = INDEX_FILE in self.objects
-            file, key = (INDEX_FILE, entry.name) if is_indexed else (entry.path.name, None)
-        name, found = self.at_key(file, key, fault.message.removeprefix(f"{file}: "), fault.hint)
-        return name, found._replace(severity=Severity.WARNING if fault.is_warning else None)
+        index = self.texts.get(INDEX_FILE, "")
+        if file.endswith(".safetensors") and json.dumps(file) in index:
+            file, key = INDEX_FILE, key or file
+        message = fault.message.removeprefix(f"{file}: ")
+        severity = Severity.WARNING if fault.is_warning else None
+        text, span = self.texts.get(file, ""), START
+        if text:
+            start, end = _place(text, key)
+            span = Document(text, file).span_at(start, min(end, len(text)))
+        return file, Finding(span, message, fault.hint, None, severity)
 
-    def at_offset(self, name: str, offset: int, message: str) -> WeightFinding:
-        """Return a finding at an offset of a file."""
-        document = Document(self.texts[name], name)
-        span = document.span_at(offset, min(offset + 1, len(document.text)))
-        return name, Finding(span, message)
 
-    def at_key(
-        self, name: str, key: str | None, message: str, hint: str | None = None
-    ) -> WeightFinding:
-        """Return a finding at a key of a file, or else at such a value, or else at the start."""
-        text = self.texts.setdefault(name, "")
-        if not text:
-            return name, Finding(START, message, hint)
-        spellings = (re.escape(json.dumps(key, ensure_ascii=escaped)) for escaped in (True, False))
-        either = f"(?:{'|'.join(spellings)})"
-        found = None
-        if key is not None:
-            found = re.search(rf"{either}(?=\s*:)", text) or re.search(either, text)
-        start, end = found.span() if found else (0, min(1, len(text)))
-        return name, Finding(Document(text, name).span_at(start, end), message, hint)
+def _place(text: str, key: str | int | None) -> tuple[int, int]:
+    """Return where in JSON text a key stands, or else such a value, or else its beginning."""
+    if isinstance(key, str):
+        either = "|".join(re.escape(json.dumps(key, ensure_ascii=way)) for way in (True, False))
+        found = re.search(rf"(?:{either})(?=\s*:)", text) or re.search(either, text)
+        if found:
+            return found.span()
+    offset = key if isinstance(key, int) else 0
+    return offset, offset + 1

@@ -9,7 +9,7 @@ from vacc_gen.schema.json_files import (
     MAX_DEPTH,
     JsonError,
     file_names,
-    parse_json,
+    parse_object,
     read_json,
     read_json_object,
     read_regular,
@@ -30,21 +30,21 @@ from vacc_gen.schema.json_files import (
 )
 def test_what_is_not_json_has_a_place(source, offset, reason):
     with pytest.raises(JsonError, match=reason) as raised:
-        parse_json(source)
+        parse_object(source)
     assert raised.value.offset == offset
 
 
 def test_numbers_that_are_none_are_read_where_python_reads():
-    assert parse_json(b"[NaN, -Infinity]")[1] == -float("inf")
+    assert parse_object(b'{"a": -Infinity}')["a"] == -float("inf")
     with pytest.raises(JsonError, match="-Infinity is not a number") as raised:
-        parse_json(b"[1, -Infinity]", with_nan=False)
-    assert raised.value.offset == 4
+        parse_object(b'{"a": -Infinity}', with_nan=False)
+    assert raised.value.offset == 6
 
 
 def test_what_is_json_is_read():
-    deepest = b"[" * (MAX_DEPTH - 1) + b"]" * (MAX_DEPTH - 1)
-    assert parse_json(deepest)
-    assert parse_json(rb'{"\ud83d\ude00": [1e999, "\\ud800"]}') == {
+    deepest = b'{"a": ' + b"[" * (MAX_DEPTH - 2) + b"]" * (MAX_DEPTH - 2) + b"}"
+    assert parse_object(deepest)
+    assert parse_object(rb'{"\ud83d\ude00": [1e999, "\\ud800"]}') == {
         "\U0001f600": [float("inf"), r"\ud800"]
     }
 
@@ -65,5 +65,5 @@ def test_only_files_are_read(tmp_path):
     for folder in ("absent", "large", "\0"):
         with pytest.raises(UnreadableError, match="cannot read"):
             file_names(tmp_path / folder)
-    with pytest.raises(UnreadableError, match="not a JSON object"):
+    with pytest.raises(UnreadableError, match="not valid JSON"):
         read_json_object(tmp_path / "large")

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from vacc_gen.schema.checkpoint import (
-    ADAPTER_FILE,
-    CONFIG_FILE,
-    PICKLES,
-)
-from vacc_gen.schema.errors import MERGE_ADAPTER, CheckpointError, Fault
+from vacc_gen.schema.checkpoint import ADAPTER_FILE, CONFIG_FILE, PICKLES
+from vacc_gen.schema.errors import MERGE_ADAPTER, CheckpointError
 from vacc_gen.schema.falcon import (
     EMBEDDING,
     HEAD,
@@ -22,10 +18,11 @@ from vacc_gen.schema.falcon import (
     is_buffer,
 )
 from vacc_gen.schema.geometry import shortened
+from vacc_gen.schema.json_files import read_regular
 from vacc_gen.schema.lint.diagnostics import Severity
 from vacc_gen.schema.lint.rule import rule
-from vacc_gen.schema.lint.weight_files import VACC_CONFIG, WeightFiles, WeightFinding
-from vacc_gen.schema.shards import have_same_bytes
+from vacc_gen.schema.lint.weight_files import VACC_CONFIG, WeightFiles
+from vacc_gen.schema.shards import TensorEntry, have_same_bytes
 
 _SIZES = (
     "model_type", "num_hidden_layers", "n_layer", "num_layers", "hidden_size",
@@ -45,12 +42,15 @@ _NEEDED = {"_attn_implementation": '"eager"', "insert_slice": "true"}
 _SAMPLES = 64
 """Places in which a stored head is compared with the embedding; `export` compares all of it."""
 
+_MAX_MODULE_BYTES = 1 << 20
+"""Largest Python file that is looked into; modeling files have some 100 kB."""
+
 _QUANTIZED = (".qweight", ".qzeros", ".weight_scale", ".weight_scale_inv", ".SCB", ".absmax")
 _QUANTIZED_DTYPES = ("F8_E4M3", "F8_E5M2", "F8_E8M0", "I8", "U8", "I32")
 
 
 @rule("VG920", Severity.ERROR, "weight folder's JSON that cannot be read", scope="weights")
-def bad_json(files: WeightFiles) -> Iterator[WeightFinding]:
+def bad_json(files: WeightFiles) -> Iterator[CheckpointError]:
     """A JSON file of the weight folder cannot be read, is not JSON, or not an object.
 
     A key that an object has twice and half of a surrogate pair count too: readers disagree there.
@@ -62,12 +62,11 @@ def bad_json(files: WeightFiles) -> Iterator[WeightFinding]:
         # config_vacc.json
         {"insert_slice": true, "_attn_implementation": "eager"}
     """
-    for name, (offset, reason) in files.broken.items():
-        yield files.at_offset(name, offset, reason)
+    yield from files.broken
 
 
 @rule("VG921", Severity.ERROR, "auto_map names code that is not there", scope="weights")
-def auto_map(files: WeightFiles) -> Iterator[WeightFinding]:
+def auto_map(files: WeightFiles) -> Iterator[CheckpointError]:
     """`auto_map` in config_vacc.json names `module.Class`, and there is no such file or class.
 
     Without `auto_map` a modeling file beside the weights is not loaded at all.
@@ -91,10 +90,12 @@ def auto_map(files: WeightFiles) -> Iterator[WeightFinding]:
     unnamed = [name for name in files.names if re.fullmatch(r"modeling_.*_vacc\.py", name)]
     if unnamed and "auto_map" not in config:
         message = f"`auto_map` is missing, so {unnamed[0]} is not loaded"
-        yield files.at_key(VACC_CONFIG, "auto_map", message, "name its classes in `auto_map`")
+        hint = "name its classes in `auto_map`"
+        yield CheckpointError(message, hint, "auto_map", file=VACC_CONFIG)
     if not isinstance(targets, dict):
+        message = "`auto_map` is not an object"
         hint = 'write it like {"AutoModelForCausalLM": "module.Class"}'
-        yield files.at_key(VACC_CONFIG, "auto_map", "`auto_map` is not an object", hint)
+        yield CheckpointError(message, hint, "auto_map", file=VACC_CONFIG)
         return
     reported: set[tuple[str, str | None]] = set()
     for auto, target in targets.items():
@@ -102,7 +103,7 @@ def auto_map(files: WeightFiles) -> Iterator[WeightFinding]:
             fault = _fault_of_code(files, named)
             if fault is not None and fault not in reported:
                 reported.add(fault)
-                yield files.at_key(VACC_CONFIG, auto, *fault)
+                yield CheckpointError(*fault, auto, file=VACC_CONFIG)
 
 
 def _fault_of_code(files: WeightFiles, named: Any) -> tuple[str, str | None] | None:
@@ -113,16 +114,19 @@ def _fault_of_code(files: WeightFiles, named: Any) -> tuple[str, str | None] | N
     if not re.fullmatch(r"\w+(\.\w+)*", module) or not name.isidentifier():
         return f"`{named}` in `auto_map` is not of the form module.Class", None
     file = f"{module.replace('.', '/')}.py"
-    source = files.source(file)
+    try:
+        source = read_regular(files.folder / file, _MAX_MODULE_BYTES)
+    except OSError:
+        source = None
     if source is None:
         hint = "`scripts/prepare.sh` of a workspace puts its files there"
         return f"`auto_map` names {file}, which is not there", hint
-    is_there = re.search(rf"\b{name}\b|import \*", source)
+    is_there = re.search(rf"\b{name}\b|import \*", source.decode(errors="replace"))
     return None if is_there else (f"{file} has no class `{name}`", None)
 
 
 @rule("VG922", Severity.ERROR, "option that the compiler needs", scope="weights")
-def needed_options(files: WeightFiles) -> Iterator[WeightFinding]:
+def needed_options(files: WeightFiles) -> Iterator[CheckpointError]:
     """config_vacc.json says `"_attn_implementation": "eager"` and `"insert_slice": true`.
 
     Any other attention is one opaque operator; without the slice, the prefill returns every
@@ -142,11 +146,12 @@ def needed_options(files: WeightFiles) -> Iterator[WeightFinding]:
         value = json.dumps(config.get(key))
         if value != wanted:
             state = f"is {value}, not {wanted}" if key in config else "is missing"
-            yield files.at_key(VACC_CONFIG, key, f"`{key}` {state}", f'write "{key}": {wanted}')
+            hint = f'write "{key}": {wanted}'
+            yield CheckpointError(f"`{key}` {state}", hint, key, file=VACC_CONFIG)
 
 
 @rule("VG924", Severity.ERROR, "config_vacc.json unlike config.json", scope="weights")
-def other_geometry(files: WeightFiles) -> Iterator[WeightFinding]:
+def other_geometry(files: WeightFiles) -> Iterator[CheckpointError]:
     """config_vacc.json is a copy of config.json with three additions; here a size differs.
 
     Bad:
@@ -172,11 +177,11 @@ def other_geometry(files: WeightFiles) -> Iterator[WeightFinding]:
         more = f", and {len(others)} more of its sizes differ" if others else ""
         message = f"`{key}` {state}; config.json has {json.dumps(original[key])}{more}"
         hint = "make config_vacc.json from the checkpoint's own config.json"
-        yield files.at_key(VACC_CONFIG, key, message, hint)
+        yield CheckpointError(message, hint, key, file=VACC_CONFIG)
 
 
 @rule("VG925", Severity.ERROR, "weights that are missing, damaged, or of two sets", scope="weights")
-def shards(files: WeightFiles) -> Iterator[WeightFinding]:
+def shards(files: WeightFiles) -> Iterator[CheckpointError]:
     """A file of weights is missing, truncated or no safetensors, or the index says otherwise.
 
     Nothing is read but the headers. Only safetensors are read: pickle can run code. A file that is
@@ -189,17 +194,15 @@ def shards(files: WeightFiles) -> Iterator[WeightFinding]:
         # model.safetensors.index.json
         {"weight_map": {}}
     """
-    has_config, tensors = CONFIG_FILE in files.names, files.layout.tensors
+    has_config, tensors = CONFIG_FILE in files.names, files.stored
     if not has_config and (tensors or any(name.endswith(PICKLES) for name in files.names)):
         hint = "copy it from the repository that the weights are from"
-        yield files.at_key(CONFIG_FILE, None, "config.json is missing", hint)
-    for fault in files.layout.faults:
-        if fault.file != CONFIG_FILE:
-            yield files.finding(fault)
+        yield CheckpointError("config.json is missing", hint)
+    yield from (fault for fault in files.faults if fault.file != CONFIG_FILE)
 
 
 @rule("VG929", Severity.ERROR, "no weights", scope="weights")
-def no_weights(files: WeightFiles) -> Iterator[WeightFinding]:
+def no_weights(files: WeightFiles) -> Iterator[CheckpointError]:
     """A folder has a model's config.json and no file of weights.
 
     `vacc-gen new` needs no more than that.
@@ -214,13 +217,12 @@ def no_weights(files: WeightFiles) -> Iterator[WeightFinding]:
         # model.safetensors.index.json
         {"weight_map": {}}
     """
-    for fault in files.layout.faults:
-        if fault.file == CONFIG_FILE and CONFIG_FILE in files.names:
-            yield files.finding(fault)
+    if CONFIG_FILE in files.names:
+        yield from (fault for fault in files.faults if fault.file == CONFIG_FILE)
 
 
 @rule("VG926", Severity.ERROR, "weights that are quantized or not merged", scope="weights")
-def not_plain(files: WeightFiles) -> Iterator[WeightFinding]:
+def not_plain(files: WeightFiles) -> Iterator[CheckpointError]:
     """The weights are quantized, or an adapter lies beside them that is not merged into them.
 
     The compiler and the embedded backend start from weights in full precision, and quantize
@@ -234,18 +236,17 @@ def not_plain(files: WeightFiles) -> Iterator[WeightFinding]:
         # config.json
         {"model_type": "falcon", "quantization_config": null}
     """
-    tensors = files.layout.tensors
-    if ADAPTER_FILE in files.names and tensors:
+    if ADAPTER_FILE in files.names and files.tensors:
         message = "an adapter lies beside the weights, and is not applied"
-        yield files.finding(Fault(ADAPTER_FILE, message, MERGE_ADAPTER, is_warning=True))
+        yield CheckpointError(message, MERGE_ADAPTER, file=ADAPTER_FILE, is_warning=True)
     fault = _quantization(files)
     if fault is not None:
-        yield files.finding(fault)
+        yield fault
 
 
-def _quantization(files: WeightFiles) -> Fault | None:
+def _quantization(files: WeightFiles) -> CheckpointError | None:
     """Return how config.json or the tensors say that the weights are quantized, if they do."""
-    method, file, place = None, None, None
+    method, key, file = None, None, CONFIG_FILE
     for key in ("quantization_config", "compression_config"):
         said = files.config.get(key)
         if said:
@@ -253,22 +254,24 @@ def _quantization(files: WeightFiles) -> Fault | None:
             method = options.get("quant_method") or options.get("quant_type")
             if method is None and {"load_in_8bit", "load_in_4bit"} & options.keys():
                 method = "bitsandbytes"
-            method, file, place = shortened(method or said).strip("'"), CONFIG_FILE, key
+            method = shortened(method or said).strip("'")
             break
-    for name, entry in files.tensors.items() if method is None else ():
-        is_weight = files.is_falcon and not is_buffer(name)
-        if (is_weight and entry.dtype in _QUANTIZED_DTYPES) or name.endswith(_QUANTIZED):
-            method, place = f"{name[:80]} is {entry.dtype}", name
-            break
+    else:
+        for name, entry in files.tensors.items():
+            is_weight = files.is_falcon and not is_buffer(name)
+            if name.endswith(_QUANTIZED) or (is_weight and entry.dtype in _QUANTIZED_DTYPES):
+                method = f"{name[:80]} is {entry.dtype}"
+                key, file = entry.name, entry.path.name
+                break
     if method is None:
         return None
     message = f"the weights are quantized: {method}; weights in full precision are needed"
     hint = "take the checkpoint that they were made from; `build` quantizes by itself"
-    return Fault(file, message, hint, place, is_warning=not files.is_falcon)
+    return CheckpointError(message, hint, key, file=file, is_warning=not files.is_falcon)
 
 
 @rule("VG927", Severity.ERROR, "config.json of no Falcon that can be exported", scope="weights")
-def falcon_config(files: WeightFiles) -> Iterator[WeightFinding]:
+def falcon_config(files: WeightFiles) -> Iterator[CheckpointError]:
     """config.json says what no Falcon has, contradicts itself, or asks for what is not supported.
 
     Scaled rotary embeddings are not: neither the modeling file nor the embedded backend has them.
@@ -291,15 +294,15 @@ def falcon_config(files: WeightFiles) -> Iterator[WeightFinding]:
     is_named = any(name.startswith(("Falcon", "RW")) for name in named)
     error = files.architecture
     if isinstance(error, CheckpointError) and (files.is_falcon or is_named or files.falcon_only):
-        yield files.finding(Fault(CONFIG_FILE, error.message, error.hint, error.key))
+        yield error
     elif files.is_falcon and any(re.search(r"For(?!CausalLM)", name) for name in named):
         message = f"`architectures` names {shortened(named[0])}, which writes no text"
         hint = "take the causal language model that it was made from"
-        yield files.at_key(CONFIG_FILE, "architectures", message, hint)
+        yield CheckpointError(message, hint, "architectures")
 
 
 @rule("VG928", Severity.ERROR, "tensors that config.json does not ask for", scope="weights")
-def falcon_tensors(files: WeightFiles) -> Iterator[WeightFinding]:
+def falcon_tensors(files: WeightFiles) -> Iterator[CheckpointError]:
     r"""The stored tensors are not exactly those of the Falcon that config.json describes.
 
     Layers, widths, heads, vocabulary, biases, a head of its own: what is missing stops the
@@ -317,32 +320,30 @@ def falcon_tensors(files: WeightFiles) -> Iterator[WeightFinding]:
         {"model_type": "llama"}
     """
     architecture = files.architecture
-    is_whole = not any(not fault.is_warning for fault in files.layout.faults)
-    if not isinstance(architecture, Architecture) or not is_whole or not files.layout.tensors:
+    is_whole = all(fault.is_warning for fault in files.faults)
+    if not isinstance(architecture, Architecture) or not is_whole or not files.tensors:
         return
     if _quantization(files) is not None:
         return
-    if len(files.tensors) < len(files.layout.tensors):
+    if len(files.tensors) < len(files.stored):
         message = "tensors are stored twice: with and without `transformer.` before their names"
-        yield files.finding(Fault(None, message, "delete one of them", next(iter(files.tensors))))
-    shapes = {name: entry.shape for name, entry in files.tensors.items()}
-    faults = [*differences(architecture, files.config, shapes)]
-    for fault in faults:
-        yield files.finding(fault)
-    if not faults:
-        yield from _values(files, architecture)
+        first = next(iter(files.tensors.values()))
+        yield CheckpointError(message, "delete one of them", first.name, file=first.path.name)
+    faults = [*differences(architecture, files.config, files.tensors)]
+    yield from faults or _value_faults(architecture, files.tensors)
 
 
-def _values(files: WeightFiles, architecture: Architecture) -> Iterator[WeightFinding]:
+def _value_faults(
+    architecture: Architecture, tensors: Mapping[str, TensorEntry]
+) -> Iterator[CheckpointError]:
     """Yield tensors that are no plain floats, and a tied head that is not the embedding."""
-    for name, entry in files.tensors.items():
+    for name, entry in tensors.items():
         if entry.dtype not in SOURCE_DTYPES and not is_buffer(name):
             message = f"{name} is stored as {entry.dtype}; supported: {', '.join(SOURCE_DTYPES)}"
             hint = "start from the checkpoint as it was published"
-            yield files.finding(Fault(None, message, hint, name))
+            yield CheckpointError(message, hint, entry.name, file=entry.path.name)
             return
-    tensors = files.tensors
-    if architecture.tied_head and {EMBEDDING, HEAD} <= tensors.keys():
+    if architecture.tie_word_embeddings and {EMBEDDING, HEAD} <= tensors.keys():
         try:
             is_same = have_same_bytes(tensors[EMBEDDING], tensors[HEAD], _SAMPLES)
         except OSError:
@@ -350,4 +351,4 @@ def _values(files: WeightFiles, architecture: Architecture) -> Iterator[WeightFi
         if not is_same:
             message = f"{HEAD} is stored, and is not the embedding that config.json ties it to"
             hint = 'write "tie_word_embeddings": false in config.json, or delete that tensor'
-            yield files.finding(Fault(CONFIG_FILE, message, hint, "tie_word_embeddings"))
+            yield CheckpointError(message, hint, "tie_word_embeddings")

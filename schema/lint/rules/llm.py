@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from vacc_gen.schema.checkpoint import CONFIG_FILE, read_config
+from vacc_gen.schema.checkpoint import CONFIG_FILE
 from vacc_gen.schema.errors import UnreadableError
+from vacc_gen.schema.json_files import read_json_object
 from vacc_gen.schema.lint.diagnostics import Finding, Severity
 from vacc_gen.schema.lint.files import ConfigFile
 from vacc_gen.schema.lint.rule import rule
@@ -84,6 +85,6 @@ def unreadable_checkpoint(file: ConfigFile) -> Iterator[Finding]:
         yield Finding(span, message, hint, None, Severity.WARNING)
         return
     try:
-        read_config(folder)
+        read_json_object(folder / CONFIG_FILE)
     except UnreadableError as error:
         yield Finding(span, error.message, hint)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
+
 from vacc_gen.schema.checkpoint import CONFIG_FILE
+from vacc_gen.schema.errors import CheckpointError
 from vacc_gen.schema.geometry import shortened
-from vacc_gen.schema.lint.diagnostics import Severity
+from vacc_gen.schema.lint.diagnostics import Severity, dotted
 from vacc_gen.schema.lint.rule import rule
 from vacc_gen.schema.lint.weight_files import (
     GENERATION,
@@ -15,7 +20,6 @@ from vacc_gen.schema.lint.weight_files import (
     TOKENIZER,
     TOKENIZER_CONFIG,
     WeightFiles,
-    WeightFinding,
 )
 
 _OTHER_TOKENIZERS = ("tokenizer.model", "vocab.json")
@@ -25,8 +29,71 @@ _DOWNLOAD = "download it from the repository that the weights are from"
 _TOKENS = ("bos_token", "eos_token", "pad_token")
 
 
+class _Part(BaseModel):
+    """A part of tokenizer.json, with what the tokenizers library demands of it and we use."""
+
+    model_config = ConfigDict(strict=True, defer_build=True)
+
+
+class _AddedToken(_Part):
+    id: int
+    content: str
+    single_word: bool
+    lstrip: bool
+    rstrip: bool
+    normalized: bool
+    special: bool
+
+
+class _Model(_Part):
+    vocab: dict[str, int] | list[tuple[str, float]]  # of Unigram: an id is a place
+    merges: list[Any] = []
+
+    @field_validator("merges")
+    @classmethod
+    def check_merges(cls, merges: list[Any], known: ValidationInfo) -> list[Any]:
+        vocabulary: Any = known.data.get("vocab")
+        for merge in merges if isinstance(vocabulary, dict) else ():
+            try:
+                first, second = merge.split(" ") if isinstance(merge, str) else merge
+                is_known = first in vocabulary and second in vocabulary
+            except (TypeError, ValueError):
+                raise ValueError(f"has {shortened(merge)}, which is not a pair of tokens") from None
+            if not is_known and not str(merge).startswith("#version"):
+                raise ValueError(f"has {shortened(merge)}, which is not in `vocab`")
+        return merges
+
+
+class _Tokenizer(_Part):
+    model: _Model
+    added_tokens: list[_AddedToken] = []
+
+    def ids(self) -> dict[str, int]:
+        vocabulary = self.model.vocab
+        if isinstance(vocabulary, list):
+            vocabulary = {token: place for place, (token, _) in enumerate(vocabulary)}
+        return vocabulary | {token.content: token.id for token in self.added_tokens}
+
+
+@lru_cache(maxsize=1)  # two rules ask, and it takes longer than all else
+def _read_tokenizer(files: WeightFiles) -> _Tokenizer | CheckpointError | None:
+    """Return tokenizer.json, or what is wrong with its form; None where it cannot be read."""
+    if TOKENIZER not in files.objects:
+        return None
+    try:
+        return _Tokenizer.model_validate_json(files.texts[TOKENIZER])
+    except ValidationError as error:
+        problem = error.errors()[0]
+        steps = [step for step in problem["loc"] if "[" not in str(step)]  # not a union's branch
+        key = next((step for step in steps[1::-1] if isinstance(step, str)), None)
+        reason = f": {problem['msg']}".replace(": Value error,", "")
+        reason = " is missing" if problem["type"] == "missing" else reason
+        message = f"not a tokenizer: `{dotted(steps)}`{reason}"
+        return CheckpointError(message, _DOWNLOAD, key, file=TOKENIZER)
+
+
 @rule("VG930", Severity.ERROR, "tokenizer that does not fit the weights", scope="weights")
-def tokenizer(files: WeightFiles) -> Iterator[WeightFinding]:
+def tokenizer(files: WeightFiles) -> Iterator[CheckpointError]:
     """tokenizer.json is missing, is not a tokenizer, or has ids that the embedding has no row for.
 
     Other models than Falcons may have other files, and rows that are not in the embedding: there, a
@@ -37,95 +104,34 @@ def tokenizer(files: WeightFiles) -> Iterator[WeightFinding]:
         {"model_type": "falcon", "vocab_size": 2}
         ---
         # tokenizer.json
-        {"model": {"type": "BPE", "vocab": {"a": 0, "b": 1}, "merges": []},
-         "added_tokens": [{"id": 2, "content": "<|im_start|>"}]}
+        {"model": {"type": "BPE", "vocab": {"a": 0, "b": 1, "<|im_start|>": 2}}}
     Good:
         # config.json
         {"model_type": "falcon", "vocab_size": 3}
         ---
         # tokenizer.json
-        {"model": {"type": "BPE", "vocab": {"a": 0, "b": 1}, "merges": []},
-         "added_tokens": [{"id": 2, "content": "<|im_start|>"}]}
+        {"model": {"type": "BPE", "vocab": {"a": 0, "b": 1, "<|im_start|>": 2}}}
     """
     if TOKENIZER not in files.names:
-        is_needed = files.is_falcon and files.layout.tensors
+        is_needed = files.is_falcon and files.tensors
         if is_needed and not {*_OTHER_TOKENIZERS} & {*files.names}:
-            yield files.at_key(TOKENIZER, None, "the tokenizer is missing", _DOWNLOAD)
+            yield CheckpointError("the tokenizer is missing", _DOWNLOAD, file=TOKENIZER)
         return
-    content = files.objects.get(TOKENIZER)
-    if content is None:
-        return
-    fault = _fault_of_form(content) or _fault_of_merges(content["model"])
-    if fault is not None:
-        key, message = fault
-        yield files.at_key(TOKENIZER, key, f"not a tokenizer: {message}", _DOWNLOAD)
-        return
-    severity = Severity.ERROR if files.is_falcon else Severity.WARNING
-    for name, ids in ((TOKENIZER, _ids(content)), (TOKENIZER_CONFIG, _ids_in_config(files))):
-        beyond = sorted((token_id, token) for token, token_id in ids.items() if token_id < 0)
-        if files.vocabulary is not None:
-            rows = files.vocabulary
-            beyond += sorted((number, token) for token, number in ids.items() if number >= rows)
-        if beyond:
-            token_id, token = beyond[0]
-            more = f", and {len(beyond) - 1} more" if len(beyond) > 1 else ""
-            message = f"{shortened(token)} has the id {token_id}{more}"
-            message += f"; the model has {files.vocabulary} tokens, from 0"
-            hint = "tokens were added without resizing the embedding: take the model's own file"
-            name, found = files.at_key(name, token, message, hint)
-            yield name, found._replace(severity=severity)
-
-
-def _fault_of_form(content: Mapping[str, Any]) -> tuple[str, str] | None:
-    """Return the key and the reason for which a tokenizer.json is none."""
-    model, added = content.get("model"), content.get("added_tokens") or []
-    if not isinstance(model, dict):
-        return "model", "`model` is missing, or not an object"
-    vocabulary = model.get("vocab")
-    if isinstance(vocabulary, list):  # Unigram: a token's id is its place
-        if not all(isinstance(pair, list) and pair and _is_text(pair[0]) for pair in vocabulary):
-            return "vocab", "`vocab` is not a list of tokens and scores"
-    elif not isinstance(vocabulary, dict):
-        return "vocab", "`vocab` is missing"
-    elif not all(type(token_id) is int for token_id in vocabulary.values()):
-        return "vocab", "`vocab` has an id that is not a whole number"
-    if not vocabulary:
-        return "vocab", "`vocab` is empty"
-    if not isinstance(added, list) or not all(
-        isinstance(token, dict) and type(token.get("id")) is int and _is_text(token.get("content"))
-        for token in added
-    ):
-        return "added_tokens", "`added_tokens` is not a list of tokens with `id` and `content`"
-    return None
-
-
-def _fault_of_merges(model: Mapping[str, Any]) -> tuple[str, str] | None:
-    known, merges = model["vocab"], model.get("merges") or []
-    if not isinstance(merges, list):
-        return "merges", "`merges` is not a list"
-    for merge in merges if isinstance(known, dict) else ():
-        try:
-            first, second = merge.split(" ") if isinstance(merge, str) else merge
-            is_known = first in known and second in known
-        except (TypeError, ValueError):
-            return "merges", f"`merges` has {shortened(merge)}, which is not a pair of tokens"
-        if not is_known and not str(merge).startswith("#version"):
-            return "merges", f"`merges` has {shortened(merge)}, which is not in `vocab`"
-    return None
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-def _ids(content: Mapping[str, Any]) -> dict[str, int]:
-    """Return the ids of a tokenizer.json of the right form, by token."""
-    vocabulary = content["model"]["vocab"]
-    if isinstance(vocabulary, list):
-        ids = {pair[0]: place for place, pair in enumerate(vocabulary)}
-    else:
-        ids = dict(vocabulary)
-    return ids | {token["content"]: token["id"] for token in content.get("added_tokens") or []}
+    content = _read_tokenizer(files)
+    if isinstance(content, CheckpointError):
+        yield content
+    elif content is not None:
+        for name, ids in ((TOKENIZER, content.ids()), (TOKENIZER_CONFIG, _ids_in_config(files))):
+            rows = sys.maxsize if files.vocabulary is None else files.vocabulary
+            beyond = [token for token, token_id in ids.items() if not 0 <= token_id < rows]
+            if beyond:
+                token = min(beyond, key=lambda token: ids[token])
+                more = f", and {len(beyond) - 1} more" if len(beyond) > 1 else ""
+                message = f"{shortened(token)} has the id {ids[token]}{more}"
+                message += f"; the model has {files.vocabulary} tokens, from 0"
+                hint = "tokens were added without resizing the embedding: take the model's own file"
+                is_warning = not files.is_falcon
+                yield CheckpointError(message, hint, token, file=name, is_warning=is_warning)
 
 
 def _ids_in_config(files: WeightFiles) -> dict[str, int]:
@@ -139,41 +145,31 @@ def _ids_in_config(files: WeightFiles) -> dict[str, int]:
 
 
 @rule("VG931", Severity.WARNING, "tokenizer whose settings are not what is used", scope="weights")
-def tokenizer_settings(files: WeightFiles) -> Iterator[WeightFinding]:
+def tokenizer_settings(files: WeightFiles) -> Iterator[CheckpointError]:
     """The tokenizer cuts or fills texts, or its special tokens are others than config.json's.
 
     A stored truncation or padding is reset here, as transformers does. A text ends where
     generation_config.json or config.json says, whatever the tokenizer calls the end.
 
     Bad:
-        # config.json
-        {"model_type": "falcon", "vocab_size": 2, "eos_token_id": 0}
-        ---
         # tokenizer.json
-        {"model": {"type": "BPE", "vocab": {"a": 0, "<end>": 1}, "merges": []},
-         "truncation": {"max_length": 8}}
+        {"model": {"type": "BPE", "vocab": {"a": 0}}, "truncation": {"max_length": 8}}
         ---
-        # tokenizer_config.json
-        {"eos_token": "<end>"}
+        # config.json
+        {"model_type": "falcon", "vocab_size": 1}
     Good:
-        # config.json
-        {"model_type": "falcon", "vocab_size": 2, "eos_token_id": 1}
-        ---
         # tokenizer.json
-        {"model": {"type": "BPE", "vocab": {"a": 0, "<end>": 1}, "merges": []},
-         "truncation": null}
-        ---
-        # tokenizer_config.json
-        {"eos_token": "<end>"}
+        {"model": {"type": "BPE", "vocab": {"a": 0}}, "truncation": null}
     """
-    content = files.objects.get(TOKENIZER)
-    if content is None or _fault_of_form(content) is not None:
+    content = _read_tokenizer(files)
+    if not isinstance(content, _Tokenizer):
         return
     for key in ("truncation", "padding"):
-        if content.get(key) is not None:
+        if files.objects[TOKENIZER].get(key) is not None:
+            message = f"the tokenizer has a stored {key}"
             hint = f"it is reset, as in transformers; write null for `{key}`"
-            yield files.at_key(TOKENIZER, key, f"the tokenizer has a stored {key}", hint)
-    ids = _ids(content)
+            yield CheckpointError(message, hint, key, file=TOKENIZER)
+    ids = content.ids()
     for file in (TOKENIZER_CONFIG, SPECIAL_TOKENS):
         for key in _TOKENS:
             token = files.objects.get(file, {}).get(key)
@@ -183,15 +179,16 @@ def tokenizer_settings(files: WeightFiles) -> Iterator[WeightFinding]:
             wanted = [number for number in numbers if type(number) is int]
             if isinstance(token, str) and token not in ids:
                 message = f"`{key}` is {shortened(token)}, which is not in {TOKENIZER}"
-                yield files.at_key(file, key, message, "take both files from one revision")
+                hint = "take both files from one revision"
+                yield CheckpointError(message, hint, key, file=file)
             elif isinstance(token, str) and wanted and ids[token] not in wanted:
                 message = f"`{key}` is {shortened(token)}, id {ids[token]}; config.json says "
                 hint = f"set `{key}_id` in config.json, if the tokenizer is right"
-                yield files.at_key(file, key, message + shortened(said), hint)
+                yield CheckpointError(message + shortened(said), hint, key, file=file)
 
 
 @rule("VG932", Severity.ERROR, "token ids that are none", scope="weights")
-def token_ids(files: WeightFiles) -> Iterator[WeightFinding]:
+def token_ids(files: WeightFiles) -> Iterator[CheckpointError]:
     """generation_config.json or config.json has a token id that is no token of the model.
 
     Bad:
@@ -207,7 +204,7 @@ def token_ids(files: WeightFiles) -> Iterator[WeightFinding]:
         # generation_config.json
         {"eos_token_id": [11]}
     """
-    severity = Severity.ERROR if files.is_falcon else Severity.WARNING
+    rows, is_warning = files.vocabulary, not files.is_falcon
     for file in (CONFIG_FILE, GENERATION):
         for token in _TOKENS:
             key = f"{token}_id"
@@ -215,8 +212,10 @@ def token_ids(files: WeightFiles) -> Iterator[WeightFinding]:
             if value is None or (token == "pad_token" and value == -1):
                 continue
             ids = value if isinstance(value, list) and value and token == "eos_token" else [value]
-            reason = next(filter(None, map(files.reason_against_id, ids)), None)
-            if reason is not None:
+            wrong = [i for i in ids if type(i) is not int or i < 0 or (rows and i >= rows)]
+            if wrong:
+                message = f"`{key}` is {shortened(wrong[0])}; the model has {rows} tokens, from 0"
+                if type(wrong[0]) is not int or wrong[0] < 0:
+                    message = f"`{key}` is {shortened(wrong[0])}, which is not the id of a token"
                 hint = "write the number of a token, as in the repository of the model"
-                name, found = files.at_key(file, key, f"`{key}` is {reason}", hint)
-                yield name, found._replace(severity=severity)
+                yield CheckpointError(message, hint, key, file=file, is_warning=is_warning)

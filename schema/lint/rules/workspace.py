@@ -1,4 +1,4 @@
-"""VG90: do the files of a workspace say what its recipe says, and is anything missing?"""
+"""VG90, VG94: are the files of a workspace, generated or built, those of its recipe?"""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from vacc_gen.schema.errors import plural
+from vacc_gen.schema.artifacts import changed_files
+from vacc_gen.schema.errors import CheckpointError, plural
 from vacc_gen.schema.lint.diagnostics import Finding, Severity, plain
 from vacc_gen.schema.lint.rule import rule
 from vacc_gen.schema.lint.tree import Steps
+from vacc_gen.schema.lint.weight_files import WeightFiles
 from vacc_gen.schema.lint.workspace import FileFinding, Workspace, text_hash
 
 _MOST_NAMED = 3
@@ -128,3 +130,26 @@ def not_ready(workspace: Workspace) -> Iterator[FileFinding]:
         count = f"(not ready: {plural(len(lacks), 'thing')} missing)"
         lacks[-1] = lacks[-1]._replace(message=f"{lacks[-1].message} {count}")
     yield from ((workspace.recipe, lack) for lack in lacks)
+
+
+@rule("VG940", Severity.ERROR, "compiled model unlike its manifest", scope="compiled")
+def changed_artifacts(files: WeightFiles) -> Iterator[CheckpointError]:
+    """A file of `deploy/<name>` is missing, or not the one that `build` made.
+
+    Every file is read whole, so only folders that are named are checked.
+
+    Bad:
+        # manifest.json
+        {"artifacts": [{"path": "decode.onnx", "bytes": 2, "sha256": "ab01"}]}
+        ---
+        # decode.onnx
+        1
+    Good:
+        # manifest.json
+        {"artifacts": []}
+        ---
+        # decode.onnx
+        1
+    """
+    for name, change in changed_files(files.folder, read_content=True):
+        yield CheckpointError(f"{name} {change}", "`vacc-gen build` makes it again", file=name)

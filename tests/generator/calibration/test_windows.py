@@ -28,12 +28,13 @@ from vacc_gen.generator.calibration.windows import (
     windows_file,
 )
 from vacc_gen.generator.progress import SilentProgress
-from vacc_gen.schema.checkpoint import WeightFolder, read_config
+from vacc_gen.schema.checkpoint import WeightFolder
 from vacc_gen.schema.errors import CalibrationError
+from vacc_gen.schema.json_files import read_json_object
 from vacc_gen.schema.recipe import Calibration, TextSource
 
 FOLDER = Path(__file__).parents[2] / "data" / "falcon-tiny"
-WEIGHTS = WeightFolder(FOLDER, read_config(FOLDER), {})
+WEIGHTS = WeightFolder(FOLDER, read_json_object(FOLDER / "config.json"), {})
 SENTENCE = (
     "In the beginning God created the heaven and the earth and the earth was without form and void "
     "and darkness was upon the face of the deep 1611 times, verse 23; 约翰福音 Größe"
@@ -226,12 +227,14 @@ import sys
 from pathlib import Path
 from vacc_gen.generator.calibration.windows import calibrate
 from vacc_gen.generator.progress import SilentProgress
-from vacc_gen.schema.checkpoint import WeightFolder, read_config
+from vacc_gen.schema.checkpoint import WeightFolder
+from vacc_gen.schema.json_files import read_json_object
 from vacc_gen.schema.recipe import Calibration
 root, folder = Path(sys.argv[1]), Path(sys.argv[2])
+weights = WeightFolder(folder, read_json_object(folder / "config.json"), {})
 for packing in ("concatenate", "one_text"):
     spec = Calibration(set="c4", path="c4.json.gz", samples=32, seqlen=1024, packing=packing)
-    calibrate(spec, WeightFolder(folder, read_config(folder), {}), root, SilentProgress())
+    calibrate(spec, weights, root, SilentProgress())
 # ru_maxrss would count what the test's own process held when it forked.
 status = Path("/proc/self/status").read_text()
 print(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:")))

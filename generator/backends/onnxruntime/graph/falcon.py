@@ -152,7 +152,7 @@ class _Emitter:
         normed = self._norm(hidden, prefix + norms[0])
         attended = self._cast(self._attention(layer, normed), FLOAT)
         residual = g.node("Add", hidden, attended, name=f"{prefix}attention_residual")
-        if not arch.parallel:
+        if not arch.parallel_attn:
             normed = self._norm(residual, prefix + norms[1])
         elif arch.separate_norms:
             normed = self._norm(hidden, prefix + norms[1])
@@ -260,7 +260,7 @@ class _Emitter:
             )
             hidden = g.node("Gather", hidden, last, name="last/hidden", axis=0)  # (1, H)
         normed = self._norm(hidden, FINAL_NORM)
-        head = EMBEDDING if self.arch.tied_head else HEAD
+        head = EMBEDDING if self.arch.tie_word_embeddings else HEAD
         flat = self._linear(normed, head.removesuffix(".weight"))
         g.node("Reshape", flat, self.logits_shape, name="logits")
 

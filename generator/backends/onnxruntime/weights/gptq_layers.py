@@ -62,7 +62,7 @@ def quantization_order(
     With `true_sequential`, none before those whose output reaches its input.
     """
     passes: tuple[tuple[Linears, ...], ...]
-    if not architecture.parallel:
+    if not architecture.parallel_attn:
         passes = ((QKV,),), ((DENSE,),), ((UP,),), ((DOWN,),)
     elif architecture.separate_norms:
         passes = ((QKV,), (UP,)), ((DENSE,), (DOWN,))

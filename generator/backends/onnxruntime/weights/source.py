@@ -42,7 +42,7 @@ class Checkpoint:
             CheckpointError: they differ.
         """
         head = self.folder.tensors.get(HEAD)
-        if head is None or not self.architecture.tied_head:
+        if head is None or not self.architecture.tie_word_embeddings:
             return
         if not have_same_bytes(head, self.tensors[EMBEDDING]):
             raise CheckpointError(
@@ -128,7 +128,7 @@ def checkpoint_of(folder: WeightFolder) -> Checkpoint:
     """Return what is exported of an inspected weight folder."""
     architecture = architecture_from_config(folder.config)
     stored = dict(folder.tensors)
-    if architecture.tied_head and EMBEDDING not in stored:
+    if architecture.tie_word_embeddings and EMBEDDING not in stored:
         stored[EMBEDDING] = stored[HEAD]  # some writers keep the other name of the shared tensor
     return Checkpoint(
         folder, architecture, {name: stored[name] for name in architecture.parameters()}

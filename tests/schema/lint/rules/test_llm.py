@@ -70,7 +70,7 @@ def test_a_model_that_is_not_known_is_not_judged():
         (b"{", "{file} is not valid JSON: "),
         (b"[" * 100_000, "{file} is not valid JSON: "),
         (b"\xff\xfe", "{file} is not valid JSON: "),
-        (b"[]", "{file} is not a JSON object"),
+        (b"[]", "{file} is not valid JSON: not an object (at character 1)"),
         ("fifo", "cannot read {file}: not a regular file"),
     ],
     ids=["whole", "none", "cut", "nested", "utf-16", "list", "fifo"],

@@ -12,7 +12,7 @@ from vacc_gen.generator.emit.files import emit
 from vacc_gen.generator.emit.yaml_text import recipe_text
 from vacc_gen.generator.new.choices import Choices
 from vacc_gen.presets import KNOWN, MODELS
-from vacc_gen.schema.checkpoint import read_config
+from vacc_gen.schema.json_files import read_json_object
 from vacc_gen.schema.lint.check import check_paths
 from vacc_gen.schema.lint.workspace import text_hash
 
@@ -219,7 +219,7 @@ def test_what_is_made_of_any_preset_as_recommended_has_no_error_and_no_warning(t
     for model in MODELS.all():
         checkpoint = str(FALCON_TINY) if model.any_size else None
         plan = Choices(model=model.name, checkpoint=checkpoint).decide().plan
-        config = read_config(FALCON_TINY) if model.any_size else None
+        config = read_json_object(FALCON_TINY / "config.json") if model.any_size else None
         made = {str(file.path): file.text for file in emit(plan, config)}
         for path, text in {**made, "vacc.yaml": recipe_text(plan.recipe, [])}.items():
             (tmp_path / model.name / path).parent.mkdir(parents=True, exist_ok=True)

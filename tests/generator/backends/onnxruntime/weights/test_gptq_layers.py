@@ -123,14 +123,15 @@ def test_settings_of_the_recipe_reach_the_arithmetic(
     ("changes", "sequential", "order"),
     [
         ({}, True, (((QKV, UP),), ((DENSE,), (DOWN,)))),
-        ({"separate_norms": True}, True, (((QKV,), (UP,)), ((DENSE,), (DOWN,)))),
-        ({"parallel": False}, True, (((QKV,),), ((DENSE,),), ((UP,),), ((DOWN,),))),
-        ({"parallel": False}, False, (((QKV,), (DENSE,), (UP,), (DOWN,)),)),
+        ({"new_decoder_architecture": True}, True, (((QKV,), (UP,)), ((DENSE,), (DOWN,)))),
+        ({"parallel_attn": False}, True, (((QKV,),), ((DENSE,),), ((UP,),), ((DOWN,),))),
+        ({"parallel_attn": False}, False, (((QKV,), (DENSE,), (UP,), (DOWN,)),)),
     ],
     ids=["7b", "40b", "rw", "all at once"],
 )
 def test_the_order_within_a_block(falcon, changes, sequential, order):
-    assert quantization_order(replace(falcon.architecture, **changes), sequential) == order
+    architecture = falcon.architecture.model_copy(update=changes)
+    assert quantization_order(architecture, sequential) == order
 
 
 def test_a_disk_without_room_for_hidden_states(monkeypatch, tmp_path):
@@ -161,7 +162,7 @@ def test_a_modeling_file_that_leaves_a_layer_out(falcon, tmp_path):
 
 def test_a_modeling_file_of_another_model(falcon, tmp_path):
     biased = replace(falcon.folder, config={**falcon.folder.config, "bias": True})
-    unbiased = replace(falcon.architecture, bias=False)
+    unbiased = falcon.architecture.model_copy(update={"bias": False})
     with pytest.raises(StageError, match="parameters that the checkpoint lacks"):
         make_quantizer(replace(falcon, folder=biased, architecture=unbiased), tmp_path)
 
