@@ -89,7 +89,7 @@ def test_every_stage_and_artifact_is_reported(case: Case) -> None:
         assert artifact["sha256"] == hashlib.sha256(content).hexdigest()
 
 
-@pytest.mark.parametrize("harm", ["changed", "changed by the disk", "cut", "removed"])
+@pytest.mark.parametrize("harm", ["changed by the disk", "cut", "removed"])
 def test_only_a_harmed_artifact_is_made_again(case: Case, harm: str) -> None:
     build(case.workspace, case.backend, until=Stage.COMPILE)
     artifacts = report_of(case.workspace)["artifacts"]
@@ -149,10 +149,7 @@ def test_a_failure_is_reported_and_not_remembered(case: Case) -> None:
     assert Status.FAILED not in {record.status for record in recorder.records}
 
 
-@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_an_interrupted_build_says_so_and_can_go_on(
-    case: Case, number: signal.Signals, exit_code: int
-) -> None:
+def test_an_interrupted_build_says_so_and_can_go_on(case: Case) -> None:
     ours = start(
         *VACC_GEN, "build", str(case.workspace.root), "--backend", case.backend.name, "--force",
         env={**os.environ, "VAMC_SECONDS": "30"}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -161,9 +158,9 @@ def test_an_interrupted_build_says_so_and_can_go_on(
     compiler = case.workspace.root / "compiler"
     if case.backend.name == "vamc":
         assert eventually(lambda: compiler.is_file() and compiler.read_text() != "")
-    ours.send_signal(number)
+    ours.send_signal(signal.SIGINT)
     _, errors = ours.communicate(timeout=30)
-    assert ours.returncode == exit_code, errors
+    assert ours.returncode == 130, errors
     assert "Traceback" not in errors
     assert not compiler.exists() or is_group_gone(int(compiler.read_text()))
     stages = report_of(case.workspace)["stages"]
