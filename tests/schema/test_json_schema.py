@@ -90,7 +90,7 @@ def changed(values, rng, odd):
     return values
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200)
 @given(st.sampled_from(PATHS), st.randoms(use_true_random=False), ODD)
 def test_model_and_schema_accept_the_same(path, rng, odd):
     values = changed(yaml.safe_load(path.read_bytes()), rng, odd)

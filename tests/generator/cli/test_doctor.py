@@ -1,5 +1,6 @@
 """`vacc-gen doctor` as people and programs see it."""
 
+import functools
 import json
 import shutil
 import subprocess
@@ -10,6 +11,8 @@ import pytest
 
 from tests.workspaces import make_workspace
 from vacc_gen.generator.cli.doctor import _interpreter
+from vacc_gen.generator.doctor import machine
+from vacc_gen.generator.environment.probe import run_check
 
 HEAVY = ("torch", "transformers", "onnx", "onnxruntime", "numpy", "tokenizers", "uv")
 BLOCKED = """
@@ -19,6 +22,15 @@ sys.argv = ["vacc-gen", "doctor", *{words!r}]
 from vacc_gen.generator.cli.main import main
 main()
 """
+
+
+check_once = functools.cache(run_check)
+
+
+@pytest.fixture(autouse=True)
+def checks_run_once(monkeypatch):
+    """Each imports torch in a process of its own."""
+    monkeypatch.setattr(machine, "run_check", check_once)
 
 
 @pytest.fixture(scope="module")

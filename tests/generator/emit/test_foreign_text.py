@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vacc_gen.generator.emit.files import EmittedFile, compile_config_text, emit
@@ -63,6 +63,7 @@ def test_yaml_of_any_keys(values: dict[str, object]) -> None:
     assert (yaml.safe_load(sections(values)) or {}) == values
 
 
+@settings(max_examples=30)
 @given(st.dictionaries(st.text(), st.text() | st.just("\ud800")))
 def test_the_checkpoints_config(extra: dict[str, str]) -> None:
     config = {**(PRESET.config or {}), "extra": extra}
@@ -71,12 +72,14 @@ def test_the_checkpoints_config(extra: dict[str, str]) -> None:
     assert json.loads(text)["extra"] == extra
 
 
+@settings(max_examples=30)
 @given(foreign)
 def test_every_file_of_a_workspace(text: str) -> None:
     for file in emit(plan_of(text)[1], None):
         assert_own_lines(file.text)
 
 
+@settings(max_examples=60)
 @given(st.lists(foreign | st.just("") | st.just("\udcff"), min_size=1, max_size=40))
 def test_words_for_the_shell(words: list[str]) -> None:
     command = shell_command(words)
