@@ -199,6 +199,7 @@ def test_the_questions_look_as_the_guide_shows_them(tmp_path):
     assert terminal.screen.rstrip("\n") == shown.rstrip("\n")
     terminal.send(CTRL_C)
     assert terminal.exit_code() == 130
+    assert terminal.printed.endswith("nothing was written\n")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
