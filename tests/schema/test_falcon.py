@@ -8,7 +8,7 @@ import pytest
 
 from vacc_gen import presets
 from vacc_gen.schema.errors import CheckpointError
-from vacc_gen.schema.falcon import EMBEDDING, HEAD, architecture_from_config, differences
+from vacc_gen.schema.falcon import architecture_from_config, differences
 
 TINY = {
     "model_type": "falcon",
@@ -45,18 +45,6 @@ def test_names_and_shapes_are_those_of_transformers(variant):
     assert architecture_from_config(config.to_dict()).parameters() == expected
 
 
-def test_an_untied_head_is_a_parameter_of_its_own():
-    shapes = architecture_from_config({**TINY, "tie_word_embeddings": False}).parameters()
-    assert shapes[HEAD] == shapes[EMBEDDING] == (100, 64)
-
-
-def test_norms_are_known_by_name():
-    architecture = architecture_from_config({**TINY, "bias": True, "parallel_attn": False})
-    norms = {name for name in architecture.parameters() if architecture.is_norm(name)}
-    assert {"transformer.h.0.post_attention_layernorm.bias", "transformer.ln_f.weight"} <= norms
-    assert all("ln" in name or "layernorm" in name for name in norms)
-
-
 @pytest.mark.parametrize(
     ("config", "theta"),
     [
@@ -73,17 +61,9 @@ def test_the_rotary_base_in_every_spelling(config, theta):
 @pytest.mark.parametrize(
     ("config", "words"),
     [
-        ({"model_type": "llama"}, "model_type is 'llama', not a Falcon's"),
-        ({"model_type": None}, "model_type is None"),
-        ({"alibi": "yes"}, "alibi is 'yes', neither true nor false"),
         ({"layer_norm_epsilon": 0}, "layer_norm_epsilon is 0, not a positive number"),
-        ({"rope_scaling": {"type": "linear", "factor": 2.0}}, "rope scaling 'linear'"),
-        ({"rope_parameters": {"rope_type": "yarn"}}, "rope scaling 'yarn'"),
         ({"activation": "mish"}, "activation 'mish'"),
-        ({"rope_parameters": {"rope_theta": 9.0}, "rope_scaling": {"type": "linear"}}, "'linear'"),
-        ({"rope_theta": 10**400}, "rope_theta is 1000"),
         ({"multi_query": None}, "multi_query is None"),
-        ({"new_decoder_architecture": True, "num_kv_heads": 3}, "do not divide into 3 KV heads"),
         (
             {"new_decoder_architecture": True, "num_kv_heads": 2, "parallel_attn": False},
             "without parallel_attn",
@@ -91,6 +71,7 @@ def test_the_rotary_base_in_every_spelling(config, theta):
     ],
 )
 def test_what_no_falcon_asks_for_is_refused(config, words):
+    """tests/lies.py has more of them."""
     with pytest.raises(CheckpointError, match=words):
         architecture_from_config({**TINY, **config})
 

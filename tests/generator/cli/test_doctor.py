@@ -30,9 +30,7 @@ def root(tmp_path_factory):
     return str(make_workspace(tmp_path_factory.mktemp("doctor") / "w").root)
 
 
-def test_a_workspace_that_builds_here_has_no_problem_and_no_extra_is_loaded(
-    root, run, monkeypatch
-):
+def test_a_workspace_that_builds_here_has_no_problem_and_no_extra_is_loaded(root, run, monkeypatch):
     for package in HEAVY:
         monkeypatch.setitem(sys.modules, package, None)
     code, out, err = run("doctor", root, "--json")

@@ -71,12 +71,6 @@ def test_a_folder_of_nothing_is_refused(folder, validate):
     assert err.startswith("error: no recipe, compile config or weight folder in empty\n")
 
 
-def test_standard_input_is_a_dash(folder):
-    done = process("-", "--format", "json", cwd=folder, input=WRONG)
-    (finding,) = [f for f in json.loads(done.stdout)["findings"] if f["severity"] == "error"]
-    assert (done.returncode, finding["path"], finding["line"]) == (1, "<stdin>", 26)
-
-
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -9,7 +9,6 @@ import warnings
 
 import onnx
 import onnxruntime
-import pytest
 import torch
 
 # The TorchScript exporter is the only one of PyTorch 2.1; since 2.9 it has to be asked for.

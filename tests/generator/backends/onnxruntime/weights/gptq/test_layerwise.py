@@ -23,7 +23,6 @@ from vacc_gen.generator.backends.onnxruntime.weights.gptq.layerwise import (
     UP,
     GptqQuantizer,
     hidden_states,
-    quantization_order,
 )
 from vacc_gen.generator.backends.onnxruntime.weights.quantize import grid_for
 from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
@@ -117,20 +116,6 @@ def test_settings_of_the_recipe_reach_the_arithmetic(
     }
     damping = setting.get("damp_percent", 0.01)
     assert {row["damp_percent"] for row in quantizer.errors} == {damping}
-
-
-@pytest.mark.parametrize(
-    ("changes", "sequential", "order"),
-    [
-        ({}, True, (((QKV, UP),), ((DENSE,), (DOWN,)))),
-        ({"separate_norms": True}, True, (((QKV,), (UP,)), ((DENSE,), (DOWN,)))),
-        ({"parallel": False}, True, (((QKV,),), ((DENSE,),), ((UP,),), ((DOWN,),))),
-        ({"parallel": False}, False, (((QKV,), (DENSE,), (UP,), (DOWN,)),)),
-    ],
-    ids=["7b", "40b", "rw", "all at once"],
-)
-def test_the_order_within_a_block(falcon, changes, sequential, order):
-    assert quantization_order(replace(falcon.architecture, **changes), sequential) == order
 
 
 def test_a_disk_without_room_for_hidden_states(monkeypatch, tmp_path):
