@@ -13,7 +13,7 @@ from typing import NamedTuple
 import pytest
 
 from tests.hub_server import serving
-from tests.processes import VACC_GEN
+from tests.processes import VACC_GEN, make_program
 from tests.terminals import CTRL_C, DOWN, ENTER, Terminal
 from tests.workspaces import FALCON_TINY, files_of
 from vacc_gen.generator.cli.main import main
@@ -96,10 +96,8 @@ def shell(tmp_path, monkeypatch):
     scripts = {"vacc-gen": f'#!/bin/sh\nexec {" ".join(VACC_GEN)} "$@"\n'}
     vendor_scripts = {"vamc": VAMC, "vastgenx": VASTGENX}
     for folder, made in (("plain", scripts), ("vendor", scripts | vendor_scripts)):
-        (tmp_path / folder).mkdir()
         for name, script in made.items():
-            (tmp_path / folder / name).write_text(script)
-            (tmp_path / folder / name).chmod(0o755)
+            make_program(tmp_path / folder / name, script)
     where = tmp_path / "where"
     where.write_text(str(tmp_path))
 

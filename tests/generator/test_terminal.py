@@ -22,6 +22,7 @@ from tests.processes import (
     eventually,
     is_group_gone,
     living_with,
+    make_program,
     start,
     wait_for_line,
 )
@@ -142,10 +143,8 @@ VAMC = {
 @pytest.mark.parametrize(("kind", "signals"), [*((kind, 1) for kind in VAMC), ("deaf", 2)])
 def test_a_compiler_ends_with_us(tmp_path: Path, kind: str, signals: int) -> None:
     workspace = make_prepared_workspace(tmp_path / "w")
-    vamc = tmp_path / "bin" / "vamc"
-    vamc.parent.mkdir()
-    vamc.write_text(f"#!/bin/bash\necho $$ > {tmp_path}/pid\n{VAMC[kind]}\n")
-    vamc.chmod(0o755)
+    script = f"#!/bin/bash\necho $$ > {tmp_path}/pid\n{VAMC[kind]}\n"
+    vamc = make_program(tmp_path / "bin" / "vamc", script)
     process = start(
         *(*VACC_GEN, "build", str(workspace.root), "--backend", "vamc"),
         stderr=subprocess.PIPE,

@@ -12,7 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import VACC_GEN, eventually, is_group_gone, start, wait_for_line
+from tests.processes import (
+    VACC_GEN,
+    eventually,
+    is_group_gone,
+    make_program,
+    start,
+    wait_for_line,
+)
 from tests.workspaces import build, make_prepared_workspace, report_of, stage_of
 from vacc_gen.generator.backends.base import BACKEND_STAGES, Backend, Stage
 from vacc_gen.generator.build.preflight import BACKENDS, select_backend
@@ -48,9 +55,7 @@ class Case:
 @pytest.fixture(params=BACKENDS)
 def case(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Case:
     if request.param == "vamc":
-        (tmp_path / "bin").mkdir()
-        (tmp_path / "bin" / "vamc").write_text(FAKE_VAMC)
-        (tmp_path / "bin" / "vamc").chmod(0o755)
+        make_program(tmp_path / "bin" / "vamc", FAKE_VAMC)
         monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
         workspace = make_prepared_workspace(tmp_path / "workspace")
         broken = workspace.root / "broken"

@@ -16,7 +16,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from tests.falcons import write_tokenizer
-from tests.processes import is_group_gone, living_with
+from tests.processes import is_group_gone, living_with, make_program
 from tests.workspaces import build, make_prepared_workspace, make_workspace
 from vacc_gen.generator.backends.base import Stage
 from vacc_gen.generator.backends.vamc import (
@@ -58,9 +58,7 @@ def workspace(tmp_path: Path) -> Workspace:
 
 
 def install(folder: Path, script: str) -> None:
-    vamc = folder / "vamc"
-    vamc.write_text(f"#!/usr/bin/env bash\n{script}")
-    vamc.chmod(0o755)
+    make_program(folder / "vamc", f"#!/usr/bin/env bash\n{script}")
 
 
 def calls(workspace: Workspace) -> list[str]:

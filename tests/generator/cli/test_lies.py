@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.lies import ERRORS, LIES, WARNINGS, Lie
+from tests.processes import make_program
 from tests.weight_folders import write_falcon
 from vacc_gen.generator.cli.main import main
 from vacc_gen.generator.doctor import machine
@@ -27,7 +28,6 @@ VERBS = {
     "build": ["build", "workspace", "--backend", "onnxruntime"],
     "build with vamc": ["build", "workspace", "--backend", "vamc"],
 }
-VAMC = "#!/bin/sh\ntouch started\n"
 
 
 @pytest.fixture(scope="module")
@@ -44,9 +44,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
         os.chdir(before)
     for file in (place / "workspace" / "source_code").iterdir():
         shutil.copy(file, place / "falcon")
-    (place / "bin").mkdir()
-    (place / "bin" / "vamc").write_text(VAMC)
-    (place / "bin" / "vamc").chmod(0o755)
+    make_program(place / "bin" / "vamc", "#!/bin/sh\ntouch started\n")
     return place
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -143,13 +142,6 @@ def test_a_modeling_file_that_leaves_a_layer_out(falcon, tmp_path):
     quantizer = make_quantizer(falcon, tmp_path, modeling=edited)
     with pytest.raises(StageError, match=r"layer 0 does not use self_attention\.dense"):
         quantize_all(quantizer, falcon)
-
-
-def test_a_modeling_file_of_another_model(falcon, tmp_path):
-    biased = replace(falcon.folder, config={**falcon.folder.config, "bias": True})
-    unbiased = replace(falcon.architecture, bias=False)
-    with pytest.raises(StageError, match="parameters that the checkpoint lacks"):
-        make_quantizer(replace(falcon, folder=biased, architecture=unbiased), tmp_path)
 
 
 @pytest.mark.parametrize(
