@@ -84,21 +84,21 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
 
 
-FEW = ("before", "tear", FULL, BROKEN)
+SCENARIOS = {
+    NEW: ("before", "tear", FULL, BROKEN),
+    GENERATE: ("before", "tear", FULL, BROKEN),
+    EXPORT: ("before", "tear", FULL, BROKEN),
+    BUILD: ("tear", FULL),  # each takes seconds
+}
+"""With the acts of the default suite, which visit a call each."""
+FEW = [pytest.param(one, acts, 1, id=f"{one.name}-few") for one, acts in SCENARIOS.items()]
+MANY = [
+    pytest.param(one, (*KILLS, *FAILURES), 25, id=f"{one.name}-many", marks=pytest.mark.slow)
+    for one in SCENARIOS
+]
 
 
-def slow(scenario: Scenario) -> object:
-    return pytest.param(scenario, (*KILLS, *FAILURES), 25, marks=pytest.mark.slow)
-
-
-@pytest.mark.parametrize(
-    ("scenario", "acts", "count"),
-    [
-        *((scenario, FEW, 1) for scenario in (NEW, GENERATE, EXPORT)),
-        (BUILD, ("tear", FULL), 1),
-        *map(slow, (NEW, GENERATE, EXPORT, BUILD)),
-    ],
-)
+@pytest.mark.parametrize(("scenario", "acts", "count"), [*FEW, *MANY])
 def test_nothing_is_lost(
     scenario: Scenario, acts: tuple[str, ...], count: int, server: Server, tmp_path: Path
 ) -> None:

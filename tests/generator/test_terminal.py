@@ -94,17 +94,6 @@ def assert_ended(process: subprocess.Popen[str], number: int, said: str, seconds
     assert seconds < 2.5, "about one, on a machine that others use"
 
 
-def test_a_build_ends_at_once_and_says_how_to_go_on(tmp_path: Path) -> None:
-    workspace = make_prepared_workspace(tmp_path / "a 'name'")
-    process = start(
-        *(*VACC_GEN, "build", str(workspace.root), "--backend", "onnxruntime"),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    )
-    wait_for_line(process, "export fp16: done")
-    assert_ended(process, signal.SIGTERM, *interrupted(process, signal.SIGTERM))
-
-
 NATIVE = """
 import sys, numpy
 from vacc_gen.generator.cli import main as cli
