@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,16 @@ def wait_for_line(process: subprocess.Popen[str], beginning: str) -> None:
 def is_group_gone(group: int, patience_seconds: float = 5.0) -> bool:
     """Whether no process of `group` lives, or will within a moment; zombies do not count."""
     return eventually(lambda: not _living(group), patience_seconds)
+
+
+def living_with(variable: str) -> list[int]:
+    """Processes that were started with `NAME=value` in their environment."""
+    found = []
+    for environment in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):
+            if variable.encode() in environment.read_bytes().split(b"\0"):
+                found.append(int(environment.parent.name))
+    return found
 
 
 def eventually(holds: Callable[[], bool], patience_seconds: float = 30.0) -> bool:

@@ -1,17 +1,22 @@
 """Everything that the guide says is typed and compared. What needs others has a stand-in."""
 
+import io
 import os
 import re
+import shlex
 import subprocess
+import sys
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
 from tests.hub_server import serving
-from tests.processes import VACC_GEN
+from tests.processes import VACC_GEN, make_program
 from tests.terminals import CTRL_C, DOWN, ENTER, Terminal
 from tests.workspaces import FALCON_TINY, files_of
+from vacc_gen.generator.cli.main import main
 
 ROOT = Path(__file__).parents[1]
 GUIDE = ROOT / "docs" / "guide.md"
@@ -83,41 +88,50 @@ echo "vastgenx $1"
 
 
 @pytest.fixture
-def shell(tmp_path):
-    """Type commands into one shell after the other, each in the folder where the last one was."""
+def shell(tmp_path, monkeypatch):
+    """Type commands into one shell after the other, each in the folder where the last one was.
+
+    `vacc-gen` itself runs in this process where it needs no shell, which spares it its imports.
+    """
     scripts = {"vacc-gen": f'#!/bin/sh\nexec {" ".join(VACC_GEN)} "$@"\n'}
     vendor_scripts = {"vamc": VAMC, "vastgenx": VASTGENX}
     for folder, made in (("plain", scripts), ("vendor", scripts | vendor_scripts)):
-        (tmp_path / folder).mkdir()
         for name, script in made.items():
-            (tmp_path / folder / name).write_text(script)
-            (tmp_path / folder / name).chmod(0o755)
+            make_program(tmp_path / folder / name, script)
     where = tmp_path / "where"
     where.write_text(str(tmp_path))
 
     def type_in(command, vendor=False, **variables):
         path = tmp_path / ("vendor" if vendor else "plain")
-        environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("HF_")},
-            "PATH": f"{path}{os.pathsep}{os.environ['PATH']}",
-            "VACC_GEN": str(ROOT),
-            "COLUMNS": "80",
-            "OMP_NUM_THREADS": "2",
-            **variables,
-        }
-        done = subprocess.run(
-            ["bash", "-c", f'set -e; {command}\npwd > "{where}"'],
-            cwd=where.read_text().strip(),
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-        return done.returncode, done.stdout
+        with monkeypatch.context() as patched:
+            for name in [name for name in os.environ if name.startswith("HF_")]:
+                patched.delenv(name)
+            patched.setenv("PATH", str(path), prepend=os.pathsep)
+            for name, value in {"VACC_GEN": str(ROOT), "COLUMNS": "80", **variables}.items():
+                patched.setenv(name, value)
+            patched.chdir(where.read_text().strip())
+            if command.startswith("vacc-gen ") and ">" not in command:
+                patched.setattr(sys, "argv", shlex.split(command))
+                return run_here()
+            done = subprocess.run(
+                ["bash", "-c", f'set -e; {command}\npwd > "{where}"'],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                timeout=300,
+                check=False,
+            )
+            return done.returncode, done.stdout
 
     return type_in
+
+
+def run_here():
+    """Run `sys.argv`; return its exit code and what it printed to either stream."""
+    printed = io.StringIO()
+    with redirect_stdout(printed), redirect_stderr(printed), pytest.raises(SystemExit) as end:
+        main()
+    return end.value.code or 0, printed.getvalue()
 
 
 @pytest.fixture
@@ -183,6 +197,7 @@ def test_the_questions_look_as_the_guide_shows_them(tmp_path):
     assert terminal.screen.rstrip("\n") == shown.rstrip("\n")
     terminal.send(CTRL_C)
     assert terminal.exit_code() == 130
+    assert terminal.printed.endswith("nothing was written\n")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -6,24 +6,28 @@ Answers with one line: the exit code, or minus the number of the signal.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
+import pkgutil
 import sys
 import traceback
 
 # All that a build imports, so that a fork starts at once.
 import onnxruntime  # noqa: F401
+import rich.progress  # noqa: F401
 import tokenizers  # noqa: F401
 import torch
 import transformers.models.falcon.modeling_falcon  # noqa: F401
 
-import vacc_gen.generator.backends.onnxruntime.backend
-import vacc_gen.generator.backends.onnxruntime.graph.falcon
-import vacc_gen.generator.backends.onnxruntime.weights.gptq_layers
-import vacc_gen.generator.cli.build
-import vacc_gen.generator.cli.export
-import vacc_gen.generator.cli.new  # noqa: F401
+import vacc_gen.generator
+import vacc_gen.schema
 from vacc_gen.generator.cli.main import main
+
+for package in (vacc_gen.generator, vacc_gen.schema):
+    for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+        if ".templates" not in module.name:
+            importlib.import_module(module.name)
 
 
 def run(arguments: list[str], environment: dict[str, str], output: str) -> None:

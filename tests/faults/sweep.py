@@ -15,7 +15,8 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 KILLS = ("before", "after", "tear")
-FAILURES = tuple(str(code) for code in (errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS))
+FULL, BROKEN = str(errno.ENOSPC), str(errno.EIO)
+FAILURES = (FULL, BROKEN, str(errno.EDQUOT), str(errno.EROFS))
 
 NOT_COMPARED = ("report.json", "report.html", "build.json", "build.lock")
 """Files that tell of a run: times, process numbers."""
@@ -93,11 +94,12 @@ def server_in(folder: Path) -> Iterator[Server]:
 
 
 def sweep(
-    scenario: Scenario, server: Server, folder: Path, acts: Sequence[str], whole: bool
+    scenario: Scenario, server: Server, folder: Path, acts: Sequence[str], count: int
 ) -> Result:
-    """Disturb a scenario with each act at each of its calls, or at one of them.
+    """Disturb a scenario with each act at `count` of its calls, which lie evenly.
 
-    After a kill or a failure the same command must succeed, and leave what it leaves undisturbed.
+    Each act has other calls. After a kill or a failure the same command must succeed, and leave
+    what it leaves undisturbed.
     """
     start, place = folder / "start", folder / "place"
     place.mkdir(parents=True)
@@ -105,10 +107,12 @@ def sweep(
     shutil.copytree(place, start, symlinks=True)
     undisturbed = server.run(scenario.arguments(place), place, act=acts[0])
     assert undisturbed.code == 0, undisturbed.printed
-    wanted, calls = contents(place), range(1, undisturbed.calls + 1)
+    wanted, count = contents(place), min(count, undisturbed.calls)
     result = Result()
-    for part, act in enumerate(acts, 1):
-        for at in calls if whole else [len(calls) * part // (len(acts) + 1)]:
+    for number, act in enumerate(acts):
+        offset = (number + 0.5) / len(acts)
+        for step in range(count):
+            at = 1 + int((step + offset) * undisturbed.calls / count)
             restore(place, start)
             result.points += 1
             faults = _disturb(scenario, server, place, wanted, at, act)

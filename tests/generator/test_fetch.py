@@ -116,16 +116,15 @@ def test_a_server_that_ignores_ranges_starts_the_file_again(hub, workspace, fetc
     assert_complete(workspace)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_what_was_interrupted_is_resumed_by_the_next_run(hub, workspace, fetch, number):
+def test_what_was_interrupted_is_resumed_by_the_next_run(hub, workspace, fetch):
     hub.faults[SHARD] = [Fault(cut_after=2_000_000, stall=True)]
     running = start(*VACC_GEN, "fetch", str(workspace), stderr=subprocess.PIPE)
     assert hub.stalled.wait(30)
     (partial,) = (workspace / "weights").glob(f".{SHARD}.*.part")
     assert eventually(lambda: partial.stat().st_size > 2_000_000 - CHUNK_BYTES)
-    running.send_signal(number)
+    running.send_signal(signal.SIGINT)
     _, said = running.communicate(timeout=30)
-    assert running.returncode == 128 + number
+    assert running.returncode == 130
     assert said == f"interrupted; run `vacc-gen fetch {workspace}` again to go on\n"
     assert not (workspace / "weights" / SHARD).exists()
 

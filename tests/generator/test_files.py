@@ -10,10 +10,11 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from tests.processes import VACC_GEN, make_program, start
+from tests.processes import make_program
 from tests.workspaces import make_prepared_workspace
 from vacc_gen.generator.files import (
     folder_beside,
@@ -150,7 +151,7 @@ STATE = ("build.lock", "build.json", "manifest.json", "logs/{job}.compile.log", 
 
 @pytest.mark.parametrize("name", STATE)
 def test_a_build_writes_through_no_link_that_came_with_a_workspace(
-    tmp_path: Path, name: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Callable[..., Any], name: str
 ) -> None:
     workspace = make_prepared_workspace(tmp_path / "w")
     program = make_program(tmp_path / "bin" / "vamc", "#!/bin/sh\necho output; exit 3\n")
@@ -160,6 +161,6 @@ def test_a_build_writes_through_no_link_that_came_with_a_workspace(
     link.parent.mkdir(exist_ok=True)
     link.unlink(missing_ok=True)
     link.symlink_to(victim)
-    environment = {**os.environ, "PATH": f"{program.parent}:{os.environ['PATH']}"}
-    assert start(*VACC_GEN, "build", str(workspace.root), env=environment).wait(60) in (1, 2)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    assert run("build", workspace.root).code in (1, 2)
     assert victim.read_text() == "mine"

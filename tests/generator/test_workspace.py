@@ -18,7 +18,7 @@ from vacc_gen.generator.workspace import (
     load_workspace,
     update,
 )
-from vacc_gen.schema.errors import CheckpointError, UnreadableError, UsageError
+from vacc_gen.schema.errors import UnreadableError, UsageError
 from vacc_gen.schema.lint.diagnostics import FindingsError
 
 recipe = partial(recipe_text, "falcon-7b", "/path/to/falcon-7b")
@@ -235,29 +235,6 @@ def test_a_forced_new_that_stops_leaves_the_old_recipe_and_nothing_by_hand(tmp_p
     assert contents(tmp_path / "w") == contents(tmp_path / "new")
 
 
-def test_after_an_update_that_stops_nothing_of_ours_counts_as_edited(tmp_path):
-    """Also where the recipe changes again before the next run, and that one stops, too."""
-    recipes = [recipe(target={"tp": tp}, precisions=p) for tp, p in
-               ((4, ["fp16"]), (2, ["fp16", "kv8"]), (1, ["fp16", "int8"]))]  # fmt: skip
-    create(tmp_path / "fresh", recipes[2])
-    for count in MANY[::2]:
-        root = tmp_path / str(count)
-        create(root, recipes[0])
-        (root / "scripts/prepare.sh").write_text("mine")
-        stopped = []
-        for changed in recipes[1:]:
-            (root / "vacc.yaml").write_text(changed)
-            stopped.append(is_stopped(count, update, load_workspace(root)))
-            edited = [path for path, state in states_of(root).items() if state is State.EDITED]
-            assert edited == ["scripts/prepare.sh"]
-        assert update(load_workspace(root)).kept == ("scripts/prepare.sh",)
-        assert update(load_workspace(root), force=True).written == ("scripts/prepare.sh",)
-        assert contents(root) == contents(tmp_path / "fresh")
-        if not any(stopped):
-            break
-    assert count > 4
-
-
 def test_a_recipe_that_is_missing_or_has_mistakes_is_named_and_makes_nothing(tmp_path):
     with pytest.raises(UnreadableError, match=r"no vacc\.yaml") as missing:
         load_workspace(tmp_path)
@@ -267,14 +244,3 @@ def test_a_recipe_that_is_missing_or_has_mistakes_is_named_and_makes_nothing(tmp
     assert {finding.path for finding in error.value.diagnostics} == {str(tmp_path / "w/vacc.yaml")}
     assert len(error.value.diagnostics) == 2
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    ("text", "error"), [("{", UnreadableError), ('{"model_type": "llama"}', CheckpointError)]
-)
-def test_a_damaged_config_is_named(tmp_path, text, error):
-    (tmp_path / "weights").mkdir()
-    (tmp_path / "weights/config.json").write_text(text)
-    with pytest.raises(error, match=r"config\.json"):
-        create(tmp_path / "w", recipe_text("falcon-7b", "../weights"))
-    assert not (tmp_path / "w").exists()

@@ -160,22 +160,3 @@ def test_an_unknown_name_gets_the_nearest(wrong, meant):
     with pytest.raises(UsageError, match=f"no model is called '{wrong}'") as error:
         presets.load(wrong)
     assert meant in error.value.hint
-
-
-def test_a_preset_of_any_kind_can_be_found():
-    assert presets.locate("va16") == ("cards", "VA16")
-    assert presets.locate("Qwen2-7b") == ("models", "Qwen2-7B")
-    with pytest.raises(UsageError, match="no preset"):
-        presets.locate("va17")
-
-
-def test_what_the_linter_asks_of_presets():
-    known = presets.KNOWN
-    assert known.geometry("FALCON-40b") == presets.MODELS.find("falcon-40b").geometry
-    assert known.geometry("falcon") is None  # any size
-    assert known.geometry("gpt-5") is None
-    assert [known.is_verified(name) for name in ("falcon-7b", "Qwen2-7B", "x")] == [1, 0, 0]
-    assert known.die_memory_bytes("va16") == 32 << 30
-    assert known.die_memory_bytes("x") is None
-    assert known.environment_pins("falcon-py310") == presets.ENVIRONMENTS.find("falcon-py310").asked
-    assert known.environment_pins("x") == ()

@@ -1,11 +1,8 @@
-import json
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from vacc_gen import presets
-from vacc_gen.schema.checkpoint import geometry_of
 from vacc_gen.schema.errors import CheckpointError
 from vacc_gen.schema.geometry import geometry_from_config, shape_difference
 
@@ -90,18 +87,6 @@ def test_chatglm_has_names_of_its_own():
 def test_a_config_without_usable_sizes_is_refused(change, message):
     with pytest.raises(CheckpointError, match=message):
         geometry_from_config({**LLAMA, **change})
-
-
-def test_a_folder_has_a_geometry_where_its_config_is_usable(tmp_path):
-    assert geometry_of(tmp_path) is None
-    for text, found in (
-        ("[]", None),
-        ("{", None),
-        ('{"model_type": "gpt2"}', None),
-        (json.dumps(LLAMA), geometry_from_config(LLAMA)),
-    ):
-        (tmp_path / "config.json").write_text(text)
-        assert geometry_of(tmp_path) == found
 
 
 def test_a_difference_is_of_the_sizes_that_make_a_model():

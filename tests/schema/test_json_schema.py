@@ -90,7 +90,7 @@ def changed(values, rng, odd):
     return values
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200)
 @given(st.sampled_from(PATHS), st.randoms(use_true_random=False), ODD)
 def test_model_and_schema_accept_the_same(path, rng, odd):
     values = changed(yaml.safe_load(path.read_bytes()), rng, odd)
@@ -112,13 +112,3 @@ def test_an_editor_marks_a_mistake_where_it_is(section, values, place):
     config = yaml.safe_load(next(path for path in PATHS if "resnet" in str(path)).read_bytes())
     (error,) = VALIDATORS["vamc"].iter_errors({**config, section: values})
     assert list(error.absolute_path) == [section, *place]
-
-
-@pytest.mark.parametrize(
-    ("section", "values", "is_allowed"),
-    [("graph", None, True), ("workspace", {"path": None}, False)],
-)
-def test_null_is_allowed_where_a_key_may_be_left_out(section, values, is_allowed):
-    config = yaml.safe_load(next(path for path in PATHS if "resnet" in str(path)).read_bytes())
-    config |= {section: values, "frontend": config["frontend"] | {"dtype": None}}
-    assert VALIDATORS["vamc"].is_valid(config) == is_accepted(config) == is_allowed

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +16,10 @@ import pytest
 from safetensors.numpy import save_file
 
 from tests.falcons import write_tokenizer
-from tests.processes import is_group_gone, start
+from tests.processes import is_group_gone, living_with, make_program
 from tests.workspaces import build, make_prepared_workspace, make_workspace
 from vacc_gen.generator.backends.base import Stage
 from vacc_gen.generator.backends.vamc import (
-    MARK,
     TAIL_BYTES,
     Vamc,
     compiled_files,
@@ -60,9 +58,7 @@ def workspace(tmp_path: Path) -> Workspace:
 
 
 def install(folder: Path, script: str) -> None:
-    vamc = folder / "vamc"
-    vamc.write_text(f"#!/usr/bin/env bash\n{script}")
-    vamc.chmod(0o755)
+    make_program(folder / "vamc", f"#!/usr/bin/env bash\n{script}")
 
 
 def calls(workspace: Workspace) -> list[str]:
@@ -220,7 +216,7 @@ def test_peak_memory_is_the_childs(tmp_path: Path) -> None:
     block = 200 << 20
     script = f"b = bytearray({block}); b[::4096] = b'1' * len(b[::4096])"
     # In a process of its own: a child counts what its parent held when it forked.
-    command = [sys.executable, "-c", CHILD_OF_OURS, str(tmp_path), sys.executable, script]
+    command = [sys.executable, "-c", PEAK_OF_A_CHILD, str(tmp_path), script]
     measured = subprocess.run(command, check=True, capture_output=True, text=True)
     assert block < int(measured.stdout) < 2 * block
 
@@ -231,51 +227,14 @@ def test_control_codes_and_progress_bars_do_not_reach_the_reader(tmp_path: Path)
     assert last_lines(log, 3) == ["10%", "20%", "\N{REPLACEMENT CHARACTER} done"]
 
 
-CHILD_OF_OURS = """
-import os, signal, sys
+PEAK_OF_A_CHILD = """
+import os, sys
 from pathlib import Path
 from vacc_gen.generator.backends.vamc import run_logged
-
-def terminated(number, frame):
-    raise SystemExit(143)
-
-signal.signal(signal.SIGTERM, terminated)
 folder = Path(sys.argv[1])
-_, peak = run_logged([sys.argv[2], "-c", sys.argv[3]], folder, os.environ, folder / "log",
-                     lambda line: print(line, flush=True))
-print(peak)
+command = [sys.executable, "-c", sys.argv[2]]
+print(run_logged(command, folder, os.environ, folder / "log", lambda line: None)[1])
 """
-
-POLITE = """
-trap 'echo got INT; exit 1' INT; trap 'echo got TERM; exit 1' TERM
-echo ready; while :; do sleep 0.05; done
-"""
-DEAF = "trap '' INT TERM; (trap '' INT TERM; sleep 60) & echo ready; wait; sleep 60"
-
-
-@pytest.mark.parametrize(
-    ("script", "number", "last_line"),
-    [
-        (POLITE, signal.SIGINT, "got INT"),
-        (POLITE, signal.SIGTERM, "got TERM"),
-        (DEAF, signal.SIGINT, "ready"),
-    ],
-)
-def test_our_end_is_passed_on_and_nothing_is_left(
-    tmp_path: Path, script: str, number: signal.Signals, last_line: str
-) -> None:
-    ours = start(
-        *(sys.executable, "-c", CHILD_OF_OURS, str(tmp_path), "bash", f"echo pid $$; {script}"),
-        stdout=subprocess.PIPE,
-    )
-    assert ours.stdout is not None
-    assert any(line.strip() == "ready" for line in ours.stdout)
-    group = int((tmp_path / "log").read_text().split()[1])
-    ours.send_signal(number)
-    assert ours.wait(20) != 0
-    assert is_group_gone(group)
-    assert (tmp_path / "log").read_text().endswith(f"{last_line}\n")
-
 
 STRAYS = {
     "in the background": "sleep 60 &",
@@ -288,13 +247,11 @@ STRAYS = {
 def test_what_a_compiler_leaves_ends_with_it(tmp_path: Path, stray: str) -> None:
     script = f"{STRAYS[stray]} echo done"
     began = time.monotonic()
-    code, _ = run_logged(["bash", "-c", script], tmp_path, os.environ, tmp_path / "log", print)
+    environment = {**os.environ, "TEST": str(tmp_path)}
+    code, _ = run_logged(["bash", "-c", script], tmp_path, environment, tmp_path / "log", print)
     assert code == 0
     assert time.monotonic() - began < 10
-    marked = f"{MARK}=".encode()
-    for environment in Path("/proc").glob("[0-9]*/environ"):
-        with suppress(OSError):
-            assert marked not in environment.read_bytes()
+    assert living_with(f"TEST={tmp_path}") == []
 
 
 def test_an_output_without_end_or_lines_fits_into_the_log_and_the_message(

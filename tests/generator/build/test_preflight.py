@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from tests.texts import CALIBRATION
-from tests.workspaces import FALCON_TINY, Recorder, build, make_workspace
+from tests.workspaces import Recorder, build, make_workspace
 from vacc_gen.generator.backends.base import Stage
 from vacc_gen.generator.backends.onnxruntime.backend import OnnxRuntimeBackend
 from vacc_gen.generator.workspace import Workspace
 from vacc_gen.schema.errors import (
-    CheckpointError,
-    MissingExtraError,
     StageError,
     UsageError,
     VaccGenError,
@@ -43,25 +38,6 @@ def refusal(workspace: Workspace, kind: type[VaccGenError], *precisions: Precisi
     assert not (workspace.root / "deploy").exists()
     assert not (workspace.root / ".vacc-gen" / "work").exists()
     return f"{caught.value.message}\n{caught.value.hint}"
-
-
-@pytest.mark.parametrize(
-    ("harm", "words"),
-    [
-        (lambda folder: folder.rename(f"{folder} moved"), "checkpoint is not a folder"),
-        (
-            lambda folder: os.truncate(folder / "model-00002-of-00003.safetensors", 1000),
-            "model-00002-of-00003.safetensors is truncated",
-        ),
-        (lambda folder: (folder / "tokenizer.json").unlink(), "has no tokenizer.json"),
-    ],
-)
-def test_a_harmed_checkpoint(tmp_path: Path, harm: Callable[[Path], object], words: str) -> None:
-    folder = Path(shutil.copytree(FALCON_TINY, tmp_path / "checkpoint"))
-    harm(folder)
-    model = {"preset": "falcon-tiny", "checkpoint": str(folder)}
-    workspace = make_workspace(tmp_path / "workspace", model=model)
-    assert words in refusal(workspace, CheckpointError)
 
 
 @pytest.mark.parametrize(
@@ -112,14 +88,3 @@ def test_a_hand_edited_file(tmp_path: Path) -> None:
     assert check(workspace, Precision.FP16).records[0].details["notes"] == [note]
     with pytest.raises(FindingsError, match="a compile config has errors"):
         check(workspace)
-
-
-@pytest.mark.parametrize("package", ["onnxruntime", "torch", "onnx"])
-def test_a_package_that_is_not_installed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str
-) -> None:
-    workspace = make_workspace(tmp_path / "workspace")
-    monkeypatch.setitem(sys.modules, package, None)
-    message = refusal(workspace, MissingExtraError)
-    assert f"building with ONNX Runtime needs {package}, which is not installed" in message
-    assert "pip install 'vacc-gen[export]'" in message

@@ -11,8 +11,6 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tests.workspaces import build, make_workspace, report_of
 from vacc_gen.generator.backends.base import Stage
@@ -23,8 +21,6 @@ from vacc_gen.generator.calibration.windows import (
     calibrate,
     check_calibration,
     read_windows,
-    shuffled,
-    windows_by_source,
     windows_file,
 )
 from vacc_gen.generator.progress import SilentProgress
@@ -205,21 +201,6 @@ def test_the_check_reads_no_further_than_it_must(tmp_path):
     content = "".join(json.dumps({"text": f"{n} " * 200}) + "\n" for n in range(5_000)).encode()
     (tmp_path / "c4-train.0.json.gz").write_bytes(gzip.compress(content, 1)[:-100])
     assert check_calibration(spec_of("c4", ".", samples=8), 2048, tmp_path) == [8]
-
-
-@given(weights=st.lists(st.floats(0.01, 100), min_size=1, max_size=6), samples=st.integers(1, 1000))
-def test_windows_are_shared_out_to_the_last_one(weights, samples):
-    shares = windows_by_source(weights, samples)
-    assert sum(shares) == samples
-    for share, weight in zip(shares, weights, strict=True):
-        assert abs(share - samples * weight / sum(weights)) < 1
-
-
-@given(texts=st.lists(st.binary(max_size=20), max_size=60), seed=st.integers(0, 5))
-def test_the_order_does_not_depend_on_how_much_is_held(texts, seed):
-    orders = [list(shuffled(lambda: iter(texts), str(seed), held)) for held in (1, 50, 300, 10_000)]
-    assert all(order == orders[0] for order in orders)
-    assert sorted(orders[0]) == sorted(texts)
 
 
 MEASURED = """

@@ -3,12 +3,10 @@
 import re
 import shlex
 import shutil
-import subprocess
 
 import pytest
 
-from tests.processes import VACC_GEN
-from tests.terminals import BACKSPACE, CTRL_C, CTRL_D, CTRL_U, DOWN, ENTER, SPACE, Terminal
+from tests.terminals import BACKSPACE, CTRL_D, CTRL_U, DOWN, ENTER, SPACE, Terminal
 from tests.workspaces import FALCON_TINY, files_of
 from vacc_gen.generator.new.questions import QUESTIONS
 
@@ -46,10 +44,18 @@ def line_of(terminal):
     return shlex.split(line)[1:]
 
 
-def test_enter_all_the_way_makes_what_the_printed_line_makes(asked, tmp_path):
-    terminal = asked()
+def test_questions_explain_themselves_and_enter_makes_what_the_printed_line_makes(
+    asked, run, tmp_path
+):
+    terminal = asked(columns=90)
     for step, question in enumerate(QUESTIONS, 1):
         terminal.wait_for(f"step {step} of {len(QUESTIONS)}: {question.prompt} (")
+        if question.kind == "folder":
+            terminal.send(CTRL_U, "?", ENTER)
+        else:
+            terminal.send("?")
+        terminal.wait_for("  " + question.explanation[:40])
+        terminal.settle()
         go_on(terminal, question.prompt)
     go_on(terminal, LAST)
     assert terminal.exit_code() == 0
@@ -58,8 +64,7 @@ def test_enter_all_the_way_makes_what_the_printed_line_makes(asked, tmp_path):
     assert not COLOUR.search(terminal.received)
     made = files_of(tmp_path / "falcon-7b-instruct")
     shutil.move(tmp_path / "falcon-7b-instruct", tmp_path / "first")
-    command = [*VACC_GEN, *line_of(terminal)]
-    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    assert run(*line_of(terminal)).code == 0
     assert files_of(tmp_path / "falcon-7b-instruct") == made
 
 
@@ -111,33 +116,15 @@ def test_any_answer_can_be_changed_on_the_last_page(asked, tmp_path):
     assert line_of(terminal)[1:] == shlex.split(options)
 
 
-@pytest.mark.parametrize("key", [CTRL_C, CTRL_D])
-def test_leaving_writes_nothing_and_says_so(asked, tmp_path, key):
+def test_leaving_writes_nothing_and_says_so(asked, tmp_path):
+    """With Ctrl-D; tests/test_guide.py does with Ctrl-C."""
     terminal = asked()
     go_on(terminal, MODEL)
     terminal.wait_for(f"{CHECKPOINT} (")
-    terminal.send(key)
+    terminal.send(CTRL_D)
     assert terminal.exit_code() == 130
     assert terminal.printed.endswith("nothing was written\n")
     assert list(tmp_path.iterdir()) == []
-
-
-def test_every_question_explains_its_terms(asked):
-    terminal = asked(columns=90)
-    for question in QUESTIONS:
-        terminal.wait_for(f"{question.prompt} (")
-        if question.kind == "folder":
-            terminal.send(CTRL_U, "?", ENTER)
-        else:
-            terminal.send("?")
-        terminal.wait_for("  " + question.explanation[:40])
-        terminal.settle()
-        assert question.explanation.count(". ") == 1
-        assert len(question.prompt) <= 80
-        go_on(terminal, question.prompt)
-    terminal.wait_for(LAST)
-    terminal.send("?", CTRL_C)
-    assert terminal.exit_code() == 130
 
 
 def test_what_is_impossible_is_said_and_asked_again(asked, tmp_path):

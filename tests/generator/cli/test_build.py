@@ -31,16 +31,14 @@ def test_in_a_log_it_is_plain_lines_and_a_command_that_works(built, run):
     assert len(out.split()) > 5
 
 
-@pytest.mark.parametrize("no_color", [{}, {"NO_COLOR": "1"}])
-def test_on_a_terminal_the_stage_that_runs_is_seen(built, no_color):
+def test_on_a_terminal_the_stage_that_runs_is_seen(built):
     options = (*EMBEDDED, "--until", "export", "--force")
-    terminal = Terminal(built.root, "build", *options, **no_color)
+    terminal = Terminal(built.root, "build", *options)
     assert terminal.exit_code() == 0, terminal.printed
     shown = terminal.received
     assert "\x1b[?25l" in shown  # the cursor hides while the bar moves,
     assert shown.rindex("\x1b[?25h") > shown.rindex("\x1b[?25l")  # and is given back
-    colored = re.search(r"\x1b\[[0-9;]*3[0-9][0-9;]*m", shown) is not None
-    assert colored is not bool(no_color)
+    assert re.search(r"\x1b\[[0-9;]*3[0-9][0-9;]*m", shown)  # it has colours
     assert re.search(r"\d:\d\d:\d\d", terminal.printed)
     assert re.search(r"export fp16: done in .*MB written", terminal.screen)
     assert not re.search(r"\d:\d\d:\d\d", terminal.screen)  # the bar is gone

@@ -1,8 +1,8 @@
 """`vacc-gen doctor` as people and programs see it."""
 
+import functools
 import json
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -10,15 +10,19 @@ import pytest
 
 from tests.workspaces import make_workspace
 from vacc_gen.generator.cli.doctor import _interpreter
+from vacc_gen.generator.doctor import machine
+from vacc_gen.generator.environment.probe import run_check
 
 HEAVY = ("torch", "transformers", "onnx", "onnxruntime", "numpy", "tokenizers", "uv")
-BLOCKED = """
-import sys
-sys.modules.update(dict.fromkeys({heavy!r}))
-sys.argv = ["vacc-gen", "doctor", *{words!r}]
-from vacc_gen.generator.cli.main import main
-main()
-"""
+
+
+check_once = functools.cache(run_check)
+
+
+@pytest.fixture(autouse=True)
+def checks_run_once(monkeypatch):
+    """Each imports torch in a process of its own."""
+    monkeypatch.setattr(machine, "run_check", check_once)
 
 
 @pytest.fixture(scope="module")
@@ -26,11 +30,12 @@ def root(tmp_path_factory):
     return str(make_workspace(tmp_path_factory.mktemp("doctor") / "w").root)
 
 
-def test_a_workspace_that_builds_here_has_no_problem_and_no_extra_is_loaded(root):
-    code = BLOCKED.format(heavy=HEAVY, words=[root, "--json"])
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    printed = json.loads(done.stdout)
-    assert (done.returncode, printed["problems"], done.stderr) == (0, 0, "")
+def test_a_workspace_that_builds_here_has_no_problem_and_no_extra_is_loaded(root, run, monkeypatch):
+    for package in HEAVY:
+        monkeypatch.setitem(sys.modules, package, None)
+    code, out, err = run("doctor", root, "--json")
+    printed = json.loads(out)
+    assert (code, printed["problems"], err) == (0, 0, "")
     assert (printed["version"], printed["workspace"]) == (1, root)
     assert {"section", "name", "state", "message", "hint"} == set(printed["checks"][0])
     states = {(check["section"], check["name"]): check["state"] for check in printed["checks"]}

@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 
 from tests.lies import ERRORS, LIES, WARNINGS, Lie
+from tests.processes import make_program
 from tests.weight_folders import write_falcon
 from vacc_gen.generator.cli.main import main
+from vacc_gen.generator.doctor import machine
 
 OF_MODEL = ("--model", "falcon-11b", "--tp", "1", "--prefill", "64", "--total", "128")
 VERBS = {
@@ -26,7 +28,6 @@ VERBS = {
     "build": ["build", "workspace", "--backend", "onnxruntime"],
     "build with vamc": ["build", "workspace", "--backend", "vamc"],
 }
-VAMC = "#!/bin/sh\ntouch started\n"
 
 
 @pytest.fixture(scope="module")
@@ -43,9 +44,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
         os.chdir(before)
     for file in (place / "workspace" / "source_code").iterdir():
         shutil.copy(file, place / "falcon")
-    (place / "bin").mkdir()
-    (place / "bin" / "vamc").write_text(VAMC)
-    (place / "bin" / "vamc").chmod(0o755)
+    make_program(place / "bin" / "vamc", "#!/bin/sh\ntouch started\n")
     return place
 
 
@@ -66,6 +65,8 @@ def place(sound: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(place)
     monkeypatch.setenv("PATH", f"{place / 'bin'}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("COLUMNS", "1000")
+    # It starts processes that import torch, and is the same whatever the weights are.
+    monkeypatch.setattr(machine, "own_environment", lambda needed: ())
     return place
 
 

@@ -81,14 +81,6 @@ def test_pins_without_a_lock(tmp_path, environment, state, message, hint):
     assert check.hint.startswith(hint)
 
 
-@pytest.mark.parametrize("kind", ["config.json", "*.safetensors"])
-def test_a_damaged_checkpoint_is_a_problem(workspace, kind):
-    next(workspace.checkpoint_path.glob(kind)).unlink()
-    check = checks(load_workspace(workspace.root))["checkpoint"]
-    assert check.state is State.PROBLEM
-    assert kind.strip("*.") in check.message
-
-
 def test_weights_without_tokenizer_and_without_code_for_the_compiler(workspace):
     (workspace.checkpoint_path / "tokenizer.json").unlink()
     check = checks(workspace)["checkpoint"]

@@ -113,7 +113,7 @@ def test_everything_that_comes_along_is_locked_within_the_bounds(index, monkeypa
 
 
 def test_old_versions_stay_unless_they_no_longer_fit(index):
-    old = resolve(wanted("top", "middle==1.0", "leaf<2"), "x").text
+    old = "".join(f"{name}==1.0 \\\n    {HASH}\n" for name in ("leaf", "middle", "top"))
     assert locked(resolve(wanted("top"), "x", previous=old))["middle"] == "1.0"
     newer = resolve(wanted("top", "middle>1"), "x", previous=old)
     assert locked(newer) == {"leaf": "1.0", "middle": "1.5", "top": "1.0"}
@@ -123,8 +123,6 @@ def test_no_solution_is_reported_in_the_resolvers_words_and_its_hint(index):
     with pytest.raises(LockError, match=r"^No solution found.*absent.* unsatisfiable") as error:
         resolve(wanted("absent==3"), "x")
     assert "network was disabled" in error.value.hint
-    with pytest.raises(LockError, match=r"leaf==3.* unsatisfiable"):
-        resolve(wanted("leaf==3"), "x")
 
 
 def test_the_python_asked_need_not_be_here(index):

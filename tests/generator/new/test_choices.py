@@ -49,22 +49,6 @@ def test_relative_paths_are_written_as_the_recipe_sees_them(here, checkpoint, ou
     assert recipe.calibration.path == written.replace("weights", "data/c4.gz")
 
 
-def test_names_are_written_as_the_presets_are_called():
-    """tests/golden has a workspace of every choice, with its command."""
-    choices = Choices(
-        model="FALCON-40b",
-        precision=("int8", "kv8", "int8"),
-        card="va16",
-        calibration="Alpaca:/data/alpaca.json",
-        environment="LLAMA-py310",
-    )
-    recipe = choices.decide().recipe
-    assert [precision.value for precision in recipe.precisions] == ["int8", "kv8"]
-    assert (recipe.model.preset, recipe.target.card) == ("falcon-40b", "VA16")
-    assert (recipe.calibration.set, recipe.calibration.seqlen) == ("alpaca", 512)
-    assert (recipe.environment.preset, recipe.environment.python) == ("llama-py310", "3.10")
-
-
 @pytest.mark.parametrize(
     ("choices", "message", "hint"),
     [

@@ -84,15 +84,6 @@ def test_what_was_chosen_is_always_offered(here):
     assert BY_FIELD["model"].current(chosen.decide()) == "falcon"  # any size
 
 
-def test_memory_stands_beside_each_choice():
-    chosen = Choices(model="falcon-7b-instruct", card="VA1-16G")
-    first = {field: next(options_of(chosen, BY_FIELD[field])).note for field in ("precision", "tp")}
-    assert first == {
-        "precision": "weights and KV cache in fp16; 2 cards, left 4.5 GiB a die in fp16",
-        "tp": "1 card, short 5.1 GiB a die in fp16",
-    }
-
-
 def test_lengths_end_where_the_model_does_and_hold_what_was_chosen():
     chosen = Choices(model="falcon-7b", prefill=48, total=96)
     assert [one.value for one in options_of(chosen, BY_FIELD["total"])] == [

@@ -44,7 +44,7 @@ def in_chunks(model, input_ids, mask, positions, chunks):
         past, start = output.past_key_values, new.stop
 
 
-@pytest.mark.parametrize("chunks", [(10,), (6, 1, 1, 1, 1), (5, 4, 1), (1, 6, 3)], ids=str)
+@pytest.mark.parametrize("chunks", [(6, 1, 1, 1, 1), (1, 6, 3)], ids=str)
 @pytest.mark.parametrize("padding", PADDINGS)
 def test_prefill_chunks_and_decode(make_pair, make_batch, variant, padding, chunks):
     """Whatever the chunks, each position's logits are those of one pass over the whole."""
@@ -68,7 +68,7 @@ def test_positions_follow_from_the_mask_and_a_mask_from_nothing(
         assert_same(ours(input_ids).logits, expected, mask)
 
 
-@pytest.mark.parametrize("chunks", [(10,), (7, 1, 1, 1), (5, 5)], ids=str)
+@pytest.mark.parametrize("chunks", [(10,), (5, 3, 1, 1)], ids=str)
 def test_bf16(make_pair, make_batch, variant, chunks):
     """In bf16 both round; ours must not be farther from fp32 than transformers' own bf16."""
     theirs, ours = make_pair(variant, len(chunks))

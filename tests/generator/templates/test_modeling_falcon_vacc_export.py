@@ -9,7 +9,6 @@ import warnings
 
 import onnx
 import onnxruntime
-import pytest
 import torch
 
 # The TorchScript exporter is the only one of PyTorch 2.1; since 2.9 it has to be asked for.
@@ -92,7 +91,7 @@ def assert_runs_the_same(path, model, inputs):
 def test_prefill_then_decode(make_pair, variant, tmp_path):
     """Static graphs, one after the other in one process: nothing of one is in the next."""
     _, model = make_pair(variant)
-    lengths = [(8, 0, 13), (12, 0, 17), (12, 0, 13), (1, 15, 13), (1, 7, 17), (4, 6, 17)]
+    lengths = [(8, 0, 13), (12, 0, 17), (1, 15, 13), (4, 6, 17)]
     for num_new, num_past, opset in lengths:
         model.config.insert_slice = num_new == 12
         shape = (model, num_new, num_past, 2, num_past > 0)
@@ -100,14 +99,13 @@ def test_prefill_then_decode(make_pair, variant, tmp_path):
         assert_runs_the_same(path, model, make_inputs(*shape))
 
 
-@pytest.mark.parametrize("opset", [13, 17])
-def test_one_dynamic_graph(make_pair, variant, opset, tmp_path):
+def test_one_dynamic_graph(make_pair, variant, tmp_path):
     """Traced once, it serves prefill (a past of length 0), chunks and decode, of any batch.
 
     No complex or bf16 type, no foreign operator, and each weight once, under its own name.
     """
     _, model = make_pair(variant)
-    path = export(model, make_inputs(model, 4, 3), tmp_path / "model.onnx", opset, dynamic=True)
+    path = export(model, make_inputs(model, 4, 3), tmp_path / "model.onnx", 13, dynamic=True)
     for num_new, num_past, batch in [(9, 0, 1), (5, 8, 3), (1, 30, 2)]:
         assert_runs_the_same(path, model, make_inputs(model, num_new, num_past, batch))
     graph = onnx.load(str(path)).graph

@@ -3,7 +3,7 @@ import os
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.published import FOLDER, PATHS
@@ -163,7 +163,6 @@ LINES = sorted({line for path in PATHS for line in path.read_text("utf-8").split
 ODD_LINES = ["  <<: *a", "a: &a {}", "- x", "\t- y", "? [a]", "no: yes", "---", "!!python/name:x"]
 
 
-@settings(max_examples=300, deadline=None)
 @given(st.lists(st.sampled_from(LINES + ODD_LINES), max_size=25).map("\n".join))
 def test_no_mixture_of_lines_makes_it_raise(text):
     lines = load(text).lines
@@ -188,7 +187,6 @@ TREES = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
 @given(st.dictionaries(KEYS, TREES, max_size=6), st.sampled_from(("x.yaml", "vacc.yaml")))
 def test_no_values_make_it_raise(values, name):
     check_text(yaml.safe_dump(values), name)
@@ -211,7 +209,6 @@ def mutated(text, rng):
     return "\n".join(lines) + "\n"
 
 
-@settings(max_examples=150, deadline=None)
 @given(st.sampled_from(PATHS), st.randoms(use_true_random=False))
 def test_every_fixable_finding_is_gone_after_its_fix(path, rng):
     text = mutated(path.read_text(encoding="utf-8"), rng)

@@ -104,7 +104,7 @@ def test_faults_stand_where_they_are(source, code, line, column):
 
 
 @pytest.mark.parametrize("nesting", ["[", "{a: ", "{", "- "])
-@pytest.mark.parametrize("depth", [70, 900, 10_000])
+@pytest.mark.parametrize("depth", [70, 2000])
 def test_deep_nesting_ends_at_the_bound(nesting, depth, loader):
     if loader == "SafeLoader" and nesting == "- ":
         depth = min(depth, 1000)  # the pure scanner takes its time with these
@@ -131,7 +131,7 @@ def test_size_ends_at_the_bound():
 
 @pytest.mark.parametrize(
     "number",
-    ["9" * 400, "0x" + "f" * 20_000, "1" + ":59" * 300_000, "1" + ":59" * 400 + ".5"],
+    ["9" * 400, "0x" + "f" * 20_000, "1" + ":59" * 50_000, "1" + ":59" * 400 + ".5"],
     ids=lambda number: f"{number[:4]}-{len(number)}",
 )
 @pytest.mark.parametrize("form", ["tp: {}\n", "a: [[{}], [2048]]\n", "tp: !!int {}\n"])
@@ -151,7 +151,7 @@ LETTERS = "abc:-[]{},#&*!|>'\"%@`?\t\n\r \x85\u2028\ufeff\x00\x1bé：，“0123
 FRAGMENTS = st.sampled_from([*LETTERS, "<<", "*a", "&a ", "!!", "\n  ", "{{ x }}"])
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(FRAGMENTS, max_size=40).map("".join))
 def test_no_text_makes_it_raise(text):
     document = load(text)
@@ -162,7 +162,6 @@ def test_no_text_makes_it_raise(text):
     assert document.root is not None or document.faults or document.templates
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=80))
 def test_no_bytes_make_it_raise(source):
     load(source)
@@ -181,7 +180,6 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=200, deadline=None)
 @given(VALUES, st.booleans())
 def test_what_pyyaml_writes_is_read_back(values, flow):
     text = yaml.safe_dump(values, default_flow_style=flow)

@@ -86,16 +86,6 @@ def test_the_byte_order_mark_stays_unless_it_is_the_fault():
     assert fixes.fixed(document, [change, document.faults[0].finding.fix]) == "a: 2\n"
 
 
-def test_every_full_width_mark_is_reported():
-    text = FALCON.replace("name: ", "name： ").replace("[[1024], [2048]]", "[[1024]，[2048]］")
-    found = check_text(text, "build/x.yaml")
-    assert [(one.line, one.column, one.fix.text) for one in found] == [
-        (1, 5, ":"),
-        (8, 23, ", "),
-        (8, 30, "]"),
-    ]
-
-
 def test_marks_in_comments_and_quotes_are_nobodys_business():
     text = FALCON.replace("  workers: 4", '  x: "四：四"  # 四：四\n workers: 4')
     assert [(one.line, one.code) for one in check_text(text, "x.yaml")] == [(27, "VG001")]

@@ -27,18 +27,6 @@ FOUND = Diagnostic(
 LINES = {"build/x.yaml": ["a:", "  tpp: 4"]}
 
 
-def test_text_shows_the_line_and_the_hint():
-    assert render.as_text([FOUND], LINES, 1) == (
-        "build/x.yaml:2:3: error VG101: unknown key `tpp`\n"
-        " |\n"
-        "2|   tpp: 4\n"
-        " |   ^^^\n"
-        "hint: did you mean `tp`? (fixable)\n"
-        "\n"
-        "1 file checked: 1 error (1 fixable with --fix)\n"
-    )
-
-
 def test_colour_adds_escapes_alone():
     plain = render.as_text([FOUND], LINES, 1)
     coloured = render.as_text([FOUND], LINES, 1, colour=True)

@@ -159,7 +159,7 @@ KEYS = {
 places = st.sampled_from([(file, key) for file, keys in KEYS.items() for key in keys])
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(places, values), min_size=1, max_size=3))
 def test_any_value_of_any_key_is_read_or_reported(tmp_path_factory, changes):
     folder = split(write_falcon(tmp_path_factory.mktemp("any"), "40b"))

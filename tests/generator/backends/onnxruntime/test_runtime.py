@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ import pytest
 
 from tests.falcons import VARIANTS, VOCABULARY, logits_of, make_falcon
 from vacc_gen.generator.backends.onnxruntime.runtime import OnnxRuntimeModel
-from vacc_gen.schema.errors import MissingExtraError, UnreadableError, UsageError
+from vacc_gen.schema.errors import UnreadableError, UsageError
 
 pytest.importorskip("onnxruntime")
 from vacc_gen.generator.backends.onnxruntime.export import Lengths, export_graphs
@@ -96,17 +95,6 @@ def test_a_text_goes_on_again_from_its_prompt(pair, one_session):
         assert model.position == len(prompt)
 
 
-def test_greedy_text_is_the_oracle_s(pair):
-    folder, oracle = pair
-    model = OnnxRuntimeModel(folder, threads=1)
-    text = tokens(9).tolist()
-    produced = list(model.generate(text, 20))
-    assert len(produced) == 20 or model.end_tokens
-    whole = np.array([text + produced])
-    best = logits_of(oracle, whole)[0].argmax(-1)
-    assert produced == best[len(text) - 1 : -1].tolist()
-
-
 def test_prefill_may_be_as_long_as_the_total(tmp_path):
     oracle = make_falcon("7b", tmp_path / "checkpoint")
     compile_falcon(tmp_path / "checkpoint", tmp_path / "out", "fp32", Lengths(16, 16))
@@ -187,9 +175,3 @@ def test_a_manifest_that_was_harmed(trained, tmp_path, text, words):
     (folder / "manifest.json").write_text(text)
     with pytest.raises(UnreadableError, match=words):
         OnnxRuntimeModel(folder)
-
-
-def test_without_onnxruntime(trained, monkeypatch):
-    monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(MissingExtraError, match="needs onnxruntime"):
-        OnnxRuntimeModel(trained)

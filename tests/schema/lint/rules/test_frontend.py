@@ -101,9 +101,3 @@ def test_a_type_that_is_missing(checkpoint, hint):
     places = [(one.code, one.severity.value, one.message, one.hint) for one in result]
     said = ("VG301", "warning", "`type` is missing in `frontend`", hint)
     assert places == ([said] if hint else [])
-
-
-def test_a_yolo_is_known_by_its_name_too():
-    frontend = "frontend: {checkpoint: a.onnx, shape: {x: [1, 3, 640, 100]}}"
-    assert len(findings("VG309", f"name: yolo12\n{frontend}")) == 1
-    assert findings("VG309", f"name: yolo8\n{frontend}") == []

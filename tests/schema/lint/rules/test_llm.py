@@ -45,17 +45,6 @@ def test_heads_are_split_as_published_ones(tmp_path, heads, kv_heads, tp, messag
     assert found(tmp_path / "x.yaml", text, "VG601") == ([(10, 9, message)] if message else [])
 
 
-@pytest.mark.parametrize(
-    ("lengths", "column"),
-    [("[[1024], [2048]]", None), ("[[4096], []]", None), ("[[64], [2064]]", 24)],
-)
-def test_total_within_the_positions(lengths, column):
-    text = CONFIG.replace("[[1024], [2048]]", lengths)
-    message = "total 2064 is longer than the model's 2048 positions"
-    places = [place[1:] for place in found("x.yaml", text, "VG603")]
-    assert places == ([(column, message)] if column else [])
-
-
 def test_a_model_that_is_not_known_is_not_judged():
     text = CONFIG.replace("falcon-7b-instruct", "falcon-x").replace("[2048]", "[20480]")
     text = text.replace("tp: 4", "tp: 3")

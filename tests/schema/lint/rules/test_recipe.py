@@ -61,10 +61,6 @@ def test_a_file_is_not_a_checkpoint(path):
     assert place[:3] == (4, 15, "VG199")
 
 
-def test_a_null_is_a_value():
-    assert found(("quantization", "calibration: null\nquantization")) == []
-
-
 def test_what_is_known_of_nothing_is_not_judged():
     pins = ("python: '3.10'", "pins: [torch>=2, torch<1]")
     assert check(("falcon-7b\n", "none\n"), pins, known=None) == []

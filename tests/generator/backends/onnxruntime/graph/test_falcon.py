@@ -5,29 +5,16 @@ Legend: B batch, S tokens fed, L past, T = L + S, P prefill length, KV heads of 
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-from types import SimpleNamespace
-
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
-import torch
 
 from tests.falcons import VARIANTS, VOCABULARY, logits_of, make_falcon
 from vacc_gen.generator.backends.onnxruntime.export import Lengths, export_graphs
-from vacc_gen.generator.backends.onnxruntime.graph.builder import GraphBuilder
-from vacc_gen.generator.backends.onnxruntime.graph.falcon import falcon_graph
-from vacc_gen.generator.backends.onnxruntime.graph.positions import Axes, alibi_bias
-from vacc_gen.generator.backends.onnxruntime.weights.quantize import grid_for
 from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
-from vacc_gen.generator.backends.onnxruntime.weights.weight_file import plan_layout
-from vacc_gen.presets import MODELS
-from vacc_gen.schema.falcon import architecture_from_config
 
 LENGTHS = Lengths(prefill=16, total=32)
-MODELING = Path(__file__).parents[5] / "generator" / "templates" / "modeling_falcon_vacc.py"
 ABSOLUTE = 1e-4
 """On logits of unit size: what different orders of summation in fp32 leave."""
 
@@ -149,23 +136,6 @@ def test_static_graphs_with_a_shifted_cache(falcon, length, side):
         mask = np.pad(mask[:, 1:], ((0, 0), (0, 1)), constant_values=1)
 
 
-@pytest.mark.parametrize("heads", [5, 16, 71])
-def test_alibi_is_that_of_the_modeling_file_to_the_last_bit(heads):
-    """Far beyond what bf16 counts one by one; tests/pinned compares with transformers."""
-    builder = GraphBuilder("alibi")
-    builder.input("attention_mask", onnx.TensorProto.INT64, (3, 2048))
-    bias = alibi_bias(builder, kv_heads=1, queries=heads, head_size=64)
-    builder.output(bias, onnx.TensorProto.FLOAT, (3, 1, heads, 1, 2048))
-    mask = padded(2048, "left")
-    emitted = run(builder.model({}).SerializeToString(), attention_mask=mask)[bias]
-    spec = importlib.util.spec_from_file_location("modeling_falcon_vacc", MODELING)
-    modeling = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(modeling)
-    config = SimpleNamespace(num_attention_heads=heads, hidden_size=64 * heads)
-    traced = modeling.alibi_bias(config, torch.from_numpy(mask)).numpy()
-    np.testing.assert_array_equal(emitted[:, 0], traced)
-
-
 @pytest.mark.parametrize(("dtype", "bound"), [("fp16", 0.01), ("int8", 0.06)])
 def test_lower_precisions_stay_near(falcon, tmp_path, dtype, bound):
     """The mean deviation from fp32, relative to the logits' spread, with rows of padding."""
@@ -224,29 +194,3 @@ def test_names_and_shapes_are_those_of_the_hugging_face_world(falcon):
     ids = {"input_ids": [batch, fed], "position_ids": [batch, fed]}
     assert shapes_of(graph.input) == {**ids, "attention_mask": [batch, total], **caches[False]}
     assert shapes_of(graph.output) == {"logits": [batch, fed, VOCABULARY], **caches[True]}
-
-
-@pytest.mark.parametrize("model", ["falcon-7b", "falcon-40b"])
-def test_graphs_of_published_widths(model):
-    """Without a weight: 4,544 and 8,192 channels, and every product as it must be."""
-    architecture = architecture_from_config(MODELS.find(model).config)
-    geometry = architecture.geometry
-    layout = plan_layout(architecture, "int8", grid_for(architecture, 8, None))
-    graph = falcon_graph("decode", architecture, layout, Axes(1, 1, 2047, 2048), 4, {}).graph
-    assert {value.type.tensor_type.elem_type for value in graph.input[:3]} == {
-        onnx.TensorProto.INT64
-    }
-    cache = [1, geometry.kv_heads, 2047, geometry.head_size]
-    assert shapes_of(graph.input)["past_key_values.0.key"] == cache
-    products = [node for node in graph.node if node.op_type == "MatMulNBits"]
-    sizes = {
-        tuple(onnx.helper.get_node_attr_value(node, key) for key in ("K", "N", "block_size"))
-        for node in products
-    }
-    wide = geometry.hidden_size
-    qkv = geometry.head_size * (geometry.attention_heads + 2 * geometry.kv_heads)
-    assert len(products) == 4 * geometry.layers + 1
-    assert sizes == {
-        (wide, qkv, 64), (wide, wide, 64), (wide, 4 * wide, 64), (4 * wide, wide, 64),
-        (wide, geometry.vocab_size, 64),
-    }  # fmt: skip

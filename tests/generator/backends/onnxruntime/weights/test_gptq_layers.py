@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -23,7 +22,6 @@ from vacc_gen.generator.backends.onnxruntime.weights.gptq_layers import (
     UP,
     GptqQuantizer,
     hidden_states,
-    quantization_order,
 )
 from vacc_gen.generator.backends.onnxruntime.weights.quantize import grid_for
 from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
@@ -119,21 +117,6 @@ def test_settings_of_the_recipe_reach_the_arithmetic(
     assert {row["damp_percent"] for row in quantizer.errors} == {damping}
 
 
-@pytest.mark.parametrize(
-    ("changes", "sequential", "order"),
-    [
-        ({}, True, (((QKV, UP),), ((DENSE,), (DOWN,)))),
-        ({"new_decoder_architecture": True}, True, (((QKV,), (UP,)), ((DENSE,), (DOWN,)))),
-        ({"parallel_attn": False}, True, (((QKV,),), ((DENSE,),), ((UP,),), ((DOWN,),))),
-        ({"parallel_attn": False}, False, (((QKV,), (DENSE,), (UP,), (DOWN,)),)),
-    ],
-    ids=["7b", "40b", "rw", "all at once"],
-)
-def test_the_order_within_a_block(falcon, changes, sequential, order):
-    architecture = falcon.architecture.model_copy(update=changes)
-    assert quantization_order(architecture, sequential) == order
-
-
 def test_a_disk_without_room_for_hidden_states(monkeypatch, tmp_path):
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -158,13 +141,6 @@ def test_a_modeling_file_that_leaves_a_layer_out(falcon, tmp_path):
     quantizer = make_quantizer(falcon, tmp_path, modeling=edited)
     with pytest.raises(StageError, match=r"layer 0 does not use self_attention\.dense"):
         quantize_all(quantizer, falcon)
-
-
-def test_a_modeling_file_of_another_model(falcon, tmp_path):
-    biased = replace(falcon.folder, config={**falcon.folder.config, "bias": True})
-    unbiased = falcon.architecture.model_copy(update={"bias": False})
-    with pytest.raises(StageError, match="parameters that the checkpoint lacks"):
-        make_quantizer(replace(falcon, folder=biased, architecture=unbiased), tmp_path)
 
 
 @pytest.mark.parametrize(
