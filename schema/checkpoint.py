@@ -209,9 +209,10 @@ def _missing_of_a_row(files: Sequence[str]) -> Iterator[Fault]:
 
 
 def _no_weights(names: Sequence[str]) -> Fault:
-    if ADAPTER_FILE in names:
+    adapters = [name for name in names if name == ADAPTER_FILE or name.startswith("adapter_model.")]
+    if adapters:
         message = "an adapter alone: the weights of its base model are not here"
-        return Fault(ADAPTER_FILE, message, MERGE_ADAPTER)
+        return Fault(adapters[0], message, MERGE_ADAPTER)
     for endings, message, hint in _UNREAD:
         found = [name for name in names if name.endswith(endings) and name != "training_args.bin"]
         if found:

@@ -303,7 +303,9 @@ def differences(
         yield Fault(None, message, "take the causal language model that it was made from", heads[0])
     numbers = {int(match[1]) for match in map(_LAYER.fullmatch, stored) if match}
     if not numbers and not {EMBEDDING, HEAD} & stored.keys():
-        message = f"config.json is a Falcon's, the tensors are not: {_some([*stored])}"
+        message = "the files of weights hold no tensors"
+        if stored:
+            message = f"config.json is a Falcon's, the tensors are not: {_some([*stored])}"
         yield Fault("config.json", message, SAME_REVISION, "model_type")
         return
     layers = architecture.geometry.layers

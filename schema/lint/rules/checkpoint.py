@@ -292,7 +292,7 @@ def falcon_config(files: WeightFiles) -> Iterator[WeightFinding]:
     error = files.architecture
     if isinstance(error, CheckpointError) and (files.is_falcon or is_named or files.falcon_only):
         yield files.finding(Fault(CONFIG_FILE, error.message, error.hint, error.key))
-    elif files.is_falcon and any(re.search(r"For(?!CausalLM)", name) for name in named):
+    elif files.is_falcon and named and all(re.search(r"For(?!CausalLM)", name) for name in named):
         message = f"`architectures` names {shortened(named[0])}, which writes no text"
         hint = "take the causal language model that it was made from"
         yield files.at_key(CONFIG_FILE, "architectures", message, hint)
@@ -318,7 +318,7 @@ def falcon_tensors(files: WeightFiles) -> Iterator[WeightFinding]:
     """
     architecture = files.architecture
     is_whole = not any(not fault.is_warning for fault in files.layout.faults)
-    if not isinstance(architecture, Architecture) or not is_whole or not files.layout.tensors:
+    if not isinstance(architecture, Architecture) or not is_whole:
         return
     if _quantization(files) is not None:
         return
