@@ -66,7 +66,11 @@ def read_shard(path: Path) -> dict[str, TensorEntry]:
     except JsonError as error:
         raise _damaged(f"{path}: the safetensors header is not valid JSON ({error})") from error
     except OSError as error:
-        hint = "the file that it links to is not there: download it again" if path.is_symlink() else None
+        hint = (
+            "the file that it links to is not there: download it again"
+            if path.is_symlink()
+            else None
+        )
         raise CheckpointError(f"{path} cannot be read: {error.strerror}", hint) from error
     if not isinstance(header, dict):
         raise _damaged(f"{path}: the safetensors header is not a JSON object")

@@ -21,6 +21,8 @@ from vacc_gen.schema.lint.weight_files import (
 _OTHER_TOKENIZERS = ("tokenizer.model", "vocab.json")
 """Of older families, in place of tokenizer.json."""
 
+_MODELS = ("BPE", "Unigram", "WordLevel", "WordPiece")
+_STEPS = ("normalizer", "pre_tokenizer", "post_processor", "decoder")
 _DOWNLOAD = "download it from the repository that the weights are from"
 _TOKENS = ("bos_token", "eos_token", "pad_token")
 
@@ -81,6 +83,12 @@ def _fault_of_form(content: Mapping[str, Any]) -> tuple[str, str] | None:
     model, added = content.get("model"), content.get("added_tokens") or []
     if not isinstance(model, dict):
         return "model", "`model` is missing, or not an object"
+    if model.get("type", "BPE") not in _MODELS:
+        return "type", f"the model's `type` is {shortened(model['type'])}, not {', '.join(_MODELS)}"
+    for key in _STEPS:
+        step = content.get(key)
+        if step is not None and not (isinstance(step, dict) and _is_text(step.get("type"))):
+            return key, f"`{key}` is neither null nor an object with `type`"
     vocabulary = model.get("vocab")
     if isinstance(vocabulary, list):  # Unigram: a token's id is its place
         if not all(isinstance(pair, list) and pair and _is_text(pair[0]) for pair in vocabulary):
