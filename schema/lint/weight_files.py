@@ -152,8 +152,8 @@ class WeightFiles:
             entry = self.tensors[str(key)]
             is_indexed = INDEX_FILE in self.objects
             file, key = (INDEX_FILE, entry.name) if is_indexed else (entry.path.name, None)
-        message = fault.message.removeprefix(f"{self.folder / file}").removeprefix(f"{file}")
-        name, found = self.at_key(file, key, message.lstrip(": "), fault.hint)
+        message = fault.message.removeprefix(f"{self.folder}/").removeprefix(f"{file}: ")
+        name, found = self.at_key(file, key, message, fault.hint)
         return name, found._replace(severity=Severity.WARNING if fault.is_warning else None)
 
     def at_offset(self, name: str, offset: int, message: str) -> WeightFinding:
