@@ -86,7 +86,8 @@ def run_build(
         try:
             run.run()
         except OSError as error:
-            raise StageError(f"the build failed: {error}") from error
+            reason = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+            raise StageError(f"the build failed: {reason}") from error
     return tuple(run.records)
 
 
