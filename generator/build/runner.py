@@ -241,7 +241,8 @@ def build_lock(file: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             holder = on_one_line(lock.read(HOLDER_BYTES).decode(errors="replace").strip())
-            raise StageError(f"another build runs in this workspace ({holder})") from None
+            problem = f"another build runs in this workspace ({holder})"
+            raise StageError(problem, "wait for it to end, or stop it") from None
         lock.truncate(0)
         lock.write(f"process {os.getpid()} on {socket.gethostname()}\n".encode())
         lock.flush()
