@@ -37,6 +37,17 @@ class Shown:
         return getattr(self.exact, name)
 
 
+def open_closed_streams() -> None:
+    """Open what was closed of the standard streams: to nothing.
+
+    The next files would get their numbers, and what libraries print would be written into them.
+    """
+    while (number := os.open(os.devnull, os.O_RDWR)) < 3:
+        pass  # each takes the lowest number that is free
+    os.close(number)
+    sys.stdin = sys.stdin or os.fdopen(0, closefd=False)
+
+
 @contextmanager
 def shown_streams() -> Iterator[None]:
     """Let everything that is printed, by libraries too, go through `visible`."""
@@ -84,11 +95,17 @@ def ended_by_signals() -> Iterator[None]:
                 time.sleep(GRACE_SECONDS)
                 _end(received[0])
 
+    def ignore_interrupts(raised: Any) -> None:
+        # Python prints those that arise where no exception can leave, such as in a callback.
+        if not issubclass(raised.exc_type, KeyboardInterrupt):
+            sys.__unraisablehook__(raised)
+
     ours = [number for number in ENDING_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
+    sys.unraisablehook = ignore_interrupts
     handlers = [signal.signal(number, interrupt) for number in ours]
     wakeup = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     try:
@@ -100,6 +117,7 @@ def ended_by_signals() -> Iterator[None]:
             with suppress(OSError, ValueError, AttributeError):
                 sys.stdout.flush()
             _end(caught[0])
+        sys.unraisablehook = sys.__unraisablehook__
         signal.set_wakeup_fd(wakeup)
         os.close(writer)
         watcher.join()

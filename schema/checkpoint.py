@@ -155,8 +155,10 @@ def _faults_without_index(
                 message = f"the shard is missing{_more(absent)}"
                 yield CheckpointError(message, "download it again", file=absent[0])
     else:
+        adapters = [n for n in names if n.startswith("adapter_model.")]
         for endings, message, hint in _NOT_READ:
             found = [n for n in names if n.endswith(endings) and n != "training_args.bin"]
+            found = found or (adapters if ADAPTER_FILE in endings else [])
             if found:
                 yield CheckpointError(message + _more(found), hint, file=found[0])
                 return

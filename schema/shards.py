@@ -58,8 +58,10 @@ def read_shard(path: Path) -> dict[str, TensorEntry]:
     except JsonError as error:
         raise _damaged(path, f": the safetensors header is not valid JSON ({error})") from error
     except OSError as error:
-        message = f"{path.name} cannot be read: {error.strerror}"
-        raise CheckpointError(message, file=path.name) from error
+        message, hint = f"{path.name} cannot be read: {error.strerror}", None
+        if path.is_symlink():
+            hint = "the file that it links to is not there: download it again"
+        raise CheckpointError(message, hint, file=path.name) from error
     metadata = header.pop("__metadata__", None) or {}
     if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
         raise _damaged(path, ": `__metadata__` in the header is not an object of texts")

@@ -221,6 +221,7 @@ ERRORS = [
     Lie("true-as-number", header(lambda w: w.update(shape=[True, 80])), "VG925", SINGLE, "is damaged"),
     Lie("product", header(lambda w: w.update(shape=[(1 << 62) + 1] * 50_000)), "VG925", SINGLE, "does not fill"),
     Lie("dtype", header(lambda w: w.update(dtype="Q9")), "VG925", SINGLE, "is unknown"),
+    Lie("adapter-file-alone", lambda at: (at / SINGLE).rename(at / "adapter_model.safetensors"), "VG925", "adapter_model.safetensors", "an adapter alone"),
     Lie("adapter-alone", adapter_alone, "VG925", "adapter_config.json", "an adapter alone"),
     # quantized, not merged
     *(Lie(method, config(quantization_config={"quant_method": method}), "VG926", CONFIG, f"quantized: {method}") for method in ("gptq", "awq", "bitsandbytes", "fp8")),
@@ -282,6 +283,8 @@ ERRORS = [
     Lie("lora", add(LORA, 4, 80), "VG928", SINGLE, "a merged model is needed"),
     Lie("ddp-names", lambda at: renamed(at, lambda name: f"module.{name}"), "VG928", SINGLE, "not the name of a parameter"),
     Lie("other-model", lambda at: write_tensors(at / SINGLE, {"model.norm.weight": tensor(80)}), "VG928", CONFIG, "the tensors are not: model.norm.weight"),
+    Lie("no-tensors", lambda at: write_tensors(at / SINGLE, {}), "VG928", CONFIG, "hold no tensors"),
+    Lie("no-tensors-indexed", sharded(text(INDEX, '{"weight_map": {}}')), "VG928", CONFIG, "hold no tensors"),
     Lie("both-names", add("ln_f.weight", 80), "VG928", SINGLE, "stored twice"),
     Lie("doubles", lambda at: write_tensors(at / SINGLE, {**read_tensors(at / SINGLE), "transformer.ln_f.weight": ("F64", [80], bytes(640))}), "VG928", SINGLE, "stored as F64"),
     # tokenizer
@@ -292,6 +295,8 @@ ERRORS = [
     Lie("id-in-config", lambda at: edit_json(at / TOKENIZER_CONFIG, added_tokens_decoder={"131": {"content": "x"}}), "VG930", TOKENIZER_CONFIG, "has the id 131"),
     Lie("unigram-beyond", tokens(model={"type": "Unigram", "vocab": [[f"t{i}", 0.0] for i in range(200)]}), "VG930", TOKENIZER, "has the id 131"),
     Lie("model-text", tokens(model="BPE"), "VG930", TOKENIZER, "not a tokenizer"),
+    Lie("model-type", model(type="Foo"), "VG930", TOKENIZER, "`model.type`"),
+    Lie("step-text", tokens(pre_tokenizer="ByteLevel"), "VG930", TOKENIZER, "`pre_tokenizer`"),
     Lie("vocabulary-missing", tokens(model={"type": "BPE"}), "VG930", TOKENIZER, "not a tokenizer"),
     Lie("vocabulary-of-text", model(vocab={"a": "0"}), "VG930", TOKENIZER, "not a tokenizer"),
     Lie("added-of-text", tokens(added_tokens=["<|im_start|>"]), "VG930", TOKENIZER, "not a tokenizer"),

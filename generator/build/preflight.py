@@ -9,6 +9,7 @@ from vacc_gen import presets
 from vacc_gen.generator.backends.base import Backend
 from vacc_gen.generator.backends.onnxruntime.backend import OnnxRuntimeBackend
 from vacc_gen.generator.backends.vamc import EXECUTABLE, Vamc
+from vacc_gen.generator.calibration.tokenizer import check_tokenizer
 from vacc_gen.generator.plan import CompileJob
 from vacc_gen.generator.workspace import State, Workspace
 from vacc_gen.schema.checkpoint import WeightFolder
@@ -89,6 +90,7 @@ def check_weights(workspace: Workspace, backend: Backend) -> tuple[WeightFolder,
         StageError: the lengths are beyond the model's.
     """
     weights, warnings = open_weights(workspace.checkpoint_path, falcon_only=backend.falcon_only)
+    check_tokenizer(workspace.checkpoint_path)
     total = workspace.plan.recipe.target.total
     longest = geometry_from_config(weights.config).max_positions
     if total > longest:

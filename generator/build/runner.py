@@ -86,7 +86,8 @@ def run_build(
         try:
             run.run()
         except OSError as error:
-            raise StageError(f"the build failed: {error}") from error
+            reason = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+            raise StageError(f"the build failed: {reason}") from error
     return tuple(run.records)
 
 
@@ -241,7 +242,8 @@ def build_lock(file: Path) -> Iterator[None]:
         except BlockingIOError:
             lock.seek(0)
             holder = on_one_line(lock.read(HOLDER_BYTES).decode(errors="replace").strip())
-            raise StageError(f"another build runs in this workspace ({holder})") from None
+            problem = f"another build runs in this workspace ({holder})"
+            raise StageError(problem, "wait for it to end, or stop it") from None
         lock.truncate(0)
         lock.write(f"process {os.getpid()} on {socket.gethostname()}\n".encode())
         lock.flush()

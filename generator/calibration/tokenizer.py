@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from vacc_gen.generator.extras import load
-from vacc_gen.schema.errors import CheckpointError, UnreadableError
+from vacc_gen.schema.errors import CheckpointError, MissingExtraError, UnreadableError
 from vacc_gen.schema.json_files import read_json
 
 TOKENIZER_FILE = "tokenizer.json"
@@ -36,18 +37,26 @@ class Tokenizer:
             )
         try:
             self._tokenizer = tokenizers.Tokenizer.from_file(str(tokenizer_json))
-        except Exception as error:  # the library raises plain Exception
-            raise UnreadableError(f"{tokenizer_json} is not a tokenizer: {error}") from error
+        except BaseException as error:  # plain Exception, or a panic of Rust, which is none
+            raise _unusable(tokenizer_json, error) from error
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         self._file = tokenizer_json
         self.library = f"tokenizers {tokenizers.__version__}"
 
     def encode(self, text: bytes) -> list[int]:
-        """Token ids of a UTF-8 text, without special tokens around it."""
+        """Token ids of a UTF-8 text, without special tokens around it.
+
+        Raises:
+            UnreadableError: the tokenizer has no token for some of it, and none for that.
+        """
         ids: list[int] = []
-        for piece in PIECE.findall(text.decode()):
-            ids += self._tokenizer.encode(piece, add_special_tokens=False).ids
+        pieces = PIECE.findall(text.decode())
+        try:
+            for piece in pieces:
+                ids += self._tokenizer.encode(piece, add_special_tokens=False).ids
+        except BaseException as error:
+            raise _unusable(self._file, error) from error
         return ids
 
     def decode(self, token_ids: Sequence[int], skip_special_tokens: bool = False) -> str:
@@ -71,3 +80,21 @@ class Tokenizer:
             f"{self._file} does not say which token ends a text",
             "name it in tokenizer_config.json as eos_token",
         )
+
+
+def check_tokenizer(weights: Path) -> None:
+    """Load the tokenizer.json of a weight folder, if there is one, and the library.
+
+    Raises:
+        UnreadableError: it is not a tokenizer.
+    """
+    if (weights / TOKENIZER_FILE).is_file():
+        with suppress(MissingExtraError):
+            Tokenizer(weights / TOKENIZER_FILE)
+
+
+def _unusable(file: Path, error: BaseException) -> BaseException:
+    if isinstance(error, KeyboardInterrupt):
+        return error
+    hint = "download it from the repository that the weights are from"
+    return UnreadableError(f"{file} is not a tokenizer that works: {error}", hint)

@@ -36,6 +36,7 @@ def export(
     """
     from vacc_gen.generator.backends.onnxruntime.export import Lengths, export_graphs
     from vacc_gen.generator.backends.onnxruntime.weights.source import checkpoint_of
+    from vacc_gen.generator.calibration.tokenizer import check_tokenizer
     from vacc_gen.generator.cli.display import terminal_progress
     from vacc_gen.generator.cli.findings import print_findings
     from vacc_gen.schema.lint.check import open_weights
@@ -48,6 +49,7 @@ def export(
     lengths = None if prefill is None or total is None else Lengths(prefill, total)
     weights, warnings = open_weights(checkpoint, falcon_only=True)
     print_findings(warnings)
+    check_tokenizer(checkpoint)
     opened = checkpoint_of(weights)
     with terminal_progress() as progress:
         result = export_graphs(

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from vacc_gen.generator.terminal import ended_by_signals, shown_streams
+from vacc_gen.generator.terminal import ended_by_signals, open_closed_streams, shown_streams
 from vacc_gen.schema.errors import VaccGenError, on_one_line
 
 MODULES = {"explain": "validate", "schema": "validate"}
@@ -88,6 +88,7 @@ def main() -> None:
     """Run the command line and leave with its exit code."""
     # Looking for plugins of pydantic reads the metadata of every package that is installed.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    open_closed_streams()
     with shown_streams(), ended_by_signals():
         try:
             app(prog_name="vacc-gen")

@@ -90,7 +90,8 @@ class Choices:
         """
         for word in self.command():
             if not is_text(word) or any(ord(character) < 32 for character in word):
-                raise UsageError(f"{word!r} holds a control character or is not valid UTF-8")
+                problem = f"{word!r} holds a control character or is not valid UTF-8"
+                raise UsageError(problem, "rename it, or give another: it has to stand in YAML")
         preset, config, notes = self._model()
         root = Path(preset.name if self.out is None else self.out)
         try:

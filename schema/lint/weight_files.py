@@ -122,7 +122,7 @@ class WeightFiles:
         index = self.texts.get(INDEX_FILE, "")
         if file.endswith(".safetensors") and json.dumps(file) in index:
             file, key = INDEX_FILE, key or file
-        message = fault.message.removeprefix(f"{file}: ")
+        message = fault.message.removeprefix(f"{self.folder}/").removeprefix(f"{file}: ")
         severity = Severity.WARNING if fault.is_warning else None
         text, span = self.texts.get(file, ""), START
         if text:

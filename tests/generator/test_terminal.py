@@ -147,3 +147,40 @@ def test_a_compiler_ends_with_us(tmp_path: Path, kind: str, signals: int) -> Non
     assert is_group_gone(int((tmp_path / "pid").read_text()), 0.5)
     assert (workspace.root / "told").exists() is (kind == "polite")
     assert living_with(f"TEST={tmp_path}") == []
+
+
+@pytest.mark.parametrize("closed", ["<&-", "<&- >&- 2>&-"])
+def test_files_do_not_take_the_place_of_closed_streams(tmp_path: Path, closed: str) -> None:
+    """Libraries print into whatever has the number of the standard error."""
+    code = f"""
+import sys
+from vacc_gen.generator.cli import main
+def app(**_):
+    with open({str(tmp_path / "written")!r}, "w") as file:
+        file.write(f"{{file.fileno() > 2}} {{sys.stdin.isatty()}}")
+main.app = app
+main.main()
+"""
+    command = f"{sys.executable} -c {shlex.quote(code)} {closed}"
+    subprocess.run(["sh", "-c", command], stdin=subprocess.DEVNULL, check=True, timeout=60)
+    assert (tmp_path / "written").read_text() == "True False"
+
+
+def test_an_interrupt_where_no_exception_can_leave_is_not_printed() -> None:
+    code = """
+import os, signal, weakref
+from vacc_gen.generator.terminal import ended_by_signals
+class Thing: pass
+def callback(_):
+    os.kill(os.getpid(), signal.SIGINT)
+    for _ in range(1000): pass
+with ended_by_signals():
+    thing = Thing()
+    kept = weakref.ref(thing, callback)
+    del thing
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert ended.returncode == 130
+    assert "KeyboardInterrupt" not in ended.stderr

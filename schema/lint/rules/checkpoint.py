@@ -295,7 +295,7 @@ def falcon_config(files: WeightFiles) -> Iterator[CheckpointError]:
     error = files.architecture
     if isinstance(error, CheckpointError) and (files.is_falcon or is_named or files.falcon_only):
         yield error
-    elif files.is_falcon and any(re.search(r"For(?!CausalLM)", name) for name in named):
+    elif files.is_falcon and named and all(re.search(r"For(?!CausalLM)", name) for name in named):
         message = f"`architectures` names {shortened(named[0])}, which writes no text"
         hint = "take the causal language model that it was made from"
         yield CheckpointError(message, hint, "architectures")
@@ -321,7 +321,7 @@ def falcon_tensors(files: WeightFiles) -> Iterator[CheckpointError]:
     """
     architecture = files.architecture
     is_whole = all(fault.is_warning for fault in files.faults)
-    if not isinstance(architecture, Architecture) or not is_whole or not files.tensors:
+    if not isinstance(architecture, Architecture) or not is_whole:
         return
     if _quantization(files) is not None:
         return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 
@@ -45,7 +45,12 @@ class _AddedToken(_Part):
     special: bool
 
 
+class _Step(_Part):
+    type: str
+
+
 class _Model(_Part):
+    type: Literal["BPE", "Unigram", "WordLevel", "WordPiece"] = "BPE"
     vocab: dict[str, int] | list[tuple[str, float]]  # of Unigram: an id is a place
     merges: list[Any] = []
 
@@ -67,6 +72,10 @@ class _Model(_Part):
 class _Tokenizer(_Part):
     model: _Model
     added_tokens: list[_AddedToken] = []
+    normalizer: _Step | None = None
+    pre_tokenizer: _Step | None = None
+    post_processor: _Step | None = None
+    decoder: _Step | None = None
 
     def ids(self) -> dict[str, int]:
         vocabulary = self.model.vocab

@@ -15,6 +15,7 @@ from vacc_gen.generator.backends.base import Stage
 from vacc_gen.generator.backends.onnxruntime.backend import OnnxRuntimeBackend
 from vacc_gen.generator.workspace import Workspace
 from vacc_gen.schema.errors import (
+    CheckpointError,
     StageError,
     UsageError,
     VaccGenError,
@@ -38,6 +39,13 @@ def refusal(workspace: Workspace, kind: type[VaccGenError], *precisions: Precisi
     assert not (workspace.root / "deploy").exists()
     assert not (workspace.root / ".vacc-gen" / "work").exists()
     return f"{caught.value.message}\n{caught.value.hint}"
+
+
+def test_a_checkpoint_that_was_moved(tmp_path: Path) -> None:
+    """What is wrong with one that is there, `tests/lies.py` has."""
+    model = {"preset": "falcon-tiny", "checkpoint": str(tmp_path / "checkpoint")}
+    workspace = make_workspace(tmp_path / "workspace", model=model)
+    assert "checkpoint is not a folder" in refusal(workspace, CheckpointError)
 
 
 @pytest.mark.parametrize(

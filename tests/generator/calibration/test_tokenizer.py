@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from vacc_gen.generator.calibration.tokenizer import PIECE, Tokenizer
+from vacc_gen.generator.calibration.tokenizer import PIECE, Tokenizer, check_tokenizer
 from vacc_gen.schema.errors import CheckpointError, UnreadableError
 
 DATA = Path(__file__).parents[2] / "data"
@@ -59,3 +59,27 @@ def test_the_tokenizers_config_names_the_end_of_a_text(tmp_path, eos):
     assert Tokenizer(tmp_path / "tokenizer.json").end_of_text() == 11
     (tmp_path / "tokenizer_config.json").write_text(json.dumps({"eos_token": eos}))
     assert Tokenizer(tmp_path / "tokenizer.json").end_of_text() == 0
+
+
+PANIC = {"normalizer": {"type": "Precompiled", "precompiled_charsmap": "!!!"}}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"decoder": {"type": "Foo"}}, {"version": "9.0"}, PANIC],
+    ids=["type", "version", "panic"],
+)
+def test_no_verb_starts_with_a_tokenizer_that_the_library_cannot_load(tmp_path, change):
+    content = json.loads(TINY.read_text())
+    check_tokenizer(tmp_path)  # has none
+    (tmp_path / "tokenizer.json").write_text(json.dumps(content | change))
+    with pytest.raises(UnreadableError, match="is not a tokenizer"):
+        check_tokenizer(tmp_path)
+
+
+def test_a_tokenizer_that_has_no_token_for_a_text(tmp_path):
+    content = json.loads(TINY.read_text()) | {"pre_tokenizer": None, "decoder": None}
+    content["model"] = {"type": "WordLevel", "vocab": {"a": 0}, "unk_token": "?"}
+    (tmp_path / "tokenizer.json").write_text(json.dumps(content))
+    with pytest.raises(UnreadableError, match=r"is not a tokenizer that works: .*UNK"):
+        Tokenizer(tmp_path / "tokenizer.json").encode(b"b")

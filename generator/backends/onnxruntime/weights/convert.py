@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 import shutil
 import zipfile
 from collections.abc import Mapping
@@ -22,6 +23,8 @@ from vacc_gen.generator.files import (
 from vacc_gen.generator.progress import Progress
 from vacc_gen.schema.checkpoint import INDEX_FILE, SINGLE_FILE
 from vacc_gen.schema.errors import CheckpointError, UsageError
+from vacc_gen.schema.geometry import shortened
+from vacc_gen.schema.json_files import open_regular
 
 if TYPE_CHECKING:
     import torch
@@ -42,6 +45,7 @@ def convert(folder: Path, out_dir: Path, progress: Progress) -> tuple[Path, ...]
         MissingExtraError: torch is not installed.
         CheckpointError: there are no pickles, or one holds more than tensors, or is damaged.
         UsageError: `out_dir` is not empty.
+        OSError: one is not a file that can be read.
         StageError: there is not enough disk space.
     """
     pickles = next((found for p in PATTERNS if (found := sorted(folder.glob(p)))), [])
@@ -49,6 +53,9 @@ def convert(folder: Path, out_dir: Path, progress: Progress) -> tuple[Path, ...]
         raise CheckpointError(f"{folder} holds no pickled weights", "there is nothing to convert")
     if is_occupied(out_dir):
         raise UsageError(f"{out_dir} is there, and is not an empty folder", "name another --out")
+    for file in pickles:
+        with naming(file), open_regular(file):
+            pass  # torch waits for a pipe that nobody fills
     total_bytes, count = sum(file.stat().st_size for file in pickles), len(pickles)
     progress.start("convert", total_bytes)
     names = [f"model-{number:05}-of-{count:05}.safetensors" for number in range(1, count + 1)]
@@ -83,13 +90,27 @@ def _load(file: Path) -> Mapping[str, torch.Tensor]:
         )
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if isinstance(error, pickle.UnpicklingError):  # torch advises to run what is in it
+            found = re.search(r"GLOBAL (\S+)", str(error))
+            reason = f"it holds {found[1]}, not tensors alone" if found else "it is damaged"
         raise CheckpointError(f"{file} was not converted: {reason}", hint) from error
-    is_of_tensors = isinstance(loaded, Mapping) and all(
-        isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in loaded.items()
-    )
-    if not is_of_tensors:
+    if not isinstance(loaded, Mapping):
         raise CheckpointError(f"{file} does not map names to tensors", hint)
-    return loaded  # type: ignore[no-any-return]
+    for name, value in loaded.items():
+        is_name = isinstance(name, str) and name.isprintable() and name != "__metadata__"
+        if not is_name or not _is_plain(value):
+            message = f"{file} does not map names to plain tensors: at {shortened(name)}"
+            raise CheckpointError(message, hint)
+    return loaded
+
+
+def _is_plain(value: object) -> bool:
+    """Whether a value is a tensor whose elements lie in memory: not sparse, quantized, or meta."""
+    import torch
+
+    if not isinstance(value, torch.Tensor) or value.device.type != "cpu":
+        return False
+    return value.layout is torch.strided and not value.is_quantized
 
 
 def _write_shard(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
@@ -108,7 +129,7 @@ def _write_shard(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
         shard.write(len(text).to_bytes(8, "little") + text)
         for tensor in tensors.values():
             if tensor.nbytes:
-                shard.write(bytes_of(tensor.contiguous()))
+                shard.write(bytes_of(tensor.contiguous().resolve_neg()))
 
 
 _DTYPES = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import shutil
 from pathlib import Path
@@ -65,9 +66,13 @@ class Code:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (lambda path: torch.save({"a": Code()}, path), "was not converted"),
+        (lambda path: torch.save({"a": Code()}, path), r"it holds \S+, not tensors alone"),
         (lambda path: path.write_bytes(pickle.dumps(Code())), "was not converted"),
-        (lambda path: torch.save({"state_dict": {"a": 1}}, path), "does not map names to tensors"),
+        (lambda path: torch.save({"state_dict": {"a": 1}}, path), "plain tensors: at 'state_dict'"),
+        (lambda path: torch.save({"a": torch.eye(3).to_sparse()}, path), "plain tensors: at 'a'"),
+        (lambda path: torch.save({"a": torch.zeros(2, device="meta")}, path), "plain tensors"),
+        (lambda path: torch.save({"__metadata__": torch.zeros(2)}, path), "plain tensors"),
+        (lambda path: torch.save({"a\ud800": torch.zeros(2)}, path), "plain tensors"),
         (lambda path: torch.save([torch.zeros(2)], path), "does not map names to tensors"),
         (lambda path: path.write_bytes(b"PK\x03\x04 and no more"), "was not converted"),
         (lambda path: path.write_bytes(b""), "was not converted"),
@@ -90,3 +95,9 @@ def test_a_folder_in_use_is_left_alone(tmp_path: Path) -> None:
     pickled(tmp_path / "in", 1)
     with pytest.raises(UsageError, match="is not an empty folder"):
         convert(tmp_path / "in", tmp_path / "in", SilentProgress())
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "model.pt")
+    with pytest.raises(OSError, match=r"not a regular file.*model\.pt"):
+        convert(tmp_path, tmp_path / "out", SilentProgress())
