@@ -45,7 +45,6 @@ def open_closed_streams() -> None:
     while (number := os.open(os.devnull, os.O_RDWR)) < 3:
         pass  # each takes the lowest number that is free
     os.close(number)
-    sys.stdin = sys.stdin or os.fdopen(0, closefd=False)
 
 
 @contextmanager

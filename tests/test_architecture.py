@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 from tests.workspaces import recipe_text
-from vacc_gen.generator.workspace.workspace import create
+from vacc_gen.generator.workspace import create
 
 HEAVY = {
     *("torch", "transformers", "onnx", "onnxruntime", "numpy", "safetensors", "tokenizers"),

@@ -99,7 +99,9 @@ def new(
         environment=environment,
         align_qkv=align_qkv,
     )
-    is_terminal = sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+    streams = (sys.stdin, sys.stdout)  # None where they are closed
+    is_terminal = all(stream is not None and stream.isatty() for stream in streams)
+    is_terminal = is_terminal and os.environ.get("TERM") != "dumb"
     if model is None and checkpoint is None and is_terminal and not os.environ.get("CI"):
         from vacc_gen.generator.cli.ask import ask_choices
 

@@ -157,13 +157,13 @@ import sys
 from vacc_gen.generator.cli import main
 def app(**_):
     with open({str(tmp_path / "written")!r}, "w") as file:
-        file.write(f"{{file.fileno() > 2}} {{sys.stdin.isatty()}}")
+        file.write(f"{{file.fileno() > 2}} {{sys.stdin}}")
 main.app = app
 main.main()
 """
     command = f"{sys.executable} -c {shlex.quote(code)} {closed}"
     subprocess.run(["sh", "-c", command], stdin=subprocess.DEVNULL, check=True, timeout=60)
-    assert (tmp_path / "written").read_text() == "True False"
+    assert (tmp_path / "written").read_text() == "True None"
 
 
 def test_an_interrupt_where_no_exception_can_leave_is_not_printed() -> None:
