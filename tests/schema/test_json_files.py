@@ -19,7 +19,7 @@ from vacc_gen.schema.json_files import (
 @pytest.mark.parametrize(
     ("source", "offset", "reason"),
     [
-        (b'{"a": 1,}', 8, "expecting property name"),
+        (b'{"a": 1, b}', 9, "expecting property name"),
         (b'["\xe4"]', 2, "not UTF-8 text"),
         (rb'["a", "\ud800"]', 7, "half of a surrogate pair"),
         (rb'{"\uDFFF": 1}', 2, "half of a surrogate pair"),
