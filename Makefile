@@ -50,7 +50,7 @@ test-pinned: $(READY)  ## modeling file and graphs in the compiler's environment
 test-pythons:  ## the core's tests in Python 3.10 and 3.13, where they are at hand
 	@bash tests/pythons.sh
 
-test-all: test test-slow test-pinned test-pythons fuzz  ## every test there is, one target after the other
+test-all: test test-slow test-pinned test-pythons test-lowest fuzz  ## every test there is, one target after the other
 
 test-latest:  ## the default tests with the newest packages (but torch), in .venv-latest
 	@rm -rf .venv-latest

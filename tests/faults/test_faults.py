@@ -100,10 +100,16 @@ MANY = [
 
 @pytest.mark.parametrize(("scenario", "acts", "count"), [*FEW, *MANY])
 def test_nothing_is_lost(
-    scenario: Scenario, acts: tuple[str, ...], count: int, server: Server, tmp_path: Path
+    scenario: Scenario,
+    acts: tuple[str, ...],
+    count: int,
+    server: Server,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     result = sweep(scenario, server, tmp_path / "sweep", acts, count)
-    print(f"{scenario.name}: {result.points} points, {len(result.losses)} losses")
+    with capsys.disabled():
+        print(f"\n{scenario.name}: {result.points} points, {len(result.losses)} losses")
     assert result.losses == []
 
 
