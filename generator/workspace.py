@@ -28,9 +28,9 @@ from vacc_gen.generator.files import (
 )
 from vacc_gen.generator.plan import Plan, make_plan
 from vacc_gen.schema.checkpoint import CONFIG_FILE
-from vacc_gen.schema.errors import UnreadableError, UsageError
+from vacc_gen.schema.errors import CheckpointError, UnreadableError, UsageError
 from vacc_gen.schema.json_files import read_json_object
-from vacc_gen.schema.lint.check import check_document, check_paths
+from vacc_gen.schema.lint.check import check_document, check_paths, open_weights
 from vacc_gen.schema.lint.diagnostics import FindingsError, has_errors
 from vacc_gen.schema.lint.document import load
 from vacc_gen.schema.lint.files import RecipeFile
@@ -198,10 +198,15 @@ def _planned(root: Path, source: bytes) -> Workspace:
     # Not resolved: a weight folder is often a link, whose name is the model's.
     checkpoint_path = Path(os.path.abspath(root / recipe.model.checkpoint))  # noqa: PTH100
     config_file = checkpoint_path / CONFIG_FILE
-    model_config = read_json_object(config_file) if config_file.is_file() else None
+    try:
+        model_config = read_json_object(config_file) if config_file.is_file() else None
+        plan = make_plan(recipe, preset, model_config)
+    except (CheckpointError, UnreadableError):
+        open_weights(checkpoint_path)  # which says it as every other verb does
+        raise
     return Workspace(
         root=root,
-        plan=make_plan(recipe, preset, model_config),
+        plan=plan,
         checkpoint_path=checkpoint_path,
         model_config=model_config,
         own_lock=read_own_lock(root),
