@@ -7,7 +7,7 @@ No moment holds the model: the graphs are emitted from the architecture, and the
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -201,8 +201,10 @@ def export_graphs(
     """
     plan = plan_export(checkpoint, dtype, lengths, quantization)
     paths = tuple(out_dir / name for name in plan.graphs)
-    # A process that was killed just after the last rename has left the whole export.
-    if not force and out_dir.is_dir() and plan.is_written(out_dir):
+    # A process that was killed just after the last rename has left the whole export. Values of the
+    # checkpoint may have changed since without a trace in its fingerprint, but not in its files.
+    shards = {tensor.path for tensor in checkpoint.tensors.values()}
+    if not force and out_dir.is_dir() and plan.is_written(out_dir) and _is_newer(paths, shards):
         return ExportResult(paths, out_dir / WEIGHTS_FILE, plan.layout, {})
     checkpoint.check_head()
     progress = progress or SilentProgress()
@@ -220,6 +222,11 @@ def export_graphs(
             with naming(folder / name):
                 (folder / name).write_bytes(graph)
     return ExportResult(paths, out_dir / WEIGHTS_FILE, plan.layout, overflowed)
+
+
+def _is_newer(files: Iterable[Path], others: Iterable[Path]) -> bool:
+    written = min(file.stat().st_mtime_ns for file in files)
+    return written > max(other.stat().st_mtime_ns for other in others)
 
 
 def _refuse_used_folder(out_dir: Path, checkpoint: Path, force: bool) -> None:

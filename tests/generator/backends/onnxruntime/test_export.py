@@ -264,6 +264,17 @@ def test_a_used_folder_is_refused_and_an_export_replaced_by_force(checkpoint, tm
         export_graphs(checkpoint, out / "precious.txt", dtype="int8", force=True)
 
 
+def test_an_export_that_is_there_counts_unless_the_checkpoint_changed_since(tmp_path):
+    """As a process that was killed right behind the last rename leaves it."""
+    weights = Path(shutil.copytree(FALCON_TINY, tmp_path / "weights"))
+    out = tmp_path / "out"
+    made = export_graphs(open_checkpoint(weights), out, dtype="int8").weights.stat()
+    assert export_graphs(open_checkpoint(weights), out, dtype="int8").weights.stat() == made
+    next(weights.glob("*.safetensors")).touch()
+    with pytest.raises(UsageError, match="is not empty"):
+        export_graphs(open_checkpoint(weights), out, dtype="int8")
+
+
 @pytest.mark.parametrize("inside", [".", "..", "../.."])
 def test_the_checkpoint_itself_is_never_replaced(tmp_path, inside):
     folder = Path(shutil.copytree(FALCON_TINY, tmp_path / "a" / "b" / "falcon"))
