@@ -45,7 +45,7 @@ def _asked() -> dict[str, SpecifierSet]:
     except PackageNotFoundError:
         return {}
     return {
-        wanted.name: wanted.specifier
+        wanted.name.replace("-", "_"): wanted.specifier
         for wanted in asked
         if wanted.marker and wanted.marker.evaluate({"extra": "export"})
     }

@@ -12,9 +12,6 @@ from vacc_gen.schema.strict import Strict
 GROUP_SIZES = (64, 32, 16)
 """Quantization groups that we try, widest first: 64 divides falcon-7b's 4544, 128 does not."""
 
-INT8_ACTIVATIONS_LEVEL = 4
-"""The accuracy level of MatMulNBits that computes with int8 activations."""
-
 PER_CHANNEL = -1
 """The group size that means one scale for each output channel, as GPTQ tools write it."""
 
@@ -35,11 +32,12 @@ EMBEDDED_ONLY = frozenset({Precision.INT4})
 class Quantization(Strict):
     """How int8 and int4 weights are made: by GPTQ where there is calibration data."""
 
-    group_size: Literal[-1, 16, 32, 64] | None = Field(
+    group_size: Literal[16, 32, 64] | None = Field(
         default=None,
-        description="weights that share one scale, along the input; -1: all of an output channel, "
-        "as the vendor's GPTQ has it; unset: the widest of 64, 32 and 16 that divides every width "
-        "of the model. For the embedded backend",
+        description="weights that share one scale, along the input; unset: the widest of 64, 32 "
+        "and 16 that divides every width of the model. Of int4 on the embedded backend, and of "
+        "int8 with float activations; otherwise int8 has one scale an output channel, as the "
+        "vendor's has",
     )
     desc_act: bool = Field(
         default=True,
@@ -54,11 +52,11 @@ class Quantization(Strict):
         description="GPTQ on the embedded backend adds this share of the Hessian's mean diagonal "
         "to its diagonal",
     )
-    accuracy_level: Literal[0, 1, 2, 3, 4] = Field(
-        default=4,
-        description="of ONNX Runtime's MatMulNBits on the embedded backend: 4 computes with int8 "
-        "activations, 0 with those of the graph, which is exact and, a token at a time with int8 "
-        "weights, 45 to 70 times slower",
+    activations: Literal["int8", "float"] = Field(
+        default="int8",
+        description="what the embedded backend multiplies int8 and int4 weights with: int8 rounds "
+        "each token's activations to 8 bits, float is exact and, with int8 weights, 45 to 70 times "
+        "slower",
     )
     device: str | None = Field(
         default=None,

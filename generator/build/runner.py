@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import re
-import resource
 import socket
 import time
 from collections.abc import Iterator
@@ -31,6 +29,7 @@ from vacc_gen.generator.build import preflight
 from vacc_gen.generator.build.ledger import LEDGER_FILE, Entry, Ledger, step_key
 from vacc_gen.generator.build.report import StageRecord, Status, write_report
 from vacc_gen.generator.files import check_disk, open_in_place, room_for
+from vacc_gen.generator.memory import peak_rss_bytes, reset_peak_rss
 from vacc_gen.generator.plan import CompileJob, model_name
 from vacc_gen.generator.progress import Progress
 from vacc_gen.generator.workspace import Workspace
@@ -39,8 +38,6 @@ from vacc_gen.schema.precision import Precision
 
 LOCK_FILE = "build.lock"
 HOLDER_BYTES = 300
-RESET_PEAK = "5"
-"""Written to /proc/self/clear_refs, sets VmHWM back to the present RSS (Linux, proc(5))."""
 
 
 @dataclass(frozen=True)
@@ -248,20 +245,6 @@ def build_lock(file: Path) -> Iterator[None]:
         lock.write(f"process {os.getpid()} on {socket.gethostname()}\n".encode())
         lock.flush()
         yield
-
-
-def reset_peak_rss() -> None:
-    """Begin a new measurement. Where the kernel cannot, the peak stays that of the process."""
-    with suppress(OSError):
-        Path("/proc/self/clear_refs").write_text(RESET_PEAK)
-
-
-def peak_rss_bytes() -> int:
-    """Peak resident memory since `reset_peak_rss`, in bytes."""
-    with suppress(OSError):
-        (peak_kib,) = re.findall(r"VmHWM:\s*(\d+)", Path("/proc/self/status").read_text())
-        return int(peak_kib) * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # macOS, which counts bytes
 
 
 def _reason(error: BaseException) -> str:

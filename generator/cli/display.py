@@ -16,7 +16,7 @@ from rich.segment import Segment
 from rich.text import Text
 
 from vacc_gen.generator.backends.base import Stage
-from vacc_gen.generator.backends.onnxruntime.runtime import DECODE_GRAPH
+from vacc_gen.generator.backends.onnxruntime.deployment import MODEL_GRAPH
 from vacc_gen.generator.build.report import REPORT_FILE, REPORT_PAGE, StageRecord, merged_perplexity
 from vacc_gen.generator.emit.report_html import REFERENCES, greedy_text, perplexity_figures
 from vacc_gen.generator.progress import size_text, time_text
@@ -177,7 +177,7 @@ def _next_commands(root: Path, records: Sequence[StageRecord]) -> Iterator[str]:
     for record in records:
         if record.stage.value == "compile" and record.precision and record.outputs:
             precision = record.precision.value
-            if any(Path(output.path).name == DECODE_GRAPH for output in record.outputs):
+            if any(Path(output.path).name == MODEL_GRAPH for output in record.outputs):
                 run = shell_command(["vacc-gen", "run", str(root), "--precision", precision])
                 yield f'{run} --prompt "In the beginning"'
             else:

@@ -14,11 +14,11 @@ from packaging.utils import canonicalize_version
 
 from vacc_gen import presets
 from vacc_gen.generator.backends.onnxruntime.backend import PACKAGES
-from vacc_gen.generator.backends.onnxruntime.session import available_bytes
 from vacc_gen.generator.backends.vamc import EXECUTABLE
 from vacc_gen.generator.environment.lock import LOCK_PATH, Lock, Requirements, locked_packages
 from vacc_gen.generator.environment.probe import run_check
 from vacc_gen.generator.extras import package_version
+from vacc_gen.generator.memory import available_bytes
 from vacc_gen.generator.plan import Plan
 from vacc_gen.generator.progress import size_text
 from vacc_gen.schema.errors import MissingExtraError, word_for_shell

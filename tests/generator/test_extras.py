@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -48,7 +50,11 @@ def test_what_is_wrong_is_said_before_any_work_with_the_line_that_mends_it(
     (tmp_path / "stubs").mkdir()
     (tmp_path / "stubs" / f"{package}.py").write_text(STUBS[stub][0])
     root = make_workspace(tmp_path / "w").root
-    (root / "decode.onnx").touch()
+    for name in ("model.onnx", "weights.bin"):
+        (root / name).touch()
+    shutil.copyfile(FALCON_TINY / "tokenizer.json", root / "tokenizer.json")
+    model = {"context_length": 64, "eos_token_id": [0]}
+    (root / "genai_config.json").write_text(json.dumps({"model": model}))
     monkeypatch.syspath_prepend(tmp_path / "stubs")
     monkeypatch.delitem(sys.modules, package, raising=False)
     done = {

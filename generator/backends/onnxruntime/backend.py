@@ -13,8 +13,8 @@ from vacc_gen.generator.backends.onnxruntime.export import (
     DTYPES,
     EXPORTED_FILES,
     SIDE_FILES,
+    Deployment,
     ExportPlan,
-    Lengths,
     export_graphs,
     plan_export,
 )
@@ -34,7 +34,7 @@ from vacc_gen.generator.files import remove_leftovers, replace_folder, write_ato
 from vacc_gen.generator.plan import CompileJob, is_placeholder
 from vacc_gen.generator.progress import Progress
 from vacc_gen.schema.artifacts import MANIFEST_FILE, sha256_of
-from vacc_gen.schema.precision import INT8_ACTIVATIONS_LEVEL, PER_CHANNEL, Precision
+from vacc_gen.schema.precision import Precision
 from vacc_gen.schema.recipe import Calibration
 
 PACKAGES = ("numpy", "tokenizers", "onnx", "onnxruntime", "torch", "transformers")
@@ -95,7 +95,7 @@ def _export_options(build: Build, job: CompileJob) -> dict[str, Any]:
     recipe = build.plan.recipe
     return {
         "dtype": DTYPES[job.precision],
-        "lengths": Lengths(recipe.target.prefill, recipe.target.total),
+        "lengths": Deployment(recipe.target.total),
         "quantization": recipe.quantization,
     }
 
@@ -144,7 +144,7 @@ def _export(build: Build, job: CompileJob) -> Step:
     inputs: dict[str, object] = {
         "checkpoint": build.checkpoint_key,
         "side_files": [(file.name, sha256_of(file)) for file in side_files if file.is_file()],
-        "lengths": [recipe.target.prefill, recipe.target.total],
+        "total": recipe.target.total,
         "onnx": package_version("onnx"),
     }
     if job.precision in QUANTIZED:
@@ -184,12 +184,10 @@ def _run_export(build: Build, job: CompileJob, progress: Progress) -> Outcome:
     if result.warnings:
         details["notes"] = [f"{warning}; int8 holds them" for warning in result.warnings]
     if layout.grid is not None:
-        level = recipe.quantization.accuracy_level
         details["quantization"] = {
             "bits": layout.grid.bits,
-            "group_size": PER_CHANNEL if layout.grid.per_channel else layout.grid.group_size,
-            "activations": "int8" if level == INT8_ACTIVATIONS_LEVEL else "float",
-            "accuracy_level": level,
+            "group_size": layout.grid.group_size,
+            "activations": recipe.quantization.activations,
             **quantizer.settings(),
         }
         details["linear_errors"] = quantizer.errors
@@ -233,10 +231,10 @@ def _publish(build: Build, job: CompileJob, progress: Progress) -> Outcome:
     target = build.deploy_dir(job)
     # A build that was stopped just after the move has left the folder there.
     folder = next(place for place in (build.work_dir(job), target) if place.is_dir())
-    progress.start("load both graphs, run a step of each")
+    progress.start("load the graph, run a step")
     (folder / MANIFEST_FILE).unlink(missing_ok=True)
     remove_leftovers(folder / MANIFEST_FILE)
-    model = OnnxRuntimeModel(folder, one_session=True)
+    model = OnnxRuntimeModel(folder)
     model.prefill([TRIAL_TOKEN])
     model.decode(TRIAL_TOKEN)
     progress.start("publish")

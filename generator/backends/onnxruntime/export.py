@@ -1,6 +1,7 @@
 """Export: a checkpoint to ONNX graphs that share one weights file.
 
-With lengths, `prefill.onnx` and `decode.onnx` (static, batch 1); without, one dynamic `model.onnx`.
+With lengths, `prefill.onnx` and `decode.onnx` (static, batch 1); without, one dynamic `model.onnx`,
+in the form that ONNX Runtime GenAI runs where it is to be deployed.
 No moment holds the model: the graphs are emitted from the architecture, and the weights streamed.
 """
 
@@ -11,11 +12,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from vacc_gen.generator.backends.onnxruntime.runtime import (
-    DECODE_GRAPH,
-    PREFILL_GRAPH,
+from vacc_gen.generator.backends.onnxruntime.deployment import (
+    GENAI_FILE,
+    MODEL_GRAPH,
+    end_tokens_of,
+    genai_config,
 )
-from vacc_gen.generator.backends.onnxruntime.weights.quantize import Quantizer, grid_for
+from vacc_gen.generator.backends.onnxruntime.weights.quantize import Quantizer, grids_for
 from vacc_gen.generator.backends.onnxruntime.weights.source import Checkpoint
 from vacc_gen.generator.backends.onnxruntime.weights.weight_file import (
     WEIGHTS_FILE,
@@ -32,13 +35,14 @@ from vacc_gen.schema.errors import UsageError
 from vacc_gen.schema.precision import Precision, Quantization
 from vacc_gen.schema.recipe import lengths_problem
 
-DYNAMIC_GRAPH = "model.onnx"
+PREFILL_GRAPH, DECODE_GRAPH = "prefill.onnx", "decode.onnx"
 
 SIDE_FILES = (
     "config.json",
     "generation_config.json",
     "tokenizer.json",
     "tokenizer_config.json",
+    "chat_template.jinja",
     "special_tokens_map.json",
     "tokenizer.model",
     "vocab.json",
@@ -47,7 +51,7 @@ SIDE_FILES = (
 """Copied beside the graphs where the checkpoint has them, so that the folder runs by itself."""
 
 EXPORTED_FILES = frozenset(
-    (PREFILL_GRAPH, DECODE_GRAPH, DYNAMIC_GRAPH, WEIGHTS_FILE, MANIFEST_FILE, *SIDE_FILES)
+    (PREFILL_GRAPH, DECODE_GRAPH, MODEL_GRAPH, GENAI_FILE, WEIGHTS_FILE, MANIFEST_FILE, *SIDE_FILES)
 )
 """All that a replaced folder may hold: anything else is the user's own."""
 
@@ -76,13 +80,20 @@ class Lengths:
 
 
 @dataclass(frozen=True)
+class Deployment:
+    """One graph for any number of tokens, whose texts have at most `total`."""
+
+    total: int
+
+
+@dataclass(frozen=True)
 class ExportPlan:
     """What an export writes, known before it does."""
 
     layout: Layout
     """Where each tensor lies in the weights file."""
     graphs: Mapping[str, bytes]
-    """By the names of their files."""
+    """And what tells a runtime about them, by the names of their files."""
     side_files: tuple[Path, ...]
     """Those of the checkpoint that are copied."""
 
@@ -123,7 +134,7 @@ class ExportResult:
 def plan_export(
     checkpoint: Checkpoint,
     dtype: Dtype,
-    lengths: Lengths | None = None,
+    lengths: Lengths | Deployment | None = None,
     quantization: Quantization | None = None,
 ) -> ExportPlan:
     """Lay out an export of `checkpoint`, without reading any value but a sample.
@@ -142,36 +153,50 @@ def plan_export(
             f"`max_position_embeddings` of its config.json is the most: --total {longest}",
         )
     load("export", "numpy", "onnx", "torch")
-    from vacc_gen.generator.backends.onnxruntime.graph.falcon import DYNAMIC_AXES, falcon_graph
+    from vacc_gen.generator.backends.onnxruntime.graph.falcon import (
+        DYNAMIC_AXES,
+        falcon_graph,
+        runtime_axes,
+    )
     from vacc_gen.generator.backends.onnxruntime.graph.positions import Axes
 
-    axes_by_name = {DYNAMIC_GRAPH: DYNAMIC_AXES}
-    if lengths is not None:
+    architecture = checkpoint.architecture
+    axes_by_name = {MODEL_GRAPH: DYNAMIC_AXES}
+    if isinstance(lengths, Lengths):
         # A prompt, padded, without a past; one token after a cache of all other slots.
         axes_by_name = {
-            PREFILL_GRAPH: Axes(1, lengths.prefill, None, lengths.prefill),
-            DECODE_GRAPH: Axes(1, 1, lengths.total - 1, lengths.total),
+            PREFILL_GRAPH: Axes(1, lengths.prefill, None, lengths.prefill, last_only=True),
+            DECODE_GRAPH: Axes(1, 1, lengths.total - 1, lengths.total, last_only=True),
         }
+    elif lengths is not None:
+        axes_by_name = {MODEL_GRAPH: runtime_axes(architecture)}
     quantization = quantization or Quantization()
     layout = planned_layout(checkpoint, dtype, quantization)
     properties = {"vacc_gen.checkpoint": checkpoint.folder.fingerprint()}
-    level = quantization.accuracy_level
     graphs = {
         name: falcon_graph(
-            name.removesuffix(".onnx"), checkpoint.architecture, layout, axes, level, properties
+            name.removesuffix(".onnx"),
+            architecture,
+            layout,
+            axes,
+            quantization.activations,
+            properties,
         ).SerializeToString(deterministic=True)
         for name, axes in axes_by_name.items()
     }
+    if isinstance(lengths, Deployment):
+        ends = end_tokens_of(checkpoint.folder.path)
+        graphs[GENAI_FILE] = genai_config(architecture, lengths.total, ends, dtype).encode()
     side_files = (checkpoint.folder.path / name for name in SIDE_FILES)
     return ExportPlan(layout, graphs, tuple(file for file in side_files if file.is_file()))
 
 
 def planned_layout(checkpoint: Checkpoint, dtype: Dtype, quantization: Quantization) -> Layout:
     """The layout of weights.bin for `checkpoint`, without reading or writing any value."""
-    architecture, grid = checkpoint.architecture, None
+    architecture, grids = checkpoint.architecture, None
     if dtype in BITS:
-        grid = grid_for(architecture, BITS[dtype], quantization.group_size)
-    return plan_layout(architecture, dtype, grid)
+        grids = grids_for(architecture, BITS[dtype], quantization)
+    return plan_layout(architecture, dtype, grids)
 
 
 def export_graphs(
@@ -179,7 +204,7 @@ def export_graphs(
     out_dir: Path,
     *,
     dtype: Dtype,
-    lengths: Lengths | None = None,
+    lengths: Lengths | Deployment | None = None,
     quantization: Quantization | None = None,
     quantizer: Quantizer | None = None,
     progress: Progress | None = None,

@@ -104,8 +104,8 @@ def score_windows(
     from vacc_gen.generator.backends.onnxruntime.graph.falcon import SCORING_AXES, falcon_graph
 
     layout = planned_layout(checkpoint, dtype, quantization)
-    level = quantization.accuracy_level
-    model = falcon_graph("scoring", checkpoint.architecture, layout, SCORING_AXES, level, {})
+    activations = quantization.activations
+    model = falcon_graph("scoring", checkpoint.architecture, layout, SCORING_AXES, activations, {})
     length = windows.tokens.shape[1]
     mask = np.ones((1, length), np.int64)
     positions = np.arange(length, dtype=np.int64)[None]

@@ -1,26 +1,30 @@
-"""Runs a compiled folder on ONNX Runtime: prefill.onnx, then decode.onnx a token at a time.
+"""Text from a deployed folder: on ONNX Runtime GenAI, or on plain ONNX Runtime.
 
-Legend of shapes:
-    P  prefill length     KV  heads of the cache    V  vocabulary
-    T  total length       D   head size             n  tokens so far
+GenAI samples, and is what others run a deployed folder with. The plain session is for logits (the
+build's trial, verify), for machines that GenAI has no wheel for, and for fp16 weights that only fit
+in memory while they are cast as they are used. Ids go in and out: GenAI's own tokenizer differs
+from the checkpoint's (it splits `\\n\\nUser:` and Chinese text otherwise, in version 0.18).
 
-The cache is kept in the order of the text from slot 0 on: prefill's first n slots are copied in,
-and of each step only the new slot is. Nothing is shifted; the mask says which slots count.
+Legend of shapes: KV heads of the cache, T most tokens of a text, L tokens so far, D head size,
+V vocabulary.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from vacc_gen.generator.backends.onnxruntime.session import open_session
-from vacc_gen.generator.backends.onnxruntime.weights.weight_file import WEIGHTS_FILE
-from vacc_gen.generator.extras import load
-from vacc_gen.schema.artifacts import MANIFEST_FILE, changed_files
+from vacc_gen.generator.backends.onnxruntime.deployment import (
+    MODEL_GRAPH,
+    check_folder,
+    read_genai_config,
+)
+from vacc_gen.generator.backends.onnxruntime.session import needs_casts, open_session
+from vacc_gen.generator.extras import load, package_version
 from vacc_gen.schema.errors import StageError, UnreadableError, UsageError
-from vacc_gen.schema.json_files import read_json_object
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,118 +32,189 @@ if TYPE_CHECKING:
 
     Logits = NDArray[np.float32]
 
-PREFILL_GRAPH, DECODE_GRAPH = "prefill.onnx", "decode.onnx"
+DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16"}
+"""numpy's names of what caches hold."""
 
-DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(int64)": "int64"}
-"""numpy's names of what sessions read and write."""
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the next token is chosen; by default the likeliest."""
+
+    temperature: float = 0.0
+    """0 for the likeliest token."""
+    top_p: float = 1.0
+    top_k: int = 0
+    """0 for no limit."""
+    repetition_penalty: float = 1.0
+    seed: int | None = None
+
+
+class TextModel(Protocol):
+    """Something that continues a text."""
+
+    total_tokens: int
+    """The most tokens of prompt and answer together, T."""
+
+    def generate(
+        self,
+        token_ids: Sequence[int],
+        max_tokens: int,
+        sampling: Sampling = ...,
+        *,
+        ignore_eos: bool = False,
+    ) -> Iterator[int]:
+        """Continue `token_ids` and yield each new token, at most `max_tokens` of them.
+
+        A token that ends the text ends the answer too and is not yielded; with `ignore_eos` none
+        is chosen.
+
+        Raises:
+            UsageError: the prompt is empty, or leaves no room for `max_tokens`.
+            StageError: a logit is not finite.
+        """
+
+
+def open_model(folder: Path, threads: int | None = None) -> TextModel:
+    """Open a deployed folder with what runs it best on this machine.
+
+    Raises:
+        MissingExtraError: onnxruntime cannot be used.
+        UnreadableError: the folder is not a complete deployed model.
+    """
+    check_folder(folder)
+    _, end_tokens = read_genai_config(folder)  # GenAI refuses a model that has none
+    has_genai = package_version("onnxruntime-genai") is not None
+    if has_genai and end_tokens and not needs_casts(folder / MODEL_GRAPH):
+        return GenaiModel(folder, threads)
+    return OnnxRuntimeModel(folder, threads)
+
+
+class GenaiModel:
+    """A deployed folder on ONNX Runtime GenAI."""
+
+    def __init__(self, folder: Path, threads: int | None = None) -> None:
+        """Open `folder`; `threads` None leaves their number to ONNX Runtime."""
+        load("running a compiled model", "numpy", "onnxruntime", "onnxruntime_genai")
+        import onnxruntime_genai
+
+        check_folder(folder)
+        self.total_tokens, self._end_tokens = read_genai_config(folder)
+        self._name, self._genai = folder.name, onnxruntime_genai
+        config = onnxruntime_genai.Config(str(folder))
+        if threads is not None:
+            options = {"session_options": {"intra_op_num_threads": threads}}
+            config.overlay(json.dumps({"model": {"decoder": options}}))
+        try:
+            self._model = onnxruntime_genai.Model(config)
+        except Exception as error:  # it has no exceptions of its own
+            message = f"ONNX Runtime cannot load {folder / MODEL_GRAPH}: {error}"
+            raise UnreadableError(message, "build again") from error
+
+    def generate(
+        self,
+        token_ids: Sequence[int],
+        max_tokens: int,
+        sampling: Sampling = Sampling(),
+        *,
+        ignore_eos: bool = False,
+    ) -> Iterator[int]:
+        import numpy as np
+
+        check_lengths(len(token_ids), max_tokens, self.total_tokens)
+        most = len(token_ids) + max_tokens
+        parameters = self._genai.GeneratorParams(self._model)
+        parameters.set_search_options(
+            max_length=most, min_length=most if ignore_eos else 0, **_search_options(sampling)
+        )
+        generator = self._genai.Generator(self._model, parameters)
+        generator.append_tokens(np.array(token_ids, np.int32))
+        check_finite(generator.get_logits(), f"{self._name}, {len(token_ids)} tokens of prompt")
+        for _ in range(max_tokens):
+            generator.generate_next_token()
+            token = int(generator.get_next_tokens()[0])
+            if token in self._end_tokens:
+                return
+            yield token
+
+
+def _search_options(sampling: Sampling) -> dict[str, Any]:
+    options: dict[str, Any] = {"repetition_penalty": sampling.repetition_penalty}
+    if sampling.temperature == 0:
+        return options | {"do_sample": False}
+    options |= {"temperature": sampling.temperature, "top_p": sampling.top_p}
+    options |= {"do_sample": True, "top_k": sampling.top_k}
+    return options if sampling.seed is None else options | {"random_seed": sampling.seed}
 
 
 class OnnxRuntimeModel:
-    """A compiled folder, loaded as far as it is used.
+    """A deployed folder on plain ONNX Runtime, one text at a time.
 
-    One text at a time: `prefill` begins a new one, `decode` goes on with it. Each graph's session
-    is opened at its first use; both map the same weights file.
+    `prefill` begins a text, `decode` goes on with it.
     """
 
-    def __init__(
-        self, folder: Path, *, threads: int | None = None, one_session: bool = False
-    ) -> None:
+    def __init__(self, folder: Path, threads: int | None = None) -> None:
         """Open `folder`; `threads` None leaves their number to ONNX Runtime.
-
-        With `one_session`, a graph's session is closed before the other's is opened: half of the
-        memory where sessions copy weights, for loading them again at each change.
 
         Raises:
             MissingExtraError: onnxruntime cannot be used.
-            UnreadableError: the folder is not a complete compiled model.
+            UnreadableError: the folder is not a complete deployed model.
         """
         load("running a compiled model", "numpy", "onnxruntime")
         check_folder(folder)
         self.folder = folder
+        self.total_tokens, self.end_tokens = read_genai_config(folder)
         self.position = 0
-        """Tokens of the current text that the cache holds."""
-        self._threads, self._one_session = threads, one_session
+        """Tokens of the current text that the cache holds, L."""
+        self._session = open_session(folder / MODEL_GRAPH, threads=threads)
+        self._inputs = {value.name: value for value in self._session.get_inputs()}
+        caches = [value for name, value in self._inputs.items() if name.startswith("past_")]
+        self._names = [value.name for value in caches]
+        self._is_shared = "position_ids" not in self._inputs
+        # Shared caches are written in place; others are what the last run put out.
+        slots = self.total_tokens if self._is_shared else 0
+        self._empty = [self._cache(value, slots) for value in caches]
+        self._prompt = self._caches = self._empty
         self._prompt_tokens = 0
-        self._presents: Sequence[Any] = ()  # of the prompt's tokens, each (1, KV, P, D)
-        self._is_filled = False  # whether the decoder has them
-
-    @cached_property
-    def prefill_tokens(self) -> int:
-        """The longest prompt, P."""
-        inputs = self._prefill_session.get_inputs()
-        tokens: int = next(value.shape[1] for value in inputs if value.name == "input_ids")
-        return tokens
-
-    @cached_property
-    def total_tokens(self) -> int:
-        """The most tokens of prompt and answer together, T."""
-        return self._decoder.total_tokens
-
-    @cached_property
-    def end_tokens(self) -> frozenset[int]:
-        """Tokens that end a text; generation_config.json says which, or else config.json."""
-        for name in ("generation_config.json", "config.json"):
-            file = self.folder / name
-            ends = read_json_object(file).get("eos_token_id") if file.is_file() else None
-            if ends is not None:
-                return frozenset([ends] if isinstance(ends, int) else ends)
-        return frozenset()
 
     def prefill(self, token_ids: Sequence[int]) -> Logits:
         """Begin a text with `token_ids` and return the logits after its last token, (V,) fp32.
 
         Raises:
-            UsageError: the prompt is empty or longer than the model's prefill length.
+            UsageError: the prompt is empty or longer than a text may be.
             StageError: a logit is not finite.
         """
-        import numpy as np
-
-        count, width = len(token_ids), self.prefill_tokens
-        if not 0 < count <= width:
-            raise UsageError(
-                f"the prompt has {count} tokens, this model takes 1 to {width}",
-                "shorten the prompt, or build with a longer prefill length" if count else None,
-            )
-        ids, mask = np.zeros((1, width), np.int64), np.zeros((1, width), np.int64)
-        ids[0, :count], mask[0, :count] = token_ids, 1
-        feeds = {"input_ids": ids, "attention_mask": mask}
-        feeds["position_ids"] = np.arange(width, dtype=np.int64)[None]
-        logits, *self._presents = self._prefill_session.run(None, feeds)
-        check_finite(logits, f"{self.folder.name} after a prompt of {count} tokens")
-        self._prompt_tokens = count
-        self.rewind()
-        return np.asarray(logits, np.float32).reshape(-1)
+        check_lengths(len(token_ids), 0, self.total_tokens)
+        self.position, self._caches = 0, self._empty
+        logits = self._run(token_ids)
+        self._prompt, self._prompt_tokens = self._caches, self.position
+        return logits
 
     def rewind(self) -> None:
         """Go back to the end of the prompt, as if nothing had been decoded."""
-        self.position, self._is_filled = self._prompt_tokens, False
+        self.position, self._caches = self._prompt_tokens, self._prompt
 
     def decode(self, token_id: int) -> Logits:
         """Append one token to a text that has room, return the logits after it, (V,) fp32."""
-        if not self._is_filled:
-            self._decoder.fill(self._presents, self._prompt_tokens)
-            self._is_filled = True
-        logits = self._decoder.step(token_id, self.position)
-        self.position += 1
-        check_finite(logits, f"{self.folder.name} after {self.position} tokens")
-        return logits
+        return self._run([token_id])
 
-    def generate(self, token_ids: Sequence[int], max_tokens: int) -> Iterator[int]:
-        """Continue `token_ids` greedily and yield each new token, at most `max_tokens` of them.
-
-        A token that ends the text ends the answer too and is not yielded.
-
-        Raises:
-            UsageError: the prompt is too long, or leaves no room for `max_tokens`.
-        """
-        if len(token_ids) + max_tokens > self.total_tokens:
+    def generate(
+        self,
+        token_ids: Sequence[int],
+        max_tokens: int,
+        sampling: Sampling = Sampling(),
+        *,
+        ignore_eos: bool = False,
+    ) -> Iterator[int]:
+        if sampling != Sampling():
             raise UsageError(
-                f"{len(token_ids)} tokens of prompt and {max_tokens} of answer are more than this "
-                f"model's total length, {self.total_tokens}",
-                "ask for fewer tokens, or build with a longer total length",
+                "sampling needs onnxruntime-genai, which is not installed or does not fit here",
+                "leave --temperature, --top-p, --top-k and the like out",
             )
+        check_lengths(len(token_ids), max_tokens, self.total_tokens)
         logits = self.prefill(token_ids)
         for produced in range(1, max_tokens + 1):
+            if ignore_eos:
+                logits[list(self.end_tokens)] = float("-inf")
             token = int(logits.argmax())
             if token in self.end_tokens:
                 return
@@ -147,73 +222,50 @@ class OnnxRuntimeModel:
             if produced < max_tokens:
                 logits = self.decode(token)
 
-    @cached_property
-    def _prefill_session(self) -> Any:
-        self._close("_decoder")
-        return self._open(PREFILL_GRAPH)
-
-    @cached_property
-    def _decoder(self) -> _Decoder:
-        self._close("_prefill_session")
-        return _Decoder(self._open(DECODE_GRAPH))
-
-    def _open(self, graph: str) -> Any:
-        sessions = 1 if self._one_session else 2
-        return open_session(self.folder / graph, threads=self._threads, sessions=sessions)
-
-    def _close(self, session: str) -> None:
-        """Let go of the other graph's session, where only one may be open."""
-        if self._one_session:
-            self.__dict__.pop(session, None)
-            self._is_filled = False
-
-
-class _Decoder:
-    """The decode session with the buffers that it reads and writes, bound once."""
-
-    def __init__(self, session: Any) -> None:
+    def _run(self, token_ids: Sequence[int]) -> Logits:
         import numpy as np
 
-        def bound(bind: Callable[..., None], values: Sequence[Any]) -> dict[str, Any]:
-            arrays = {value.name: np.zeros(value.shape, DTYPES[value.type]) for value in values}
-            for name, array in arrays.items():
-                bind(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
-            return arrays
+        total = self.position + len(token_ids)
+        binding = self._session.io_binding()
+        binding.bind_cpu_input("input_ids", np.array([token_ids], np.int64))
+        binding.bind_cpu_input("attention_mask", np.ones((1, total), np.int64))
+        if not self._is_shared:
+            positions = np.arange(self.position, total, dtype=np.int64)[None]
+            binding.bind_cpu_input("position_ids", positions)
+        binding.bind_output("logits")
+        for name, cache in zip(self._names, self._caches, strict=True):
+            binding.bind_ortvalue_input(name, cache)
+            present = name.replace("past_key_values", "present")
+            if self._is_shared:
+                binding.bind_ortvalue_output(present, cache)
+            else:
+                binding.bind_output(present)
+        self._session.run_with_iobinding(binding)
+        logits, *presents = binding.get_outputs()
+        self.position, self._caches = total, presents
+        values = logits.numpy()
+        check_finite(values, f"{self.folder.name} after {total} tokens")
+        return np.array(values, np.float32).reshape(-1)
 
-        self._session = session
-        self._binding = session.io_binding()
-        inputs = bound(self._binding.bind_input, session.get_inputs())
-        outputs = bound(self._binding.bind_output, session.get_outputs())
-        self._ids, self._positions = inputs["input_ids"], inputs["position_ids"]
-        self._mask = inputs["attention_mask"]
-        self.total_tokens: int = self._mask.shape[1]
-        self._logits = outputs["logits"]  # (1, 1, V)
-        self._slots = [
-            (past, outputs[name.replace("past_key_values", "present")])
-            for name, past in inputs.items()
-            if name.startswith("past_key_values.")
-        ]  # of each layer's keys and values: past (1, KV, T-1, D), present (1, KV, T, D)
-
-    def fill(self, presents: Sequence[Any], count: int) -> None:
-        """Take the first `count` slots of prefill's outputs, each (1, KV, P, D), as the past."""
-        kept = min(count, self.total_tokens - 1)  # a full text is never decoded from
-        for (past, _), present in zip(self._slots, presents, strict=True):
-            past[:, :, :kept] = present[:, :, :kept]
-
-    def step(self, token_id: int, position: int) -> Logits:
-        """Run one token that stands at `position`, and keep its keys and values."""
+    def _cache(self, value: Any, slots: int) -> Any:
         import numpy as np
+        import onnxruntime
 
-        self._ids[0, 0] = token_id
-        self._positions[0, 0] = position
-        self._mask[0, :position] = 1
-        self._mask[0, position:-1] = 0
-        self._mask[0, -1] = 1
-        self._session.run_with_iobinding(self._binding)
-        if position < self.total_tokens - 1:
-            for past, present in self._slots:
-                past[:, :, position] = present[:, :, -1]
-        return np.array(self._logits, np.float32).reshape(-1)
+        _, kv_heads, _, head_size = value.shape
+        zeros = np.zeros((1, kv_heads, slots, head_size), DTYPES[value.type])
+        return onnxruntime.OrtValue.ortvalue_from_numpy(zeros)
+
+
+def check_lengths(prompt_tokens: int, answer_tokens: int, total_tokens: int) -> None:
+    """Raise UsageError unless there is a prompt, and a text has room for both."""
+    if prompt_tokens == 0:
+        raise UsageError("the prompt has no tokens", "give some text to continue")
+    if prompt_tokens + answer_tokens > total_tokens:
+        raise UsageError(
+            f"{prompt_tokens} tokens of prompt and {answer_tokens} of answer are more than this "
+            f"model's total length, {total_tokens}",
+            "shorten the prompt, ask for fewer tokens, or build with a longer total length",
+        )
 
 
 def check_finite(logits: NDArray[np.generic], source: str) -> None:
@@ -227,22 +279,3 @@ def check_finite(logits: NDArray[np.generic], source: str) -> None:
             "`vacc-gen run --verify` shows whether a file was damaged; if none was, values may be "
             "beyond fp16 (65504): try int8",
         )
-
-
-def check_folder(folder: Path, *, read_content: bool = False) -> None:
-    """Check that `folder` holds a compiled model, and all of what its manifest lists.
-
-    With `read_content`, that every file is the one that was built; else sizes are compared.
-
-    Raises:
-        UnreadableError: a file is missing or is not what the manifest says.
-    """
-    for name in (PREFILL_GRAPH, DECODE_GRAPH, WEIGHTS_FILE):
-        if not (folder / name).is_file():
-            raise UnreadableError(
-                f"{folder} is not a compiled model: {name} is missing",
-                "make one with `vacc-gen build`, or `vacc-gen export` with --prefill and --total",
-            )
-    if read_content or (folder / MANIFEST_FILE).is_file():  # an export has none
-        for name, change in changed_files(folder, read_content=read_content):
-            raise UnreadableError(f"{folder / name} {change}", "build again")

@@ -3,9 +3,9 @@
 fp32  Weights stay mapped from weights.bin: nothing is copied, loading takes no time.
 int8  Weights are packed into a copy of their own size, without which they would be 90 times slower.
 int4  As int8.
-fp16  The runtime computes in fp32 on most processors. It would keep an fp32 copy of all weights,
-      in each session. Where that is too much, weights stay mapped and are cast as they are used:
-      half as fast a token, and about two of the widest matrices in memory instead of all.
+fp16  The runtime computes in fp32 on most processors. It would keep an fp32 copy of all weights.
+      Where that is too much, weights stay mapped and are cast as they are used: half as fast a
+      token, and about two of the widest matrices in memory instead of all.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from vacc_gen.generator.memory import available_bytes
 from vacc_gen.schema.errors import UnreadableError
 
 ERRORS_ONLY = 3
@@ -51,11 +52,10 @@ def quiet_libraries() -> None:
         warnings.filterwarnings("ignore", module=rf"{library}(\.|$)")
 
 
-def open_session(graph: Path, *, threads: int | None = None, sessions: int = 1) -> Any:
+def open_session(graph: Path, *, threads: int | None = None) -> Any:
     """Open `graph` as an InferenceSession on the CPU.
 
-    fp16 weights are cast as they are used where the copies of `sessions` of its kind would take
-    more than half of the available memory.
+    fp16 weights are cast as they are used where copies of them would not fit (`needs_casts`).
 
     Raises:
         UnreadableError: ONNX Runtime cannot load it.
@@ -65,13 +65,10 @@ def open_session(graph: Path, *, threads: int | None = None, sessions: int = 1) 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = ERRORS_ONLY
     options.intra_op_num_threads = threads or 0
-    dtype = _dtype_of(graph)
-    if dtype not in ("int8", "int4"):
+    if _dtype_of(graph) not in ("int8", "int4"):
         # One row times a matrix is bound by reading the matrix: packing it saves no time.
         options.add_session_config_entry("session.disable_prepacking", "1")
-    weights_bytes = sum(file.stat().st_size for file in graph.parent.glob("weights.bin"))
-    copies_bytes = sessions * FP32_COPIES * weights_bytes
-    if dtype == "fp16" and copies_bytes > MEMORY_SHARE * available_bytes():
+    if needs_casts(graph):
         # Keep casts of weights in the graph, each right before its use, in memory that is reused.
         # Beyond the basic level, casts of constants are folded into copies. In the default order,
         # all casts run first; with memory patterns, each gets room of its own.
@@ -87,6 +84,14 @@ def open_session(graph: Path, *, threads: int | None = None, sessions: int = 1) 
         raise UnreadableError(message, "build again") from error
 
 
+def needs_casts(graph: Path) -> bool:
+    """Whether fp32 copies of fp16 weights would take more than half of the available memory."""
+    if _dtype_of(graph) != "fp16":
+        return False
+    weights_bytes = sum(file.stat().st_size for file in graph.parent.glob("weights.bin"))
+    return FP32_COPIES * weights_bytes > MEMORY_SHARE * available_bytes()
+
+
 @cache
 def _share_tight_arena() -> None:
     """Register, once a process, an arena for all sessions that grows by just what is asked."""
@@ -97,20 +102,6 @@ def _share_tight_arena() -> None:
     kind = onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR
     info = onnxruntime.OrtMemoryInfo("Cpu", kind, 0, onnxruntime.OrtMemType.DEFAULT)
     onnxruntime.create_and_register_allocator(info, config)
-
-
-def available_bytes() -> int:
-    """Memory that can be taken without swapping: the machine's, or less in a container."""
-    try:
-        meminfo = Path("/proc/meminfo").read_text()
-        available = int(re.findall(r"MemAvailable: *(\d+) kB", meminfo)[0]) * 1024
-    except (OSError, IndexError):
-        available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    try:
-        limit = int(Path("/sys/fs/cgroup/memory.max").read_text())
-    except (OSError, ValueError):  # no container, or "max"
-        return available
-    return min(available, limit)
 
 
 def _dtype_of(graph: Path) -> str | None:

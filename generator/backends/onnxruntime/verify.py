@@ -178,7 +178,7 @@ def _trace_file(build: Build, job: CompileJob) -> Path:
 
 
 def _run_compiled(folder: Path, sample: Sample, progress: Progress) -> Trace:
-    model = OnnxRuntimeModel(folder, one_session=True)
+    model = OnnxRuntimeModel(folder)
     progress.start(f"prompt of {sample.prompt_tokens} tokens")
     prefill = [model.prefill(sample.ids[:length]) for length in sample.prompt_lengths]
     progress.start(f"{sample.steps} tokens of text")

@@ -12,7 +12,7 @@ def test_it_names_what_it_wrote(run):
     assert (code, err) == (0, "")
     graph, weights = out.splitlines()
     assert graph.startswith("out/model.onnx")
-    assert weights == "out/weights.bin  2.9 MB"
+    assert weights == "out/weights.bin  2.7 MB"
     code, out, err = run("export", FALCON_TINY, "--out", "out")
     assert (code, out) == (2, "")
     assert "is not empty" in err

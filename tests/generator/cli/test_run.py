@@ -40,8 +40,8 @@ def test_an_answer_fills_what_is_left_by_default(built_once, run):
 @pytest.mark.parametrize(
     ("folder", "options", "words"),
     [
-        ("built", ("--prompt", ""), "the prompt has 0 tokens"),
-        ("built", ("--prompt", "word " * 90), "this model takes 1 to 64"),
+        ("built", ("--prompt", ""), "the prompt has no tokens"),
+        ("built", ("--prompt", "word " * 300), "this model's total length, 128"),
         ("built", ("--prompt", "a", "--precision", "int4"), "holds no int4 model"),
         ("built", ("--prompt", "\udcff"), "not valid UTF-8"),
         ("empty", ("--prompt", "a"), "holds no compiled model"),
@@ -89,7 +89,7 @@ def test_logits_that_are_not_finite_are_refused(built, run):
     weights.write_bytes(content[:offset] + b"\xff\xff\xff\x7f" + content[offset + 4 :])
     code, text, errors = run("run", folder, *PROMPT)
     assert (code, text) == (1, "")
-    assert "after a prompt of 8 tokens: 2048 of 2048 logits are NaN or infinite" in errors
+    assert "8 tokens of prompt: 2048 of 2048 logits are NaN or infinite" in errors
 
 
 def test_what_a_model_answers_is_shown_and_not_obeyed(built_once, run, tmp_path):

@@ -8,8 +8,8 @@ import sys
 import numpy as np
 import pytest
 
+from tests.static_graphs import static_logits
 from tests.workspaces import FALCON_TINY, recipe_text
-from vacc_gen.generator.backends.onnxruntime.runtime import OnnxRuntimeModel
 from vacc_gen.generator.workspace import create
 
 torch = pytest.importorskip("torch")
@@ -49,7 +49,5 @@ def test_exported_graphs_agree_with_transformers(workspace, tmp_path):
     ids = [37 * index % 2000 + 5 for index in range(TOTAL)]
     with torch.no_grad():
         expected = reference(torch.tensor([ids])).logits[0].numpy()
-    model = OnnxRuntimeModel(exported)
-    logits = [model.prefill(ids[:PREFILL])]
-    logits += [model.decode(token_id).copy() for token_id in ids[PREFILL:]]
+    logits = static_logits(exported, ids, PREFILL)
     np.testing.assert_allclose(logits, expected[PREFILL - 1 :], atol=1e-3)

@@ -23,24 +23,31 @@ IR_VERSION = 8
 """The IR of opset 17: a newer one is refused by runtimes that know no newer opset."""
 
 CONTRIB_DOMAIN = "com.microsoft"
-"""ONNX Runtime's own operators, used by int8 graphs only."""
+"""ONNX Runtime's own operators, used where weights are int, and by graphs that it runs for us."""
 
 ELEMENT_TYPE: dict[StorageDtype, int] = {
     "fp16": TensorProto.FLOAT16,
     "fp32": TensorProto.FLOAT,
     "uint8": TensorProto.UINT8,
+    "int8": TensorProto.INT8,
 }
 
 
 class GraphBuilder:
-    """Collects nodes in order. Every method that adds a node returns the name of its output."""
+    """Collects nodes in order. Every method that adds a node returns the name of its output.
 
-    def __init__(self, name: str) -> None:
+    `is_half`: whether the graph's own dtype is fp16; else it is fp32.
+    """
+
+    def __init__(self, name: str, is_half: bool) -> None:
         self._name = name
+        self.dtype = TensorProto.FLOAT16 if is_half else TensorProto.FLOAT
+        self.numpy_dtype = np.float16 if is_half else np.float32
         self._nodes: list[onnx.NodeProto] = []
         self._initializers: dict[str, onnx.TensorProto] = {}
         self._inputs: list[onnx.ValueInfoProto] = []
         self._outputs: list[onnx.ValueInfoProto] = []
+        self._sizes: dict[str, str] = {}
 
     def input(self, name: str, element_type: int, shape: Sequence[int | str]) -> None:
         """Declare a graph input; a string dimension is symbolic."""
@@ -49,10 +56,19 @@ class GraphBuilder:
     def output(self, name: str, element_type: int, shape: Sequence[int | str]) -> None:
         self._outputs.append(helper.make_tensor_value_info(name, element_type, shape))
 
-    def node(self, op: str, *inputs: str, name: str, domain: str = "", **attributes: Any) -> str:
-        """Add a node with one output, which is called as the node is."""
+    def node(
+        self,
+        op: str,
+        *inputs: str,
+        name: str,
+        domain: str = "",
+        others: Sequence[str] = (),
+        **attributes: Any,
+    ) -> str:
+        """Add a node whose first output is called as the node is, and `others` as they say."""
+        outputs = [name, *others]
         self._nodes.append(
-            helper.make_node(op, inputs, [name], name=name, domain=domain, **attributes)
+            helper.make_node(op, inputs, outputs, name=name, domain=domain, **attributes)
         )
         return name
 
@@ -72,6 +88,39 @@ class GraphBuilder:
     def ints(self, *values: int) -> str:
         """A constant int64 vector, of sizes or axes; equal ones are shared."""
         return self.constant(f"ints_{'_'.join(map(str, values))}", values, np.int64)
+
+    def size(self, axis: int | str) -> int | str:
+        """An axis's size where it is known, or else the value (1) that holds it."""
+        if isinstance(axis, int) or axis in self._sizes:
+            return axis if isinstance(axis, int) else self._sizes[axis]
+        value = next(value for value in self._inputs if axis in _dims(value))
+        first = _dims(value).index(axis)
+        self._sizes[axis] = self.node(
+            "Shape", value.name, name=axis.replace(" ", ""), start=first, end=first + 1
+        )
+        return self._sizes[axis]
+
+    def shape(self, *sizes: int | str) -> str:
+        """A shape of numbers and values (1), for Reshape."""
+        if all(isinstance(size, int) for size in sizes):
+            return self.ints(*map(int, sizes))
+        name = f"shape_{'_'.join(map(str, sizes))}"
+        if name not in self._sizes:
+            parts = [self.ints(size) if isinstance(size, int) else size for size in sizes]
+            self._sizes[name] = self.node("Concat", *parts, name=name, axis=0)
+        return name
+
+    def widened(self, value: str) -> str:
+        """A value of the graph's dtype as fp32."""
+        return value if self.dtype == TensorProto.FLOAT else self._cast(value, TensorProto.FLOAT)
+
+    def narrowed(self, value: str) -> str:
+        """A value of fp32 in the graph's dtype."""
+        return value if self.dtype == TensorProto.FLOAT else self._cast(value, self.dtype)
+
+    def _cast(self, value: str, dtype: int) -> str:
+        name = f"{value}/{'fp32' if dtype == TensorProto.FLOAT else 'fp16'}"
+        return self.node("Cast", value, name=name, to=dtype)
 
     def weight(
         self, stored: StoredTensor, name: str | None = None, shape: Sequence[int] | None = None
@@ -109,3 +158,7 @@ class GraphBuilder:
         )
         helper.set_model_props(model, {"vacc_gen.version": model.producer_version, **metadata})
         return model
+
+
+def _dims(value: onnx.ValueInfoProto) -> list[str]:
+    return [dim.dim_param for dim in value.type.tensor_type.shape.dim]

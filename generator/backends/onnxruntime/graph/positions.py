@@ -26,6 +26,10 @@ class Axes:
     sequence: int | str
     past: int | str | None
     total: int | str
+    cache: str | None = None
+    """Slots of the cache where past and present share it; then `past` is what is filled of it."""
+    last_only: bool = False
+    """Whether logits are those of the last position."""
 
     @property
     def static(self) -> bool:
@@ -47,12 +51,13 @@ def mask_bias(g: GraphBuilder, axes: Axes) -> str:
 
 def _causal(g: GraphBuilder, axes: Axes) -> str:
     """Which of T each of the S queries may see, (S, T): query s stands at L + s."""
-    if isinstance(axes.total, int):
+    sequence, total = g.size(axes.sequence), g.size(axes.total)
+    if isinstance(sequence, int) or isinstance(total, int):
         keys = queries = g.constant("keys", np.arange(axes.total), np.int64)
     else:
         zero, one = g.constant("int_zero", 0, np.int64), g.constant("int_one", 1, np.int64)
-        total = g.node("Squeeze", "total", name="total/scalar")
-        sequence = g.node("Squeeze", "sequence", name="sequence/scalar")
+        total = g.node("Squeeze", total, name="total/scalar")
+        sequence = g.node("Squeeze", sequence, name="sequence/scalar")
         past = g.node("Sub", total, sequence, name="past/scalar")
         keys = g.node("Range", zero, total, one, name="mask/keys")
         queries = g.node("Range", past, total, one, name="mask/queries")
@@ -116,12 +121,7 @@ def rotation(g: GraphBuilder, head_size: int, theta: float) -> tuple[str, str]:
     The sines' first half is negated, so that rotating is `x * cos + swap(x) * sin`, where swap
     exchanges the halves of D.
     """
-    import torch
-
-    # The very expression that transformers uses: numpy's float32 power differs in the last bit,
-    # which 2048 positions turn into 1e-4 radians.
-    inverse = (1.0 / theta ** (torch.arange(0, head_size, 2).float() / head_size)).numpy()
-    frequencies = g.constant("rotary/frequencies", inverse, np.float32)  # (D/2)
+    frequencies = g.constant("rotary/frequencies", _frequencies(head_size, theta), np.float32)
     positions = g.node("Cast", "position_ids", name="rotary/positions", to=TensorProto.FLOAT)
     positions = g.node("Unsqueeze", positions, g.ints(1, 2, 4), name="rotary/positions_5d")
     angles = g.node("Mul", positions, frequencies, name="rotary/angles")  # (B, 1, 1, S, D/2)
@@ -132,3 +132,25 @@ def rotation(g: GraphBuilder, head_size: int, theta: float) -> tuple[str, str]:
         g.node("Concat", cos, cos, name="rotary/cos", axis=-1),
         g.node("Concat", minus_sin, sin, name="rotary/sin", axis=-1),
     )
+
+
+def rotation_tables(
+    g: GraphBuilder, head_size: int, theta: float, positions: int
+) -> tuple[str, str]:
+    """Cosines and sines of the rotary angles of every position, (positions, D/2)."""
+    angles = np.arange(positions, dtype=np.float32)[:, None] * _frequencies(head_size, theta)
+    return (
+        g.constant("rotary/cos_table", np.cos(angles), np.float32),
+        g.constant("rotary/sin_table", np.sin(angles), np.float32),
+    )
+
+
+def _frequencies(head_size: int, theta: float) -> Any:
+    """What a position is multiplied with, (D/2).
+
+    The very expression that transformers uses: numpy's float32 power differs in the last bit,
+    which 2048 positions turn into 1e-4 radians.
+    """
+    import torch
+
+    return (1.0 / theta ** (torch.arange(0, head_size, 2).float() / head_size)).numpy()

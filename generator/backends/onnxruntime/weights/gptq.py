@@ -167,7 +167,7 @@ class Gptq:
         """Round `weight` (M, K), of any float dtype, to `grid`; its scales are the weight's own."""
         outputs, inputs = weight.shape
         codes = torch.empty(outputs, inputs, dtype=torch.uint8)
-        scales = torch.empty(outputs, inputs // grid.group_size)
+        scales = torch.empty(outputs, inputs // grid.group_width(inputs))
         errors = torch.zeros(3, dtype=torch.float64)  # of the weights themselves, rtn, gptq
         step = max(1, outputs // max(MEASURED_ROWS, MEASURED_OPERATIONS // inputs**2))
         rows_per_sweep = max(1, SWEEP_BYTES // (4 * inputs))
@@ -205,7 +205,7 @@ class Gptq:
                 rounded = _round_block(
                     columns[first:end],
                     wanted,
-                    scale_columns[order // grid.group_size],
+                    scale_columns[order // grid.group_width(inputs)],
                     factor[first:end, first:end],
                     grid.max_code,
                 )

@@ -1,6 +1,6 @@
 """Weights to eight or four bits, a group of inputs to a scale, a few rows at a time.
 
-Shapes: R rows (outputs) of a chunk, K inputs, G group size, N = K / G groups a row.
+Shapes: R rows (outputs) of a chunk, K inputs, N groups of inputs in a row.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from vacc_gen.generator.backends.onnxruntime.weights.source import Checkpoint
     from vacc_gen.schema.falcon import Architecture
+    from vacc_gen.schema.precision import Quantization
 
 CodesAndScales: TypeAlias = "tuple[torch.Tensor, torch.Tensor]"
 """Some rows of a matrix: codes uint8 (R, K), one a byte, and scales fp32 (R, N); see `Grid`."""
@@ -34,9 +35,15 @@ class Grid:
 
     bits: int
     group_size: int
-    """Inputs that are stored with one scale."""
-    per_channel: bool = False
-    """Whether all groups of a row carry the row's scale."""
+    """Inputs that share one scale; `PER_CHANNEL`: all of a row."""
+
+    @property
+    def per_channel(self) -> bool:
+        return self.group_size == PER_CHANNEL
+
+    def group_width(self, inputs: int) -> int:
+        """Inputs that share one scale, in a row of `inputs`."""
+        return inputs if self.per_channel else self.group_size
 
     @property
     def zero_code(self) -> int:
@@ -51,7 +58,7 @@ class Grid:
         """Weights fp32 (R, K) of `codes` uint8 (R, K) and `scales` fp32 (R, N)."""
         import torch
 
-        groups = codes.view(len(codes), -1, self.group_size).to(torch.float32)
+        groups = codes.view(*scales.shape, -1).to(torch.float32)
         return groups.sub_(self.zero_code).mul_(scales.unsqueeze(-1)).view(codes.shape)
 
 
@@ -80,10 +87,11 @@ def round_to_nearest(rows: torch.Tensor, grid: Grid) -> CodesAndScales:
     """Quantize floats (R, K)."""
     import torch
 
-    shape = (rows.shape[0], rows.shape[1] // grid.group_size, grid.group_size)
-    groups = torch.empty(shape, device=rows.device)
+    inputs = rows.shape[1]
+    shape = (len(rows), -1, grid.group_width(inputs))
+    groups = torch.empty(rows.shape, device=rows.device).view(shape)
     groups.copy_(rows.view(shape))
-    scales = scales_of(groups, grid)
+    scales = scales_of(groups.view(rows.shape), grid)
     # Divided, not multiplied by a reciprocal: one rounding of fp32 before the one to a code.
     signed = groups.div_(scales.unsqueeze(-1)).round_().to(torch.int8)
     # Bytes wrap around, and int8 is cheaper to cast to than uint8.
@@ -91,14 +99,12 @@ def round_to_nearest(rows: torch.Tensor, grid: Grid) -> CodesAndScales:
 
 
 def scales_of(rows: torch.Tensor, grid: Grid) -> torch.Tensor:
-    """The scales (R, N) of `rows` fp32 (R, K) or (R, N, G); 1 for zeros, so none divides by 0."""
+    """The scales (R, N) of `rows` fp32 (R, K); 1 for zeros, so none divides by 0."""
     import torch
 
-    groups = rows.view(len(rows), -1, grid.group_size)
+    groups = rows.view(len(rows), -1, grid.group_width(rows.shape[1]))
     # amax and amin: aminmax along an axis takes eight times as long (PyTorch 2.13, CPU).
     scales = torch.maximum(groups.amax(-1), groups.amin(-1).neg_()).div_(grid.max_code)
-    if grid.per_channel:
-        scales = scales.amax(-1, keepdim=True).repeat(1, scales.shape[1])
     return scales.masked_fill_(scales == 0, 1.0)
 
 
@@ -107,20 +113,25 @@ def pack(codes: torch.Tensor, bits: int) -> torch.Tensor:
     return codes if bits == 8 else codes[:, 0::2] | (codes[:, 1::2] << 4)
 
 
-def grid_for(architecture: Architecture, bits: int, group_size: int | None) -> Grid:
-    """The grid for a model; `group_size` as in the recipe.
+def grids_for(
+    architecture: Architecture, bits: int, quantization: Quantization
+) -> tuple[Grid, Grid]:
+    """The grid of a model's layers, and that of its embedding and head.
 
-    None is the widest of 64, 32 and 16 that divides the model's widths, -1 one scale a row.
+    Embedding and head keep 8 bits, as nothing makes up for their errors, and groups: a row is
+    looked up as it lies.
 
     Raises:
         CheckpointError: no group size (or not the wanted one) divides every width.
     """
     geometry = architecture.geometry
     widths = sorted({geometry.hidden_size, geometry.ffn_hidden_size})
-    candidates = GROUP_SIZES if group_size in (None, PER_CHANNEL) else (group_size,)
-    for candidate in candidates:
-        if all(width % candidate == 0 for width in widths):
-            return Grid(bits, candidate, per_channel=group_size == PER_CHANNEL)
+    candidates = (quantization.group_size,) if quantization.group_size else GROUP_SIZES
+    for group_size in candidates:
+        if all(width % group_size == 0 for width in widths):
+            table = Grid(8, group_size)
+            is_integer = bits == 8 and quantization.activations == "int8"
+            return (Grid(8, PER_CHANNEL) if is_integer else Grid(bits, group_size)), table
     raise CheckpointError(
         f"groups of {' or '.join(map(str, candidates))} weights do not divide the model's widths "
         f"({', '.join(map(str, widths))})",

@@ -6,10 +6,10 @@ written; values are then streamed from the checkpoint, a few rows at a time.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import TYPE_CHECKING, BinaryIO, Literal
 
 from vacc_gen.generator.backends.onnxruntime.weights.quantize import (
     Grid,
@@ -17,9 +17,12 @@ from vacc_gen.generator.backends.onnxruntime.weights.quantize import (
     pack,
     torch_threads,
 )
-from vacc_gen.generator.backends.onnxruntime.weights.source import Checkpoint, bytes_of
+from vacc_gen.generator.backends.onnxruntime.weights.source import CHUNK_BYTES, Checkpoint, bytes_of
 from vacc_gen.generator.progress import Progress
 from vacc_gen.schema.falcon import EMBEDDING, HEAD, Architecture
+
+if TYPE_CHECKING:
+    import torch
 
 WEIGHTS_FILE = "weights.bin"
 
@@ -27,8 +30,8 @@ ALIGNMENT_BYTES = 4096
 """Every tensor begins on a page, so that ONNX Runtime can map it rather than read it."""
 
 Dtype = Literal["fp16", "fp32", "int8", "int4"]
-StorageDtype = Literal["fp16", "fp32", "uint8"]
-STORAGE_BYTES: dict[StorageDtype, int] = {"fp16": 2, "fp32": 4, "uint8": 1}
+StorageDtype = Literal["fp16", "fp32", "uint8", "int8"]
+STORAGE_BYTES: dict[StorageDtype, int] = {"fp16": 2, "fp32": 4, "uint8": 1, "int8": 1}
 
 
 @dataclass(frozen=True)
@@ -46,8 +49,9 @@ class StoredTensor:
 class Layout:
     """Where every tensor of weights.bin lies. `grid` is that of the layers' weights, if int.
 
-    A parameter that is quantized is stored as two tensors, `<name>.codes` (uint8) and
-    `<name>.scales` (fp32), every other under its own name.
+    A parameter (M, K) that is quantized is stored as two tensors, every other under its own name:
+    `<name>.codes`, uint8 (M, K * bits / 8), and `<name>.scales`, fp32 (M, groups); where one scale
+    serves a channel, as MatMulInteger takes them: int8 (K, M), zero at 0, and fp32 (M).
     """
 
     dtype: Dtype
@@ -58,11 +62,12 @@ class Layout:
     total_bytes: int
 
 
-def plan_layout(architecture: Architecture, dtype: Dtype, grid: Grid | None) -> Layout:
+def plan_layout(
+    architecture: Architecture, dtype: Dtype, grid_pair: tuple[Grid, Grid] | None
+) -> Layout:
     """Lay out weights.bin for a model. Norms are kept in fp32, matrices and biases in `dtype`.
 
-    An int `dtype` comes with a `grid` that `grid_for` chose; its biases are fp32. Embedding and
-    head keep 8 bits in an int4 model: nothing makes up for their errors.
+    An int `dtype` comes with what `grids_for` chose; its biases are fp32.
     """
     grids: dict[str, Grid] = {}
     tensors: dict[str, StoredTensor] = {}
@@ -75,16 +80,21 @@ def plan_layout(architecture: Architecture, dtype: Dtype, grid: Grid | None) -> 
         offset = -(-(offset + length) // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
 
     for name, shape in architecture.parameters().items():
-        if grid is not None and len(shape) == 2:
+        if grid_pair is not None and len(shape) == 2:
             outputs, inputs = shape
-            grids[name] = replace(grid, bits=8) if name in (EMBEDDING, HEAD) else grid
-            place(f"{name}.codes", "uint8", outputs, inputs * grids[name].bits // 8)
-            place(f"{name}.scales", "fp32", outputs, inputs // grid.group_size)
+            grid = grids[name] = grid_pair[name in (EMBEDDING, HEAD)]
+            if grid.per_channel:
+                place(f"{name}.codes", "int8", inputs, outputs)
+                place(f"{name}.scales", "fp32", outputs)
+            else:
+                place(f"{name}.codes", "uint8", outputs, inputs * grid.bits // 8)
+                place(f"{name}.scales", "fp32", outputs, inputs // grid.group_size)
         else:
             is_half = dtype == "fp16" and not architecture.is_norm(name)
             place(name, "fp16" if is_half else "fp32", *shape)
     last = max(tensors.values(), key=lambda tensor: tensor.offset_bytes)
-    return Layout(dtype, grid, grids, tensors, last.offset_bytes + last.length_bytes)
+    of_layers = grid_pair[0] if grid_pair else None
+    return Layout(dtype, of_layers, grids, tensors, last.offset_bytes + last.length_bytes)
 
 
 def write_weights(
@@ -116,14 +126,33 @@ def write_weights(
 def _write_codes(file: BinaryIO, name: str, layout: Layout, quantizer: Quantizer) -> bool:
     """Quantize one parameter into its place; return whether all of its scales are finite."""
     grid, is_finite = layout.grids[name], True
-    stored = [layout.tensors[f"{name}.{part}"] for part in ("codes", "scales")]
-    offsets = [tensor.offset_bytes for tensor in stored]
+    codes_at, scales_at = (layout.tensors[f"{name}.{part}"] for part in ("codes", "scales"))
+    code_offset, scale_offset = codes_at.offset_bytes, scales_at.offset_bytes
+    whole: list[torch.Tensor] = []
     for codes, scales in quantizer.quantize(name, grid):
         is_finite &= bool(scales.isfinite().all())  # NaN and infinity in a weight reach its scale
-        for i, values in enumerate((pack(codes, grid.bits), scales)):
-            file.seek(offsets[i])
-            offsets[i] += file.write(bytes_of(values))
+        file.seek(scale_offset)
+        scale_offset += file.write(bytes_of(scales))
+        if grid.per_channel:
+            whole.append(codes)
+        else:
+            file.seek(code_offset)
+            code_offset += file.write(bytes_of(pack(codes, grid.bits)))
+    if grid.per_channel:
+        file.seek(code_offset)
+        _write_transposed(file, whole, grid)
     return is_finite
+
+
+def _write_transposed(file: BinaryIO, chunks: list[torch.Tensor], grid: Grid) -> None:
+    """Write codes uint8 (M, K), given as chunks of rows, as int8 (K, M), some inputs at a time."""
+    import torch
+
+    outputs, inputs = sum(map(len, chunks)), chunks[0].shape[1]
+    step = max(1, CHUNK_BYTES // outputs)
+    for first in range(0, inputs, step):
+        columns = torch.cat([codes[:, first : first + step].mT for codes in chunks], dim=1)
+        file.write(bytes_of(columns.sub_(grid.zero_code).contiguous()))  # bytes wrap around
 
 
 def _write_floats(

@@ -14,6 +14,7 @@ from vacc_gen.generator.backends.onnxruntime.backend import OnnxRuntimeBackend
 from vacc_gen.generator.build.report import Status
 from vacc_gen.generator.workspace import Workspace
 from vacc_gen.schema.errors import CheckpointError, StageError
+from vacc_gen.schema.precision import PER_CHANNEL
 
 TEXTS = {"set": "mine", "path": str(CALIBRATION), "samples": 8, "seqlen": 64}
 
@@ -39,13 +40,14 @@ def test_the_report_says_how_weights_were_made(by_gptq: Workspace) -> None:
         assert (made["method"], made["bits"], made["activations"]) == ("gptq", bits, "int8")
         assert (made["windows"], made["seqlen"], made["true_sequential"]) == (8, 64, True)
         assert (made["desc_act"], made["damp_percent"], made["device"]) == (True, 0.01, "cpu")
-        assert made["group_size"] == 32
+        assert made["group_size"] == (PER_CHANNEL if bits == 8 else 32)
     int8, int4 = (stage["linear_errors"] for stage in stages)
     assert len(int8) == len(int4) == 16
     assert all(error["gptq"] < error["rtn"] for error in (*int8, *int4))
     assert all(fine["gptq"] < coarse["gptq"] for fine, coarse in zip(int8, int4, strict=True))
     page = (by_gptq.root / "report.html").read_text()
-    assert page.count("GPTQ, groups of 32, int8 activations") == 2
+    assert page.count("GPTQ, one scale per channel, int8 activations") == 1
+    assert page.count("GPTQ, groups of 32, int8 activations") == 1
     windows = report["perplexity"]["windows"]
     assert windows["windows"] == 8
     assert [score["precision"] for score in windows["scores"]] == ["fp16", "int8", "int4"]
@@ -81,17 +83,17 @@ def test_caches_are_as_long_as_the_text_may_be(built_once: Workspace) -> None:
     assert int8 == {"dtype": "fp32", "bytes": 4 * values}
 
 
-def test_one_scale_a_channel_and_exact_activations(tmp_path: Path) -> None:
+def test_groups_and_exact_activations(tmp_path: Path) -> None:
     workspace = make_workspace(
         tmp_path / "w",
         precisions=["int8"],
         calibration={**TEXTS, "samples": 2},
-        quantization={"group_size": -1, "accuracy_level": 0, "desc_act": False},
+        quantization={"group_size": 16, "activations": "float", "desc_act": False},
     )
     build(workspace, OnnxRuntimeBackend(), until=Stage.QUANTIZE)
     made = stage_of(report_of(workspace), "quantize", "int8")["quantization"]
-    assert (made["group_size"], made["activations"], made["desc_act"]) == (-1, "float", False)
-    assert "one scale per channel, float" in (workspace.root / "report.html").read_text()
+    assert (made["group_size"], made["activations"], made["desc_act"]) == (16, "float", False)
+    assert "groups of 16, float" in (workspace.root / "report.html").read_text()
 
 
 @pytest.mark.parametrize(

@@ -126,30 +126,31 @@ def test_codes_are_within_half_a_scale(exported, source, dtype):
     """Read back as ONNX Runtime reads them: bits, groups, codes and scales of every matrix."""
     result = exported(dtype)
     weights = stored_weights(result.graphs[0])
-    nodes = onnx.load(result.graphs[0], load_external_data=False).graph.node
     bits_of = {
         node.input[1].partition(".codes")[0]: onnx.helper.get_node_attr_value(node, "bits")
-        for node in nodes
+        for node in onnx.load(result.graphs[0], load_external_data=False).graph.node
         if node.op_type == "MatMulNBits"
     }
-    assert bits_of == {
-        name: 8 if name == EMBEDDING else int(dtype[3:])
-        for name, tensor in source.items()
-        if tensor.dim() == 2
+    matrices = {name for name, tensor in source.items() if tensor.dim() == 2}
+    assert bits_of == {EMBEDDING: 8} | {
+        name: 4 for name in matrices - {EMBEDDING} if dtype == "int4"
     }
     for name, tensor in source.items():
         values = tensor.float().numpy()
         if values.ndim == 1:
             np.testing.assert_array_equal(weights[name], values)
             continue
-        codes = weights[f"{name}.codes.blocks"]  # (outputs, groups, bytes)
-        if bits_of[name] == 4:
-            codes = np.stack([codes & 15, codes >> 4], -1).reshape(*codes.shape[:2], -1)
-        assert codes.shape[-1] == result.layout.grid.group_size == 32
         scales = weights[f"{name}.scales"].astype(np.float64)
-        zero = 1 << (bits_of[name] - 1)
-        restored = ((codes.astype(np.float64) - zero) * scales[..., None]).reshape(values.shape)
-        half = np.repeat(scales, 32, axis=1) / 2
+        if name in bits_of:
+            codes = weights[f"{name}.codes.blocks"]  # (outputs, groups, bytes)
+            if bits_of[name] == 4:
+                codes = np.stack([codes & 15, codes >> 4], -1).reshape(*codes.shape[:2], -1)
+            codes = codes.astype(np.float64) - (1 << (bits_of[name] - 1))
+            assert codes.shape[-1] == 32
+        else:
+            codes, scales = weights[f"{name}.codes"].T[:, None], scales[:, None]  # a group a row
+        restored = (codes * scales[..., None]).reshape(values.shape)
+        half = np.repeat(scales, codes.shape[-1], axis=1) / 2
         assert (np.abs(restored - values) <= half * (1 + 2e-5)).all()
     rows = weights.pop(f"{EMBEDDING}.codes")  # the same bytes as its blocks
     np.testing.assert_array_equal(rows, weights[f"{EMBEDDING}.codes.blocks"].reshape(rows.shape))
@@ -211,13 +212,15 @@ def test_an_export_is_the_same_whatever_the_chunks(checkpoint, exported, tmp_pat
             assert file.read_bytes() == (out / file.name).read_bytes()
 
 
-def test_accuracy_level_and_group_size_reach_the_graph(checkpoint, tmp_path):
-    wanted = Quantization(group_size=16, accuracy_level=1)
-    result = export_graphs(checkpoint, tmp_path / "out", dtype="int8", quantization=wanted)
-    for node in onnx.load(result.graphs[0], load_external_data=False).graph.node:
-        if node.op_type == "MatMulNBits":
-            assert onnx.helper.get_node_attr_value(node, "block_size") == 16
-            assert onnx.helper.get_node_attr_value(node, "accuracy_level") == 1
+def test_activations_and_group_size_reach_the_graph(checkpoint, tmp_path):
+    for activations, level in (("float", 0), ("int8", 4)):
+        wanted = Quantization(group_size=16, activations=activations)
+        out = tmp_path / activations
+        result = export_graphs(checkpoint, out, dtype="int4", quantization=wanted)
+        for node in onnx.load(result.graphs[0], load_external_data=False).graph.node:
+            if node.op_type == "MatMulNBits":
+                assert onnx.helper.get_node_attr_value(node, "block_size") == 16
+                assert onnx.helper.get_node_attr_value(node, "accuracy_level") == level
 
 
 # --- all or nothing ---------------------------------------------------------------------------
@@ -289,7 +292,7 @@ def test_the_disk_is_checked_for_what_is_written(checkpoint, tmp_path, monkeypat
     usage = SimpleNamespace(free=needed - 1)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     out = tmp_path / "deep" / "out"
-    with pytest.raises(StageError, match=r"not enough disk space in .*: 3\.\d MB needed, 3\.\d MB"):
+    with pytest.raises(StageError, match=r"not enough disk space in .*: 2\.\d MB needed, 2\.\d MB"):
         export_graphs(checkpoint, out, dtype="int8", lengths=lengths)
     assert list(tmp_path.iterdir()) == []
     usage.free += 1
@@ -304,7 +307,7 @@ import sys
 from pathlib import Path
 from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
 from vacc_gen.generator.backends.onnxruntime.export import Lengths, export_graphs
-from vacc_gen.generator.build.runner import peak_rss_bytes, reset_peak_rss
+from vacc_gen.generator.memory import peak_rss_bytes, reset_peak_rss
 for dtype in ("fp16", "int8"):
     for checkpoint in sys.argv[2:]:
         reset_peak_rss()

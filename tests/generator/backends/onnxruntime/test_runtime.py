@@ -10,11 +10,18 @@ import numpy as np
 import pytest
 
 from tests.falcons import VARIANTS, VOCABULARY, logits_of, make_falcon
-from vacc_gen.generator.backends.onnxruntime.runtime import OnnxRuntimeModel
+from vacc_gen.generator.backends.onnxruntime import runtime
+from vacc_gen.generator.backends.onnxruntime.runtime import (
+    GenaiModel,
+    OnnxRuntimeModel,
+    Sampling,
+    open_model,
+)
 from vacc_gen.schema.errors import UnreadableError, UsageError
 
 pytest.importorskip("onnxruntime")
-from vacc_gen.generator.backends.onnxruntime.export import Lengths, export_graphs
+from vacc_gen.generator.backends.onnxruntime.deployment import end_tokens_of
+from vacc_gen.generator.backends.onnxruntime.export import Deployment, export_graphs
 from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
 
 FALCON_TINY = Path(__file__).parents[3] / "data" / "falcon-tiny"
@@ -22,27 +29,44 @@ FALCON_TINY = Path(__file__).parents[3] / "data" / "falcon-tiny"
 
 @pytest.fixture(scope="module", params=list(VARIANTS))
 def pair(request, tmp_path_factory):
-    """(compiled folder in fp32, oracle)."""
+    """(deployed folder in fp32, oracle)."""
     folder = tmp_path_factory.mktemp(request.param)
     oracle = make_falcon(request.param, folder / "checkpoint")
-    compile_falcon(folder / "checkpoint", folder / "compiled", "fp32", Lengths(16, 32))
-    return folder / "compiled", oracle
+    deploy(folder / "checkpoint", folder / "deployed", "fp32", 32)
+    return folder / "deployed", oracle
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """The trained checkpoint, compiled in fp16."""
-    folder = tmp_path_factory.mktemp("trained") / "compiled"
-    compile_falcon(FALCON_TINY, folder, "fp16", Lengths(32, 48))
+    """The trained checkpoint, deployed in fp16."""
+    folder = tmp_path_factory.mktemp("trained") / "deployed"
+    deploy(FALCON_TINY, folder, "fp16", 48)
     return folder
+
+
+@pytest.fixture(params=["genai", "plain"])
+def open_trained(request, monkeypatch):
+    """Opens a folder with GenAI, or where it is not installed."""
+    if request.param == "plain":
+        monkeypatch.setattr(runtime, "package_version", lambda _: None)
+    else:
+        pytest.importorskip("onnxruntime_genai")
+    kind = {"genai": GenaiModel, "plain": OnnxRuntimeModel}[request.param]
+
+    def opened(folder):
+        model = open_model(folder, threads=1)
+        assert type(model) is kind
+        return model
+
+    return opened
 
 
 NESTED = '{"artifacts": ' + "[" * 100_000
 OUTSIDE = '{"artifacts": [{"path": "../config.json", "bytes": 1, "sha256": ""}]}'
 
 
-def compile_falcon(checkpoint, folder, dtype, lengths):
-    export_graphs(open_checkpoint(checkpoint), folder, dtype=dtype, lengths=lengths)
+def deploy(checkpoint, folder, dtype, total):
+    export_graphs(open_checkpoint(checkpoint), folder, dtype=dtype, lengths=Deployment(total))
 
 
 def with_manifest(trained, tmp_path):
@@ -63,7 +87,7 @@ def tokens(length, seed=0):
     return np.random.default_rng(seed).integers(3, VOCABULARY, length)
 
 
-@pytest.mark.parametrize("prompt_length", [1, 16])
+@pytest.mark.parametrize("prompt_length", [1, 16, 32])
 def test_teacher_forced_to_the_last_slot(pair, prompt_length):
     """Prefill, then each further token up to the total length, one text after another."""
     folder, oracle = pair
@@ -80,10 +104,9 @@ def test_teacher_forced_to_the_last_slot(pair, prompt_length):
             np.testing.assert_allclose(model.decode(int(text[step])), expected[step], atol=1e-4)
 
 
-@pytest.mark.parametrize("one_session", [False, True])
-def test_a_text_goes_on_again_from_its_prompt(pair, one_session):
+def test_a_text_goes_on_again_from_its_prompt(pair):
     folder, oracle = pair
-    model = OnnxRuntimeModel(folder, threads=1, one_session=one_session)
+    model = OnnxRuntimeModel(folder, threads=1)
     prompt, *answers = (tokens(count, seed=count).tolist() for count in (8, 9, 5))
     model.prefill(prompt[:3])
     model.prefill(prompt)
@@ -95,15 +118,18 @@ def test_a_text_goes_on_again_from_its_prompt(pair, one_session):
         assert model.position == len(prompt)
 
 
-def test_prefill_may_be_as_long_as_the_total(tmp_path):
-    oracle = make_falcon("7b", tmp_path / "checkpoint")
-    compile_falcon(tmp_path / "checkpoint", tmp_path / "out", "fp32", Lengths(16, 16))
-    model = OnnxRuntimeModel(tmp_path / "out", threads=1)
-    text = tokens(16)
-    expected = logits_of(oracle, text[None])[0]
-    np.testing.assert_allclose(model.prefill(text), expected[-1], atol=1e-4)
-    np.testing.assert_allclose(model.prefill(text[:15]), expected[14], atol=1e-4)
-    np.testing.assert_allclose(model.decode(int(text[15])), expected[15], atol=1e-4)
+def test_greedy_text_is_the_oracle_s(pair, open_trained):
+    """Prompts may hold any token: GenAI takes none of them for padding."""
+    folder, oracle = pair
+    model = open_trained(folder)
+    for prompt in (tokens(1), tokens(20, seed=1), np.array([0, 1, 2, 2, 0, 11])):
+        text = prompt.tolist()
+        for token in model.generate(text.copy(), 12, ignore_eos=True):
+            row = logits_of(oracle, np.array([text]))[0, -1]
+            row[list(end_tokens_of(folder))] = -np.inf
+            assert row[token] == pytest.approx(row.max(), abs=1e-4)
+            text.append(token)
+        assert len(text) == len(prompt) + 12
 
 
 @pytest.mark.parametrize(
@@ -115,52 +141,76 @@ def test_prefill_may_be_as_long_as_the_total(tmp_path):
         ({}, set()),
     ],
 )
-def test_end_tokens(trained, tmp_path, files, expected):
-    folder = Path(shutil.copytree(trained, tmp_path / "copy"))
-    for name in ("generation_config.json", "config.json"):
-        (folder / name).unlink()
+def test_end_tokens(tmp_path, files, expected):
     for name, content in files.items():
-        (folder / name).write_text(json.dumps(content))
-    assert OnnxRuntimeModel(folder).end_tokens == expected
+        (tmp_path / name).write_text(json.dumps(content))
+    assert end_tokens_of(tmp_path) == expected
 
 
-def test_an_end_token_ends_the_text_and_is_not_shown(trained, tmp_path):
+def test_an_end_token_ends_the_text_and_is_not_shown(trained, tmp_path, open_trained):
     prompt = list(range(100, 110))
-    free = list(OnnxRuntimeModel(trained).generate(prompt, 12))
-    end = free[5]
+    free = list(open_trained(trained).generate(prompt, 12))
     folder = Path(shutil.copytree(trained, tmp_path / "copy"))
-    (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": end}))
-    assert list(OnnxRuntimeModel(folder).generate(prompt, 12)) == free[: free.index(end)]
+    config = json.loads((folder / "genai_config.json").read_text())
+    config["model"]["eos_token_id"] = [free[5], 3]
+    (folder / "genai_config.json").write_text(json.dumps(config))
+    model = open_trained(folder)
+    ended = free[: free.index(free[5])]
+    assert list(model.generate(prompt, 12)) == ended
+    assert list(model.generate(prompt, len(ended) + 1)) == ended
+    assert len(list(model.generate(prompt, 12, ignore_eos=True))) == 12
+    del config["model"]["eos_token_id"]
+    (folder / "genai_config.json").write_text(json.dumps(config))
+    assert list(open_model(folder).generate(prompt, 12)) == free
+
+
+def test_sampling_is_repeatable_and_plain_sessions_have_none(trained, open_trained):
+    model, prompt = open_trained(trained), list(range(100, 110))
+
+    def sample(**options):
+        return list(model.generate(prompt, 12, Sampling(**options), ignore_eos=True))
+
+    if isinstance(model, OnnxRuntimeModel):
+        with pytest.raises(UsageError, match="sampling needs onnxruntime-genai"):
+            sample(temperature=1.0)
+        return
+    warm = [sample(temperature=1.0, seed=seed) for seed in (1, 1, 2)]
+    assert warm[0] == warm[1] != warm[2]
+    greedy = sample()
+    assert sample(temperature=1.0, top_k=1) == sample(temperature=0.01, seed=3) == greedy
+    assert sample(temperature=1.0, top_p=1e-6) == greedy
+    assert sample(repetition_penalty=5.0) != greedy
 
 
 @pytest.mark.parametrize(
     ("prompt", "max_tokens", "words"),
     [
-        ([], 5, "the prompt has 0 tokens"),
-        ([5] * 33, 5, "33 tokens, this model takes 1 to 32"),
+        ([], 5, "the prompt has no tokens"),
+        ([5] * 49, 0, "49 tokens of prompt and 0 of answer"),
         ([5] * 32, 17, "32 tokens of prompt and 17 of answer"),
     ],
 )
-def test_texts_that_do_not_fit(trained, prompt, max_tokens, words):
+def test_texts_that_do_not_fit(trained, open_trained, prompt, max_tokens, words):
     with pytest.raises(UsageError, match=words):
-        list(OnnxRuntimeModel(trained).generate(prompt, max_tokens))
+        list(open_trained(trained).generate(prompt, max_tokens))
 
 
 @pytest.mark.parametrize(
     ("harm", "words"),
     [
-        (lambda folder: (folder / "decode.onnx").unlink(), "decode.onnx is missing"),
+        (lambda folder: (folder / "model.onnx").unlink(), "model.onnx is missing"),
+        (lambda folder: overwrite(folder / "genai_config.json"), "not valid JSON"),
         (lambda folder: (folder / "tokenizer.json").unlink(), "tokenizer.json is missing"),
         (lambda folder: (folder / "weights.bin").write_bytes(b"short"), "is 5 bytes long"),
-        (lambda folder: overwrite(folder / "prefill.onnx"), "cannot load"),
+        (lambda folder: overwrite(folder / "model.onnx"), "cannot load"),
     ],
 )
-def test_a_folder_that_was_harmed(trained, tmp_path, harm, words):
+def test_a_folder_that_was_harmed(trained, tmp_path, harm, words, open_trained):
     folder = with_manifest(trained, tmp_path)
-    assert OnnxRuntimeModel(folder).total_tokens == 48
+    assert open_trained(folder).total_tokens == 48
     harm(folder)
     with pytest.raises(UnreadableError, match=words):
-        OnnxRuntimeModel(folder).prefill([5])
+        open_trained(folder)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("onnxruntime")
 from vacc_gen.generator.backends.onnxruntime import session as module
-from vacc_gen.generator.backends.onnxruntime.export import Lengths, export_graphs
+from vacc_gen.generator.backends.onnxruntime.export import Deployment, export_graphs
 from vacc_gen.generator.backends.onnxruntime.runtime import OnnxRuntimeModel
 from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
 
@@ -22,7 +22,7 @@ def compiled(tmp_path_factory):
     folder = tmp_path_factory.mktemp("compiled")
     for dtype in ("fp16", "int8"):
         export_graphs(
-            open_checkpoint(FALCON_TINY), folder / dtype, dtype=dtype, lengths=Lengths(32, 48)
+            open_checkpoint(FALCON_TINY), folder / dtype, dtype=dtype, lengths=Deployment(48)
         )
     return folder
 

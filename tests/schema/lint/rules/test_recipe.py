@@ -42,7 +42,6 @@ def found(*changes, path="vacc.yaml"):
         ("preset: falcon-7b", "preset: Falcon-7B"),
         ("total: 256", "total: 128"),
         ("total: 256", "total: 2048"),
-        ("group_size: 64", "group_size: -1"),
         ("tp: 4", "tp: 2\n  card: VA1-16G"),
         ("[fp16, int8]", "[int4, kv8]"),
         ("python: '3.10'", "pins: [transformers>=4.40]"),

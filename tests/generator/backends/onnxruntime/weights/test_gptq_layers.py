@@ -23,7 +23,7 @@ from vacc_gen.generator.backends.onnxruntime.weights.gptq_layers import (
     GptqQuantizer,
     hidden_states,
 )
-from vacc_gen.generator.backends.onnxruntime.weights.quantize import grid_for
+from vacc_gen.generator.backends.onnxruntime.weights.quantize import grids_for
 from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
 from vacc_gen.generator.progress import SilentProgress
 
@@ -51,7 +51,7 @@ def make_quantizer(checkpoint, tmp_path, modeling=MODELING, **settings):
 
 def quantize_all(quantizer, checkpoint, bits=4):
     """{parameter: (codes, scales)} of every matrix, in the order in which export asks; grid."""
-    grid = grid_for(checkpoint.architecture, bits, None)
+    grid, _ = grids_for(checkpoint.architecture, bits, Quantization(activations="float"))
     made = {}
     for name, tensor in checkpoint.tensors.items():
         if len(tensor.shape) == 2:

@@ -8,22 +8,24 @@ from hypothesis import strategies as st
 
 from vacc_gen.schema.errors import CheckpointError
 from vacc_gen.schema.falcon import architecture_from_config
+from vacc_gen.schema.precision import PER_CHANNEL, Quantization
 
 torch = pytest.importorskip("torch")
 from vacc_gen.generator.backends.onnxruntime.weights.quantize import (
     Grid,
-    grid_for,
+    grids_for,
     round_to_nearest,
 )
 
 SLACK = 1 + 2e-5
 """A quotient of up to 127 is off by 127 / 2**24 in fp32, so a tie may round either way."""
 
-GRIDS = st.builds(Grid, st.sampled_from([8, 4]), st.sampled_from([16, 32, 64]), st.booleans())
+GRIDS = st.builds(Grid, st.sampled_from([8, 4]), st.sampled_from([16, 32, 64, PER_CHANNEL]))
+INPUTS = 128
 
 
 def restored(codes, scales, grid):
-    groups = codes.view(codes.shape[0], -1, grid.group_size).double() - grid.zero_code
+    groups = codes.view(*scales.shape, -1).double() - grid.zero_code
     return (groups * scales.double().unsqueeze(-1)).view(codes.shape)
 
 
@@ -37,17 +39,15 @@ def test_every_error_is_within_half_a_scale_that_the_largest_magnitude_sets(
     seed, grid, dtype, magnitude
 ):
     generator = torch.Generator().manual_seed(seed)
-    rows = (torch.randn(3, 2 * grid.group_size, generator=generator) * 10**magnitude).to(dtype)
+    rows = (torch.randn(3, INPUTS, generator=generator) * 10**magnitude).to(dtype)
     codes, scales = round_to_nearest(rows, grid)
     error = (restored(codes, scales, grid) - rows.double()).abs()
-    half = scales.double().repeat_interleave(grid.group_size, dim=1) / 2
+    half = scales.double().repeat_interleave(INPUTS // scales.shape[1], dim=1) / 2
     assert (error <= half * SLACK).all()
     assert codes.min() >= 1
     assert codes.max() <= 2 * grid.max_code + 1
     assert torch.equal(grid.restore(codes, scales), restored(codes, scales, grid).float())
-    largest = rows.float().abs().view(3, -1, grid.group_size).amax(-1)
-    if grid.per_channel:
-        largest = largest.amax(1, keepdim=True).expand_as(scales)
+    largest = rows.float().abs().view(3, -1, grid.group_width(INPUTS)).amax(-1)
     assert torch.equal(scales, (largest / {8: 127, 4: 7}[grid.bits]).masked_fill(largest == 0, 1))
 
 
@@ -65,21 +65,26 @@ def widths(hidden_size, ffn_hidden_size):
 
 
 @pytest.mark.parametrize(
-    ("hidden_size", "ffn_hidden_size", "wanted", "grid"),
+    ("hidden_size", "ffn_hidden_size", "wanted", "group_size"),
     [
-        (4544, 18176, None, Grid(8, 64)),
-        (224, 896, None, Grid(8, 32)),
-        (80, 4160, None, Grid(8, 16)),
-        (64, 96, None, Grid(8, 32)),
-        (224, 896, 16, Grid(8, 16)),
-        (224, 896, -1, Grid(8, 32, per_channel=True)),
+        (4544, 18176, None, 64),
+        (224, 896, None, 32),
+        (80, 4160, None, 16),
+        (64, 96, None, 32),
+        (224, 896, 16, 16),
     ],
 )
-def test_the_widest_group_that_divides_every_width(hidden_size, ffn_hidden_size, wanted, grid):
-    assert grid_for(widths(hidden_size, ffn_hidden_size), 8, wanted) == grid
+def test_the_widest_group_that_divides_every_width(
+    hidden_size, ffn_hidden_size, wanted, group_size
+):
+    model, table = widths(hidden_size, ffn_hidden_size), Grid(8, group_size)
+    for bits, activations in ((8, "float"), (4, "float"), (4, "int8")):
+        chosen = grids_for(model, bits, Quantization(group_size=wanted, activations=activations))
+        assert chosen == (Grid(bits, group_size), table)
+    assert grids_for(model, 8, Quantization(group_size=wanted)) == (Grid(8, PER_CHANNEL), table)
 
 
 @pytest.mark.parametrize(("wanted", "words"), [(None, "64 or 32 or 16"), (64, "groups of 64")])
 def test_no_group_that_divides(wanted, words):
     with pytest.raises(CheckpointError, match=rf"{words} weights do not divide .* \(72, 288\)"):
-        grid_for(widths(72, 288), 8, wanted)
+        grids_for(widths(72, 288), 8, Quantization(group_size=wanted))
