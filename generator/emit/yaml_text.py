@@ -19,14 +19,15 @@ _WHOLE = ("version", "model", "precisions", "target", "environment")
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes lists in flow style and repeats a value rather than refer to it."""
+    """Writes lists in flow style unless of mappings; repeats a value rather than refer to it."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
 
 
 def _flow_list(dumper: yaml.SafeDumper, values: Any) -> yaml.Node:
-    return dumper.represent_sequence("tag:yaml.org,2002:seq", values, flow_style=True)
+    is_flat = not any(isinstance(value, Mapping) for value in values)
+    return dumper.represent_sequence("tag:yaml.org,2002:seq", values, flow_style=is_flat)
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
