@@ -75,6 +75,7 @@ CALIBRATION_SETS: Shelf[preset.CalibrationSet] = Shelf(
 ENVIRONMENTS: Shelf[preset.EnvironmentPreset] = Shelf(
     "environments", "EnvironmentPreset", "environment"
 )
+OLDER_KEYS = FOLDER / "older_keys.yaml"
 SHELVES: dict[str, Shelf[Any]] = {
     shelf.folder.name: shelf
     for shelf in (MODELS, ENCODERS, SERVED, CARDS, CALIBRATION_SETS, ENVIRONMENTS)

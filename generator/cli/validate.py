@@ -63,19 +63,22 @@ def validate(
 def explain(
     code: Annotated[
         str | None,
-        typer.Argument(metavar="CODE", help="A code such as VG101; without one, all of them."),
+        typer.Argument(metavar="CODE", help="A code such as VG101, or `convert`; none: all."),
     ] = None,
 ) -> None:
-    """Explain a finding of `validate`.
+    """Explain a finding of `validate`, or what `convert` makes of the keys of `vamc build`.
 
     Example: vacc-gen explain VG101
     """
     from vacc_gen.generator.cli.findings import unknown_code
+    from vacc_gen.presets import OLDER_KEYS
     from vacc_gen.schema.lint.rule import all_rules, as_page, as_table
 
     rules = {rule.code: rule for rule in all_rules()}
     if code is None:
         typer.echo(as_table(rules.values()), nl=False)
+    elif code == "convert":
+        typer.echo(OLDER_KEYS.read_text(encoding="utf-8"), nl=False)
     elif code.upper() in rules:
         typer.echo(as_page(rules[code.upper()]), nl=False)
     else:
