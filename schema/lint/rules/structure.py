@@ -190,19 +190,8 @@ def another_file(document: Document) -> Iterator[Finding]:
 def older_config(document: Document) -> Iterator[Finding]:
     """The config is of the older `vamc build`; `vamc compile` reads another format.
 
-    The older keys and today's:
-
-    | older | today |
-    | --- | --- |
-    | `model.name`, `model.checkpoint` | `name`, `frontend.checkpoint` |
-    | `model.inputs` | `frontend.shape` |
-    | `engine.type`, `engine.dtype` | `backend.type` (tvm_vacc), `backend.dtype` |
-    | `engine.common` | `backend.compile` |
-    | `engine.calibration` | `backend.quantize` |
-    | `calibration.quant_mode`, `per_channel` | `calibrate_mode`, `quantize_per_channel` |
-    | `engine.add_extra_ops_to_graph` | `graph.extra_ops` |
-    | `dataset.transform_ops` | `dataset.process_ops` |
-    | `workspace.work_dir` | `workspace.path` |
+    `vacc-gen convert OLD.yaml` writes it in today's; `vacc-gen explain convert` has the older keys
+    beside today's.
 
     Bad:
         # old.yaml
@@ -215,5 +204,5 @@ def older_config(document: Document) -> Iterator[Finding]:
     """
     if kind_of(document) is Kind.OLDER:
         span = document.key_span("engine")
-        hint = "`vacc-gen explain VG121` has the older keys beside today's"
+        hint = "`vacc-gen convert` translates it; `vacc-gen explain convert` lists the keys"
         yield Finding(span, "a config of the older `vamc build`, not of `vamc compile`", hint)
