@@ -84,6 +84,15 @@ def open_session(graph: Path, *, threads: int | None = None) -> Any:
         raise UnreadableError(message, "build again") from error
 
 
+def cuts_sums_off() -> bool:
+    """Whether products of integers are inexact here: an x86 processor without VNNI."""
+    try:
+        found = re.search(r"^flags\s*:(.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    except OSError:
+        return False
+    return found is not None and not {"avx512_vnni", "avx_vnni"} & set(found[1].split())
+
+
 def needs_casts(graph: Path) -> bool:
     """Whether fp32 copies of fp16 weights would take more than half of the available memory."""
     if _dtype_of(graph) != "fp16":

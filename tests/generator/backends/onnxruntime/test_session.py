@@ -37,3 +37,16 @@ def test_frugal_sessions_compute_the_same(compiled, monkeypatch):
     plenty, little = (np.stack(logits) for logits in rows.values())
     np.testing.assert_allclose(little, plenty, atol=0.02)
     np.testing.assert_array_equal(little.argmax(-1), plenty.argmax(-1))
+
+
+@pytest.mark.parametrize(
+    ("flags", "inexact"),
+    [
+        ("flags\t\t: fpu avx2 avx512f", True),
+        ("flags : avx2 avx_vnni", False),
+        ("Features : asimd", False),
+    ],
+)
+def test_processors_that_cut_sums_off_are_known_by_their_flags(monkeypatch, flags, inexact):
+    monkeypatch.setattr(Path, "read_text", lambda _: f"processor : 0\n{flags}\n")
+    assert module.cuts_sums_off() is inexact
