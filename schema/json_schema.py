@@ -32,14 +32,13 @@ def _placed(schema: Any) -> Any:
     if isinstance(made.get("title"), str):
         del made["title"]
     options = made.pop("oneOf", None)
-    references = [option.get("$ref") for option in options or ()]
     if options and "discriminator" in made:
-        made |= _chosen(made.pop("discriminator")["mapping"])
-    elif options and _TEXTS in references:
-        chooses = {"properties": {"type": {"const": "huggingface"}}, "required": ["type"]}
-        made |= {"if": chooses, "then": {"$ref": _TEXTS}, "else": {"$ref": _FILES}}
+        mapping = made.pop("discriminator")["mapping"]
+        made |= _chosen({(kind,): reference for kind, reference in mapping.items()})
+    elif options and {"$ref": _TEXTS} in options:
+        made |= _chosen({("huggingface",): _TEXTS, ("tvm", None): _FILES})
     elif options:
-        made["anyOf"] = options
+        made |= _shape(*options)
     alternatives = made.get("anyOf", [])
     if len(alternatives) == 2 and _NULL in alternatives:
         del made["anyOf"]
@@ -51,14 +50,22 @@ def _placed(schema: Any) -> Any:
     return made
 
 
-def _chosen(mapping: dict[str, str]) -> dict[str, Any]:
-    """Return the part that checks a mapping by its `type`, given the schema of each type."""
-    choices = [
-        {"if": {"properties": {"type": {"const": kind}}}, "then": {"$ref": reference}}
-        for kind, reference in mapping.items()
-    ]
-    kinds = {"type": {"enum": list(mapping)}}
-    return {"type": "object", "required": ["type"], "properties": kinds, "allOf": choices}
+def _chosen(mapping: dict[tuple[str | None, ...], str]) -> dict[str, Any]:
+    """Return the part that checks a mapping by its `type`: None is for one that has none."""
+
+    def typed(*kinds: str | None) -> dict[str, Any]:
+        required = [] if None in kinds else ["type"]
+        return {"type": "object", "required": required, "properties": {"type": {"enum": kinds}}}
+
+    choices = [{"if": typed(*kinds), "then": {"$ref": to}} for kinds, to in mapping.items()]
+    return typed(*(kind for kinds in mapping for kind in kinds)) | {"allOf": choices}
+
+
+def _shape(fixed: Any, bounds: Any, profile: Any) -> dict[str, Any]:
+    """Return the part that checks a shape: by what it is, and whether there are lists in it."""
+    nested = {"type": "array", "contains": {"type": "array"}}
+    listed = {"if": nested, "then": bounds, "else": fixed}
+    return {"if": {"type": "object"}, "then": profile, "else": listed}
 
 
 def as_text(name: str) -> str:

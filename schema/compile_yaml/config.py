@@ -93,10 +93,8 @@ class Workspace(ConfigPart):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "anyOf": [
-                {"required": [key], "properties": {key: {"type": "string"}}}
-                for key in ("path", "work_dir")
-            ]
+            "if": {"required": ["work_dir"], "properties": {"work_dir": {"type": "string"}}},
+            "else": {"required": ["path"], "properties": {"path": {"type": "string"}}},
         }
     )
 

@@ -1,6 +1,7 @@
 """The packaged JSON Schemas: current, valid, and of one mind with the models."""
 
 import json
+from pathlib import Path
 
 import jsonschema
 import pydantic
@@ -12,8 +13,11 @@ from hypothesis import strategies as st
 from tests.published import PATHS, named
 from vacc_gen.schema.compile_yaml.config import CompileConfig
 from vacc_gen.schema.json_schema import MODELS, as_text, packaged
+from vacc_gen.schema.lint.document import load
+from vacc_gen.schema.lint.structure import check
 
 VALIDATORS = {name: jsonschema.Draft202012Validator(json.loads(packaged(name))) for name in MODELS}
+RECIPES = sorted((Path(__file__).parents[1] / "golden").glob("*/vacc.yaml"))
 WRONG = (
     "sqlai_mobilenetv3.yaml",
     "tensorflow_bert_base_en_qa-384.yaml",
@@ -90,11 +94,19 @@ def changed(values, rng, odd):
     return values
 
 
+ABOUT_A_KEY = ("VG101", "VG102", "VG107")
+"""Findings about a key that is unknown or missing: an error of the schema is at the section."""
+
+
 @settings(max_examples=200)
 @given(st.sampled_from(PATHS), st.randoms(use_true_random=False), ODD)
-def test_model_and_schema_accept_the_same(path, rng, odd):
+def test_model_and_schema_refuse_the_same_in_the_same_places(path, rng, odd):
     values = changed(yaml.safe_load(path.read_bytes()), rng, odd)
-    assert VALIDATORS["vamc"].is_valid(values) == is_accepted(values)
+    faults = check(load(yaml.safe_dump(values)), CompileConfig).faults
+    known = {one.section if one.code in ABOUT_A_KEY else one.steps for one in faults}
+    places = {tuple(error.absolute_path) for error in VALIDATORS["vamc"].iter_errors(values)}
+    assert known - {("workspace",)} <= places  # where a path that is null is one that is missing
+    assert is_accepted(values) is not bool(places)
 
 
 @pytest.mark.parametrize(
@@ -102,13 +114,35 @@ def test_model_and_schema_accept_the_same(path, rng, odd):
     [
         ("dataset", {"sampler": {"get_data_num": "50"}}, ["sampler", "get_data_num"]),
         ("dataset", {"type": "huggingface", "seqlen": "9"}, ["seqlen"]),
+        ("dataset", {"type": "hf", "seqlen": "9"}, ["type"]),
         ("dataset", {"process_ops": [{"type": "Resize", "size": [1]}]}, ["process_ops", 0, "size"]),
+        ("dataset", {"process_ops": [{"size": [1, 1]}]}, ["process_ops", 0]),
+        ("dataset", {"process_ops": [{"type": "Resiz"}]}, ["process_ops", 0, "type"]),
         ("graph", {"extra_ops": {"type": None, "params": {"strides": 8}}}, [
             "extra_ops", "params", "strides",
         ]),
+        ("workspace", {"workers": 1}, []),
+        ("workspace", {"path": None}, ["path"]),
+        ("frontend", {"checkpoint": "a", "shape": {"x": [[1], ["2"]]}}, ["shape", "x", 1, 0]),
+        ("frontend", {"checkpoint": "a", "shape": {"x": [1, "2"]}}, ["shape", "x", 1]),
+        ("frontend", {"checkpoint": "a", "shape": {"x": {"min": [1]}}}, ["shape", "x"]),
     ],
 )  # fmt: skip
-def test_an_editor_marks_a_mistake_where_it_is(section, values, place):
+def test_an_editor_marks_a_mistake_once_and_where_it_is(section, values, place):
     config = yaml.safe_load(next(path for path in PATHS if "resnet" in str(path)).read_bytes())
     (error,) = VALIDATORS["vamc"].iter_errors({**config, section: values})
     assert list(error.absolute_path) == [section, *place]
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.parent.name)
+def test_recipes_are_accepted_and_a_mistake_in_them_is_marked_where_it_is(path):
+    recipe = yaml.safe_load(path.read_bytes())
+    assert VALIDATORS["recipe"].is_valid(recipe)
+    for section, values, place in (
+        ("target", {"tp": "4"}, ["tp"]),
+        ("precisions", ["fp16", "fp32"], [1]),
+        ("calibration", {"set": "c4", "path": "x"}, []),
+        ("model", {"preset": "falcon-7b", "checkpoint": "x", "nam": "y"}, []),
+    ):
+        (error,) = VALIDATORS["recipe"].iter_errors({**recipe, section: values})
+        assert list(error.absolute_path) == [section, *place]
