@@ -31,6 +31,7 @@ VERBS = (
     "run",
     "presets",
     "schema",
+    "lsp",
 )
 """Each is a function, or a Typer app, in its module."""
 

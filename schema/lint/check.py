@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -155,19 +155,20 @@ def check_paths(
     known: Known | None = None,
     selection: Selection = EVERYTHING,
     with_checkpoints: bool = False,
+    texts: Mapping[str, str] | None = None,
 ) -> CheckResult:
     """Check files, folders and `-` (the standard input), each by itself and all of them together.
 
     In folders, compile configs, recipes and weight folders are found; YAML of other tools is left
     alone. Files that are named are checked whatever they look like. `with_checkpoints`: and so are
-    the weight folders that those files name.
+    the weight folders that those files name. `texts`: what stands in files that are not saved yet.
     """
     found = sources.find(paths)
     result = CheckResult(unreadable=found.unreadable)
     files: list[CheckedFile] = []
     for path in found.files:
         try:
-            document = sources.read(path)
+            document = load(texts[path], path) if texts and path in texts else sources.read(path)
         except UnreadableError as error:
             result.unreadable.append((path, error.message.rpartition(": ")[2]))
             continue

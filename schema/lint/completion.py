@@ -1,0 +1,137 @@
+"""What may be written at a cursor, and what it means: the words of the typed models.
+
+A text is seldom YAML while it is being typed. So the word at the cursor is replaced by a mark, with
+what may be missing behind it, and lines are left out until the rest can be read.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator
+from itertools import product
+from typing import Any, NamedTuple, get_args
+
+import yaml
+from pydantic.fields import FieldInfo
+
+from vacc_gen.schema.lint.diagnostics import dotted, plain
+from vacc_gen.schema.lint.document import Document, load
+from vacc_gen.schema.lint.files import Known
+from vacc_gen.schema.lint.suggestions import Model, field_at, literals, model_at, models_at
+from vacc_gen.schema.lint.tree import Steps
+
+_MARK = "cursor-of-vacc-gen"
+_MISSING = (": 0", "", "]", "}")
+"""What may have to follow the word at a cursor, so that its line can be read."""
+_PART = re.compile(r"[^\s\[\]{},:#'\"]*")
+_SIMPLE = re.compile(r"(?m)^ *((- +)*[\w-]+: *([\w./-]+ *)?|- +[\w./-]+ *)(#.*)?$")
+"""Lines such as `key:`, `- key: value` or `- value`, which spoil no text."""
+_SHELVES = {"model.preset": "models", "target.card": "cards", "environment.preset": "environments"}
+"""Where a recipe takes the name of a preset."""
+
+
+class Cursor(NamedTuple):
+    """The word at a cursor, between two offsets of a text, and its path in a readable document."""
+
+    start: int
+    end: int
+    document: Document
+    steps: Steps
+    is_key: bool
+
+
+class Choice(NamedTuple):
+    """A key or a value that may be written; `after` stands between a key and its value."""
+
+    text: str
+    meaning: str
+    after: str = ""
+
+
+def find_cursor(text: str, offset: int) -> Cursor | None:
+    """Return where a cursor is; None in a comment or a text of several words."""
+    start = offset - len(_PART.findall(text[:offset].rpartition("\n")[2][::-1])[0])
+    end = offset + len(_PART.findall(text[offset:].partition("\n")[0])[0])
+    if start and text[start - 1] in "'\"" and text[start - 1] == text[end : end + 1]:
+        start, end = start - 1, end + 1
+    word = text[start:end].strip("'\"")
+    above, newline, before = text[:start].rpartition("\n")
+    after, _, below = text[end:].partition("\n")
+    simple = "\n".join(line[0] for line in _SIMPLE.finditer(above))
+    contexts = ((above, below), (above, ""), (simple, ""))
+    may_be_key = not before.strip(" -")
+    for (head, tail), missing in product(contexts, _MISSING if may_be_key else _MISSING[1:]):
+        line = f"{head}{newline}{before}{_MARK}{missing}{after}"
+        document = load(f"{line}\n{tail}")
+        for steps, node in document.root.walk() if document.root else ():
+            if steps[-1:] == (_MARK,):
+                return Cursor(start, end, document, (*steps[:-1], word), is_key=True)
+            if node.value == _MARK:
+                return Cursor(start, end, document, steps, is_key=False)
+    return None
+
+
+def choices(root: Model, cursor: Cursor, known: Known) -> Iterator[Choice]:
+    """Yield the keys that a section still lacks, or the values of a key, in the models' order."""
+    document, steps = cursor.document, cursor.steps
+    model = model_at(root, document, steps[:-1]) if cursor.is_key else None
+    if model is None:
+        names = known.names(_SHELVES[dotted(steps)]) if dotted(steps) in _SHELVES else ()
+        for field in _fields(root, cursor):
+            for value in dict.fromkeys((*names, *_values(field), *_default(field))):
+                yield Choice(value, _description(field))
+        return
+    for key, field in model.model_fields.items():
+        if document.node(*steps[:-1], key) is None and not field.deprecated:
+            after = ":" if models_at(root, (*steps[:-1], key)) else ": "
+            yield Choice(key, _description(field), after)
+
+
+def meaning(root: Model, cursor: Cursor) -> str:
+    """Return in Markdown what the key at a cursor means, or that of the value there."""
+    fields = _fields(root, cursor)
+    values = dict.fromkeys(value for field in fields for value in _values(field))
+    lines = [_description(field) for field in fields[:1]]
+    lines += [f"Values: {', '.join(values)}"] if values else []
+    lines += [f"Default: {value}" for field in fields[:1] for value in _default(field)]
+    return "\n\n".join(filter(None, lines))
+
+
+def _fields(root: Model, cursor: Cursor) -> list[FieldInfo]:
+    """Return the field at a cursor; of `type` those of each form of its section."""
+    section, key = cursor.steps[:-1], cursor.steps[-1] if cursor.steps else ""
+    if key == "type":
+        models = models_at(root, section)
+        return [model.model_fields[key] for model in models if key in model.model_fields]
+    model = model_at(root, cursor.document, section) if cursor.is_key else None
+    field = field_at(root, cursor.document, cursor.steps)
+    return [field] if field and (model is None or key in model.model_fields) else []
+
+
+def _description(field: FieldInfo) -> str:
+    """Return what a field means; a section without words of its own has those of its model."""
+    models = [one for one in _alternatives(field) if hasattr(one, "model_fields")]
+    return field.description or next((inspect.getdoc(model) or "" for model in models), "")
+
+
+def _alternatives(field: FieldInfo) -> tuple[Any, ...]:
+    return field.annotation, *get_args(field.annotation)
+
+
+def _values(field: FieldInfo) -> Iterator[str]:
+    """Yield the values that a field is limited to, and those that are usual."""
+    yield from map(_written, literals(field))
+    if bool in _alternatives(field):
+        yield from ("true", "false")
+    yield from map(_written, field.examples or ())
+
+
+def _default(field: FieldInfo) -> list[str]:
+    return [_written(field.default)] if isinstance(field.default, str | int | float) else []
+
+
+def _written(value: Any) -> str:
+    """Return a value as YAML has it: a text that is a number to YAML in quotes."""
+    text = plain(value)
+    return f'"{text}"' if isinstance(value, str) and yaml.safe_load(text) != text else text
