@@ -13,7 +13,7 @@ import math
 import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from http.client import HTTPException
@@ -219,8 +219,10 @@ class Repository:
                 wait = f"it redirects without end; {_ENDPOINT_HINT}"
             verb, hint = _REFUSALS.get(error.code, ("fails to serve", wait))
             return FetchError(f"{self.endpoint} {verb} {what} ({error.code})", hint)
+        reason = getattr(error, "reason", error)  # urllib's error says little beside its cause
+        reason = getattr(reason, "strerror", None) or reason
         return FetchError(
-            f"fetching {what} from {self.endpoint} failed: {error or type(error).__name__}",
+            f"fetching {what} from {self.endpoint} failed: {reason or type(reason).__name__}",
             hint=f"check the network, or name a mirror in HF_ENDPOINT; then {again}",
         )
 
@@ -254,7 +256,7 @@ def _token() -> str | None:
 
 def has_digest(path: Path, file: RemoteFile, progress: Progress) -> bool:
     """Whether the file at `path` has the digest that the hub states; so it is without one."""
-    progress.start(f"check {file.name}")
+    progress.say(f"checking {file.name}")
     if file.digest is None:
         return True
     if len(file.digest) == SHA256_DIGITS:
@@ -290,8 +292,10 @@ class FetchedFile:
 
 def fetch_checkpoint(
     repository: str, folder: Path, progress: Progress, revision: str = "main", force: bool = False
-) -> list[FetchedFile]:
+) -> Iterator[FetchedFile]:
     """Bring the safetensors, config and tokenizer files of a model repository into `folder`.
+
+    Each is yielded once it is there and checked.
 
     Raises:
         FetchError: the hub does not give a file, a file is not the published one, or another file
@@ -307,32 +311,35 @@ def fetch_checkpoint(
                 f"{repository} holds no {needed}",
                 hint="vacc-gen reads safetensors checkpoints; is there a converted repository?",
             )
-    return _bring({folder / name: hub.file(name) for name in sorted(names)}, hub, force)
+    yield from _bring({folder / name: hub.file(name) for name in sorted(names)}, hub, force)
 
 
 def fetch_calibration_set(
     preset: CalibrationSet, source: TextSource, root: Path, progress: Progress, force: bool = False
-) -> list[FetchedFile]:
-    """Bring a published set to `source.path`, relative to `root`; raises as `fetch_checkpoint`."""
+) -> Iterator[FetchedFile]:
+    """Bring a published set to `source.path`, relative to `root`; as `fetch_checkpoint`."""
     hub = Repository(preset.huggingface_id, "dataset", "main", progress)
     targets = calibration_targets(preset, source)
-    return _bring({root / path: hub.file(str(name)) for name, path in targets.items()}, hub, force)
+    wanted = {root / path: hub.file(str(name)) for name, path in targets.items()}
+    yield from _bring(wanted, hub, force)
 
 
-def _bring(wanted: dict[Path, RemoteFile], hub: Repository, force: bool) -> list[FetchedFile]:
+def _bring(wanted: dict[Path, RemoteFile], hub: Repository, force: bool) -> Iterator[FetchedFile]:
     """Bring the files that are missing; what would not fit or is not ours fails before the first.
 
     `wanted` has the remote file of each path; all of them go to one folder.
     """
     missing = {path: file for path, file in wanted.items() if not _is_there(path, file, hub, force)}
-    needed_bytes = sum((f.size_bytes or 0) - _started(path, f) for path, f in missing.items())
-    check_disk(next(iter(wanted)).parent, needed_bytes)
-    return [
-        _fetch(path, file, hub)
-        if path in missing
-        else FetchedFile(path, "present", file.digest is not None)
-        for path, file in wanted.items()
-    ]
+    total_bytes = sum(file.size_bytes or 0 for file in missing.values())
+    started_bytes = sum(_started(path, file) for path, file in missing.items())
+    check_disk(next(iter(wanted)).parent, total_bytes - started_bytes)
+    hub.progress.start(f"fetching {hub.id}", total_bytes)
+    hub.progress.advance(started_bytes)
+    for path, file in wanted.items():
+        if path in missing:
+            yield _fetch(path, file, hub)
+        else:
+            yield FetchedFile(path, "present", file.digest is not None)
 
 
 def _is_there(path: Path, file: RemoteFile, hub: Repository, force: bool) -> bool:
@@ -352,10 +359,10 @@ def _fetch(path: Path, file: RemoteFile, hub: Repository) -> FetchedFile:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = partial_path(path, file)
     if file.size_bytes is None or _started(path, file) > file.size_bytes:
+        hub.progress.advance(-_started(path, file))
         partial.unlink(missing_ok=True)
     started_bytes = _started(path, file)
-    hub.progress.start(path.name, file.size_bytes)
-    hub.progress.advance(started_bytes)
+    hub.progress.say(path.name)
     hub.download(file, partial)
     if not has_digest(partial, file, hub.progress):
         partial.unlink()

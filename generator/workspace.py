@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -96,6 +97,7 @@ class State(Enum):
     OUTDATED = "outdated"
     EDITED = "edited by hand"
     LEFTOVER = "no longer wanted"
+    NOT_EXECUTABLE = "not executable"
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,8 @@ def _state(root: Path, path: str, wanted: EmittedFile | None, manifest: Manifest
     except (FileNotFoundError, NotADirectoryError):
         return FileState(path, State.MISSING, wanted, None)
     if wanted is not None and found == wanted.text:
-        state = State.CURRENT
+        is_lacking = wanted.executable and not (root / path).stat().st_mode & stat.S_IXUSR
+        state = State.NOT_EXECUTABLE if is_lacking else State.CURRENT
     elif not manifest.is_generated(path, found):
         state = State.EDITED
     else:
@@ -156,6 +159,11 @@ class Workspace:
         paths = dict.fromkeys((*wanted, *manifest.files, *manifest.pending))
         states = [_state(self.root, path, wanted.get(path), manifest) for path in paths]
         return [state for state in states if state.wanted is not None or state.found is not None]
+
+    def stale(self) -> list[FileState]:
+        """Return the files that are neither what the recipe asks for nor edited by hand."""
+        kept = (State.CURRENT, State.EDITED, State.NOT_EXECUTABLE)
+        return [state for state in self.states() if state.state not in kept]
 
 
 @dataclass(frozen=True)

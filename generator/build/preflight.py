@@ -68,15 +68,13 @@ def check_files(workspace: Workspace) -> list[str]:
     Raises:
         StageError: some are not, nor edited.
     """
-    states = workspace.states()
-    kept = (State.CURRENT, State.EDITED)
-    stale = [f"{s.path} ({s.state.value})" for s in states if s.state not in kept]
+    stale = [f"{file.path} ({file.state.value})" for file in workspace.stale()]
     if stale:
         raise StageError(
             f"generated files are not those of the recipe: {', '.join(stale)}",
             "run `vacc-gen generate` (`--diff` shows what it would change)",
         )
-    return [f"{s.path} was edited by hand" for s in states if s.state is State.EDITED]
+    return [f"{s.path} was edited by hand" for s in workspace.states() if s.state is State.EDITED]
 
 
 def check_weights(workspace: Workspace, backend: Backend) -> tuple[WeightFolder, list[str]]:

@@ -25,6 +25,7 @@ from vacc_gen.schema.lint.check import (
 )
 from vacc_gen.schema.lint.diagnostics import Diagnostic, has_errors
 from vacc_gen.schema.lint.document import Document, load
+from vacc_gen.schema.lint.files import RecipeFile
 from vacc_gen.schema.lint.fixes import fixed
 from vacc_gen.schema.lint.rule import all_rules
 from vacc_gen.schema.lint.sources import STDIN
@@ -72,7 +73,20 @@ def check_and_report(
             f"no recipe, compile config or weight folder in {', '.join(map(on_one_line, paths))}",
             "name the files themselves to check them in any case",
         )
-    return 1 if has_errors(result.diagnostics, strict) else 0
+    if has_errors(result.diagnostics, strict):
+        return 1
+    if form == "text" and not only_show:
+        _print_next(paths, result)
+    return 0
+
+
+def _print_next(paths: list[str], result: CheckResult) -> None:
+    """Name the next command where what was checked is a workspace."""
+    for file in result.files:
+        if isinstance(file, RecipeFile) and [file.folder] == [Path(path) for path in paths]:
+            from vacc_gen.generator.next_steps import next_steps
+
+            typer.echo(f"\nnext: {next_steps(file.folder, file.recipe)[0]}")
 
 
 def _fix_files(result: CheckResult, selection: Selection, unsafe: bool, only_show: bool) -> None:

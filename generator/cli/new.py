@@ -23,7 +23,8 @@ def new(
         str | None,
         typer.Option(
             metavar="DIR",
-            help="The weight folder. Without --model, the model is detected from its config.json.",
+            help="The weight folder; without --model, the model is detected from its config.json. "
+            "[default: weights/NAME in the workspace, which `vacc-gen fetch` fills]",
         ),
     ] = None,
     name: Annotated[
@@ -80,8 +81,9 @@ def new(
     Example: vacc-gen new --model falcon-7b-instruct --card VA16
     """
     from vacc_gen.generator.emit.yaml_text import recipe_text
-    from vacc_gen.generator.new.choices import Choices, next_steps
+    from vacc_gen.generator.new.choices import Choices
     from vacc_gen.generator.new.memory import target_lines
+    from vacc_gen.generator.next_steps import next_steps
     from vacc_gen.generator.workspace import create
 
     choices = Choices(

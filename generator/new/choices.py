@@ -13,17 +13,15 @@ from pydantic import ValidationError
 from vacc_gen import presets
 from vacc_gen.generator.new.memory import heads_of
 from vacc_gen.generator.new.recognition import describe, recognize
-from vacc_gen.generator.plan import Plan, check_architecture, is_placeholder, make_plan
+from vacc_gen.generator.plan import Plan, check_architecture, make_plan
 from vacc_gen.schema.checkpoint import name_of
-from vacc_gen.schema.errors import CheckpointError, UsageError, is_text, word_for_shell
+from vacc_gen.schema.errors import CheckpointError, UsageError, is_text
 from vacc_gen.schema.geometry import geometry_from_config, shape_difference
 from vacc_gen.schema.lint.check import Selection, open_weights
 from vacc_gen.schema.precision import Precision
 from vacc_gen.schema.preset import ModelPreset
 from vacc_gen.schema.recipe import (
     LENGTH_STEP_TOKENS,
-    PLACEHOLDER,
-    RECIPE_FILE,
     RECIPE_VERSION,
     Calibration,
     Recipe,
@@ -104,14 +102,14 @@ class Choices:
     def _model(self) -> tuple[ModelPreset, Mapping[str, Any] | None, tuple[str, ...]]:
         """Return the preset, the checkpoint's config.json where it is there, and what was seen."""
         preset = None if self.model is None else _preset(self.model)
-        if self.checkpoint is None and preset is None:
+        if not self.checkpoint and preset is None:
             raise UsageError(
                 "`--model` or `--checkpoint` is missing",
                 "vacc-gen new --model falcon-7b-instruct; `vacc-gen presets list` names all models",
             )
-        folder = Path(self.checkpoint or PLACEHOLDER)
-        to_be_filled = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
-        if preset is not None and to_be_filled:
+        folder = Path(self.checkpoint or "")
+        is_empty = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
+        if preset is not None and (not self.checkpoint or is_empty):
             if preset.any_size:
                 raise UsageError(
                     f"{preset.name} stands for models of any size",
@@ -140,16 +138,17 @@ class Choices:
                 target[name] = getattr(self, name)
         if self.card is not None:
             target["card"] = presets.CARDS.find(self.card).name
-        folder = (preset.huggingface_id or preset.name).rsplit("/", 1)[-1]
-        checkpoint = self.checkpoint or f"{PLACEHOLDER}{folder}"
+        default = default_checkpoint(preset)
+        checkpoint = _seen_from(root, self.checkpoint) if self.checkpoint else default
         # What the vendor calls the compiled model; a weight folder of another name has its own.
-        published = preset.compiled_name if name_of(checkpoint) == folder else None
+        is_published = name_of(checkpoint) == name_of(default)
+        published = preset.compiled_name if is_published else None
         return Recipe.model_validate(
             {
                 "version": RECIPE_VERSION,
                 "model": {
                     "preset": preset.name,
-                    "checkpoint": _seen_from(root, checkpoint),
+                    "checkpoint": checkpoint,
                     "name": self.name if self.name is not None else published,
                 },
                 "precisions": precisions,
@@ -173,21 +172,9 @@ class Choices:
         return Calibration(set=texts.name, path=path, samples=texts.samples, seqlen=texts.seqlen)
 
 
-def next_steps(root: Path, recipe: Recipe) -> list[str]:
-    folder, steps = word_for_shell(str(root)), []
-    preset = presets.MODELS.find(recipe.model.preset)
-    if is_placeholder(recipe.model.checkpoint):
-        recipe_path = word_for_shell(str(root / RECIPE_FILE))
-        steps.append(f"edit {recipe_path}    # model.checkpoint: the weight folder")
-        steps.append(f"vacc-gen generate {folder}")
-    paths = [f"{recipe.model.checkpoint}/config.json"] if preset.huggingface_id else []
-    if recipe.calibration is not None and not is_placeholder(recipe.calibration.path):
-        paths.append(recipe.calibration.path)
-    # `root` need not exist, so that `..` is resolved in the text alone.
-    if not all(Path(os.path.normpath(root / path)).exists() for path in paths):
-        steps.append(f"vacc-gen fetch {folder}    # weights and texts that you lack")
-    where = "" if preset.runs_embedded else "    # where the vendor's vamc is"
-    return [*steps, f"vacc-gen validate {folder}", f"vacc-gen build {folder}{where}"]
+def default_checkpoint(preset: ModelPreset) -> str:
+    """Return the folder in the workspace that `fetch` fills, called as the published weights."""
+    return f"weights/{(preset.huggingface_id or preset.name).rpartition('/')[2]}"
 
 
 def _preset(name: str) -> ModelPreset:

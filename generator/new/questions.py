@@ -11,9 +11,8 @@ from typing import Any, Literal
 
 from vacc_gen import presets
 from vacc_gen.generator.files import is_occupied
-from vacc_gen.generator.new.choices import Choices, Decision
+from vacc_gen.generator.new.choices import Choices, Decision, default_checkpoint
 from vacc_gen.generator.new.memory import memory_note
-from vacc_gen.generator.plan import is_placeholder
 from vacc_gen.schema.errors import UsageError, VaccGenError
 from vacc_gen.schema.footprint import TP_CHOICES
 from vacc_gen.schema.precision import Precision
@@ -165,8 +164,8 @@ def _free_folder(decision: Decision) -> str:
 
 
 def _weights(decision: Decision) -> str:
-    checkpoint = decision.recipe.model.checkpoint
-    return "" if is_placeholder(checkpoint) else os.path.relpath(decision.root / checkpoint)
+    checkpoint, default = decision.recipe.model.checkpoint, default_checkpoint(decision.plan.preset)
+    return "" if checkpoint == default else os.path.relpath(decision.root / checkpoint)
 
 
 def _texts(decision: Decision) -> str:
@@ -198,7 +197,7 @@ QUESTIONS = (
         kind="folder",
         prompt="Where are its weights?",
         explanation="A checkpoint is a folder with config.json, tokenizer.json and safetensors "
-        "files. Leave it empty to fill it in later, in vacc.yaml.",
+        "files. Leave it empty, and `vacc-gen fetch` downloads them into the workspace.",
         current=_weights,
         read=_path,
     ),

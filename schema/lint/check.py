@@ -74,6 +74,7 @@ class CheckResult:
     diagnostics: list[Diagnostic] = field(default_factory=list)
     unreadable: list[tuple[str, str]] = field(default_factory=list)
     documents: dict[str, Document] = field(default_factory=dict)  # of those with findings, by path
+    files: list[CheckedFile] = field(default_factory=list)  # those that are whole
 
     def add(self, document: Document, diagnostics: Sequence[Diagnostic]) -> None:
         if diagnostics:
@@ -165,7 +166,6 @@ def check_paths(
     """
     found = sources.find(paths)
     result = CheckResult(unreadable=found.unreadable)
-    files: list[CheckedFile] = []
     for path in found.files:
         try:
             document = load(texts[path], path) if texts and path in texts else sources.read(path)
@@ -178,9 +178,9 @@ def check_paths(
         diagnostics, file = check_document(document, known, selection)
         result.add(document, diagnostics)
         if file is not None:
-            files.append(file)
-    _check_together(files, selection, result)
-    named = _checkpoints(files) if with_checkpoints else ()
+            result.files.append(file)
+    _check_together(result.files, selection, result)
+    named = _checkpoints(result.files) if with_checkpoints else ()
     for folder in sources.with_named(found.weight_folders, named):
         result.update(check_weights(folder, selection))
     for folder in found.compiled_folders:

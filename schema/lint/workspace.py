@@ -79,7 +79,7 @@ class Workspace:
                 message = f"`{dotted(steps)}` is still to be filled in"
                 yield Finding(span, message, f"write the path where it is{fetch}")
             elif not os.path.exists(self.recipe.folder / path):  # noqa: PTH110  # never raises
-                message = f"`{dotted(steps)}` names {path}, which is not there"
+                message = f"`{dotted(steps)}` names {path}, which is not there yet"
                 fetch = "`vacc-gen fetch` downloads published weights and texts"
                 yield Finding(span, message, fetch if is_fetched else None)
 

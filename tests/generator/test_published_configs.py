@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from vacc_gen.schema.recipe import PLACEHOLDER
+
 DATA = Path(__file__).parents[1] / "data" / "vamc"
 PUBLISHED = DATA / "llm"
 VISION = DATA / "vlm"
@@ -12,8 +14,8 @@ VISION = DATA / "vlm"
 WITH_SLASH = "--model {0} --checkpoint /path/to/{0}/"
 
 # folder, what `hf_<family>_<precision>.yaml` calls the family, precisions, options of `new`.
-# Options that agree with the preset are left out: tp, lengths and, where it is
-# /path/to/<last part of the Hugging Face id>, the checkpoint.
+# Options that agree with the preset are left out: tp, lengths and, where its folder is called as
+# the Hugging Face id ends, the checkpoint.
 CONFIGS = [
     ("aquila", "aquila", "fp16 int8", "--model Aquila2-7B"),
     ("baichuan2", "baichuan", "fp16", "--model Baichuan2-13B-Chat"),
@@ -82,8 +84,8 @@ def test_the_one_that_is_wrong_names_another_model(new):
     published = load(PUBLISHED / WRONG_AS_PUBLISHED)
     made = load(new("--model", "Qwen1.5-7B-Chat", "--precision", "int8") / "hf_qwen1.5_int8.yaml")
     assert made["name"] == published["name"].replace("Qwen2-7B", "Qwen1.5-7B-Chat")
-    assert made["frontend"].pop("checkpoint") == "/path/to/Qwen1.5-7B-Chat"
-    assert published["frontend"].pop("checkpoint") == "/path/to/Qwen2-7B"
+    assert made["frontend"].pop("checkpoint") == f"{PLACEHOLDER}Qwen1.5-7B-Chat"
+    assert published["frontend"].pop("checkpoint") == f"{PLACEHOLDER}Qwen2-7B"
     del made["name"], published["name"]
     assert made == published
 
@@ -126,4 +128,8 @@ def test_new_makes_the_published_configs_of_models_that_read_images(new, folder,
 
 
 def load(path):
-    return yaml.safe_load(path.read_text(encoding="utf-8"))
+    """A config; published ones have a placeholder where `new` names a folder in the workspace."""
+    config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    frontend = config["frontend"]
+    frontend["checkpoint"] = frontend["checkpoint"].replace("weights/", PLACEHOLDER)
+    return config

@@ -60,7 +60,7 @@ def test_questions_explain_themselves_and_enter_makes_what_the_printed_line_make
     go_on(terminal, LAST)
     assert terminal.exit_code() == 0
     assert line_of(terminal) == ["new", "--model", "falcon-7b-instruct"]
-    assert terminal.printed.endswith("vacc-gen build falcon-7b-instruct\n")
+    assert "\n  vacc-gen fetch falcon-7b-instruct " in terminal.printed
     assert not COLOUR.search(terminal.received)
     made = files_of(tmp_path / "falcon-7b-instruct")
     shutil.move(tmp_path / "falcon-7b-instruct", tmp_path / "first")

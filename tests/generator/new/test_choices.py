@@ -7,7 +7,7 @@ import pytest
 
 from tests.workspaces import FALCON_TINY
 from vacc_gen import presets
-from vacc_gen.generator.new.choices import Choices, next_steps
+from vacc_gen.generator.new.choices import Choices
 from vacc_gen.generator.new.memory import heads_of
 from vacc_gen.schema.errors import CheckpointError, UsageError
 
@@ -152,39 +152,3 @@ def test_a_folder_without_a_config(here):
     assert Choices(model="falcon-tiny", checkpoint="empty").decide()  # to be downloaded to
     with pytest.raises(UsageError, match="absent is not a folder"):
         Choices(checkpoint="absent").decide()
-
-
-@pytest.mark.parametrize(
-    ("choices", "steps"),
-    [
-        ({"checkpoint": "weights"}, ["validate falcon-tiny", "build falcon-tiny"]),
-        (
-            {"model": "falcon-7b", "out": "my w"},
-            [
-                "generate 'my w'",
-                "fetch 'my w'    # weights and texts that you lack",
-                "validate 'my w'",
-                "build 'my w'",
-            ],
-        ),
-        (
-            {"model": "Qwen2-7B", "checkpoint": "later", "calibration": "c4:texts"},
-            [
-                "fetch Qwen2-7B    # weights and texts that you lack",
-                "validate Qwen2-7B",
-                "build Qwen2-7B    # where the vendor's vamc is",
-            ],
-        ),
-        (
-            {"checkpoint": "weights", "calibration": "ceval:here.zip"},
-            ["validate falcon-tiny", "build falcon-tiny"],
-        ),
-    ],
-)
-def test_the_next_steps_bring_what_is_missing(here, choices, steps):
-    Path("here.zip").touch()
-    root, recipe = decide(**choices)
-    told = next_steps(root, recipe)
-    if told[0].startswith("edit"):
-        assert told.pop(0) == "edit 'my w/vacc.yaml'    # model.checkpoint: the weight folder"
-    assert told == [f"vacc-gen {step}" for step in steps]

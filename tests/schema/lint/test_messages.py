@@ -18,7 +18,7 @@ from vacc_gen.schema.lint.output import as_text
 FALCON = FOLDER / "llm/falcon/build_in/build/hf_falcon_int8.yaml"
 IMAGES = FOLDER / "cv/classification/cspnet/build_in/build/timm_cspnet.yaml"
 RECIPE = Path(__file__).parents[2] / "golden/falcon-7b-calibrated/vacc.yaml"
-CHECKPOINT = "checkpoint: /path/to/falcon-7b"
+CHECKPOINT = "checkpoint: weights/falcon-7b"
 PRESET = "preset: falcon-py310"
 
 MISTAKES = [

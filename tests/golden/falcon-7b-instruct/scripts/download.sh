@@ -18,6 +18,7 @@ usage() {
   sed -n '/^# usage:/,/^$/ s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
 }
 
+workspace=$(CDPATH="" cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
 repository=tiiuae/falcon-7b-instruct
 
 case ${1:-} in
@@ -30,8 +31,7 @@ if [ $# -gt 0 ]; then
     *) weights=$PWD/$1 ;;
   esac
 else
-  fail "vacc.yaml does not say yet where the weights are" \
-    "name the folder: $0 DIR" 2
+  weights=$workspace/weights/falcon-7b-instruct
 fi
 
 if command -v hf >/dev/null; then

@@ -39,8 +39,7 @@ if [ $# -gt 0 ]; then
     *) weights=$PWD/$1 ;;
   esac
 else
-  fail "vacc.yaml does not say yet where the weights are" \
-    "name the folder: $0 DIR" 2
+  weights=$workspace/weights/Aquila2-7B
 fi
 [ -d "$weights" ] || fail "there is no folder $weights" "fetch the weights first" 2
 
