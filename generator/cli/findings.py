@@ -163,7 +163,8 @@ def selection_for(path: str, select: Sequence[str], ignore: Sequence[str]) -> Se
 
 
 def unknown_code(code: str, where: str = "") -> UsageError:
-    near = nearest(code.upper(), [rule.code for rule in all_rules()])
+    names = [name for rule in all_rules() for name in (rule.code, rule.name)]
+    near = nearest(code.upper() if code[-1:].isdigit() else code.lower(), names)
     hint = f"did you mean {near}?" if near else "`vacc-gen explain` lists them all"
     return UsageError(f"no rule is called {code}{where}", hint)
 

@@ -63,7 +63,7 @@ def validate(
 def explain(
     code: Annotated[
         str | None,
-        typer.Argument(metavar="CODE", help="A code such as VG101, or `convert`; none: all."),
+        typer.Argument(metavar="CODE", help="VG101, or unknown-key, or `convert`; none: all."),
     ] = None,
 ) -> None:
     """Explain a finding of `validate`, or what `convert` makes of the keys of `vamc build`.
@@ -74,13 +74,13 @@ def explain(
     from vacc_gen.presets import OLDER_KEYS
     from vacc_gen.schema.lint.rule import all_rules, as_page, as_table
 
-    rules = {rule.code: rule for rule in all_rules()}
+    rules = {name: rule for rule in all_rules() for name in (rule.code.lower(), rule.name)}
     if code is None:
-        typer.echo(as_table(rules.values()), nl=False)
+        typer.echo(as_table(all_rules()), nl=False)
     elif code == "convert":
         typer.echo(OLDER_KEYS.read_text(encoding="utf-8"), nl=False)
-    elif code.upper() in rules:
-        typer.echo(as_page(rules[code.upper()]), nl=False)
+    elif code.lower() in rules:
+        typer.echo(as_page(rules[code.lower()]), nl=False)
     else:
         raise unknown_code(code)
 

@@ -211,7 +211,9 @@ def test_an_unusable_pyproject_is_one_error(folder, validate, content, message):
 
 
 def test_explain_and_schema_print_what_they_name(run):
-    assert run("explain", "vg101")[1].startswith("# VG101 unknown-key\n")
+    for name in ("vg101", "unknown-key"):
+        assert run("explain", name)[1].startswith("# VG101 unknown-key\n")
+    assert run("explain", "unkown-key").err.endswith("hint: did you mean unknown-key?\n")
     assert "VG505" in run("explain")[1]
     assert run("explain", "VG1")[0] == 2
     assert json.loads(run("schema", "vamc")[1])["title"] == "Compile YAML of vamc"

@@ -111,8 +111,17 @@ def test_a_checksum_that_stays_wrong_is_an_error(hub, root):
     assert f"a file in {root / 'weights'} is not the one that tiiuae/falcon-7b" in done.stderr
 
 
-def test_a_repository_that_is_not_there(hub, root):
-    hub.repositories.clear()
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (Fault(status=404), "has no model tiiuae/falcon-7b (404)\nhint: check the name"),
+        (Fault(status=403), "does not give out model tiiuae/falcon-7b (403)\nhint: check the name"),
+        (Fault(status=418), "fails to serve model tiiuae/falcon-7b (418)\nhint: run this again"),
+    ],
+)
+def test_a_hub_that_refuses_is_one_error_as_of_fetch(hub, root, fault, said):
+    hub.faults["api"] = [fault]
     done = download(hub, root)
-    assert done.returncode != 0
-    assert "not found" in done.stderr.lower()
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: {hub.url} {said}")
+    assert not (root / "weights").exists()

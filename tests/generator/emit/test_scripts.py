@@ -121,6 +121,9 @@ def test_usage(world):
         assert shown.returncode == 0
         assert shown.stdout.startswith(f"usage: scripts/{script}")
         assert world.run(script, "--nonsense").returncode == 2
+    for script in ("compile.sh", "serve.sh"):
+        wrong = world.run(script, "int7").stderr
+        assert wrong.startswith("error: no precision 'int7'\nhint: vacc.yaml has fp16, int8")
 
 
 def test_download_says_what_it_needs_and_what_did_not_come(world):
@@ -188,6 +191,7 @@ def test_prepare_replaces_what_differs_only_when_forced(world):
 def test_compile_runs_vamc_on_each_config_in_the_workspace(
     world, preset, separate_pass, variable, stack
 ):
+    world.weights.mkdir()
     world.make(preset, quantization={"separate_pass": separate_pass})
     world.add_program("vamc", VAMC)
     done = world.run("compile.sh", cwd="/", **variable)
@@ -205,6 +209,9 @@ def test_compile_fails_without_vamc_as_vamc_does_and_where_nothing_was_made(worl
     assert without.returncode == 2
     assert "vamc is not on the PATH" in without.stderr
     world.add_program("vamc", VAMC)
+    absent = world.run("compile.sh")
+    assert (absent.returncode, str(world.weights) in absent.stderr, world.calls()) == (2, True, [])
+    world.weights.mkdir()
     done = world.run("compile.sh", VAMC_MAKES_NOTHING="1")
     assert done.returncode == 1
     assert "vamc left no mod*" in done.stderr
@@ -222,6 +229,7 @@ def test_compile_does_not_start_on_a_placeholder(world):
 
 
 def test_serve_hands_over_folder_dies_and_options(world):
+    world.weights.mkdir()
     world.make()
     world.add_program("vamc", VAMC)
     world.add_program("vastgenx")
@@ -238,6 +246,7 @@ def test_serve_hands_over_folder_dies_and_options(world):
 
 
 def test_a_model_that_reads_images_is_compiled_and_served_in_two_halves(world):
+    world.weights.mkdir()
     world.make("Qwen2.5-VL-3B-Instruct", **VISION)
     world.add_program("vamc", VAMC)
     world.add_program("vastgenx")

@@ -31,7 +31,8 @@ case $precision in
   kv8) model=$workspace/vacc_deploy/falcon-forty-int8-tp8-512-4096-kv8 ;;
   fp16) model=$workspace/vacc_deploy/falcon-forty-fp16-tp8-512-4096 ;;
   int8) model=$workspace/vacc_deploy/falcon-forty-int8-tp8-512-4096 ;;
-  *) usage >&2 && exit 2 ;;
+  *) fail "no precision '$precision'" \
+    "vacc.yaml has kv8, fp16, int8" 2 ;;
 esac
 [ -d "$model" ] || fail "there is no $model" "compile it first: scripts/compile.sh $precision" 2
 command -v vastgenx >/dev/null ||

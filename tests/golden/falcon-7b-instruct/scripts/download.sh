@@ -42,23 +42,44 @@ else
   fail "neither hf nor huggingface-cli is on the PATH" "pip install huggingface_hub" 2
 fi
 
-if [ -n "${HF_ENDPOINT:-}" ]; then
-  export HF_ENDPOINT=${HF_ENDPOINT%/}
-  printf 'from %s\n' "$HF_ENDPOINT"
-fi
+export HF_ENDPOINT=${HF_ENDPOINT:-https://huggingface.co}
+HF_ENDPOINT=${HF_ENDPOINT%/}
+printf 'from %s\n' "$HF_ENDPOINT"
+case ${HF_HUB_OFFLINE:-0} in
+  1 | [Oo][Nn] | [Yy][Ee][Ss] | [Tt][Rr][Uu][Ee]) fail "HF_HUB_OFFLINE is set" "unset it to fetch" 1 ;;
+esac
+token_file=${HF_TOKEN_PATH:-${HF_HOME:-${HOME:-}/.cache/huggingface}/token} # of `hf auth login`
+token=${HF_TOKEN:-$(cat -- "$token_file" 2>/dev/null || true)}
+
+# The client says with a traceback what a hub answers with a number.
+ask() { # kind of the repository, repository
+  local status hint="run this again: it goes on where it stopped"
+  command -v curl >/dev/null || return 0
+  status=$(curl --silent --location --retry 3 --output /dev/null --write-out '%{http_code}' \
+    ${token:+--oauth2-bearer "$token"} "$HF_ENDPOINT/api/$1s/$2/revision/main") || true
+  case $status in
+    2*) ;;
+    401 | 403) fail "$HF_ENDPOINT does not give out $1 $2 ($status)" \
+      "check the name; a private or gated repository needs \`hf auth login\` or HF_TOKEN" 1 ;;
+    404) fail "$HF_ENDPOINT has no $1 $2 (404)" \
+      "check the name; HF_ENDPOINT decides which hub is asked" 1 ;;
+    000) fail "fetching $1 $2 from $HF_ENDPOINT failed: no answer" \
+      "check the network, or name a mirror in HF_ENDPOINT; then $hint" 1 ;;
+    *) fail "$HF_ENDPOINT fails to serve $1 $2 ($status)" "$hint" 1 ;;
+  esac
+}
 
 # The client begins an interrupted file anew. It takes over what is there already and has the hub's
 # checksum, so large files are brought ahead of it, each under another name until it is whole.
 ahead() { # path on the hub, where it goes
   local status
   [ ! -e "$2" ] && command -v curl >/dev/null || return 0
-  endpoint=${endpoint:-$("$client" env 2>/dev/null | sed -n 's/^- ENDPOINT: *//p')}
   printf 'fetching %s\n' "$1"
   [ ! -L "$2.part" ] || rm -f -- "$2.part" # it may lead anywhere
   for _ in 1 2 3 4 5; do
     status=0
     curl --fail --location --retry 5 --progress-bar --continue-at - --output "$2.part" \
-      ${HF_TOKEN:+--oauth2-bearer "$HF_TOKEN"} "$endpoint/$1" || status=$?
+      ${token:+--oauth2-bearer "$token"} "$HF_ENDPOINT/$1" || status=$?
     case $status in
       0) mv -- "$2.part" "$2" && return 0 ;;
       22) return 0 ;; # the hub refuses: the client says why
@@ -78,9 +99,11 @@ verify() { # repository, its type, folder
 }
 
 bring() { # pattern; older clients take several after one --include, newer ones repeat it
-  "$client" download "$repository" --local-dir "$weights" --include "$1" --exclude '*/*'
+  "$client" download "$repository" --local-dir "$weights" --include "$1" --exclude '*/*' ||
+    fail "$client did not bring $1 of $repository" "read its words above, then run this again" 1
 }
 
+ask model "$repository"
 mkdir -p -- "$weights"
 bring '*.json'
 bring 'tokenizer*'

@@ -30,7 +30,8 @@ esac
 case $precision in
   fp16) model=$workspace/vacc_deploy/falcon-7b-instruct-fp16-tp4-1024-2048 ;;
   int8) model=$workspace/vacc_deploy/falcon-7b-instruct-int8-tp4-1024-2048 ;;
-  *) usage >&2 && exit 2 ;;
+  *) fail "no precision '$precision'" \
+    "vacc.yaml has fp16, int8" 2 ;;
 esac
 [ -d "$model" ] || fail "there is no $model" "compile it first: scripts/compile.sh $precision" 2
 command -v vastgenx >/dev/null ||

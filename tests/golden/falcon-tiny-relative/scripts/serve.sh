@@ -29,7 +29,8 @@ case ${1:-} in
 esac
 case $precision in
   fp16) model=$workspace/vacc_deploy/weights-fp16-tp1-128-256 ;;
-  *) usage >&2 && exit 2 ;;
+  *) fail "no precision '$precision'" \
+    "vacc.yaml has fp16" 2 ;;
 esac
 [ -d "$model" ] || fail "there is no $model" "compile it first: scripts/compile.sh $precision" 2
 command -v vastgenx >/dev/null ||

@@ -22,7 +22,8 @@ for precision in "$@"; do
   case $precision in
     int8) ;;
     -h | --help) usage && exit 0 ;;
-    *) usage >&2 && exit 2 ;;
+    *) fail "no precision '$precision'" \
+      "vacc.yaml has int8; \`precisions\` there adds others" 2 ;;
   esac
 done
 [ $# -gt 0 ] || set -- int8
@@ -32,9 +33,13 @@ command -v vamc >/dev/null ||
 cd -- "$workspace" # paths in the configs are relative to it
 
 compile() { # config, folder of the result, whether to run `vamc quant` first
-  if grep -q '^  checkpoint: /path/to/' "$1"; then
-    fail "$1 does not say yet where the weights are" "set frontend.checkpoint in it" 2
-  fi
+  weights=$(sed -n 's/^  checkpoint: //p' "$1")
+  case $weights in
+    /path/to/*) fail "$1 does not say yet where the weights are" "set frontend.checkpoint in it" 2 ;;
+    [\'\"]*) ;; # quoted in YAML's way: vamc will see
+    *) [ -d "$weights" ] || fail "the weights are not there yet: $weights" \
+      "scripts/download.sh brings them" 2 ;;
+  esac
   if [ "$3" = true ]; then
     vamc quant "$1"
   fi

@@ -29,7 +29,8 @@ case ${1:-} in
 esac
 case $precision in
   int8) model=$workspace/vacc_deploy/Aquila2-7B-int8-tp4-1024-2048 ;;
-  *) usage >&2 && exit 2 ;;
+  *) fail "no precision '$precision'" \
+    "vacc.yaml has int8" 2 ;;
 esac
 [ -d "$model" ] || fail "there is no $model" "compile it first: scripts/compile.sh $precision" 2
 command -v vastgenx >/dev/null ||
