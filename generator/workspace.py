@@ -24,7 +24,6 @@ from vacc_gen.generator.files import (
     move_into_place,
     remove_leftovers,
     replace_folder,
-    staged_file,
     write_atomically,
 )
 from vacc_gen.generator.plan import Plan, make_plan
@@ -306,11 +305,10 @@ def update(workspace: Workspace, force: bool = False, over: Collection[str] = ()
     for path in manifest.pending:
         remove_leftovers(root / path)
     for file in to_write:
-        with staged_file(root / file.path) as staged:
-            staged.write(file.text.encode())
-            if file.executable:
-                mode = os.fstat(staged.fileno()).st_mode
-                os.fchmod(staged.fileno(), mode | (mode & 0o444) >> 2)  # who may read may run
+        write_atomically(root / file.path, file.text)
+        if file.executable:
+            mode = (root / file.path).stat().st_mode
+            (root / file.path).chmod(mode | (mode & 0o444) >> 2)  # who may read may run
     for path in removed:
         (root / path).unlink()
     done = Manifest(version=1, made_from={RECIPE_FILE: workspace.recipe_hash}, files=hashes)

@@ -6,9 +6,13 @@ Other programs read it; docs/report.md says what its fields mean.
 from __future__ import annotations
 
 import json
+import os
+import platform
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -16,7 +20,9 @@ from typing import Any
 from vacc_gen.generator.backends.base import Stage
 from vacc_gen.generator.build.ledger import Output
 from vacc_gen.generator.emit.report_html import report_html
+from vacc_gen.generator.extras import package_version
 from vacc_gen.generator.files import write_atomically
+from vacc_gen.generator.plan import Plan, model_name
 from vacc_gen.schema.precision import Precision
 
 REPORT_FILE = "report.json"
@@ -24,6 +30,9 @@ REPORT_PAGE = "report.html"
 LAST_GOOD = "last-good-"
 """Before the names of a report that a failed build would have replaced."""
 REPORT_VERSION = 1
+
+PACKAGES = ("vacc-gen", "torch", "transformers", "onnxruntime", "onnxruntime-genai")
+"""Those whose versions are in the report, where they are installed."""
 
 PARITY_FIGURES = ("prefill_max_abs_diff", "decode_max_abs_diff", "greedy_tokens_equal")
 APART = ("parity", "perplexity")
@@ -69,18 +78,21 @@ class StageRecord:
         return entry | reason | {k: v for k, v in self.details.items() if k not in APART}
 
 
-def write_report(root: Path, model: str, backend: str, records: Sequence[StageRecord]) -> None:
-    """Replace report.json and report.html; `model` is what compiled models are called after.
+def write_report(root: Path, plan: Plan, backend: str, records: Sequence[StageRecord]) -> None:
+    """Replace report.json and report.html.
 
     The report of a build that failed leaves the last good one beside it.
     """
     good = not any(record.status is Status.FAILED for record in records)
     if not good:
         _keep_good_report(root)
+    target = plan.recipe.target.model_dump(include={"card", "tp", "prefill", "total"})
     report = {
         "version": REPORT_VERSION,
-        "model": model,
+        "model": model_name(plan.recipe, plan.preset),
         "backend": backend,
+        "recipe": {"preset": plan.preset.name, **target},
+        "made": _circumstances(),
         "stages": [record.as_json() for record in records],
         "parity": _parity(records),
         "perplexity": merged_perplexity(records),
@@ -96,6 +108,25 @@ def write_report(root: Path, model: str, backend: str, records: Sequence[StageRe
     if good:
         for name in (REPORT_FILE, REPORT_PAGE):
             (root / f"{LAST_GOOD}{name}").unlink(missing_ok=True)
+
+
+def _circumstances() -> dict[str, Any]:
+    """When, with what and on what; of the machine not its name."""
+    versions = {package: package_version(package) for package in PACKAGES}
+    processor = platform.processor() or platform.machine()
+    with suppress(OSError):
+        named = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text())
+        processor = named[1] if named else processor
+    return {
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "versions": {name: version for name, version in versions.items() if version},
+        "machine": {
+            "system": f"{platform.system()} {platform.machine()}",
+            "processor": processor,
+            "cores": os.cpu_count(),
+            "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        },
+    }
 
 
 def _keep_good_report(root: Path) -> None:

@@ -30,7 +30,7 @@ from vacc_gen.generator.build.ledger import LEDGER_FILE, Entry, Ledger, step_key
 from vacc_gen.generator.build.report import StageRecord, Status, write_report
 from vacc_gen.generator.files import check_disk, open_in_place, room_for
 from vacc_gen.generator.memory import peak_rss_bytes, reset_peak_rss
-from vacc_gen.generator.plan import CompileJob, model_name
+from vacc_gen.generator.plan import CompileJob
 from vacc_gen.generator.progress import Progress
 from vacc_gen.generator.workspace import Workspace
 from vacc_gen.schema.errors import StageError, VaccGenError, on_one_line
@@ -110,7 +110,9 @@ class _Run:
                     self._take(step)
         except BaseException as error:
             if self._running is not None:
-                self._end(Status.FAILED, reason=_reason(error))
+                hint = getattr(error, "hint", None)
+                details = {"hint": hint} if hint else {}
+                self._end(Status.FAILED, reason=_reason(error), details=details)
             if not (isinstance(error, VaccGenError) and error.exit_code == 2):
                 with suppress(OSError):  # what went wrong first is what is reported
                     self._report()
@@ -173,8 +175,7 @@ class _Run:
     def _report(self) -> None:
         self._begin(Stage.REPORT, None)
         records = [*self.records, self._record(Status.DONE)]
-        root, plan = self._workspace.root, self._workspace.plan
-        write_report(root, model_name(plan.recipe, plan.preset), self._backend.name, records)
+        write_report(self._workspace.root, self._workspace.plan, self._backend.name, records)
         self._end(Status.DONE)
 
     def _plan(self, build: Build) -> list[_Planned]:

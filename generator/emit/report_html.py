@@ -12,11 +12,14 @@ from typing import Any
 
 from vacc_gen.generator.emit.files import render
 from vacc_gen.generator.progress import size_text, time_text
+from vacc_gen.schema.precision import EMBEDDED_ONLY
 
 Report = Mapping[str, Any]
 """What report.json holds; docs/report.md says what its fields mean."""
 
 REFERENCES = {"torch": "torch in fp32"}
+EMBEDDED = "onnxruntime"
+BACKENDS = {EMBEDDED: "ONNX Runtime (embedded)", "vamc": "the vendor's compiler, vamc"}
 
 
 def report_html(report: Report) -> str:
@@ -26,7 +29,8 @@ def report_html(report: Report) -> str:
         "report.html.jinja",
         report=report,
         verdict=verdict_of(report),
-        seconds=sum(stage["seconds"] for stage in report["stages"]),
+        facts=facts_of(report),
+        next_commands=next_commands(report),
         perplexity_caption=caption,
         perplexities=perplexities,
         references=REFERENCES,
@@ -41,24 +45,79 @@ def verdict_of(report: Report) -> tuple[str, str, list[str]]:
     """Say how the build ended: good, bad or soft (nothing compiled), a headline, and reasons."""
     stages: Sequence[Report] = report["stages"]
     failed = [stage for stage in stages if stage["status"] == "failed"]
-    if failed:
+    matches, differs = _compared(report["parity"]["precisions"])
+    if failed or differs:
         names = [" of ".join(filter(None, [s["name"], s["precision"]])) for s in failed]
-        return "bad", f"Failed: {' and '.join(names)}", [s.get("reason", "") for s in failed]
-    built = [s["precision"] for s in stages if s["name"] == "compile" and s["status"] != "skipped"]
+        headline = f"{' and '.join(differs)} by more than allowed"
+        headline = headline if differs else f"Failed: {' and '.join(names)}"
+        return "bad", headline, [s.get("reason", "") for s in failed]
+    built = _compiled(report)
     if not built:
-        return "soft", "Nothing was compiled", []
-    if report["parity"]["precisions"]:
-        return "good", f"{', '.join(built)} built, all differences within limits", []
+        reasons = dict.fromkeys(s.get("reason", "") for s in stages if s["name"] == "compile")
+        return "soft", "Nothing was compiled", list(reasons)
+    if matches:
+        within = "its threshold" if len(matches) == 1 else "their thresholds"
+        is_for_compiler = not EMBEDDED_ONLY.issuperset(built)
+        ready = "ready for the compiler" if is_for_compiler else "ready to run here"
+        return "good", f"{' and '.join(matches)} within {within}: {ready}", []
     verify = next((stage for stage in stages if stage["name"] == "verify"), {})
-    return "good", f"{', '.join(built)} built, not verified", [verify.get("reason", "")]
+    return "good", f"{', '.join(built)} compiled, not verified", [verify.get("reason", "")]
+
+
+def _compared(parities: Report) -> tuple[list[str], list[str]]:
+    """Say which precision matches which reference, and which differs beyond what is allowed."""
+    matches, differs = [], []
+    for precision, parity in parities.items():
+        reference = REFERENCES.get(parity["reference"], parity["reference"])
+        limit = parity["max_abs_diff_allowed"]
+        if all(parity[f"{part}_max_abs_diff"] <= limit for part in ("prefill", "decode")):
+            matches.append(f"{precision} matches {reference}")
+        else:
+            differs.append(f"{precision} differs from {reference}")
+    return matches, differs
+
+
+def _compiled(report: Report) -> list[str]:
+    stages: Sequence[Report] = report["stages"]
+    done = (s for s in stages if s["name"] == "compile" and s["status"] in ("done", "reused"))
+    return [stage["precision"] for stage in done]
+
+
+def facts_of(report: Report) -> dict[str, str]:
+    """What was built, and when, with what and where, by the name of each fact."""
+    recipe, made, machine = report["recipe"], report["made"], report["made"]["machine"]
+    memory = size_text(machine["memory_bytes"])
+    return {
+        "recipe": recipe["preset"],
+        "tp": f"{recipe['tp']} on {recipe['card']}" if recipe["card"] else str(recipe["tp"]),
+        "lengths": f"prompts of {recipe['prefill']} tokens, {recipe['total']} in all",
+        "backend": BACKENDS.get(report["backend"], report["backend"]),
+        "versions": ", ".join(map(" ".join, made["versions"].items())),
+        "machine": "{system}, {processor}, {cores} cores, ".format(**machine) + memory,
+        "date": made["date"].replace("T", " ").replace("+00:00", " UTC"),
+        "took": time_text(sum(stage["seconds"] for stage in report["stages"])),
+    }
+
+
+def next_commands(report: Report) -> dict[str, str]:
+    """What to type in the workspace, and what for."""
+    built = _compiled(report)
+    if verdict_of(report)[0] != "good":
+        return {"To go on where this build ended": "vacc-gen build"}
+    if report["backend"] != EMBEDDED:
+        return {"To serve it on the card": f"scripts/serve.sh {built[-1]}"}
+    run = f'vacc-gen run . --precision {built[-1]} --prompt "In the beginning"'
+    compiled = {"Where the compiler is": "vacc-gen build --backend vamc"}
+    return {"To try it here": run} | ({} if EMBEDDED_ONLY.issuperset(built) else compiled)
 
 
 @dataclass(frozen=True)
 class Perplexity:
-    value: float
     text: str
+    percents: float
+    """By which it is higher than that of fp16 on the same windows; 0 where that is not known."""
     change: str
-    """From fp16 on the same windows, with the standard error; empty for fp16, and without error."""
+    """The same with the standard error; empty for fp16, and without error."""
 
 
 def perplexity_figures(perplexity: Report) -> tuple[str, dict[str, Perplexity]]:
@@ -78,12 +137,11 @@ def _perplexity(score: Report) -> Perplexity:
     difference = score.get("nll_difference") or {"standard_error": None}
     error = difference["standard_error"]
     if error is None:
-        return Perplexity(value, f"{value:.2f}", "")
-    ratio = math.exp(difference["mean"])
-    percents = 100 * ratio * error
-    places = _decimals(percents)
-    change = f"{100 * (ratio - 1):+.{places}f} ± {percents:.{places}f} %"
-    return Perplexity(value, f"{value:.{min(2, _decimals(value * error))}f}", change)
+        return Perplexity(f"{value:.2f}", 0.0, "")
+    percents = 100 * math.expm1(difference["mean"])
+    doubt = (100 + percents) * error
+    change = f"{percents:+.{_decimals(doubt)}f} ± {doubt:.{_decimals(doubt)}f} %"
+    return Perplexity(f"{value:.{min(2, _decimals(value * error))}f}", percents, change)
 
 
 def _decimals(error: float) -> int:

@@ -32,6 +32,9 @@ def change_recipe(workspace: Workspace, old: str, new: str) -> Workspace:
 def test_the_report_keeps_its_contract(built_once: Workspace) -> None:
     report = report_of(built_once)
     assert report.keys() >= {"version", "backend", "stages", "parity", "perplexity", "artifacts"}
+    target = {"card": None, "tp": 1, "prefill": 64, "total": 128}
+    assert report["recipe"] == {"preset": "falcon-tiny", **target}
+    assert report["made"]["versions"].keys() >= {"torch", "onnxruntime"}
     ended = {(s["name"], s["precision"]): s["status"] for s in report["stages"]}
     assert [stage for stage, status in ended.items() if status == "skipped"] == [
         ("calibrate", "fp16"),

@@ -18,6 +18,8 @@ def test_generate_check_names_each_file_and_writes_nothing(run, recipe):
     Path("falcon-7b/README.md").unlink()
     script = Path("falcon-7b/scripts/prepare.sh")
     script.write_text("mine\n")
+    other = Path("falcon-7b/scripts/export.py")
+    other.chmod(0o644)
     before = files_of(Path())
     code, out, _ = run("generate", "falcon-7b", "--check")
     assert code == 1
@@ -26,6 +28,7 @@ def test_generate_check_names_each_file_and_writes_nothing(run, recipe):
         "falcon-7b/build/hf_falcon_fp16.yaml: outdated",
         "falcon-7b/build/hf_falcon_int8.yaml: outdated",
         "falcon-7b/scripts/compile.sh: outdated",
+        "falcon-7b/scripts/export.py: not executable",
         "falcon-7b/scripts/prepare.sh: edited by hand",
         "falcon-7b/scripts/serve.sh: outdated",
     ]
@@ -35,6 +38,7 @@ def test_generate_check_names_each_file_and_writes_nothing(run, recipe):
     code, out, err = run("generate", "falcon-7b")
     assert code == 0
     assert "wrote falcon-7b/README.md\n" in out
+    assert other.stat().st_mode & 0o111
     assert "kept falcon-7b/scripts/prepare.sh" in err
     assert script.read_text() == "mine\n"
     assert run("generate", "falcon-7b", "--force")[0] == 0

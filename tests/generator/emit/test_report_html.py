@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import re
 from typing import Any
@@ -36,6 +37,12 @@ REPORT: dict[str, Any] = {
     "version": 1,
     "model": "falcon-tiny",
     "backend": "onnxruntime",
+    "recipe": {"preset": "falcon-7b", "card": "VA16", "tp": 4, "prefill": 1024, "total": 2048},
+    "made": {
+        "date": "2026-11-29T03:42:08+00:00",
+        "versions": {"vacc-gen": "0.2.0", "onnxruntime": "1.32.0"},
+        "machine": {"system": "Linux", "processor": "Z80", "cores": 2, "memory_bytes": 65_536},
+    },
     "stages": [
         stage("preflight", None, notes=["a file was edited by hand"]),
         stage("calibrate", "fp16", "skipped", reason="fp16 needs none"),
@@ -97,7 +104,9 @@ REPORT: dict[str, Any] = {
 FAILED: dict[str, Any] = {
     "version": 1,
     "backend": "vamc",
-    "stages": [stage("preflight", None, "failed", reason="the lengths do not fit")],
+    "recipe": REPORT["recipe"],
+    "made": REPORT["made"],
+    "stages": [stage("preflight", None, "failed", reason="too long", hint="cut it")],
     "parity": {"precisions": {}},
     "perplexity": {},
     "artifacts": [],
@@ -131,19 +140,22 @@ class Page:
 def test_every_figure_is_there() -> None:
     text = Page(report_html(REPORT)).text
     for figure in (
-        "Build of falcon-tiny fp16, int8 built, all differences within limits ONNX Runtime",
+        "Build of falcon-tiny int8 differs from fp16 by more than allowed recipe falcon-7b",
+        "tp 4 on VA16 lengths prompts of 1024 tokens, 2048 in all backend ONNX Runtime",
+        "versions vacc-gen 0.2.0, onnxruntime 1.32.0 machine Linux, Z80, 2 cores, 65.5 kB",
+        "date 2026-11-29 03:42:08 UTC took 10.5 s",
         "fp16 5.1 MB 65.5 kB fp16",
         "int8 2.9 MB 131 kB fp32 GPTQ, groups of 32, int8 activations",
         "Measured on 16 windows of 128 tokens; lower is better.",
         "fp16 40.00 int8 80.00 +100.00 ± 0.02 %",
-        "fp16 torch in fp32 0.0034 0.0083 0.05 32 greedy tokens equal",
-        "int8 fp16 0.0034 0.7500 0.5 first difference at token 8",
+        "fp16 torch in fp32 0.0034 0.0083 17 % of 0.05 32 greedy tokens equal",
+        "int8 fp16 0.0034 0.7500 more than 0.5 first difference at token 8",
         "int8 picks ' may', fp16 ' should' by 0.0078",
         "calibrate fp16 skipped fp16 needs none",
         "quantize int8 reused 1.5 s 321 MB",
         "compile fp16 done 1.5 s 321 MB 5.2 MB",
         "a file was edited by hand",
-        "1 files, 5.1 MB.",
+        "1 file, 5.1 MB.",
         "deploy/falcon-tiny-fp16/weights.bin 5.1 MB abababababab",
     ):
         assert figure in text
@@ -169,33 +181,53 @@ def test_a_perplexity_has_no_decimals_that_its_error_does_not_carry(
     sizes = {"windows": 16, "window_tokens": 128, "stride_tokens": 64}
     caption, figures = perplexity_figures({"fp16": 1, "windows": {**sizes, "scores": [score]}})
     assert caption == "on 16 windows of 128 tokens, 64 apart"
-    assert figures == {"int8": Perplexity(40.123, value, change)}
+    percents = 0.0 if error is None else pytest.approx(100 * math.expm1(mean))
+    assert figures == {"int8": Perplexity(value, percents, change)}
 
 
 def test_a_difference_beyond_what_is_allowed_shows() -> None:
     page = Page(report_html(REPORT))
     assert (page.count("td", "number good"), page.count("td", "number bad")) == (3, 1)
-    assert (page.count("span", "bar good"), page.count("span", "bar bad")) == (1, 1)
+    assert (page.count("td", "track good"), page.count("td", "track bad")) == (1, 1)
+
+
+def test_bars_are_in_proportion() -> None:
+    report = copy.deepcopy(REPORT)
+    report["perplexity"]["windows"]["scores"][1]["nll_difference"]["mean"] = 0.00013
+    page = Page(report_html(report))
+    assert page.widths() == ["width: 16.6%", "width: 100.0%", "width: 1.3%"]
+    assert "a full bar is 1 %" in page.text
+
+
+def matching(precision: str) -> dict[str, Any]:
+    """The report of a precision that is within its limits."""
+    parities = {precision: parity(reference="fp16")}
+    compiled = stage("compile", precision, "reused")
+    return {**REPORT, "stages": [compiled], "parity": {"precisions": parities}}
 
 
 @pytest.mark.parametrize(
     ("report", "kind", "headline", "reason"),
     [
-        (REPORT, "good", "fp16, int8 built, all differences within limits", None),
-        (FAILED, "bad", "Failed: preflight", "the lengths do not fit"),
-        (COMPILED_BY_VAMC, "good", "fp16 built, not verified", "only the card can run it"),
-        ({**FAILED, "stages": []}, "soft", "Nothing was compiled", None),
+        (REPORT, "bad", "int8 differs from fp16 by more than allowed", "vacc-gen build"),
+        (matching("int8"), "good", "within its threshold: ready for the compiler", "run . --prec"),
+        (matching("int4"), "good", "int4 matches fp16 within its threshold: ready to run", "int4"),
+        (FAILED, "bad", "Failed: preflight", "too long Hint: cut it"),
+        (COMPILED_BY_VAMC, "good", "fp16 compiled, not verified", "only the card can run it"),
+        (COMPILED_BY_VAMC, "good", "fp16 compiled, not verified", "scripts/serve.sh fp16"),
+        ({**FAILED, "stages": []}, "soft", "Nothing was compiled", "vacc-gen build"),
     ],
 )
 def test_it_starts_with_a_verdict(
-    report: dict[str, Any], kind: str, headline: str, reason: str | None
+    report: dict[str, Any], kind: str, headline: str, reason: str
 ) -> None:
     page = Page(report_html(report))
-    assert page.count("p", f"verdict {kind}") == 1
-    assert page.text.index(headline) < page.text.index("Stages")
-    assert reason is None or reason in page.text
+    assert page.count("div", f"verdict {kind}") == 1
+    assert page.text.index(headline) < page.text.index("backend") < page.text.index("Stages")
+    assert reason in page.text
     for section in ("Models", "Perplexity", "Parity", "Artifacts"):  # or left out
-        assert (f"<h2>{section}" in report_html(report)) == (report is REPORT)
+        assert f"<h2>{section}" in report_html(REPORT)
+        assert f"<h2>{section}" not in report_html(FAILED)
 
 
 def hostile(value: Any) -> Any:
