@@ -8,18 +8,14 @@ from pathlib import Path
 from vacc_gen import presets
 from vacc_gen.generator.plan import is_placeholder
 from vacc_gen.schema.errors import word_for_shell
-from vacc_gen.schema.recipe import RECIPE_FILE, Recipe
+from vacc_gen.schema.recipe import Recipe
 
 
 def next_steps(root: Path, recipe: Recipe) -> list[str]:
     """Return the commands that lead from a valid workspace to text out of a model."""
     folder, steps = word_for_shell(str(root)), []
     preset, checkpoint = presets.MODELS.find(recipe.model.preset), recipe.model.checkpoint
-    if is_placeholder(checkpoint):
-        recipe_path = word_for_shell(str(root / RECIPE_FILE))
-        steps.append(f"edit {recipe_path}    # model.checkpoint: the weight folder")
-        steps.append(f"vacc-gen generate {folder}")
-    elif preset.huggingface_id is None and not _is_there(root, f"{checkpoint}/config.json"):
+    if preset.huggingface_id is None and not _is_there(root, f"{checkpoint}/config.json"):
         weights = word_for_shell(os.path.normpath(root / checkpoint))
         steps.append(f"# put the weights into {weights}")
     paths = [f"{checkpoint}/config.json"] if preset.huggingface_id else []

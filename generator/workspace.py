@@ -26,9 +26,9 @@ from vacc_gen.generator.files import (
     replace_folder,
     write_atomically,
 )
-from vacc_gen.generator.plan import Plan, make_plan
+from vacc_gen.generator.plan import Plan, is_placeholder, make_plan
 from vacc_gen.schema.checkpoint import CONFIG_FILE
-from vacc_gen.schema.errors import CheckpointError, UnreadableError, UsageError
+from vacc_gen.schema.errors import CheckpointError, UnreadableError, UsageError, word_for_shell
 from vacc_gen.schema.json_files import read_json_object
 from vacc_gen.schema.lint.check import check_document, check_paths, open_weights
 from vacc_gen.schema.lint.diagnostics import FindingsError, has_errors
@@ -158,6 +158,17 @@ class Workspace:
         paths = dict.fromkeys((*wanted, *manifest.files, *manifest.pending))
         states = [_state(self.root, path, wanted.get(path), manifest) for path in paths]
         return [state for state in states if state.wanted is not None or state.found is not None]
+
+    def require_weights(self) -> None:
+        """Raise CheckpointError where the weight folder is not there yet."""
+        checkpoint = self.plan.recipe.model.checkpoint
+        if is_placeholder(checkpoint):
+            problem = f"model.checkpoint is still to be filled in: {checkpoint}"
+            hint = "set it in vacc.yaml to the weight folder; `vacc-gen fetch` fills it"
+            raise CheckpointError(problem, hint)
+        if not self.checkpoint_path.exists():
+            hint = f"`vacc-gen fetch {word_for_shell(str(self.root))}` brings published ones"
+            raise CheckpointError(f"the weights are not there: {self.checkpoint_path}", hint)
 
     def stale(self) -> list[FileState]:
         """Return the files that are neither what the recipe asks for nor edited by hand."""

@@ -87,6 +87,7 @@ def check_weights(workspace: Workspace, backend: Backend) -> tuple[WeightFolder,
         CheckpointError: it is not there.
         StageError: the lengths are beyond the model's.
     """
+    workspace.require_weights()
     weights, warnings = open_weights(workspace.checkpoint_path, falcon_only=backend.falcon_only)
     check_tokenizer(workspace.checkpoint_path)
     total = workspace.plan.recipe.target.total

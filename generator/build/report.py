@@ -113,16 +113,14 @@ def write_report(root: Path, plan: Plan, backend: str, records: Sequence[StageRe
 def _circumstances() -> dict[str, Any]:
     """When, with what and on what; of the machine not its name."""
     versions = {package: package_version(package) for package in PACKAGES}
-    processor = platform.processor() or platform.machine()
-    with suppress(OSError):
-        named = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text())
-        processor = named[1] if named else processor
+    cpuinfo = Path("/proc/cpuinfo")  # Linux; elsewhere the architecture must do
+    named = re.search(r"model name\s*: (.+)", cpuinfo.read_text() if cpuinfo.exists() else "")
     return {
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "versions": {name: version for name, version in versions.items() if version},
         "machine": {
-            "system": f"{platform.system()} {platform.machine()}",
-            "processor": processor,
+            "system": platform.system(),
+            "processor": named[1] if named else platform.machine(),
             "cores": os.cpu_count(),
             "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         },

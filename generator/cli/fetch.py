@@ -55,8 +55,7 @@ def fetch(
             size = size_text(file.path.stat().st_size)
             typer.echo(f"{file.state:8} {os.path.relpath(file.path)}  {size}{doubt}")
     size = size_text(sum(file.path.stat().st_size for file in done))
-    states = Counter(file.state for file in done).items()
-    counts = ", ".join(f"{count} {state}" for state, count in states)
+    counts = ", ".join(f"{n} {state}" for state, n in Counter(f.state for f in done).items())
     typer.echo(f"\n{plural(len(done), 'file')}, {size}: {counts or 'nothing to fetch'}")
     workspace = load_workspace(folder)
     if was_current:  # the checkpoint's config.json may say more than the preset

@@ -97,12 +97,8 @@ def _lock(workspace: Workspace) -> Iterator[Check]:
 
 
 def _checkpoint(workspace: Workspace, with_vamc: bool) -> Iterator[Check]:
-    recipe, path = workspace.plan.recipe, workspace.checkpoint_path
-    if is_placeholder(recipe.model.checkpoint):
-        message = f"still to be filled in: {recipe.model.checkpoint}"
-        hint = "set model.checkpoint in vacc.yaml to the weight folder; `vacc-gen fetch` fills it"
-        yield Check(SECTION, "checkpoint", State.PROBLEM, message, hint)
-        return
+    path = workspace.checkpoint_path
+    workspace.require_weights()
     yield from _weights(path)
     absent = [n for n in workspace.plan.preset.beside_weights() if not (path / n).is_file()]
     if absent and with_vamc:

@@ -57,9 +57,8 @@ def verdict_of(report: Report) -> tuple[str, str, list[str]]:
         return "soft", "Nothing was compiled", list(reasons)
     if matches:
         within = "its threshold" if len(matches) == 1 else "their thresholds"
-        is_for_compiler = not EMBEDDED_ONLY.issuperset(built)
-        ready = "ready for the compiler" if is_for_compiler else "ready to run here"
-        return "good", f"{' and '.join(matches)} within {within}: {ready}", []
+        purpose = "to run here" if EMBEDDED_ONLY.issuperset(built) else "for the compiler"
+        return "good", f"{' and '.join(matches)} within {within}: ready {purpose}", []
     verify = next((stage for stage in stages if stage["name"] == "verify"), {})
     return "good", f"{', '.join(built)} compiled, not verified", [verify.get("reason", "")]
 
@@ -107,8 +106,7 @@ def next_commands(report: Report) -> dict[str, str]:
     if report["backend"] != EMBEDDED:
         return {"To serve it on the card": f"scripts/serve.sh {built[-1]}"}
     run = f'vacc-gen run . --precision {built[-1]} --prompt "In the beginning"'
-    compiled = {"Where the compiler is": "vacc-gen build --backend vamc"}
-    return {"To try it here": run} | ({} if EMBEDDED_ONLY.issuperset(built) else compiled)
+    return {"To try it here": run, "Where the compiler is": "vacc-gen build --backend vamc"}
 
 
 @dataclass(frozen=True)

@@ -131,9 +131,8 @@ def as_page(rule: Rule, level: int = 1) -> str:
 
 
 def as_table(rules: Iterable[Rule]) -> str:
-    width = max(len(rule.name) for rule in all_rules())
-    row = "{0.code}  {0.name:{width}}  {0.severity.value:7}  {0.summary}\n".format
-    return "".join(row(rule, width=width) for rule in rules)
+    row = "{0.code}  {0.name:25}  {0.severity.value:7}  {0.summary}\n".format
+    return "".join(map(row, rules))
 
 
 def as_document(rules: Iterable[Rule]) -> str:

@@ -21,13 +21,6 @@ RUN = '--prompt "In the beginning"'
             ["# put the weights into 'my w/weights/falcon-tiny'", "vacc-gen build 'my w'"],
         ),
         (
-            {"checkpoint": "/path/to/x"},
-            [
-                "edit falcon-tiny/vacc.yaml    # model.checkpoint: the weight folder",
-                "vacc-gen generate falcon-tiny",
-            ],
-        ),
-        (
             {"model": "falcon-7b", "out": "my w"},
             [
                 f"vacc-gen fetch 'my w'{FETCH}",

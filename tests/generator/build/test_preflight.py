@@ -45,7 +45,8 @@ def test_a_checkpoint_that_was_moved(tmp_path: Path) -> None:
     """What is wrong with one that is there, `tests/lies.py` has."""
     model = {"preset": "falcon-tiny", "checkpoint": str(tmp_path / "checkpoint")}
     workspace = make_workspace(tmp_path / "workspace", model=model)
-    assert "checkpoint is not a folder" in refusal(workspace, CheckpointError)
+    said = refusal(workspace, CheckpointError)
+    assert said.startswith(f"the weights are not there: {tmp_path}/checkpoint\n`vacc-gen fetch ")
 
 
 @pytest.mark.parametrize(

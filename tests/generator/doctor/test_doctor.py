@@ -95,7 +95,7 @@ def test_a_checkpoint_still_to_be_filled_in(tmp_path):
     model = {"preset": "falcon-tiny", "checkpoint": "/path/to/falcon-tiny"}
     check = checks(make_workspace(tmp_path / "w", model=model))["checkpoint"]
     assert check.state is State.PROBLEM
-    assert check.message == "still to be filled in: /path/to/falcon-tiny"
+    assert check.message == "model.checkpoint is still to be filled in: /path/to/falcon-tiny"
 
 
 @pytest.mark.parametrize(
