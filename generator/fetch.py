@@ -333,7 +333,7 @@ def _bring(wanted: dict[Path, RemoteFile], hub: Repository, force: bool) -> Iter
     total_bytes = sum(file.size_bytes or 0 for file in missing.values())
     started_bytes = sum(_started(path, file) for path, file in missing.items())
     check_disk(next(iter(wanted)).parent, total_bytes - started_bytes)
-    hub.progress.start(f"fetching {hub.id}", total_bytes)
+    hub.progress.start("fetching", total_bytes)
     hub.progress.advance(started_bytes)
     for path, file in wanted.items():
         if path in missing:

@@ -211,8 +211,7 @@ class Model(Strict):
     checkpoint: str = Field(
         min_length=1,
         description="weight folder, absolute or relative to vacc.yaml: config.json, tokenizer.json "
-        "and safetensors shards; a placeholder such as /path/to/falcon-7b-instruct is fine until "
-        "`build`",
+        "and safetensors shards; need not be there until `build`, and `fetch` fills it",
     )
     name: str | None = Field(
         default=None,

@@ -53,8 +53,8 @@ def test_from_nothing_to_text(tmp_path):
         f'  vacc-gen build {NAME}\n  vacc-gen run {NAME} --prompt "In the beginning"\n',
         "which is not there yet (not ready: 1 thing missing)\n",
         f"\nnext: vacc-gen fetch {NAME}",
-        f"fetched  {NAME}/weights/{NAME}/tokenizer.json  126 kB\n",
-        f"\n8 files, 5.2 MB: 8 fetched\nwrote {NAME}/source_code/config_vacc.json\n",
+        "fetched  tokenizer.json  126 kB\n",
+        f"\n8 files, 5.2 MB in {NAME}/weights/{NAME}: 8 fetched\nwrote {NAME}/source_code/config_",
         f"\nnext: vacc-gen build {NAME}\n",
     ):
         assert said in done.stdout

@@ -1,6 +1,7 @@
 """Everything that the guide says is typed and compared. What needs others has a stand-in."""
 
 import io
+import json
 import os
 import re
 import shlex
@@ -17,6 +18,7 @@ from tests.processes import VACC_GEN, make_program
 from tests.terminals import CTRL_C, DOWN, ENTER, Terminal
 from tests.workspaces import FALCON_TINY, files_of
 from vacc_gen.generator.cli.main import main
+from vacc_gen.presets import MODELS
 
 ROOT = Path(__file__).parents[1]
 GUIDE = ROOT / "docs" / "guide.md"
@@ -136,9 +138,11 @@ def run_here():
 
 @pytest.fixture
 def hub():
-    """A hub that has falcon-tiny under the name of the model that the guide fetches."""
+    """A hub where the model that the guide fetches has the weights of falcon-tiny."""
+    config = json.dumps(MODELS.find("falcon-7b-instruct").config).encode()
     with serving() as hub:
-        hub.repositories["models/tiiuae/falcon-7b-instruct"] = files_of(FALCON_TINY)
+        files = {**files_of(FALCON_TINY), "config.json": config}
+        hub.repositories["models/tiiuae/falcon-7b-instruct"] = files
         yield hub
 
 

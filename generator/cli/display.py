@@ -13,6 +13,7 @@ import typer
 from rich import progress as bars
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
+from rich.table import Column
 from rich.text import Text
 
 from vacc_gen.generator.backends.base import Stage
@@ -48,7 +49,7 @@ def terminal_progress() -> Iterator[Display]:
         bars.SpinnerColumn(),
         bars.TextColumn("{task.description}", markup=False),
         bars.BarColumn(bar_width=24),
-        _SizeColumn(),
+        _SizeColumn(table_column=Column(no_wrap=True)),
         bars.TimeElapsedColumn(),
         console=console,
         transient=True,

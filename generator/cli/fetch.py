@@ -53,10 +53,14 @@ def fetch(
             done.append(file)
             doubt = "" if file.verified else "  (the hub states no checksum)"
             size = size_text(file.path.stat().st_size)
-            typer.echo(f"{file.state:8} {os.path.relpath(file.path)}  {size}{doubt}")
+            print(
+                f"{file.state:8} {file.path.name}  {size}{doubt}"
+            )  # above the bar, where echo is not
     size = size_text(sum(file.path.stat().st_size for file in done))
+    places = " and ".join(dict.fromkeys(os.path.relpath(file.path.parent) for file in done))
     counts = ", ".join(f"{n} {state}" for state, n in Counter(f.state for f in done).items())
-    typer.echo(f"\n{plural(len(done), 'file')}, {size}: {counts or 'nothing to fetch'}")
+    if done:
+        typer.echo(f"\n{plural(len(done), 'file')}, {size} in {places}: {counts}")
     workspace = load_workspace(folder)
     if was_current:  # the checkpoint's config.json may say more than the preset
         for path in update(workspace).written:
