@@ -53,11 +53,9 @@ def fetch(
             done.append(file)
             doubt = "" if file.verified else "  (the hub states no checksum)"
             size = size_text(file.path.stat().st_size)
-            print(
-                f"{file.state:8} {file.path.name}  {size}{doubt}"
-            )  # above the bar, where echo is not
+            print(f"{file.state:8} {file.path.name}  {size}{doubt}")  # echo prints into the bar
     size = size_text(sum(file.path.stat().st_size for file in done))
-    places = " and ".join(dict.fromkeys(os.path.relpath(file.path.parent) for file in done))
+    places = " and ".join(dict.fromkeys(str(file.path.parent) for file in done))
     counts = ", ".join(f"{n} {state}" for state, n in Counter(f.state for f in done).items())
     if done:
         typer.echo(f"\n{plural(len(done), 'file')}, {size} in {places}: {counts}")
@@ -83,7 +81,7 @@ def _fetched(
                 f"put the weights into {workspace.checkpoint_path}",
             )
         _refuse_placeholder("model.checkpoint", recipe.model.checkpoint)
-        weights = workspace.checkpoint_path
+        weights = Path(os.path.normpath(workspace.root / recipe.model.checkpoint))
         yield from fetch_checkpoint(preset.huggingface_id, weights, progress, revision, force)
     calibration = None if only == "checkpoint" else recipe.calibration
     if only == "calibration" and calibration is None:

@@ -85,7 +85,7 @@ def _compiled(report: Report) -> list[str]:
 def facts_of(report: Report) -> dict[str, str]:
     """What was built, and when, with what and where, by the name of each fact."""
     recipe, made, machine = report["recipe"], report["made"], report["made"]["machine"]
-    memory = size_text(machine["memory_bytes"])
+    memory = f"{size_text(machine['memory_bytes'])} of memory"
     return {
         "recipe": recipe["preset"],
         "tp": f"{recipe['tp']} on {recipe['card']}" if recipe["card"] else str(recipe["tp"]),

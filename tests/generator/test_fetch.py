@@ -94,7 +94,7 @@ def test_it_brings_safetensors_config_and_tokenizer_and_nothing_else(hub, worksp
     *lines, empty, summary, _, following = done.out.splitlines()
     assert "fetched  tokenizer.json  1.0 kB" in lines
     assert (len(lines), empty) == (len(WANTED), "")
-    assert summary == "6 files, 6.0 MB in workspace/weights: 6 fetched"
+    assert summary == f"6 files, 6.0 MB in {workspace}/weights: 6 fetched"
     assert following == f"next: vacc-gen build {workspace}"
     assert ": 6 present\n" in fetch().out
     assert hub.ranges(SHARD) == [None]
@@ -310,7 +310,7 @@ def test_calibration_sets_go_where_the_recipe_looks(hub, workspace, fetch):
     assert done.code == 0, done.err
     assert (workspace / "c4/c4-train.00000-of-01024.json.gz").read_bytes() == b"train"
     assert (workspace / "data/exam.zip").read_bytes() == b"zip"
-    assert "\n2 files, 8 B in workspace/c4 and workspace/data: 2 fetched\n" in done.out
+    assert f" in {workspace}/c4 and {workspace}/data: 2 fetched\n" in done.out
     assert not (workspace / "weights").exists()
 
 

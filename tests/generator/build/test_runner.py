@@ -129,7 +129,8 @@ def test_other_lengths_export_again(built: Workspace) -> None:
     with pytest.raises(StageError, match="generated files are not those of the recipe") as caught:
         build(changed, EMBEDDED)
     assert "run `vacc-gen generate`" in (caught.value.hint or "")
-    assert stage_of(report_of(built), "preflight", None)["status"] == "failed"
+    failed = stage_of(report_of(built), "preflight", None)
+    assert (failed["status"], failed["hint"]) == ("failed", caught.value.hint)
     update(changed)
     recorder = build(changed, EMBEDDED, until=Stage.COMPILE)
     assert recorder.statuses(Stage.EXPORT) == [Status.DONE, Status.SKIPPED]
