@@ -89,7 +89,7 @@ def test_deployed_folders_are_whole_and_say_where_they_are_from(built_once: Work
         assert manifest["recipe"] == recipe
         names = {artifact["path"] for artifact in manifest["artifacts"]}
         assert names | {"manifest.json"} == {file.name for file in folder.iterdir()}
-        assert names >= {"prefill.onnx", "decode.onnx", "weights.bin"}
+        assert names >= {"model.onnx", "genai_config.json", "weights.bin"}
         assert names >= {"tokenizer.json", "tokenizer_config.json", "config.json"}
 
 
