@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+import time
+from collections.abc import Iterator, Sequence
+from typing import Protocol, TypeVar
+
+Item = TypeVar("Item")
 
 
 class Progress(Protocol):
@@ -26,6 +30,15 @@ class SilentProgress:
     def advance(self, done_bytes: int) -> None: ...
 
     def say(self, line: str) -> None: ...
+
+
+def timed(items: Sequence[Item], what: str, progress: Progress) -> Iterator[Item]:
+    """Yield `items`, and say after each how far that is and how long the rest may take."""
+    started = time.monotonic()
+    for done, item in enumerate(items, 1):
+        yield item
+        left = (time.monotonic() - started) / done * (len(items) - done)
+        progress.say(f"{done} of {len(items)} {what}, about {time_text(left)} left")
 
 
 def size_text(count_bytes: float) -> str:

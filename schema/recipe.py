@@ -162,8 +162,8 @@ class Thresholds(Strict):
     """Largest absolute difference of any logit, by precision."""
 
     fp16: Tolerance = Field(default=0.05, description="fp16 graph against torch in fp32")
-    int8: Tolerance = Field(default=1.0, description="int8 graph against the fp16 graph")
-    int4: Tolerance = Field(default=5.0, description="int4 graph against the fp16 graph")
+    int8: Tolerance = Field(default=1.0, description="int8 graph against torch in fp32")
+    int4: Tolerance = Field(default=5.0, description="int4 graph against torch in fp32")
     kv8: Tolerance = Field(default=1.0, description="int8 KV cache against the fp16 graph")
 
 
@@ -178,7 +178,7 @@ class Verification(Strict):
         default=None,
         ge=2,
         description="tokens of a window of the text that perplexity is measured on; unset: 512, or "
-        "as many as target.total, and a text of at least eight windows, allow",
+        "as many as target.total, a text of at least eight windows, and the model's size allow",
     )
     stride: int | None = Field(
         default=None,

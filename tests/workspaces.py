@@ -75,6 +75,10 @@ class Recorder(SilentProgress):
     def __init__(self) -> None:
         self.records: list[StageRecord] = []
         self.said: list[str] = []
+        self.labels: list[str] = []
+
+    def start(self, label: str, total_bytes: int | None = None) -> None:
+        self.labels.append(label)
 
     def say(self, line: str) -> None:
         self.said.append(line)

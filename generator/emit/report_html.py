@@ -113,7 +113,7 @@ def next_commands(report: Report) -> dict[str, str]:
 class Perplexity:
     text: str
     percents: float
-    """By which it is higher than that of fp16 on the same windows; 0 where that is not known."""
+    """By which it is higher than that of fp16 (or torch) on these windows; 0 where not known."""
     change: str
     """The same with the standard error; empty for fp16, and without error."""
 

@@ -69,12 +69,11 @@ class OnnxRuntimeBackend:
             VaccGenError: the checkpoint, the texts, the lengths or the device will not do.
         """
         load("building with ONNX Runtime", *PACKAGES)
-        from vacc_gen.generator.backends.onnxruntime.verify import sample_text, text_windows
+        from vacc_gen.generator.backends.onnxruntime.verify import cut_text
 
         for job in build.jobs:
             _plan_export(build, job)
-        sample_text(build)
-        text_windows(build)
+        cut_text(build)
         calibration = _texts(build)
         if calibration is not None and any(job.precision in QUANTIZED for job in build.jobs):
             check_calibration(calibration, build.plan.geometry.max_positions, build.root)
@@ -272,16 +271,17 @@ def _manifest(build: Build, job: CompileJob, folder: Path) -> str:
 
 
 def _verify(build: Build, job: CompileJob) -> Step:
-    """fp16 is compared with torch, others with fp16 where that is built too."""
+    """All are compared with torch; the perplexity of others with that of fp16 where it is built."""
     from vacc_gen.generator.backends.onnxruntime.verify import read_text, verify_job
 
     fp16 = next((other for other in build.jobs if other.precision is Precision.FP16), None)
-    against = None if fp16 is job else fp16
-    inputs = {
-        "verification": build.plan.recipe.verification.model_dump(mode="json"),
-        "reference": against.name if against else None,
+    verification = build.plan.recipe.verification.model_dump(mode="json")
+    thresholds = verification.pop("max_abs_diff")
+    facts = {
+        "verification": verification,
         "text": hashlib.sha256(read_text(build)).hexdigest(),
         "modeling": sha256_of(build.modeling_file),
         "packages": [package_version(package) for package in PACKAGES],
     }
-    return Step(inputs, lambda progress: verify_job(build, job, against, progress))
+    inputs = {**facts, "thresholds": thresholds, "against": fp16.name if fp16 else None}
+    return Step(inputs, lambda progress: verify_job(build, job, fp16, facts, progress))

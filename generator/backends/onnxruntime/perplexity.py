@@ -20,6 +20,7 @@ from vacc_gen.generator.backends.onnxruntime.runtime import check_finite
 from vacc_gen.generator.backends.onnxruntime.session import open_session
 from vacc_gen.generator.backends.onnxruntime.weights.source import Checkpoint
 from vacc_gen.generator.backends.onnxruntime.weights.weight_file import WEIGHTS_FILE, Dtype
+from vacc_gen.generator.progress import Progress, timed
 from vacc_gen.schema.errors import StageError
 from vacc_gen.schema.precision import Quantization
 from vacc_gen.schema.recipe import LENGTH_STEP_TOKENS, Verification
@@ -28,6 +29,10 @@ DEFAULT_WINDOW_TOKENS = 512
 
 DEFAULT_LEAST_WINDOWS = 8
 """A shorter text gets shorter windows: the error of a figure shows in how windows differ."""
+
+DEFAULT_PRODUCTS = 8e12
+"""Most checkpoint bytes x tokens of default windows: 9 windows of 64 tokens of a 7B model, which
+cost the reference about a minute on two cores."""
 
 Tokens = NDArray[np.int64]
 Losses = NDArray[np.float64]
@@ -56,26 +61,28 @@ class Windows:
         return math.exp(losses.sum() / self.counts.sum())
 
 
-def choose_windows(token_ids: list[int], verification: Verification, total: int) -> Windows:
-    """Cut a text as the recipe says, `total` being its target.total.
+def choose_windows(
+    token_ids: list[int], verification: Verification, total: int, checkpoint_bytes: int
+) -> Windows:
+    """Cut a text as the recipe says, `total` being its target.total, and for a size of the model.
 
     Raises:
         StageError: the recipe's window is longer than `total` or the text.
     """
-    window = verification.window
+    window, most = verification.window, verification.perplexity_windows
     if window is None:
-        least = len(token_ids) // DEFAULT_LEAST_WINDOWS
+        affordable = int(DEFAULT_PRODUCTS / checkpoint_bytes)
+        least = min(len(token_ids), affordable) // DEFAULT_LEAST_WINDOWS
         window = min(DEFAULT_WINDOW_TOKENS, total, least)
         window = max(LENGTH_STEP_TOKENS, window // LENGTH_STEP_TOKENS * LENGTH_STEP_TOKENS)
+        most = min(most, max(DEFAULT_LEAST_WINDOWS, affordable // window))
     for limit, whose in ((total, "target.total"), (len(token_ids), "the verification text")):
         if window > limit:
             raise StageError(
                 f"verification.window is {window} tokens, {whose} has {limit}",
                 f"set verification.window in vacc.yaml to {limit} or less, or leave it out",
             )
-    return cut_windows(
-        token_ids, window, verification.stride or window, verification.perplexity_windows
-    )
+    return cut_windows(token_ids, window, verification.stride or window, most)
 
 
 def cut_windows(token_ids: list[int], window: int, stride: int, most: int | None = None) -> Windows:
@@ -92,6 +99,7 @@ def score_windows(
     weights: Path,
     windows: Windows,
     work_dir: Path,
+    progress: Progress,
 ) -> Losses:
     """The losses (W,) of the model whose weights are the file `weights`.
 
@@ -119,20 +127,25 @@ def score_windows(
         except OSError:  # another disk, or one without hard links
             shutil.copyfile(weights, graph.with_name(WEIGHTS_FILE))
         session = open_session(graph)
-        for window, count in zip(windows.tokens, windows.counts, strict=True):
+        pairs = list(zip(windows.tokens, windows.counts, strict=True))
+        for window, count in timed(pairs, "windows", progress):
             feeds = {"input_ids": window[None], "attention_mask": mask, "position_ids": positions}
             (logits,) = session.run(["logits"], feeds)  # (1, S, V)
             check_finite(logits, f"{weights.parent.name} on window {len(losses) + 1}")
-            scored = negative_log_likelihoods(logits[0, -count - 1 : -1], window[-count:])
-            losses.append(scored.sum())
+            losses.append(window_loss(logits[0], window, count))
     return np.array(losses)
+
+
+def window_loss(logits: NDArray[np.generic], window: Tokens, count: int) -> float:
+    """The loss of the last `count` tokens of a window (S,) by its logits (S, V)."""
+    return float(negative_log_likelihoods(logits[-count - 1 : -1], window[-count:]).sum())
 
 
 def negative_log_likelihoods(logits: NDArray[np.generic], next_ids: Tokens) -> Losses:
     """-log p(next id) (N,) by `logits` (N, V)."""
     wide = logits.astype(np.float64)
-    log_sum = np.logaddexp.reduce(wide, axis=1)
-    losses: Losses = log_sum - wide[np.arange(len(next_ids)), next_ids]
+    wide -= wide.max(axis=1, keepdims=True)
+    losses: Losses = np.log(np.exp(wide).sum(axis=1)) - wide[np.arange(len(next_ids)), next_ids]
     return losses
 
 

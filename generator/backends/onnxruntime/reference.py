@@ -1,30 +1,40 @@
 """The torch model that graphs are compared with, run without ever holding all of it.
 
 The workspace's own modeling file is built on the meta device. Each part's weights are read from
-the checkpoint, in fp32, just before the part runs, and dropped just after: memory is that of the
+the checkpoint, in fp32, before all texts go through it, and dropped after: memory is that of the
 largest part (a block, or the embedding), whatever the number of layers.
 
-Legend of shapes: S tokens of the text, N wanted positions, E hidden size, V vocabulary.
+Legend of shapes: B texts of S tokens, N wanted positions, E hidden size, V vocabulary.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
+from vacc_gen.generator.backends.onnxruntime.runtime import check_finite
 from vacc_gen.generator.backends.onnxruntime.weights.source import Checkpoint
-from vacc_gen.generator.progress import Progress
+from vacc_gen.generator.progress import Progress, timed
 from vacc_gen.schema.errors import StageError
 from vacc_gen.schema.falcon import EMBEDDING, HEAD
 
 MODULE_NAME = "vacc_gen_workspace_modeling"
+
+BATCH_TOKENS = 512
+"""Tokens that go through a layer at once, about: products of this height run at full speed."""
+
+Text: TypeAlias = tuple[Sequence[int], Sequence[int]]
+"""Tokens (S), and the positions (N) whose logits are wanted."""
 
 
 class ReferenceModel:
@@ -34,28 +44,40 @@ class ReferenceModel:
         """Build it without weights; raises as `build_on_meta`."""
         self._checkpoint = checkpoint
         self._progress = progress
-        self._model = build_on_meta(modeling_file, checkpoint)
-        body = self._model.transformer
-        for name, part in (
-            ("transformer.word_embeddings", body.word_embeddings),
-            *((f"transformer.h.{layer}", block) for layer, block in enumerate(body.h)),
-            ("transformer.ln_f", body.ln_f),
-            ("lm_head", self._model.lm_head),
-        ):
-            part.register_forward_pre_hook(
-                lambda part, _args, name=name: load_part(part, name, checkpoint, progress)
-            )
-            part.register_forward_hook(lambda part, _args, _output: part.to("meta") and None)
+        self._model = build_on_meta(modeling_file, checkpoint).requires_grad_(False)
 
-    def logits(self, token_ids: Sequence[int], positions: Sequence[int]) -> NDArray[np.float32]:
-        """Logits (N, V) after each of `positions` of a text (S) that is read in one pass."""
-        self._progress.start("the torch model, part by part", self._checkpoint.folder.tensor_bytes)
-        with torch.inference_mode():
-            ids = torch.tensor([list(token_ids)])  # (1, S)
-            output = self._model.transformer(ids, use_cache=False, return_dict=True)
-            hidden = output.last_hidden_state[:, list(positions)]  # (1, N, E)
-            logits: NDArray[np.float32] = self._model.lm_head(hidden)[0].numpy()  # (N, V)
-        return logits
+    def logits(self, texts: Sequence[Text]) -> Iterator[NDArray[np.float32]]:
+        """Yield each text's logits (N, V), from one pass over the checkpoint for all texts.
+
+        Raises:
+            StageError: a logit is not finite.
+        """
+        body, head = self._model.transformer, self._model.lm_head
+        blocks, norm = body.h, body.ln_f
+        tokens = sum(len(ids) for ids, _ in texts)
+        self._progress.start(f"torch in fp32 on {tokens} tokens, layer by layer")
+        alike = [torch.tensor(list(group)) for _, group in groupby((ids for ids, _ in texts), len)]
+        batches = [batch for ids in alike for batch in ids.split(-(-BATCH_TOKENS // ids.shape[1]))]
+        with self._loaded("transformer.word_embeddings", body.word_embeddings):
+            states = [body.word_embeddings(batch) for batch in batches]  # (B, S, E)
+        body.ln_f = nn.Identity()
+        for layer in timed(range(len(blocks)), "layers", self._progress):
+            body.h = nn.ModuleList([blocks[layer]])  # the model is this layer alone
+            with self._loaded(f"transformer.h.{layer}", blocks[layer]):
+                states = [body(inputs_embeds=each, use_cache=False)[0] for each in states]
+        body.h, body.ln_f = blocks, norm
+        with self._loaded("transformer.ln_f", norm), self._loaded("lm_head", head):
+            rows = (row for each in states for row in norm(each))  # (S, E)
+            for row, (_, positions) in zip(rows, texts, strict=True):
+                logits = head(row[list(positions)]).numpy()
+                check_finite(logits, "the torch model")
+                yield logits
+
+    @contextmanager
+    def _loaded(self, name: str, part: Any) -> Iterator[None]:
+        load_part(part, name, self._checkpoint, self._progress)
+        yield
+        part.to("meta")
 
 
 def load_part(
@@ -67,9 +89,12 @@ def load_part(
         stored = f"{prefix}.{name}"
         if stored == HEAD and HEAD not in checkpoint.tensors:
             stored = EMBEDDING
-        values = checkpoint.read(stored)
-        parameter.data.copy_(values)
-        progress.advance(values.nbytes)
+        values = parameter.data.view(-1, parameter.shape[-1])
+        for first, rows in checkpoint.chunks(stored):
+            if not torch.stack(rows.aminmax()).isfinite().all():
+                checkpoint.count_values(checkpoint.tensors)  # says where, and raises
+            values[first : first + len(rows)] = rows
+            progress.advance(rows.nbytes)
 
 
 def build_on_meta(modeling_file: Path, checkpoint: Checkpoint) -> Any:

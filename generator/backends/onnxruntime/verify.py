@@ -1,19 +1,23 @@
-"""The embedded verify stage: a compiled model against what it was made of, on real text.
+"""The embedded verify stage: compiled models against what they were made of, on real text.
 
-fp16 is compared with the torch model in fp32, others with fp16 where that is built too. Each model
-gets two prompts, then the text token by token, then continues by itself. What weights cost shows
-in the perplexity (perplexity.py).
+Each model gets two prompts, then the text token by token, then continues by itself, and reads the
+windows that perplexity is measured on. The reference, the torch model in fp32, is loaded once for
+all jobs of a build: the first one's step runs them all, and each step compares its own.
 
 Legend of shapes: N compared positions, G greedy tokens, V vocabulary, W windows.
 """
 
 from __future__ import annotations
 
+import json
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
+from itertools import islice
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,17 +31,20 @@ from vacc_gen.generator.backends.onnxruntime.perplexity import (
     compare_windows,
     negative_log_likelihoods,
     score_windows,
+    window_loss,
 )
-from vacc_gen.generator.backends.onnxruntime.runtime import OnnxRuntimeModel, check_finite
+from vacc_gen.generator.backends.onnxruntime.runtime import OnnxRuntimeModel
 from vacc_gen.generator.backends.onnxruntime.weights.source import checkpoint_of
 from vacc_gen.generator.backends.onnxruntime.weights.weight_file import WEIGHTS_FILE
 from vacc_gen.generator.calibration.tokenizer import TOKENIZER_FILE, Tokenizer
+from vacc_gen.generator.files import staged_file
 from vacc_gen.generator.plan import CompileJob
-from vacc_gen.generator.progress import Progress
+from vacc_gen.generator.progress import Progress, timed
+from vacc_gen.schema.artifacts import MANIFEST_FILE
 from vacc_gen.schema.errors import StageError, UnreadableError
 
-TORCH = "torch"
-"""The reference's name in the report: the modeling file, in fp32."""
+COMPILED, TORCH = "compiled", "torch"
+"""Models that have traces; `torch`, the modeling file in fp32, is the reference in the report."""
 
 TEXT_FILE = "verification.txt"
 """Colossians 4 and 1 Thessalonians 1 and 2, King James Version: public domain."""
@@ -46,42 +53,54 @@ MAX_PROMPT_TOKENS = 128
 """Enough to show a difference; a longer prompt costs the reference more than it shows."""
 
 Logits = NDArray[np.float32]
+Facts = Mapping[str, object]
 
 
 def verify_job(
-    build: Build, job: CompileJob, against: CompileJob | None, progress: Progress
+    build: Build, job: CompileJob, against: CompileJob | None, facts: Facts, progress: Progress
 ) -> Outcome:
-    """Compare what was compiled for `job` with that for `against`, or with the torch model.
+    """Compare what was compiled for `job` with the torch model.
 
-    Differences beyond the recipe's thresholds are the outcome's failure.
+    Its perplexity is compared with that of `against`, the job of fp16, where that is built too.
+    Traces depend on `facts`, JSON values, beside the compiled folders. Differences beyond the
+    recipe's thresholds are the outcome's failure.
     """
-    recipe, precision = build.plan.recipe, job.precision.value
-    sample = sample_text(build)
-    trace = _run_compiled(build.deploy_dir(job), sample, progress)
-    losses, windows = _score(build, job, against, progress)
-    trace_file = _trace_file(build, job)
-    np.savez(trace_file, window_losses=losses, **vars(trace))
-    perplexities: dict[str, object] = {precision: trace.perplexity(sample), "windows": windows}
-    if against is None:
-        reference, expected = TORCH, _run_torch(build, sample, trace, progress)
-        perplexities[TORCH] = expected.perplexity(sample)
-    else:
-        reference = against.precision.value
-        with np.load(_trace_file(build, against)) as arrays:
-            expected = Trace(**{part: arrays[part] for part in vars(trace)})
-    limit = getattr(recipe.verification.max_abs_diff, precision)
-    tokenizer = Tokenizer(build.weights.path / TOKENIZER_FILE)
-    figures = compare(trace, expected, tokenizer)
-    parity = {**figures, "reference": reference, "max_abs_diff_allowed": limit}
+    traces = _Traces(build, facts, progress)
+    trace, expected = traces.compiled(job), traces.reference(job)
+    base, base_name = expected, TORCH
+    if against is not None:
+        base, base_name = traces.compiled(against), against.precision.value
+    sample, windows, precision = traces.sample, traces.windows, job.precision.value
+    score: dict[str, object] = {"precision": precision}
+    score["perplexity"] = windows.perplexity(trace.window_losses)
+    if against is not job:
+        difference = compare_windows(trace.window_losses, base.window_losses, windows)
+        score["nll_difference"] = {"reference": base_name, **difference}
+    perplexities = {
+        precision: trace.perplexity(sample),
+        TORCH: expected.perplexity(sample),
+        "windows": {
+            "window_tokens": windows.tokens.shape[1],
+            "stride_tokens": windows.stride,
+            "windows": len(windows.tokens),
+            "predicted_tokens": int(windows.counts.sum()),
+            TORCH: windows.perplexity(expected.window_losses),
+            "scores": [score],
+        },
+    }
+    limit = getattr(build.plan.recipe.verification.max_abs_diff, precision)
+    figures = compare(trace, expected, Tokenizer(build.weights.path / TOKENIZER_FILE))
+    parity = {**figures, "reference": TORCH, "max_abs_diff_allowed": limit}
     # NaN is beyond any limit.
     problems = [
-        f"{part} logits differ from {reference} by {diff:.4g}, {limit:g} is allowed "
+        f"{part} logits differ from {TORCH} by {diff:.4g}, {limit:g} is allowed "
         f"({diff / limit:.3g} times that)"
         for part in ("prefill", "decode")
         if not (diff := parity[f"{part}_max_abs_diff"]) <= limit
     ]
     details = {"parity": parity, "perplexity": perplexities}
-    return Outcome((trace_file,), details, failure="; ".join(problems) or None)
+    kept = (traces.file(job, COMPILED), traces.file(job, TORCH))
+    return Outcome(kept, details, failure="; ".join(problems) or None)
 
 
 # --- the text -------------------------------------------------------------------------------
@@ -121,13 +140,15 @@ def read_text(build: Build) -> bytes:
     return text
 
 
-def sample_text(build: Build) -> Sample:
-    """Cut the verification text into a prompt and decode steps that fit the recipe's lengths.
+def cut_text(build: Build) -> tuple[Sample, Windows]:
+    """Cut the verification text into a prompt and decode steps that fit the recipe, and windows.
 
     Raises:
-        StageError: the text, or the lengths, leave no room for the decode steps.
+        StageError: the text, or the lengths, leave no room for the decode steps or a window.
+        UnreadableError: as `read_text`.
     """
-    target, steps = build.plan.recipe.target, build.plan.recipe.verification.decode_steps
+    target, verification = build.plan.recipe.target, build.plan.recipe.verification
+    steps = verification.decode_steps
     ids = Tokenizer(build.weights.path / TOKENIZER_FILE).encode(read_text(build))
     room = target.total - steps
     if room < 1:
@@ -141,14 +162,8 @@ def sample_text(build: Build) -> Sample:
             "name a longer one as verification.text in vacc.yaml",
         )
     prompt = min(target.prefill, MAX_PROMPT_TOKENS, room, len(ids) - steps - 1)
-    return Sample(tuple(ids[: prompt + steps + 1]), prompt)
-
-
-def text_windows(build: Build) -> Windows:
-    """The windows of the verification text; raises as `choose_windows` and `read_text`."""
-    recipe = build.plan.recipe
-    ids = Tokenizer(build.weights.path / TOKENIZER_FILE).encode(read_text(build))
-    return choose_windows(ids, recipe.verification, recipe.target.total)
+    windows = choose_windows(ids, verification, target.total, build.weights.tensor_bytes)
+    return Sample(tuple(ids[: prompt + steps + 1]), prompt), windows
 
 
 # --- traces ---------------------------------------------------------------------------------
@@ -156,7 +171,7 @@ def text_windows(build: Build) -> Windows:
 
 @dataclass(frozen=True)
 class Trace:
-    """A model's logits for a sample, and for its own continuation of the prompt."""
+    """A model's logits for a sample and for its own continuation of the prompt, and its losses."""
 
     prefill: Logits
     """(N, V), after prompts of growing length; the last is the whole prompt."""
@@ -164,6 +179,8 @@ class Trace:
     """(N, V), after each token of the text that follows the prompt."""
     greedy: Logits
     """(G, V), what each greedy token, the likeliest after those before it, was chosen from."""
+    window_losses: Losses
+    """(W,)"""
 
     def perplexity(self, sample: Sample) -> float:
         """Perplexity of the decoded tokens."""
@@ -172,73 +189,98 @@ class Trace:
         return math.exp(negative_log_likelihoods(logits, next_ids).mean())
 
 
-def _trace_file(build: Build, job: CompileJob) -> Path:
-    """Where a job's trace is kept, for those that are compared with it."""
-    return build.work_dir(job).with_name(f"{job.name}.trace.npz")
+class _Traces:
+    """Traces of a build's jobs, kept on disk with what they depend on."""
 
+    def __init__(self, build: Build, facts: Facts, progress: Progress) -> None:
+        self.sample, self.windows = cut_text(build)
+        self._build, self._facts, self._progress = build, facts, progress
 
-def _run_compiled(folder: Path, sample: Sample, progress: Progress) -> Trace:
-    model = OnnxRuntimeModel(folder)
-    progress.start(f"prompt of {sample.prompt_tokens} tokens")
-    prefill = [model.prefill(sample.ids[:length]) for length in sample.prompt_lengths]
-    progress.start(f"{sample.steps} tokens of text")
-    decode = [model.decode(token) for token in sample.ids[sample.prompt_tokens : -1]]
-    progress.start(f"{sample.steps} greedy tokens")
-    model.rewind()
-    rows = prefill[-1:]  # that of the whole prompt
-    while len(rows) < sample.steps:
-        rows.append(model.decode(int(rows[-1].argmax())))
-    return Trace(np.stack(prefill), np.stack(decode), np.stack(rows))
+    def file(self, job: CompileJob, model: str) -> Path:
+        return self._build.work_dir(job).with_name(f"{job.name}.{model}.npz")
 
+    def compiled(self, job: CompileJob) -> Trace:
+        return self._kept(job, COMPILED) or self._keep(job, COMPILED, self._run_compiled(job))
 
-def _score(
-    build: Build, job: CompileJob, against: CompileJob | None, progress: Progress
-) -> tuple[Losses, dict[str, object]]:
-    """The losses of a job's windows (W,), and the report's `windows`."""
-    windows = text_windows(build)
-    count, length = windows.tokens.shape
-    progress.start(f"perplexity on {count} windows of {length} tokens")
-    losses = score_windows(
-        checkpoint_of(build.weights),
-        DTYPES[job.precision],
-        build.plan.recipe.quantization,
-        build.deploy_dir(job) / WEIGHTS_FILE,
-        windows,
-        build.root / STATE_FOLDER,
-    )
-    perplexity = windows.perplexity(losses)
-    score: dict[str, object] = {"precision": job.precision.value, "perplexity": perplexity}
-    if against is not None:
-        with np.load(_trace_file(build, against)) as arrays:
-            difference = compare_windows(losses, arrays["window_losses"], windows)
-        score["nll_difference"] = {"reference": against.precision.value, **difference}
-    return losses, {
-        "window_tokens": length,
-        "stride_tokens": windows.stride,
-        "windows": count,
-        "predicted_tokens": int(windows.counts.sum()),
-        "scores": [score],
-    }
+    def reference(self, job: CompileJob) -> Trace:
+        """The reference's trace for `job`; one run makes those of all jobs that lack theirs."""
+        if kept := self._kept(job, TORCH):
+            return kept
+        jobs = [each for each in self._build.jobs if not self._kept(each, TORCH)]
+        made = self._run_torch([self.compiled(each) for each in jobs])
+        for each, trace in zip(jobs, made, strict=True):
+            self._keep(each, TORCH, trace)
+        return made[jobs.index(job)]
 
+    def _key(self, job: CompileJob) -> str:
+        """What the traces of `job` depend on. Its manifest is written anew by each compilation."""
+        manifest = self._build.deploy_dir(job) / MANIFEST_FILE
+        return json.dumps([self._facts, manifest.read_text(), manifest.stat().st_mtime_ns])
 
-def _run_torch(build: Build, sample: Sample, trace: Trace, progress: Progress) -> Trace:
-    """The torch model on the same text, and on the continuation that `trace` chose.
+    def _kept(self, job: CompileJob, model: str) -> Trace | None:
+        try:
+            with np.load(self.file(job, model)) as file:
+                arrays = dict(file)
+        except (OSError, ValueError, BadZipFile):  # not there, or damaged
+            return None
+        return Trace(**arrays) if arrays.pop("key", None) == self._key(job) else None
 
-    Up to the first difference that continuation is the model's own too, so no token-by-token loop
-    is needed.
-    """
-    from vacc_gen.generator.backends.onnxruntime.reference import ReferenceModel
+    def _keep(self, job: CompileJob, model: str, trace: Trace) -> Trace:
+        with staged_file(self.file(job, model)) as file:
+            np.savez(file, key=self._key(job), **vars(trace))
+        return trace
 
-    progress.start("load torch")
-    model = ReferenceModel(build.modeling_file, checkpoint_of(build.weights), progress)
-    first = sample.prompt_tokens - 1
-    prefill = [length - 1 for length in sample.prompt_lengths]
-    decode = range(first + 1, first + 1 + sample.steps)
-    logits = model.logits(sample.ids[:-1], [*prefill, *decode])
-    continued = (*sample.ids[: sample.prompt_tokens], *trace.greedy[:-1].argmax(axis=1).tolist())
-    greedy = model.logits(continued, range(first, first + len(trace.greedy)))
-    check_finite(np.concatenate([logits, greedy]), "the torch model")
-    return Trace(logits[: len(prefill)], logits[len(prefill) :], greedy)
+    def _run_compiled(self, job: CompileJob) -> Trace:
+        sample, progress, name = self.sample, self._progress, job.precision.value
+        folder = self._build.deploy_dir(job)
+        progress.start(f"run {name}: load, prompt of {sample.prompt_tokens} tokens")
+        model = OnnxRuntimeModel(folder)
+        prefill = [model.prefill(sample.ids[:length]) for length in sample.prompt_lengths]
+        progress.start(f"run {name}: {sample.steps} tokens of text")
+        text = sample.ids[sample.prompt_tokens : -1]
+        decode = [model.decode(token) for token in timed(text, "tokens", progress)]
+        progress.start(f"run {name}: {sample.steps} greedy tokens")
+        model.rewind()
+        rows = prefill[-1:]  # that of the whole prompt
+        for _ in timed(range(1, sample.steps), "tokens", progress):
+            rows.append(model.decode(int(rows[-1].argmax())))
+        del model  # its memory, before the weights are loaded once more
+        count, length = self.windows.tokens.shape
+        progress.start(f"run {name}: {count} windows of {length} tokens")
+        losses = score_windows(
+            checkpoint_of(self._build.weights),
+            DTYPES[job.precision],
+            self._build.plan.recipe.quantization,
+            folder / WEIGHTS_FILE,
+            self.windows,
+            self._build.root / STATE_FOLDER,
+            progress,
+        )
+        return Trace(np.stack(prefill), np.stack(decode), np.stack(rows), losses)
+
+    def _run_torch(self, traces: Sequence[Trace]) -> list[Trace]:
+        """The torch model on all texts, and on the continuation that each of `traces` chose.
+
+        Up to the first difference a continuation is the torch model's own too, so no token-by-token
+        loop is needed.
+        """
+        from vacc_gen.generator.backends.onnxruntime.reference import ReferenceModel, Text
+
+        self._progress.start("load torch")
+        build, sample = self._build, self.sample
+        model = ReferenceModel(build.modeling_file, checkpoint_of(build.weights), self._progress)
+        first = sample.prompt_tokens - 1
+        prefill = [length - 1 for length in sample.prompt_lengths]
+        texts: list[Text] = [(sample.ids[:-1], [*prefill, *range(first + 1, len(sample.ids) - 1)])]
+        for trace in traces:
+            continued = (*sample.ids[: first + 1], *trace.greedy.argmax(axis=1).tolist())
+            texts.append((continued, range(first, first + len(trace.greedy))))
+        tokens, counts = self.windows.tokens, self.windows.counts
+        outputs = model.logits([*texts, *((ids.tolist(), range(len(ids))) for ids in tokens)])
+        read, *greedy = islice(outputs, len(texts))
+        losses = np.array([*map(window_loss, outputs, tokens, counts)])
+        split = len(prefill)
+        return [Trace(read[:split], read[split:], rows, losses) for rows in greedy]
 
 
 # --- figures --------------------------------------------------------------------------------

@@ -49,7 +49,7 @@ def test_the_report_keeps_its_contract(built_once: Workspace) -> None:
             assert 10 << 20 < stage["peak_rss_bytes"] < 4 << 30
     parity = report["parity"]
     fp16, int8 = parity["precisions"]["fp16"], parity["precisions"]["int8"]
-    assert (fp16["reference"], int8["reference"]) == ("torch", "fp16")
+    assert (fp16["reference"], int8["reference"]) == ("torch", "torch")
     assert parity["greedy_tokens_equal"] is True
     for part in ("prefill", "decode"):
         # fp16 rounding shows, and no more than that; int8 is coarser than fp16.
@@ -76,6 +76,7 @@ def test_perplexity_is_measured_for_what_was_built_and_its_reference(built_once:
     assert difference["mean"] == pytest.approx(math.log(ratio))
     assert 0 < difference["standard_error"] < 0.01
     assert "nll_difference" not in fp16
+    assert fp16["perplexity"] == pytest.approx(windows["torch"], rel=1e-3)
     assert (fp16["precision"], int8["precision"]) == ("fp16", "int8")
     assert 0 < abs(int8["perplexity"] / fp16["perplexity"] - 1) < 0.01
 
@@ -116,11 +117,11 @@ def test_another_threshold_verifies_again_and_no_more(built: Workspace) -> None:
     assert stage_of(last_good, "verify", "int8")["status"] != "failed"
     assert (built.root / "last-good-report.html").is_file()
     diff = report["parity"]["precisions"]["int8"]["prefill_max_abs_diff"]
-    words = f"prefill logits differ from fp16 by {diff:.4g}, 0.0001 is allowed"
+    words = f"prefill logits differ from torch by {diff:.4g}, 0.0001 is allowed"
     assert f"{words} ({diff / 0.0001:.3g} times that)" in caught.value.message
     assert stage_of(report, "compile", "int8")["status"] == "reused"
     assert stage_of(report, "verify", "int8")["status"] == "failed"
-    assert "differ from fp16" in stage_of(report, "verify", "int8")["reason"]
+    assert "differ from torch" in stage_of(report, "verify", "int8")["reason"]
     assert stage_of(report, "report", None)["status"] == "done"
 
 
@@ -140,7 +141,10 @@ def test_other_lengths_export_again(built: Workspace) -> None:
 def test_int8_alone_is_compared_with_torch(built: Workspace) -> None:
     build(built, EMBEDDED, precisions=(Precision.INT8,))
     assert report_of(built)["parity"]["precisions"]["int8"]["reference"] == "torch"
-    assert report_of(built)["perplexity"].keys() == {"int8", "torch", "windows"}
+    perplexity = report_of(built)["perplexity"]
+    assert perplexity.keys() == {"int8", "torch", "windows"}
+    (score,) = perplexity["windows"]["scores"]
+    assert score["nll_difference"]["reference"] == "torch"
 
 
 def test_peak_memory_is_that_of_a_stretch_of_work() -> None:

@@ -58,7 +58,7 @@ def test_a_second_build_reuses_it_and_nothing_is_left_but_traces(by_gptq: Worksp
     recorder = build(by_gptq, OnnxRuntimeBackend())
     assert set(recorder.statuses(Stage.QUANTIZE)) == {Status.SKIPPED, Status.REUSED}
     left = [path.name for path in (by_gptq.root / ".vacc-gen" / "work").iterdir()]
-    assert all(name.endswith(".trace.npz") for name in left)
+    assert all(name.endswith(".npz") for name in left)
 
 
 def test_without_texts_weights_are_rounded_and_the_report_says_so(built_once: Workspace) -> None:

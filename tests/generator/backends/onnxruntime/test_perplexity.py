@@ -21,6 +21,7 @@ from vacc_gen.generator.backends.onnxruntime.perplexity import (
 )
 from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
 from vacc_gen.generator.backends.onnxruntime.weights.weight_file import plan_layout
+from vacc_gen.generator.progress import SilentProgress
 from vacc_gen.schema.errors import StageError
 from vacc_gen.schema.precision import Quantization
 from vacc_gen.schema.recipe import Verification
@@ -45,7 +46,9 @@ def test_it_is_that_of_transformers(variant: str, stride: int, tmp_path: Path) -
     weights = export_graphs(checkpoint, tmp_path / "out", dtype="fp32").weights
     work = tmp_path / "work"
     work.mkdir()
-    losses = score_windows(checkpoint, "fp32", Quantization(), weights, windows, work)
+    losses = score_windows(
+        checkpoint, "fp32", Quantization(), weights, windows, work, SilentProgress()
+    )
     assert losses == pytest.approx(wanted, rel=1e-5)
     tokens = 63 + 2 * min(stride, 63)
     assert windows.perplexity(losses) == pytest.approx(math.exp(sum(wanted) / tokens), rel=1e-5)
@@ -62,25 +65,31 @@ def test_logits_that_are_not_finite_are_no_perplexity(tmp_path: Path) -> None:
         file.write(np.float32("nan").tobytes())
     windows = cut_windows([3] * 64, 32, 32)
     with pytest.raises(StageError, match=r"out on window 1: 4192 of 4192 logits are NaN") as caught:
-        score_windows(checkpoint, "fp32", Quantization(), weights, windows, tmp_path)
+        score_windows(
+            checkpoint, "fp32", Quantization(), weights, windows, tmp_path, SilentProgress()
+        )
     assert "run --verify" in (caught.value.hint or "")
 
 
 @pytest.mark.parametrize(
-    ("settings", "tokens", "total", "expected"),
+    ("settings", "tokens", "total", "billions", "expected"),
     [
-        ({}, 100_000, 2048, (16, 512, 512)),
-        ({}, 100_000, 128, (16, 128, 128)),
-        ({}, 1200, 2048, (8, 144, 144)),
-        ({}, 40, 64, (2, 16, 16)),
-        ({"window": 50, "perplexity_windows": 99}, 120, 128, (2, 50, 50)),
-        ({"window": 50, "stride": 10}, 120, 128, (8, 50, 10)),
+        ({}, 100_000, 2048, 0.1, (16, 512, 512)),
+        ({}, 100_000, 128, 0.1, (16, 128, 128)),
+        ({}, 1200, 2048, 0.1, (8, 144, 144)),
+        ({}, 40, 64, 0.1, (2, 16, 16)),
+        ({"window": 50, "perplexity_windows": 99}, 120, 128, 0.1, (2, 50, 50)),
+        ({"window": 50, "stride": 10}, 120, 128, 0.1, (8, 50, 10)),
+        ({}, 100_000, 2048, 6.9, (9, 64, 64)),
+        ({}, 100_000, 2048, 180, (8, 16, 16)),
+        ({"window": 512}, 100_000, 2048, 180, (16, 512, 512)),
     ],
 )
-def test_windows_are_as_long_as_the_text_and_the_total_allow(
-    settings: dict[str, int], tokens: int, total: int, expected: tuple[int, int, int]
+def test_windows_are_as_long_as_text_total_and_model_allow(
+    settings: dict[str, int], tokens: int, total: int, billions: float, expected: tuple[int, ...]
 ) -> None:
-    windows = choose_windows(list(range(tokens)), Verification(**settings), total)
+    size = int(2e9 * billions)
+    windows = choose_windows(list(range(tokens)), Verification(**settings), total, size)
     assert (*windows.tokens.shape, windows.stride) == expected
 
 

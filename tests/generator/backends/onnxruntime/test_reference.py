@@ -25,25 +25,35 @@ class Counter(SilentProgress):
         self.done_bytes += done_bytes
 
 
-def test_logits_are_those_of_transformers() -> None:
+@pytest.mark.parametrize("model", ["falcon-tiny", "falcon-tiny-40b", "falcon-tiny-rw"])
+def test_logits_of_every_text_are_those_of_transformers(model: str) -> None:
+    """Lengths differ, and one length has more texts than go through a layer at once."""
     from transformers import AutoModelForCausalLM
 
-    ids = list(range(100, 148))
-    positions = [0, 17, 47]
-    streamed = ReferenceModel(MODELING, open_checkpoint(FALCON_TINY), SilentProgress())
-    whole = AutoModelForCausalLM.from_pretrained(FALCON_TINY, dtype=torch.float32)
-    with torch.inference_mode():
-        expected = whole(torch.tensor([ids])).logits[0, positions].numpy()
-    np.testing.assert_allclose(streamed.logits(ids, positions), expected, atol=3e-5)
+    folder = FALCON_TINY.with_name(model)
+    generator = torch.Generator().manual_seed(1)
+    lengths = (48, 300, 300, 300, 7)
+    texts = [
+        (torch.randint(1000, (length,), generator=generator).tolist(), [0, 3, length - 1])
+        for length in lengths
+    ]
+    streamed = ReferenceModel(MODELING, open_checkpoint(folder), SilentProgress())
+    whole = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    for (ids, positions), made in zip(texts, streamed.logits(texts), strict=True):
+        with torch.inference_mode():
+            expected = whole(torch.tensor([ids])).logits[0, positions].numpy()
+        np.testing.assert_allclose(made, expected, atol=1e-4)
 
 
 def test_no_weights_stay_behind() -> None:
     checkpoint = open_checkpoint(FALCON_TINY)
     counter = Counter()
     model = ReferenceModel(MODELING, checkpoint, counter)
-    once = model.logits([5, 6, 7], [2])
+    texts = [([5, 6, 7], [2]), ([8, 9], [0, 1])]
+    once = list(model.logits(texts))
     assert {p.device.type for p in model._model.parameters()} == {"meta"}
     tied_bytes = checkpoint.tensors["transformer.word_embeddings.weight"].length_bytes
     stored_bytes = sum(tensor.length_bytes for tensor in checkpoint.tensors.values())
     assert counter.done_bytes == stored_bytes + tied_bytes  # a tied head is read again
-    assert (model.logits([5, 6, 7], [2]) == once).all()
+    for again, first in zip(model.logits(texts), once, strict=True):
+        assert (again == first).all()

@@ -57,7 +57,7 @@ def test_int8_costs_next_to_nothing_and_gptq_makes_int4_cheaper(model, group_siz
             checkpoint, out, dtype=dtype, quantization=settings, quantizer=quantizer, force=True
         )
         weights = out / "weights.bin"
-        losses = score_windows(checkpoint, dtype, settings, weights, windows, tmp_path)
+        losses = score_windows(checkpoint, dtype, settings, weights, windows, tmp_path, progress)
         return windows.perplexity(losses)
 
     base = perplexity("fp16")

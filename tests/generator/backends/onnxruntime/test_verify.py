@@ -9,16 +9,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.workspaces import FALCON_TINY, build_of, make_workspace
+from tests.workspaces import FALCON_TINY, build, build_of, make_workspace, report_of
 from vacc_gen.generator.backends.onnxruntime.backend import OnnxRuntimeBackend
-from vacc_gen.generator.backends.onnxruntime.verify import Sample, Trace, compare, sample_text
+from vacc_gen.generator.backends.onnxruntime.verify import Sample, Trace, compare, cut_text
 from vacc_gen.generator.calibration.tokenizer import TOKENIZER_FILE, Tokenizer
+from vacc_gen.generator.workspace import Workspace
 from vacc_gen.schema.errors import StageError, VaccGenError
+from vacc_gen.schema.precision import Precision
 
 TRACE = Trace(
     prefill=np.array([[1.0, 2.0, -4.0]], np.float32),
     decode=np.array([[0.0, 1.0, 0.5], [3.0, 1.0, 0.0]], np.float32),
     greedy=np.array([[1.0, 2.0, -4.0], [3.0, 1.0, 0.0]], np.float32),
+    window_losses=np.array([]),
 )
 
 
@@ -31,6 +34,7 @@ def test_figures_of_a_comparison() -> None:
         prefill=TRACE.prefill + np.array([[0.5, 0.0, 0.0]], np.float32),
         decode=TRACE.decode - np.array([[0.0, 0.0, 0.0], [0.25, 0.0, 1.0]], np.float32),
         greedy=np.array([[1.0, 2.0, -4.0], [3.0, 1.0, 3.5]], np.float32),
+        window_losses=np.array([]),
     )
     assert compare(TRACE, reference, tokenizer) == {
         "prefill_max_abs_diff": 0.5,
@@ -53,7 +57,7 @@ def test_figures_of_a_comparison() -> None:
 
 def test_perplexity_of_even_logits() -> None:
     even = np.zeros((1, 4), np.float32)
-    trace = Trace(even, even, even)
+    trace = Trace(even, even, even, np.array([]))
     assert trace.perplexity(Sample(ids=(3, 3, 1, 2), prompt_tokens=2)) == pytest.approx(4)
 
 
@@ -63,7 +67,7 @@ def test_perplexity_of_even_logits() -> None:
 def test_a_sample_fits_the_lengths(tmp_path: Path, lengths: tuple[int, int], prompt: int) -> None:
     target = {"prefill": lengths[0], "total": lengths[1], "tp": 1}
     workspace = make_workspace(tmp_path / "w", target=target)
-    sample = sample_text(build_of(workspace))
+    sample, _ = cut_text(build_of(workspace))
     assert (sample.prompt_tokens, sample.steps) == (prompt, 32)
     assert sample.prompt_lengths == (prompt // 2, prompt)
     assert len(sample.ids) == prompt + 33
@@ -86,6 +90,22 @@ def test_a_text_that_cannot_be_used(
     workspace = make_workspace(tmp_path / "workspace", verification=verification)
     if content is not None:
         (workspace.root / "own.txt").write_bytes(content)
-    build = build_of(workspace)
     with pytest.raises((StageError, VaccGenError), match=words):
-        OnnxRuntimeBackend().check(build)
+        OnnxRuntimeBackend().check(build_of(workspace))
+
+
+def test_one_run_of_torch_serves_all_jobs_and_what_is_known_is_not_run_again(
+    built: Workspace,
+) -> None:
+    before, work = report_of(built), built.root / ".vacc-gen" / "work"
+    for file in work.glob("*.torch.npz"):
+        file.write_bytes(file.read_bytes()[:1000])
+    both = build(built, OnnxRuntimeBackend())
+    tokens = 9 * 128 + 3 * (64 + 32)  # windows; the text, and what each model chose
+    assert both.labels == ["load torch", f"torch in fp32 on {tokens} tokens, layer by layer"]
+    assert "4 of 4 layers, about 0.0 s left" in both.said
+    for part in ("parity", "perplexity"):
+        assert report_of(built)[part] == before[part]
+    next(work.glob("*int8*.torch.npz")).unlink()
+    alone = build(built, OnnxRuntimeBackend(), precisions=(Precision.INT8,))
+    assert alone.labels[-1] == f"torch in fp32 on {tokens - 96} tokens, layer by layer"
