@@ -8,25 +8,15 @@ python benchmarks/export.py [--layers N] [--runs N] [--folder DIR]
 """
 
 import argparse
-import json
-import math
 import shutil
 import sys
 import tempfile
 from pathlib import Path
 from statistics import median
 
-from processes import Cost, run
+from checkpoints import make_checkpoint
+from processes import Cost, run, vacc_gen
 
-FALCON_7B = {
-    "model_type": "falcon",
-    "hidden_size": 4544,
-    "num_attention_heads": 71,
-    "num_kv_heads": 71,
-    "multi_query": True,
-    "parallel_attn": True,
-    "vocab_size": 65024,
-}
 CHUNK_BYTES = 8 << 20
 GROUP_SIZE = 64
 DTYPES = ("fp16", "int8")
@@ -45,7 +35,7 @@ def main() -> None:
         read_cast_write(*options.bare)
         return
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
-        checkpoint_bytes = write_checkpoint(Path(name, "checkpoint"), options.layers)
+        checkpoint_bytes = make_checkpoint(Path(name, "checkpoint"), options.layers)
         print(f"falcon-7b's widths, {options.layers} layers, {checkpoint_bytes / 1e9:.2f} GB")
         costs = measure(Path(name), options.runs)
     report(costs, checkpoint_bytes)
@@ -53,12 +43,11 @@ def main() -> None:
 
 def measure(folder: Path, runs: int) -> dict[str, list[Cost]]:
     """Run the imports, and each export beside its bare run, in turn."""
-    vacc_gen = str(Path(sys.executable).with_name("vacc-gen"))
     checkpoint, out = str(folder / "checkpoint"), str(folder / "out")
     commands = {IMPORTS: [sys.executable, "-c", IMPORTS]}
     for dtype in DTYPES:
         commands[f"bare {dtype}"] = [sys.executable, __file__, "--bare", checkpoint, out, dtype]
-        export = [vacc_gen, "export", checkpoint, "--out", out, "--dtype", dtype]
+        export = vacc_gen("export", checkpoint, "--out", out, "--dtype", dtype)
         commands[f"export {dtype}"] = [*export, "--prefill", "1024", "--total", "2048"]
     costs: dict[str, list[Cost]] = {name: [] for name in commands}
     for number in range(runs):
@@ -109,27 +98,6 @@ def read_cast_write(checkpoint: str | Path, out: str | Path, dtype: str) -> None
                         parts = round_to_nearest(rows, Grid(8, GROUP_SIZE))
                     for part in parts:
                         written.write(memoryview(part.view(-1).numpy()).cast("B"))
-
-
-def write_checkpoint(folder: Path, layers: int) -> int:
-    """Write a random checkpoint in about one shard a layer, and return its size in bytes."""
-    import torch
-    from safetensors.torch import save_file
-
-    from vacc_gen.schema.falcon import architecture_from_config
-
-    folder.mkdir()
-    config = {**FALCON_7B, "num_hidden_layers": layers}
-    (folder / "config.json").write_text(json.dumps(config))
-    shapes = list(architecture_from_config(config).parameters().items())
-    per_shard = math.ceil(len(shapes) / layers)
-    for first in range(0, len(shapes), per_shard):
-        part = {
-            name: torch.empty(shape, dtype=torch.bfloat16).normal_(0, 0.02)
-            for name, shape in shapes[first : first + per_shard]
-        }
-        save_file(part, folder / f"model-{first:05}.safetensors")
-    return sum(shard.stat().st_size for shard in folder.glob("*.safetensors"))
 
 
 if __name__ == "__main__":

@@ -16,6 +16,17 @@ def keep_compiled_modules(cache: Path) -> None:
     os.environ["PYTHONPYCACHEPREFIX"] = str(cache)
 
 
+def vacc_gen(*arguments: object) -> list[str]:
+    """The command of the tool that is installed beside this Python."""
+    return [str(Path(sys.executable).with_name("vacc-gen")), *map(str, arguments)]
+
+
+def output_of(command: Sequence[str], **variables: str) -> str:
+    """Run a process with these variables beside what it inherits, and return what it printed."""
+    settings = {"env": {**os.environ, **variables}, "text": True, "check": True}
+    return str(subprocess.run(command, capture_output=True, **settings).stdout)
+
+
 @dataclass(frozen=True)
 class Cost:
     """The cost of one finished process."""

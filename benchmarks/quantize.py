@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from export import write_checkpoint
+from checkpoints import make_checkpoint
 
 RATE_SIZE = 4096
 
@@ -28,7 +28,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
         options.folder = Path(name)
-        size_bytes = write_checkpoint(options.folder / "checkpoint", options.layers)
+        size_bytes = make_checkpoint(options.folder / "checkpoint", options.layers)
         print(f"{options.layers} layers of falcon-7b's widths, {size_bytes / 1e9:.2f} GB")
         compare(options)
 
