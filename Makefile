@@ -100,7 +100,7 @@ fuzz: $(READY)  ## other examples for the property tests, then bytes at validate
 	@$(BIN)/python tests/fuzz/fuzz_validate.py -max_total_time=$(or $(FUZZ_SECONDS),60) -timeout=10 \
 		-rss_limit_mb=2048 -max_len=8192 -artifact_prefix=.fuzz/ .fuzz tests/data/vamc
 
-bench: $(READY)  ## the benchmarks, as ratios against a peer or a limit
+bench: $(READY)  ## the quick benchmarks, as ratios; docs/performance.md names two long ones
 	@for benchmark in startup validate mutations export quantize; do \
 		echo "== $$benchmark"; $(BIN)/python benchmarks/$$benchmark.py || exit 1; done
 

@@ -10,7 +10,6 @@ python benchmarks/export_7b.py [--layers N] [--tokens N] [--threads N] [--folder
 
 import argparse
 import json
-import re
 import shutil
 import tempfile
 import time
@@ -41,8 +40,9 @@ def main() -> None:
 
 def has_room(folder: Path, layers: int) -> bool:
     """Whether the machine has enough disk and memory; says what it lacks."""
-    available = re.findall(r"MemAvailable: *(\d+)", Path("/proc/meminfo").read_text())
-    free = {"disk": shutil.disk_usage(folder).free, "memory": int(available[0]) * 1024}
+    from vacc_gen.generator.memory import available_bytes
+
+    free = {"disk": shutil.disk_usage(folder).free, "memory": available_bytes()}
     for what, needed in ((what, share * layers) for what, share in BYTES_A_LAYER.items()):
         if free[what] < needed:
             print(f"skipped: {needed / 1e9:.1f} GB of {what} needed, {free[what] / 1e9:.1f} free")
