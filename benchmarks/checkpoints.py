@@ -1,7 +1,4 @@
-"""A checkpoint of falcon-7b's true widths with random values, and as many layers as asked.
-
-python benchmarks/checkpoints.py FOLDER LAYERS
-"""
+"""A checkpoint of falcon-7b's true widths with random values, and as many layers as asked."""
 
 import gzip
 import json
@@ -59,12 +56,10 @@ def write_checkpoint(folder: Path, layers: int) -> None:
         shard = f"model-{first:05}.safetensors"
         save_file(part, folder / shard, {"format": "pt"})
         shard_of.update(dict.fromkeys(part, shard))
-    for name, content in {
-        "config.json": config,
-        "tokenizer_config.json": TOKENIZER_CONFIG,
-        "model.safetensors.index.json": {"metadata": {}, "weight_map": shard_of},
-    }.items():
-        (folder / name).write_text(json.dumps(content))
+    index = {"metadata": {}, "weight_map": shard_of}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "tokenizer_config.json").write_text(json.dumps(TOKENIZER_CONFIG))
     (folder / "tokenizer.json").write_bytes(gzip.decompress(TOKENIZER.read_bytes()))
 
 

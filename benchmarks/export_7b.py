@@ -25,9 +25,7 @@ RUN_GOAL = "to the first token, goals 12 s and 8.5 GB; then {:.0f} ms a token"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--layers", type=int, default=32)
     parser.add_argument("--tokens", type=int, default=32, help="of each answer")
     parser.add_argument("--threads", type=int, default=2)

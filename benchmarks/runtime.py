@@ -19,7 +19,7 @@ import re
 import subprocess
 import sysconfig
 import tempfile
-import time
+import timeit
 import venv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -49,9 +49,7 @@ class Engine:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--layers", type=int, default=2)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--tokens", type=int, default=32, help="of the answer, 136 at most")
@@ -139,12 +137,7 @@ def read_bandwidth(threads: int) -> float:
 
     torch.set_num_threads(threads)
     array = torch.ones(ARRAY_BYTES // 4)
-    seconds = []
-    for _ in range(5):
-        started = time.perf_counter()
-        array.max()
-        seconds.append(time.perf_counter() - started)
-    return ARRAY_BYTES / min(seconds)
+    return ARRAY_BYTES / min(timeit.repeat(array.max, number=1))
 
 
 def measure(engines: Sequence[Engine], runs: int) -> dict[str, dict[str, float]]:
