@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import select
+import shutil
 import signal
 import sys
+import textwrap
 import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from vacc_gen.schema.errors import shell_command, visible
+from vacc_gen.schema.errors import on_one_line, shell_command, visible
 
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # HUP: the terminal was closed
 GRACE_SECONDS = 0.9
 """From a signal to the end, for children and files that are being written."""
 SHOW_CURSOR = "\x1b[?25h\n"
+BOLD, BOLD_RED = "1", "1;31"
 
 
 class Shown:
@@ -67,6 +71,38 @@ def exact(stream: Any) -> Any:
 
 def is_terminal(stream: Any) -> bool:
     return stream is not None and stream.isatty()
+
+
+def has_style(stream: Any) -> bool:
+    """Whether text for a stream gets colours and bold: as Rich decides for its own."""
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") in ("dumb", "unknown"):
+        return False
+    forced = os.environ.get("FORCE_COLOR")
+    return is_terminal(stream) if forced is None else forced != ""
+
+
+def styled(text: str, style: str, stream: Any) -> str:
+    """Return our own text with a style, such as `1;31`, where the stream is to have styles."""
+    return f"\x1b[{style}m{text}\x1b[0m" if has_style(stream) else text
+
+
+def print_error(message: str, hint: str | None = None) -> None:
+    # The end of a log keeps its lines, which are indented.
+    message = visible(re.sub(r"\n(?!  )", r"\\n", message))
+    print(styled("error:", BOLD_RED, sys.stderr), message, file=exact(sys.stderr))
+    if hint:
+        print(styled("hint:", BOLD, sys.stderr), on_one_line(hint), file=exact(sys.stderr))
+
+
+def folded(text: str) -> str:
+    """Return text with its lines broken between words for a terminal; as it is for a file."""
+    if not is_terminal(sys.stdout):
+        return text
+    width, lines = shutil.get_terminal_size().columns, []
+    for line in text.splitlines():
+        indent = " " * (len(line) - len(line.lstrip()))
+        lines += textwrap.wrap(line, width, subsequent_indent=indent) or [""]
+    return "\n".join(lines)
 
 
 def print_data(text: str) -> None:

@@ -25,7 +25,7 @@ from vacc_gen.generator.terminal import exact
 from vacc_gen.schema.errors import on_one_line, shell_command, visible
 from vacc_gen.schema.precision import Precision
 
-STYLES = {"done": "green", "reused": "cyan", "skipped": "dim", "failed": "bold red"}
+STYLES = {"done": "green", "reused": "green", "skipped": "", "failed": "bold red"}
 
 
 class ShownConsole(Console):

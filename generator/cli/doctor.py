@@ -15,7 +15,7 @@ import typer
 if TYPE_CHECKING:
     from vacc_gen.generator.doctor.machine import Check
 
-STYLES = {"ok": "green", "warning": "yellow", "problem": "bold red"}
+STYLES = {"ok": "green", "warning": "magenta", "problem": "bold red"}
 
 
 def doctor(
@@ -88,7 +88,7 @@ def _print(checks: list[Check]) -> None:
             state = check.state.value
             message = Text(check.message)
             if check.hint:
-                message.append(f"\nhint: {check.hint}", "dim")
+                message.append("\nhint:", "bold").append(f" {check.hint}")
             table.add_row(Text(state, STYLES.get(state, "dim")), Text(check.name), message)
         table.add_row()
     ShownConsole(sys.stdout).print(table)

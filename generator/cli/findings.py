@@ -12,7 +12,7 @@ import typer
 from pydantic import TypeAdapter, ValidationError
 
 from vacc_gen.generator.files import unified_diff, write_atomically
-from vacc_gen.generator.terminal import exact, is_terminal, print_data
+from vacc_gen.generator.terminal import exact, has_style, print_data, print_error
 from vacc_gen.presets import KNOWN
 from vacc_gen.schema.errors import UnreadableError, UsageError, on_one_line
 from vacc_gen.schema.lint import output, sources
@@ -65,7 +65,7 @@ def check_and_report(
     if not only_show:
         print(_rendered(result, form), end="", file=exact(sys.stdout), flush=True)
     for path, reason in result.unreadable:
-        typer.echo(f"error: cannot read {on_one_line(path)}: {reason}", err=True)
+        print_error(f"cannot read {on_one_line(path)}: {reason}")
     if result.unreadable:
         return 2
     if not result.checked:
@@ -142,8 +142,7 @@ def _rendered(result: CheckResult, form: str) -> str:
         return output.as_github(result.diagnostics)
     if form == "sarif":
         return output.as_sarif(result.diagnostics)
-    is_plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
-    colour = is_terminal(sys.stdout) and not is_plain
+    colour = has_style(sys.stdout)
     return output.as_text(result.diagnostics, result.lines, result.checked, colour)
 
 
@@ -210,4 +209,4 @@ def _table(path: str) -> dict[str, tuple[str, ...]]:
 def print_findings(diagnostics: Sequence[Diagnostic]) -> None:
     """Print findings with their lines on stderr."""
     if diagnostics:
-        print(output.excerpts(diagnostics, sys.stderr.isatty()), file=exact(sys.stderr))
+        print(output.excerpts(diagnostics, has_style(sys.stderr)), file=exact(sys.stderr))

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from importlib import import_module
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
-from vacc_gen.generator.terminal import ended_by_signals, open_closed_streams, shown_streams
-from vacc_gen.schema.errors import VaccGenError, on_one_line
+from vacc_gen.generator.cli.usage import Refused, Verb, VerbGroup, usage_error
+from vacc_gen.generator.terminal import (
+    ended_by_signals,
+    open_closed_streams,
+    print_error,
+    shown_streams,
+)
+from vacc_gen.schema.errors import VaccGenError
 
 MODULES = {"explain": "validate", "schema": "validate"}
 """Where a verb is not in the module of this folder that has its name."""
@@ -36,7 +40,7 @@ VERBS = (
 """Each is a function, or a Typer app, in its module."""
 
 
-class Verbs(TyperGroup):
+class Verbs(VerbGroup):
     """Imports only the verbs that are asked for."""
 
     def __init__(self, **options: Any) -> None:
@@ -49,7 +53,7 @@ class Verbs(TyperGroup):
         verb = getattr(import_module(f"vacc_gen.generator.cli.{module}"), cmd_name)
         if not isinstance(verb, typer.Typer):
             function, verb = verb, typer.Typer(add_completion=False, rich_markup_mode=None)
-            verb.command(cmd_name)(function)
+            verb.command(cmd_name, cls=Verb)(function)
         return typer.main.get_command(verb)
 
 
@@ -77,14 +81,6 @@ def _root(
         raise typer.Exit
 
 
-def _print_error(message: str, hint: str | None = None) -> None:
-    # The end of a log keeps its lines, which are indented.
-    message = re.sub(r"\n(?!  )", r"\\n", message)
-    print(f"error: {message}", file=sys.stderr)
-    if hint:
-        print(f"hint: {on_one_line(hint)}", file=sys.stderr)
-
-
 def main() -> None:
     """Run the command line and leave with its exit code."""
     # Looking for plugins of pydantic reads the metadata of every package that is installed.
@@ -92,23 +88,24 @@ def main() -> None:
     open_closed_streams()
     with shown_streams(), ended_by_signals():
         try:
-            app(prog_name="vacc-gen")
-        except VaccGenError as error:
+            sys.exit(app(prog_name="vacc-gen", standalone_mode=False) or 0)
+        except (VaccGenError, Refused) as raised:
+            error = raised if isinstance(raised, VaccGenError) else usage_error(raised)
             if diagnostics := getattr(error, "diagnostics", None):
                 from vacc_gen.generator.cli.findings import print_findings
 
                 print_findings(diagnostics)
-            _print_error(error.message, error.hint)
+            print_error(error.message, error.hint)
             sys.exit(error.exit_code)
         except ImportError as error:
             hint = "pip install --force-reinstall 'vacc-gen[export]'"
-            _print_error(f"cannot load {error.name or 'a package'}: {error}", hint)
+            print_error(f"cannot load {error.name or 'a package'}: {error}", hint)
             sys.exit(2)
         except BrokenPipeError:
             sys.stderr.close()
             sys.exit(141)
         except OSError as error:  # a full disk behind the standard output, a name beyond all limits
-            _print_error(f"{error.filename or 'cannot write'}: {error.strerror or error}")
+            print_error(f"{error.filename or 'cannot write'}: {error.strerror or error}")
             sys.exit(2)
 
 

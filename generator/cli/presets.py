@@ -8,10 +8,12 @@ from typing import Annotated, Any, Literal
 import typer
 
 from vacc_gen.generator.cli.options import names_in
+from vacc_gen.generator.cli.usage import Verb, VerbGroup
 from vacc_gen.schema.errors import UsageError
 
 presets = typer.Typer(
     name="presets",
+    cls=VerbGroup,
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -19,7 +21,7 @@ presets = typer.Typer(
 )
 
 
-@presets.command("list")
+@presets.command("list", cls=Verb)
 def list_presets(
     words: Annotated[
         list[str] | None,
@@ -59,7 +61,7 @@ def list_presets(
                 typer.echo(f"  {preset.name:{width}}  {preset.summary}")
 
 
-@presets.command("show")
+@presets.command("show", cls=Verb)
 def show_preset(
     name: Annotated[
         str,
@@ -82,7 +84,7 @@ def show_preset(
     typer.echo(presets.SHELVES[kind].text(known), nl=False)
 
 
-@presets.command("config")
+@presets.command("config", cls=Verb)
 def config_of_encoder(
     name: Annotated[
         str,

@@ -15,7 +15,8 @@ from vacc_gen.schema.lint.diagnostics import Diagnostic, Severity
 from vacc_gen.schema.lint.rule import Rule, all_rules, page_of
 from vacc_gen.schema.lint.sources import read
 
-_COLOURS = {Severity.ERROR: "31", Severity.WARNING: "33", Severity.INFO: "36"}
+_STYLES = {Severity.ERROR: "1;31", Severity.WARNING: "1;35", Severity.INFO: "1"}
+"""Of the terminal; yellow and cyan cannot be read on a white one."""
 _NOUNS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "note"}
 """What a summary and SARIF call the severities."""
 _WIDTH = 160
@@ -57,16 +58,17 @@ def _summary(diagnostics: Sequence[Diagnostic], checked: int) -> str:
 
 
 def _block(found: Diagnostic, lines: Sequence[str], colour: bool) -> str:
-    severity = f"{found.severity.value} {found.code}"
+    severity, hint = f"{found.severity.value} {found.code}", "hint:"
     if colour:
-        severity = f"\x1b[1;{_COLOURS[found.severity]}m{severity}\x1b[0m"
+        severity = f"\x1b[{_STYLES[found.severity]}m{severity}\x1b[0m"
+        hint = f"\x1b[1m{hint}\x1b[0m"
     path, message = on_one_line(found.path), on_one_line(found.message)
     parts = [f"{path}:{found.line}:{found.column}: {severity}: {message}"]
     if 0 < found.line <= len(lines):
         parts += _excerpt(found, lines[found.line - 1], colour)
     if found.hint:
         mark = " (fixable)" if found.is_fixable else ""
-        parts.append(f"hint: {on_one_line(found.hint)}{mark}")
+        parts.append(f"{hint} {on_one_line(found.hint)}{mark}")
     return "\n".join(parts)
 
 
@@ -84,7 +86,7 @@ def _excerpt(found: Diagnostic, line: str, colour: bool) -> list[str]:
     indent += " " * (start - len(text))
     carets = "^" * max(1, sum(map(_cells, text[start:end])))
     if colour:
-        carets = f"\x1b[{_COLOURS[found.severity]}m{carets}\x1b[0m"
+        carets = f"\x1b[{_STYLES[found.severity]}m{carets}\x1b[0m"
     number = str(found.line)
     margin = " " * len(number)
     return [f"{margin}|", f"{number}| {text}".rstrip(), f"{margin}| {indent}{carets}"]

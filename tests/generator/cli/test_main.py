@@ -1,12 +1,15 @@
 """What every verb makes of help, misspellings and streams that cannot be used."""
 
+import io
 import subprocess
 from pathlib import Path
 
 import pytest
 import typer
+from rich.console import Console
 
 from tests.processes import VACC_GEN
+from tests.terminals import Terminal
 from tests.workspaces import FALCON_TINY
 from vacc_gen.generator.cli.main import VERBS
 from vacc_gen.generator.cli.options import PrecisionName
@@ -51,6 +54,71 @@ def test_what_was_meant_is_suggested(run, words, suggested):
     code, out, err = run(*words.split())
     assert (code, out) == (2, "")
     assert suggested in err
+
+
+@pytest.mark.parametrize(
+    ("words", "error", "hint"),
+    [
+        ("new --tp two", "--tp: ", "see `vacc-gen new --help`"),
+        ("new --precision fp8", "--precision: 'fp8' is not one of ", "see `vacc-gen new --help`"),
+        ("build --until fly", "--until: 'fly' is not one of 'preflight'", "see `vacc-gen build"),
+        ("presets show", "NAME is missing", "see `vacc-gen presets show --help`"),
+        ("nwe", "No such command 'nwe'", "did you mean 'new'?"),
+        ("new --modle", "No such option", "did you mean --model"),
+    ],
+)
+def test_a_wrong_command_line_is_one_error_that_speaks_of_the_option(run, words, error, hint):
+    code, out, err = run(*words.split())
+    assert (code, out) == (2, "")
+    first, second = err.splitlines()
+    assert first.startswith(f"error: {error}") and "pars" not in first
+    assert second.startswith(f"hint: {hint}")
+
+
+UNKNOWN_MODEL = ("new", "--model", "x")
+
+
+@pytest.mark.parametrize(
+    ("columns", "environment", "has_style"),
+    [(80, {}, True), (40, {}, True), (80, {"NO_COLOR": "1"}, False), (40, {"TERM": "dumb"}, False)],
+)
+def test_errors_hints_and_help_on_a_terminal(tmp_path, columns, environment, has_style):
+    terminal = Terminal(tmp_path, *UNKNOWN_MODEL, columns=columns, **environment)
+    assert terminal.exit_code() == 2
+    assert terminal.printed.splitlines() == [
+        "error: --model: no model is called 'x'",
+        "hint: `vacc-gen presets list` names all",
+    ]
+    assert ("\x1b[1;31merror:\x1b[0m" in terminal.received) is has_style
+    assert ("\x1b[1mhint:\x1b[0m" in terminal.received) is has_style
+    terminal = Terminal(tmp_path, "new", "--help", columns=columns, lines=120, **environment)
+    assert terminal.exit_code() == 0
+    assert max(map(len, terminal.printed.splitlines())) <= columns
+    assert "--model NAME A preset, or its Hugging Face id; `vacc-gen presets" in terminal.words
+    assert ("\x1b[1m--model NAME\x1b[0m" in terminal.received) is has_style
+
+
+@pytest.mark.parametrize(
+    ("variables", "has_style"),
+    [
+        ({"FORCE_COLOR": "1"}, True),
+        ({"FORCE_COLOR": ""}, False),
+        ({"FORCE_COLOR": "1", "NO_COLOR": "1"}, False),
+        ({"FORCE_COLOR": "1", "TERM": "dumb"}, False),
+        ({}, False),
+    ],
+)
+def test_colours_can_be_had_without_a_terminal(run, monkeypatch, variables, has_style):
+    for name in ("FORCE_COLOR", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {"TERM": "xterm", **variables}.items():
+        monkeypatch.setenv(name, value)
+    err = run("new", "--model", "\x1b[7m").err
+    assert err.startswith("\x1b[1;31merror:\x1b[0m --model" if has_style else "error: --model")
+    assert r"'\x1b[7m'" in err, "what others wrote is shown and not obeyed"
+    assert ("\x1b[1mOptions\x1b[0m:" in run("new", "--help").out) is has_style
+    # As Rich, which draws tables and progress.
+    assert bool(Console(file=io.StringIO()).color_system) is (has_style or "NO_COLOR" in variables)
 
 
 @pytest.mark.skipif(
