@@ -38,10 +38,10 @@ class Shelf(Generic[_Preset]):
         """Return the preset called `name`, in any mix of capitals; None without one."""
         return next(map(self._load, self._spelled(name)), None)
 
-    def find(self, name: str) -> _Preset:
+    def find(self, name: str, option: str = "") -> _Preset:
         found = self.get(name)
         if found is None:
-            raise _unknown(name, self.names(), self._noun)
+            raise _unknown(name, self.names(), f"{option}no {self._noun}")
         return found
 
     def all(self) -> tuple[_Preset, ...]:
@@ -122,7 +122,7 @@ KNOWN = KnownPresets()
 pin_facts = KNOWN.pin_facts
 
 
-def load(name: str) -> preset.ModelPreset:
+def load(name: str, option: str = "") -> preset.ModelPreset:
     """Return the preset of a model, by its name or its Hugging Face id, in any mix of capitals.
 
     Raises:
@@ -132,7 +132,7 @@ def load(name: str) -> preset.ModelPreset:
         for known in MODELS.all():
             if str(known.huggingface_id).casefold() == name.casefold():
                 return known
-    return MODELS.find(name)
+    return MODELS.find(name, option)
 
 
 def locate(name: str) -> tuple[str, str]:
@@ -141,7 +141,7 @@ def locate(name: str) -> tuple[str, str]:
         if found := shelf.get(name):
             return kind, found.name
     every = (known for shelf in SHELVES.values() for known in shelf.names())
-    raise _unknown(name, every, "preset")
+    raise _unknown(name, every, "no preset")
 
 
 def environment_lock(name: str) -> str:
@@ -154,20 +154,27 @@ def _read(text: str) -> dict[str, Any]:
     return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # type: ignore[no-any-return]
 
 
-def _unknown(name: str, known: Iterable[str], noun: str) -> UsageError:
-    """Return an error with up to three names: those that contain `name`, then those spelled alike.
+def _unknown(name: str, known: Iterable[str], none: str) -> UsageError:
+    """Return an error with up to three names.
 
-    Punctuation does not count, so `llama3` is in Meta-Llama-3-8B; numbers are whole ones, so it is
-    not in LLaMA-33B.
+    First come those that begin with `name` or contain it, then those that have all its words, then
+    those spelled alike. Punctuation does not count, so `llama3` is in Meta-Llama-3-8B; numbers are
+    whole ones, so it is not in LLaMA-33B.
     """
-    by_key = {candidate.casefold(): candidate for candidate in sorted(known, key=len)}
-    key = name.casefold().rpartition("/")[2]
-    pattern = "[-_.]*".join(mark for mark in key if mark.isalnum())
-    pattern += r"(?!\d)" if key[-1:].isdigit() else ""
-    near = [one for one in by_key if len(pattern) > 1 and re.search(pattern, one)]
     from difflib import get_close_matches
 
+    by_key = {candidate.casefold(): candidate for candidate in sorted(known, key=len)}
+    key = name.casefold().rpartition("/")[2]
+    whole, *words = (
+        "[-_.]*".join(filter(str.isalnum, word)) + (r"(?!\d)" if word[-1:].isdigit() else "")
+        for word in (key, *re.findall(r"[^\W_]+", key))
+    )
+    near = [one for one in by_key if len(whole) > 1 and re.search(whole, one)]
+    near.sort(key=lambda one: not re.match(whole, one))
+    near += [
+        one for one in by_key if len(whole) > 1 and all(re.search(word, one) for word in words)
+    ]
     near += get_close_matches(key, by_key)
     names = " or ".join([by_key[one] for one in dict.fromkeys(near)][:3])
     hint = f"did you mean {names}?" if names else "`vacc-gen presets list` names all"
-    return UsageError(f"no {noun} is called {name!r}", hint)
+    return UsageError(f"{none} is called {name!r}", hint)

@@ -18,19 +18,10 @@ from vacc_gen.schema.checkpoint import name_of
 from vacc_gen.schema.errors import CheckpointError, UsageError, is_text
 from vacc_gen.schema.geometry import geometry_from_config, shape_difference
 from vacc_gen.schema.lint.check import Selection, open_weights
+from vacc_gen.schema.lint.structure import bounds
 from vacc_gen.schema.precision import Precision
 from vacc_gen.schema.preset import ModelPreset
-from vacc_gen.schema.recipe import (
-    LENGTH_STEP_TOKENS,
-    RECIPE_VERSION,
-    Calibration,
-    Recipe,
-)
-
-OPTION_RULES = {
-    "tp": "between 1 and 64",
-    "name": "made of letters, digits, `.`, `_` and `-`, beginning with a letter or digit",
-}
+from vacc_gen.schema.recipe import RECIPE_VERSION, Calibration, Recipe
 
 
 @dataclass(frozen=True)
@@ -86,9 +77,11 @@ class Choices:
                 the weight folder is not a folder.
             CheckpointError: the weight folder does not fit the preset, or has no config.json.
         """
-        for word in self.command():
-            if not is_text(word) or any(ord(character) < 32 for character in word):
-                problem = f"{word!r} holds a control character or is not valid UTF-8"
+        for name, value in vars(self).items():
+            if value == "":
+                raise UsageError(f"--{name}: is empty", "give a value, or leave the option out")
+            if not is_text(text := str(value)) or any(ord(character) < 32 for character in text):
+                problem = f"--{name}: {value!r} holds a control character or is not valid UTF-8"
                 raise UsageError(problem, "rename it, or give another: it has to stand in YAML")
         preset, config, notes = self._model()
         root = Path(preset.name if self.out is None else self.out)
@@ -104,7 +97,7 @@ class Choices:
         preset = None if self.model is None else _preset(self.model)
         if not self.checkpoint and preset is None:
             raise UsageError(
-                "`--model` or `--checkpoint` is missing",
+                "--model or --checkpoint is missing",
                 "vacc-gen new --model falcon-7b-instruct; `vacc-gen presets list` names all models",
             )
         folder = Path(self.checkpoint or "")
@@ -112,13 +105,12 @@ class Choices:
         if preset is not None and (not self.checkpoint or is_empty):
             if preset.any_size:
                 raise UsageError(
-                    f"{preset.name} stands for models of any size",
+                    f"--model: {preset.name} stands for models of any size",
                     hint="--checkpoint names the weight folder, whose config.json says the sizes",
                 )
             return preset, None, ()
         if not folder.is_dir():
-            hint = "name the folder of a Hugging Face checkpoint"
-            raise UsageError(f"{folder} is not a folder", hint)
+            raise UsageError(f"--checkpoint: {folder} is not a folder", "name one with config.json")
         weights, warnings = open_weights(folder, Selection(ignore=("VG929",)))
         notes, config = [f"{found.path}: {found.message}" for found in warnings], weights.config
         if preset is None:
@@ -130,14 +122,15 @@ class Choices:
         precisions = tuple(dict.fromkeys(map(Precision, self.precision)))
         precisions = precisions or preset.recommended.precisions
         if self.calibration is not None and Precision.INT8 not in precisions:
-            raise UsageError("--calibration is for int8, which is not among the precisions")
-        environment = presets.ENVIRONMENTS.find(self.environment or preset.environment)
+            raise UsageError("--calibration: is for int8, which is not among the precisions")
+        pins = self.environment or preset.environment
+        environment = presets.ENVIRONMENTS.find(pins, "--environment: ")
         target = preset.recommended.model_dump(exclude={"precisions"})
         for name in ("tp", "prefill", "total", "optimize_for"):
             if getattr(self, name) is not None:
                 target[name] = getattr(self, name)
         if self.card is not None:
-            target["card"] = presets.CARDS.find(self.card).name
+            target["card"] = presets.CARDS.find(self.card, "--card: ").name
         default = default_checkpoint(preset)
         checkpoint = _seen_from(root, self.checkpoint) if self.checkpoint else default
         # What the vendor calls the compiled model; a weight folder of another name has its own.
@@ -162,10 +155,10 @@ class Choices:
         if self.calibration is None:
             return None
         name, _, path = self.calibration.partition(":")
-        texts = presets.CALIBRATION_SETS.find(name)
+        texts = presets.CALIBRATION_SETS.find(name, "--calibration: ")
         if not path:
             raise UsageError(
-                f"--calibration {name} does not say where the set is",
+                f"--calibration: {name} does not say where the set is",
                 hint=f"--calibration {texts.name}:/path/to/{texts.files[0]}",
             )
         path = _seen_from(root, path)
@@ -181,15 +174,15 @@ def _preset(name: str) -> ModelPreset:
     """Return the preset of a model; raise UsageError where it needs no workspace."""
     if encoder := presets.ENCODERS.get(name):
         raise UsageError(
-            f"{encoder.name} is a text encoder, which needs no workspace",
+            f"--model: {encoder.name} is a text encoder, which needs no workspace",
             hint=f"`vacc-gen presets config {encoder.name}` prints its compile config",
         )
     if served := presets.SERVED.get(name):
         raise UsageError(
-            f"{served.name} is not compiled: it is served by {served.served_by}",
+            f"--model: {served.name} is not compiled: it is served by {served.served_by}",
             hint=f"`vacc-gen presets show {served.name}` says where the steps are",
         )
-    return presets.load(name)
+    return presets.load(name, "--model: ")
 
 
 def _compare(preset: ModelPreset, folder: Path, config: Mapping[str, Any]) -> tuple[str, ...]:
@@ -235,16 +228,10 @@ def _option_error(error: ValidationError) -> UsageError:
     first = error.errors()[0]
     name, value = str(first["loc"][-1]), first["input"]
     if name == "target":
-        problem, _, _ = str(first["ctx"]["error"]).partition("\n")
-        return UsageError(f"--{problem}", hint=f"--total {value['prefill']} or more")
-    if name in OPTION_RULES:
-        return UsageError(f"--{name} {value!r} is not {OPTION_RULES[name]}")
-    below = value // LENGTH_STEP_TOKENS * LENGTH_STEP_TOKENS
-    near = [str(length) for length in (below, below + LENGTH_STEP_TOKENS) if length > 0]
-    return UsageError(
-        f"--{name} {value} is not a multiple of {LENGTH_STEP_TOKENS}",
-        hint=f"nearest: {' and '.join(near) or LENGTH_STEP_TOKENS}",
-    )
+        problem = str(first["ctx"]["error"]).partition("\n")[0].removeprefix("prefill ")
+        return UsageError(f"--prefill: {problem}", hint=f"--total {value['prefill']} or more")
+    must, hint = bounds(first, value)
+    return UsageError(f"--{name}: must {must}, got {value!r}", hint)
 
 
 def _seen_from(root: Path, path: str) -> str:

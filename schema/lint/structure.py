@@ -155,7 +155,7 @@ class _Placing:
             place = self.document.key_span(*steps) if isinstance(value, dict) else span
             found = Finding(place, f"{_named(steps)}: {reason}", advice or None)
         else:
-            must, hint = _bounds(error, value)
+            must, hint = bounds(error, value)
             got = f"{len(value)}" if isinstance(value, list) else as_written(value)
             found = Finding(span, f"`{dotted(steps)}` must {must}, got {got}", hint)
         return FormFault("VG105", steps, found)
@@ -308,7 +308,7 @@ def _is_sure(word: str, near: list[str]) -> bool:
     return len(near) == 1 and digits[0] == digits[1]
 
 
-def _bounds(error: ErrorDetails, value: Any) -> tuple[str, str | None]:
+def bounds(error: ErrorDetails, value: Any) -> tuple[str, str | None]:
     """Return what a value has to be, in pydantic's words, and what may help."""
     must = error["msg"].partition(" should ")[2].partition(" after validation")[0]
     if error["type"] != "multiple_of":
