@@ -16,6 +16,7 @@ ENTER, SPACE, BACKSPACE = "\r", " ", "\x7f"
 DOWN = "\x1b[B"
 CTRL_C, CTRL_D, CTRL_U = "\x03", "\x04", "\x15"
 
+UNWANTED = ("NO_COLOR", "FORCE_COLOR", "CI", "COLUMNS")
 ESCAPE_SEQUENCE = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 
 
@@ -25,7 +26,7 @@ class Terminal:
     def __init__(
         self, cwd: Path, *arguments: str, lines: int = 24, columns: int = 80, **environment: str
     ) -> None:
-        kept = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "CI")}
+        kept = {name: value for name, value in os.environ.items() if name not in UNWANTED}
         self._process = pexpect.spawn(
             VACC_GEN[0],
             [*VACC_GEN[1:], *arguments],
@@ -55,10 +56,15 @@ class Terminal:
         for key in keys:
             self._process.send(key)
 
+    @property
+    def words(self) -> str:
+        """What stands on the screen, as if it had one long line."""
+        return " ".join(self.screen.split())
+
     def wait_for(self, words: str, patience_seconds: float = 20.0) -> None:
-        """Wait until the screen holds `words`."""
+        """Wait until the screen holds `words`, in one line or in several."""
         deadline = time.monotonic() + patience_seconds
-        while words not in self.screen:
+        while words not in self.screen and words not in self.words:
             assert time.monotonic() < deadline, f"{words!r} is not on\n{self.screen}"
             self._read(0.05)
 

@@ -193,10 +193,10 @@ def test_the_questions_look_as_the_guide_shows_them(tmp_path):
         terminal.send(ENTER)
     terminal.wait_for("Which card will it run on? (")
     terminal.send(DOWN, ENTER)
-    terminal.wait_for("» 4   2 cards")
+    terminal.wait_for("» 4        2 cards")
     terminal.send("?")
     terminal.wait_for("count dies, not cards.")
-    terminal.wait_for("   another number")
+    terminal.wait_for("   another  number")
     (shown,) = [block.text for block in blocks_of(GUIDE) if block.note == "wizard"]
     assert terminal.screen.rstrip("\n") == shown.rstrip("\n")
     terminal.send(CTRL_C)

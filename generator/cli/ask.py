@@ -1,16 +1,19 @@
-"""The questions of `vacc-gen new` on a terminal: one after the other, then a page of all answers.
-
-Bold and underlined alone: no colour shows on both dark and light themes.
-"""
+"""The questions of `vacc-gen new` on a terminal, one after the other, then all answers."""
 
 from __future__ import annotations
 
+import shutil
 import textwrap
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import questionary
 import typer
+from prompt_toolkit.application import run_in_terminal
+from prompt_toolkit.key_binding import KeyBindings, merge_key_bindings
+from prompt_toolkit.layout import Dimension, ScrollbarMargin
+from prompt_toolkit.output import ColorDepth
 from questionary.prompts.common import InquirerControl
 
 from vacc_gen import presets
@@ -19,29 +22,43 @@ from vacc_gen.generator.new.memory import target_lines
 from vacc_gen.generator.new.questions import (
     NO_SET,
     QUESTIONS,
+    Option,
     Question,
     answer,
     applicable,
     decided,
     options_of,
 )
+from vacc_gen.generator.terminal import folded
 from vacc_gen.schema.errors import VaccGenError
 
 DEFAULT_MODEL = "falcon-7b-instruct"
-EXPLAIN = "?"
-OTHER = "another number"
+ANOTHER = "another"
 WRITE = "write"
-STYLE = questionary.Style(
-    [
-        ("qmark", "noinherit"),
-        ("answer", "noinherit bold"),
-        ("highlighted", "bold"),
-        ("search_success", "noinherit bold"),
-        ("search_none", "noinherit underline"),
-        ("validation-toolbar", "noinherit reverse"),
-        ("bottom-toolbar", "noinherit"),
-    ]
+LAST = Question(
+    field="",
+    kind="choice",
+    prompt="Nothing is written yet. Write it, or change an answer?",
+    explanation="Enter on the first row writes the workspace. On another it asks again.",
+    current=str,
+    read=str,
 )
+KEYS = {
+    "folder": "(Tab: complete, ?: explain)",
+    "search": "(type to filter, ?: explain)",
+    "several": "(Space: toggle, ?: explain)",
+}
+LOOK: Any = {
+    "style": questionary.Style(
+        [
+            ("highlighted", "bold"),
+            ("selected", "noreverse"),
+            ("search_none", "underline"),
+            ("scrollbar.button", "reverse"),
+        ]
+    ),
+    "color_depth": ColorDepth.MONOCHROME,  # no colour shows on both dark and light themes
+}
 
 
 def ask_choices(given: Choices) -> Choices:
@@ -67,117 +84,123 @@ def _review(choices: Choices) -> Choices:
     """Show every answer until nothing is to be changed."""
     while True:
         decision = choices.decide()
-        typer.echo("\n" + "\n".join([*decision.notes, *target_lines(decision.plan)]) + "\n")
+        typer.echo(folded("\n".join(["", *decision.notes, *target_lines(decision.plan)])) + "\n")
         questions = {question.field: question for question in applicable(choices)}
-        rows = [questionary.Choice(f"write {decision.root}", WRITE)]
+        rows = [Option(WRITE, str(decision.root))]
         for name, question in questions.items():
-            rows.append(
-                questionary.Choice(f"{name:13} {question.current(decision) or 'later'}", name)
-            )
-        picked = _pick("Nothing is written yet. Write it, or change an answer?", "", rows)
+            rows.append(Option(name, question.current(decision) or "to be fetched"))
+        picked = _pick(LAST, "summary:", rows)
         if picked == WRITE:
             return choices
-        if picked == EXPLAIN:
-            typer.echo("  Enter on the first row writes the workspace. On another it asks again.")
-        else:
-            choices = _ask(choices, questions[picked], "change:")
+        choices = _ask(choices, questions[picked], "change:")
         while decided(choices) is None:
             choices = _ask(choices, QUESTIONS[1], "change:")
 
 
 def _ask(choices: Choices, question: Question, mark: str) -> Choices:
-    """Ask one question until its answer is possible; `?` explains it."""
+    """Ask one question until its answer is possible."""
     while True:
         text = _answer_text(choices, question, mark)
-        if text == EXPLAIN:
-            typer.echo(textwrap.indent(textwrap.fill(question.explanation, 76), "  "))
-            continue
         try:
             return answer(choices, question, text)
         except VaccGenError as error:
-            typer.echo(f"  {error.message}" + (f"\n  {error.hint}" if error.hint else ""))
+            typer.echo(folded(f"  {error.message}" + (f"\n  {error.hint}" if error.hint else "")))
 
 
 def _answer_text(choices: Choices, question: Question, mark: str) -> str:
-    """Put one question on the terminal; return the answer as text, or `EXPLAIN`."""
+    """Put one question on the terminal; return the answer as text."""
     decision = decided(choices)
     current = question.current(decision) if decision else ""
     if question.kind == "folder":
-        return _path(question.prompt, mark, current)
+        return _path(question, mark, current)
     name, _, path = current.partition(":")
     options = list(options_of(choices, question))
-    width = max(len(option.value) for option in options)
-    rows = [
-        questionary.Choice(f"{option.value:{width}}  {option.note}".rstrip(), option.value)
-        for option in options
-    ]
+    shown = (options[0].value, name)
+    offered = [one for one in options if question.kind != "own" or one.value in shown]
     if question.kind == "number":
-        rows.append(questionary.Choice(OTHER))
-    picked = _pick(question.prompt, mark, rows, name or DEFAULT_MODEL, question.kind)
-    if picked == OTHER:
-        return str(questionary.text("number in digits:", qmark="", style=STYLE).unsafe_ask())
-    if question.kind == "texts" and picked not in (NO_SET, EXPLAIN):
+        offered.append(Option(ANOTHER, "number"))
+    elif len(offered) < len(options):
+        offered.append(Option(ANOTHER, f"{len(options) - len(offered)} more"))
+    picked = _pick(question, mark, offered, name or DEFAULT_MODEL)
+    if picked == ANOTHER and question.kind == "number":
+        return _run(questionary.text("number in digits:", qmark="", **LOOK), question)
+    if picked == ANOTHER:
+        return _pick(question, mark, options, name)
+    if question.kind == "texts" and picked != NO_SET:
         file = presets.CALIBRATION_SETS.find(picked).files[0].rpartition("/")[2]
-        path = _path("Where are these texts?", mark, path if picked == name else file)
-        return path if path == EXPLAIN else f"{picked}:{path}"
-    return " ".join(picked) if isinstance(picked, list) else str(picked)
+        where = replace(question, prompt="Where are these texts?")
+        return f"{picked}:{_path(where, mark, path if picked == name else file)}"
+    return picked
 
 
-def _path(message: str, mark: str, current: str) -> str:
-    message += " (Tab completes, ? explains)"
+def _path(question: Question, mark: str, current: str) -> str:
+    keys = KEYS["folder"].replace(" ", "\xa0")  # stays in one line
+    message = _fitted(mark, f"{question.prompt} {keys}", max(12, len(current)))
     # An open menu would take the Enter that is meant for the path.
-    prompt = questionary.path(
-        message, current, qmark=mark, style=STYLE, complete_while_typing=False
-    )
+    prompt = questionary.path(message, current, qmark=mark, complete_while_typing=False, **LOOK)
+    return _run(prompt, question)
+
+
+def _pick(question: Question, mark: str, options: list[Option], current: str | None = None) -> str:
+    """Return the option that was picked; of a question of several, those, with spaces between."""
+    kind, longest = question.kind, max(len(option.value) for option in options)
+    keys = KEYS.get(kind, "(?: explain)")
+    message = _fitted(mark, question.prompt, max(longest, len(keys)))
+    rows = list(_rows(options, min(longest, 20), (current or "").split()))
+    look = {"qmark": mark, "instruction": keys, "use_jk_keys": False, **LOOK}
+    if kind == "several":
+        prompt = questionary.checkbox(message, rows, **look)
+    else:
+        searched = kind == "search"
+        prompt = questionary.select(message, rows, current, use_search_filter=searched, **look)
+    windows = prompt.application.layout.find_all_windows()
+    window = next(window for window in windows if isinstance(window.content, InquirerControl))
+    listed: Any = window.content
+    if kind == "search":
+        window.right_margins = [ScrollbarMargin(display_arrows=True)]
+    window.height = Dimension(max=max(5, shutil.get_terminal_size().lines - 9))
+    return _run(prompt, question, enter=lambda event: _take(event, listed, kind == "several"))
+
+
+def _take(event: Any, rows: Any, several: bool) -> None:
+    """Let Enter end a list, which then shows the values that were picked."""
+    picked = rows.get_selected_values() if several else [rows.get_pointed_at()]
+    if not picked:
+        rows.error_message = [("class:validation-toolbar", "Choose at least one.")]
+    elif rows.search_filter is None or rows.found_in_search:  # else questionary shows all
+        values = " ".join(str(row.value) for row in picked)
+        # One row is left, to show the values: of several, questionary would show their number.
+        picked[0].title = [("", values)]
+        rows.choices, rows.selected_options = picked[:1], [picked[0].value]
+        rows.pointed_at, rows.search_filter, rows.is_answered = 0, None, True
+        event.app.exit(result=values)
+
+
+def _run(prompt: questionary.Question, question: Question, **keys: Any) -> str:
+    """Return what a prompt is answered; the key `?` prints the explanation above it."""
+    text = folded(f"  {question.explanation}")
+    bindings, app = KeyBindings(), prompt.application
+    keys["?"] = lambda _: run_in_terminal(lambda: typer.echo(text))
+    for key, act in keys.items():
+        bindings.add(key, eager=True)(act)
+    app.key_bindings = merge_key_bindings([app.key_bindings or KeyBindings(), bindings])
     return str(prompt.unsafe_ask())
 
 
-def _pick(
-    message: str,
-    mark: str,
-    rows: list[questionary.Choice],
-    current: str | None = None,
-    kind: str = "",
-) -> Any:
-    """Return the value of the row that was picked, a list of them for `several`, or `EXPLAIN`."""
-    if kind == "several":
-        for row in rows:
-            row.checked = row.value in (current or "").split()
-        prompt = questionary.checkbox(
-            message,
-            rows,
-            qmark=mark,
-            instruction="(Space toggles, ? explains)",
-            validate=lambda picked: bool(picked) or "Choose at least one.",
-            style=STYLE,
-        )
-    else:
-        prompt = questionary.select(
-            message,
-            rows,
-            current,
-            qmark=mark,
-            instruction="(type to filter, ? explains)" if kind == "search" else "(? explains)",
-            use_search_filter=kind == "search",
-            use_jk_keys=False,
-            style=STYLE,
-        )
-        _bind_enter(prompt)
-    bindings: Any = prompt.application.key_bindings
-    bindings.add("?", eager=True)(lambda event: event.app.exit(result=EXPLAIN))
-    return prompt.unsafe_ask()
+def _rows(options: list[Option], width: int, now: list[str]) -> Iterator[questionary.Choice]:
+    """Yield options, in as many lines as the terminal needs, with their notes below each other."""
+    room = shutil.get_terminal_size().columns - 5  # the pointer's, and the mark's of several
+    if width + 2 + min(30, max(len(option.note) for option in options)) > room:
+        width = 0  # a narrow terminal: notes stand right behind their options
+    indent = " " * (5 + width + 2)
+    for option in options:
+        text = f"{option.value:{width}}  {option.note}".rstrip()
+        title = textwrap.fill(text, room, subsequent_indent=indent, break_on_hyphens=False)
+        yield questionary.Choice(title, option.value, checked=option.value in now)
 
 
-def _bind_enter(prompt: questionary.Question) -> None:
-    """Let Enter take the row whose value is then shown; and none where the filter finds none."""
-    bindings: Any = prompt.application.key_bindings
-    controls = prompt.application.layout.find_all_controls()
-    rows = next(control for control in controls if isinstance(control, InquirerControl))
-
-    def take(event: Any) -> None:
-        row = rows.get_pointed_at()
-        if rows.search_filter is None or rows.found_in_search:  # else questionary shows all
-            row.title, rows.is_answered = str(row.value), True
-            event.app.exit(result=row.value)
-
-    bindings.add("enter", eager=True)(take)
+def _fitted(mark: str, message: str, room: int) -> str:
+    """Return a message to stand behind `mark`, with so many columns, or a line, left behind it."""
+    lines = textwrap.wrap(f"{mark} {message}", shutil.get_terminal_size().columns - 1)
+    lines += [""] * (len(lines[-1]) + 2 + room > shutil.get_terminal_size().columns)
+    return "\n".join(lines)[len(mark) + 1 :]

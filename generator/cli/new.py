@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from vacc_gen.generator.cli.options import PrecisionName, Prefill, Total, preset_option
+from vacc_gen.generator.terminal import folded, is_terminal
 from vacc_gen.schema.errors import shell_command
 
 
@@ -101,10 +102,9 @@ def new(
         environment=environment,
         align_qkv=align_qkv,
     )
-    streams = (sys.stdin, sys.stdout)  # None where they are closed
-    is_terminal = all(stream is not None and stream.isatty() for stream in streams)
-    is_terminal = is_terminal and os.environ.get("TERM") != "dumb"
-    if model is None and checkpoint is None and is_terminal and not os.environ.get("CI"):
+    can_ask = is_terminal(sys.stdin) and is_terminal(sys.stdout)
+    can_ask = can_ask and os.environ.get("TERM") != "dumb" and not os.environ.get("CI")
+    if model is None and checkpoint is None and can_ask:
         from vacc_gen.generator.cli.ask import ask_choices
 
         choices = ask_choices(choices)
@@ -112,12 +112,12 @@ def new(
 
     decision = choices.decide()
     for note in decision.notes:
-        typer.echo(f"{note}\n")
+        typer.echo(folded(note) + "\n")
     root, recipe = decision.root, decision.recipe
     workspace = create(root, recipe_text(recipe, choices.command()), force=force)
     for path in ("vacc.yaml", *(str(file.path) for file in workspace.files())):
         typer.echo(root / path)
-    typer.echo("\n" + "\n".join(target_lines(workspace.plan)))
+    typer.echo("\n" + folded("\n".join(target_lines(workspace.plan))))
     typer.echo("\nnext:")
     for step in next_steps(root, recipe):
         typer.echo(f"  {step}")

@@ -23,7 +23,7 @@ NO_SET = "none"
 LENGTHS = (128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768)
 """Tokens; what is offered, any other multiple of 16 can be typed."""
 
-MEMORY_FIELDS = ("precision", "card", "tp", "prefill", "total")
+MEMORY_FIELDS = ("model", "precision", "card", "tp", "prefill", "total")
 """Each answer to these is shown with the memory that it takes."""
 
 PRECISION_NOTES = {
@@ -45,7 +45,8 @@ class Question:
     """One question, and which field of `Choices` its answer decides."""
 
     field: str
-    kind: Literal["search", "choice", "several", "number", "folder", "texts"]
+    kind: Literal["search", "choice", "own", "several", "number", "folder", "texts"]
+    """own: the first option is the model's; one entry stands for the rest."""
     prompt: str
     explanation: str
     """Two sentences on the terms in it."""
@@ -107,10 +108,10 @@ def options_of(choices: Choices, question: Question) -> Iterator[Option]:
         note = option.note
         if question.field in MEMORY_FIELDS:
             try:
-                after = answer(choices, question, option.value).decide()
+                after = decided(answer(choices, question, option.value))
             except VaccGenError:
                 continue
-            note = "; ".join(part for part in (note, memory_note(after.plan)) if part)
+            note = "; ".join(filter(None, (memory_note(after.plan) if after else "", note)))
         yield Option(option.value, note)
 
 
@@ -185,8 +186,8 @@ QUESTIONS = (
         field="model",
         kind="search",
         prompt="Which model?",
-        explanation="A preset holds a model's sizes and what its vendor publishes for it. Type a "
-        "part of its name to filter the list.",
+        explanation="A preset holds a model's sizes and what its vendor publishes for it. The "
+        "memory beside it is of each die, a chip of a card, at the published settings.",
         current=lambda decision: decision.plan.preset.name,
         read=_text,
         options=_models,
@@ -282,7 +283,7 @@ QUESTIONS = (
     ),
     Question(
         field="environment",
-        kind="choice",
+        kind="own",
         prompt="Which environment?",
         explanation="The Python packages that the compiler runs with, as its vendor pins them for "
         "a family of models. Versions are locked by hash.",

@@ -8,7 +8,8 @@ import pytest
 
 from tests.terminals import BACKSPACE, CTRL_D, CTRL_U, DOWN, ENTER, SPACE, Terminal
 from tests.workspaces import FALCON_TINY, files_of
-from vacc_gen.generator.new.questions import QUESTIONS
+from vacc_gen.generator.new.choices import Choices
+from vacc_gen.generator.new.questions import QUESTIONS, options_of
 
 COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:3[0-8]|4[0-8]|9\d|10\d)(?:;\d+)*m")
 LAST = "Write it, or change an answer?"
@@ -44,19 +45,21 @@ def line_of(terminal):
     return shlex.split(line)[1:]
 
 
+@pytest.mark.parametrize("columns", [80, 40])
 def test_questions_explain_themselves_and_enter_makes_what_the_printed_line_makes(
-    asked, run, tmp_path
+    asked, run, tmp_path, columns
 ):
-    terminal = asked(columns=90)
+    terminal = asked(columns=columns)
     for step, question in enumerate(QUESTIONS, 1):
         terminal.wait_for(f"step {step} of {len(QUESTIONS)}: {question.prompt} (")
-        if question.kind == "folder":
-            terminal.send(CTRL_U, "?", ENTER)
-        else:
-            terminal.send("?")
-        terminal.wait_for("  " + question.explanation[:40])
-        terminal.settle()
+        terminal.send("?")
+        terminal.wait_for(question.explanation)
+        terminal.wait_for(f"step {step} of {len(QUESTIONS)}: {question.prompt} (")
+        for option in options_of(Choices(model="falcon-7b-instruct"), question):
+            if question.field not in ("model", "environment"):  # which do not show all at once
+                terminal.wait_for(f"{option.value} {option.note}".rstrip())
         go_on(terminal, question.prompt)
+    terminal.wait_for("weights 3.3 GiB KV cache 0.2 GiB")
     go_on(terminal, LAST)
     assert terminal.exit_code() == 0
     assert line_of(terminal) == ["new", "--model", "falcon-7b-instruct"]
@@ -72,28 +75,37 @@ def test_every_question_can_be_answered(asked, tmp_path):
     shutil.copytree(FALCON_TINY, tmp_path / "模型 权重")
     terminal = asked()
     reply(terminal, MODEL, "from a check")
-    reply(terminal, CHECKPOINT, "模型 权重")
+    terminal.wait_for(f"{CHECKPOINT} (")
+    terminal.send("模型", "\t")  # the menu has no colours either
+    terminal.wait_for("权重")
+    terminal.settle()
+    reply(terminal, CHECKPOINT, CTRL_U, "模型 权重")
     reply(terminal, PRECISION, SPACE, DOWN, DOWN, DOWN, SPACE)
     reply(terminal, CARD, DOWN)
     reply(terminal, TP, *[DOWN] * 6)
     terminal.wait_for("number in digits:")
-    terminal.send("2", ENTER)
+    terminal.send("2?", ENTER)  # `?` explains, and what was typed stays
     reply(terminal, PREFILL, DOWN)
     reply(terminal, TOTAL)
     reply(terminal, GOAL, DOWN)
     reply(terminal, TEXTS, DOWN, DOWN)
     reply(terminal, "Where are these texts?", CTRL_U, "data/c4.json.gz")
-    reply(terminal, ENVIRONMENT)
+    terminal.wait_for(f"step 10 of 11: {ENVIRONMENT} (")
+    assert "llama-py310" not in terminal.screen, "others stand behind one entry"
+    reply(terminal, ENVIRONMENT, DOWN)
+    terminal.wait_for("llama-py310")
+    terminal.send(*[DOWN] * 6, ENTER)
     reply(terminal, FOLDER, CTRL_U, "输出")
     terminal.wait_for("calibration   c4:data/c4.json.gz")
     assert "precision     int8 kv8" in terminal.screen
     go_on(terminal, LAST)
     assert terminal.exit_code() == 0
+    assert not COLOUR.search(terminal.received)
     assert line_of(terminal) == [
         *("new", "--checkpoint", "模型 权重", "--out", "输出"),
         *("--precision", "int8", "--precision", "kv8", "--prefill", "256", "--tp", "2"),
         *("--card", "VA1-16G", "--calibration", "c4:data/c4.json.gz"),
-        *("--optimize-for", "latency"),
+        *("--optimize-for", "latency", "--environment", "llama-py310"),
     ]
 
 
@@ -144,7 +156,7 @@ def test_what_is_impossible_is_said_and_asked_again(asked, tmp_path):
     terminal.settle()
     reply(terminal, PRECISION, SPACE)
     go_on(terminal, CARD)
-    for typed, said in (("two", "'two' is not a whole number"), ("65", "--tp 65 is not between")):
+    for typed, said in (("two", "'two' is not a whole number"), ("65", "--tp: must be less than")):
         reply(terminal, TP, *[DOWN] * 4)
         terminal.wait_for("number in digits:")
         terminal.send(typed, ENTER)
@@ -169,9 +181,9 @@ def test_what_is_impossible_is_said_and_asked_again(asked, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "environment", "said"),
     [
-        ((), {"TERM": "dumb"}, "`--model` or `--checkpoint` is missing"),
-        ((), {"CI": "1"}, "`--model` or `--checkpoint` is missing"),
-        (("--prefill", "17"), {}, "--prefill 17 is not a multiple of 16"),
+        ((), {"TERM": "dumb"}, "--model or --checkpoint is missing"),
+        ((), {"CI": "1"}, "--model or --checkpoint is missing"),
+        (("--prefill", "17"), {}, "--prefill: must be a multiple of 16"),
     ],
 )
 def test_nothing_is_asked_where_nobody_can_answer_or_options_are_impossible(
