@@ -91,7 +91,7 @@ format: $(READY)  ## let ruff write
 docs: $(READY)  ## write docs/cli.md, docs/rules.md and the JSON Schemas again
 	@$(BIN)/python -m vacc_gen.schema.json_schema
 	@$(BIN)/python -m vacc_gen.schema.lint.rule
-	@$(BIN)/python -m typer vacc_gen.generator.cli.main utils docs --name vacc-gen --output docs/cli.md
+	@$(BIN)/python -m typer vacc_gen.generator.cli.app utils docs --name vacc-gen --output docs/cli.md
 
 fuzz: $(READY)  ## other examples for the property tests, then bytes at validate (FUZZ_SECONDS=60)
 	@HYPOTHESIS_PROFILE=exploring $(BIN)/python -m pytest -q -m hypothesis

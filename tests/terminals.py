@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pexpect
@@ -15,21 +16,28 @@ from tests.processes import VACC_GEN
 ENTER, SPACE, BACKSPACE = "\r", " ", "\x7f"
 DOWN = "\x1b[B"
 CTRL_C, CTRL_D, CTRL_U = "\x03", "\x04", "\x15"
+TAB = "\t"
 
 UNWANTED = ("NO_COLOR", "FORCE_COLOR", "CI", "COLUMNS")
 ESCAPE_SEQUENCE = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 
 
 class Terminal:
-    """vacc-gen on a terminal of so many lines and columns."""
+    """vacc-gen, or another program, on a terminal of so many lines and columns."""
 
     def __init__(
-        self, cwd: Path, *arguments: str, lines: int = 24, columns: int = 80, **environment: str
+        self,
+        cwd: Path,
+        *arguments: str,
+        program: Sequence[str] = VACC_GEN,
+        lines: int = 24,
+        columns: int = 80,
+        **environment: str,
     ) -> None:
         kept = {name: value for name, value in os.environ.items() if name not in UNWANTED}
         self._process = pexpect.spawn(
-            VACC_GEN[0],
-            [*VACC_GEN[1:], *arguments],
+            program[0],
+            [*program[1:], *arguments],
             cwd=str(cwd),
             dimensions=(lines, columns),
             env={**kept, "TERM": "xterm-256color", **environment},

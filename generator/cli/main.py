@@ -1,15 +1,11 @@
-"""The command `vacc-gen`: finds a verb's file, runs it, and says what went wrong."""
+"""The command `vacc-gen`: runs what is asked for, and says what went wrong."""
 
 from __future__ import annotations
 
 import os
 import sys
-from importlib import import_module
-from typing import Annotated, Any
 
-import typer
-
-from vacc_gen.generator.cli.usage import Refused, Verb, VerbGroup, usage_error
+from vacc_gen.generator.cli.root_help import root_help
 from vacc_gen.generator.terminal import (
     ended_by_signals,
     open_closed_streams,
@@ -17,68 +13,6 @@ from vacc_gen.generator.terminal import (
     shown_streams,
 )
 from vacc_gen.schema.errors import VaccGenError
-
-MODULES = {"explain": "validate", "schema": "validate"}
-"""Where a verb is not in the module of this folder that has its name."""
-
-VERBS = (
-    "new",
-    "validate",
-    "explain",
-    "generate",
-    "fetch",
-    "convert",
-    "lock",
-    "doctor",
-    "export",
-    "build",
-    "run",
-    "presets",
-    "schema",
-    "lsp",
-)
-"""Each is a function, or a Typer app, in its module."""
-
-
-class Verbs(VerbGroup):
-    """Imports only the verbs that are asked for."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options | {"commands": dict.fromkeys(VERBS)})
-
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        if cmd_name not in VERBS:
-            return None
-        module = MODULES.get(cmd_name, cmd_name)
-        verb = getattr(import_module(f"vacc_gen.generator.cli.{module}"), cmd_name)
-        if not isinstance(verb, typer.Typer):
-            function, verb = verb, typer.Typer(add_completion=False, rich_markup_mode=None)
-            verb.command(cmd_name, cls=Verb)(function)
-        return typer.main.get_command(verb)
-
-
-app = typer.Typer(
-    name="vacc-gen",
-    cls=Verbs,
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    help="Generate, validate and build compile configs for language models on VACC accelerators.",
-    epilog="Exit codes: 0 fine; 1 findings or a failed stage; 2 wrong usage or an unreadable file; "
-    "130 interrupted.",
-)
-
-
-@app.callback(invoke_without_command=True)
-def _root(
-    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
-) -> None:
-    if version:
-        from importlib.metadata import version as version_of
-
-        typer.echo(f"vacc-gen {version_of('vacc-gen')}")
-        raise typer.Exit
 
 
 def main() -> None:
@@ -88,9 +22,13 @@ def main() -> None:
     open_closed_streams()
     with shown_streams(), ended_by_signals():
         try:
-            sys.exit(app(prog_name="vacc-gen", standalone_mode=False) or 0)
-        except (VaccGenError, Refused) as raised:
-            error = raised if isinstance(raised, VaccGenError) else usage_error(raised)
+            if sys.argv[1:] in (["-h"], ["--help"]):
+                print(root_help(sys.stdout), flush=True)
+                sys.exit()
+            from vacc_gen.generator.cli.app import run_app
+
+            sys.exit(run_app())
+        except VaccGenError as error:
             if diagnostics := getattr(error, "diagnostics", None):
                 from vacc_gen.generator.cli.findings import print_findings
 

@@ -17,8 +17,12 @@ presets = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
-    help="Show known models, cards and data sets.",
 )
+
+
+@presets.callback()
+def _presets() -> None:
+    """Show known models, cards and data sets."""
 
 
 @presets.command("list", cls=Verb)

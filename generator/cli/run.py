@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vacc_gen.generator.cli.options import precision_names
+
 if TYPE_CHECKING:
     from vacc_gen.generator.calibration.tokenizer import Tokenizer
 
@@ -34,7 +36,9 @@ def run(
     precision: Annotated[
         str | None,
         typer.Option(
-            metavar="WORD", help="Which build of a workspace: fp16, int8, ... [default: any]"
+            metavar="WORD",
+            help="Which build of a workspace: fp16, int8, ... [default: any]",
+            autocompletion=precision_names,
         ),
     ] = None,
     threads: Annotated[

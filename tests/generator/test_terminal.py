@@ -96,15 +96,15 @@ def assert_ended(process: subprocess.Popen[str], number: int, said: str, seconds
 
 NATIVE = """
 import sys, numpy
-from vacc_gen.generator.cli import main as cli
+from vacc_gen.generator.cli import app, main
 def busy():
     print("busy", file=sys.stderr, flush=True)
     ones = numpy.ones(1 << 26)
     while True:
         numpy.sort(ones[::-1].copy())
-cli.app = lambda **_: busy()
+app.app = lambda **_: busy()
 sys.argv = ["vacc-gen", "busy"]
-cli.main()
+main.main()
 """
 
 
@@ -154,11 +154,11 @@ def test_files_do_not_take_the_place_of_closed_streams(tmp_path: Path, closed: s
     """Libraries print into whatever has the number of the standard error."""
     code = f"""
 import sys
-from vacc_gen.generator.cli import main
-def app(**_):
+from vacc_gen.generator.cli import app, main
+def write(**_):
     with open({str(tmp_path / "written")!r}, "w") as file:
         file.write(f"{{file.fileno() > 2}} {{sys.stdin}}")
-main.app = app
+app.app = write
 main.main()
 """
     command = f"{sys.executable} -c {shlex.quote(code)} {closed}"

@@ -11,12 +11,13 @@ from rich.console import Console
 from tests.processes import VACC_GEN
 from tests.terminals import Terminal
 from tests.workspaces import FALCON_TINY
-from vacc_gen.generator.cli.main import VERBS
+from vacc_gen.generator.cli.app import app
 from vacc_gen.generator.cli.options import PrecisionName
+from vacc_gen.generator.cli.root_help import VERBS, root_help
 from vacc_gen.schema.precision import Precision
 
 ROOT = Path(__file__).parents[3]
-DOCS = ("-m", "typer", "vacc_gen.generator.cli.main", "utils", "docs", "--name", "vacc-gen")
+DOCS = ("-m", "typer", "vacc_gen.generator.cli.app", "utils", "docs", "--name", "vacc-gen")
 """`make docs` runs this with `--output docs/cli.md`."""
 SUBVERBS = ("presets list", "presets show", "presets config")
 CONSTRAINTS = (ROOT / "constraints.txt").read_text()
@@ -37,6 +38,18 @@ def test_every_verb_has_help_and_mends_a_misspelled_option(run, verb):
     assert (code, out) == (2, "")
     assert "No such option" in err and "--hepl" in err
     assert "--help" in err
+
+
+def test_the_help_of_the_root_has_every_option_and_what_each_verb_says_of_itself():
+    group = typer.main.get_command(app)
+    context = typer.Context(group)
+    shown = " ".join(root_help().split())
+    assert [
+        word for param in group.get_params(context) for word in param.opts if word not in shown
+    ] == []
+    for verb in VERBS:
+        summary, _, _ = group.get_command(context, verb).help.partition("\n")
+        assert f" {verb} {summary} " in shown
 
 
 @pytest.mark.parametrize(
