@@ -139,6 +139,8 @@ class Workspace:
     """What `vacc-gen lock` resolved here."""
     recipe_hash: str = ""
     """Of the text of vacc.yaml."""
+    notes: tuple[str, ...] = ()
+    """What whoever made it should know of how it was decided, a line each."""
 
     @property
     def lock(self) -> Lock | None:

@@ -31,7 +31,7 @@ from vacc_gen.generator.build.report import StageRecord, Status, write_report
 from vacc_gen.generator.files import check_disk, open_in_place, room_for
 from vacc_gen.generator.memory import peak_rss_bytes, reset_peak_rss
 from vacc_gen.generator.plan import CompileJob
-from vacc_gen.generator.progress import Progress
+from vacc_gen.generator.progress import Progress, SilentProgress
 from vacc_gen.generator.workspace import Workspace
 from vacc_gen.schema.errors import StageError, VaccGenError, on_one_line
 from vacc_gen.schema.precision import Precision
@@ -52,6 +52,14 @@ class BuildOptions:
 
 class Observer(Progress, Protocol):
     """A `Progress` that is also notified when stages begin and end."""
+
+    def stage_started(self, stage: Stage, precision: Precision | None) -> None: ...
+
+    def stage_finished(self, record: StageRecord) -> None: ...
+
+
+class SilentObserver(SilentProgress):
+    """An `Observer` that shows nothing."""
 
     def stage_started(self, stage: Stage, precision: Precision | None) -> None: ...
 

@@ -33,18 +33,18 @@ def build(
 
     Example: vacc-gen build falcon-7b-instruct --precision int8
     """
-    from vacc_gen.generator.backends.base import Stage
+    from vacc_gen.generator import library
     from vacc_gen.generator.backends.onnxruntime.session import quiet_libraries
-    from vacc_gen.generator.build.preflight import select_backend
-    from vacc_gen.generator.build.runner import BuildOptions, run_build
     from vacc_gen.generator.cli.display import print_summary, terminal_progress
-    from vacc_gen.generator.workspace import load_workspace
-    from vacc_gen.schema.precision import Precision
 
     quiet_libraries()
-    workspace = load_workspace(folder.absolute())
-    precisions = tuple(Precision(name.value) for name in precision or ())
-    options = BuildOptions(Stage(until), precisions, force)
     with terminal_progress() as display:
-        records = run_build(workspace, select_backend(backend), options, display)
+        records = library.build(
+            folder,
+            backend=backend,
+            until=until,
+            precision=[name.value for name in precision or ()],
+            force=force,
+            observer=display,
+        )
     print_summary(folder, records)

@@ -15,21 +15,15 @@ from vacc_gen.generator.files import unified_diff, write_atomically
 from vacc_gen.generator.terminal import exact, has_style, print_data, print_error
 from vacc_gen.presets import KNOWN
 from vacc_gen.schema.errors import UnreadableError, UsageError, on_one_line
+from vacc_gen.schema.library import validate
 from vacc_gen.schema.lint import output, sources
-from vacc_gen.schema.lint.check import (
-    CheckResult,
-    Selection,
-    check_document,
-    check_paths,
-    check_text,
-)
+from vacc_gen.schema.lint.check import CheckResult, Selection, check_document, check_text
 from vacc_gen.schema.lint.diagnostics import Diagnostic, has_errors
 from vacc_gen.schema.lint.document import Document, load
 from vacc_gen.schema.lint.files import RecipeFile
 from vacc_gen.schema.lint.fixes import fixed
-from vacc_gen.schema.lint.rule import all_rules
+from vacc_gen.schema.lint.rule import codes_in
 from vacc_gen.schema.lint.sources import STDIN
-from vacc_gen.schema.lint.suggestions import nearest
 
 _MOST_PASSES = 10
 _TABLE = TypeAdapter(dict[Literal["select", "ignore"], list[str]])
@@ -57,11 +51,11 @@ def check_and_report(
         raise UsageError("- (the standard input) is checked by itself", "drop the other paths")
     if fix and paths == [STDIN]:
         return 1 if has_errors(_fix_stdin(selection, unsafe, only_show), strict) else 0
-    result = check_paths(paths, KNOWN, selection, with_checkpoints=True)
+    result = validate(paths, select=selection.select, ignore=selection.ignore)
     if fix:
         _fix_files(result, selection, unsafe, only_show)
         if not only_show:
-            result = check_paths(paths, KNOWN, selection, with_checkpoints=True)
+            result = validate(paths, select=selection.select, ignore=selection.ignore)
     if not only_show:
         print(_rendered(result, form), end="", file=exact(sys.stdout), flush=True)
     for path, reason in result.unreadable:
@@ -157,24 +151,8 @@ def selection_for(path: str, select: Sequence[str], ignore: Sequence[str]) -> Se
     """
     table = _table("." if path == STDIN else path)
     return Selection(
-        _codes(select) or table.get("select", ()), (*table.get("ignore", ()), *_codes(ignore))
+        codes_in(select) or table.get("select", ()), (*table.get("ignore", ()), *codes_in(ignore))
     )
-
-
-def unknown_code(code: str, where: str = "") -> UsageError:
-    names = [name for rule in all_rules() for name in (rule.code, rule.name)]
-    near = nearest(code.upper() if code[-1:].isdigit() else code.lower(), names)
-    hint = f"did you mean {near}?" if near else "`vacc-gen explain` lists them all"
-    return UsageError(f"no rule is called {code}{where}", hint)
-
-
-def _codes(options: Sequence[str], where: str = "") -> tuple[str, ...]:
-    """Return codes that were given one by one or with commas."""
-    codes = [code.strip().upper() for option in options for code in option.split(",")]
-    for code in codes:
-        if code != "ALL" and not any(rule.code.startswith(code) for rule in all_rules()):
-            raise unknown_code(code, where)
-    return tuple(filter(None, codes))
 
 
 def _table(path: str) -> dict[str, tuple[str, ...]]:
@@ -203,7 +181,7 @@ def _table(path: str) -> dict[str, tuple[str, ...]]:
             f"{where} is not valid TOML: {error}",
             "the nearest pyproject.toml says which rules run, in [tool.vacc-gen]",
         ) from error
-    return {key: _codes(codes, f" (in {where})") for key, codes in table.items()}
+    return {key: codes_in(codes, f" (in {where})") for key, codes in table.items()}
 
 
 def print_findings(diagnostics: Sequence[Diagnostic]) -> None:

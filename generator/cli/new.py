@@ -81,11 +81,10 @@ def new(
 
     Example: vacc-gen new --model falcon-7b-instruct --card VA16
     """
-    from vacc_gen.generator.emit.yaml_text import recipe_text
+    from vacc_gen.generator import library
     from vacc_gen.generator.new.choices import Choices
     from vacc_gen.generator.new.memory import target_lines
     from vacc_gen.generator.next_steps import next_steps
-    from vacc_gen.generator.workspace import create
 
     choices = Choices(
         model=model,
@@ -110,14 +109,12 @@ def new(
         choices = ask_choices(choices)
         typer.echo(f"the same in one line:\n  {shell_command(choices.command())}\n")
 
-    decision = choices.decide()
-    for note in decision.notes:
+    workspace = library.new(**vars(choices), force=force)
+    for note in workspace.notes:
         typer.echo(folded(note) + "\n")
-    root, recipe = decision.root, decision.recipe
-    workspace = create(root, recipe_text(recipe, choices.command()), force=force)
     for path in ("vacc.yaml", *(str(file.path) for file in workspace.files())):
-        typer.echo(root / path)
+        typer.echo(workspace.root / path)
     typer.echo("\n" + folded("\n".join(target_lines(workspace.plan))))
     typer.echo("\nnext:")
-    for step in next_steps(root, recipe):
+    for step in next_steps(workspace.root, workspace.plan.recipe):
         typer.echo(f"  {step}")

@@ -70,9 +70,8 @@ def explain(
 
     Example: vacc-gen explain VG101
     """
-    from vacc_gen.generator.cli.findings import unknown_code
     from vacc_gen.presets import OLDER_KEYS
-    from vacc_gen.schema.lint.rule import all_rules, as_page, as_table
+    from vacc_gen.schema.lint.rule import all_rules, as_page, as_table, unknown_code
 
     rules = {name: rule for rule in all_rules() for name in (rule.code.lower(), rule.name)}
     if code is None:

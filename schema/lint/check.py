@@ -87,6 +87,11 @@ class CheckResult:
         self.documents.update(other.documents)
 
     @property
+    def findings(self) -> list[Diagnostic]:
+        """All that was found, by path and place: what `--format json` prints."""
+        return self.diagnostics
+
+    @property
     def lines(self) -> dict[str, list[str]]:
         """The lines of the files with findings, by path."""
         return {path: document.lines for path, document in self.documents.items()}

@@ -67,13 +67,14 @@ class Diagnostic:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the finding as `validate --format json` prints it."""
-        fields = {**vars(self), "severity": self.severity.value, "fixable": self.is_fixable}
+        fields = {**vars(self), "severity": self.severity.value, "fixable": self.fixable}
         del fields["fix"]
         texts = {key: encodable(text) for key, text in fields.items() if isinstance(text, str)}
         return fields | texts
 
     @property
-    def is_fixable(self) -> bool:
+    def fixable(self) -> bool:
+        """Whether `--fix` puts it right."""
         return self.fix is not None and self.fix.safe
 
 

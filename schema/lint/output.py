@@ -52,7 +52,7 @@ def _summary(diagnostics: Sequence[Diagnostic], checked: int) -> str:
     numbers = Counter(found.severity for found in diagnostics)
     counts = [plural(numbers[kind], noun) for kind, noun in _NOUNS.items() if numbers[kind]]
     what = ", ".join(counts) or "nothing found"
-    fixable = sum(found.is_fixable for found in diagnostics)
+    fixable = sum(found.fixable for found in diagnostics)
     tail = f" ({fixable} fixable with --fix)" if fixable else ""
     return f"{plural(checked, 'file')} checked: {what}{tail}"
 
@@ -67,8 +67,13 @@ def _block(found: Diagnostic, lines: Sequence[str], colour: bool) -> str:
     if 0 < found.line <= len(lines):
         parts += _excerpt(found, lines[found.line - 1], colour)
     if found.hint:
+<<<<<<< HEAD
         mark = " (fixable)" if found.is_fixable else ""
         parts.append(f"{hint} {on_one_line(found.hint)}{mark}")
+=======
+        mark = " (fixable)" if found.fixable else ""
+        parts.append(f"hint: {on_one_line(found.hint)}{mark}")
+>>>>>>> 8afb826 (Offer validate, new and build to programs; the verbs call them)
     return "\n".join(parts)
 
 

@@ -19,6 +19,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from vacc_gen.schema.errors import UsageError
 from vacc_gen.schema.lint.diagnostics import Severity
 
 Scope = Literal[
@@ -70,6 +71,29 @@ def all_rules() -> tuple[Rule, ...]:
         members = (getattr(member, "rule", None) for member in vars(module).values())
         found += [member for member in members if isinstance(member, Rule)]
     return tuple(sorted(found, key=lambda rule: rule.code))
+
+
+def codes_in(options: str | Iterable[str], where: str = "") -> tuple[str, ...]:
+    """Return codes that were given one by one or with commas; `where` is for messages.
+
+    Raises:
+        UsageError: no rule has such a code, or one that begins so.
+    """
+    options = [options] if isinstance(options, str) else options
+    codes = [code.strip().upper() for option in options for code in option.split(",")]
+    for code in codes:
+        if code != "ALL" and not any(rule.code.startswith(code) for rule in all_rules()):
+            raise unknown_code(code, where)
+    return tuple(filter(None, codes))
+
+
+def unknown_code(code: str, where: str = "") -> UsageError:
+    from vacc_gen.schema.lint.suggestions import nearest
+
+    names = [name for rule in all_rules() for name in (rule.code, rule.name)]
+    near = nearest(code.upper() if code[-1:].isdigit() else code.lower(), names)
+    hint = f"did you mean {near}?" if near else "`vacc-gen explain` lists them all"
+    return UsageError(f"no rule is called {code}{where}", hint)
 
 
 TOPICS = {

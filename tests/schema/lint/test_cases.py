@@ -34,7 +34,7 @@ def test_each_mistake_is_one_finding_and_what_is_sure_is_whole_after_its_fix(nam
     fixes = [one.fix for one in found if one.fix]
     assert bool(fixes) == (name in FIXABLE)
     if fixes:
-        assert all(one.is_fixable for one in found)
+        assert all(one.fixable for one in found)
         assert check_text(fixed(load((CASES / name).read_bytes(), name), fixes), name) == []
 
 

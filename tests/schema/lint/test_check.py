@@ -213,10 +213,10 @@ def mutated(text, rng):
 def test_every_fixable_finding_is_gone_after_its_fix(path, rng):
     text = mutated(path.read_text(encoding="utf-8"), rng)
     findings = check_text(text, "build/x.yaml")
-    safe = [one for one in findings if one.is_fixable]
+    safe = [one for one in findings if one.fixable]
     after = fixed(load(text), [one.fix for one in safe])
     left = {(one.code, one.message) for one in check_text(after, "build/x.yaml")}
-    kept = {(one.code, one.message) for one in findings if not one.is_fixable}
+    kept = {(one.code, one.message) for one in findings if not one.fixable}
     assert not {(one.code, one.message) for one in safe} & left - kept
 
 

@@ -117,7 +117,7 @@ def test_messages_are_those_on_record():
         assert found, new
         document = load(changed, path.name)
         shown = as_text(found, {path.name: document.lines}, 1).rsplit("\n\n", 1)[0]
-        right = fixed(document, [one.fix for one in found if one.is_fixable])
+        right = fixed(document, [one.fix for one in found if one.fixable])
         difference = difflib.unified_diff(changed.split("\n"), right.split("\n"), n=0, lineterm="")
         written.append("\n".join([shown, *[*difference][2:]]))
     assert_on_record("messages.txt", "\n\n".join(written) + "\n")

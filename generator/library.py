@@ -1,0 +1,96 @@
+"""What programs call; `vacc-gen new` and `vacc-gen build` print what these return."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from vacc_gen.schema.precision import Precision
+
+if TYPE_CHECKING:
+    from vacc_gen.generator.build.report import StageRecord
+    from vacc_gen.generator.build.runner import Observer
+    from vacc_gen.generator.workspace import Workspace
+
+AnyPath = str | os.PathLike[str]
+StageName = Literal["preflight", "calibrate", "export", "quantize", "compile", "verify", "report"]
+
+
+def new(
+    model: str | None = None,
+    *,
+    checkpoint: AnyPath | None = None,
+    name: str | None = None,
+    out: AnyPath | None = None,
+    precision: Sequence[str] = (),
+    prefill: int | None = None,
+    total: int | None = None,
+    tp: int | None = None,
+    card: str | None = None,
+    calibration: str | None = None,
+    optimize_for: Literal["throughput", "latency"] | None = None,
+    environment: str | None = None,
+    align_qkv: bool = False,
+    force: bool = False,
+) -> Workspace:
+    """Make a workspace; the options are those of `vacc-gen new`, lengths in tokens, `tp` in dies.
+
+    What the command says of the choices is in `notes` of the result.
+
+    Raises:
+        UsageError: a choice is impossible, or something else stands at `out`.
+        CheckpointError: the weight folder does not fit the model, or has no config.json.
+        FindingsError: the weight folder has errors.
+    """
+    from vacc_gen.generator.emit.yaml_text import recipe_text
+    from vacc_gen.generator.new.choices import Choices
+    from vacc_gen.generator.workspace import create
+
+    choices = Choices(
+        model=model,
+        checkpoint=None if checkpoint is None else os.fspath(checkpoint),
+        name=name,
+        out=None if out is None else os.fspath(out),
+        precision=tuple(Precision(word).value for word in precision),
+        prefill=prefill,
+        total=total,
+        tp=tp,
+        card=card,
+        calibration=calibration,
+        optimize_for=optimize_for,
+        environment=environment,
+        align_qkv=align_qkv,
+    )
+    decision = choices.decide()
+    text = recipe_text(decision.recipe, choices.command())
+    return replace(create(decision.root, text, force=force), notes=decision.notes)
+
+
+def build(
+    folder: AnyPath,
+    *,
+    backend: Literal["auto", "onnxruntime", "vamc"] = "auto",
+    until: StageName = "report",
+    precision: Sequence[str] = (),
+    force: bool = False,
+    observer: Observer | None = None,
+) -> tuple[StageRecord, ...]:
+    """Build a workspace as `vacc-gen build` does; return what each stage did, in order.
+
+    The workspace then holds report.json, of a build that failed as well. `observer` hears of the
+    stages while they run.
+
+    Raises:
+        VaccGenError: a stage failed, the workspace cannot be read, or another build holds it.
+    """
+    from vacc_gen.generator.backends.base import Stage
+    from vacc_gen.generator.build.preflight import select_backend
+    from vacc_gen.generator.build.runner import BuildOptions, SilentObserver, run_build
+    from vacc_gen.generator.workspace import load_workspace
+
+    options = BuildOptions(Stage(until), tuple(map(Precision, precision)), force)
+    workspace = load_workspace(Path(folder).absolute())
+    return run_build(workspace, select_backend(backend), options, observer or SilentObserver())
