@@ -1,34 +1,24 @@
-"""What is made, and run: workspaces, graphs, builds, and the command line.
-
-What programs use is `new` and `build`, with what they return.
-"""
+"""What is made, and run. For programs there are `new` and `build`; each loads when asked for."""
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-# Rooms of the same names. Python puts a package into its parent when it is first imported: after
-# this it never does again, and the names below are the functions, whatever is imported when.
+# Rooms of the same names, which Python binds here when they are first imported, and never again:
+# from here on the names are those of the functions, whatever is imported later.
 import vacc_gen.generator.build
 import vacc_gen.generator.new  # noqa: F401
 
 if TYPE_CHECKING:
-    from vacc_gen.generator.build.report import StageRecord as StageRecord
     from vacc_gen.generator.library import build as build
     from vacc_gen.generator.library import new as new
-    from vacc_gen.generator.workspace import Workspace as Workspace
 else:
     del build, new
-    _MODULES = {
-        "StageRecord": "build.report",
-        "Workspace": "workspace",
-        "build": "library",
-        "new": "library",
-    }
-    __all__ = list(_MODULES)
+    __all__ = ["build", "new"]
 
     def __getattr__(name: str) -> Any:
-        if name not in _MODULES:
+        if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+        from vacc_gen.generator import library
+
+        return getattr(library, name)

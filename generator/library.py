@@ -38,12 +38,10 @@ def new(
 ) -> Workspace:
     """Make a workspace; the options are those of `vacc-gen new`, lengths in tokens, `tp` in dies.
 
-    What the command says of the choices is in `notes` of the result.
+    `notes` of the result is what the command says of the choices.
 
     Raises:
-        UsageError: a choice is impossible, or something else stands at `out`.
-        CheckpointError: the weight folder does not fit the model, or has no config.json.
-        FindingsError: the weight folder has errors.
+        VaccGenError: a choice is impossible, the weights do not fit, or something stands at `out`.
     """
     from vacc_gen.generator.emit.yaml_text import recipe_text
     from vacc_gen.generator.new.choices import Choices
@@ -80,8 +78,7 @@ def build(
 ) -> tuple[StageRecord, ...]:
     """Build a workspace as `vacc-gen build` does; return what each stage did, in order.
 
-    The workspace then holds report.json, of a build that failed as well. `observer` hears of the
-    stages while they run.
+    It leaves report.json, as a build that fails does. `observer` hears of stages as they run.
 
     Raises:
         VaccGenError: a stage failed, the workspace cannot be read, or another build holds it.

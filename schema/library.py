@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 
-from vacc_gen import presets
+from vacc_gen.presets import KNOWN
 from vacc_gen.schema.lint.check import CheckResult, Selection, check_paths
 from vacc_gen.schema.lint.rule import codes_in
 
@@ -21,13 +21,12 @@ def validate(
     """Check recipes, compile YAMLs, workspaces and weight folders, each and all of them together.
 
     `select` and `ignore` are codes of rules or their beginnings (`VG1`): which alone run, and which
-    do not. `[tool.vacc-gen]` of pyproject.toml is the command's, and not read. Files with findings
-    raise nothing, nor do those that cannot be read: they are in `unreadable` of the result.
+    do not; pyproject.toml is not read. What cannot be read is in `unreadable` of the result.
 
     Raises:
         UsageError: no rule has such a code.
         UnreadableError: `-` is among the paths and the standard input is closed.
     """
-    named = [paths] if isinstance(paths, str | os.PathLike) else paths
+    paths = [paths] if isinstance(paths, str | os.PathLike) else paths
     selection = Selection(codes_in(select), codes_in(ignore))
-    return check_paths(list(map(os.fspath, named)), presets.KNOWN, selection, with_checkpoints=True)
+    return check_paths([os.fspath(path) for path in paths], KNOWN, selection, with_checkpoints=True)

@@ -7,19 +7,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from typer.completion import (  # type: ignore[attr-defined]
-    completion_init,
-    get_completion_script,
-    install,
-)
 
 from vacc_gen.generator.cli.root_help import ABOUT, EPILOG, MODULES, OPTIONS, VERBS, root_help
 from vacc_gen.generator.cli.usage import Refused, Verb, VerbGroup, usage_error
 from vacc_gen.generator.terminal import exact
 
+completion: Any = import_module("typer.completion")
 Shell = Literal["bash", "zsh", "fish", "powershell", "pwsh"]
 NAME = {"prog_name": "vacc-gen", "complete_var": "_VACC_GEN_COMPLETE"}
-ZSH_FIRST_TAB = """
+FIRST_TAB = """
 if [[ $zsh_eval_context[-1] == loadautofunc ]]; then _vacc_gen_completion "$@"; fi
 """
 # zsh runs the script at the first Tab, and Typer's only defines what completes from the second on.
@@ -63,15 +59,14 @@ app = typer.Typer(
     help=ABOUT,
     epilog=EPILOG,
 )
-completion_init()
+completion.completion_init()
 
 
 @app.callback(invoke_without_command=True)
 def _root(
     version: Annotated[bool, typer.Option("--version", help=OPTIONS["--version"])] = False,
     install_completion: Annotated[
-        Shell | None,
-        typer.Option(metavar="SHELL", help=OPTIONS["--install-completion [SHELL]"]),
+        Shell | None, typer.Option(metavar="SHELL", help=OPTIONS["--install-completion [SHELL]"])
     ] = None,
     show_completion: Annotated[
         Shell | None, typer.Option(metavar="SHELL", help=OPTIONS["--show-completion SHELL"])
@@ -81,20 +76,24 @@ def _root(
         from vacc_gen.schema import __version__
 
         typer.echo(f"vacc-gen {__version__}")
-        raise typer.Exit
     if install_completion:
         _install(install_completion)
     if show_completion:
-        script = get_completion_script(**NAME, shell=show_completion)
-        typer.echo(script + (ZSH_FIRST_TAB if show_completion == "zsh" else ""))
+        typer.echo(_script(show_completion))
+    if version or show_completion:
         raise typer.Exit
+
+
+def _script(shell: str) -> str:
+    script = completion.get_completion_script(shell=shell, **NAME)
+    return f"{script}{FIRST_TAB if shell == 'zsh' else ''}"
 
 
 def _install(shell: str | None) -> None:
     """Install for a shell, None for the one that runs; then leave."""
-    shell, path = install(shell, **NAME)
+    shell, path = completion.install(shell, **NAME)
     if shell == "zsh":
-        Path(path).write_text(get_completion_script(**NAME, shell=shell) + ZSH_FIRST_TAB)
+        Path(path).write_text(_script(shell))
     typer.echo(f"{shell} completes from the next shell on: {path}")
     raise typer.Exit
 

@@ -33,13 +33,13 @@ def build(
 
     Example: vacc-gen build falcon-7b-instruct --precision int8
     """
-    from vacc_gen.generator import library
+    from vacc_gen.generator import build as run
     from vacc_gen.generator.backends.onnxruntime.session import quiet_libraries
     from vacc_gen.generator.cli.display import print_summary, terminal_progress
 
     quiet_libraries()
     with terminal_progress() as display:
-        records = library.build(
+        records = run(
             folder,
             backend=backend,
             until=until,

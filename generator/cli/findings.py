@@ -14,8 +14,8 @@ from pydantic import TypeAdapter, ValidationError
 from vacc_gen.generator.files import unified_diff, write_atomically
 from vacc_gen.generator.terminal import exact, has_style, print_data, print_error
 from vacc_gen.presets import KNOWN
+from vacc_gen.schema import validate
 from vacc_gen.schema.errors import UnreadableError, UsageError, on_one_line
-from vacc_gen.schema.library import validate
 from vacc_gen.schema.lint import output, sources
 from vacc_gen.schema.lint.check import CheckResult, Selection, check_document, check_text
 from vacc_gen.schema.lint.diagnostics import Diagnostic, has_errors
@@ -26,7 +26,6 @@ from vacc_gen.schema.lint.rule import codes_in
 from vacc_gen.schema.lint.sources import STDIN
 
 _MOST_PASSES = 10
-_TABLE = TypeAdapter(dict[Literal["select", "ignore"], list[str]])
 
 
 def check_and_report(
@@ -170,7 +169,8 @@ def _table(path: str) -> dict[str, tuple[str, ...]]:
 
     try:
         tools = tomllib.loads(file.read_text("utf-8")).get("tool", {})
-        table = _TABLE.validate_python(tools.get("vacc-gen", {}))
+        form = TypeAdapter(dict[Literal["select", "ignore"], list[str]])
+        table = form.validate_python(tools.get("vacc-gen", {}))
     except OSError as error:
         raise UnreadableError(f"cannot read {where}: {error.strerror}") from error
     except ValidationError as error:

@@ -81,7 +81,7 @@ def new(
 
     Example: vacc-gen new --model falcon-7b-instruct --card VA16
     """
-    from vacc_gen.generator import library
+    from vacc_gen.generator import new as make
     from vacc_gen.generator.new.choices import Choices
     from vacc_gen.generator.new.memory import target_lines
     from vacc_gen.generator.next_steps import next_steps
@@ -109,7 +109,7 @@ def new(
         choices = ask_choices(choices)
         typer.echo(f"the same in one line:\n  {shell_command(choices.command())}\n")
 
-    workspace = library.new(**vars(choices), force=force)
+    workspace = make(**vars(choices), force=force)
     for note in workspace.notes:
         typer.echo(folded(note) + "\n")
     for path in ("vacc.yaml", *(str(file.path) for file in workspace.files())):

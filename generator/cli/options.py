@@ -33,11 +33,6 @@ class PrecisionName(str, Enum):
     KV8 = "kv8"
 
 
-def precision_names() -> list[str]:
-    """Complete what may name a build."""
-    return [name.value for name in PrecisionName]
-
-
 def preset_option(folder: str, help_text: str, metavar: str = "NAME", suffix: str = "") -> Any:
     return typer.Option(
         metavar=metavar, help=help_text, autocompletion=names_in(folder, suffix=suffix)

@@ -1,7 +1,4 @@
-"""The help of `vacc-gen` itself, which needs neither the verbs nor any package.
-
-It reads their docstrings from their files: importing them would take four times as long.
-"""
+"""The help of `vacc-gen` itself, from the verbs' files: importing them takes four times as long."""
 
 from __future__ import annotations
 
@@ -42,9 +39,8 @@ EPILOG = (
 )
 OPTIONS = {
     "--version": "Print the version.",
-    "--install-completion [SHELL]": "Install completion for bash, zsh or fish. "
-    "[default: the shell that runs]",
-    "--show-completion SHELL": "Print the script that completes, for bash, zsh or fish.",
+    "--install-completion [SHELL]": "Complete in bash, zsh or fish. [default: where you are]",
+    "--show-completion SHELL": "Print the script that completes.",
     "-h, --help": "Show this message and exit.",
 }
 
@@ -63,6 +59,9 @@ def root_help(stream: Any) -> str:
         ]
     )
 
+    def filled(text: str, name: str = "", indent: int = 2) -> str:
+        first = f"  {name}".ljust(indent)
+        return textwrap.fill(text, width, initial_indent=first, subsequent_indent=" " * indent)
 
 def _table(title: str, rows: Mapping[str, str], width: int, stream: Any) -> Iterator[str]:
     column = 4 + (max(map(len, rows)) if width > 60 else 9)
@@ -82,5 +81,5 @@ def _summary(verb: str) -> str:
     file = Path(__file__).with_name(f"{MODULES.get(verb, verb)}.py")
     for node in ast.parse(file.read_bytes()).body:
         if isinstance(node, ast.FunctionDef) and node.name.lstrip("_") == verb:
-            return (ast.get_docstring(node) or "").partition("\n")[0]
-    return ""
+            return str(ast.get_docstring(node)).partition("\n")[0]
+    raise LookupError(f"no function {verb} in {file}")

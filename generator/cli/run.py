@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vacc_gen.generator.cli.options import precision_names
+from vacc_gen.generator.cli.options import PrecisionName
 
 if TYPE_CHECKING:
     from vacc_gen.generator.calibration.tokenizer import Tokenizer
@@ -38,7 +38,7 @@ def run(
         typer.Option(
             metavar="WORD",
             help="Which build of a workspace: fp16, int8, ... [default: any]",
-            autocompletion=precision_names,
+            autocompletion=lambda: [name.value for name in PrecisionName],
         ),
     ] = None,
     threads: Annotated[
