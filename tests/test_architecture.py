@@ -12,7 +12,7 @@ HEAVY = {
     *("prompt_toolkit", "questionary"),
 }
 VERBS = {
-    "--help": HEAVY | {"rich", "pydantic", "yaml", "jinja2"},
+    "--help": HEAVY | {"rich", "pydantic", "yaml", "jinja2", "typer"},
     "validate workspace/build/hf_falcon_int8.yaml": HEAVY | {"rich", "jinja2"},
     "explain VG101": HEAVY | {"rich"},
     "schema recipe": HEAVY | {"rich"},

@@ -39,7 +39,7 @@ EPILOG = (
 )
 OPTIONS = {
     "--version": "Print the version.",
-    "--install-completion [SHELL]": "Complete in bash, zsh or fish. [default: where you are]",
+    "--install-completion [SHELL]": "Complete in bash, zsh or fish. [default: this shell]",
     "--show-completion SHELL": "Print the script that completes.",
     "-h, --help": "Show this message and exit.",
 }
