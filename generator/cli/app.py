@@ -44,7 +44,7 @@ class Verbs(VerbGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if args == ["--install-completion"] and not ctx.resilient_parsing:
-            _install(None)
+            args = [*args, str(completion._get_shell_name())]
         return super().parse_args(ctx, args)
 
 
@@ -77,25 +77,19 @@ def _root(
 
         typer.echo(f"vacc-gen {__version__}")
     if install_completion:
-        _install(install_completion)
+        shell, path = completion.install(install_completion, **NAME)
+        if shell == "zsh":
+            Path(path).write_text(_script(shell))
+        typer.echo(f"{shell} completes from the next shell on: {path}")
     if show_completion:
         typer.echo(_script(show_completion))
-    if version or show_completion:
+    if version or install_completion or show_completion:
         raise typer.Exit
 
 
 def _script(shell: str) -> str:
     script = completion.get_completion_script(shell=shell, **NAME)
     return f"{script}{FIRST_TAB if shell == 'zsh' else ''}"
-
-
-def _install(shell: str | None) -> None:
-    """Install for a shell, None for the one that runs; then leave."""
-    shell, path = completion.install(shell, **NAME)
-    if shell == "zsh":
-        Path(path).write_text(_script(shell))
-    typer.echo(f"{shell} completes from the next shell on: {path}")
-    raise typer.Exit
 
 
 def run_app() -> int:
