@@ -59,9 +59,6 @@ def root_help(stream: Any) -> str:
         ]
     )
 
-    def filled(text: str, name: str = "", indent: int = 2) -> str:
-        first = f"  {name}".ljust(indent)
-        return textwrap.fill(text, width, initial_indent=first, subsequent_indent=" " * indent)
 
 def _table(title: str, rows: Mapping[str, str], width: int, stream: Any) -> Iterator[str]:
     column = 4 + (max(map(len, rows)) if width > 60 else 9)

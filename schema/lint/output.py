@@ -67,13 +67,8 @@ def _block(found: Diagnostic, lines: Sequence[str], colour: bool) -> str:
     if 0 < found.line <= len(lines):
         parts += _excerpt(found, lines[found.line - 1], colour)
     if found.hint:
-<<<<<<< HEAD
-        mark = " (fixable)" if found.is_fixable else ""
-        parts.append(f"{hint} {on_one_line(found.hint)}{mark}")
-=======
         mark = " (fixable)" if found.fixable else ""
-        parts.append(f"hint: {on_one_line(found.hint)}{mark}")
->>>>>>> 8afb826 (Offer validate, new and build to programs; the verbs call them)
+        parts.append(f"{hint} {on_one_line(found.hint)}{mark}")
     return "\n".join(parts)
 
 

@@ -1,7 +1,8 @@
 """What int8 and int4 cost three trained models, one of each style, on all of the held-out text.
 
-Through ONNX Runtime, as built: int8 by channel with int8 activations, and GPTQ with several draws of calibration
-texts, as a model's perplexity on a text moves by a tenth of a percent with any small change.
+Through ONNX Runtime, as built: int8 by channel with int8 activations, and GPTQ with several draws
+of calibration texts, as a model's perplexity on a text moves by a tenth of a percent with any small
+change.
 """
 
 from __future__ import annotations
