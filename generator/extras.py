@@ -14,13 +14,13 @@ from vacc_gen.schema.errors import MissingExtraError
 REASON_CHARACTERS = 200
 
 
-def load(purpose: str, *packages: str) -> list[ModuleType]:
-    """Import packages of the extra `export` for what `purpose` names.
+def load(purpose: str, *packages: str, extra: str = "export") -> list[ModuleType]:
+    """Import packages of an extra for what `purpose` names.
 
     Raises:
         MissingExtraError: one is missing, older than the extra allows, or does not load.
     """
-    modules, asked = [], _asked()
+    modules, asked = [], _asked(extra)
     for package in packages:
         try:
             module = import_module(package)
@@ -28,17 +28,17 @@ def load(purpose: str, *packages: str) -> list[ModuleType]:
             is_absent = isinstance(error, ModuleNotFoundError) and error.name == package
             reason = f"{type(error).__name__}: {' '.join(str(error).split())}"[:REASON_CHARACTERS]
             problem = "is not installed" if is_absent else f"does not load: {reason}"
-            raise MissingExtraError(package, purpose, problem=problem) from error
+            raise MissingExtraError(package, purpose, extra, problem) from error
         found, wanted = getattr(module, "__version__", None), asked.get(package, SpecifierSet())
         if found is None:
-            raise MissingExtraError(package, purpose, problem="is broken: it has no version")
+            raise MissingExtraError(package, purpose, extra, "is broken: it has no version")
         if not wanted.contains(found, prereleases=True):
-            raise MissingExtraError(package, purpose, problem=f"is {found} here, not {wanted}")
+            raise MissingExtraError(package, purpose, extra, f"is {found} here, not {wanted}")
         modules.append(module)
     return modules
 
 
-def _asked() -> dict[str, SpecifierSet]:
+def _asked(extra: str) -> dict[str, SpecifierSet]:
     """Return the versions that the extra asks for; none where we are run from our sources."""
     try:
         asked = [Requirement(text) for text in requires("vacc-gen") or ()]
@@ -47,7 +47,7 @@ def _asked() -> dict[str, SpecifierSet]:
     return {
         wanted.name.replace("-", "_"): wanted.specifier
         for wanted in asked
-        if wanted.marker and wanted.marker.evaluate({"extra": "export"})
+        if wanted.marker and wanted.marker.evaluate({"extra": extra})
     }
 
 
