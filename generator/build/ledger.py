@@ -98,12 +98,12 @@ class Ledger:
 
 def step_key(step: str, inputs: Mapping[str, object], upstream: Iterable[str]) -> str:
     """Hash what a step's result depends on: its inputs, what it builds on, and this program."""
-    parts = [step, dict(inputs), list(upstream), _program()]
+    parts = [step, dict(inputs), list(upstream), program_digest()]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 @cache
-def _program() -> str:
+def program_digest() -> str:
     """This program's identity: a digest of its sources, since versions change less often."""
     digest = hashlib.sha256()
     generator = Path(__file__).parent.parent

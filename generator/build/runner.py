@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 import socket
 import time
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ from vacc_gen.generator.backends.base import (
     Stage,
     Step,
 )
+from vacc_gen.generator.backends.vamc import MARK
 from vacc_gen.generator.build import preflight
 from vacc_gen.generator.build.ledger import LEDGER_FILE, Entry, Ledger, step_key
 from vacc_gen.generator.build.report import StageRecord, Status, write_report
@@ -48,6 +50,12 @@ class BuildOptions:
     """Which of the recipe's jobs to build; empty: all."""
     force: bool = False
     """Run every stage again, whatever the ledger says."""
+    earlier: tuple[StageRecord, ...] = ()
+    """What earlier parts of this build did: it is neither done nor checked again."""
+    is_last_part: bool = True
+    """Whether the build ends with `until`. Another part writes no report, unless it fails."""
+    waits: bool = False
+    """Whether to wait for another build of the workspace, rather than fail."""
 
 
 class Observer(Progress, Protocol):
@@ -86,7 +94,8 @@ def run_build(
     Raises:
         VaccGenError: a stage failed, or another build holds the workspace.
     """
-    with build_lock(workspace.root / STATE_FOLDER / LOCK_FILE):
+    with build_lock(workspace.root / STATE_FOLDER / LOCK_FILE, options.waits):
+        _end_orphans(workspace.root)
         run = _Run(workspace, backend, options, observer)
         try:
             run.run()
@@ -102,11 +111,12 @@ class _Run:
     def __init__(
         self, workspace: Workspace, backend: Backend, options: BuildOptions, observer: Observer
     ) -> None:
-        self.records: list[StageRecord] = []
+        self.records: list[StageRecord] = list(options.earlier)
         self._workspace, self._backend = workspace, backend
         self._options, self._observer = options, observer
         self._ledger = Ledger(workspace.root, workspace.root / STATE_FOLDER / LEDGER_FILE)
-        self._ran: set[Precision] = set()
+        self._earlier = {(record.stage, record.precision): record for record in options.earlier}
+        self._ran = {r.precision for r in options.earlier if r.status is Status.DONE}
         self._running: tuple[Stage, Precision | None] | None = None
         self._started = 0.0
 
@@ -125,7 +135,8 @@ class _Run:
                 with suppress(OSError):  # what went wrong first is what is reported
                     self._report()
             raise
-        self._report()
+        if self._options.is_last_part:
+            self._report()
 
     def _preflight(self) -> list[_Planned]:
         """Check everything that can be checked at once, and decide every step."""
@@ -187,7 +198,7 @@ class _Run:
         self._end(Status.DONE)
 
     def _plan(self, build: Build) -> list[_Planned]:
-        """All steps in order. Keys depend on inputs alone, so none needs to have run."""
+        """The steps of this part in order. Keys depend on inputs alone: none needs to have run."""
         planned: list[_Planned] = []
         keys: dict[Precision, list[str]] = {job.precision: [] for job in build.jobs}
         last = self._options.until
@@ -201,7 +212,9 @@ class _Run:
                 if isinstance(step, Step):
                     key = step_key(name, step.inputs, keys[job.precision])
                     keys[job.precision].append(key)
-                planned.append(_Planned(stage, job, step, name, key))
+                is_of_later_part = stage in later and not self._options.is_last_part
+                if (stage, job.precision) not in self._earlier and not is_of_later_part:
+                    planned.append(_Planned(stage, job, step, name, key))
         return planned
 
     def _reusable(self, planned: _Planned) -> Entry | None:
@@ -229,22 +242,23 @@ class _Run:
         self._finish(self._record(status, **facts))
 
     def _finish(self, record: StageRecord) -> None:
-        self._observer.stage_finished(record)
-        self.records.append(record)
+        if record.status is Status.FAILED or (record.stage, record.precision) not in self._earlier:
+            self._observer.stage_finished(record)
+            self.records.append(record)
         self._running = None
 
 
 @contextmanager
-def build_lock(file: Path) -> Iterator[None]:
+def build_lock(file: Path, waits: bool = False) -> Iterator[None]:
     """Hold `file` for as long as the context lasts; the kernel frees it if the process dies.
 
     Raises:
-        StageError: another build holds it; the message names its process.
+        StageError: another build holds it, which we do not wait for; the message names its process.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     with open_in_place(file) as lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | (0 if waits else fcntl.LOCK_NB))
         except BlockingIOError:
             lock.seek(0)
             holder = on_one_line(lock.read(HOLDER_BYTES).decode(errors="replace").strip())
@@ -254,6 +268,15 @@ def build_lock(file: Path) -> Iterator[None]:
         lock.write(f"process {os.getpid()} on {socket.gethostname()}\n".encode())
         lock.flush()
         yield
+
+
+def _end_orphans(root: Path) -> None:
+    """Kill what a build that was killed left running in `root`, whose lock we hold (Linux)."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            is_child = f"{MARK}=".encode() in (process / "environ").read_bytes()
+            if is_child and (process / "cwd").resolve() == root.resolve():
+                os.kill(int(process.name), signal.SIGKILL)
 
 
 def _reason(error: BaseException) -> str:
