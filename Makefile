@@ -32,7 +32,7 @@ $(READY): pyproject.toml $(CONSTRAINTS)
 	@echo "  1 of 2: $(TORCH)"
 	@$(PIP) install $(CONSTRAINTS:%=-c %) $(TORCH) $(PACKAGES)
 	@echo "  2 of 2: vacc-gen, with what export and the tests need"
-	@$(PIP) install $(CONSTRAINTS:%=-c %) -e '.[export,dev]' $(PACKAGES)
+	@$(PIP) install $(CONSTRAINTS:%=-c %) -e '.[export,cluster,dev]' $(PACKAGES)
 	@touch $@
 
 demo: $(READY)  ## new, validate, build and run on a real trained checkpoint
@@ -63,7 +63,7 @@ test-lowest: $(READY)  ## the default tests with the oldest packages that are al
 	@$(PYTHON) -m venv .venv-lowest
 	@.venv-lowest/bin/python -m pip install --quiet -c constraints.txt $(TORCH)
 	@$(BIN)/uv pip install --python .venv-lowest/bin/python --resolution lowest-direct \
-		-c <(grep '^torch==' constraints.txt) -e '.[export,dev]'
+		-c <(grep '^torch==' constraints.txt) -e '.[export,cluster,dev]'
 	@.venv-lowest/bin/python -m pytest -q -n 2 --dist loadfile
 
 audit:  ## known vulnerabilities of what constraints.txt names, where an index tells them
@@ -76,7 +76,7 @@ constraints: $(READY)  ## write constraints.txt again (UPGRADE=1: with the newes
 		--all-extras --no-annotate --no-header --no-emit-index-url --no-emit-find-links \
 		$(if $(UPGRADE),--upgrade) -o constraints.txt pyproject.toml
 	@sed -i -E "/^(cuda|nvidia|triton)|== '(emscripten|win32)'/d; \
-		s/ (;|and) (sys_|\()?platform.*//" constraints.txt
+		s/ (;|and) (sys_|\()?(platform|implementation).*//; s/== '3.11.\*'/>= '3.11'/" constraints.txt
 
 lint: $(READY)  ## ruff, mypy, the import contracts
 	@$(BIN)/ruff check .

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,13 @@ class ShownConsole(Console):
 @contextmanager
 def terminal_progress() -> Iterator[Display]:
     """Show the step that runs, on stderr where that is a terminal; a build's stages anywhere."""
+    with terminal_rows([Path()]) as rows:
+        yield rows[Path()]
+
+
+@contextmanager
+def terminal_rows(roots: Collection[Path]) -> Iterator[dict[Path, Display]]:
+    """Show what is done in folders at a time; of several, rows begin with their names."""
     console = ShownConsole(sys.stderr)
     live = _Live(
         bars.SpinnerColumn(),
@@ -57,7 +64,7 @@ def terminal_progress() -> Iterator[Display]:
         disable=not console.is_terminal or console.is_dumb_terminal,
     )
     with live:
-        yield Display(live)
+        yield {root: Display(live, str(root) if len(roots) > 1 else "") for root in roots}
 
 
 class _SizeColumn(bars.ProgressColumn):
@@ -82,21 +89,23 @@ class _Live(bars.Progress):
 class Display:
     """An `Observer` of a build, or the `Progress` of any other job."""
 
-    def __init__(self, live: _Live) -> None:
-        self._live = live
+    def __init__(self, live: _Live, name: str) -> None:
+        self._live, self._name = live, name
         self._stage = ""
+        self._row: bars.TaskID | None = None
 
     def start(self, label: str, total_bytes: int | None = None) -> None:
         self._clear()
-        self._live.add_task(f"{self._stage} {label}".strip(), total=total_bytes)
+        words = filter(None, (self._name, self._stage, label))
+        self._row = self._live.add_task(" ".join(words), total=total_bytes)
 
     def advance(self, done_bytes: int) -> None:
-        for task in self._live.task_ids:
-            self._live.advance(task, done_bytes)
+        if self._row is not None:
+            self._live.advance(self._row, done_bytes)
 
     def say(self, line: str) -> None:
         """Show the line below the step until the next one."""
-        self._live.last_line = on_one_line(line)
+        self._live.last_line = on_one_line(f"{self._name} {line}".strip())
 
     def stage_started(self, stage: Stage, precision: Precision | None) -> None:
         self._stage = _stage_name(stage, precision)
@@ -104,6 +113,9 @@ class Display:
 
     def stage_finished(self, record: StageRecord) -> None:
         self._clear()
+        self._stage = ""
+        if self._name and record.status.value == "skipped":
+            return  # among many workspaces, what is not done is noise
         self._print(_stage_line(record), STYLES[record.status.value])
         notes = record.details.get("notes")
         for note in notes if isinstance(notes, list) else []:
@@ -111,10 +123,12 @@ class Display:
 
     def _clear(self) -> None:
         self._live.last_line = ""
-        for task in self._live.task_ids:
-            self._live.remove_task(task)
+        if self._row is not None:
+            self._live.remove_task(self._row)
+            self._row = None
 
     def _print(self, line: str, style: str | None = None) -> None:
+        line = f"{self._name}: {line}" if self._name else line
         self._live.console.print(on_one_line(line), style=style, soft_wrap=True)
 
 

@@ -1,0 +1,192 @@
+"""Builds of many workspaces on a real scheduler; workers are killed, and nothing shows it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.processes import VACC_GEN, eventually, is_group_gone, make_program, start
+from tests.texts import CALIBRATION
+from tests.workspaces import (
+    build,
+    files_of,
+    make_prepared_workspace,
+    make_workspace,
+    recipe_text,
+    report_of,
+)
+from vacc_gen.generator.backends.base import Stage
+from vacc_gen.generator.backends.onnxruntime.backend import OnnxRuntimeBackend
+from vacc_gen.generator.backends.vamc import Vamc
+from vacc_gen.generator.build.needs import stage_bytes, worker_count
+from vacc_gen.generator.workspace import create, load_workspace
+from vacc_gen.schema.precision import Precision
+
+COMPILES = """#!/usr/bin/env bash
+[ "$1" = compile ] || exit 0
+folder=vacc_deploy/$(sed -n 's/^name: //p' "$2")
+mkdir -p "$folder"
+[ ${PWD##*/} != broken ] || { echo no such op; exit 3; }
+if [ ${PWD##*/} = hangs ] && mkdir hung; then
+    echo half > "$folder/mod.params"
+    echo $$ > hung/group
+    sleep 600
+    echo late > "$folder/mod.params"
+fi
+sha256sum < "$2" > "$folder/mod.params"
+"""
+"""A compiler that hangs the first time, in the workspace of that name."""
+FAILED = "vamc compile build/hf_falcon_fp16.yaml exited 3; the end of its log: no such op"
+
+
+@pytest.fixture
+def compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_program(tmp_path / "bin" / "vamc", COMPILES)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+
+
+def builds(cwd: Path, words: str) -> subprocess.Popen[str]:
+    pipe = subprocess.PIPE
+    return start(*VACC_GEN, "build", *words.split(), cwd=cwd, stdout=pipe, stderr=pipe)
+
+
+def holder_of(root: Path) -> int:
+    """The process that holds a workspace's lock."""
+    line = (root / ".vacc-gen" / "build.lock").read_text()
+    return int(re.findall(r"process (\d+) on", line)[0])
+
+
+def hung_compiler(root: Path) -> int:
+    """Wait for the process group of the compiler that hangs."""
+    group = root / "hung" / "group"
+    assert eventually(lambda: group.is_file() and group.read_text().endswith("\n"))
+    return int(group.read_text())
+
+
+@pytest.mark.usefixtures("compiler")
+def test_a_killed_worker_changes_nothing_and_a_failed_workspace_is_named(tmp_path: Path) -> None:
+    plain = make_prepared_workspace(tmp_path / "plain")
+    build(plain, Vamc())
+    for name in ("hangs", "good", "broken"):
+        make_prepared_workspace(tmp_path / name)
+    process = builds(tmp_path, "hangs good broken --jobs 2")
+    compiler = hung_compiler(tmp_path / "hangs")
+    worker = holder_of(tmp_path / "hangs")
+    assert worker != process.pid
+    os.kill(worker, signal.SIGKILL)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 1, err
+    assert [line.partition("; the whole log")[0] for line in out.splitlines()] == [
+        "hangs: done, hangs/report.html",
+        "good: done, good/report.html",
+        f"broken: failed: {FAILED}",
+    ]
+    assert is_group_gone(compiler)
+    assert all(re.match(r"(hangs|good|broken): ", line) for line in err.splitlines()), err
+    report = report_of(load_workspace(tmp_path / "good"))
+    ended = [(s["name"], s["status"]) for s in report["stages"] if s["status"] != "skipped"]
+    assert ended == [(name, "done") for name in ("preflight", "compile", "compile", "report")]
+    for name in ("hangs", "good"):
+        assert files_of(tmp_path / name / "vacc_deploy") == files_of(plain.root / "vacc_deploy")
+
+
+@pytest.mark.usefixtures("compiler")
+def test_ctrl_c_ends_all_and_says_how_to_go_on(tmp_path: Path) -> None:
+    make_prepared_workspace(tmp_path / "hangs")
+    process = builds(tmp_path, "hangs --jobs 1")
+    compiler = hung_compiler(tmp_path / "hangs")
+    worker = holder_of(tmp_path / "hangs")
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "interrupted; run `vacc-gen build hangs --jobs 1` again to go on" in err
+    assert "Traceback" not in err
+    assert is_group_gone(compiler)
+    assert eventually(lambda: not Path(f"/proc/{worker}").exists())
+
+
+@pytest.mark.usefixtures("compiler")
+def test_without_dask_one_workspace_builds_and_several_name_the_pip_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Callable[..., Any]
+) -> None:
+    (tmp_path / "distributed.py").write_text("raise ModuleNotFoundError(name=__name__)")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "distributed", raising=False)
+    good = make_prepared_workspace(tmp_path / "good")
+    done = run("build", "good", "absent")
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith(f"error: no vacc.yaml in {tmp_path / 'absent'}\n")
+    assert not (good.root / "report.json").exists()
+    assert run("build", "good").code == 0
+    done = run("build", "good", "--jobs", "1")
+    assert (done.code, done.out) == (2, "")
+    assert done.err == (
+        "error: building in several processes needs distributed, which is not installed\n"
+        "hint: pip install 'vacc-gen[cluster]'\n"
+    )
+
+
+def test_a_machine_never_has_two_stages_that_it_cannot_hold_together(tmp_path: Path) -> None:
+    heaviest = [10, 25, 26, 50, 51, 200]
+    assert [worker_count(100, 4, [1, need]) for need in heaviest] == [4, 4, 3, 2, 1, 1]
+    text = recipe_text("falcon-7b", "/path/to/falcon", precisions=["fp16", "int8"])
+    plan = create(tmp_path / "workspace", text).plan
+    stages = (Stage.EXPORT, Stage.QUANTIZE, Stage.COMPILE, Stage.VERIFY)
+    for precision, gigabytes in (Precision.FP16, [1, 1, 29, 31]), (Precision.INT8, [1, 5, 8, 10]):
+        needs = [stage_bytes(stage, plan, [precision], "onnxruntime") for stage in stages]
+        assert [round(need / 1e9) for need in needs] == gigabytes
+    assert stage_bytes(Stage.COMPILE, plan, [], "vamc") > 27e9
+
+
+def dask(words: str) -> subprocess.Popen[str]:
+    return start(sys.executable, "-m", "dask", *words.split(), stderr=subprocess.DEVNULL)
+
+
+@pytest.fixture
+def scheduler(tmp_path: Path) -> Iterator[str]:
+    """The address of a scheduler with two workers, started as the docs say."""
+    file = tmp_path / "scheduler.json"
+    words = f"scheduler --host 127.0.0.1 --port 0 --no-dashboard --scheduler-file {file}"
+    started = [dask(words)]
+    assert eventually(lambda: file.is_file() and file.read_text().endswith("}"))
+    address: str = json.loads(file.read_text())["address"]
+    words = "--nthreads 1 --memory-limit 0 --resources MEMORY=32e9 --no-nanny"
+    started += [dask(f"worker {address} {words}") for _ in range(2)]
+    yield address
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.slow
+def test_a_cluster_without_the_worker_that_was_killed_leaves_the_same_bytes(
+    tmp_path: Path, scheduler: str, run: Callable[..., Any]
+) -> None:
+    texts = {"set": "mine", "path": str(CALIBRATION), "samples": 8, "seqlen": 64}
+    parts = {"calibration": texts, "verification": {"max_abs_diff": {"fp16": 0.05, "int8": 1.0}}}
+    plain = make_workspace(tmp_path / "plain", **parts)
+    build(plain, OnnxRuntimeBackend())
+    for name in ("a", "b"):
+        make_workspace(tmp_path / name, **parts)
+    process = builds(tmp_path, f"a b --backend onnxruntime --cluster {scheduler}")
+    work = tmp_path / "a" / ".vacc-gen" / "work"
+    assert eventually(lambda: list(work.glob(".*int8*")), 120)  # weights are being written
+    os.kill(holder_of(tmp_path / "a"), signal.SIGKILL)
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    assert out.splitlines() == ["a: done, a/report.html", "b: done, b/report.html"]
+    for name in ("a", "b"):
+        assert files_of(tmp_path / name / "deploy") == files_of(plain.root / "deploy")
+    assert list(work.glob(".*")) == []
+    done = run("build", "a", "--cluster", "tcp://127.0.0.1:9")
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith("error: no Dask scheduler answers at tcp://127.0.0.1:9: ")
