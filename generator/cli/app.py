@@ -45,7 +45,8 @@ class Verbs(VerbGroup):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if args == ["--install-completion"] and not ctx.resilient_parsing:
             args = [*args, str(completion._get_shell_name())]
-        return super().parse_args(ctx, args)
+        parsed: list[str] = super().parse_args(ctx, args)
+        return parsed
 
 
 app = typer.Typer(
