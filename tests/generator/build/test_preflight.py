@@ -71,7 +71,7 @@ def test_a_disk_that_is_too_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     free_bytes = 7_000_000  # enough for either precision, not for both
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: SimpleNamespace(free=free_bytes))
     message = refusal(workspace, StageError)
-    assert f"not enough disk space in {workspace.root}: 8.6 MB needed, 7.0 MB free" in message
+    assert f"not enough disk space in {workspace.root}: 11.6 MB needed, 7.0 MB free" in message
     check(workspace, Precision.INT8, until=Stage.QUANTIZE)
 
 
