@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -59,8 +59,18 @@ class Tokenizer:
             raise _unusable(self._file, error) from error
         return ids
 
-    def decode(self, token_ids: Sequence[int], skip_special_tokens: bool = False) -> str:
-        return str(self._tokenizer.decode(list(token_ids), skip_special_tokens))
+    def decode(self, token_ids: Sequence[int]) -> str:
+        return str(self._tokenizer.decode(list(token_ids), skip_special_tokens=False))
+
+    def stream(self) -> Callable[[int], str]:
+        """Return a function that takes an answer's tokens in turn and returns what each adds.
+
+        A character comes whole, with its last byte; special tokens add nothing.
+        """
+        from tokenizers.decoders import DecodeStream
+
+        stream = DecodeStream(skip_special_tokens=True)
+        return lambda token_id: stream.step(self._tokenizer, token_id) or ""
 
     def end_of_text(self) -> int:
         """The id of the token that ends a text.
