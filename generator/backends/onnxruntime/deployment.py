@@ -9,12 +9,13 @@ tokenizer.json ... as the checkpoint has them
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 from vacc_gen.generator.backends.onnxruntime.weights.weight_file import WEIGHTS_FILE, Dtype
 from vacc_gen.schema.artifacts import MANIFEST_FILE, changed_files
-from vacc_gen.schema.errors import UnreadableError
+from vacc_gen.schema.errors import UnreadableError, UsageError
 from vacc_gen.schema.falcon import Architecture
 from vacc_gen.schema.json_files import read_json_object
 
@@ -110,3 +111,22 @@ def read_genai_config(folder: Path) -> tuple[int, frozenset[int]]:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         message = f"{folder / GENAI_FILE} is not what a build wrote: {error!r}"
         raise UnreadableError(message, "build again") from error
+
+
+def find_deployed(folder: Path, precision: str | None) -> Path:
+    """Return the deployed folder that `folder` is, or that the workspace `folder` holds.
+
+    Raises:
+        UsageError: there is none, or none of this precision.
+    """
+    configs = [*folder.glob(GENAI_FILE), *folder.glob(f"deploy/*/{GENAI_FILE}")]
+    found = sorted(config.parent for config in configs)
+    if not found:
+        raise UsageError(
+            f"{folder} holds no compiled model", "`vacc-gen build` makes them, in deploy/"
+        )
+    for deployed in found:
+        if precision is None or precision in re.split("[-_]", deployed.name):
+            return deployed
+    names = ", ".join(deployed.name for deployed in found)
+    raise UsageError(f"{folder} holds no {precision} model", f"it holds {names}")

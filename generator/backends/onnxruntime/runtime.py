@@ -24,7 +24,7 @@ from vacc_gen.generator.backends.onnxruntime.deployment import (
 )
 from vacc_gen.generator.backends.onnxruntime.session import needs_casts, open_session
 from vacc_gen.generator.extras import load, package_version
-from vacc_gen.schema.errors import StageError, UnreadableError, UsageError
+from vacc_gen.schema.errors import StageError, UnreadableError, UsageError, plural
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
 DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16"}
 """numpy's names of what caches hold."""
+
+PROMPT_PART = 256
+"""Tokens of a prompt that GenAI computes at once."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +130,9 @@ class GenaiModel:
             max_length=most, min_length=most if ignore_eos else 0, **_search_options(sampling)
         )
         generator = self._genai.Generator(self._model, parameters)
-        generator.append_tokens(np.array(token_ids, np.int32))
+        # GenAI keeps Python's lock while it works: between two parts, other threads get on.
+        for start in range(0, len(token_ids), PROMPT_PART):
+            generator.append_tokens(np.array(token_ids[start : start + PROMPT_PART], np.int32))
         check_finite(generator.get_logits(), f"{self._name}, {len(token_ids)} tokens of prompt")
         for _ in range(max_tokens):
             generator.generate_next_token()
@@ -142,7 +147,7 @@ def _search_options(sampling: Sampling) -> dict[str, Any]:
     if sampling.temperature == 0:
         return options | {"do_sample": False}
     options |= {"temperature": sampling.temperature, "top_p": sampling.top_p}
-    options |= {"do_sample": True, "top_k": sampling.top_k}
+    options |= {"do_sample": True, "top_k": max(0, sampling.top_k)}
     return options if sampling.seed is None else options | {"random_seed": sampling.seed}
 
 
@@ -208,7 +213,7 @@ class OnnxRuntimeModel:
         if sampling != Sampling():
             raise UsageError(
                 "sampling needs onnxruntime-genai, which is not installed or does not fit here",
-                "leave --temperature, --top-p, --top-k and the like out",
+                "set the temperature to 0, and leave top-p, top-k and repetition penalty out",
             )
         check_lengths(len(token_ids), max_tokens, self.total_tokens)
         logits = self.prefill(token_ids)
@@ -262,8 +267,8 @@ def check_lengths(prompt_tokens: int, answer_tokens: int, total_tokens: int) -> 
         raise UsageError("the prompt has no tokens", "give some text to continue")
     if prompt_tokens + answer_tokens > total_tokens:
         raise UsageError(
-            f"{prompt_tokens} tokens of prompt and {answer_tokens} of answer are more than this "
-            f"model's total length, {total_tokens}",
+            f"{plural(prompt_tokens, 'token')} of prompt and {answer_tokens} of answer are more "
+            f"than this model's total length, {total_tokens}",
             "shorten the prompt, ask for fewer tokens, or build with a longer total length",
         )
 
