@@ -12,7 +12,7 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -157,6 +157,19 @@ def ended_by_signals() -> Iterator[None]:
         os.close(writer)
         watcher.join()
         os.close(reader)
+
+
+@contextmanager
+def signals_to(handler: Callable[[int, Any], object], *numbers: int) -> Iterator[None]:
+    """Give signals that would end the process to `handler` for as long as the block lasts."""
+    wakeup = signal.set_wakeup_fd(-1)  # what watches there would end it all the same
+    handlers = [signal.signal(number, handler) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, before in zip(numbers, handlers, strict=True):
+            signal.signal(number, before)
+        signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
 
 
 def _end(number: int) -> None:

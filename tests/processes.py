@@ -12,6 +12,23 @@ from typing import Any
 
 VACC_GEN = (sys.executable, "-m", "vacc_gen.generator.cli.main")
 
+SLOW_MODEL = """
+import sys, time
+from vacc_gen.generator.backends.onnxruntime import runtime
+from vacc_gen.generator.cli.main import main
+def slow(generate):
+    def tokens(*words, **options):
+        for token in generate(*words, **options):
+            time.sleep(0.03)
+            yield token
+    return tokens
+for kind in (runtime.GenaiModel, runtime.OnnxRuntimeModel):
+    kind.generate = slow(kind.generate)
+main()
+"""
+SLOW_VACC_GEN = (sys.executable, "-c", SLOW_MODEL)
+"""With a model that gives 30 tokens a second, as large ones do."""
+
 
 def make_program(path: Path, text: str = "#!/bin/sh\n") -> Path:
     """Write a script that can be run, in a folder that is made with it."""

@@ -15,6 +15,12 @@ import typer
 from vacc_gen.presets import SHELVES
 
 WorkspaceFolder = Annotated[Path, typer.Argument(metavar="DIR", help="The workspace.")]
+CompiledFolder = Annotated[
+    Path, typer.Argument(metavar="DIR", help="A built workspace, or one deploy/<name> folder.")
+]
+Threads = Annotated[
+    int | None, typer.Option(metavar="N", min=1, help="[default: one for each processor core]")
+]
 Prefill = Annotated[
     int | None, typer.Option(metavar="TOKENS", help="Prompt length in tokens, a multiple of 16.")
 ]
@@ -31,6 +37,16 @@ class PrecisionName(str, Enum):
     INT8 = "int8"
     INT4 = "int4"
     KV8 = "kv8"
+
+
+PrecisionWord = Annotated[
+    str | None,
+    typer.Option(
+        metavar="WORD",
+        help="Which build of a workspace: fp16, int8, ... [default: any]",
+        autocompletion=lambda: [name.value for name in PrecisionName],
+    ),
+]
 
 
 def preset_option(folder: str, help_text: str, metavar: str = "NAME", suffix: str = "") -> Any:

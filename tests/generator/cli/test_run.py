@@ -1,16 +1,17 @@
 """`vacc-gen run`, as a user calls it."""
 
+import io
 import json
 import re
 import shutil
+import subprocess
+import sys
 
 import pytest
 
 from tests.workspaces import FALCON_TINY
 from vacc_gen.generator.backends.onnxruntime.export import planned_layout
 from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
-from vacc_gen.generator.calibration.tokenizer import Tokenizer
-from vacc_gen.generator.cli.run import streamed_text
 from vacc_gen.schema.precision import Quantization
 
 PROMPT = ("--prompt", "In the beginning God created")
@@ -41,6 +42,7 @@ def test_an_answer_fills_what_is_left_by_default(built_once, run):
     ("folder", "options", "words"),
     [
         ("built", ("--prompt", ""), "the prompt has no tokens"),
+        ("built", (), "there is no prompt, and no terminal to chat on"),
         ("built", ("--prompt", "word " * 300), "this model's total length, 128"),
         ("built", ("--prompt", "a", "--precision", "int4"), "holds no int4 model"),
         ("built", ("--prompt", "\udcff"), "not valid UTF-8"),
@@ -56,6 +58,43 @@ def test_refusals(built_once, run, tmp_path, folder, options, words):
     code, text, errors = run("run", places[folder], *options)
     assert (code, text) == (2, "")
     assert words in errors
+
+
+def test_a_prompt_comes_in_four_ways(built_once, run, tmp_path, monkeypatch):
+    text = "In the beginning"
+    (tmp_path / "prompt").write_text(text)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+    ways = ([text], ["-"], ["--prompt", text], ["--prompt-file", "prompt"])
+    answers = {run("run", built_once.root, *way, "--max-tokens", 4).out for way in ways}
+    assert len(answers) == 1
+    done = run("run", built_once.root, text, "--prompt", text)
+    assert (done.code, done.err) == (
+        2,
+        "error: give one prompt: PROMPT, --prompt or --prompt-file\n",
+    )
+
+
+def test_sampling_and_stop(built_once, run):
+    pytest.importorskip("onnxruntime_genai", reason="plain ONNX Runtime does not sample")
+    greedy = run("run", built_once.root, "And the", "--top-k", 1).out
+    assert run("run", built_once.root, "And the").out == greedy
+    drawn = [
+        run("run", built_once.root, "And the", "--temperature", 1.5, "--seed", seed).out
+        for seed in (1, 1, 2)
+    ]
+    assert drawn[0] == drawn[1] != drawn[2]
+    stop = greedy.split()[4]
+    assert run("run", built_once.root, "And the", "--stop", stop).out == (
+        greedy[: greedy.index(stop)] + "\n"
+    )
+
+
+def test_run_and_chat_load_neither_torch_nor_transformers(built_once):
+    program = "import sys\nfrom vacc_gen.generator.cli.main import main\ntry:\n    main()\nfinally:"
+    program += "\n    print(sorted({'torch', 'transformers', 'fastapi'} & {*sys.modules}))"
+    command = (sys.executable, "-c", program, "run", built_once.root, "--chat", "Who?")
+    done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("\n[]\n")
 
 
 def test_verify_finds_a_bit_that_was_flipped(built, run, tmp_path):
@@ -102,13 +141,3 @@ def test_what_a_model_answers_is_shown_and_not_obeyed(built_once, run, tmp_path)
     code, text, _ = run("run", folder, "--prompt", "a", "--max-tokens", 3)
     assert code == 0
     assert re.fullmatch(r"( ?\\x1b\]0;\d+\\x07\\r\n\\u202e世){3}\n", text)
-
-
-def test_characters_of_several_tokens_come_whole():
-    """A byte-level tokenizer splits what it has not seen; no half character is shown."""
-    tokenizer = Tokenizer(FALCON_TINY / "tokenizer.json")
-    text = " the Lord 世界 — é🙂 said"
-    pieces = list(streamed_text(tokenizer, tokenizer.encode(text.encode())))
-    assert "".join(pieces) == text
-    assert not any("\N{REPLACEMENT CHARACTER}" in piece for piece in pieces)
-    assert len(pieces) > 4
