@@ -26,6 +26,7 @@ VERBS = (
     "export",
     "build",
     "run",
+    "serve",
     "presets",
     "schema",
     "lsp",

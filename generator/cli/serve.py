@@ -1,0 +1,78 @@
+"""`vacc-gen serve`: the API of the cards' server, from a model on this machine."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from vacc_gen.generator.cli.options import CompiledFolder, PrecisionWord, Threads
+
+
+def serve(
+    folder: CompiledFolder,
+    host: Annotated[str, typer.Option(metavar="HOST", help="Where to listen.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(metavar="N", min=0, max=65535, help="0 for any that is free.")
+    ] = 9000,
+    precision: PrecisionWord = None,
+    threads: Threads = None,
+    api_key: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KEY", envvar="VACC_GEN_API_KEY", help="What clients must send, if anything."
+        ),
+    ] = None,
+    max_waiting: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Requests that may wait for their turn.")
+    ] = 64,
+) -> None:
+    """Serve what `build` made over HTTP, as OpenAI's API.
+
+    A stand-in for `vastgenx serve`, to write and test clients without a card. Answers one request
+    at a time, in the order they came.
+
+    Example: vacc-gen serve falcon-7b-instruct --precision int8
+    """
+    from vacc_gen.generator.extras import load
+
+    load("serving", "fastapi", "uvicorn", extra="serve")
+    import uvicorn
+
+    from vacc_gen.generator.backends.onnxruntime.deployment import find_deployed
+    from vacc_gen.generator.backends.onnxruntime.runtime import open_model
+    from vacc_gen.generator.serve.app import Api, Line, make_app
+    from vacc_gen.generator.terminal import signals_to
+    from vacc_gen.schema.errors import UsageError
+
+    deployed = find_deployed(folder, precision)
+    try:
+        listener = socket.create_server((host, port))
+    except OSError as error:
+        reason = (error.strerror or "").partition(" (while")[0]
+        message = f"cannot listen on {host}, port {port}: {reason}"
+        raise UsageError(message, "--port 0 takes any that is free") from error
+    # asyncio does this for sockets of its own making: without it each answer waits for 40 ms.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    with listener:
+        line = Line(max_waiting)
+        api = Api(deployed, open_model(deployed, threads), line, api_key)
+
+        class Server(uvicorn.Server):
+            def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+                if line.is_stopping:  # the second time; a long prompt would have to end first
+                    os._exit(128 + sig)
+                line.is_stopping = True
+                super().handle_exit(sig, frame)
+
+        config = uvicorn.Config(make_app(api), log_level="warning", timeout_graceful_shutdown=1)
+        url = f"http://{host}:{listener.getsockname()[1]}/v1"
+        typer.echo(f"{api.name}, {api.format.description}\n{url}, Ctrl-C stops it", err=True)
+        # uvicorn raises a signal again that it has handled.
+        with signals_to(lambda *_: None, signal.SIGINT, signal.SIGTERM):
+            Server(config).run(sockets=[listener])
+        typer.echo("stopped", err=True)
