@@ -6,11 +6,11 @@ one that cannot be is named and left out. llama-cpp-python is compiled there: 10
 
 Each run is a process of its own, and they take turns. Prefill is the time from a loaded model to
 the first token; memory is anonymous memory at the end, which mapped weights are no part of; "of
-reading" is the time that reading the file of weights takes at the bandwidth measured here, over
-the time a token.
+reading" is the time that reading the weights once takes at the bandwidth measured here, over the
+time a token.
 
-python benchmarks/runtime.py [--layers N] [--runs N] [--tokens N] [--threads N]
-    [--precision int8 --precision int4] [--peer NAME] [--folder DIR] [--environments DIR]
+python benchmarks/runtime.py [--shape 40b] [--layers N] [--runs N] [--tokens N] [--threads N]
+    [--precision int8 --precision int4] [--peer NAME|none] [--folder DIR] [--environments DIR]
 """
 
 import argparse
@@ -28,7 +28,7 @@ from pathlib import Path
 from statistics import median
 
 import peers
-from checkpoints import make_checkpoint
+from checkpoints import SHAPES, make_checkpoint
 from processes import output_of, vacc_gen
 
 PROMPT_TOKENS = 120
@@ -45,28 +45,32 @@ class Engine:
     name: str
     package: str
     command: Sequence[str]
-    weights: Path
+    read_bytes: int
+    """Of weights, for a token."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--shape", choices=SHAPES, default="7b")
     parser.add_argument("--layers", type=int, default=2)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--tokens", type=int, default=32, help="of the answer, 136 at most")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--precision", action="append", help="of ours [default: int8]")
-    parser.add_argument("--peer", action="append", choices=PACKAGES, help="[default: all]")
+    parser.add_argument(
+        "--peer", action="append", choices=[*PACKAGES, "none"], help="[default: all]"
+    )
     parser.add_argument("--folder", type=Path, help="where to put a few GB for a while")
     kept = Path(tempfile.gettempdir(), "vacc-gen-peers")
     parser.add_argument("--environments", type=Path, default=kept, help="[default: %(default)s]")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
-        checkpoint_bytes = make_checkpoint(Path(name, "checkpoint"), options.layers)
-        print(f"falcon-7b's widths, {options.layers} layers, {checkpoint_bytes / 1e9:.2f} GB")
+        size = make_checkpoint(Path(name, "checkpoint"), options.layers, options.shape)
+        print(f"falcon-{options.shape}'s widths, {options.layers} layers, {size / 1e9:.2f} GB")
         print(f"{processor()}, {options.threads} threads")
         ids = write_prompt(Path(name))
         engines = build_ours(Path(name), options)
-        for peer in options.peer or PACKAGES:
+        for peer in () if options.peer == ["none"] else options.peer or PACKAGES:
             try:
                 engines.append(prepare(peer, Path(name), ids, options))
             except (OSError, subprocess.SubprocessError) as error:  # noqa: PERF203
@@ -108,7 +112,7 @@ def build_ours(folder: Path, options: argparse.Namespace) -> list[Engine]:
         (compiled,) = workspace.glob(f"deploy/*-{precision}-*")
         command = answer_of(compiled, folder / "prompt.txt", options)
         package = f"onnxruntime {version('onnxruntime')}"
-        engines.append(Engine(f"ours {precision}", package, command, compiled / "weights.bin"))
+        engines.append(Engine(f"ours {precision}", package, command, packed_bytes(compiled)))
     return engines
 
 
@@ -128,7 +132,17 @@ def prepare(name: str, folder: Path, ids: list[int], options: argparse.Namespace
     counts = [json.dumps(ids), str(options.tokens), str(options.threads)]
     command = [python, "-E", peers.__file__, name, "run", str(model), *counts]
     weights = model / "model.bin" if model.is_dir() else model
-    return Engine(name, output_of([python, "-c", ask]).strip(), command, weights)
+    return Engine(name, output_of([python, "-c", ask]).strip(), command, weights.stat().st_size)
+
+
+def packed_bytes(compiled: Path) -> int:
+    """Return the bytes of what a session maps of weights.bin, which holds each matrix twice."""
+    import onnx
+
+    initializers = onnx.load(compiled / "model.onnx", load_external_data=False).graph.initializer
+    entries = (entry for tensor in initializers for entry in tensor.external_data)
+    packed = [entry.value.split(";")[1] for entry in entries if entry.key.startswith("prepacked_")]
+    return sum(map(int, packed)) or (compiled / "weights.bin").stat().st_size
 
 
 def read_bandwidth(threads: int) -> float:
@@ -168,7 +182,7 @@ def report(
     print(f"{'':14}{'prefill':>10}{'a token':>10}{'of reading':>12}{'memory':>12}{'load':>10}")
     for engine in engines:
         found = medians[engine.name]
-        reading = engine.weights.stat().st_size / bandwidth * 1e3 / found["decode"]
+        reading = engine.read_bytes / bandwidth * 1e3 / found["decode"]
         print(
             f"{engine.name:14}{found['prefill']:7.0f} ms{found['decode']:7.1f} ms{reading:12.2f}"
             f"{found['anonymous']:8.0f} MiB{found['load']:7.0f} ms  {engine.package}"
