@@ -71,11 +71,12 @@ def measure(folder: Path, options: argparse.Namespace) -> None:
                 name = f"{stage['name']} {precision}"
                 show(name, stage["seconds"], stage["peak_rss_bytes"], stage.get("reason", note))
         (compiled,) = workspace.glob(f"deploy/*-{precision}-*")
-        started = time.perf_counter()
-        found = json.loads(output_of(answer_of(compiled, folder / "prompt.txt", options)))
-        first = time.perf_counter() - started - found["decode_seconds"]
-        note = RUN_GOAL.format(found["decode_seconds"] / (found["tokens"] - 1) * 1e3)
-        show(f"run {precision}", first, found["peak_rss_bytes"], note)
+        for name in ("run", "again"):  # the second finds the weights in the file cache
+            started = time.perf_counter()
+            found = json.loads(output_of(answer_of(compiled, folder / "prompt.txt", options)))
+            first = time.perf_counter() - started - found["decode_seconds"]
+            note = RUN_GOAL.format(found["decode_seconds"] / (found["tokens"] - 1) * 1e3)
+            show(f"{name} {precision}", first, found["peak_rss_bytes"], note)
         shutil.rmtree(compiled)
 
 
