@@ -1,7 +1,6 @@
 """The JSON Schemas (2020-12) of our two file formats, made from the pydantic models.
 
-They are packaged as files for editors. `python -m vacc_gen.schema.json_schema` writes them again; a
-test says when.
+They are packaged as files for editors; `make docs` writes them again, and a test says when.
 """
 
 from __future__ import annotations
@@ -78,13 +77,3 @@ def as_text(name: str) -> str:
 def packaged(name: str) -> str:
     """Return what `as_text` was when the file was packaged."""
     return (FOLDER / f"{name}.schema.json").read_text(encoding="utf-8")
-
-
-def main() -> None:
-    """Write both packaged files."""
-    for name in MODELS:
-        (FOLDER / f"{name}.schema.json").write_text(as_text(name), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()

@@ -121,17 +121,17 @@ def _alternatives(field: FieldInfo) -> tuple[Any, ...]:
 
 def _values(field: FieldInfo) -> Iterator[str]:
     """Yield the values that a field is limited to, and those that are usual."""
-    yield from map(_written, literals(field))
+    yield from map(written, literals(field))
     if bool in _alternatives(field):
         yield from ("true", "false")
-    yield from map(_written, field.examples or ())
+    yield from map(written, field.examples or ())
 
 
 def _default(field: FieldInfo) -> list[str]:
-    return [_written(field.default)] if isinstance(field.default, str | int | float) else []
+    return [written(field.default)] if isinstance(field.default, str | int | float) else []
 
 
-def _written(value: Any) -> str:
+def written(value: Any) -> str:
     """Return a value as YAML has it: a text that is a number to YAML in quotes."""
     text = plain(value)
     return f'"{text}"' if isinstance(value, str) and yaml.safe_load(text) != text else text

@@ -115,7 +115,7 @@ _FIXES = {
 _HEAD = """\
 # Rules
 
-<!-- Made by `python -m vacc_gen.schema.lint.rule`; a test says when to run it again. -->
+<!-- Made by `make docs`; a test says when to run it again. -->
 
 What `vacc-gen validate` finds. `vacc-gen explain CODE` prints one of these pages. A finding is
 silenced by a comment on its line, `# vacc-gen: ignore[CODE]`, by `--ignore CODE`, or in
@@ -165,14 +165,3 @@ def as_document(rules: Iterable[Rule]) -> str:
     for topic, group in groupby(rules, lambda rule: TOPICS[rule.code[:3]]):
         parts += [f"## {topic}\n", *(as_page(rule, level=3) for rule in group)]
     return "\n".join(parts)
-
-
-def main() -> None:
-    """Write docs/rules.md of the checkout that this runs in."""
-    from vacc_gen.schema.lint import rule  # run as a script, this module is another one
-
-    Path("docs/rules.md").write_text(as_document(rule.all_rules()), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()

@@ -36,7 +36,7 @@ def is_accepted(values):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_the_packaged_schema_is_current_and_one_of_2020_12(name):
-    assert packaged(name) == as_text(name), "run `python -m vacc_gen.schema.json_schema`"
+    assert packaged(name) == as_text(name), "run `make docs`"
     jsonschema.Draft202012Validator.check_schema(VALIDATORS[name].schema)
 
 

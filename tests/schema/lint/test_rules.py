@@ -79,7 +79,7 @@ def test_every_rule_has_a_code_of_its_own_and_a_whole_page():
 
 def test_the_document_is_current():
     written = (ROOT / "docs" / "rules.md").read_text(encoding="utf-8")
-    assert written == as_document(RULES), "run `python -m vacc_gen.schema.lint.rule`"
+    assert written == as_document(RULES), "run `make docs`"
 
 
 def test_the_hooks_are_well_formed():
