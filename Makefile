@@ -16,7 +16,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help setup demo test test-slow test-pinned test-pythons test-all test-latest test-lowest \
-	audit constraints lint format docs bench fuzz clean
+	audit constraints lint format docs site bench fuzz clean
 
 # Of pip's output: a line for each package, and errors. The rest is in pip.log.
 PACKAGES := 2>&1 | sed -un 's/^Collecting \([^ ]*\).*/    \1/p; s/^Installing col.*/    installing/p; /^ERROR/p'
@@ -27,12 +27,12 @@ help:  ## show the targets
 setup: $(READY)  ## make .venv with everything that the targets below need
 
 $(READY): pyproject.toml $(CONSTRAINTS)
-	@echo "setting up $(VENV): 1.5 GB, a few minutes the first time"
+	@echo "setting up $(VENV): 400 MB to download, 1.7 GB on the disk; 2 to 10 minutes, this once"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "  1 of 2: $(TORCH)"
 	@$(PIP) install $(CONSTRAINTS:%=-c %) $(TORCH) $(PACKAGES)
 	@echo "  2 of 2: vacc-gen, with what export and the tests need"
-	@$(PIP) install $(CONSTRAINTS:%=-c %) -e '.[export,cluster,dev]' $(PACKAGES)
+	@$(PIP) install $(CONSTRAINTS:%=-c %) -e '.[export,cluster,dev,docs]' $(PACKAGES)
 	@touch $@
 
 demo: $(READY)  ## new, validate, build and run on a real trained checkpoint
@@ -88,10 +88,13 @@ format: $(READY)  ## let ruff write
 	@$(BIN)/ruff check --fix --quiet .
 	@$(BIN)/ruff format --quiet .
 
-docs: $(READY)  ## write docs/cli.md, docs/rules.md and the JSON Schemas again
-	@$(BIN)/python -m vacc_gen.schema.json_schema
-	@$(BIN)/python -m vacc_gen.schema.lint.rule
+docs: $(READY)  ## write the pages and JSON Schemas that are made from the code, then the site
+	@$(BIN)/python -m vacc_gen.schema.lint.reference
 	@$(BIN)/python -m typer vacc_gen.generator.cli.app utils docs --name vacc-gen --output docs/cli.md
+	@$(MAKE) --no-print-directory site
+
+site: $(READY)  ## the pages as a site, in site/; checks every link
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 fuzz: $(READY)  ## other examples for the property tests, then bytes at validate (FUZZ_SECONDS=60)
 	@HYPOTHESIS_PROFILE=exploring $(BIN)/python -m pytest -q -m hypothesis
@@ -105,5 +108,5 @@ bench: $(READY)  ## the quick benchmarks, as ratios; docs/performance.md names t
 		echo "== $$benchmark"; $(BIN)/python benchmarks/$$benchmark.py || exit 1; done
 
 clean:  ## remove what the targets made
-	rm -rf .venv .venv-* .fuzz demo dist .mypy_cache \
+	rm -rf .venv .venv-* .fuzz demo dist site .mypy_cache \
 		.pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -63,7 +63,7 @@ def constraints_for(python):
 
 def test_constraints_are_sorted_versions_and_nothing_else():
     lines = CONSTRAINTS.read_text().splitlines()
-    form = r"[a-z0-9-]+==[0-9.]+(rc\d+)?( ; python_full_version [<>]=? '3\.\d+')?"
+    form = r"[a-z0-9-]+==[0-9.]+(rc\d+|\.post\d+)?( ; python_full_version [<>]=? '3\.\d+')?"
     assert [line for line in lines if not re.fullmatch(form, line)] == []
     assert lines == sorted(lines, key=lambda line: line.partition("==")[0])
 
@@ -73,7 +73,7 @@ def test_constraints_are_within_what_the_project_asks_for(asked, python):
     versions = constraints_for(python)
     for line in asked:
         requirement = Requirement(line)
-        extras = ("", "export", "cluster", "dev")
+        extras = ("", "export", "cluster", "dev", "docs")
         markers = [{"extra": extra, "python_version": python} for extra in extras]
         if requirement.marker is None or any(map(requirement.marker.evaluate, markers)):
             name = canonicalize_name(requirement.name)
@@ -97,7 +97,7 @@ def installed_needs(asked, *extras):
 
 
 def test_constraints_name_every_package_of_this_environment(asked):
-    needs = installed_needs(asked, "export", "cluster", "dev", "lock")
+    needs = installed_needs(asked, "export", "cluster", "dev", "docs", "lock")
     assert len(needs) > 50
     versions = constraints_for(f"{sys.version_info.major}.{sys.version_info.minor}")
     installed = {name: found.version.partition("+")[0] for name, found in needs.items()}
