@@ -118,7 +118,7 @@ def test_a_model_that_reads_images_has_room_for_one_in_its_prompts():
 def test_sizes_are_verified_where_the_source_is_a_published_config_or_a_class():
     verified = [model for model in MODELS if model.geometry_source.verified]
     assert failing(lambda model: model.geometry_source.source.startswith(SOURCES), verified) == []
-    assert len(verified) == 32
+    assert len(verified) >= 32
 
 
 @pytest.mark.parametrize(

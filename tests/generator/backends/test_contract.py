@@ -138,8 +138,8 @@ def test_a_precision_that_it_does_not_build(case: Case, tmp_path: Path) -> None:
     with pytest.raises(StageError) as caught:
         build(mixed, case.backend, precisions=(case.foreign,))
     assert caught.value.message == message
-    (other,) = BACKENDS.keys() - {case.backend.name}
-    assert caught.value.hint == f"use --backend {other}"
+    others = [f"--backend {b.name}" for b in BACKENDS.values() if case.foreign in b.precisions]
+    assert caught.value.hint == f"use {' or '.join(others)}"
 
 
 def test_a_failure_is_reported_and_not_remembered(case: Case) -> None:
@@ -178,4 +178,4 @@ def test_an_interrupted_build_says_so_and_can_go_on(case: Case) -> None:
 
 
 def test_auto_is_vamc_where_it_is_installed(case: Case) -> None:
-    assert select_backend("auto").name == case.backend.name
+    assert (select_backend("auto").name == "vamc") is (case.backend.name == "vamc")
