@@ -32,7 +32,7 @@ $(READY): pyproject.toml $(CONSTRAINTS)
 	@echo "  1 of 2: $(TORCH)"
 	@$(PIP) install $(CONSTRAINTS:%=-c %) $(TORCH) $(PACKAGES)
 	@echo "  2 of 2: vacc-gen, with what export and the tests need"
-	@$(PIP) install $(CONSTRAINTS:%=-c %) -e '.[export,cluster,dev,docs]' $(PACKAGES)
+	@$(PIP) install $(CONSTRAINTS:%=-c %) -e '.[export,cluster,serve,dev,docs]' $(PACKAGES)
 	@touch $@
 
 demo: $(READY)  ## new, validate, build and run on a real trained checkpoint
@@ -63,7 +63,7 @@ test-lowest: $(READY)  ## the default tests with the oldest packages that are al
 	@$(PYTHON) -m venv .venv-lowest
 	@.venv-lowest/bin/python -m pip install --quiet -c constraints.txt $(TORCH)
 	@$(BIN)/uv pip install --python .venv-lowest/bin/python --resolution lowest-direct \
-		-c <(grep '^torch==' constraints.txt) -e '.[export,cluster,dev]'
+		-c <(grep '^torch==' constraints.txt) -e '.[export,cluster,serve,dev]'
 	@.venv-lowest/bin/python -m pytest -q -n 2 --dist loadfile
 
 audit:  ## known vulnerabilities of what constraints.txt names, where an index tells them

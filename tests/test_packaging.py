@@ -73,7 +73,7 @@ def test_constraints_are_within_what_the_project_asks_for(asked, python):
     versions = constraints_for(python)
     for line in asked:
         requirement = Requirement(line)
-        extras = ("", "export", "cluster", "dev", "docs")
+        extras = ("", "export", "cluster", "serve", "dev", "docs")
         markers = [{"extra": extra, "python_version": python} for extra in extras]
         if requirement.marker is None or any(map(requirement.marker.evaluate, markers)):
             name = canonicalize_name(requirement.name)
@@ -97,7 +97,7 @@ def installed_needs(asked, *extras):
 
 
 def test_constraints_name_every_package_of_this_environment(asked):
-    needs = installed_needs(asked, "export", "cluster", "dev", "docs", "lock")
+    needs = installed_needs(asked, "export", "cluster", "serve", "dev", "docs", "lock")
     assert len(needs) > 50
     versions = constraints_for(f"{sys.version_info.major}.{sys.version_info.minor}")
     installed = {name: found.version.partition("+")[0] for name, found in needs.items()}
