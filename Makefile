@@ -90,7 +90,7 @@ format: $(READY)  ## let ruff write
 
 docs: $(READY)  ## write the pages and JSON Schemas that are made from the code, then the site
 	@$(BIN)/python -m vacc_gen.schema.lint.reference
-	@$(BIN)/python -m typer vacc_gen.generator.cli.app utils docs --name vacc-gen --output docs/cli.md
+	@$(BIN)/python -m typer vacc_gen.generator.cli.app utils docs --name vacc-gen --output docs/reference/cli.md
 	@$(MAKE) --no-print-directory site
 
 site: $(READY)  ## the pages as a site, in site/; checks every link
@@ -103,7 +103,7 @@ fuzz: $(READY)  ## other examples for the property tests, then bytes at validate
 	@$(BIN)/python tests/fuzz/fuzz_validate.py -max_total_time=$(or $(FUZZ_SECONDS),60) -timeout=10 \
 		-rss_limit_mb=2048 -max_len=8192 -artifact_prefix=.fuzz/ .fuzz tests/data/vamc
 
-bench: $(READY)  ## the quick benchmarks, as ratios; docs/performance.md names two long ones
+bench: $(READY)  ## the quick benchmarks, as ratios; docs/explanation/performance.md names two long ones
 	@for benchmark in startup validate mutations export quantize serve; do \
 		echo "== $$benchmark"; $(BIN)/python benchmarks/$$benchmark.py || exit 1; done
 

@@ -10,7 +10,7 @@ Legend, all counted for one die of `tp`:
     KV cache   2·L·K'·S·tokens·requests·c, c = 2, or 1 in kv8
 
 The compiler is closed: how it splits a tensor, and what it keeps beside these two (activations,
-buffers, code), is not published. docs/memory.md explains the formula.
+buffers, code), is not published. docs/explanation/memory.md explains the formula.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """report.json: what a build did, what it cost, how near the results are, and what it left.
 
-Other programs read it; docs/report.md says what its fields mean.
+Other programs read it; docs/reference/report.md says what its fields mean.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from vacc_gen.generator.progress import size_text, time_text
 from vacc_gen.schema.precision import EMBEDDED_ONLY
 
 Report = Mapping[str, Any]
-"""What report.json holds; docs/report.md says what its fields mean."""
+"""What report.json holds; docs/reference/report.md says what its fields mean."""
 
 REFERENCES = {"torch": "torch in fp32"}
 EMBEDDED = "onnxruntime"

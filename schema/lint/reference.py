@@ -75,7 +75,7 @@ def main() -> None:
     for name, page in PAGES.items():
         page.write_text(as_page(name), encoding="utf-8")
         (FOLDER / f"{name}.schema.json").write_text(as_text(name), encoding="utf-8")
-    Path("docs/rules.md").write_text(as_document(all_rules()), encoding="utf-8")
+    Path("docs/reference/rules.md").write_text(as_document(all_rules()), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 A rule's docstring is its page: what it says and why that matters, then an example after `Bad:` and
 one after `Good:`, each a part of a config or recipe; of several files, the good one shows those
-that differ. The tests run the examples, `vacc-gen explain` and docs/rules.md print them.
+that differ. The tests run the examples, `vacc-gen explain` and docs/reference/rules.md print them.
 Codes go by topic: VG0 text, VG1 structure and recipes, VG2 names, VG3 frontend, VG4 backend, VG5
 dataset, VG6 language models, VG7 vision, VG9 workspaces and weight folders.
 """
@@ -160,7 +160,7 @@ def as_table(rules: Iterable[Rule]) -> str:
 
 
 def as_document(rules: Iterable[Rule]) -> str:
-    """Return docs/rules.md."""
+    """Return docs/reference/rules.md."""
     parts = [_HEAD]
     for topic, group in groupby(rules, lambda rule: TOPICS[rule.code[:3]]):
         parts += [f"## {topic}\n", *(as_page(rule, level=3) for rule in group)]

@@ -141,7 +141,7 @@ def does_not_fit(file: RecipeFile) -> Iterator[Finding]:
     """Weights and KV cache of a die, by our estimate, need more memory than a die of the card has.
 
     The estimate counts 16 requests at once, as `vastgenx serve` takes them by default, and no
-    activations or code; docs/memory.md has the formula.
+    activations or code; docs/explanation/memory.md has the formula.
 
     Bad:
         model: {preset: falcon-40b}

@@ -18,7 +18,7 @@ from vacc_gen.schema.precision import Precision
 
 ROOT = Path(__file__).parents[3]
 DOCS = ("-m", "typer", "vacc_gen.generator.cli.app", "utils", "docs", "--name", "vacc-gen")
-"""`make docs` runs this with `--output docs/cli.md`."""
+"""`make docs` runs this with `--output docs/reference/cli.md`."""
 SUBVERBS = ("presets list", "presets show", "presets config")
 CONSTRAINTS = (ROOT / "constraints.txt").read_text()
 
@@ -141,7 +141,7 @@ def test_docs_cli_is_what_the_verbs_say():
     done = subprocess.run(
         [VACC_GEN[0], *DOCS], capture_output=True, text=True, check=True, cwd=ROOT
     )
-    page = (ROOT / "docs" / "cli.md").read_text()
+    page = (ROOT / "docs" / "reference" / "cli.md").read_text()
     assert done.stdout.strip() == page.strip(), "run `make docs`"
 
 

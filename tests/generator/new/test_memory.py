@@ -18,7 +18,7 @@ def test_a_plan_with_a_card_and_the_same_in_the_guide():
         "  fits: fp16 from tp 16, int8 from tp 8",
         "  16 attention heads and 1 KV head a die",
     ]
-    guide = (Path(__file__).parents[3] / "docs" / "memory.md").read_text(encoding="utf-8")
+    guide = (Path(__file__).parents[3] / "docs/explanation/memory.md").read_text(encoding="utf-8")
     assert "\n".join(lines) in guide
 
 
