@@ -18,7 +18,6 @@ from vacc_gen.generator.backends.onnxruntime.export import (
     export_graphs,
     plan_export,
 )
-from vacc_gen.generator.backends.onnxruntime.packing import append_packed, packed_bytes
 from vacc_gen.generator.backends.onnxruntime.runtime import OnnxRuntimeModel
 from vacc_gen.generator.backends.onnxruntime.session import cuts_sums_off
 from vacc_gen.generator.backends.onnxruntime.weights.quantize import Quantizer
@@ -156,10 +155,7 @@ def _export(build: Build, job: CompileJob) -> Step:
         "total": recipe.target.total,
         "onnx": package_version("onnx"),
     }
-    plan = _plan_export(build, job)
-    writes_bytes = plan.total_bytes
     if job.precision in QUANTIZED:
-        writes_bytes += packed_bytes(plan.layout)
         inputs["onnxruntime"] = package_version("onnxruntime")
         inputs["quantization"] = recipe.quantization.model_dump(mode="json")
         if _texts(build) is not None:
@@ -167,7 +163,7 @@ def _export(build: Build, job: CompileJob) -> Step:
     return Step(
         inputs,
         lambda progress: _run_export(build, job, progress),
-        writes_bytes=writes_bytes,
+        writes_bytes=_plan_export(build, job).total_bytes,
         temporary_bytes=_hidden_states_bytes(build) if job.precision in QUANTIZED else 0,
         moved_to=build.deploy_dir(job),
     )
@@ -182,8 +178,6 @@ def _run_export(build: Build, job: CompileJob, progress: Progress) -> Outcome:
     result = export_graphs(
         checkpoint, folder, **options, quantizer=quantizer, progress=progress, force=True
     )
-    if job.precision in QUANTIZED:
-        append_packed(folder, progress)
     layout, geometry = result.layout, build.plan.geometry
     cache_width = 2 if layout.dtype == "fp16" else 4
     cached_values = 2 * geometry.layers * geometry.kv_heads * geometry.head_size

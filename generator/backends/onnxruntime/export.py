@@ -171,7 +171,8 @@ def plan_export(
     elif lengths is not None:
         axes_by_name = {MODEL_GRAPH: runtime_axes(architecture)}
     quantization = quantization or Quantization()
-    layout = planned_layout(checkpoint, dtype, quantization)
+    is_deployed = isinstance(lengths, Deployment)
+    layout = planned_layout(checkpoint, dtype, quantization, packed=is_deployed)
     properties = {"vacc_gen.checkpoint": checkpoint.folder.fingerprint()}
     graphs = {
         name: falcon_graph(
@@ -191,12 +192,14 @@ def plan_export(
     return ExportPlan(layout, graphs, tuple(file for file in side_files if file.is_file()))
 
 
-def planned_layout(checkpoint: Checkpoint, dtype: Dtype, quantization: Quantization) -> Layout:
+def planned_layout(
+    checkpoint: Checkpoint, dtype: Dtype, quantization: Quantization, *, packed: bool = False
+) -> Layout:
     """The layout of weights.bin for `checkpoint`, without reading or writing any value."""
     architecture, grids = checkpoint.architecture, None
     if dtype in BITS:
         grids = grids_for(architecture, BITS[dtype], quantization)
-    return plan_layout(architecture, dtype, grids)
+    return plan_layout(architecture, dtype, grids, packed=packed)
 
 
 def export_graphs(
@@ -246,6 +249,10 @@ def export_graphs(
         for name, graph in plan.graphs.items():
             with naming(folder / name):
                 (folder / name).write_bytes(graph)
+        if isinstance(lengths, Deployment):
+            from vacc_gen.generator.backends.onnxruntime.packing import pack
+
+            pack(folder, plan.layout, progress)
     return ExportResult(paths, out_dir / WEIGHTS_FILE, plan.layout, overflowed)
 
 

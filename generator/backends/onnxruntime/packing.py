@@ -19,34 +19,25 @@ from vacc_gen.generator.backends.onnxruntime.weights.weight_file import (
     ALIGNMENT_BYTES,
     WEIGHTS_FILE,
     Layout,
+    StoredTensor,
 )
 from vacc_gen.generator.files import naming
 from vacc_gen.generator.progress import Progress
+from vacc_gen.schema.errors import StageError
 
 OPERATORS = ("MatMulIntegerToFloat", "MatMulNBits")
-ENTRY = "prepacked_"
-"""Keys of an initializer's external data, as ONNX Runtime writes them: `prepacked_0` and so on,
-each `<operator>+<hash of the packed bytes>|<offset>;<length>;<checksum>|...`."""
-
-COPY_BYTES = 8 << 20
+ENTRY = "prepacked_0"
+"""A key of an initializer's external data, as ONNX Runtime writes it, with the value
+`<operator>+<hash of the packed bytes>|<offset>;<length>;<checksum>|...`."""
 
 
-def packed_bytes(layout: Layout) -> int:
-    """Disk that `append_packed` takes, at most: scales and sums stand beside the codes."""
-    return sum(
-        layout.tensors[f"{name}.codes"].length_bytes
-        + 2 * layout.tensors[f"{name}.scales"].length_bytes
-        + 4 * ALIGNMENT_BYTES
-        for name in layout.grids
-    )
+def pack(folder: Path, layout: Layout, progress: Progress) -> None:
+    """Pack the int matrices of a deployed folder where its layout has room, and name them there.
 
-
-def append_packed(folder: Path, progress: Progress) -> None:
-    """Pack the int matrices of a deployed folder, and name their packed forms in its graph.
-
-    One matrix is in memory, and twice on the disk, at a time.
+    One matrix is in memory at a time, and once more on the disk.
 
     Raises:
+        StageError: ONNX Runtime cannot pack one; the disk may be full.
         OSError: the disk is full.
     """
     import onnx
@@ -55,22 +46,31 @@ def append_packed(folder: Path, progress: Progress) -> None:
     nodes = [node for node in model.graph.node if node.op_type in OPERATORS]
     if not nodes:
         return
-    progress.start("pack weights for this processor", (folder / WEIGHTS_FILE).stat().st_size)
+    rooms = {name: tensor for name, tensor in layout.tensors.items() if name.endswith(".packed")}
+    total_bytes = sum(room.length_bytes for room in rooms.values())
+    progress.start("pack weights for this processor", total_bytes)
     initializers = {tensor.name: tensor for tensor in model.graph.initializer}
     weights = folder / WEIGHTS_FILE
     with naming(weights), weights.open("r+b") as file:
         for node in nodes:
             codes = initializers[node.input[1]]
-            for key, value in _pack(folder, node, initializers, file).items():
-                codes.external_data.add(key=key, value=value)
-            progress.advance(sum(int(e.value) for e in codes.external_data if e.key == "length"))
+            name = codes.name.removesuffix(".blocks").removesuffix(".codes")
+            room = rooms[f"{name}.packed"]
+            entry = _pack(folder, node, initializers, file, room)
+            if entry is not None:
+                codes.external_data.add(key=ENTRY, value=entry)
+            progress.advance(room.length_bytes)
     (folder / MODEL_GRAPH).write_bytes(model.SerializeToString(deterministic=True))
 
 
 def _pack(
-    folder: Path, node: Any, initializers: Mapping[str, Any], file: BinaryIO
-) -> dict[str, str]:
-    """Append the packed forms of one node's matrix to `file`; return their entries."""
+    folder: Path,
+    node: Any,
+    initializers: Mapping[str, Any],
+    file: BinaryIO,
+    room: StoredTensor,
+) -> str | None:
+    """Write the packed form of a node's matrix to its room; return its entry, None if too long."""
     import onnx
     import onnxruntime
 
@@ -91,33 +91,35 @@ def _pack(
             options.add_session_config_entry(f"session.{key}", value)
         try:
             onnxruntime.InferenceSession(part, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # the runtime's exceptions share no public base
+            packed.write_bytes(bytes(room.length_bytes))  # where the disk is at fault, says how
+            raise StageError(f"ONNX Runtime cannot pack {room.name}: {error}") from error
         finally:
             part.unlink()
-        saved = onnx.load(packed, load_external_data=False).graph.initializer
-        entries = {
-            entry.key: entry.value
-            for tensor in saved
+        (saved,) = (
+            tensor
+            for tensor in onnx.load(packed, load_external_data=False).graph.initializer
             if tensor.name == node.input[1]
-            for entry in tensor.external_data
-            if entry.key.startswith(ENTRY)
-        }
+        )
+        entries = [entry.value for entry in saved.external_data if entry.key == ENTRY]
         with packed.with_name(WEIGHTS_FILE).open("rb") as source:
-            return {key: _moved(value, source, file) for key, value in entries.items()}
+            return _moved(entries[0], source, file, room) if entries else None
 
 
-def _moved(entry: str, source: BinaryIO, target: BinaryIO) -> str:
-    """Append what an entry names in `source` to `target`, and return the entry for there."""
+def _moved(entry: str, source: BinaryIO, target: BinaryIO, room: StoredTensor) -> str | None:
+    """Copy what an entry names in `source` to its room, and return the entry for there."""
     key, *places = entry.split("|")
-    moved = [key]
+    moved, at = [key], room.offset_bytes
     for place in places:
         offset, length, checksum = place.split(";")
         source.seek(int(offset))
-        end = target.seek(0, 2)
-        start = target.seek(-(-end // ALIGNMENT_BYTES) * ALIGNMENT_BYTES)
-        left = int(length)
-        while left:
-            left -= target.write(source.read(min(left, COPY_BYTES)))
-        moved.append(f"{start};{length};{checksum}")
+        at = -(-at // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
+        if at + int(length) > room.offset_bytes + room.length_bytes:
+            return None
+        target.seek(at)
+        target.write(source.read(int(length)))
+        moved.append(f"{at};{length};{checksum}")
+        at += int(length)
     return "|".join(moved)
 
 

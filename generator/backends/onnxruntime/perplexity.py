@@ -111,7 +111,7 @@ def score_windows(
     """
     from vacc_gen.generator.backends.onnxruntime.graph.falcon import SCORING_AXES, falcon_graph
 
-    layout = planned_layout(checkpoint, dtype, quantization)
+    layout = planned_layout(checkpoint, dtype, quantization, packed=True)
     activations = quantization.activations
     model = falcon_graph("scoring", checkpoint.architecture, layout, SCORING_AXES, activations, {})
     length = windows.tokens.shape[1]

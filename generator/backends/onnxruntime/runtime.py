@@ -12,9 +12,12 @@ V vocabulary.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Any, Protocol
 
 from vacc_gen.generator.backends.onnxruntime.deployment import (
@@ -23,6 +26,7 @@ from vacc_gen.generator.backends.onnxruntime.deployment import (
     read_genai_config,
 )
 from vacc_gen.generator.backends.onnxruntime.session import needs_casts, open_session
+from vacc_gen.generator.backends.onnxruntime.weights.weight_file import WEIGHTS_FILE
 from vacc_gen.generator.extras import load, package_version
 from vacc_gen.schema.errors import StageError, UnreadableError, UsageError, plural
 
@@ -31,6 +35,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Logits = NDArray[np.float32]
+
+READ_AHEAD_BYTES = 2 << 20
+"""At once: Linux reads no more for one advice."""
 
 DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16"}
 """numpy's names of what caches hold."""
@@ -85,11 +92,22 @@ def open_model(folder: Path, threads: int | None = None) -> TextModel:
         UnreadableError: the folder is not a complete deployed model.
     """
     check_folder(folder)
+    Thread(target=_read_ahead, args=(folder / WEIGHTS_FILE,), daemon=True).start()
     _, end_tokens = read_genai_config(folder)  # GenAI refuses a model that has none
     has_genai = package_version("onnxruntime-genai") is not None
     if has_genai and end_tokens and not needs_casts(folder / MODEL_GRAPH):
         return GenaiModel(folder, threads)
     return OnnxRuntimeModel(folder, threads)
+
+
+def _read_ahead(weights: Path) -> None:
+    """Let the kernel read the file while matrices are packed: by faults it reads half as fast."""
+    advise = getattr(os, "posix_fadvise", None)
+    if advise is None:  # macOS
+        return
+    with suppress(OSError), weights.open("rb") as file:
+        for offset in range(0, os.fstat(file.fileno()).st_size, READ_AHEAD_BYTES):
+            advise(file.fileno(), offset, READ_AHEAD_BYTES, os.POSIX_FADV_WILLNEED)
 
 
 class GenaiModel:

@@ -29,6 +29,9 @@ WEIGHTS_FILE = "weights.bin"
 ALIGNMENT_BYTES = 4096
 """Every tensor begins on a page, so that ONNX Runtime can map it rather than read it."""
 
+PACKED_PARTS = ("codes", "scales", "scales")
+PACKED_PADDING_BYTES = 4 * ALIGNMENT_BYTES
+
 Dtype = Literal["fp16", "fp32", "int8", "int4"]
 StorageDtype = Literal["fp16", "fp32", "uint8", "int8"]
 STORAGE_BYTES: dict[StorageDtype, int] = {"fp16": 2, "fp32": 4, "uint8": 1, "int8": 1}
@@ -51,7 +54,8 @@ class Layout:
 
     A parameter (M, K) that is quantized is stored as two tensors, every other under its own name:
     `<name>.codes`, uint8 (M, K * bits / 8), and `<name>.scales`, fp32 (M, groups); where one scale
-    serves a channel, as MatMulInteger takes them: int8 (K, M), zero at 0, and fp32 (M).
+    serves a channel, as MatMulInteger takes them: int8 (K, M), zero at 0, and fp32 (M). Of a file
+    that is deployed, `<name>.packed` is room for the form that ONNX Runtime packs it in.
     """
 
     dtype: Dtype
@@ -63,11 +67,16 @@ class Layout:
 
 
 def plan_layout(
-    architecture: Architecture, dtype: Dtype, grid_pair: tuple[Grid, Grid] | None
+    architecture: Architecture,
+    dtype: Dtype,
+    grid_pair: tuple[Grid, Grid] | None,
+    *,
+    packed: bool = False,
 ) -> Layout:
     """Lay out weights.bin for a model. Norms are kept in fp32, matrices and biases in `dtype`.
 
-    An int `dtype` comes with what `grids_for` chose; its biases are fp32.
+    An int `dtype` comes with what `grids_for` chose; its biases are fp32. `packed`: with room for
+    packed matrices, each behind what it is made of, so that a file is read from end to end.
     """
     grids: dict[str, Grid] = {}
     tensors: dict[str, StoredTensor] = {}
@@ -89,6 +98,9 @@ def plan_layout(
             else:
                 place(f"{name}.codes", "uint8", outputs, inputs * grid.bits // 8)
                 place(f"{name}.scales", "fp32", outputs, inputs // grid.group_size)
+            if packed:  # scales and sums stand beside the codes, and rows are padded
+                made_of = (tensors[f"{name}.{part}"].length_bytes for part in PACKED_PARTS)
+                place(f"{name}.packed", "uint8", sum(made_of) + PACKED_PADDING_BYTES)
         else:
             is_half = dtype == "fp16" and not architecture.is_norm(name)
             place(name, "fp16" if is_half else "fp32", *shape)
