@@ -174,7 +174,7 @@ def test_what_is_installed_can_be(tmp_path):
         for extra in re.findall(r"vacc-gen\[(\w+)\]", block.text):
             assert f"\n{extra} = [" in project
     assert torch is not None
-    assert f"pip install {torch[1]} " in blocks[0].text
+    assert f"pip install {torch[1]}\n" in blocks[0].text
 
 
 def test_every_block_is_of_a_kind_that_is_tested():
