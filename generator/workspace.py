@@ -10,10 +10,8 @@ import stat
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
-from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal
-
-from pydantic import AfterValidator, Field
+from pathlib import Path
+from typing import Any
 
 from vacc_gen import presets
 from vacc_gen.generator.emit.files import EmittedFile, emit
@@ -34,58 +32,10 @@ from vacc_gen.schema.lint.check import check_document, check_paths, open_weights
 from vacc_gen.schema.lint.diagnostics import FindingsError, has_errors
 from vacc_gen.schema.lint.document import load
 from vacc_gen.schema.lint.files import RecipeFile
-from vacc_gen.schema.lint.workspace import text_hash
+from vacc_gen.schema.lint.workspace import MANIFEST_PATH, Manifest, read_manifest, text_hash
 from vacc_gen.schema.recipe import RECIPE_FILE
-from vacc_gen.schema.strict import Strict
 
-MANIFEST_PATH = PurePosixPath(".vacc-gen", "manifest.json")
-
-
-def _checked(path: str) -> str:
-    if Path(path).is_absolute() or ".." in Path(path).parts:
-        raise ValueError("leads out of the workspace")
-    return path
-
-
-Hashes = dict[Annotated[str, AfterValidator(_checked)], str]
-"""sha256, hexadecimal, by path in the workspace."""
-
-
-class Manifest(Strict):
-    """Hashes of the last generation."""
-
-    version: Literal[1]
-    made_from: Hashes
-    """What went in: `vacc.yaml`."""
-    files: Hashes
-    """What came out: texts as generated."""
-    pending: Hashes = Field(default_factory=dict)
-    """As `files`, for what is being written: left over by a `generate` that was killed."""
-
-    def is_generated(self, path: str, text: str) -> bool:
-        """Whether `text` at `path` is what we wrote there, rather than an edit by hand."""
-        return text_hash(text) in (self.files.get(path), self.pending.get(path))
-
-    def text(self) -> str:
-        return self.model_dump_json(indent=2, exclude_defaults=True) + "\n"
-
-
-def read_manifest(root: Path) -> Manifest:
-    """Read a workspace's manifest; an empty one where there is none.
-
-    Raises:
-        UnreadableError: the file is there and is not a manifest.
-    """
-    path = root / MANIFEST_PATH
-    if not path.exists():
-        return Manifest(version=1, made_from={}, files={})
-    try:
-        return Manifest.model_validate_json(path.read_bytes())
-    except ValueError as error:
-        raise UnreadableError(
-            f"{path} is not a manifest of version 1",
-            hint="remove it: every file that differs then counts as edited by hand",
-        ) from error
+NOTHING_MADE = Manifest(version=1, made_from={}, files={})
 
 
 class State(Enum):
@@ -156,7 +106,8 @@ class Workspace:
 
         A file counts as edited where it is neither what we want nor what we wrote.
         """
-        manifest, wanted = read_manifest(self.root), {str(file.path): file for file in self.files()}
+        manifest = read_manifest(self.root) or NOTHING_MADE
+        wanted = {str(file.path): file for file in self.files()}
         paths = dict.fromkeys((*wanted, *manifest.files, *manifest.pending))
         states = [_state(self.root, path, wanted.get(path), manifest) for path in paths]
         return [state for state in states if state.wanted is not None or state.found is not None]
@@ -292,7 +243,7 @@ def update(workspace: Workspace, force: bool = False, over: Collection[str] = ()
     Files are replaced one by one, so that a failure leaves each either old or new. The manifest has
     the hashes of both before the first is. Edited files that are no longer wanted stay.
     """
-    root, manifest = workspace.root, read_manifest(workspace.root)
+    root, manifest = workspace.root, read_manifest(workspace.root) or NOTHING_MADE
     known, hashes = dict(manifest.files), {}
     to_write: list[EmittedFile] = []
     removed: list[str] = []

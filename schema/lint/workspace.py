@@ -1,4 +1,4 @@
-"""A recipe and the files that were made from it."""
+"""A recipe and the files that were made from it, by the hashes in its workspace's manifest."""
 
 from __future__ import annotations
 
@@ -7,27 +7,70 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
 
 from vacc_gen.schema.checkpoint import name_of
-from vacc_gen.schema.json_files import read_json
+from vacc_gen.schema.errors import UnreadableError
+from vacc_gen.schema.json_files import MAX_JSON_BYTES, read_regular
 from vacc_gen.schema.lint.diagnostics import Finding, dotted, listed
 from vacc_gen.schema.lint.files import CheckedFile, ConfigFile, RecipeFile
+from vacc_gen.schema.strict import Strict
 
 FileFinding = tuple[CheckedFile, Finding]
 """A finding, and the file that it is in."""
 
-MANIFEST = ".vacc-gen/manifest.json"
+MANIFEST_PATH = PurePosixPath(".vacc-gen", "manifest.json")
 
 
-class Made(NamedTuple):
-    """Hashes of the last generation, see `text_hash`."""
+def _checked(path: str) -> str:
+    if Path(path).is_absolute() or ".." in Path(path).parts:
+        raise ValueError("leads out of the workspace")
+    return path
 
-    recipe: str | None
-    files: dict[str, str]
-    """Of what was made, by path in the workspace."""
-    pending: dict[str, str]
-    """As `files`, of what a `generate` that was killed was about to write."""
+
+Hashes = dict[Annotated[str, AfterValidator(_checked)], str]
+"""Of texts, by path in the workspace; see `text_hash`."""
+
+
+class Manifest(Strict):
+    """Hashes of the last generation."""
+
+    version: Literal[1]
+    made_from: Hashes
+    """What went in: `vacc.yaml`."""
+    files: Hashes
+    """What came out: texts as generated."""
+    pending: Hashes = Field(default_factory=dict)
+    """As `files`, for what is being written: left over by a `generate` that was killed."""
+
+    def is_generated(self, path: str, text: str) -> bool:
+        """Whether `text` at `path` is what we wrote there, rather than an edit by hand."""
+        return text_hash(text) in (self.files.get(path), self.pending.get(path))
+
+    def text(self) -> str:
+        return self.model_dump_json(indent=2, exclude_defaults=True) + "\n"
+
+
+def read_manifest(root: Path) -> Manifest | None:
+    """Read a workspace's manifest; None where there is none.
+
+    Raises:
+        UnreadableError: the file is there and is not a manifest.
+    """
+    path = root / MANIFEST_PATH
+    try:
+        content = read_regular(path, MAX_JSON_BYTES)
+        return None if content is None else Manifest.model_validate_json(content)
+    except OSError as error:
+        raise UnreadableError(f"cannot read {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise UnreadableError(
+            f"{path} is not a manifest of version 1",
+            hint="remove it: every file that differs then counts as edited by hand",
+        ) from error
 
 
 @dataclass
@@ -42,23 +85,18 @@ class Workspace:
         """The language model's configs for the recipe's checkpoint that are not as made."""
         name = name_of(self.recipe.recipe.model.checkpoint)
         for config in self.configs:
-            path, digest = f"build/{config.path.name}", text_hash(config.document.text)
-            hashes = (self.made.files.get(path), self.made.pending.get(path)) if self.made else ()
+            path, text = f"build/{config.path.name}", config.document.text
             is_own = config.checkpoint_name == name and config.lengths is not None
-            if is_own and digest not in hashes:
+            if is_own and not (self.made and self.made.is_generated(path, text)):
                 yield config
 
     @cached_property
-    def made(self) -> Made | None:
+    def made(self) -> Manifest | None:
         """What the manifest says of the last generation; None without one that can be read."""
-        manifest = read_json(self.recipe.folder / MANIFEST)
-        if not isinstance(manifest, dict) or manifest.get("version") != 1:
+        try:
+            return read_manifest(self.recipe.folder)
+        except UnreadableError:
             return None
-        parts = [manifest.get(key, {}) for key in ("made_from", "files", "pending")]
-        if not all(isinstance(part, dict) for part in parts):
-            return None
-        sources, files, pending = parts
-        return Made(sources.get("vacc.yaml"), files, pending)
 
     def lacks(self) -> Iterator[Finding]:
         """Yield what vacc-gen does not make and the workspace cannot run without."""

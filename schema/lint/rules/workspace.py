@@ -69,7 +69,7 @@ def stale_files(workspace: Workspace) -> Iterator[FileFinding]:
         # .vacc-gen/manifest.json
         {"version": 1, "made_from": {}, "files": {}}
     """
-    made_from = workspace.made.recipe if workspace.made else None
+    made_from = workspace.made.made_from.get("vacc.yaml") if workspace.made else None
     if made_from not in (None, text_hash(workspace.recipe.document.text)):
         message = "vacc.yaml was changed after the files of this workspace were made"
         hint = "`vacc-gen generate` makes them again; with --diff it only shows what would change"
@@ -94,8 +94,7 @@ def missing_file(workspace: Workspace) -> Iterator[FileFinding]:
     """
     made, folder = workspace.made, workspace.recipe.folder
     paths = sorted(made.files.keys() - made.pending) if made else ()
-    inside = [path for path in paths if path[:1] != "/" and ".." not in path.split("/")]
-    missing = [path for path in inside if not os.path.lexists(folder / path)]
+    missing = [path for path in paths if not os.path.lexists(folder / path)]
     if (folder / "source_code" / "config_vacc.json").is_file():
         missing = [path for path in missing if not path.endswith("_vacc.py")]
     if missing:
