@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 
@@ -120,6 +120,12 @@ def _escaped(found: re.Match[str]) -> str:
 def plural(number: int, noun: str) -> str:
     """Return a number with its noun: 1 token, 2 tokens."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def first_few(names: Sequence[str], shown: int = 3) -> str:
+    """Return the first names, and how many more there are."""
+    more = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return f"{', '.join(names[:shown])}{more}"
 
 
 def on_one_line(text: str) -> str:

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from vacc_gen.schema.errors import MERGE_ADAPTER, CheckpointError
+from vacc_gen.schema.errors import MERGE_ADAPTER, CheckpointError, first_few
 from vacc_gen.schema.geometry import (
     FALCON_MODEL_TYPES,
     Count,
@@ -288,7 +288,7 @@ def differences(
     if not numbers and not {EMBEDDING, HEAD} & stored.keys():
         message = "the files of weights hold no tensors"
         if stored:
-            message = f"config.json is a Falcon's, the tensors are not: {_some([*stored])}"
+            message = f"config.json is a Falcon's, the tensors are not: {_some(stored)}"
         yield CheckpointError(message, SAME_REVISION, "model_type")
         return
     layers, highest = architecture.geometry.layers, max(numbers, default=-1)
@@ -358,7 +358,5 @@ def _at_tensor(entry: TensorEntry, message: str, hint: str) -> CheckpointError:
     return CheckpointError(message, hint, entry.name, file=entry.path.name)
 
 
-def _some(names: list[str]) -> str:
-    """The first few of `names`, and how many more there are."""
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(name[:80] for name in names[:3]) + more
+def _some(names: Iterable[str]) -> str:
+    return first_few([name[:80] for name in names])

@@ -10,12 +10,12 @@ from vacc_gen.generator.backends.vamc import EXECUTABLE
 from vacc_gen.generator.build.preflight import check_files
 from vacc_gen.generator.calibration.windows import check_calibration
 from vacc_gen.generator.doctor import machine
-from vacc_gen.generator.doctor.machine import Check, State, first_few
+from vacc_gen.generator.doctor.machine import Check, State
 from vacc_gen.generator.environment.lock import missing_lock_reason, read_lock, requirements_of
 from vacc_gen.generator.plan import is_placeholder
 from vacc_gen.generator.progress import size_text
 from vacc_gen.generator.workspace import Workspace
-from vacc_gen.schema.errors import VaccGenError
+from vacc_gen.schema.errors import VaccGenError, first_few
 from vacc_gen.schema.lint.check import open_weights
 from vacc_gen.schema.lint.diagnostics import FindingsError, Severity
 

@@ -15,13 +15,14 @@ from packaging.utils import canonicalize_version
 from vacc_gen import presets
 from vacc_gen.generator.backends.onnxruntime.backend import PACKAGES
 from vacc_gen.generator.backends.vamc import EXECUTABLE
+from vacc_gen.generator.build.needs import LIBRARIES_BYTES
 from vacc_gen.generator.environment.lock import LOCK_PATH, Lock, Requirements, locked_packages
 from vacc_gen.generator.environment.probe import run_check
 from vacc_gen.generator.extras import package_version
 from vacc_gen.generator.memory import available_bytes
 from vacc_gen.generator.plan import Plan
 from vacc_gen.generator.progress import size_text
-from vacc_gen.schema.errors import MissingExtraError, word_for_shell
+from vacc_gen.schema.errors import MissingExtraError, first_few, word_for_shell
 from vacc_gen.schema.footprint import FP16_BYTES, WEIGHT_BITS, footprint, parameter_count
 from vacc_gen.schema.packages import parse_pin, parse_versions, pin_problems
 
@@ -36,8 +37,6 @@ _FIRST_ANSWER_S = 60
 FIRST_VAMC_FOR_ANY = "2.3.4"
 """Below it a vocabulary must be a multiple of 16 (the vendor's llm/tigerbot/README.md)."""
 FP32_BYTES = 4
-LIBRARIES_BYTES = 1 << 30
-"""torch, transformers and ONNX Runtime, loaded: 0.6 to 0.9 GB resident on x86-64."""
 
 Installed = Mapping[str, str]
 """Versions by normalized name."""
@@ -71,12 +70,6 @@ class Check:
         if ok:
             return cls(section, name, State.OK, message)
         return cls(section, name, State.PROBLEM, message, hint)
-
-
-def first_few(names: list[str], shown: int = 3) -> str:
-    """Return the first names, and how many more there are."""
-    more = f" and {len(names) - shown} more" if len(names) > shown else ""
-    return f"{', '.join(names[:shown])}{more}"
 
 
 def vamc_python() -> Path | None:

@@ -7,14 +7,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from vacc_gen.schema.artifacts import changed_files
-from vacc_gen.schema.errors import CheckpointError, plural
+from vacc_gen.schema.errors import CheckpointError, first_few, plural
 from vacc_gen.schema.lint.diagnostics import Finding, Severity, plain
 from vacc_gen.schema.lint.rule import rule
 from vacc_gen.schema.lint.tree import Steps
 from vacc_gen.schema.lint.weight_files import WeightFiles
 from vacc_gen.schema.lint.workspace import FileFinding, Workspace, text_hash
-
-_MOST_NAMED = 3
 
 
 @rule("VG901", Severity.ERROR, "config contradicts the recipe", scope="workspace")
@@ -98,9 +96,7 @@ def missing_file(workspace: Workspace) -> Iterator[FileFinding]:
     if (folder / "source_code" / "config_vacc.json").is_file():
         missing = [path for path in missing if not path.endswith("_vacc.py")]
     if missing:
-        more = f" and {len(missing) - _MOST_NAMED} more" if len(missing) > _MOST_NAMED else ""
-        named = ", ".join(missing[:_MOST_NAMED]) + more
-        message = f"made from this recipe, and no longer there: {named}"
+        message = f"made from this recipe, and no longer there: {first_few(missing)}"
         hint = "`vacc-gen generate` makes what is missing"
         yield workspace.recipe, Finding(workspace.recipe.key_at("version"), message, hint)
 
