@@ -23,7 +23,7 @@ Layout = Annotated[str, Field(pattern=r"^\d+:\S+$")]
 
 _MOVED = "an option of `backend.compile`"
 
-CALIBRATE_MODES = ("percentile", "kl_divergence", "max", "mse")
+CalibrateMode = Literal["percentile", "kl_divergence", "max", "mse"]
 
 
 class CompileOptions(ConfigPart):
@@ -74,7 +74,7 @@ class CompileOptions(ConfigPart):
 class QuantizeOptions(ConfigPart):
     """`backend.quantize`: options of the post-training quantizer."""
 
-    calibrate_mode: Literal["percentile", "kl_divergence", "max", "mse"] | None = optional(
+    calibrate_mode: CalibrateMode | None = optional(
         "how ranges are taken from the calibration data",
         aliases=("calib_mode", "calibration_method", "calibration_mode", "calib_method"),
     )

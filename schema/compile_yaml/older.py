@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
-from vacc_gen.schema.compile_yaml.backend import CompileOptions, QuantizeOptions
+from vacc_gen.schema.compile_yaml.backend import CalibrateMode, CompileOptions, QuantizeOptions
 from vacc_gen.schema.compile_yaml.config import ExtraOps
 from vacc_gen.schema.compile_yaml.dataset import ProcessOp
 from vacc_gen.schema.compile_yaml.frontend import Shape
@@ -44,7 +44,7 @@ class OlderCompileOptions(CompileOptions, OlderPart):
 class OlderQuantizeOptions(QuantizeOptions, OlderPart):
     """`engine.calibration`: options of the quantizer, two of them by their first names, too."""
 
-    quant_mode: Literal["percentile", "kl_divergence", "max", "mse"] | None = None
+    quant_mode: CalibrateMode | None = None
     per_channel: bool | None = None
 
 

@@ -228,11 +228,6 @@ class RecipeFile(CheckedFile):
         return paths
 
 
-def last_part(path: str) -> str:
-    """Return the last part of a path, with or without a slash behind it."""
-    return re.split(r"[\\/]", path.rstrip("\\/"))[-1]
-
-
 def words(text: str) -> list[str]:
     """Return the words of a name in lower case: `Qwen2-7B_fp16` has qwen2, 7b and fp16."""
     return [word for word in re.split(r"[^A-Za-z0-9]+", text.lower()) if word]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import get_args
 
-from vacc_gen.schema.compile_yaml.backend import CALIBRATE_MODES, QuantizeOptions
+from vacc_gen.schema.compile_yaml.backend import CalibrateMode, QuantizeOptions
 from vacc_gen.schema.compile_yaml.config import EXTRA_OPS, Workspace
 from vacc_gen.schema.compile_yaml.dataset import TextDataset
 from vacc_gen.schema.lint.diagnostics import Finding, Severity, as_written, listed
@@ -110,7 +111,7 @@ def no_calibrate_mode(file: ConfigFile) -> Iterator[Finding]:
     is_calibrated = backend.dtype == "int8" and file.file_dataset and not file.is_huggingface
     if is_calibrated and "calibrate_mode" not in given:
         message = "`calibrate_mode` is missing in `backend.quantize`"
-        hint = f"set it to one of {', '.join(CALIBRATE_MODES)}"
+        hint = f"set it to one of {', '.join(get_args(CalibrateMode))}"
         yield Finding(file.key_at("backend", "quantize"), message, hint)
 
 

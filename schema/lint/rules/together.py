@@ -7,8 +7,9 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from vacc_gen.schema.checkpoint import name_of
 from vacc_gen.schema.lint.diagnostics import Finding, Severity
-from vacc_gen.schema.lint.files import PRECISIONS, ConfigFile, last_part, words
+from vacc_gen.schema.lint.files import PRECISIONS, ConfigFile, words
 from vacc_gen.schema.lint.rule import rule
 from vacc_gen.schema.lint.workspace import FileFinding
 
@@ -44,7 +45,7 @@ def same_output(configs: list[ConfigFile]) -> Iterator[FileFinding]:
             continue  # VG201
         for config in writers:
             others = ", ".join(other.path.name for other in writers if other is not config)
-            message = f"{others} writes to the same folder, {last_part(output)}"
+            message = f"{others} writes to the same folder, {name_of(output)}"
             hint = "give each config a name or a workspace.path of its own"
             yield config, Finding(config.at("name"), message, hint)
 
