@@ -164,7 +164,7 @@ def _tower_job(recipe: Recipe, preset: ModelPreset, geometry: Geometry) -> Compi
             f"{preset.name} reads images, and is compiled in fp16 alone, not in "
             f"{' or '.join(others)}"
         )
-    tokens = vision.image_tokens(tower)
+    tokens = tower.patches // vision.PATCHES_PER_TOKEN
     if recipe.target.prefill <= tokens:
         raise UsageError(
             f"an image of {preset.name} may take {tokens} tokens, which a prompt of "

@@ -34,14 +34,6 @@ LANGUAGE_SPLITS = {"attention_split_num": 16, "ffn_split_num": 16}
 """What the published configs of the language halves add to `backend.compile`."""
 
 
-def image_tokens(tower: VisionTower) -> int:
-    return tower.patches // PATCHES_PER_TOKEN
-
-
-def max_pixels(tower: VisionTower) -> int:
-    return tower.patches * PATCH_PIXELS
-
-
 def tower_config(
     name: str, checkpoint: str, tower: VisionTower, geometry: Geometry, pins: Mapping[str, str]
 ) -> dict[str, object]:

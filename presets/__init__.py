@@ -47,8 +47,8 @@ class Shelf(Generic[_Preset]):
     def all(self) -> tuple[_Preset, ...]:
         return tuple(self._load(name) for name in self.names())
 
-    def text(self, name: str) -> str:
-        return (self.folder / f"{name}.yaml").read_text(encoding="utf-8")
+    def text(self, name: str, suffix: str = "yaml") -> str:
+        return (self.folder / f"{name}.{suffix}").read_text(encoding="utf-8")
 
     def values(self, name: str) -> dict[str, Any]:
         """Return what the file of a preset says, unchecked; nothing without one."""
@@ -142,10 +142,6 @@ def locate(name: str) -> tuple[str, str]:
             return kind, found.name
     every = (known for shelf in SHELVES.values() for known in shelf.names())
     raise _unknown(name, every, "no preset")
-
-
-def environment_lock(name: str) -> str:
-    return (FOLDER / "environments" / f"{name}.txt").read_text(encoding="utf-8")
 
 
 def _read(text: str) -> dict[str, Any]:

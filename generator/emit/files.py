@@ -28,7 +28,7 @@ from vacc_gen.generator.plan import (
     needs_large_stack,
     quantizes_first,
 )
-from vacc_gen.generator.vision import max_pixels
+from vacc_gen.generator.vision import PATCH_PIXELS
 from vacc_gen.presets import CALIBRATION_SETS
 from vacc_gen.schema.errors import word_for_shell
 from vacc_gen.schema.preset import VACC_CONFIG_FILE
@@ -136,7 +136,7 @@ def _scripts(plan: Plan, values: Mapping[str, object]) -> tuple[EmittedFile, ...
 
 def _template_values(plan: Plan, lock: Lock | None) -> dict[str, object]:
     """Return what the templates of README and scripts may name."""
-    recipe, tp = plan.recipe, plan.recipe.target.tp
+    recipe, tp, tower = plan.recipe, plan.recipe.target.tp, plan.preset.vision
     return {
         "preset": plan.preset,
         "target": recipe.target,
@@ -149,7 +149,7 @@ def _template_values(plan: Plan, lock: Lock | None) -> dict[str, object]:
         "jobs": plan.vamc_jobs,
         "quantized_first": [job for job in plan.vamc_jobs if quantizes_first(plan, job)],
         "tower": plan.tower,
-        "max_pixels": max_pixels(plan.preset.vision) if plan.preset.vision else 0,
+        "max_pixels": tower.patches * PATCH_PIXELS if tower else 0,
         "texts": _calibration_files(plan),
         "is_large": needs_large_stack(plan),
         "devices": "[" + ",".join(map(str, range(tp))) + "]",

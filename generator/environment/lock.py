@@ -139,7 +139,7 @@ def preset_lock(name: str) -> Lock | None:
         return None
     owner = presets.ENVIRONMENTS.find(preset.lock_name)
     return Lock(
-        text=presets.environment_lock(owner.name),
+        text=presets.ENVIRONMENTS.text(owner.name, "txt"),
         made_by=f"preset {owner.name}",
         python=owner.python,
         platform=owner.platform,

@@ -45,7 +45,10 @@ def recognize(folder: Path, config: Mapping[str, Any]) -> tuple[ModelPreset, str
     exact = [one for one in fitting if _sizes(one) == geometry] or fitting
     chosen, *others = sorted(exact, key=lambda preset: (len(preset.name), preset.name))
     ambiguous = any(_files_of(chosen) != _files_of(other) for other in others)
-    for name in _names_of(folder, config):
+    # Not resolved: a weight folder is often a link, whose name is the model's.
+    own_name = name_of(os.path.abspath(folder))  # noqa: PTH100
+    saved_as = str(config.get("_name_or_path", "")).rstrip("/")
+    for name in map(_key, (own_name, saved_as)):
         for preset in fitting:
             if name in (_key(preset.name), _key(preset.huggingface_id or "")):
                 by_name = ", by its name" if ambiguous else ""
@@ -68,14 +71,6 @@ def describe(config: Mapping[str, Any], geometry: Geometry) -> str:
         f"{g.attention_heads} attention heads of {g.head_size} on "
         f"{plural(g.kv_heads, 'KV head')}, a vocabulary of {g.vocab_size}"
     )
-
-
-def _names_of(folder: Path, config: Mapping[str, Any]) -> list[str]:
-    """Return the keys of the names that a checkpoint goes by."""
-    # Not resolved: a weight folder is often a link, whose name is the model's.
-    name = name_of(os.path.abspath(folder))  # noqa: PTH100
-    saved_as = str(config.get("_name_or_path", "")).rstrip("/")
-    return [_key(name), _key(saved_as)]
 
 
 def _key(name: str) -> str:

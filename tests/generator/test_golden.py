@@ -49,7 +49,7 @@ def copies(environment):
         "source_code/modeling_falcon_vacc.py": MODELING_HEADER
         + template_text("modeling_falcon_vacc.py"),
         "scripts/export.py": template_text("export.py"),
-        "env/requirements.lock": presets.environment_lock(environment),
+        "env/requirements.lock": presets.ENVIRONMENTS.text(environment, "txt"),
         str(RECIPE_SCHEMA_PATH): SCHEMA.read_text(encoding="utf-8"),
     }
 

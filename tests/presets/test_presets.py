@@ -6,7 +6,7 @@ import pytest
 
 from tests.workspaces import FALCON_TINY
 from vacc_gen import presets
-from vacc_gen.generator.vision import image_tokens
+from vacc_gen.generator.vision import PATCHES_PER_TOKEN
 from vacc_gen.schema.errors import UsageError
 from vacc_gen.schema.footprint import footprint, parameter_count
 from vacc_gen.schema.geometry import geometry_from_config
@@ -109,7 +109,7 @@ def test_what_is_recommended_fits_the_larger_cards():
 
 def test_a_model_that_reads_images_has_room_for_one_in_its_prompts():
     def is_right(model):
-        fits = image_tokens(model.vision) < model.recommended.prefill
+        fits = model.vision.patches // PATCHES_PER_TOKEN < model.recommended.prefill
         return fits and model.recommended.precisions == (Precision.FP16,)
 
     assert failing(is_right, [model for model in MODELS if model.vision]) == []
