@@ -13,15 +13,15 @@ import re
 import signal
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from processes import output_of, vacc_gen
+
 CHECKPOINT = Path(__file__).parents[1] / "tests/data/falcon-tiny"
-VACC_GEN = (sys.executable, "-m", "vacc_gen.generator.cli.main")
 
 
 def main() -> None:
@@ -43,9 +43,9 @@ def main() -> None:
 
 
 def build(workspace: Path) -> Path:
-    new = ("new", "--out", str(workspace), "--model", "falcon-tiny", "--checkpoint", CHECKPOINT)
-    for verb in (new, ("build", workspace, "--backend", "onnxruntime")):
-        subprocess.run([*VACC_GEN, *map(str, verb)], check=True, capture_output=True)
+    source = ("--model", "falcon-tiny", "--checkpoint", CHECKPOINT)
+    output_of(vacc_gen("new", "--out", workspace, *source))
+    output_of(vacc_gen("build", workspace, "--backend", "onnxruntime"))
     return next(workspace.glob("deploy/*int8*"))
 
 
@@ -63,7 +63,7 @@ def bare_rate(folder: Path, prompts: list[str], max_tokens: int) -> float:
 
 
 def load(folder: Path, prompts: list[str], options: argparse.Namespace) -> None:
-    command = [*VACC_GEN, "serve", str(folder), "--port", "0"]
+    command = vacc_gen("serve", folder, "--port", 0)
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
         lines = server.stderr.readline() + server.stderr.readline()
         url = re.search(r"http\S+/v1", lines)[0]
