@@ -1,10 +1,9 @@
 """Compile configs of text encoders: the published ones, and what follows for the others."""
 
-from pathlib import Path
-
 import pytest
 import yaml
 
+from tests.published import FOLDER
 from vacc_gen import presets
 from vacc_gen.generator.emit.yaml_text import sections
 from vacc_gen.generator.encoder import encoder_config
@@ -12,12 +11,10 @@ from vacc_gen.schema.errors import UsageError
 from vacc_gen.schema.lint.check import check_text
 from vacc_gen.schema.precision import Precision
 
-PUBLISHED = Path(__file__).parents[1] / "data" / "vamc" / "nlp" / "text2vec"
-
 
 def published(family, name):
-    path = PUBLISHED / family / "build_in" / "build" / f"embedding_config_{name}.yaml"
-    return yaml.safe_load(path.read_text(encoding="utf-8"))
+    build = FOLDER / "nlp" / "text2vec" / family / "build_in" / "build"
+    return yaml.safe_load((build / f"embedding_config_{name}.yaml").read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("precision", ["fp16", "int8"])

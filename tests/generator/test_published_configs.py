@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.published import FOLDER
 from vacc_gen.schema.recipe import PLACEHOLDER
 
-DATA = Path(__file__).parents[1] / "data" / "vamc"
-PUBLISHED = DATA / "llm"
-VISION = DATA / "vlm"
+PUBLISHED = FOLDER / "llm"
+VISION = FOLDER / "vlm"
 
 WITH_SLASH = "--model {0} --checkpoint /path/to/{0}/"
 

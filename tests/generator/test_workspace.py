@@ -235,10 +235,7 @@ def test_a_forced_new_that_stops_leaves_the_old_recipe_and_nothing_by_hand(tmp_p
     assert contents(tmp_path / "w") == contents(tmp_path / "new")
 
 
-def test_a_recipe_that_is_missing_or_has_mistakes_is_named_and_makes_nothing(tmp_path):
-    with pytest.raises(UnreadableError, match=r"no vacc\.yaml") as missing:
-        load_workspace(tmp_path)
-    assert "vacc-gen new" in missing.value.hint
+def test_a_recipe_that_has_mistakes_is_named_and_makes_nothing(tmp_path):
     with pytest.raises(FindingsError) as error:
         create(tmp_path / "w", recipe(target={"prefil": 64, "tp": "4"}))
     assert {finding.path for finding in error.value.diagnostics} == {str(tmp_path / "w/vacc.yaml")}

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.workspaces import build, make_workspace, report_of
+from tests.workspaces import FALCON_TINY, build, make_workspace, report_of
 from vacc_gen.generator.backends.base import Stage
 from vacc_gen.generator.backends.onnxruntime.backend import OnnxRuntimeBackend
 from vacc_gen.generator.build.report import Status
@@ -29,8 +29,7 @@ from vacc_gen.schema.errors import CalibrationError
 from vacc_gen.schema.json_files import read_json_object
 from vacc_gen.schema.recipe import Calibration, TextSource
 
-FOLDER = Path(__file__).parents[2] / "data" / "falcon-tiny"
-WEIGHTS = WeightFolder(FOLDER, read_json_object(FOLDER / "config.json"), {})
+WEIGHTS = WeightFolder(FALCON_TINY, read_json_object(FALCON_TINY / "config.json"), {})
 SENTENCE = (
     "In the beginning God created the heaven and the earth and the earth was without form and void "
     "and darkness was upon the face of the deep 1611 times, verse 23; 约翰福音 Größe"
@@ -98,7 +97,8 @@ def test_equal_specs_make_equal_bytes_on_every_machine(sets, spec, golden):
 
 def test_an_end_of_text_stands_between_texts_and_the_manifest_says_what_was_read(sets):
     file = run(spec_of(*C4), sets)
-    texts = Tokenizer(FOLDER / "tokenizer.json").decode(read_windows(file).reshape(-1).tolist())
+    ids = read_windows(file).reshape(-1).tolist()
+    texts = Tokenizer(FALCON_TINY / "tokenizer.json").decode(ids)
     first, *others, _ = texts.split("<|endoftext|>")
     assert len(others) > 5
     assert {first, *others} <= {text(n, n % 90) for n in range(600)}
@@ -229,7 +229,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path, megabytes):
     with gzip.open(tmp_path / "c4.json.gz", "wb", compresslevel=1) as file:
         for _ in range(megabytes * 1_000_000 // len(block)):
             file.write(block)
-    command = [sys.executable, "-c", MEASURED, str(tmp_path), str(FOLDER)]
+    command = [sys.executable, "-c", MEASURED, str(tmp_path), str(FALCON_TINY)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     assert int(done.stdout) * 1024 < 90e6  # 72e6
 

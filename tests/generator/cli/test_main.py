@@ -58,7 +58,6 @@ def test_the_help_of_the_root_has_every_option_and_what_each_verb_says_of_itself
         ("validat", "'validate'"),
         ("presets shwo", "'show'"),
         ("validate --selct VG1", "--select"),
-        ("new --modle falcon-7b", "--model"),
         ("run . --promt a", "--prompt"),
         ("explain VG1O1", "VG101"),
     ],

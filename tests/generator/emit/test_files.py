@@ -1,14 +1,12 @@
 import json
-from pathlib import Path
 
 import yaml
 
+from tests.published import FOLDER
 from vacc_gen import presets
 from vacc_gen.generator.emit.files import compile_config_text
 from vacc_gen.generator.plan import make_plan
 from vacc_gen.schema.recipe import Recipe
-
-PUBLISHED = Path(__file__).parents[2] / "data" / "vamc"
 
 
 def jobs(**values):
@@ -17,7 +15,7 @@ def jobs(**values):
 
 
 def published(path):
-    return yaml.safe_load((PUBLISHED / path).read_text(encoding="utf-8"))
+    return yaml.safe_load((FOLDER / path).read_text(encoding="utf-8"))
 
 
 INSTRUCT = {"preset": "falcon-7b-instruct", "checkpoint": "/path/to/falcon-7b-instruct"}
