@@ -8,7 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from processes import keep_compiled_modules, median_cpu_seconds, run
+from processes import keep_compiled_modules, median_cpu_seconds, run, vacc_gen
 
 BARE = "python -c pass"
 IMPORTS = "import pydantic, yaml"
@@ -18,13 +18,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=15)
     runs = parser.parse_args().runs
-    tool = str(Path(sys.executable).with_name("vacc-gen"))
-    new = [tool, "new", "--model", "falcon-7b-instruct", "--out"]
+    new = vacc_gen("new", "--model", "falcon-7b-instruct", "--out")
     commands = {
         BARE: [sys.executable, "-c", "pass"],
         IMPORTS: [sys.executable, "-c", IMPORTS],
-        "vacc-gen --help": [tool, "--help"],
-        "vacc-gen validate (one file)": [tool, "validate", "workspace/build/hf_falcon_int8.yaml"],
+        "vacc-gen --help": vacc_gen("--help"),
+        "vacc-gen validate (one file)": vacc_gen("validate", "workspace/build/hf_falcon_int8.yaml"),
         "vacc-gen new": [*new, "again", "--force"],
     }
     with tempfile.TemporaryDirectory() as folder:

@@ -14,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from processes import keep_compiled_modules, median_cpu_seconds
+from processes import keep_compiled_modules, median_cpu_seconds, vacc_gen
 
 PUBLISHED = Path(__file__).parents[1] / "tests" / "data" / "vamc"
 IMPORTS = "import pydantic, yaml"
@@ -26,7 +26,6 @@ def main() -> None:
     parser.add_argument("folder", nargs="?", type=Path)
     parser.add_argument("--runs", type=int, default=15)
     options = parser.parse_args()
-    vacc_gen = str(Path(sys.executable).with_name("vacc-gen"))
     with tempfile.TemporaryDirectory() as name:
         keep_compiled_modules(Path(name, "cache"))
         folder = options.folder or four_times(PUBLISHED, Path(name))
@@ -34,12 +33,12 @@ def main() -> None:
         one = next(path for path in files if Path(path).name == "hf_falcon_int8.yaml")
         commands = {
             IMPORTS: [sys.executable, "-c", IMPORTS],
-            "validate, one file": [vacc_gen, "validate", one],
-            "validate, all files": [vacc_gen, "validate", *files],
+            "validate, one file": vacc_gen("validate", one),
+            "validate, all files": vacc_gen("validate", *files),
         }
         if peer := shutil.which("check-jsonschema"):
             schema = Path(name, "schema.json")
-            schema.write_bytes(subprocess.check_output([vacc_gen, "schema", "vamc"]))
+            schema.write_bytes(subprocess.check_output(vacc_gen("schema", "vamc")))
             check = [peer, "--schemafile", str(schema)]
             commands["check-jsonschema, one file"] = [*check, one]
             commands["check-jsonschema, all files"] = [*check, *files]

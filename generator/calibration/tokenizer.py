@@ -78,8 +78,8 @@ class Tokenizer:
         Raises:
             CheckpointError: neither file of the folder names one.
         """
-        config = read_json(self._file.with_name("tokenizer_config.json"))
-        named = config.get("eos_token") if isinstance(config, dict) else None
+        config = read_json(self._file.with_name("tokenizer_config.json")) or {}
+        named = config.get("eos_token")
         if isinstance(named, dict):
             named = named.get("content")
         for token in (named, FALCON_END_OF_TEXT):

@@ -112,8 +112,8 @@ def _tower_config(file: ConfigFile) -> Mapping[str, Any]:
     """Return what the checkpoint's config.json says about its vision tower; empty without one."""
     if not file.is_vision_tower:
         return {}
-    config = read_json(file.folder / file.config.frontend.checkpoint / "config.json")
-    tower = config.get("vision_config") if isinstance(config, dict) else None
+    config = read_json(file.folder / file.config.frontend.checkpoint / "config.json") or {}
+    tower = config.get("vision_config")
     return tower if isinstance(tower, dict) else {}
 
 
