@@ -36,7 +36,7 @@ def convert(
         return
     from vacc_gen.generator.backends.onnxruntime.weights import convert as converter
     from vacc_gen.generator.cli.display import terminal_progress
-    from vacc_gen.schema.errors import UsageError
+    from vacc_gen.schema.errors import UsageError, shell_command
 
     if out is None:
         raise UsageError("--out is missing", "add --out DIR, a new folder")
@@ -44,14 +44,14 @@ def convert(
         shards = converter.convert(source, out, progress)
     for path in shards:
         typer.echo(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
-    typer.echo(f"\nnext:\n  vacc-gen validate {out}")
+    typer.echo(f"\nnext:\n  {shell_command(['vacc-gen', 'validate', str(out)])}")
 
 
 def _convert_config(source: Path, out: Path | None) -> None:
     from vacc_gen.generator.emit.older import converted
     from vacc_gen.generator.files import write_atomically
     from vacc_gen.generator.terminal import print_data
-    from vacc_gen.schema.errors import UsageError, on_one_line
+    from vacc_gen.schema.errors import UsageError, on_one_line, shell_command
     from vacc_gen.schema.lint.sources import read
 
     if out is not None and out.exists():
@@ -66,4 +66,4 @@ def _convert_config(source: Path, out: Path | None) -> None:
         print_data(made.text)
     else:
         write_atomically(out, made.text)
-        typer.echo(f"\nnext:\n  vacc-gen validate {out}")
+        typer.echo(f"\nnext:\n  {shell_command(['vacc-gen', 'validate', str(out)])}")
