@@ -42,6 +42,7 @@ class Terminal:
             dimensions=(lines, columns),
             env={**kept, "TERM": "xterm-256color", **environment},
             encoding="utf-8",
+            codec_errors="surrogateescape",
             timeout=30,
         )
         self._process.delaybeforesend = None

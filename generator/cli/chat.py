@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import typer
 from prompt_toolkit import PromptSession
@@ -20,7 +21,7 @@ from prompt_toolkit.key_binding import KeyBindings
 from vacc_gen.generator.answers import Answer
 from vacc_gen.generator.files import write_atomically
 from vacc_gen.generator.terminal import signals_to
-from vacc_gen.schema.errors import UsageError
+from vacc_gen.schema.errors import UsageError, plural
 
 QUOTES = '"""'
 HELP = f"""\
@@ -33,6 +34,23 @@ ROOM = 64
 """Tokens that an answer is to have room for, as long as older turns can be dropped for it."""
 
 Messages = list[dict[str, str]]
+
+
+class CtrlC:
+    """A handler that raises KeyboardInterrupt within its `with` block, once, and nowhere else."""
+
+    is_awaited = False
+
+    def __call__(self, *_: object) -> None:
+        if self.is_awaited:
+            self.is_awaited = False
+            raise KeyboardInterrupt
+
+    def __enter__(self) -> None:
+        self.is_awaited = True
+
+    def __exit__(self, *_: Any) -> None:
+        self.is_awaited = False
 
 
 def chat(begin_answer: Callable[[Messages], Answer], title: str) -> None:
@@ -52,20 +70,22 @@ def chat(begin_answer: Callable[[Messages], Answer], title: str) -> None:
     )
     typer.echo(f"{title}\n/? for help, Ctrl-D to leave")
     messages: Messages = []
+    ctrl_c = CtrlC()
     with (
         signals_to(lambda number, _: sys.exit(128 + number), signal.SIGTERM, signal.SIGHUP),
-        signals_to(signal.default_int_handler, signal.SIGINT),
+        signals_to(ctrl_c, signal.SIGINT),
     ):
         while (text := _read(session)) is not None:
             if text.startswith("/"):
                 _obey(text, messages)
             elif text := text.removeprefix(QUOTES).removesuffix(QUOTES).strip():
-                _answer(text, messages, begin_answer)
+                _answer(text, messages, begin_answer, ctrl_c)
 
 
 def _read(session: PromptSession[str]) -> str | None:
     try:
-        return session.prompt().strip()
+        # What is typed in another encoding, or pasted from one, is no reason to end.
+        return session.prompt().encode(errors="replace").decode().strip()
     except KeyboardInterrupt:
         typer.echo("Ctrl-D leaves")
         return ""
@@ -73,22 +93,26 @@ def _read(session: PromptSession[str]) -> str | None:
         return None
 
 
-def _answer(text: str, messages: Messages, begin_answer: Callable[[Messages], Answer]) -> None:
+def _answer(
+    text: str, messages: Messages, begin_answer: Callable[[Messages], Answer], ctrl_c: CtrlC
+) -> None:
     """Show the answer as it comes; what was shown of it stays in the conversation."""
+    before = [*messages]
     messages.append({"role": "user", "content": text})
     shown = ""
     try:
-        while (answer := begin_answer(messages)).room < ROOM and len(messages) > 1:
-            del messages[:2]
-        for piece in answer:
-            new = piece if shown else piece.lstrip()
-            print(new, end="", flush=True)
-            shown += new
+        with ctrl_c:
+            while (answer := begin_answer(messages)).room < ROOM and len(messages) > 1:
+                del messages[:2]
+            for piece in answer:
+                new = piece if shown else piece.lstrip()
+                print(new, end="", flush=True)
+                shown += new
     except KeyboardInterrupt:
         print(" (stopped)", end="")
     except UsageError as error:
         typer.echo(error.message)
-        messages.pop()
+        messages[:] = before
         return
     print("\n")
     messages.append({"role": "assistant", "content": shown.strip()})
@@ -99,11 +123,14 @@ def _obey(command: str, messages: Messages) -> None:
     if verb == "/clear":
         messages.clear()
     elif verb == "/save" and name:
-        file = Path(name).expanduser()
+        file = Path(name)
+        with suppress(RuntimeError):  # there is no such user
+            file = file.expanduser()
         try:
             if file.exists():
                 raise FileExistsError(0, "it exists")
             write_atomically(file, json.dumps(messages, ensure_ascii=False, indent=2) + "\n")
+            typer.echo(f"{file}: {plural(len(messages), 'message')}")
         except OSError as error:
             typer.echo(f"cannot write {file}: {error.strerror}")
     else:

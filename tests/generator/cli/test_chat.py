@@ -1,6 +1,7 @@
 """The chat of `vacc-gen run`, on a real terminal."""
 
 import json
+import time
 
 from tests.processes import SLOW_VACC_GEN
 from tests.terminals import CTRL_C, CTRL_D, ENTER, Terminal
@@ -50,3 +51,30 @@ def test_ctrl_c_stops_the_answer_and_not_the_chat(built_once, tmp_path):
     assert terminal.exit_code() == 0
     answer = json.loads((tmp_path / "talk.json").read_text())[1]["content"]
     assert len(answer.split()) < 40
+
+
+def test_nothing_that_is_typed_ends_a_chat_or_what_was_said_in_it(built_once, tmp_path):
+    terminal = chat(built_once, tmp_path, 16)
+    terminal.send("Who?", ENTER)
+    terminal.settle()
+    terminal.send("caf\udce9 " * 200, ENTER)  # not UTF-8, and too long
+    terminal.wait_for("more than this model's total length")
+    terminal.send("/save ~nobody/talk.json", ENTER, "/save talk.json", ENTER)
+    terminal.wait_for("talk.json: 2 messages\n>>>")
+    terminal.send(CTRL_D)
+    assert terminal.exit_code() == 0
+
+
+def test_ctrl_c_held_down_ends_no_chat(built_once, tmp_path):
+    terminal = chat(built_once, tmp_path, 2)
+    for _ in range(5):
+        terminal.send("Who?", ENTER)
+        for _ in range(60):
+            terminal.send(CTRL_C)
+            time.sleep(0.004)
+    terminal.settle()
+    terminal.send("/save talk.json", ENTER)
+    terminal.wait_for("talk.json: ")
+    terminal.settle()
+    terminal.send(CTRL_D)
+    assert terminal.exit_code() == 0
