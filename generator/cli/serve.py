@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -55,7 +56,9 @@ def serve(
     except OSError as error:
         reason = (error.strerror or "").partition(" (while")[0]
         message = f"cannot listen on {host}, port {port}: {reason}"
-        raise UsageError(message, "--port 0 takes any that is free") from error
+        hint = "--port 0 takes any that is free"
+        is_port = error.errno in (errno.EADDRINUSE, errno.EACCES)
+        raise UsageError(message, hint if is_port else None) from error
     # asyncio does this for sockets of its own making: without it each answer waits for 40 ms.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     with listener:
@@ -73,6 +76,12 @@ def serve(
         url = f"http://{host}:{listener.getsockname()[1]}/v1"
         typer.echo(f"{api.name}, {api.format.description}\n{url}, Ctrl-C stops it", err=True)
         # uvicorn raises a signal again that it has handled.
-        with signals_to(lambda *_: None, signal.SIGINT, signal.SIGTERM):
+        is_kept = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN  # by nohup
+        with (
+            signals_to(lambda *_: None, signal.SIGINT, signal.SIGTERM),
+            signals_to(
+                lambda *_: signal.raise_signal(signal.SIGTERM), *() if is_kept else (signal.SIGHUP,)
+            ),
+        ):
             Server(config).run(sockets=[listener])
         typer.echo("stopped", err=True)

@@ -15,6 +15,7 @@ from typing import Any
 from fastapi import Depends, FastAPI, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from vacc_gen.generator.answers import Answer
 from vacc_gen.generator.backends.onnxruntime.runtime import TextModel
@@ -202,6 +203,6 @@ def make_app(api: Api) -> FastAPI:
         headers = {"Retry-After": "1"} if answer.status == 429 else {}
         return JSONResponse(answer.body, answer.status, headers)
 
-    for kind in (HTTPException, ApiError, VaccGenError, Exception):
+    for kind in (HTTPException, ClientDisconnect, ApiError, VaccGenError, Exception):
         app.add_exception_handler(kind, refuse)
     return app

@@ -11,6 +11,9 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_v
 
 from vacc_gen.schema.errors import UsageError, VaccGenError
 
+MAX_BODY_BYTES = 1 << 20
+"""No model here has room for so long a prompt, and others wait while it becomes tokens."""
+
 
 class ApiError(Exception):
     """An answer with an error status."""
@@ -37,7 +40,9 @@ def _text(content: Any) -> Any:
         return content
     if any(not isinstance(part, dict) or part.get("type") != "text" for part in content):
         raise ValueError("only parts of type text are read here")
-    return "".join(str(part.get("text")) for part in content)
+    if any(not isinstance(part.get("text"), str) for part in content):
+        raise ValueError("a part of type text has its text in `text`")
+    return "".join(part["text"] for part in content)
 
 
 class Message(BaseModel):
@@ -106,6 +111,8 @@ def parse(kind: type[AnyRequest], body: bytes) -> AnyRequest:
     Raises:
         ApiError: it is not one.
     """
+    if len(body) > MAX_BODY_BYTES:
+        raise ApiError(413, f"a request may have {MAX_BODY_BYTES} bytes; this has {len(body)}")
     try:
         return kind.model_validate_json(body)
     except ValidationError as error:

@@ -21,6 +21,7 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any, Protocol
 
 from vacc_gen.generator.backends.onnxruntime.deployment import (
+    GENAI_FILE,
     MODEL_GRAPH,
     check_folder,
     read_genai_config,
@@ -29,6 +30,7 @@ from vacc_gen.generator.backends.onnxruntime.session import needs_casts, open_se
 from vacc_gen.generator.backends.onnxruntime.weights.weight_file import WEIGHTS_FILE
 from vacc_gen.generator.extras import load, package_version
 from vacc_gen.schema.errors import StageError, UnreadableError, UsageError, plural
+from vacc_gen.schema.json_files import read_json_object
 
 if TYPE_CHECKING:
     import numpy as np
@@ -121,6 +123,7 @@ class GenaiModel:
         check_folder(folder)
         self.total_tokens, self._end_tokens = read_genai_config(folder)
         self._name, self._genai = folder.name, onnxruntime_genai
+        self._vocabulary = read_json_object(folder / GENAI_FILE)["model"].get("vocab_size", 0)
         config = onnxruntime_genai.Config(str(folder))
         if threads is not None:
             options = {"session_options": {"intra_op_num_threads": threads}}
@@ -144,8 +147,9 @@ class GenaiModel:
         check_lengths(len(token_ids), max_tokens, self.total_tokens)
         most = len(token_ids) + max_tokens
         parameters = self._genai.GeneratorParams(self._model)
+        options = _search_options(sampling, self._vocabulary)
         parameters.set_search_options(
-            max_length=most, min_length=most if ignore_eos else 0, **_search_options(sampling)
+            max_length=most, min_length=most if ignore_eos else 0, **options
         )
         generator = self._genai.Generator(self._model, parameters)
         # GenAI keeps Python's lock while it works: between two parts, other threads get on.
@@ -160,12 +164,13 @@ class GenaiModel:
             yield token
 
 
-def _search_options(sampling: Sampling) -> dict[str, Any]:
+def _search_options(sampling: Sampling, most: int) -> dict[str, Any]:
+    """`most`: GenAI refuses a larger `top_k`."""
     options: dict[str, Any] = {"repetition_penalty": sampling.repetition_penalty}
     if sampling.temperature == 0:
         return options | {"do_sample": False}
     options |= {"temperature": sampling.temperature, "top_p": sampling.top_p}
-    options |= {"do_sample": True, "top_k": max(0, sampling.top_k)}
+    options |= {"do_sample": True, "top_k": min(max(0, sampling.top_k), most)}
     return options if sampling.seed is None else options | {"random_seed": sampling.seed}
 
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 import signal
+import socket
 import subprocess
 import time
 import urllib.request
@@ -21,6 +22,7 @@ from tests.processes import SLOW_VACC_GEN, VACC_GEN, start
 
 ASK = [{"role": "user", "content": "Who made the heaven and the earth?"}]
 PROMPT = "In the beginning God created"
+NO_TEXT = [{"type": "text"}]
 
 
 class Server(NamedTuple):
@@ -51,9 +53,10 @@ def server(built_once):
 
 def curl(url, body=None):
     """Status and text of an answer."""
-    data = [] if body is None else ["-d", body if isinstance(body, str) else json.dumps(body)]
-    command = ["curl", "-sN", "-w", "\n%{http_code}", *data, url]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
+    text = body if isinstance(body, str) else json.dumps(body)
+    command = ["curl", "-sN", "-w", "\n%{http_code}", *([] if body is None else ["-d", "@-"]), url]
+    options = {"capture_output": True, "text": True, "check": True, "timeout": 30}
+    done = subprocess.run(command, input=text, **options)
     text, _, status = done.stdout.rpartition("\n")
     return int(status), text
 
@@ -87,6 +90,8 @@ def test_sampling_and_stop_as_asked(server):
     greedy = complete(logprobs=None)
     assert complete(temperature=1.5, seed=7) == complete(temperature=1.5, seed=7) != greedy
     assert complete(temperature=1.5, extra_body={"top_k": 1}) == greedy
+    drawn = complete(temperature=1.5, seed=7, extra_body={"top_k": 10**12})
+    assert drawn == complete(temperature=1.5, seed=7, extra_body={"top_k": 2048})
     stop = greedy.text[9:15]  # not at the bounds of tokens
     ended = complete(stop=[stop])
     assert (ended.text, ended.finish_reason) == (greedy.text[: greedy.text.index(stop)], "stop")
@@ -103,6 +108,8 @@ def test_sampling_and_stop_as_asked(server):
         ("completions", "{", 400, "Invalid JSON"),
         ("completions", None, 405, "/v1/completions: Method Not Allowed"),
         ("chat/completions", {"messages": [{"role": "user", "content": [{}]}]}, 400, "type text"),
+        ("chat/completions", {"messages": [{"role": "user", "content": NO_TEXT}]}, 400, "`text`"),
+        ("completions", f"{' ' * (1 << 20)}{{}}", 413, "may have 1048576 bytes; this has 1048578"),
         ("embeddings", None, 404, "/v1/embeddings: Not Found"),
         ("completions", {"n": 1, "user": "me", "echo": False}, 200, '"text":"'),
         ("../health", None, 200, '{"status":"ok"}'),
@@ -192,12 +199,15 @@ def test_a_full_line_refuses_and_clients_who_leave_free_their_places(built_once)
         asyncio.run(crowd())
 
 
-def test_ctrl_c_ends_it_in_one_line_and_clients_hear_why(built_once):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_signals_end_it_in_one_line_and_clients_hear_why(built_once, number):
     with serving(built_once.root, program=SLOW_VACC_GEN) as server:
+        with socket.create_connection(tuple(server.url[7:-3].split(":"))) as half:
+            half.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{")
         asked = {"model": server.model, "prompt": PROMPT, "max_tokens": 100, "stream": True}
         stream = iter(server.client.completions.create(**asked))
         next(stream)
-        server.process.send_signal(signal.SIGINT)
+        server.process.send_signal(number)
         with pytest.raises(openai.APIError, match="the server is stopping"):
             list(stream)
         assert server.process.stderr.read() == "stopped\n"
