@@ -99,3 +99,7 @@ def run_app() -> int:
         return app(prog_name="vacc-gen", standalone_mode=False) or 0
     except Refused as refused:
         raise usage_error(refused) from refused
+    except SystemExit as left:
+        if isinstance(left.__context__, BrokenPipeError):  # Typer would leave with 1
+            raise left.__context__ from None
+        raise

@@ -88,7 +88,10 @@ def run(
     from vacc_gen.generator.backends.onnxruntime.runtime import open_model
     from vacc_gen.generator.calibration.tokenizer import TOKENIZER_FILE, Tokenizer
     from vacc_gen.generator.chats import ChatFormat, default_sampling, sampling_of
+    from vacc_gen.schema.errors import UsageError
 
+    if "" in (stop or ()):
+        raise UsageError("--stop: an empty text would end every answer at once")
     given = _prompt(text, prompt, prompt_file)
     compiled = find_deployed(folder, precision)
     check_folder(compiled, read_content=verify)

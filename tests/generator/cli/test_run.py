@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -9,6 +10,7 @@ import sys
 
 import pytest
 
+from tests.processes import VACC_GEN
 from tests.workspaces import FALCON_TINY
 from vacc_gen.generator.backends.onnxruntime.export import planned_layout
 from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
@@ -45,6 +47,7 @@ def test_an_answer_fills_what_is_left_by_default(built_once, run):
         ("built", (), "there is no prompt, and no terminal to chat on"),
         ("built", ("--prompt", "word " * 300), "this model's total length, 128"),
         ("built", ("--prompt", "a", "--precision", "int4"), "holds no int4 model"),
+        ("built", ("--prompt", "a", "--stop", ""), "--stop: an empty text"),
         ("built", ("--prompt", "\udcff"), "not valid UTF-8"),
         ("empty", ("--prompt", "a"), "holds no compiled model"),
         ("without tokenizer", ("--prompt", "a"), "tokenizer.json is missing"),
@@ -141,3 +144,12 @@ def test_what_a_model_answers_is_shown_and_not_obeyed(built_once, run, tmp_path)
     code, text, _ = run("run", folder, "--prompt", "a", "--max-tokens", 3)
     assert code == 0
     assert re.fullmatch(r"( ?\\x1b\]0;\d+\\x07\\r\n\\u202e世){3}\n", text)
+
+
+def test_a_pipe_that_nobody_reads_ends_it_as_in_other_programs(built_once):
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = (*VACC_GEN, "run", str(built_once.root), *PROMPT)
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, b"")
