@@ -19,7 +19,8 @@ CompiledFolder = Annotated[
     Path, typer.Argument(metavar="DIR", help="A built workspace, or one deploy/<name> folder.")
 ]
 Threads = Annotated[
-    int | None, typer.Option(metavar="N", min=1, help="[default: one for each processor core]")
+    int | None,
+    typer.Option(metavar="N", min=1, max=1024, help="[default: one for each processor core]"),
 ]
 Prefill = Annotated[
     int | None, typer.Option(metavar="TOKENS", help="Prompt length in tokens, a multiple of 16.")

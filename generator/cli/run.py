@@ -88,11 +88,13 @@ def run(
     from vacc_gen.generator.backends.onnxruntime.runtime import open_model
     from vacc_gen.generator.calibration.tokenizer import TOKENIZER_FILE, Tokenizer
     from vacc_gen.generator.chats import ChatFormat, default_sampling, sampling_of
-    from vacc_gen.schema.errors import UsageError
+    from vacc_gen.schema.errors import UsageError, plural
 
     if "" in (stop or ()):
         raise UsageError("--stop: an empty text would end every answer at once")
     given = _prompt(text, prompt, prompt_file)
+    if given is None and as_json:
+        raise UsageError("--json needs a prompt", "a chat is for people")
     compiled = find_deployed(folder, precision)
     check_folder(compiled, read_content=verify)
     tokenizer = Tokenizer(compiled / TOKENIZER_FILE)
@@ -127,7 +129,7 @@ def run(
         print(piece, end="", flush=True)
     typer.echo()
     name = f"{compiled.name}, {form.description}" if form else compiled.name
-    typer.echo(f"{name}: prompt {len(made.token_ids)} tokens, {_speed(made)}", err=True)
+    typer.echo(f"{name}: prompt {plural(len(made.token_ids), 'token')}, {_speed(made)}", err=True)
 
 
 def _prompt(text: str | None, option: str | None, file: Path | None) -> str | None:
@@ -156,14 +158,15 @@ def _prompt(text: str | None, option: str | None, file: Path | None) -> str | No
 
 def _speed(answer: Answer) -> str:
     """Return how many tokens came, and how fast."""
+    from vacc_gen.schema.errors import plural
+
     began, *came = answer.times
     if not came:
         return "no answer: the model ended the text at once"
-    rate = (len(came) - 1) / max(came[-1] - came[0], 1e-9)
-    return (
-        f"answer {len(came)} tokens, the first after {came[0] - began:.2f} s, "
-        f"then {rate:.1f} tokens/s"
-    )
+    words = f"answer {plural(len(came), 'token')}, the first after {came[0] - began:.2f} s"
+    if len(came) == 1:
+        return words
+    return f"{words}, then {(len(came) - 1) / max(came[-1] - came[0], 1e-9):.1f} tokens/s"
 
 
 def _figures(load_seconds: float, answer: Answer) -> dict[str, Any]:
