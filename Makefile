@@ -89,7 +89,7 @@ format: $(READY)  ## let ruff write
 	@$(BIN)/ruff format --quiet .
 
 docs: $(READY)  ## write the pages and JSON Schemas that are made from the code, then the site
-	@$(BIN)/python -m vacc_gen.schema.lint.reference
+	@$(BIN)/python -m docs.reference_pages
 	@$(BIN)/python -m typer vacc_gen.generator.cli.app utils docs --name vacc-gen --output docs/reference/cli.md
 	@$(MAKE) --no-print-directory site
 

@@ -120,7 +120,6 @@ class GenaiModel:
         load("running a compiled model", "numpy", "onnxruntime", "onnxruntime_genai")
         import onnxruntime_genai
 
-        check_folder(folder)
         self.total_tokens, self._end_tokens = read_genai_config(folder)
         self._name, self._genai = folder.name, onnxruntime_genai
         self._vocabulary = read_json_object(folder / GENAI_FILE)["model"].get("vocab_size", 0)

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from docs.reference_pages import PAGES, as_page
 from vacc_gen.schema.json_schema import MODELS
-from vacc_gen.schema.lint.reference import PAGES, as_page
 from vacc_gen.schema.lint.suggestions import sections
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("name", PAGES)
