@@ -104,7 +104,7 @@ fuzz: $(READY)  ## other examples for the property tests, then bytes at validate
 		-rss_limit_mb=2048 -max_len=8192 -artifact_prefix=.fuzz/ .fuzz tests/data/vamc
 
 bench: $(READY)  ## the quick benchmarks, as ratios; docs/explanation/performance.md names two long ones
-	@for benchmark in startup validate mutations export quantize serve; do \
+	@for benchmark in startup mutations export quantize serve; do \
 		echo "== $$benchmark"; $(BIN)/python benchmarks/$$benchmark.py || exit 1; done
 
 clean:  ## remove what the targets made
