@@ -22,8 +22,7 @@ from vacc_gen.presets import MODELS
 
 ROOT = Path(__file__).parents[1]
 GUIDE = ROOT / "docs" / "guide.md"
-PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
-CHINESE = [page for page in PAGES if page.name.endswith(".zh-CN.md")]
+CHINESE = [*ROOT.glob("*.zh-CN.md"), *sorted((ROOT / "docs").rglob("*.zh-CN.md"))]
 FENCED = re.compile(r"^```(\w+)(?: ([^\n]+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -202,22 +201,6 @@ def test_the_questions_look_as_the_guide_shows_them(tmp_path):
     terminal.send(CTRL_C)
     assert terminal.exit_code() == 130
     assert terminal.printed.endswith("nothing was written\n")
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_lead_somewhere(page):
-    for link in links_of(page):
-        if "://" in link:
-            continue
-        path, _, anchor = link.partition("#")
-        target = (page.parent / path).resolve() if path else page
-        assert target.exists(), link
-        if anchor:
-            anchors = {
-                re.sub(r"[^\w -]", "", heading.lstrip("# ").lower()).replace(" ", "-")
-                for heading in headings_of(target)
-            }
-            assert anchor in anchors, link
 
 
 @pytest.mark.parametrize("chinese", CHINESE, ids=lambda page: page.name)
