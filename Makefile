@@ -44,7 +44,7 @@ test: $(READY)  ## the default tests
 test-slow: $(READY)  ## the tests that take minutes or gigabytes
 	@$(BIN)/python -m pytest -q -m slow
 
-test-pinned: $(READY)  ## modeling file and graphs in the compiler's environment (needs python3.10)
+test-pinned: $(READY)  ## modeling file and graphs in the compiler's environment (needs Python 3.10)
 	@VACC_GEN_PYTHON=$(BIN)/python bash tests/pinned/run.sh
 
 test-pythons:  ## the core's tests in Python 3.10 and 3.13, where they are at hand

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs the core's tests in each other Python that is at hand; pyenv's need not be active.
+# Runs the core's tests in each other Python that is at hand.
 #
 #   tests/pythons.sh [VERSION...]     default: 3.10 3.13
 #
@@ -9,14 +9,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 [ $# -gt 0 ] || set -- 3.10 3.13
 for version in "$@"; do
-  python=
-  for found in "python$version" "${PYENV_ROOT:-$HOME/.pyenv}/versions/$version".*/bin/python; do
-    ! "$found" -c pass 2>/dev/null || python=$found
-  done
-  if [ -z "$python" ]; then
-    echo "skipped: there is no Python $version here"
-    continue
-  fi
+  python=$(tests/find_python.sh "$version") || continue
   echo "== Python $version"
   venv=.venv-$version
   "$python" -m venv "$venv"

@@ -13,16 +13,15 @@ readonly lock=presets/environments/falcon-py310.txt
 readonly venv=.venv-pinned
 readonly stamp=$venv/lock.sha256
 
-if ! python3.10 -c pass 2>/dev/null; then # a shim of pyenv may be there without one
-  echo "skipped: the compiler's environment needs \`python3.10\`, which does not run here"
-  echo "hint: install it, for example with pyenv or \`uv python install 3.10\`"
+if ! python=$(tests/find_python.sh 3.10); then
+  echo "skipped: the compiler's environment needs Python 3.10"
   exit 0
 fi
 
 if ! sha256sum --check --status "$stamp" 2>/dev/null; then
   echo "making $venv from $lock: about 5 GB"
   rm -rf "$venv"
-  python3.10 -m venv "$venv"
+  "$python" -m venv "$venv"
   "$venv/bin/python" -m pip install --quiet --require-hashes -r "$lock"
   "$venv/bin/python" -m pip install --quiet pytest # no part of the compiler's environment
   sha256sum "$lock" >"$stamp"

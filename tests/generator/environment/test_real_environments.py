@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -14,16 +13,17 @@ from vacc_gen.schema.recipe import Environment
 
 pytest.importorskip("uv")
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(shutil.which("python3.10") is None, reason="needs python3.10 on the PATH"),
-]
+pytestmark = pytest.mark.slow
+FIND = [Path(__file__).parents[2] / "find_python.sh", "3.10"]
 
 
 def installed(folder: Path, *words: str | Path) -> Path:
     """Return the interpreter of a new environment with what the words install."""
     python = folder / "bin" / "python"
-    subprocess.run(["python3.10", "-m", "venv", "--without-pip", str(folder)], check=True)
+    found = subprocess.run(FIND, stdout=subprocess.PIPE, text=True)
+    if found.returncode != 0:
+        pytest.skip("needs Python 3.10")
+    subprocess.run([found.stdout.strip(), "-m", "venv", "--without-pip", folder], check=True)
     install = [uv_path(), "pip", "install", "--quiet", "--python", str(python)]
     subprocess.run([*install, *words], check=True)
     return python
