@@ -19,7 +19,7 @@ from vacc_gen.schema.recipe import Calibration
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnxruntime")
-from vacc_gen.generator.backends.onnxruntime.export import export_graphs
+from vacc_gen.generator.backends.onnxruntime.export import Deployment, export_graphs
 from vacc_gen.generator.backends.onnxruntime.perplexity import cut_windows, score_windows
 from vacc_gen.generator.backends.onnxruntime.weights.gptq_layers import GptqQuantizer
 from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
@@ -54,7 +54,13 @@ def test_int8_costs_next_to_nothing_and_gptq_makes_int4_cheaper(model, tmp_path)
             )
         out = tmp_path / "out"
         export_graphs(
-            checkpoint, out, dtype=dtype, quantization=settings, quantizer=quantizer, force=True
+            checkpoint,
+            out,
+            dtype=dtype,
+            lengths=Deployment(128),
+            quantization=settings,
+            quantizer=quantizer,
+            force=True,
         )
         weights = out / "weights.bin"
         losses = score_windows(checkpoint, dtype, settings, weights, windows, tmp_path, progress)
