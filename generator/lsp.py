@@ -129,7 +129,7 @@ def quick_fixes(params: lsp.CodeActionParams) -> list[lsp.CodeAction]:
         if fix is None or asked.end < at.start or at.end < asked.start:
             continue
         title = f"{found.code}: write `{fix.text}`" if fix.text.strip() else f"{found.code}: delete"
-        edit = lsp.TextEdit(text.range(fix.start, fix.end), fix.text)
+        edit = lsp.TextEdit(text.range(fix.span.start, fix.span.end), fix.text)
         action = lsp.CodeAction(
             title if fix.safe else f"{title} (unsafe: changes what is compiled)",
             kind=lsp.CodeActionKind.QuickFix,

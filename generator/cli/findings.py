@@ -21,7 +21,6 @@ from vacc_gen.schema.lint.check import CheckResult, Selection, check_document, c
 from vacc_gen.schema.lint.diagnostics import Diagnostic, has_errors
 from vacc_gen.schema.lint.document import Document, load
 from vacc_gen.schema.lint.files import RecipeFile
-from vacc_gen.schema.lint.fixes import fixed
 from vacc_gen.schema.lint.rule import codes_in
 from vacc_gen.schema.lint.sources import STDIN
 
@@ -118,7 +117,7 @@ def _fixed(
         fixes = [one.fix for one in found if one.fix is not None and (one.fix.safe or unsafe)]
         if not fixes:
             break
-        document = load(fixed(document, fixes), document.path)
+        document = load(document.fixed(fixes), document.path)
         found, _ = check_document(document, KNOWN, selection)
     return document.prefix + document.text
 

@@ -12,11 +12,20 @@ from vacc_gen.schema.compile_yaml.config import CompileConfig
 from vacc_gen.schema.compile_yaml.older import PRECISIONS, VALUES, OlderConfig
 from vacc_gen.schema.errors import UnreadableError, on_one_line
 from vacc_gen.schema.lint.check import check_document
-from vacc_gen.schema.lint.diagnostics import Diagnostic, FindingsError, Severity, as_written, dotted
+from vacc_gen.schema.lint.diagnostics import (
+    START,
+    Diagnostic,
+    FindingsError,
+    Severity,
+    Span,
+    Steps,
+    as_written,
+    dotted,
+)
 from vacc_gen.schema.lint.document import Document, Kind, kind_of
 from vacc_gen.schema.lint.files import MODEL_FILES
+from vacc_gen.schema.lint.reader import Entry, Node
 from vacc_gen.schema.lint.suggestions import models_at
-from vacc_gen.schema.lint.tree import START, Entry, Node, Span, Steps
 
 
 def converted(older: Document) -> Conversion:

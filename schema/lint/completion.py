@@ -15,11 +15,10 @@ from typing import Any, NamedTuple, get_args
 import yaml
 from pydantic.fields import FieldInfo
 
-from vacc_gen.schema.lint.diagnostics import dotted, plain
+from vacc_gen.schema.lint.diagnostics import Steps, dotted, plain
 from vacc_gen.schema.lint.document import Document, load
 from vacc_gen.schema.lint.files import Known
 from vacc_gen.schema.lint.suggestions import Model, field_at, literals, model_at, models_at
-from vacc_gen.schema.lint.tree import Steps
 
 _MARK = "cursor-of-vacc-gen"
 _MISSING = (": 0", "", "]", "}")

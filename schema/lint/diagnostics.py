@@ -8,7 +8,24 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 from vacc_gen.schema.errors import VaccGenError, encodable
-from vacc_gen.schema.lint.tree import Span
+
+Steps = tuple[str | int, ...]
+"""A path through a document: keys, and positions in lists."""
+
+
+class Span(NamedTuple):
+    """A stretch of text. Lines and columns count from 1, in characters; the end is exclusive."""
+
+    line: int
+    column: int
+    end_line: int
+    end_column: int
+    start: int  # offset of the first character
+    end: int
+
+
+START = Span(1, 1, 1, 1, 0, 0)
+"""Where a text begins."""
 
 
 class Severity(str, Enum):
@@ -21,14 +38,13 @@ class Severity(str, Enum):
 
 @dataclass(frozen=True)
 class Fix:
-    """Put `text` in place of the characters from offset `start` up to `end`.
+    """Put `text` in place of what stands in `span`.
 
     A fix is safe where the file then means what its writer can only have meant, and `--fix` applies
     it. What moves, drops or invents something needs `--unsafe-fixes`.
     """
 
-    start: int
-    end: int
+    span: Span
     text: str
     safe: bool = True
 

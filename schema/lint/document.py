@@ -10,14 +10,13 @@ from __future__ import annotations
 import codecs
 import re
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import Enum
 from functools import cached_property
 from typing import Any
 
-from vacc_gen.schema.lint.diagnostics import Fault, Finding, Fix
-from vacc_gen.schema.lint.reader import read
-from vacc_gen.schema.lint.tree import LINE_BREAK, START, Entry, Node, Span
+from vacc_gen.schema.lint.diagnostics import START, Fault, Finding, Fix, Span
+from vacc_gen.schema.lint.reader import LINE_BREAK, Entry, Node, read
 
 MAX_BYTES = 1 << 20
 """Largest text that is read; the largest published config has 4 kB."""
@@ -109,6 +108,17 @@ class Document:
     def written(self, span: Span) -> str:
         return self.text[span.start : span.end]
 
+    def fixed(self, fixes: Iterable[Fix]) -> str:
+        """Return the file's text with all fixes that do not overlap one before them."""
+        text, end = self.prefix + self.text, 0
+        parts: list[str] = []
+        for fix in sorted(fixes, key=lambda fix: fix.span.start):
+            start = fix.span.start + len(self.prefix)
+            if start >= end:
+                parts += [text[end:start], fix.text]
+                end = fix.span.end + len(self.prefix)
+        return "".join([*parts, text[end:]])
+
 
 def load(source: bytes | str, path: str = "<text>") -> Document:
     """Read YAML. Never raises: see `Document.faults`.
@@ -130,7 +140,10 @@ def load(source: bytes | str, path: str = "<text>") -> Document:
         hint = "delete it; in double quotes it can be written as an escape"
         fault = Finding(document.span_at(*control.span()), reason, hint)
     if document.prefix:
-        message, fix = "the file begins with a byte order mark", Fix(-len(_BOM), 0, "")
+        message, fix = (
+            "the file begins with a byte order mark",
+            Fix(START._replace(start=-len(_BOM)), ""),
+        )
         document.faults.append(Fault("VG003", Finding(START, message, "save it without one", fix)))
     if fault is not None:
         document.faults.append(Fault("VG002", fault))

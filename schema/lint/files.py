@@ -13,8 +13,8 @@ from vacc_gen.schema.checkpoint import geometry_of, name_of
 from vacc_gen.schema.compile_yaml.config import CompileConfig
 from vacc_gen.schema.compile_yaml.dataset import FileDataset, ProcessOp, TextDataset
 from vacc_gen.schema.compile_yaml.frontend import ModelOptions, ShapeProfile
+from vacc_gen.schema.lint.diagnostics import Span, Steps
 from vacc_gen.schema.lint.document import Document
-from vacc_gen.schema.lint.tree import Span, Steps
 
 if TYPE_CHECKING:
     from vacc_gen.schema.geometry import Geometry

@@ -6,17 +6,30 @@ bounded while reading, so that hostile input costs no more than a healthy file o
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
 
-from vacc_gen.schema.lint import fixes
-from vacc_gen.schema.lint.diagnostics import Fault, Finding, Fix, as_written, kind_of_value, plain
-from vacc_gen.schema.lint.tree import START, Entry, Node, Span
+from vacc_gen.schema.lint.diagnostics import (
+    START,
+    Fault,
+    Finding,
+    Fix,
+    Span,
+    Steps,
+    as_written,
+    kind_of_value,
+    plain,
+)
 
 if TYPE_CHECKING:
     from vacc_gen.schema.lint.document import Document
+
+LINE_BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
+"""What ends a line in YAML 1.1."""
 
 MAX_NODES = 20_000
 """Most values in one file, aliases expanded."""
@@ -40,6 +53,41 @@ _TAG_PREFIX = "tag:yaml.org,2002:"
 _PLAIN_TAGS = frozenset(
     _TAG_PREFIX + name for name in ("str", "int", "float", "bool", "null", "seq", "map")
 )
+
+
+class Node:
+    """A value and its place. `value` is a scalar, a list of nodes, or a dict of key to `Entry`."""
+
+    __slots__ = ("span", "value")
+
+    def __init__(self, value: Any, span: Span) -> None:
+        self.value = value
+        self.span = span
+
+    def walk(self, steps: Steps = ()) -> Iterator[tuple[Steps, Node]]:
+        """Yield the node and all below it, each with its path."""
+        yield steps, self
+        if isinstance(self.value, dict):
+            for key, entry in self.value.items():
+                yield from entry.node.walk((*steps, key))
+        elif isinstance(self.value, list):
+            for index, item in enumerate(self.value):
+                yield from item.walk((*steps, index))
+
+    def plain(self) -> Any:
+        """Return the value without places, as PyYAML would load it."""
+        if isinstance(self.value, dict):
+            return {key: entry.node.plain() for key, entry in self.value.items()}
+        if isinstance(self.value, list):
+            return [node.plain() for node in self.value]
+        return self.value
+
+
+class Entry(NamedTuple):
+    """A key's place and its value."""
+
+    key_span: Span
+    node: Node
 
 
 def read(document: Document) -> tuple[Node | None, list[Fault]]:
@@ -223,7 +271,7 @@ class _Reader:
         written = self.document.written(node.span)
         read = plain(node.value) if isinstance(node.value, bool) else kind
         message, quoted = f"YAML reads the key `{written}` as {read}, not as text", f'"{written}"'
-        fix = fixes.replace(node.span, quoted)
+        fix = Fix(node.span, quoted)
         self._report("VG008", node.span, message, f"write {quoted}", fix)
 
     def _insert(self, mapping: dict[str, Entry], key: str, entry: Entry) -> None:
@@ -232,9 +280,22 @@ class _Reader:
             hint, fix = f"the first is on line {first.key_span.line}; delete one", None
             if first.node.plain() == entry.node.plain():
                 hint = f"the first is on line {first.key_span.line}, with the same value"
-                fix = fixes.remove(self.document, entry)
+                fix = self._without(entry)
             self._report("VG006", entry.key_span, f"duplicate key `{key}`", hint, fix)
         mapping[key] = entry  # the last one wins, as in PyYAML
+
+    def _without(self, entry: Entry) -> Fix | None:
+        """Take an entry of a block mapping out with its lines; None where others stand on them."""
+        document, first = self.document, entry.key_span
+        start = document.line_start(first.line)
+        last = max(first, entry.node.span, key=lambda span: span.end)
+        rest = document.lines[last.end_line - 1][last.end_column - 1 :].strip()
+        if document.text[start : first.start].strip(" "):
+            return None
+        if rest not in ("", ":") and not rest.startswith("#"):
+            return None
+        whole = document.span_at(start, document.line_start(last.end_line + 1))
+        return None if "&" in document.written(whole) else Fix(whole, "")  # an alias may follow
 
     def _merge(self, frame: _Frame) -> None:
         """Take over the keys that `<<` names, and that the mapping does not have itself."""

@@ -14,8 +14,16 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from vacc_gen.schema.lint import fixes
-from vacc_gen.schema.lint.diagnostics import Finding, as_written, dotted, in_section, kind_of_value
+from vacc_gen.schema.lint.diagnostics import (
+    Finding,
+    Fix,
+    Span,
+    Steps,
+    as_written,
+    dotted,
+    in_section,
+    kind_of_value,
+)
 from vacc_gen.schema.lint.document import Document, Kind, kind_of
 from vacc_gen.schema.lint.suggestions import (
     Model,
@@ -27,7 +35,6 @@ from vacc_gen.schema.lint.suggestions import (
     nearest_of_all,
     sections_with,
 )
-from vacc_gen.schema.lint.tree import Span, Steps
 
 TYPES = {
     "string_type": "text",
@@ -211,7 +218,7 @@ class _Placing:
             hint = f"did you mean `{meant}`?"
             is_sure = other is None and _is_sure(key, near) and not self._is_merged(span, section)
             if is_sure and not _errors_at(model, {meant: self._value(steps)}, meant):
-                fix = fixes.replace(span, meant)
+                fix = Fix(span, meant)
         hint = f"{hint} {what_becomes_of_unknown_keys(self.document)}".strip()
         message = f"unknown key `{key}` {in_section(section)}"
         return FormFault("VG101", steps, Finding(span, message, hint, fix), meant)
@@ -229,7 +236,7 @@ class _Placing:
             return self._missing((*steps, "type"), kinds)
         span = self.document.key_span(*steps, near)
         is_legal = value[near] in kinds and not self._is_merged(span, steps)
-        fix = fixes.replace(span, "type") if is_legal else None
+        fix = Fix(span, "type") if is_legal else None
         hint = f"did you mean `type`? {what_becomes_of_unknown_keys(self.document)}".strip()
         found = Finding(span, f"unknown key `{near}` {in_section(steps)}", hint, fix)
         return FormFault("VG101", (*steps, near), found, "type")
@@ -247,7 +254,7 @@ class _Placing:
         if near:
             hint = f"did you mean `{near[0]}`?"
             alone = self.document.written(span).strip("'\"") == value  # no anchor or tag before it
-            fix = fixes.replace(span, near[0]) if alone and _is_sure(value, near) else None
+            fix = Fix(span, near[0]) if alone and _is_sure(value, near) else None
         message = f"{as_written(value)} is not a value of `{dotted(steps)}`"
         return FormFault("VG104", steps, Finding(span, message, hint, fix))
 
@@ -260,7 +267,7 @@ class _Placing:
         unquoted = self._unquoted(steps, value)
         if unquoted is not None:
             hint = f"write {unquoted} without quotes"
-            fix = fixes.replace(span, unquoted)
+            fix = Fix(span, unquoted)
         elif expected == "text" and isinstance(value, (int, float)):
             hint = f'in quotes it is text: "{self.document.written(span)}"'
         message = f"{_named(steps)} is {kind}, not {expected}"

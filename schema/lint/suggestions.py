@@ -10,8 +10,8 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from vacc_gen.schema.lint.diagnostics import Steps
 from vacc_gen.schema.lint.document import Document
-from vacc_gen.schema.lint.tree import Steps
 
 LONG_WORD = 5
 """Words from this length on may be two edits away from what was meant, shorter ones one."""

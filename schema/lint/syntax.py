@@ -14,9 +14,8 @@ from typing import NamedTuple
 
 import yaml
 
-from vacc_gen.schema.lint import fixes
-from vacc_gen.schema.lint.diagnostics import Fault, Finding, Fix
-from vacc_gen.schema.lint.tree import LINE_BREAK, Span
+from vacc_gen.schema.lint.diagnostics import Fault, Finding, Fix, Span
+from vacc_gen.schema.lint.reader import LINE_BREAK
 
 FULL_WIDTH = {
     "：": ":", "，": ",", "［": "[", "］": "]", "｛": "{", "｝": "}", "【": "[", "】": "]",
@@ -151,9 +150,9 @@ def _indentation(others: list[_Line], tab: _Line) -> int:
 
 def _mended(text: str, spans: list[Span], texts: list[str]) -> list[tuple[Span, Fix | None]]:
     """Return each place with its text as a fix, or with None where all of them make no YAML."""
-    made = [fixes.replace(span, other) for span, other in zip(spans, texts, strict=True)]
+    made = [Fix(span, other) for span, other in zip(spans, texts, strict=True)]
     for fix in reversed(made):
-        text = text[: fix.start] + fix.text + text[fix.end :]
+        text = text[: fix.span.start] + fix.text + text[fix.span.end :]
     try:
         for _ in yaml.parse(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
             pass

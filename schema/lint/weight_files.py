@@ -20,9 +20,8 @@ from vacc_gen.schema.json_files import (
     parse_object,
     read_regular,
 )
-from vacc_gen.schema.lint.diagnostics import Finding, Severity
+from vacc_gen.schema.lint.diagnostics import START, Finding, Severity
 from vacc_gen.schema.lint.document import Document
-from vacc_gen.schema.lint.tree import START
 from vacc_gen.schema.shards import TensorEntry
 
 VACC_CONFIG = "config_vacc.json"

@@ -15,7 +15,6 @@ import atheris
 with atheris.instrument_imports(include=["vacc_gen"]):
     from vacc_gen.schema.lint.check import check_text
     from vacc_gen.schema.lint.document import load
-    from vacc_gen.schema.lint.fixes import fixed
 
 
 def one_input(source: bytes) -> None:
@@ -27,7 +26,7 @@ def one_input(source: bytes) -> None:
             assert 1 <= one.line <= one.end_line
             assert one.column >= 1
         fixes = [one.fix for one in found if one.fix is not None]
-        fixed(document, fixes)
+        document.fixed(fixes)
 
 
 def main() -> None:

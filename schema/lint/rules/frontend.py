@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from vacc_gen.schema.compile_yaml.frontend import ShapeProfile
-from vacc_gen.schema.lint import fixes
-from vacc_gen.schema.lint.diagnostics import Finding, Severity, as_written, listed
+from vacc_gen.schema.lint.diagnostics import Finding, Fix, Severity, as_written, listed
 from vacc_gen.schema.lint.files import (
     LENGTH_STEP,
     MODEL_FILES,
@@ -115,7 +114,7 @@ def length_step(file: ConfigFile) -> Iterator[Finding]:
             span = file.at(*_INPUT_IDS, index, 0)
             message = f"{length} is not a multiple of {LENGTH_STEP}"
             hint = f"the nearest are {below} and {above}" if below else f"the least is {above}"
-            yield Finding(span, message, hint, fixes.replace(span, str(above), safe=False))
+            yield Finding(span, message, hint, Fix(span, str(above), safe=False))
 
 
 @rule("VG303", Severity.ERROR, "prefill longer than total")

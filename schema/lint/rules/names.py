@@ -5,12 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from vacc_gen.schema.lint import fixes
-from vacc_gen.schema.lint.diagnostics import Finding, Severity
+from vacc_gen.schema.lint.diagnostics import Finding, Fix, Severity, Span
 from vacc_gen.schema.lint.files import LENGTH_STEP, PRECISIONS, ConfigFile, words
 from vacc_gen.schema.lint.rule import rule
 from vacc_gen.schema.lint.suggestions import distance
-from vacc_gen.schema.lint.tree import Span
 
 _SIZES = ("tiny", "mini", "nano", "small", "medium", "base", "large", "xlarge")
 
@@ -42,7 +40,7 @@ def precision_in_name(file: ConfigFile) -> Iterator[Finding]:
         span = _word_at(file, said)
         is_word = file.document.written(span).lower() == said
         hint = f"`backend.dtype` is on line {file.at('backend', 'dtype').line}"
-        fix = fixes.replace(span, dtype, safe=False) if is_word else None
+        fix = Fix(span, dtype, safe=False) if is_word else None
         yield Finding(span, f"the name says {said}, `backend.dtype` says {dtype}", hint, fix)
 
 

@@ -7,13 +7,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from vacc_gen.schema.errors import plural
-from vacc_gen.schema.lint import fixes
-from vacc_gen.schema.lint.diagnostics import Finding, Severity, dotted
+from vacc_gen.schema.lint.diagnostics import Finding, Fix, Severity, Span, dotted
 from vacc_gen.schema.lint.document import Document, newer_version
 from vacc_gen.schema.lint.files import RecipeFile
 from vacc_gen.schema.lint.rule import rule
 from vacc_gen.schema.lint.suggestions import nearest_of_all
-from vacc_gen.schema.lint.tree import Span
 
 if TYPE_CHECKING:
     from vacc_gen.schema.packages import Pin, PinProblem
@@ -61,7 +59,7 @@ def unknown_preset(file: RecipeFile) -> Iterator[Finding]:
             continue
         near = nearest_of_all(name, known)
         hint = f"did you mean `{near[0]}`?" if near else f"known: {', '.join(known)}"
-        fix = fixes.replace(file.at(*steps), near[0]) if len(near) == 1 else None
+        fix = Fix(file.at(*steps), near[0]) if len(near) == 1 else None
         yield Finding(file.at(*steps), f"no {noun} is called `{name}`", hint, fix)
 
 

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from itertools import groupby
 
 from vacc_gen.schema.compile_yaml.dataset import Normalize
-from vacc_gen.schema.lint import fixes, structure
+from vacc_gen.schema.lint import structure
 from vacc_gen.schema.lint.diagnostics import (
     Finding,
+    Fix,
     Severity,
     as_written,
     dotted,
@@ -148,7 +149,7 @@ def none_as_text(file: ConfigFile) -> Iterator[Finding]:
     for index, op in enumerate(file.process_ops):
         if isinstance(op, Normalize) and op.norm_type == "None":
             span = file.at("dataset", "process_ops", index, "norm_type")
-            fix = fixes.replace(span, "null", safe=False)
+            fix = Fix(span, "null", safe=False)
             yield Finding(span, "`None` is text to YAML, not null", "write null", fix)
 
 

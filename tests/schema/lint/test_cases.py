@@ -6,7 +6,6 @@ import pytest
 
 from vacc_gen.schema.lint.check import check_paths, check_text
 from vacc_gen.schema.lint.document import load
-from vacc_gen.schema.lint.fixes import fixed
 
 CASES = Path(__file__).parents[2] / "data" / "cases"
 FIXABLE = {"bom.yaml", "full_width.yaml", "schema_dataset.yaml", "tabs.yaml"}
@@ -35,7 +34,8 @@ def test_each_mistake_is_one_finding_and_what_is_sure_is_whole_after_its_fix(nam
     assert bool(fixes) == (name in FIXABLE)
     if fixes:
         assert all(one.fixable for one in found)
-        assert check_text(fixed(load((CASES / name).read_bytes(), name), fixes), name) == []
+        document = load((CASES / name).read_bytes(), name)
+        assert check_text(document.fixed(fixes), name) == []
 
 
 def test_flow_style_and_capital_suffixes_are_checked_in_a_folder():

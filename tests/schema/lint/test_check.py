@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from tests.published import FOLDER, PATHS
 from vacc_gen.schema.lint.check import Selection, check_paths, check_text
 from vacc_gen.schema.lint.document import Kind, kind_of, load
-from vacc_gen.schema.lint.fixes import fixed
 
 FALCON = (FOLDER / "llm/falcon/build_in/build/hf_falcon_int8.yaml").read_text(encoding="utf-8")
 MISSPELLED = FALCON.replace("  workers: 4", "  wokers: 4")
@@ -214,10 +213,15 @@ def test_every_fixable_finding_is_gone_after_its_fix(path, rng):
     text = mutated(path.read_text(encoding="utf-8"), rng)
     findings = check_text(text, "build/x.yaml")
     safe = [one for one in findings if one.fixable]
-    after = fixed(load(text), [one.fix for one in safe])
+    after = load(text).fixed([one.fix for one in safe])
     left = {(one.code, one.message) for one in check_text(after, "build/x.yaml")}
     kept = {(one.code, one.message) for one in findings if not one.fixable}
     assert not {(one.code, one.message) for one in safe} & left - kept
+
+
+def test_marks_in_comments_and_quotes_are_nobodys_business():
+    text = FALCON.replace("  workers: 4", '  x: "四：四"  # 四：四\n workers: 4')
+    assert found(text) == [(27, "VG001")]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from tests.published import PATHS, named
 from vacc_gen.schema.lint import reader
-from vacc_gen.schema.lint.document import MAX_BYTES, Span, load
+from vacc_gen.schema.lint.diagnostics import Fix, Span
+from vacc_gen.schema.lint.document import MAX_BYTES, load
 from vacc_gen.schema.lint.reader import MAX_FAULTS, MAX_NODES
 
 
@@ -145,6 +146,43 @@ def test_a_file_that_could_not_be_read_as_it_is_written_is_not_sound():
     assert load("\ufeffa: 1\n").is_sound
     for text in ("no: 1\n", "a: !x 1\n", "a: *b\n", "a: [", ""):
         assert not load(text).is_sound
+
+
+@pytest.mark.parametrize(
+    ("text", "removed"),
+    [
+        ("a: 1\n!a: 1  # x\n!b: 2\n", True),
+        ("a:\n  b:\n    c: [1]\n  # d\n!  b:\n    c: [1]\n!  e: 2\n", True),
+        ("a:\n- b: &x 1\n!  b: 1\n!- c\n", True),
+        ("a:\n!a:\n!", True),
+        ("a: {b: 1}\n!a: {b: 1}!", True),  # the last line may lack its end
+        ("a: {b: 1!, b: 1!}\n", False),
+        ("a: 1\n!a: &x 1\n!b: *x\n", False),  # an alias needs it
+    ],
+)
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_an_exact_duplicate_goes_with_its_lines_and_nothing_else(text, removed, end):
+    before, duplicate, after = text.replace("\n", end).split("!")
+    document = load(f"{before}{duplicate}{after}")
+    (fault,) = document.faults
+    assert (fault.finding.fix is not None) is removed
+    if removed:
+        assert document.fixed([fault.finding.fix]) == before + after
+
+
+def test_of_fixes_that_overlap_the_first_is_applied_and_neighbours_both():
+    document = load("a：：1\n")
+    both = [Fix(document.span_at(at, at + 1), ":") for at in (1, 2)]
+    assert document.fixed(both) == "a::1\n"
+    wide = Fix(document.span_at(0, 3), "b")
+    assert document.fixed([wide, *both]) == "b1\n"
+
+
+def test_the_byte_order_mark_stays_unless_it_is_the_fault():
+    document = load("\ufeffa: 1\n")
+    change = Fix(document.value_span("a"), "2")
+    assert document.fixed([change]) == "\ufeffa: 2\n"
+    assert document.fixed([change, document.faults[0].finding.fix]) == "a: 2\n"
 
 
 LETTERS = "abc:-[]{},#&*!|>'\"%@`?\t\n\r \x85\u2028\ufeff\x00\x1bé：，“0123."

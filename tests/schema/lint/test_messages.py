@@ -12,7 +12,6 @@ from tests.schema.lint.examples import assert_on_record
 from vacc_gen.presets import KNOWN
 from vacc_gen.schema.lint.check import check_text
 from vacc_gen.schema.lint.document import load
-from vacc_gen.schema.lint.fixes import fixed
 from vacc_gen.schema.lint.output import as_text
 
 FALCON = FOLDER / "llm/falcon/build_in/build/hf_falcon_int8.yaml"
@@ -117,7 +116,7 @@ def test_messages_are_those_on_record():
         assert found, new
         document = load(changed, path.name)
         shown = as_text(found, {path.name: document.lines}, 1).rsplit("\n\n", 1)[0]
-        right = fixed(document, [one.fix for one in found if one.fixable])
+        right = document.fixed([one.fix for one in found if one.fixable])
         difference = difflib.unified_diff(changed.split("\n"), right.split("\n"), n=0, lineterm="")
         written.append("\n".join([shown, *[*difference][2:]]))
     assert_on_record("messages.txt", "\n\n".join(written) + "\n")

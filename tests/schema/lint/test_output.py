@@ -9,7 +9,7 @@ import pytest
 from tests.published import FOLDER
 from vacc_gen.schema.lint import output as render
 from vacc_gen.schema.lint.check import check_paths
-from vacc_gen.schema.lint.diagnostics import Diagnostic, Fix, Severity
+from vacc_gen.schema.lint.diagnostics import START, Diagnostic, Fix, Severity
 from vacc_gen.schema.lint.output import as_sarif
 
 FOUND = Diagnostic(
@@ -22,7 +22,7 @@ FOUND = Diagnostic(
     6,
     "unknown key `tpp`",
     "did you mean `tp`?",
-    Fix(7, 10, "tp"),
+    Fix(START, "tp"),
 )
 LINES = {"build/x.yaml": ["a:", "  tpp: 4"]}
 

@@ -12,7 +12,6 @@ import yaml
 
 from tests.schema.lint.examples import assert_on_record, written
 from vacc_gen.schema.lint.check import check_paths
-from vacc_gen.schema.lint.fixes import fixed
 from vacc_gen.schema.lint.output import as_text
 from vacc_gen.schema.lint.rule import TOPICS, all_rules, as_document, as_page, as_table, page_of
 
@@ -31,7 +30,7 @@ def snapshot(result, folder):
         fixes = [one.fix for one in result.diagnostics if one.path == path and one.fix]
         if fixes:
             safety = "--fix" if all(fix.safe for fix in fixes) else "--fix --unsafe-fixes"
-            shown += f"\nafter {safety}:\n{fixed(document, fixes)}"
+            shown += f"\nafter {safety}:\n{document.fixed(fixes)}"
     return shown.replace(f"{folder}/", "")
 
 
@@ -60,7 +59,7 @@ def test_a_fix_removes_its_cause(rule, tmp_path):
     assert {found.fix.safe for found in own} == {rule.fix == "safe"}
     for found in own:
         document = result.documents[found.path]
-        text = fixed(document, [found.fix])
+        text = document.fixed([found.fix])
         Path(found.path).write_text(text, encoding="utf-8", newline="")
     again = check_paths([own[0].path], None).diagnostics
     assert rule.code not in {found.code for found in again}
