@@ -31,8 +31,7 @@ from vacc_gen.schema.json_files import read_json_object
 from vacc_gen.schema.lint.check import check_document, check_paths, open_weights
 from vacc_gen.schema.lint.diagnostics import FindingsError, has_errors
 from vacc_gen.schema.lint.document import load
-from vacc_gen.schema.lint.files import RecipeFile
-from vacc_gen.schema.lint.workspace import MANIFEST_PATH, Manifest, read_manifest, text_hash
+from vacc_gen.schema.lint.files import MANIFEST_PATH, Manifest, RecipeFile, read_manifest, text_hash
 from vacc_gen.schema.recipe import RECIPE_FILE
 
 NOTHING_MADE = Manifest(version=1, made_from={}, files={})

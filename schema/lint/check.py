@@ -33,7 +33,7 @@ from vacc_gen.schema.lint.document import (
     newer_version,
     placeholders,
 )
-from vacc_gen.schema.lint.files import CheckedFile, ConfigFile, Known, RecipeFile
+from vacc_gen.schema.lint.files import CheckedFile, ConfigFile, Known, RecipeFile, Workspace
 from vacc_gen.schema.lint.rule import Rule, Scope, all_rules
 from vacc_gen.schema.lint.suggestions import Model
 from vacc_gen.schema.lint.weight_files import WeightFiles
@@ -205,8 +205,6 @@ def _checkpoints(files: list[CheckedFile]) -> Iterator[str]:
 
 
 def _check_together(files: list[CheckedFile], selection: Selection, result: CheckResult) -> None:
-    from vacc_gen.schema.lint.workspace import Workspace
-
     configs = [file for file in files if isinstance(file, ConfigFile)]
     together: list[tuple[Scope, Any]] = [("configs", configs)] if len(configs) > 1 else []
     for recipe in files:

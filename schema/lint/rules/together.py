@@ -9,9 +9,8 @@ from typing import Any
 
 from vacc_gen.schema.checkpoint import name_of
 from vacc_gen.schema.lint.diagnostics import Finding, Severity
-from vacc_gen.schema.lint.files import PRECISIONS, ConfigFile, words
+from vacc_gen.schema.lint.files import PRECISIONS, ConfigFile, FileFinding, words
 from vacc_gen.schema.lint.rule import rule
-from vacc_gen.schema.lint.workspace import FileFinding
 
 _NOT_OF_A_MODEL = (*PRECISIONS, "official", "base", "chat")
 

@@ -9,9 +9,9 @@ from typing import Any
 from vacc_gen.schema.artifacts import changed_files
 from vacc_gen.schema.errors import CheckpointError, first_few, plural
 from vacc_gen.schema.lint.diagnostics import Finding, Severity, Steps, plain
+from vacc_gen.schema.lint.files import FileFinding, Workspace, text_hash
 from vacc_gen.schema.lint.rule import rule
 from vacc_gen.schema.lint.weight_files import WeightFiles
-from vacc_gen.schema.lint.workspace import FileFinding, Workspace, text_hash
 
 
 @rule("VG901", Severity.ERROR, "config contradicts the recipe", scope="workspace")

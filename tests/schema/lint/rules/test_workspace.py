@@ -14,7 +14,7 @@ from vacc_gen.generator.new.choices import Choices
 from vacc_gen.presets import KNOWN, MODELS
 from vacc_gen.schema.json_files import read_json_object
 from vacc_gen.schema.lint.check import check_paths
-from vacc_gen.schema.lint.workspace import text_hash
+from vacc_gen.schema.lint.files import text_hash
 
 RECIPE = """\
 version: 2
