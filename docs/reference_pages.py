@@ -1,15 +1,18 @@
-"""The reference pages of our two file formats, written from the typed models by `make docs`."""
+"""The pages about our two file formats and about the rules, as `make docs` writes them."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from inspect import getdoc
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from vacc_gen.schema.json_schema import FOLDER, MODELS, TITLES, as_text
 from vacc_gen.schema.lint.completion import written
 from vacc_gen.schema.lint.diagnostics import dotted
-from vacc_gen.schema.lint.rule import all_rules, as_document
+from vacc_gen.schema.lint.rule import Rule, all_rules
+from vacc_gen.schema.lint.rule import as_page as page_of_rule
 from vacc_gen.schema.lint.suggestions import sections
 
 PAGES = {"recipe": Path("docs/reference/recipe.md"), "vamc": Path("docs/reference/compile-yaml.md")}
@@ -21,6 +24,31 @@ _LIMITS = {
     "maximum": "at most {}",
     "multipleOf": "a multiple of {}",
 }
+TOPICS = {
+    "VG0": "Text",
+    "VG1": "Structure",
+    "VG2": "Names",
+    "VG3": "Frontend",
+    "VG4": "Backend",
+    "VG5": "Dataset",
+    "VG6": "Language models",
+    "VG7": "Vision",
+    "VG9": "Workspaces and weight folders",
+}
+_RULES = """\
+# Rules
+
+<!-- Made by `make docs`; a test says when to run it again. -->
+
+What `vacc-gen validate` finds. `vacc-gen explain CODE` prints one of these pages. A finding is
+silenced by a comment on its line, `# vacc-gen: ignore[CODE]`, by `--ignore CODE`, or in
+pyproject.toml:
+
+```toml
+[tool.vacc-gen]
+ignore = ["VG603"]
+```
+"""
 
 
 def as_page(name: str) -> str:
@@ -70,12 +98,20 @@ def _value(schema: dict[str, Any], schemas: dict[str, Any]) -> str:
     return ", ".join(words)
 
 
+def rules_page(rules: Iterable[Rule]) -> str:
+    """Return the page about the rules, by their topics."""
+    parts = [_RULES]
+    for topic, group in groupby(rules, lambda rule: TOPICS[rule.code[:3]]):
+        parts += [f"## {topic}\n", *(page_of_rule(rule, level=3) for rule in group)]
+    return "\n".join(parts)
+
+
 def main() -> None:
     """Write the pages and the packaged JSON Schemas of the checkout that this runs in."""
     for name, page in PAGES.items():
         page.write_text(as_page(name), encoding="utf-8")
         (FOLDER / f"{name}.schema.json").write_text(as_text(name), encoding="utf-8")
-    Path("docs/reference/rules.md").write_text(as_document(all_rules()), encoding="utf-8")
+    Path("docs/reference/rules.md").write_text(rules_page(all_rules()), encoding="utf-8")
 
 
 if __name__ == "__main__":

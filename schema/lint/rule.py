@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from inspect import getdoc
-from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -96,36 +95,11 @@ def unknown_code(code: str, where: str = "") -> UsageError:
     return UsageError(f"no rule is called {code}{where}", hint)
 
 
-TOPICS = {
-    "VG0": "Text",
-    "VG1": "Structure",
-    "VG2": "Names",
-    "VG3": "Frontend",
-    "VG4": "Backend",
-    "VG5": "Dataset",
-    "VG6": "Language models",
-    "VG7": "Vision",
-    "VG9": "Workspaces and weight folders",
-}
 _FIXES = {
     "none": "Findings are not fixed by `--fix`.",
     "safe": "`--fix` puts findings right where it can be known how.",
     "unsafe": "`--fix --unsafe-fixes` puts findings right; that changes what is compiled.",
 }
-_HEAD = """\
-# Rules
-
-<!-- Made by `make docs`; a test says when to run it again. -->
-
-What `vacc-gen validate` finds. `vacc-gen explain CODE` prints one of these pages. A finding is
-silenced by a comment on its line, `# vacc-gen: ignore[CODE]`, by `--ignore CODE`, or in
-pyproject.toml:
-
-```toml
-[tool.vacc-gen]
-ignore = ["VG603"]
-```
-"""
 
 
 class Page(NamedTuple):
@@ -157,11 +131,3 @@ def as_page(rule: Rule, level: int = 1) -> str:
 def as_table(rules: Iterable[Rule]) -> str:
     row = "{0.code}  {0.name:25}  {0.severity.value:7}  {0.summary}\n".format
     return "".join(map(row, rules))
-
-
-def as_document(rules: Iterable[Rule]) -> str:
-    """Return docs/reference/rules.md."""
-    parts = [_HEAD]
-    for topic, group in groupby(rules, lambda rule: TOPICS[rule.code[:3]]):
-        parts += [f"## {topic}\n", *(as_page(rule, level=3) for rule in group)]
-    return "\n".join(parts)

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from docs.reference_pages import PAGES, as_page
+from docs.reference_pages import PAGES, as_page, rules_page
 from vacc_gen.schema.json_schema import MODELS
+from vacc_gen.schema.lint.rule import all_rules
 from vacc_gen.schema.lint.suggestions import sections
 
 ROOT = Path(__file__).parents[2]
@@ -15,6 +16,12 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.parametrize("name", PAGES)
 def test_the_page_is_current(name):
     assert as_page(name) == (ROOT / PAGES[name]).read_text(), "run `make docs`"
+
+
+def test_the_page_of_rules_is_current():
+    assert rules_page(all_rules()) == (ROOT / "docs/reference/rules.md").read_text(), (
+        "run `make docs`"
+    )
 
 
 @pytest.mark.parametrize("name", PAGES)
