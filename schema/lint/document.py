@@ -7,7 +7,6 @@ mean what they mean to PyYAML, which the compiler reads its configs with: YAML 1
 
 from __future__ import annotations
 
-import codecs
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
@@ -22,6 +21,7 @@ MAX_BYTES = 1 << 20
 """Largest text that is read; the largest published config has 4 kB."""
 
 _BOM = "\ufeff"
+_BEFORE_START = START._replace(start=-len(_BOM))
 _NOT_PRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 _HARMLESS = ("VG003", "VG006")
@@ -37,7 +37,6 @@ class Document:
         self.prefix = prefix  # a byte order mark, or nothing
         self.root: Node | None = None
         self.faults: list[Fault] = []
-        self.templates: list[Span] = []  # values with a `{{ name }}`, which keep it from being read
 
     @property
     def values(self) -> Any:
@@ -132,47 +131,34 @@ def load(source: bytes | str, path: str = "<text>") -> Document:
         reason = f"larger than {MAX_BYTES:,} bytes, the most that a config may have"
         document.faults.append(Fault("VG004", Finding(START, reason)))
         return document
-    text, fault = _decode(source) if isinstance(source, bytes) else (source, None)
+    text = source if isinstance(source, str) else source.decode("utf-8", "surrogateescape")
     document = Document(text.removeprefix(_BOM), path, _BOM if text.startswith(_BOM) else "")
-    control = _NOT_PRINTABLE.search(document.text)
-    if fault is None and control is not None:
-        reason = f"control character U+{ord(control.group()):04X}, which YAML does not allow"
-        hint = "delete it; in double quotes it can be written as an escape"
-        fault = Finding(document.span_at(*control.span()), reason, hint)
-    if document.prefix:
-        message, fix = (
-            "the file begins with a byte order mark",
-            Fix(START._replace(start=-len(_BOM)), ""),
+    odd = _NOT_PRINTABLE.search(document.text)
+    if odd is not None:
+        document.faults.append(
+            Fault("VG002", _not_text(odd.group(), document.span_at(*odd.span())))
         )
-        document.faults.append(Fault("VG003", Finding(START, message, "save it without one", fix)))
-    if fault is not None:
-        document.faults.append(Fault("VG002", fault))
         return document
-    if "{{" in document.text:
-        from vacc_gen.schema.lint.syntax import templates  # its patterns: for such texts alone
-
-        document.templates = templates(document.text)
-    if not document.templates:
-        document.root, faults = read(document)
-        document.faults += faults
+    if document.prefix:
+        message, fix = "the file begins with a byte order mark", Fix(_BEFORE_START, "")
+        document.faults.append(Fault("VG003", Finding(START, message, "save it without one", fix)))
+    document.root, faults = read(document, _TEMPLATE.sub(r"<<\1>>", document.text))
+    document.faults += faults
     return document
 
 
-def _decode(source: bytes) -> tuple[str, Finding | None]:
-    """Decode UTF-8; say so where it is UTF-16 or no text at all."""
-    if source.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return "", Finding(START, "the file is UTF-16, not UTF-8", "save it as UTF-8")
-    try:
-        return source.decode("utf-8"), None
-    except UnicodeDecodeError as error:
-        before = source[: error.start].decode("utf-8")
-        span = Document(before + "\ufffd", "").span_at(len(before), len(before) + 1)
-        reason = f"not UTF-8: byte 0x{source[error.start]:02x}"
-        return before, Finding(span, reason, "save the file as UTF-8, if it is text")
+def _not_text(mark: str, span: Span) -> Finding:
+    byte = ord(mark) - 0xDC00  # as `surrogateescape` keeps it
+    if 0x80 <= byte <= 0xFF:
+        return Finding(span, f"not UTF-8: byte 0x{byte:02x}", "save the file as UTF-8")
+    reason = f"control character U+{ord(mark):04X}, which YAML does not allow"
+    return Finding(span, reason, "delete it; in double quotes it can be written as an escape")
 
 
+_TEMPLATE = re.compile(r"\{\{([^{}\n]*)\}\}")
+"""What a program fills in; the parser gets it with marks that are letters to YAML."""
 _PLACEHOLDER = re.compile(
-    r"<[A-Za-z_][\w .-]*>|\$\{[^{}]*\}|\{\{[^{}]*\}\}|\b(?:TODO|FIXME|TBD|XXX)\b|待定|待填"
+    r"<[A-Za-z_][\w .-]*>|<<[^<>]*>>|\$\{[^{}]*\}|\b(?:TODO|FIXME|TBD|XXX)\b|待定|待填"
 )
 _WHOLE = re.compile(r"(?:todo|tbd|fixme|xxx+|n/a|undefined|\?{2,}|\.{3,})", re.IGNORECASE)
 """What stands for a value only where it is all of it."""
@@ -180,12 +166,10 @@ _WHOLE = re.compile(r"(?:todo|tbd|fixme|xxx+|n/a|undefined|\?{2,}|\.{3,})", re.I
 
 def placeholders(document: Document) -> Iterator[tuple[Span, str]]:
     """Yield the values that are, or hold, a word for something that is to be filled in."""
-    for span in document.templates:
-        yield span, document.written(span)
     for _, node in document.root.walk() if document.root else ():
         text = node.value
         if isinstance(text, str) and (_PLACEHOLDER.search(text) or _WHOLE.fullmatch(text.strip())):
-            yield node.span, text
+            yield node.span, document.written(node.span).strip("\"'")
 
 
 RECIPE_NAME = "vacc.yaml"
@@ -205,9 +189,7 @@ class Kind(str, Enum):
 def kind_of(document: Document) -> Kind:
     """Return what a document is; what cannot be read is judged by how its lines begin."""
     keys, is_recipe = _keys(document), _is_called_recipe(document)
-    if document.root is None or not isinstance(document.root.value, dict):
-        return Kind.RECIPE if is_recipe else Kind.CONFIG if keys else Kind.OTHER
-    if is_recipe and not _SECTIONS & keys:
+    if is_recipe and not (_SECTIONS & keys and document.root):
         return Kind.RECIPE
     if keys & {"frontend", "backend"}:
         return Kind.CONFIG
