@@ -16,7 +16,7 @@ from pygls.lsp.server import LanguageServer
 from vacc_gen.generator.extras import package_version
 from vacc_gen.presets import KNOWN
 from vacc_gen.schema.compile_yaml.config import CompileConfig
-from vacc_gen.schema.lint.check import EVERYTHING, Selection, check_paths
+from vacc_gen.schema.lint.check import EVERYTHING, Selection, check_documents
 from vacc_gen.schema.lint.completion import Cursor, choices, find_cursor, meaning
 from vacc_gen.schema.lint.diagnostics import Diagnostic, Severity
 from vacc_gen.schema.lint.document import Kind, is_ours, kind_of, load
@@ -49,11 +49,10 @@ class Text:
 
     def findings(self) -> list[tuple[Diagnostic, lsp.Diagnostic]]:
         """Return what `validate` finds in the file as it is here, if it is one of ours."""
-        path, texts = self.document.path, {self.document.path: self.source}
         if not is_ours(self.document):
             return []
-        found = check_paths([path], KNOWN, server.selection, texts=texts).diagnostics
-        return [(one, self._shown(one)) for one in found if one.path == path]
+        found = check_documents([self.document], KNOWN, server.selection).diagnostics
+        return [(one, self._shown(one)) for one in found]
 
     def _shown(self, found: Diagnostic) -> lsp.Diagnostic:
         start, end = map(self.document.line_start, (found.line, found.end_line))

@@ -160,9 +160,10 @@ def load_workspace(root: Path) -> Workspace:
 def _planned(root: Path, source: bytes) -> Workspace:
     """Return the workspace that a recipe's text makes of a folder."""
     path = root / RECIPE_FILE
-    diagnostics, file = check_document(load(source, str(path)), presets.KNOWN)
-    if has_errors(diagnostics) or not isinstance(file, RecipeFile):
-        raise FindingsError(f"{path} is not a valid recipe", diagnostics)
+    result = check_document(load(source, str(path)), presets.KNOWN)
+    file = next(iter(result.files), None)
+    if has_errors(result.diagnostics) or not isinstance(file, RecipeFile):
+        raise FindingsError(f"{path} is not a valid recipe", result.diagnostics)
     recipe = file.recipe
     preset = presets.MODELS.find(recipe.model.preset)
     # Not resolved: a weight folder is often a link, whose name is the model's.

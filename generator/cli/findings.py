@@ -96,7 +96,7 @@ def _fix_files(result: CheckResult, selection: Selection, unsafe: bool, only_sho
 def _fix_stdin(selection: Selection, unsafe: bool, only_show: bool) -> list[Diagnostic]:
     """Write the fixed text to the standard output; print on the standard error what is left."""
     document = sources.read(STDIN)
-    found, _ = check_document(document, KNOWN, selection)
+    found = check_document(document, KNOWN, selection).diagnostics
     after = _fixed(document, found, selection, unsafe)
     if only_show:
         _show_changes(document.path, document.prefix + document.text, after)
@@ -104,8 +104,7 @@ def _fix_stdin(selection: Selection, unsafe: bool, only_show: bool) -> list[Diag
         print_data(after)
     left = check_text(after, document.path, KNOWN, selection)
     if left:
-        lines = {document.path: load(after).lines}
-        print(output.as_text(left, lines, 1), end="", file=sys.stderr)
+        print(output.as_text(left, {document.path: load(after)}, 1), end="", file=sys.stderr)
     return left
 
 
@@ -118,7 +117,7 @@ def _fixed(
         if not fixes:
             break
         document = load(document.fixed(fixes), document.path)
-        found, _ = check_document(document, KNOWN, selection)
+        found = check_document(document, KNOWN, selection).diagnostics
     return document.prefix + document.text
 
 
@@ -135,7 +134,7 @@ def _rendered(result: CheckResult, form: str) -> str:
     if form == "sarif":
         return output.as_sarif(result.diagnostics)
     colour = has_style(sys.stdout)
-    return output.as_text(result.diagnostics, result.lines, result.checked, colour)
+    return output.as_text(result.diagnostics, result.documents, result.checked, colour)
 
 
 def selection_for(path: str, select: Sequence[str], ignore: Sequence[str]) -> Selection:

@@ -38,11 +38,11 @@ def converted(older: Document) -> Conversion:
     if older.is_sound and kind_of(older) is not Kind.OLDER:
         hint = "such a config has `model` and `engine`"
         raise UnreadableError(f"{older.path} is not a config of the older `vamc build`", hint)
-    _refuse(older.path, check_document(older, older=OlderConfig)[0])
+    _refuse(older.path, check_document(older, older=OlderConfig).diagnostics)
     made = Conversion(older)
     made.carry(older.root or Node({}, START))
     made.complete()
-    _refuse(older.path, check_document(made.config)[0])
+    _refuse(older.path, check_document(made.config).diagnostics)
     return made
 
 

@@ -8,32 +8,34 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import cache
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 from vacc_gen.schema.checkpoint import ADAPTER_FILE, CONFIG_FILE, WeightFolder
 from vacc_gen.schema.compile_yaml.config import CompileConfig
 from vacc_gen.schema.errors import CheckpointError, UnreadableError
+from vacc_gen.schema.json_files import file_names
 from vacc_gen.schema.lint import sources, structure
-from vacc_gen.schema.lint.diagnostics import (
-    Diagnostic,
-    Finding,
-    FindingsError,
-    has_errors,
-)
+from vacc_gen.schema.lint.diagnostics import Diagnostic, Finding, FindingsError, has_errors
 from vacc_gen.schema.lint.document import (
     Document,
     Kind,
     is_ours,
     kind_of,
     load,
-    newer_version,
     placeholders,
 )
-from vacc_gen.schema.lint.files import CheckedFile, ConfigFile, Known, RecipeFile, Workspace
+from vacc_gen.schema.lint.files import (
+    ConfigFile,
+    Known,
+    RecipeFile,
+    Workspace,
+)
 from vacc_gen.schema.lint.rule import Rule, Scope, all_rules
 from vacc_gen.schema.lint.suggestions import Model
 from vacc_gen.schema.lint.weight_files import WeightFiles
@@ -71,30 +73,31 @@ class CheckResult:
     """What a check of files came to. `unreadable` pairs paths with what is wrong with them."""
 
     checked: int = 0
-    diagnostics: list[Diagnostic] = field(default_factory=list)
+    found: set[Diagnostic] = field(default_factory=set)
     unreadable: list[tuple[str, str]] = field(default_factory=list)
     documents: dict[str, Document] = field(default_factory=dict)  # of those with findings, by path
-    files: list[CheckedFile] = field(default_factory=list)  # those that are whole
-
-    def add(self, document: Document, diagnostics: Sequence[Diagnostic]) -> None:
-        if diagnostics:
-            self.documents[document.path] = document
-            self.diagnostics += diagnostics
-
-    def update(self, other: CheckResult) -> None:
-        self.checked += other.checked
-        self.diagnostics += other.diagnostics
-        self.documents.update(other.documents)
+    files: list[ConfigFile | RecipeFile] = field(default_factory=list)  # those that are whole
 
     @property
-    def findings(self) -> list[Diagnostic]:
+    def diagnostics(self) -> list[Diagnostic]:
         """All that was found, by path and place: what `--format json` prints."""
-        return self.diagnostics
+        return sorted(self.found, key=attrgetter("path", "line", "column", "code", "message"))
 
-    @property
-    def lines(self) -> dict[str, list[str]]:
-        """The lines of the files with findings, by path."""
-        return {path: document.lines for path, document in self.documents.items()}
+    findings = diagnostics
+
+    def report(self, rule: Rule, document: Document, finding: Finding) -> None:
+        span, message, hint, fix, severity = finding
+        place = (document.path, span.line, span.column, span.end_line, span.end_column)
+        found = Diagnostic(rule.code, severity or rule.severity, *place, message, hint, fix)
+        if not _is_ignored(document, found):
+            self.documents[document.path] = document
+            self.found.add(found)
+
+    def add(self, other: CheckResult) -> None:
+        self.checked += other.checked
+        self.found |= other.found
+        self.documents.update(other.documents)
+        self.files += other.files
 
 
 def check_text(
@@ -107,7 +110,7 @@ def check_text(
 
     Never raises for a bad one. A checkpoint in it is looked for beside `path`.
     """
-    return check_document(load(source, path), known, selection)[0]
+    return check_document(load(source, path), known, selection).diagnostics
 
 
 def check_document(
@@ -115,37 +118,32 @@ def check_document(
     known: Known | None = None,
     selection: Selection = EVERYTHING,
     older: Model | None = None,
-) -> tuple[list[Diagnostic], CheckedFile | None]:
-    """Return all findings, by their place, and the typed file; None if it is not whole.
+) -> CheckResult:
+    """Check a file by itself; its typed values are in `files` of the result if it is whole.
 
     `older` is the model of another format, of which text and form are checked, not the meaning.
     """
-
-    def found_by(scope: Scope, read: Any) -> list[Diagnostic]:
-        return [
-            _diagnostic(rule, finding, document.path)
-            for rule in _chosen(scope, selection)
-            for finding in rule.check(read)
-        ]
-
-    kind = kind_of(document)
-    if kind in (Kind.OTHER, Kind.OLDER) and document.root is not None and older is None:
-        return found_by("foreign", document), None
-    findings = found_by("document", document)
-    if kind is Kind.OTHER:  # no file of another tool is ever changed
-        return [replace(found, fix=None) for found in findings], None
-    file: CheckedFile | None = None
-    if document.is_sound and newer_version(document) is None:
+    kind, result = kind_of(document), CheckResult(checked=1)
+    is_foreign = older is None and kind in (Kind.OTHER, Kind.OLDER)
+    reads: list[tuple[Scope, Any]] = [("document", document)]
+    if is_foreign and document.root is not None:
+        reads = [("foreign", document)]
+    elif document.is_sound and not is_foreign:
         form = structure.check(document, older or _model(kind))
         unfilled = {span for span, _ in placeholders(document)}
         form.faults = [fault for fault in form.faults if fault.finding.span not in unfilled]
-        findings += found_by("form", form)
+        reads.append(("form", form))
         if form.typed is not None and not unfilled and older is None:
             is_config = kind is Kind.CONFIG
             file = (ConfigFile if is_config else RecipeFile)(document, known, form.typed)
-            findings += found_by("config" if is_config else "recipe", file)
-    found = {one for one in findings if not _is_ignored(document, one)}
-    return sorted(found, key=lambda one: (one.line, one.column, one.code, one.message)), file
+            reads.append(("config" if is_config else "recipe", file))
+            result.files.append(file)
+    for scope, read in reads:
+        for rule, finding in _yielded(scope, selection, read):
+            # No file of another tool is ever changed.
+            finding = finding._replace(fix=None) if kind is Kind.OTHER else finding
+            result.report(rule, document, finding)
+    return result
 
 
 def _model(kind: Kind) -> Model:
@@ -156,76 +154,72 @@ def _model(kind: Kind) -> Model:
     return Recipe
 
 
+def check_documents(
+    documents: Iterable[Document],
+    known: Known | None = None,
+    selection: Selection = EVERYTHING,
+) -> CheckResult:
+    """Check files, each by itself and all of them together."""
+    result = CheckResult()
+    for document in documents:
+        result.add(check_document(document, known, selection))
+
+    configs = [file for file in result.files if isinstance(file, ConfigFile)]
+    reads: list[tuple[Scope, Any]] = [("configs", configs)]
+    for recipe in result.files:
+        if isinstance(recipe, RecipeFile):
+            built = [one for one in configs if one.path.parent == recipe.folder / "build"]
+            reads.append(("workspace", Workspace(recipe, built)))
+    for scope, read in reads:
+        for rule, (file, finding) in _yielded(scope, selection, read):
+            result.report(rule, file.document, finding)
+    return result
+
+
 def check_paths(
-    paths: Sequence[str],
+    paths: Iterable[str],
     known: Known | None = None,
     selection: Selection = EVERYTHING,
     with_checkpoints: bool = False,
-    texts: Mapping[str, str] | None = None,
 ) -> CheckResult:
     """Check files, folders and `-` (the standard input), each by itself and all of them together.
 
     In folders, compile configs, recipes and weight folders are found; YAML of other tools is left
     alone. Files that are named are checked whatever they look like. `with_checkpoints`: and so are
-    the weight folders that those files name. `texts`: what stands in files that are not saved yet.
+    the weight folders that those files name.
     """
     found = sources.find(paths)
-    result = CheckResult(unreadable=found.unreadable)
-    for path in found.files:
+    documents = []
+    for path, is_named in found.files.items():
         try:
-            document = load(texts[path], path) if texts and path in texts else sources.read(path)
+            document = sources.read(path)
         except UnreadableError as error:
-            result.unreadable.append((path, error.message.rpartition(": ")[2]))
+            found.unreadable.append((path, error.message.rpartition(": ")[2]))
             continue
-        if path in found.found and not is_ours(document):
-            continue
-        result.checked += 1
-        diagnostics, file = check_document(document, known, selection)
-        result.add(document, diagnostics)
-        if file is not None:
-            result.files.append(file)
-    _check_together(result.files, selection, result)
-    named = _checkpoints(result.files) if with_checkpoints else ()
-    for folder in sources.with_named(found.weight_folders, named):
-        result.update(check_weights(folder, selection))
+        if is_named or is_ours(document):
+            documents.append(document)
+    result = check_documents(documents, known, selection)
+    result.unreadable = found.unreadable
+    for file in result.files if with_checkpoints else ():
+        folder = os.path.normpath(file.folder / file.checkpoint)
+        with suppress(UnreadableError):
+            if sources.has_weights(folder, file_names(Path(folder))):
+                found.add_weights(folder)
+    for folder in found.weight_folders.values():
+        result.add(check_weights(WeightFiles(Path(folder)), selection))
     for folder in found.compiled_folders:
-        files_of_it = WeightFiles(Path(folder))
-        result.update(_check_folder(files_of_it, folder, selection, "compiled"))
-    result.diagnostics.sort(key=lambda found: (found.path, found.line, found.column, found.code))
+        result.add(check_weights(WeightFiles(Path(folder)), selection, "compiled"))
     return result
 
 
-def _checkpoints(files: list[CheckedFile]) -> Iterator[str]:
-    """Yield the folders that files name as their weights."""
-    for file in files:
-        if isinstance(file, RecipeFile):
-            yield str(file.folder / file.recipe.model.checkpoint)
-        elif isinstance(file, ConfigFile) and file.is_language_model:
-            yield str(file.folder / file.config.frontend.checkpoint)
-
-
-def _check_together(files: list[CheckedFile], selection: Selection, result: CheckResult) -> None:
-    configs = [file for file in files if isinstance(file, ConfigFile)]
-    together: list[tuple[Scope, Any]] = [("configs", configs)] if len(configs) > 1 else []
-    for recipe in files:
-        if isinstance(recipe, RecipeFile):
-            built = [one for one in configs if one.path.parent == recipe.folder / "build"]
-            together.append(("workspace", Workspace(recipe, built)))
-    for scope, members in together:
-        for rule in _chosen(scope, selection):
-            for file, finding in rule.check(members):
-                diagnostic = _diagnostic(rule, finding, file.document.path)
-                if not _is_ignored(file.document, diagnostic):
-                    result.add(file.document, [diagnostic])
-
-
-def check_weights(folder: str | Path, selection: Selection = EVERYTHING) -> CheckResult:
-    """Check a weight folder: its files and headers, configs and tokenizer.
-
-    Raises:
-        UnreadableError: it is not a folder, or cannot be looked into.
-    """
-    return _check_folder(WeightFiles(Path(folder)), str(folder), selection)
+def check_weights(
+    files: WeightFiles, selection: Selection = EVERYTHING, scope: Scope = "weights"
+) -> CheckResult:
+    """Check a weight folder: its files and headers, configs and tokenizer."""
+    result = CheckResult(checked=1)
+    for rule, fault in _yielded(scope, selection, files):
+        result.report(rule, *files.place(fault))
+    return result
 
 
 def open_weights(
@@ -245,24 +239,10 @@ def open_weights(
         hint = "give the folder that holds config.json and the weights"
         raise CheckpointError(f"{folder} {lack}", hint)
     files = WeightFiles(folder, falcon_only)
-    diagnostics = _check_folder(files, str(folder), selection).diagnostics
+    diagnostics = check_weights(files, selection).diagnostics
     if has_errors(diagnostics):
         raise FindingsError(f"the weight folder {folder} has errors", diagnostics)
     return WeightFolder(folder, files.config, files.tensors), diagnostics
-
-
-def _check_folder(
-    files: WeightFiles, folder: str, selection: Selection, scope: Scope = "weights"
-) -> CheckResult:
-    """Run the rules of a scope; `folder` is what the user calls it."""
-    result = CheckResult(checked=1)
-    for rule in _chosen(scope, selection):
-        for name, finding in map(files.finding, rule.check(files)):
-            path = name if folder == "." else f"{folder.rstrip('/')}/{name}"
-            document = Document(files.texts.get(name, ""), path)
-            result.add(document, [_diagnostic(rule, finding, path)])
-    result.diagnostics.sort(key=lambda found: (found.path, found.line, found.column, found.code))
-    return result
 
 
 @cache
@@ -270,10 +250,9 @@ def _chosen(scope: Scope, selection: Selection) -> list[Rule]:
     return [rule for rule in all_rules() if rule.scope == scope and selection.has(rule.code)]
 
 
-def _diagnostic(rule: Rule, finding: Finding, path: str) -> Diagnostic:
-    span, message, hint, fix, severity = finding
-    place = (span.line, span.column, span.end_line, span.end_column)
-    return Diagnostic(rule.code, severity or rule.severity, path, *place, message, hint, fix)
+def _yielded(scope: Scope, selection: Selection, read: Any) -> Iterator[tuple[Rule, Any]]:
+    """Yield what the rules of a scope yield of what they read."""
+    return ((rule, found) for rule in _chosen(scope, selection) for found in rule.check(read))
 
 
 def _is_ignored(document: Document, found: Diagnostic) -> bool:

@@ -223,14 +223,3 @@ def _keys(document: Document) -> set[str]:
     if root is not None and isinstance(root.value, dict):
         return set(root.value)
     return set(_SECTION.findall(document.text))
-
-
-def newer_version(document: Document) -> int | None:
-    """Return the version of a recipe where it is newer than what can be read, else None."""
-    node = document.node("version")
-    version = node.value if node is not None else None
-    if type(version) is not int or kind_of(document) is not Kind.RECIPE:
-        return None
-    from vacc_gen.schema.recipe import RECIPE_VERSION
-
-    return version if version > RECIPE_VERSION else None

@@ -142,8 +142,12 @@ class ConfigFile(CheckedFile):
         return self.is_huggingface and is_of_type and is_text
 
     @property
+    def checkpoint(self) -> str:
+        return self.config.frontend.checkpoint
+
+    @property
     def checkpoint_name(self) -> str:
-        return name_of(self.config.frontend.checkpoint)
+        return name_of(self.checkpoint)
 
     @property
     def checkpoint_suffix(self) -> str:
@@ -208,7 +212,7 @@ class ConfigFile(CheckedFile):
 
     @cached_property
     def geometry(self) -> Geometry | None:
-        return self._geometry(self.config.frontend.checkpoint, self.checkpoint_name)
+        return self._geometry(self.checkpoint, self.checkpoint_name)
 
 
 @dataclass
@@ -217,15 +221,19 @@ class RecipeFile(CheckedFile):
 
     recipe: Recipe
 
+    @property
+    def checkpoint(self) -> str:
+        return self.recipe.model.checkpoint
+
     @cached_property
     def geometry(self) -> Geometry | None:
-        return self._geometry(self.recipe.model.checkpoint, self.recipe.model.preset)
+        return self._geometry(self.checkpoint, self.recipe.model.preset)
 
     @property
     def paths(self) -> dict[Steps, str]:
         """By where they stand in the recipe."""
         calibration, text = self.recipe.calibration, self.recipe.verification.text
-        paths: dict[Steps, str] = {("model", "checkpoint"): self.recipe.model.checkpoint}
+        paths: dict[Steps, str] = {("model", "checkpoint"): self.checkpoint}
         if calibration is not None:
             paths["calibration", "path"] = calibration.path
             for index, source in enumerate(calibration.mix):
@@ -304,7 +312,7 @@ class Workspace:
     @property
     def edited_configs(self) -> Iterator[ConfigFile]:
         """The language model's configs for the recipe's checkpoint that are not as made."""
-        name = name_of(self.recipe.recipe.model.checkpoint)
+        name = name_of(self.recipe.checkpoint)
         for config in self.configs:
             path, text = f"build/{config.path.name}", config.document.text
             is_own = config.checkpoint_name == name and config.lengths is not None
@@ -325,7 +333,7 @@ class Workspace:
 
         model, known = self.recipe.recipe.model, self.recipe.known
         names = known.vendor_files(model.preset) if known else ()
-        folders = (self.recipe.folder / "source_code", self.recipe.folder / model.checkpoint)
+        folders = (self.recipe.folder / "source_code", self.recipe.folder / self.recipe.checkpoint)
         absent = [name for name in names if not any(os.path.exists(at / name) for at in folders)]  # noqa: PTH110
         if absent:
             message = f"the vendor's {listed(absent)} {'is' if len(absent) == 1 else 'are'} missing"

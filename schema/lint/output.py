@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from vacc_gen.schema.errors import UnreadableError, encodable, on_one_line, plural, visible
 from vacc_gen.schema.lint.diagnostics import Diagnostic, Severity
+from vacc_gen.schema.lint.document import Document
 from vacc_gen.schema.lint.rule import Rule, all_rules, page_of
 from vacc_gen.schema.lint.sources import read
 
@@ -25,15 +26,15 @@ _WIDTH = 160
 
 def as_text(
     diagnostics: Sequence[Diagnostic],
-    lines: Mapping[str, Sequence[str]],
+    documents: Mapping[str, Document],
     checked: int,
     colour: bool = False,
 ) -> str:
-    """Return findings as a terminal shows them, with excerpts of the `lines` by path.
+    """Return findings as a terminal shows them, with excerpts of the files by path.
 
     `checked` is the number of files for the summary; 0 leaves it out.
     """
-    blocks = [_block(found, lines.get(found.path, ()), colour) for found in diagnostics]
+    blocks = [_block(found, documents.get(found.path), colour) for found in diagnostics]
     if checked:
         blocks.append(_summary(diagnostics, checked))
     return "\n\n".join(blocks) + "\n" if blocks else ""
@@ -41,11 +42,11 @@ def as_text(
 
 def excerpts(diagnostics: Sequence[Diagnostic], colour: bool = False) -> str:
     """Return findings as text, with excerpts of the files as they are now, without a summary."""
-    lines: dict[str, Sequence[str]] = {}
+    documents = {}
     for path in {found.path for found in diagnostics}:
         with suppress(UnreadableError):
-            lines[path] = read(path).lines
-    return as_text(diagnostics, lines, 0, colour)
+            documents[path] = read(path)
+    return as_text(diagnostics, documents, 0, colour)
 
 
 def _summary(diagnostics: Sequence[Diagnostic], checked: int) -> str:
@@ -57,15 +58,15 @@ def _summary(diagnostics: Sequence[Diagnostic], checked: int) -> str:
     return f"{plural(checked, 'file')} checked: {what}{tail}"
 
 
-def _block(found: Diagnostic, lines: Sequence[str], colour: bool) -> str:
+def _block(found: Diagnostic, document: Document | None, colour: bool) -> str:
     severity, hint = f"{found.severity.value} {found.code}", "hint:"
     if colour:
         severity = f"\x1b[{_STYLES[found.severity]}m{severity}\x1b[0m"
         hint = f"\x1b[1m{hint}\x1b[0m"
     path, message = on_one_line(found.path), on_one_line(found.message)
     parts = [f"{path}:{found.line}:{found.column}: {severity}: {message}"]
-    if 0 < found.line <= len(lines):
-        parts += _excerpt(found, lines[found.line - 1], colour)
+    if document and found.line <= len(document.lines):
+        parts += _excerpt(found, document.lines[found.line - 1], colour)
     if found.hint:
         mark = " (fixable)" if found.fixable else ""
         parts.append(f"{hint} {on_one_line(found.hint)}{mark}")

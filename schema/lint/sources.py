@@ -1,13 +1,12 @@
 """Which files a check is about, and their bytes; never waits, never follows a loop."""
 
 # Paths stay as they were given: pathlib would rewrite them.
-# ruff: noqa: PTH112, PTH113, PTH116, PTH118, PTH119, PTH120, PTH123
+# ruff: noqa: PTH112, PTH113, PTH118, PTH119, PTH120
 
 from __future__ import annotations
 
 import os
 import re
-import stat
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from pathlib import Path
 
 from vacc_gen.schema.artifacts import MANIFEST_FILE
 from vacc_gen.schema.errors import UnreadableError
-from vacc_gen.schema.json_files import file_names, read_json
+from vacc_gen.schema.json_files import open_regular, read_json
 from vacc_gen.schema.lint.document import MAX_BYTES, Document, load
 
 STDIN = "-"
@@ -36,11 +35,13 @@ _EXPORTED = (".onnx", ".so", "genai_config.json")
 class Sources:
     """YAML files and weight folders to check, in order, and what could not be read."""
 
-    files: list[str] = field(default_factory=list)
-    found: set[str] = field(default_factory=set)  # those of `files` that a folder was searched for
-    weight_folders: list[str] = field(default_factory=list)
+    files: dict[str, bool] = field(default_factory=dict)  # whether it was named, not only found
+    weight_folders: dict[str, str] = field(default_factory=dict)  # by what they are without links
     compiled_folders: list[str] = field(default_factory=list)
     unreadable: list[tuple[str, str]] = field(default_factory=list)
+
+    def add_weights(self, folder: str) -> None:
+        self.weight_folders.setdefault(os.path.realpath(folder), folder)
 
 
 def find(paths: Iterable[str]) -> Sources:
@@ -55,11 +56,9 @@ def find(paths: Iterable[str]) -> Sources:
             if os.path.isfile(os.path.join(path, MANIFEST_FILE)) and any(Path(path).glob("*.onnx")):
                 sources.compiled_folders.append(path)
         elif is_of_weights and os.path.lexists(path):
-            sources.weight_folders.append(os.path.dirname(path) or ".")
+            sources.add_weights(os.path.dirname(path) or ".")
         else:
-            sources.files.append(path)
-    sources.files = list(dict.fromkeys(sources.files))
-    sources.weight_folders = list(dict.fromkeys(sources.weight_folders))
+            sources.files[path] = True
     return sources
 
 
@@ -74,17 +73,15 @@ def _search(folder: str, sources: Sources) -> None:
             name for name in folders if not name.startswith(".") and name not in _SKIPPED
         )
         shown = current[2:] if folder == "." else current  # `a.yaml`, not `./a.yaml`
-        if _is_of_weights(current, [*folders, *names]):
-            sources.weight_folders.append(shown or ".")
+        if has_weights(current, [*folders, *names]):
+            sources.add_weights(shown or ".")
         for name in sorted(names):
-            path = os.path.join(shown, name)
             if name.lower().endswith((".yaml", ".yml")):
-                sources.files.append(path)
-                sources.found.add(path)
+                sources.files.setdefault(os.path.join(shown, name), False)
 
 
-def _is_of_weights(folder: str, names: list[str]) -> bool:
-    """Whether a folder is one of weights; a config.json alone may be of any tool."""
+def has_weights(folder: str, names: Iterable[str]) -> bool:
+    """Whether a folder of these names is one of weights; a config.json alone may be of any tool."""
     if any(map(_WEIGHTS.fullmatch, names)):
         return True
     if "config.json" not in names or any(name.endswith(_EXPORTED) for name in names):
@@ -95,20 +92,6 @@ def _is_of_weights(folder: str, names: list[str]) -> bool:
     return has_tensors or any(isinstance(name, str | list) for name in named)
 
 
-def with_named(folders: list[str], named: Iterable[str]) -> list[str]:
-    """Return folders to check, each once: those found, and those of weights that files name."""
-    by_place = {os.path.realpath(folder): folder for folder in folders}
-    for folder in named:
-        path = os.path.normpath(folder)
-        try:
-            names = file_names(Path(path))
-        except UnreadableError:
-            continue
-        if _is_of_weights(path, names):
-            by_place.setdefault(os.path.realpath(path), path)
-    return list(by_place.values())
-
-
 def read(path: str) -> Document:
     """Read a YAML file; of one beyond `MAX_BYTES` no more than that is read.
 
@@ -116,19 +99,14 @@ def read(path: str) -> Document:
         UnreadableError: it is missing, not a regular file, or not to be opened.
     """
     if path == STDIN:
-        if sys.stdin is None:
-            raise UnreadableError("cannot read the standard input: it is closed")
-        return load(sys.stdin.buffer.read(MAX_BYTES + 1), "<stdin>")
+        return load(sys.stdin.buffer.read(MAX_BYTES + 1) if sys.stdin else b"", "<stdin>")
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):  # a FIFO could wait for ever
-            raise UnreadableError(f"cannot read {path}: not a regular file")
-        with open(path, "rb") as file:
+        with open_regular(Path(path)) as file:
             return load(file.read(MAX_BYTES + 1), path)
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise UnreadableError(f"cannot read {path}: {_reason(error)}") from error
 
 
-def _reason(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror[0].lower() + error.strerror[1:]
-    return str(error)
+def _reason(error: OSError) -> str:
+    reason = error.strerror or str(error)
+    return reason[0].lower() + reason[1:]

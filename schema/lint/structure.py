@@ -46,6 +46,8 @@ TYPES = {
     "tuple_type": "a list",
     "dict_type": "a mapping",
     "model_type": "a mapping",
+    "union_tag_not_found": "a mapping",
+    "union_tag_invalid": "a mapping",
 }
 """What a value was expected to be, by the type of pydantic's error."""
 
@@ -142,18 +144,18 @@ class _Placing:
         kind, context = error["type"], error.get("ctx", {})
         steps = self._steps(error["loc"])
         if kind == "extra_forbidden":
-            return self._unknown(steps)
+            return self._unknown(steps, self._model_at(steps[:-1]) or self.model)
         if kind in ("missing", "missing_key"):
             key = error["loc"][-1] if kind == "missing" else context["key"]
             return self._missing((*steps, key), self._allowed((*steps, key)))
-        value = self._value(steps)
-        if kind in ("union_tag_not_found", "union_tag_invalid"):
+        node, expected = self.document.node(*steps), TYPES.get(kind)
+        value = None if node is None else node.plain()
+        if kind.startswith("union_tag") and isinstance(value, dict):
             return self._untyped(steps, value)
-        expected = TYPES.get(kind)
         if kind in ("literal_error", "enum"):
             return self._not_allowed(steps, value, self._allowed(steps))
         if value is None:
-            return self._null(steps, expected or "a value")
+            return self._null(steps, expected)
         if expected is not None:
             return self._wrong_type(steps, value, expected)
         span = self.document.value_span(*steps)
@@ -175,15 +177,6 @@ class _Placing:
                 steps = (*steps, step)
         return steps
 
-    def _is_merged(self, key: Span, section: Steps) -> bool:
-        """Whether a key comes by `<<`: it stands before its section."""
-        node = self.document.node(*section)
-        return node is not None and key.start < node.span.start
-
-    def _value(self, steps: Steps) -> Any:
-        node = self.document.node(*steps)
-        return None if node is None else node.plain()
-
     def _model_at(self, steps: Steps) -> Model | None:
         return model_at(self.model, self.document, steps)
 
@@ -191,14 +184,24 @@ class _Placing:
         field = field_at(self.model, self.document, steps)
         return tuple(literals(field)) if field else ()
 
+    def _fix(self, span: Span, text: str) -> Fix | None:
+        """Return a fix; None where an alias may say the same elsewhere, or for a block of text."""
+        is_simple = "&" not in self.document.text and span.line == span.end_line
+        return Fix(span, text) if is_simple else None
+
     def _missing(self, steps: Steps, allowed: tuple[Any, ...]) -> FormFault:
         span, section = self.document.key_span(*steps[:-1]), in_section(steps[:-1])
         message = f"`{steps[-1]}` is missing {section}"
         return FormFault("VG102", steps, Finding(span, message, _one_of(allowed)))
 
-    def _unknown(self, steps: Steps) -> FormFault:
+    def _null(self, steps: Steps, expected: str | None) -> FormFault:
+        message, hint = f"{_named(steps)} is null", f"it takes {expected or 'a value'}"
+        return FormFault("VG106", steps, Finding(self.document.key_span(*steps), message, hint))
+
+    def _unknown(self, steps: Steps, model: Model) -> FormFault:
+        """Return what is wrong with a key that its section, of this model, does not have."""
         section, key = steps[:-1], str(steps[-1])
-        span, model = self.document.key_span(*steps), self._model_at(section) or self.model
+        span, value = self.document.key_span(*steps), self.document.node(*steps)
         other = key_called(model, key)
         places = [place for place in sections_with(self.model, key) if place != section]
         if places and other is None:
@@ -216,45 +219,32 @@ class _Placing:
             hint = f"did you mean `{meant}`? It is on line {line} already."
         else:
             hint = f"did you mean `{meant}`?"
-            is_sure = other is None and _is_sure(key, near) and not self._is_merged(span, section)
-            if is_sure and not _errors_at(model, {meant: self._value(steps)}, meant):
-                fix = Fix(span, meant)
+            is_legal = value and not _errors_at(model, {meant: value.plain()}, meant)
+            if is_legal and other is None and _is_sure(key, near):
+                fix = self._fix(span, meant)
         hint = f"{hint} {what_becomes_of_unknown_keys(self.document)}".strip()
         message = f"unknown key `{key}` {in_section(section)}"
         return FormFault("VG101", steps, Finding(span, message, hint, fix), meant)
 
-    def _untyped(self, steps: Steps, value: Any) -> FormFault:
+    def _untyped(self, steps: Steps, value: dict[str, Any]) -> FormFault:
         """Return what is wrong with a mapping whose `type` chooses none of its forms."""
-        if not isinstance(value, dict):
-            return self._wrong_type(steps, value, "a mapping")
-        types = [model.model_fields["type"] for model in models_at(self.model, steps)]
-        kinds = tuple(kind for field in types for kind in literals(field))
+        place, models = (*steps, "type"), models_at(self.model, steps)
+        by_kind = {kind: one for one in models for kind in literals(one.model_fields["type"])}
         if "type" in value:
-            return self._not_allowed((*steps, "type"), value["type"], kinds)
+            return self._not_allowed(place, value["type"], tuple(by_kind))
         near = next((key for key in value if nearest_of_all(key, ("type",))), None)
         if near is None:
-            return self._missing((*steps, "type"), kinds)
-        span = self.document.key_span(*steps, near)
-        is_legal = value[near] in kinds and not self._is_merged(span, steps)
-        fix = Fix(span, "type") if is_legal else None
-        hint = f"did you mean `type`? {what_becomes_of_unknown_keys(self.document)}".strip()
-        found = Finding(span, f"unknown key `{near}` {in_section(steps)}", hint, fix)
-        return FormFault("VG101", (*steps, near), found, "type")
-
-    def _null(self, steps: Steps, expected: str) -> FormFault:
-        message, hint = f"{_named(steps)} is null", f"it takes {expected}"
-        return FormFault("VG106", steps, Finding(self.document.key_span(*steps), message, hint))
+            return self._missing(place, tuple(by_kind))
+        return self._unknown((*steps, near), by_kind.get(str(value[near]), models[0]))
 
     def _not_allowed(self, steps: Steps, value: Any, allowed: tuple[Any, ...]) -> FormFault:
         if value is None:
-            return self._null(steps, _one_of(allowed) or "a value")
-        by_text = {str(one): one for one in allowed}
-        near = nearest_of_all(value, by_text) if isinstance(value, str) else []
+            return self._null(steps, _one_of(allowed))
+        near = nearest_of_all(value, map(str, allowed)) if isinstance(value, str) else []
         span, hint, fix = self.document.value_span(*steps), _one_of(allowed), None
         if near:
             hint = f"did you mean `{near[0]}`?"
-            alone = self.document.written(span).strip("'\"") == value  # no anchor or tag before it
-            fix = Fix(span, near[0]) if alone and _is_sure(value, near) else None
+            fix = self._fix(span, near[0]) if _is_sure(value, near) else None
         message = f"{as_written(value)} is not a value of `{dotted(steps)}`"
         return FormFault("VG104", steps, Finding(span, message, hint, fix))
 
@@ -264,24 +254,20 @@ class _Placing:
             kind = f"the {kind.removeprefix('a ')} {as_written(value)}"
         is_shape = steps[:2] == ("frontend", "shape")
         hint = _SHAPE_HINT if is_shape else _colon_hint(value, expected)
-        unquoted = self._unquoted(steps, value)
-        if unquoted is not None:
-            hint = f"write {unquoted} without quotes"
-            fix = Fix(span, unquoted)
+        if isinstance(value, str) and self._is_legal_unquoted(steps, value):
+            hint, fix = f"write {value} without quotes", self._fix(span, value)
         elif expected == "text" and isinstance(value, (int, float)):
             hint = f'in quotes it is text: "{self.document.written(span)}"'
         message = f"{_named(steps)} is {kind}, not {expected}"
         return FormFault("VG103", steps, Finding(span, message, hint, fix))
 
-    def _unquoted(self, steps: Steps, value: Any) -> str | None:
-        """Return a quoted text without its quotes, where it is a legal number or truth value."""
-        if not steps:
-            return None
-        model, key = self._model_at(steps[:-1]), str(steps[-1])
-        written = self.document.written(self.document.value_span(*steps))
-        if model is None or not _PLAIN.fullmatch(str(value)) or written[1:-1] != value:
-            return None  # not only quotes around it, but an anchor or a tag before it
-        return None if _errors_at(model, {key: json.loads(value)}, key) else value
+    def _is_legal_unquoted(self, steps: Steps, value: str) -> bool:
+        """Whether a text is a legal number or truth value without its quotes."""
+        model = self._model_at(steps[:-1]) if steps else None
+        if model is None or not _PLAIN.fullmatch(value):
+            return False
+        key = str(steps[-1])
+        return not _errors_at(model, {key: json.loads(value)}, key)
 
 
 def _errors_at(model: Model, values: dict[str, Any], key: str) -> bool:

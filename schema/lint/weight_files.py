@@ -112,7 +112,7 @@ class WeightFiles:
         size = sizes.get("padded_vocab_size", sizes.get("vocab_size"))
         return size if type(size) is int and size > 0 else None
 
-    def finding(self, fault: CheckpointError) -> tuple[str, Finding]:
+    def place(self, fault: CheckpointError) -> tuple[Document, Finding]:
         """Return a file and the finding in it: at the fault's key, or else at the start.
 
         What is wrong in a shard is shown where the index names it.
@@ -123,11 +123,11 @@ class WeightFiles:
             file, key = INDEX_FILE, key or file
         message = fault.message.removeprefix(f"{self.folder}/").removeprefix(f"{file}: ")
         severity = Severity.WARNING if fault.is_warning else None
-        text, span = self.texts.get(file, ""), START
-        if text:
-            start, end = _place(text, key)
-            span = Document(text, file).span_at(start, min(end, len(text)))
-        return file, Finding(span, message, fault.hint, None, severity)
+        document, span = Document(self.texts.get(file, ""), str(self.folder / file)), START
+        if document.text:
+            start, end = _place(document.text, key)
+            span = document.span_at(start, min(end, len(document.text)))
+        return document, Finding(span, message, fault.hint, None, severity)
 
 
 def _place(text: str, key: str | int | None) -> tuple[int, int]:

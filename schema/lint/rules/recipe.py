@@ -1,4 +1,4 @@
-"""VG18 and VG19: can the recipe be read, does it fit its model and card, do its pins fit?"""
+"""VG18 and VG19: does the recipe fit its model and card, do its pins fit?"""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from vacc_gen.schema.errors import plural
 from vacc_gen.schema.lint.diagnostics import Finding, Fix, Severity, Span, dotted
-from vacc_gen.schema.lint.document import Document, newer_version
 from vacc_gen.schema.lint.files import RecipeFile
 from vacc_gen.schema.lint.rule import rule
 from vacc_gen.schema.lint.suggestions import nearest_of_all
@@ -19,24 +18,6 @@ if TYPE_CHECKING:
 _FILES = (".safetensors", ".bin", ".json", ".gguf", ".onnx", ".pt", ".pth", ".torchscript")
 _OF_A_SHELL = re.compile(r"~\w*(/|$)|.*\$\w")
 """`~`, `~me` and `$HOME`; `${HOME}` is a placeholder, VG119."""
-
-
-@rule("VG180", Severity.ERROR, "recipe of a newer version", scope="document")
-def newer_recipe(document: Document) -> Iterator[Finding]:
-    """The recipe is of a version that this vacc-gen does not know, so nothing else is checked.
-
-    Bad:
-        version: 99
-    Good:
-        version: 2
-    """
-    newer = newer_version(document)
-    if newer is not None:
-        from vacc_gen.schema.recipe import RECIPE_VERSION  # its models: for recipes alone
-
-        message = f"version {newer}; this vacc-gen reads recipes up to {RECIPE_VERSION}"
-        hint = "upgrade vacc-gen: pip install --upgrade vacc-gen"
-        yield Finding(document.value_span("version"), message, hint)
 
 
 @rule("VG190", Severity.ERROR, "unknown preset", scope="recipe", fix="safe")

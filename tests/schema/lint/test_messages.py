@@ -115,7 +115,7 @@ def test_messages_are_those_on_record():
         found = check_text(changed, path.name, KNOWN)
         assert found, new
         document = load(changed, path.name)
-        shown = as_text(found, {path.name: document.lines}, 1).rsplit("\n\n", 1)[0]
+        shown = as_text(found, {path.name: document}, 1).rsplit("\n\n", 1)[0]
         right = document.fixed([one.fix for one in found if one.fixable])
         difference = difflib.unified_diff(changed.split("\n"), right.split("\n"), n=0, lineterm="")
         written.append("\n".join([shown, *[*difference][2:]]))

@@ -10,6 +10,7 @@ from tests.published import FOLDER
 from vacc_gen.schema.lint import output as render
 from vacc_gen.schema.lint.check import check_paths
 from vacc_gen.schema.lint.diagnostics import START, Diagnostic, Fix, Severity
+from vacc_gen.schema.lint.document import load
 from vacc_gen.schema.lint.output import as_sarif
 
 FOUND = Diagnostic(
@@ -24,12 +25,12 @@ FOUND = Diagnostic(
     "did you mean `tp`?",
     Fix(START, "tp"),
 )
-LINES = {"build/x.yaml": ["a:", "  tpp: 4"]}
+FILES = {"build/x.yaml": load("a:\n  tpp: 4", "build/x.yaml")}
 
 
 def test_colour_adds_escapes_alone():
-    plain = render.as_text([FOUND], LINES, 1)
-    coloured = render.as_text([FOUND], LINES, 1, colour=True)
+    plain = render.as_text([FOUND], FILES, 1)
+    coloured = render.as_text([FOUND], FILES, 1, colour=True)
     assert "\x1b[" in coloured
     assert re.sub(r"\x1b\[[0-9;]*m", "", coloured) == plain
 
@@ -42,7 +43,7 @@ def test_nothing_found_is_one_line_and_no_result():
 @pytest.mark.parametrize("path", ["a\nb.yaml", "a\x1b[31m.yaml", "a\u202eb.yaml"])
 def test_paths_and_messages_cannot_write_to_the_terminal(path):
     found = Diagnostic("VG101", Severity.ERROR, path, 1, 1, 1, 2, "key `\x1b[2J`", "\x07")
-    text = render.as_text([found], {path: ["\x1b[2J: 1"]}, 1)
+    text = render.as_text([found], {path: load("\x1b[2J: 1")}, 1)
     assert "\x1b" not in text
     assert "\x07" not in text
     assert path not in text
@@ -110,6 +111,6 @@ def test_carets_stand_under_their_word_whatever_the_script(value, cells):
     text = f"model: {{checkpoint: {value}, 预设: x}}\n"
     column = text.index("预设") + 1
     found = Diagnostic("VG101", Severity.ERROR, "a.yaml", 1, column, 1, column + 2, "unknown key")
-    shown = render.as_text([found], {"a.yaml": [text.rstrip()]}, 1)
+    shown = render.as_text([found], {"a.yaml": load(text)}, 1)
     carets = shown.splitlines()[3]
     assert carets == " | " + " " * (len("model: {checkpoint: , ") + cells) + "^" * 4

@@ -26,7 +26,7 @@ def named(rule):
 
 def snapshot(result, folder):
     """Return the findings, and each file that a fix changes as it is afterwards."""
-    shown = as_text(result.diagnostics, result.lines, 0)
+    shown = as_text(result.diagnostics, result.documents, 0)
     for path, document in result.documents.items():
         fixes = [one.fix for one in result.diagnostics if one.path == path and one.fix]
         if fixes:

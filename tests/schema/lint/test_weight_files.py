@@ -28,6 +28,7 @@ from tests.weight_folders import (
 from vacc_gen.schema.errors import CheckpointError
 from vacc_gen.schema.lint.check import Selection, check_paths, check_weights, open_weights
 from vacc_gen.schema.lint.diagnostics import FindingsError, Severity
+from vacc_gen.schema.lint.weight_files import WeightFiles
 
 
 @pytest.fixture
@@ -36,14 +37,17 @@ def folder(tmp_path):
 
 
 def codes(folder, **options):
-    return [(one.code, one.severity.value) for one in check_weights(folder, **options).diagnostics]
+    return [
+        (one.code, one.severity.value)
+        for one in check_weights(WeightFiles(folder), **options).diagnostics
+    ]
 
 
 @pytest.mark.parametrize("lie", LIES, ids=[lie.name for lie in LIES])
 def test_a_lie_is_reported_where_it_is(lie, folder):
     lie.apply(folder)
     started = time.perf_counter()
-    found = check_weights(folder).diagnostics
+    found = check_weights(WeightFiles(folder)).diagnostics
     assert time.perf_counter() - started < 5
     own = [one for one in found if (one.code, one.path) == (lie.code, f"{folder}/{lie.file}")]
     severity = Severity.ERROR if lie in ERRORS else Severity.WARNING
@@ -75,7 +79,7 @@ def test_places_are_those_of_keys(folder):
     edit_json(folder / CONFIG, eos_token_id="2", hidden_size=160)
     edit_json(folder / TOKENIZER, added_tokens=[IM_START])
     lines = (folder / CONFIG).read_text().splitlines()
-    for found in check_weights(folder).diagnostics:
+    for found in check_weights(WeightFiles(folder)).diagnostics:
         if found.path.endswith(CONFIG):
             key = {"VG928": "hidden_size", "VG932": "eos_token_id"}[found.code]
             assert lines[found.line - 1][found.column - 1 :].startswith(f'"{key}"')
@@ -165,7 +169,7 @@ def test_any_value_of_any_key_is_read_or_reported(tmp_path_factory, changes):
     folder = split(write_falcon(tmp_path_factory.mktemp("any"), "40b"))
     for (file, key), value in changes:
         edit_json(folder / file, **{key: value})
-    check_weights(folder)
+    check_weights(WeightFiles(folder))
 
 
 def test_a_checkpoint_as_large_as_falcon_40b_takes_no_time(tmp_path):
@@ -177,6 +181,6 @@ def test_a_checkpoint_as_large_as_falcon_40b_takes_no_time(tmp_path):
     edit_json(folder / TOKENIZER_CONFIG, eos_token="w2")
     assert len(header) > 480
     started = time.process_time()
-    found = check_weights(folder).diagnostics
+    found = check_weights(WeightFiles(folder)).diagnostics
     assert time.process_time() - started < 0.5
     assert [one.code for one in found] == ["VG930"]

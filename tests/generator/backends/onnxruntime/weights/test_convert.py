@@ -16,7 +16,7 @@ from tests.workspaces import FALCON_TINY
 from vacc_gen.generator.backends.onnxruntime.weights.convert import convert
 from vacc_gen.generator.progress import SilentProgress
 from vacc_gen.schema.errors import CheckpointError, UsageError
-from vacc_gen.schema.lint.check import check_weights
+from vacc_gen.schema.lint.check import check_paths
 
 
 def pickled(folder: Path, shards: int, **options: Any) -> dict[str, torch.Tensor]:
@@ -46,11 +46,11 @@ def test_a_converted_folder_is_a_sound_checkpoint(
     tensors = pickled(tmp_path / "in", shards, **options)
     (tmp_path / "in" / "training_args.bin").write_bytes(b"no tensors")
     (tmp_path / "in" / "modeling.py").write_text("code")
-    (before,) = check_weights(tmp_path / "in").diagnostics
+    (before,) = check_paths([str(tmp_path / "in")]).diagnostics
     assert "vacc-gen convert" in (before.hint or "")
     made = convert(tmp_path / "in", tmp_path / "out", SilentProgress())
     assert len(made) == shards
-    assert check_weights(tmp_path / "out").diagnostics == []
+    assert check_paths([str(tmp_path / "out")]).diagnostics == []
     found = {name: tensor for path in made for name, tensor in load_file(path).items()}
     assert found.keys() == tensors.keys()
     assert all(torch.equal(found[name], tensors[name]) for name in tensors)
