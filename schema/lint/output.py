@@ -21,7 +21,7 @@ _STYLES = {Severity.ERROR: "1;31", Severity.WARNING: "1;35", Severity.INFO: "1"}
 _NOUNS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "note"}
 """What a summary and SARIF call the severities."""
 _WIDTH = 160
-"""Longest excerpt of a line; longer ones are cut around the finding."""
+"""Longest line that is shown."""
 
 
 def as_text(
@@ -30,7 +30,7 @@ def as_text(
     checked: int,
     colour: bool = False,
 ) -> str:
-    """Return findings as a terminal shows them, with excerpts of the files by path.
+    """Return findings as a terminal shows them, each with its line if its file is in `documents`.
 
     `checked` is the number of files for the summary; 0 leaves it out.
     """
@@ -65,8 +65,9 @@ def _block(found: Diagnostic, document: Document | None, colour: bool) -> str:
         hint = f"\x1b[1m{hint}\x1b[0m"
     path, message = on_one_line(found.path), on_one_line(found.message)
     parts = [f"{path}:{found.line}:{found.column}: {severity}: {message}"]
-    if document and found.line <= len(document.lines):
-        parts += _excerpt(found, document.lines[found.line - 1], colour)
+    lines = document.lines[found.line - 1 : found.line] if document else []
+    if lines and len(lines[0]) <= _WIDTH:
+        parts += _excerpt(found, lines[0], colour)
     if found.hint:
         mark = " (fixable)" if found.fixable else ""
         parts.append(f"{hint} {on_one_line(found.hint)}{mark}")
@@ -77,14 +78,10 @@ def _excerpt(found: Diagnostic, line: str, colour: bool) -> list[str]:
     """Return the line with carets under the finding."""
     start = found.column - 1
     end = found.end_column - 1 if found.end_line == found.line else len(line)
-    cut = max(0, start - _WIDTH // 2) if len(line) > _WIDTH else 0
-    line = line[cut : cut + _WIDTH]
-    start, end = start - cut, min(end - cut, len(line))
     text = "".join(
         mark if mark.isprintable() or mark == "\t" else "\N{REPLACEMENT CHARACTER}" for mark in line
     )
     indent = "".join("\t" if mark == "\t" else " " * _cells(mark) for mark in text[:start])
-    indent += " " * (start - len(text))
     carets = "^" * max(1, sum(map(_cells, text[start:end])))
     if colour:
         carets = f"\x1b[{_STYLES[found.severity]}m{carets}\x1b[0m"
@@ -108,18 +105,15 @@ def as_json(diagnostics: Sequence[Diagnostic], checked: int) -> str:
 
 def as_github(diagnostics: Sequence[Diagnostic]) -> str:
     """Return findings as workflow commands, which GitHub shows beside the lines of a change."""
-    out = []
+    out = ""
     for found in diagnostics:
         level = "notice" if found.severity is Severity.INFO else found.severity.value
-        # GitHub drops an annotation whose columns span lines.
-        columns = f",col={found.column}"
-        if found.end_line == found.line:
-            columns += f",endColumn={max(found.end_column - 1, found.column)}"
-        out.append(
-            f"::{level} file={_property(found.path)},line={found.line},endLine={found.end_line}"
-            f"{columns},title={_property(found.code)}::{_data(_with_hint(found))}\n"
-        )
-    return "".join(out)
+        place = f"line={found.line},endLine={found.end_line},col={found.column}"
+        if found.end_line == found.line:  # GitHub drops an annotation whose columns span lines
+            place += f",endColumn={max(found.end_column - 1, found.column)}"
+        message = _data(_with_hint(found))
+        out += f"::{level} file={_property(found.path)},{place},title={found.code}::{message}\n"
+    return out
 
 
 def _with_hint(found: Diagnostic) -> str:
@@ -148,8 +142,7 @@ def as_sarif(diagnostics: Sequence[Diagnostic]) -> str:
         "columnKind": "unicodeCodePoints",
         "results": [_sarif_result(found, codes.index(found.code)) for found in diagnostics],
     }
-    log = {"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}
-    return json.dumps(log, indent=2) + "\n"
+    return json.dumps({"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2) + "\n"
 
 
 def _sarif_rule(rule: Rule) -> dict[str, Any]:
@@ -170,11 +163,11 @@ def _sarif_result(found: Diagnostic, rule_index: int) -> dict[str, Any]:
         "endColumn": found.end_column,
     }
     path = found.path.encode("utf-8", "surrogateescape")  # byte for byte
-    artifact = {"uri": quote(path, safe="/-._~")}
+    place = {"artifactLocation": {"uri": quote(path, safe="/-._~")}, "region": region}
     return {
         "ruleId": found.code,
         "ruleIndex": rule_index,
         "level": _NOUNS[found.severity],
         "message": {"text": encodable(_with_hint(found))},
-        "locations": [{"physicalLocation": {"artifactLocation": artifact, "region": region}}],
+        "locations": [{"physicalLocation": place}],
     }

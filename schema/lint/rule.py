@@ -49,13 +49,16 @@ class Rule:
         return self.check.__name__.replace("_", "-")
 
 
+_RULES: list[Rule] = []
+
+
 def rule(
     code: str, severity: Severity, summary: str, *, scope: Scope = "config", fix: Safety = "none"
 ) -> Callable[[Check], Check]:
     """Register a function as a rule."""
 
     def register(check: Check) -> Check:
-        check.rule = Rule(code, severity, summary, check, scope, fix)  # type: ignore[attr-defined]
+        _RULES.append(Rule(code, severity, summary, check, scope, fix))
         return check
 
     return register
@@ -64,12 +67,9 @@ def rule(
 @cache
 def all_rules() -> tuple[Rule, ...]:
     """Return every rule, by code."""
-    found: list[Rule] = []
-    for file in sorted((Path(__file__).parent / "rules").glob("[a-z]*.py")):
-        module = import_module(f"vacc_gen.schema.lint.rules.{file.stem}")
-        members = (getattr(member, "rule", None) for member in vars(module).values())
-        found += [member for member in members if isinstance(member, Rule)]
-    return tuple(sorted(found, key=lambda rule: rule.code))
+    for file in (Path(__file__).parent / "rules").glob("[a-z]*.py"):
+        import_module(f"vacc_gen.schema.lint.rules.{file.stem}")
+    return tuple(sorted(_RULES, key=lambda rule: rule.code))
 
 
 def codes_in(options: str | Iterable[str], where: str = "") -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from functools import cache, lru_cache
+from functools import cache
 from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
@@ -17,9 +17,28 @@ LONG_WORD = 5
 """Words from this length on may be two edits away from what was meant, shorter ones one."""
 
 
-@lru_cache(4096)
+def nearest_of_all(word: str, candidates: Iterable[str]) -> list[str]:
+    """Return the candidates that are nearest to `word`: several where they are equally near."""
+    by_edits: dict[int, list[str]] = {}
+    for candidate in candidates:
+        limit = 2 if min(len(word), len(candidate)) >= LONG_WORD else 1
+        edits = distance(_letters(word), _letters(candidate), limit)
+        if edits <= limit:
+            by_edits.setdefault(edits, []).append(candidate)
+    return by_edits[min(by_edits)] if by_edits else []
+
+
+def nearest(word: str, candidates: Iterable[str]) -> str | None:
+    """Return the candidate nearest to `word`, the first of several, or None where none is near."""
+    return next(iter(nearest_of_all(word, candidates)), None)
+
+
+def _letters(word: str) -> str:
+    return re.sub("[-_ ]", "", word.casefold())
+
+
 def distance(a: str, b: str, limit: int = 2) -> int:
-    """Return the number of edits between two words, at most `limit` + 1.
+    """Return the number of edits between two words, or more than `limit`.
 
     An edit inserts, deletes or replaces a character, or swaps two neighbours (optimal string
     alignment).
@@ -36,28 +55,7 @@ def distance(a: str, b: str, limit: int = 2) -> int:
                 best = min(best, before_last[j - 2] + 1)
             row.append(best)
         before_last, last = last, row
-    return min(last[-1], limit + 1)
-
-
-def _letters(word: str) -> str:
-    return re.sub("[-_ ]", "", word.casefold())
-
-
-def nearest_of_all(word: str, candidates: Iterable[str]) -> list[str]:
-    """Return the candidates that are nearest to `word`: several where they are equally near."""
-    by_edits: dict[int, list[str]] = {}
-    for candidate in candidates:
-        limit = 2 if min(len(word), len(candidate)) >= LONG_WORD else 1
-        same = _letters(word) == _letters(candidate)
-        edits = 0 if same else distance(word.casefold(), candidate.casefold(), limit)
-        if edits <= limit:
-            by_edits.setdefault(edits, []).append(candidate)
-    return by_edits[min(by_edits)] if by_edits else []
-
-
-def nearest(word: str, candidates: Iterable[str]) -> str | None:
-    """Return the candidate nearest to `word`, the first of several, or None where none is near."""
-    return next(iter(nearest_of_all(word, candidates)), None)
+    return last[-1]
 
 
 Model = type[BaseModel]
@@ -106,11 +104,9 @@ def models_at(root: Model, steps: Steps) -> list[Model]:
 def model_at(root: Model, document: Document, steps: Steps) -> Model | None:
     """Return the model of the section at a path, the one that its `type` chooses, or None."""
     models, kind = models_at(root, steps), document.node(*steps, "type")
-    for model in models:
-        field = model.model_fields.get("type")
-        if len(models) == 1 or (kind and field and kind.value in literals(field)):
-            return model
-    return models[0] if models and kind is None else None
+    if len(models) > 1 and kind is not None:
+        models = [one for one in models if kind.value in literals(one.model_fields["type"])]
+    return models[0] if models else None
 
 
 def field_at(root: Model, document: Document, steps: Steps) -> FieldInfo | None:
