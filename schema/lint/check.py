@@ -22,20 +22,8 @@ from vacc_gen.schema.errors import CheckpointError, UnreadableError
 from vacc_gen.schema.json_files import file_names
 from vacc_gen.schema.lint import sources, structure
 from vacc_gen.schema.lint.diagnostics import Diagnostic, Finding, FindingsError, has_errors
-from vacc_gen.schema.lint.document import (
-    Document,
-    Kind,
-    is_ours,
-    kind_of,
-    load,
-    placeholders,
-)
-from vacc_gen.schema.lint.files import (
-    ConfigFile,
-    Known,
-    RecipeFile,
-    Workspace,
-)
+from vacc_gen.schema.lint.document import Document, Kind, is_ours, kind_of, load, placeholders
+from vacc_gen.schema.lint.files import ConfigFile, Known, RecipeFile, Workspace
 from vacc_gen.schema.lint.rule import Rule, Scope, all_rules
 from vacc_gen.schema.lint.suggestions import Model
 from vacc_gen.schema.lint.weight_files import WeightFiles
@@ -48,21 +36,14 @@ _IGNORE = re.compile(r"#\s*vacc-gen:\s*ignore(?:\[([^\]]*)\])?")
 
 @dataclass(frozen=True)
 class Selection:
-    """Which rules run: codes or their beginnings (`VG1`), or ALL.
-
-    `select` replaces all rules, `ignore` takes away.
-    """
+    """Which rules run, by codes or their beginnings (`VG1`); none of `select` means all."""
 
     select: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
 
     def has(self, code: str) -> bool:
-        is_chosen = _named(code, self.select or ("ALL",)) and not _named(code, self.ignore)
+        is_chosen = code.startswith(self.select or "VG") and not code.startswith(self.ignore)
         return is_chosen or code in ALWAYS
-
-
-def _named(code: str, names: Iterable[str]) -> bool:
-    return any(name == "ALL" or code.startswith(name) for name in names)
 
 
 EVERYTHING = Selection()
@@ -101,15 +82,9 @@ class CheckResult:
 
 
 def check_text(
-    source: bytes | str,
-    path: str,
-    known: Known | None = None,
-    selection: Selection = EVERYTHING,
+    source: bytes | str, path: str, known: Known | None = None, selection: Selection = EVERYTHING
 ) -> list[Diagnostic]:
-    """Return all findings in a recipe or a compile config, in the order of the text.
-
-    Never raises for a bad one. A checkpoint in it is looked for beside `path`.
-    """
+    """Return all findings in a file by itself; never raises for a bad one."""
     return check_document(load(source, path), known, selection).diagnostics
 
 
@@ -155,9 +130,7 @@ def _model(kind: Kind) -> Model:
 
 
 def check_documents(
-    documents: Iterable[Document],
-    known: Known | None = None,
-    selection: Selection = EVERYTHING,
+    documents: Iterable[Document], known: Known | None = None, selection: Selection = EVERYTHING
 ) -> CheckResult:
     """Check files, each by itself and all of them together."""
     result = CheckResult()
@@ -257,10 +230,8 @@ def _yielded(scope: Scope, selection: Selection, read: Any) -> Iterator[tuple[Ru
 
 def _is_ignored(document: Document, found: Diagnostic) -> bool:
     """Whether the line of a finding has a comment that says to ignore it."""
-    if found.code in ALWAYS or found.line > len(document.lines):
+    line = document.lines[found.line - 1] if found.line <= len(document.lines) else ""
+    comment = _IGNORE.search(line)
+    if comment is None or found.code in ALWAYS:
         return False
-    comment = _IGNORE.search(document.lines[found.line - 1])
-    if comment is None:
-        return False
-    named = "ALL" if comment.group(1) is None else comment.group(1)
-    return _named(found.code, filter(None, map(str.strip, named.split(","))))
+    return found.code.startswith("VG" if comment[1] is None else (*re.findall(r"\w+", comment[1]),))

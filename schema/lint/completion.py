@@ -61,8 +61,7 @@ def find_cursor(text: str, offset: int) -> Cursor | None:
     contexts = ((above, below), (above, ""), (simple, ""))
     may_be_key = not before.strip(" -")
     for (head, tail), missing in product(contexts, _MISSING if may_be_key else _MISSING[1:]):
-        line = f"{head}{newline}{before}{_MARK}{missing}{after}"
-        document = load(f"{line}\n{tail}")
+        document = load(f"{head}{newline}{before}{_MARK}{missing}{after}\n{tail}")
         for steps, node in document.root.walk() if document.root else ():
             if steps[-1:] == (_MARK,):
                 return Cursor(start, end, document, (*steps[:-1], word), is_key=True)
@@ -73,39 +72,39 @@ def find_cursor(text: str, offset: int) -> Cursor | None:
 
 def choices(root: Model, cursor: Cursor, known: Known) -> Iterator[Choice]:
     """Yield the keys that a section still lacks, or the values of a key, in the models' order."""
-    document, steps = cursor.document, cursor.steps
-    model = model_at(root, document, steps[:-1]) if cursor.is_key else None
+    document, section = cursor.document, cursor.steps[:-1]
+    model = model_at(root, document, section) if cursor.is_key else None
+    for key, field in model.model_fields.items() if model else ():
+        if document.node(*section, key) is None and not field.deprecated:
+            after = ":" if models_at(root, (*section, key)) else ": "
+            yield Choice(key, _description(field), after)
     if model is None:
-        names = known.names(_SHELVES[dotted(steps)]) if dotted(steps) in _SHELVES else ()
+        shelf = _SHELVES.get(dotted(cursor.steps))
+        names = known.names(shelf) if shelf else ()
         for field in _fields(root, cursor):
             for value in dict.fromkeys((*names, *_values(field), *_default(field))):
                 yield Choice(value, _description(field))
-        return
-    for key, field in model.model_fields.items():
-        if document.node(*steps[:-1], key) is None and not field.deprecated:
-            after = ":" if models_at(root, (*steps[:-1], key)) else ": "
-            yield Choice(key, _description(field), after)
 
 
 def meaning(root: Model, cursor: Cursor) -> str:
     """Return in Markdown what the key at a cursor means, or that of the value there."""
     fields = _fields(root, cursor)
-    values = dict.fromkeys(value for field in fields for value in _values(field))
+    values = ", ".join(dict.fromkeys(value for field in fields for value in _values(field)))
     lines = [_description(field) for field in fields[:1]]
-    lines += [f"Values: {', '.join(values)}"] if values else []
+    lines += [f"Values: {values}"] if values else []
     lines += [f"Default: {value}" for field in fields[:1] for value in _default(field)]
     return "\n\n".join(filter(None, lines))
 
 
 def _fields(root: Model, cursor: Cursor) -> list[FieldInfo]:
     """Return the field at a cursor; of `type` those of each form of its section."""
-    section, key = cursor.steps[:-1], cursor.steps[-1] if cursor.steps else ""
-    if key == "type":
-        models = models_at(root, section)
-        return [model.model_fields[key] for model in models if key in model.model_fields]
-    model = model_at(root, cursor.document, section) if cursor.is_key else None
+    *section, key = cursor.steps or ("",)
+    models = models_at(root, (*section,))
+    if key == "type" and len(models) > 1:
+        return [model.model_fields["type"] for model in models]
     field = field_at(root, cursor.document, cursor.steps)
-    return [field] if field and (model is None or key in model.model_fields) else []
+    is_unknown = cursor.is_key and not any(key in model.model_fields for model in models)
+    return [] if field is None or is_unknown and models else [field]
 
 
 def _description(field: FieldInfo) -> str:
@@ -121,8 +120,7 @@ def _alternatives(field: FieldInfo) -> tuple[Any, ...]:
 def _values(field: FieldInfo) -> Iterator[str]:
     """Yield the values that a field is limited to, and those that are usual."""
     yield from map(written, literals(field))
-    if bool in _alternatives(field):
-        yield from ("true", "false")
+    yield from ("true", "false") if bool in _alternatives(field) else ()
     yield from map(written, field.examples or ())
 
 

@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import Any
 
 from vacc_gen.schema.lint.diagnostics import START, Fault, Finding, Fix, Span
-from vacc_gen.schema.lint.reader import LINE_BREAK, Entry, Node, read
+from vacc_gen.schema.lint.reader import LINE_BREAK, Node, read
 
 MAX_BYTES = 1 << 20
 """Largest text that is read; the largest published config has 4 kB."""
@@ -85,18 +85,12 @@ class Document:
         return self.key_span(*path) if node is None else node.span
 
     def key_span(self, *path: str | int) -> Span:
-        """Return where the key of a path stands; where it is absent, the nearest key above it."""
-        while path:
-            parent, last = self.node(*path[:-1]), path[-1]
-            if parent is not None and isinstance(parent.value, dict) and last in parent.value:
-                entry: Entry = parent.value[last]
-                return entry.key_span
-            item = self.node(*path) if isinstance(last, int) else None
-            if item is not None:  # of a list: the first line of it
-                line = item.span.line
-                end = self.line_start(line) + len(self.lines[line - 1].rstrip())
-                return self.span_at(item.span.start, min(item.span.end, end))
-            path = path[:-1]
+        """Return where the key of a path stands, or the item of a list; else the key above it."""
+        for depth in range(len(path), 0, -1):
+            parent, node = self.node(*path[: depth - 1]), self.node(*path[:depth])
+            if parent is not None and node is not None:
+                is_key = isinstance(parent.value, dict)
+                return parent.value[path[depth - 1]].key_span if is_key else node.span
         return self.span_at(0, len(self.lines[0]))
 
     def span_at(self, start: int, end: int) -> Span:

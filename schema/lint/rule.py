@@ -73,17 +73,18 @@ def all_rules() -> tuple[Rule, ...]:
 
 
 def codes_in(options: str | Iterable[str], where: str = "") -> tuple[str, ...]:
-    """Return codes that were given one by one or with commas; `where` is for messages.
+    """Return codes, given one by one or with commas, or ALL; `where` is for messages.
 
     Raises:
         UsageError: no rule has such a code, or one that begins so.
     """
     options = [options] if isinstance(options, str) else options
     codes = [code.strip().upper() for option in options for code in option.split(",")]
+    codes = ["VG" if code == "ALL" else code for code in codes if code]
     for code in codes:
-        if code != "ALL" and not any(rule.code.startswith(code) for rule in all_rules()):
+        if not any(rule.code.startswith(code) for rule in all_rules()):
             raise unknown_code(code, where)
-    return tuple(filter(None, codes))
+    return tuple(codes)
 
 
 def unknown_code(code: str, where: str = "") -> UsageError:
