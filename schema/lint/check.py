@@ -20,11 +20,12 @@ from vacc_gen.schema.checkpoint import ADAPTER_FILE, CONFIG_FILE, WeightFolder
 from vacc_gen.schema.compile_yaml.config import CompileConfig
 from vacc_gen.schema.errors import CheckpointError, UnreadableError
 from vacc_gen.schema.json_files import file_names
-from vacc_gen.schema.lint import sources, structure
+from vacc_gen.schema.lint import sources
 from vacc_gen.schema.lint.diagnostics import Diagnostic, Finding, FindingsError, has_errors
 from vacc_gen.schema.lint.document import Document, Kind, is_ours, kind_of, load, placeholders
 from vacc_gen.schema.lint.files import ConfigFile, Known, RecipeFile, Workspace
 from vacc_gen.schema.lint.rule import Rule, Scope, all_rules
+from vacc_gen.schema.lint.structure import Form
 from vacc_gen.schema.lint.suggestions import Model
 from vacc_gen.schema.lint.weight_files import WeightFiles
 
@@ -104,7 +105,7 @@ def check_document(
     if is_foreign and document.root is not None:
         reads = [("foreign", document)]
     elif document.is_sound and not is_foreign:
-        form = structure.check(document, older or _model(kind))
+        form = Form(document, older or _model(kind))
         unfilled = {span for span, _ in placeholders(document)}
         form.faults = [fault for fault in form.faults if fault.finding.span not in unfilled]
         reads.append(("form", form))

@@ -104,7 +104,7 @@ def _fields(root: Model, cursor: Cursor) -> list[FieldInfo]:
         return [model.model_fields["type"] for model in models]
     field = field_at(root, cursor.document, cursor.steps)
     is_unknown = cursor.is_key and not any(key in model.model_fields for model in models)
-    return [] if field is None or is_unknown and models else [field]
+    return [] if field is None or (is_unknown and models) else [field]
 
 
 def _description(field: FieldInfo) -> str:

@@ -52,8 +52,6 @@ TYPES = {
 """What a value was expected to be, by the type of pydantic's error."""
 
 _MOST_PLACES = 3
-_MOST_LISTED = 12
-_SHAPE_HINT = "a shape is a list of sizes; a language model's is [[prefill], [total]]"
 _PLAIN = re.compile(r"(0|[1-9][0-9]*)(\.[0-9]+)?|true|false")
 
 
@@ -76,13 +74,28 @@ class FormFault:
         return self.steps[:-1]
 
 
-@dataclass
 class Form:
-    """A document against its typed model: the typed values, or what keeps it from being them."""
+    """A document against its typed model: the typed values, or what keeps it from being them.
 
-    document: Document
-    typed: Any
-    faults: list[FormFault]
+    `faults` are in the order of the text.
+    """
+
+    def __init__(self, document: Document, model: Model) -> None:
+        self.document = document
+        self.model = model
+        self.typed: Any = None
+        self.faults: list[FormFault] = []
+        values = document.values
+        if isinstance(
+            values, dict
+        ):  # a place for anchors: `x-...` at the top level is nobody's key
+            values = {key: value for key, value in values.items() if not key.startswith("x-")}
+        try:
+            self.typed = _typed(model, values)
+        except ValidationError as error:
+            faults = [self._fault(one) for one in error.errors(include_url=False)]
+            self.faults = _without_cascades(faults)
+            self.faults.sort(key=lambda fault: fault.finding.span.start)
 
     def of(self, code: str) -> list[FormFault]:
         return [fault for fault in self.faults if fault.code == code]
@@ -90,57 +103,7 @@ class Form:
     def found(self, code: str) -> list[Finding]:
         return [fault.finding for fault in self.of(code)]
 
-
-def check(document: Document, model: Model) -> Form:
-    """Return a document as its typed model, or the faults in the order of the text."""
-    values = document.values
-    if isinstance(values, dict):  # a place for anchors: `x-...` at the top level is nobody's key
-        values = {key: value for key, value in values.items() if not key.startswith("x-")}
-    try:
-        return Form(document, _typed(model, values), [])
-    except ValidationError as error:
-        placed = _Placing(document, model)
-        kept = _without_cascades([placed.fault(one) for one in error.errors(include_url=False)])
-        return Form(document, None, sorted(kept, key=lambda fault: fault.finding.span.start))
-
-
-def _typed(model: Model, values: Any) -> Any:
-    """Validate as JSON, which has lists for tuples and words for enums; a date is no text there."""
-    return model.model_validate_json(json.dumps(values, default=lambda date: {"date": str(date)}))
-
-
-def _without_cascades(faults: list[FormFault]) -> list[FormFault]:
-    """Drop what follows from another fault.
-
-    What is missing may be an unknown key elsewhere; a list is not too short for a bad item.
-    """
-    unknown = [fault for fault in faults if fault.code in ("VG101", "VG107")]
-    strayed = {(*section, fault.steps[-1]) for fault in unknown for section in fault.belongs}
-    strayed |= {section for fault in unknown for section in fault.belongs if section}
-    strayed |= {(*fault.section, fault.meant) for fault in unknown if fault.meant is not None}
-    parents = {one.steps[:depth] for one in faults for depth in range(len(one.steps))}
-    return [
-        one
-        for one in faults
-        if not (one.code == "VG102" and one.steps in strayed)
-        and not (one.code == "VG105" and one.steps in parents)
-    ]
-
-
-def what_becomes_of_unknown_keys(document: Document) -> str:
-    """Return it as a sentence for hints; a recipe with such a key is refused as a whole."""
-    is_recipe = kind_of(document) is Kind.RECIPE
-    return "" if is_recipe else "The compiler ignores keys that it does not know."
-
-
-class _Placing:
-    """Turns the errors of one document into faults."""
-
-    def __init__(self, document: Document, model: Model) -> None:
-        self.document = document
-        self.model = model
-
-    def fault(self, error: ErrorDetails) -> FormFault:
+    def _fault(self, error: ErrorDetails) -> FormFault:
         kind, context = error["type"], error.get("ctx", {})
         steps = self._steps(error["loc"])
         if kind == "extra_forbidden":
@@ -209,19 +172,15 @@ class _Placing:
             return FormFault("VG107", steps, found, None, tuple(places[:_MOST_PLACES]))
         near = [other] if other else nearest_of_all(key, model.model_fields)
         near = [name for name in near if self.document.node(*section, name) is None] or near
-        meant, fix = (near[0] if near else None), None
-        if meant is None:
-            known = [name for name, field in model.model_fields.items() if not field.deprecated]
-            more = ", ..." if len(known) > _MOST_LISTED else ""
-            hint = f"known here: {', '.join(known[:_MOST_LISTED])}{more}." if known else ""
-        elif self.document.node(*section, meant) is not None:
-            line = self.document.key_span(*section, meant).line
-            hint = f"did you mean `{meant}`? It is on line {line} already."
-        else:
+        meant, hint, fix = (near[0] if near else None), "", None
+        if meant is not None:
             hint = f"did you mean `{meant}`?"
-            is_legal = value and not _errors_at(model, {meant: value.plain()}, meant)
-            if is_legal and other is None and _is_sure(key, near):
-                fix = self._fix(span, meant)
+            if self.document.node(*section, meant) is not None:
+                line = self.document.key_span(*section, meant).line
+                hint = f"{hint} It is on line {line} already."
+            elif other is None and value and _is_sure(key, near):
+                is_legal = not _errors_at(model, {meant: value.plain()}, meant)
+                fix = self._fix(span, meant) if is_legal else None
         hint = f"{hint} {what_becomes_of_unknown_keys(self.document)}".strip()
         message = f"unknown key `{key}` {in_section(section)}"
         return FormFault("VG101", steps, Finding(span, message, hint, fix), meant)
@@ -252,8 +211,7 @@ class _Placing:
         span, kind, fix = self.document.value_span(*steps), kind_of_value(value), None
         if isinstance(value, (str, int, float)) and not isinstance(value, bool):
             kind = f"the {kind.removeprefix('a ')} {as_written(value)}"
-        is_shape = steps[:2] == ("frontend", "shape")
-        hint = _SHAPE_HINT if is_shape else _colon_hint(value, expected)
+        hint = None
         if isinstance(value, str) and self._is_legal_unquoted(steps, value):
             hint, fix = f"write {value} without quotes", self._fix(span, value)
         elif expected == "text" and isinstance(value, (int, float)):
@@ -268,6 +226,35 @@ class _Placing:
             return False
         key = str(steps[-1])
         return not _errors_at(model, {key: json.loads(value)}, key)
+
+
+def _typed(model: Model, values: Any) -> Any:
+    """Validate as JSON, which has lists for tuples and words for enums; a date is no text there."""
+    return model.model_validate_json(json.dumps(values, default=lambda date: {"date": str(date)}))
+
+
+def _without_cascades(faults: list[FormFault]) -> list[FormFault]:
+    """Drop what follows from another fault.
+
+    What is missing may be an unknown key elsewhere; a list is not too short for a bad item.
+    """
+    unknown = [fault for fault in faults if fault.code in ("VG101", "VG107")]
+    strayed = {(*section, fault.steps[-1]) for fault in unknown for section in fault.belongs}
+    strayed |= {section for fault in unknown for section in fault.belongs if section}
+    strayed |= {(*fault.section, fault.meant) for fault in unknown if fault.meant is not None}
+    parents = {one.steps[:depth] for one in faults for depth in range(len(one.steps))}
+    return [
+        one
+        for one in faults
+        if not (one.code == "VG102" and one.steps in strayed)
+        and not (one.code == "VG105" and one.steps in parents)
+    ]
+
+
+def what_becomes_of_unknown_keys(document: Document) -> str:
+    """Return it as a sentence for hints; a recipe with such a key is refused as a whole."""
+    is_recipe = kind_of(document) is Kind.RECIPE
+    return "" if is_recipe else "The compiler ignores keys that it does not know."
 
 
 def _errors_at(model: Model, values: dict[str, Any], key: str) -> bool:
@@ -285,14 +272,6 @@ def _named(steps: Steps) -> str:
 
 def _one_of(allowed: tuple[Any, ...]) -> str | None:
     return f"one of {', '.join(map(str, allowed))}" if allowed else None
-
-
-def _colon_hint(value: Any, expected: str) -> str | None:
-    """Return what to write where `key:value` was read as a text in place of a mapping."""
-    key, colon, rest = str(value).partition(":")
-    if expected != "a mapping" or not colon or not key.isidentifier():
-        return None
-    return f"a space is missing after the colon: write `{key}: {rest}`"
 
 
 def _is_sure(word: str, near: list[str]) -> bool:

@@ -14,7 +14,7 @@ from tests.published import PATHS, named
 from vacc_gen.schema.compile_yaml.config import CompileConfig
 from vacc_gen.schema.json_schema import MODELS, as_text, packaged
 from vacc_gen.schema.lint.document import load
-from vacc_gen.schema.lint.structure import check
+from vacc_gen.schema.lint.structure import Form
 
 VALIDATORS = {name: jsonschema.Draft202012Validator(json.loads(packaged(name))) for name in MODELS}
 RECIPES = sorted((Path(__file__).parents[1] / "golden").glob("*/vacc.yaml"))
@@ -102,7 +102,7 @@ ABOUT_A_KEY = ("VG101", "VG102", "VG107")
 @given(st.sampled_from(PATHS), st.randoms(use_true_random=False), ODD)
 def test_model_and_schema_refuse_the_same_in_the_same_places(path, rng, odd):
     values = changed(yaml.safe_load(path.read_bytes()), rng, odd)
-    faults = check(load(yaml.safe_dump(values)), CompileConfig).faults
+    faults = Form(load(yaml.safe_dump(values)), CompileConfig).faults
     known = {one.section if one.code in ABOUT_A_KEY else one.steps for one in faults}
     places = {tuple(error.absolute_path) for error in VALIDATORS["vamc"].iter_errors(values)}
     assert known - {("workspace",)} <= places  # where a path that is null is one that is missing
