@@ -59,13 +59,6 @@ class Finding(NamedTuple):
     severity: Severity | None = None  # instead of the rule's own
 
 
-class Fault(NamedTuple):
-    """What is wrong with a text as YAML, and the code of the rule that reports it."""
-
-    code: str
-    finding: Finding
-
-
 @dataclass(frozen=True)
 class Diagnostic:
     """One finding. Lines and columns count from 1, in characters; the end is exclusive."""

@@ -14,7 +14,7 @@ from enum import Enum
 from functools import cached_property
 from typing import Any
 
-from vacc_gen.schema.lint.diagnostics import START, Fault, Finding, Fix, Span
+from vacc_gen.schema.lint.diagnostics import START, Finding, Fix, Span
 from vacc_gen.schema.lint.reader import LINE_BREAK, Node, read
 
 MAX_BYTES = 1 << 20
@@ -36,7 +36,7 @@ class Document:
         self.path = path
         self.prefix = prefix  # a byte order mark, or nothing
         self.root: Node | None = None
-        self.faults: list[Fault] = []
+        self.faults: list[tuple[str, Finding]] = []  # with the codes of the rules that report them
 
     @property
     def values(self) -> Any:
@@ -47,6 +47,11 @@ class Document:
     def is_sound(self) -> bool:
         """Whether the values are those that the text says: nothing was skipped or not read."""
         return self.root is not None and all(code in _HARMLESS for code, _ in self.faults)
+
+    def report(
+        self, code: str, span: Span, message: str, hint: str | None = None, fix: Fix | None = None
+    ) -> None:
+        self.faults.append((code, Finding(span, message, hint, fix)))
 
     def found(self, code: str) -> list[Finding]:
         """Return what is wrong with the text as YAML, by the code of a rule."""
@@ -123,30 +128,26 @@ def load(source: bytes | str, path: str = "<text>") -> Document:
     if len(source) > MAX_BYTES:
         document = Document("", path)
         reason = f"larger than {MAX_BYTES:,} bytes, the most that a config may have"
-        document.faults.append(Fault("VG004", Finding(START, reason)))
+        document.report("VG004", START, reason)
         return document
     text = source if isinstance(source, str) else source.decode("utf-8", "surrogateescape")
     document = Document(text.removeprefix(_BOM), path, _BOM if text.startswith(_BOM) else "")
     odd = _NOT_PRINTABLE.search(document.text)
     if odd is not None:
-        document.faults.append(
-            Fault("VG002", _not_text(odd.group(), document.span_at(*odd.span())))
-        )
+        mark, span = ord(odd.group()), document.span_at(*odd.span())
+        if 0xDC80 <= mark <= 0xDCFF:  # as `surrogateescape` keeps a byte
+            hint = "save the file as UTF-8"
+            document.report("VG002", span, f"not UTF-8: byte 0x{mark - 0xDC00:02x}", hint)
+        else:
+            reason = f"control character U+{mark:04X}, which YAML does not allow"
+            hint = "delete it; in double quotes it can be written as an escape"
+            document.report("VG002", span, reason, hint)
         return document
+    document.root = read(document, _TEMPLATE.sub(r"<<\1>>", document.text))
     if document.prefix:
         message, fix = "the file begins with a byte order mark", Fix(_BEFORE_START, "")
-        document.faults.append(Fault("VG003", Finding(START, message, "save it without one", fix)))
-    document.root, faults = read(document, _TEMPLATE.sub(r"<<\1>>", document.text))
-    document.faults += faults
+        document.report("VG003", START, message, "save it without one", fix)
     return document
-
-
-def _not_text(mark: str, span: Span) -> Finding:
-    byte = ord(mark) - 0xDC00  # as `surrogateescape` keeps it
-    if 0x80 <= byte <= 0xFF:
-        return Finding(span, f"not UTF-8: byte 0x{byte:02x}", "save the file as UTF-8")
-    reason = f"control character U+{ord(mark):04X}, which YAML does not allow"
-    return Finding(span, reason, "delete it; in double quotes it can be written as an escape")
 
 
 _TEMPLATE = re.compile(r"\{\{([^{}\n]*)\}\}")

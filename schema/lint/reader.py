@@ -14,8 +14,6 @@ import yaml
 
 from vacc_gen.schema.lint.diagnostics import (
     START,
-    Fault,
-    Finding,
     Fix,
     Span,
     Steps,
@@ -81,23 +79,24 @@ class Entry(NamedTuple):
     node: Node
 
 
-def read(document: Document, text: str) -> tuple[Node | None, list[Fault]]:
-    """Read the text of a document, which has printable characters alone.
+def read(document: Document, text: str) -> Node | None:
+    """Return the root of the text of a document, and report there what is wrong with it.
 
-    Returns:
-        The root, None where the text could not be read to its end; and what is wrong with it.
+    The text has printable characters alone. None: it could not be read to its end.
     """
-    reader = _Reader(document, text)
     try:
-        return reader.read(), reader.faults
+        return _Reader(document, text).read()
     except yaml.YAMLError as error:
+        document.faults.clear()
         if "nesting depth" in str(error):  # libyaml's own bound, beyond ours
-            return None, [Fault("VG004", Finding(START, _TOO_DEEP))]
-        from vacc_gen.schema.lint.syntax import explain  # its patterns: for broken texts alone
+            document.report("VG004", START, _TOO_DEEP)
+        else:
+            from vacc_gen.schema.lint.syntax import explain  # its patterns: for broken texts alone
 
-        return None, explain(document, error)
+            explain(document, error)
     except _StopError:
-        return None, reader.faults
+        pass
+    return None
 
 
 class _StopError(Exception):
@@ -107,7 +106,6 @@ class _StopError(Exception):
 class _Reader:
     def __init__(self, document: Document, text: str) -> None:
         self.document = document
-        self.faults: list[Fault] = []
         self.loader: Any = _Loader(text)
         self.anchors: dict[str, tuple[Node, int] | None] = {}  # with sizes; None: still open
         self.size = 0  # values so far, aliases expanded
@@ -118,17 +116,12 @@ class _Reader:
             if isinstance(event, yaml.DocumentStartEvent):
                 if root is not None:
                     span, hint = self._span(event), "one config, one file"
-                    self._report("VG005", span, "a second document begins here", hint)
+                    self.document.report("VG005", span, "a second document begins here", hint)
                     raise _StopError
                 root = self._node(self.loader.get_event())
         if root is None or root.value is None:
-            self._report("VG012", START, "the file is empty")
+            self.document.report("VG012", START, "the file is empty")
         return root
-
-    def _report(
-        self, code: str, span: Span, message: str, hint: str | None = None, fix: Fix | None = None
-    ) -> None:
-        self.faults.append(Fault(code, Finding(span, message, hint, fix)))
 
     def _node(self, event: Any, depth: int = 0) -> Node:
         """Read what an event begins; `depth` is the number of collections around it."""
@@ -139,11 +132,11 @@ class _Reader:
         has_tag = event.tag not in (None, "!", *_PLAIN_TAGS)
         if has_tag:
             message = f"the tag `{event.tag.replace(_TAG_PREFIX, '!!')}` is refused"
-            self._report("VG007", span, message, "write a plain value")
+            self.document.report("VG007", span, message, "write a plain value")
         if isinstance(event, yaml.ScalarEvent):
             node = Node(event.value if has_tag else self._scalar(event, span), span)
         elif depth == MAX_DEPTH:
-            self._report("VG004", span, _TOO_DEEP)
+            self.document.report("VG004", span, _TOO_DEEP)
             raise _StopError
         else:
             if event.anchor:
@@ -166,7 +159,7 @@ class _Reader:
         self.size += size
         if self.size > MAX_NODES:
             what = "aliases that stand for" if size > 1 else "holds"
-            self._report("VG004", span, f"{what} more than {MAX_NODES:,} values")
+            self.document.report("VG004", span, f"{what} more than {MAX_NODES:,} values")
             raise _StopError
 
     def _alias(self, event: Any) -> Node:
@@ -176,7 +169,7 @@ class _Reader:
             self._count(span, size)
             return node
         reason = "contains itself" if known is None else "has no anchor above it"
-        self._report("VG009", span, f"the alias `*{event.anchor}` {reason}")
+        self.document.report("VG009", span, f"the alias `*{event.anchor}` {reason}")
         return Node(None, span)
 
     def _scalar(self, event: Any, span: Span) -> Any:
@@ -195,7 +188,7 @@ class _Reader:
             except (ValueError, OverflowError, LookupError, AttributeError, yaml.YAMLError):
                 reason = f"looks like {'an' if kind == 'int' else 'a'} {kind} and is none"
         message = f"{as_written(event.value)} {reason}"
-        self._report("VG010", span, message, "put it in quotes if it is text")
+        self.document.report("VG010", span, message, "put it in quotes if it is text")
         return event.value
 
     def _read_list(self, node: Node, depth: int) -> None:
@@ -222,7 +215,7 @@ class _Reader:
                 mapping = {**source.value, **mapping}
             else:
                 message = "`<<` merges a mapping or a list of mappings, nothing else"
-                self._report("VG009", source.span, message)
+                self.document.report("VG009", source.span, message)
         node.value = mapping
         self._end(node, event, [entry.node for entry in mapping.values()])
 
@@ -237,12 +230,12 @@ class _Reader:
         """Report a key that is not text to YAML."""
         kind = kind_of_value(node.value)
         if isinstance(node.value, (dict, list)):
-            self._report("VG008", node.span, f"{kind} as a key", "a key is a word")
+            self.document.report("VG008", node.span, f"{kind} as a key", "a key is a word")
             return
         written = self.document.written(node.span)
         read = plain(node.value) if isinstance(node.value, bool) else kind
         message, quoted = f"YAML reads the key `{written}` as {read}, not as text", f'"{written}"'
-        self._report("VG008", node.span, message, f"write {quoted}", Fix(node.span, quoted))
+        self.document.report("VG008", node.span, message, f"write {quoted}", Fix(node.span, quoted))
 
     def _insert(self, mapping: dict[str, Entry], key: str, entry: Entry) -> None:
         first = mapping.get(key)
@@ -251,7 +244,7 @@ class _Reader:
             if first.node.plain() == entry.node.plain():
                 hint = f"the first is on line {first.key_span.line}, with the same value"
                 fix = self._without(entry)
-            self._report("VG006", entry.key_span, f"duplicate key `{key}`", hint, fix)
+            self.document.report("VG006", entry.key_span, f"duplicate key `{key}`", hint, fix)
         mapping[key] = entry  # the last one wins, as in PyYAML
 
     def _without(self, entry: Entry) -> Fix | None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from vacc_gen.schema.lint.diagnostics import Fault, Finding, Fix, Span
+from vacc_gen.schema.lint.diagnostics import Fix, Span
 
 if TYPE_CHECKING:
     from vacc_gen.schema.lint.document import Document
@@ -29,7 +29,7 @@ _MARKS = re.compile(f"[{''.join(FULL_WIDTH)}]")
 _HIDDEN = re.compile(
     r"""(?P<quoted>"(?:[^"\\\n]|\\.)*"|'(?:[^'\n]|'')*')|(?:^|(?<=\s))#.*""", re.MULTILINE
 )
-_MERGE = re.compile(r"^(?:<{7}|={7}|>{7})(?=\s|$).*", re.MULTILINE)
+_MERGE = re.compile(r"^(?:<{7}|={7}|>{7})(?=\s|$)[^\r\n]*", re.MULTILINE)
 _NO_SPACE = re.compile(r"^\s*(?:-\s+)?[\"']?([A-Za-z_][\w.-]*)[\"']?:(?=[^\s:/\\])")
 _TAB_INDENT = re.compile(r"^ *\t[ \t]*(?=[^\s#])", re.MULTILINE)
 _INDENT = re.compile(r"^( *)[^\s].*?(:?)[ \t\r]*$", re.MULTILINE)
@@ -51,21 +51,19 @@ _PLAIN_WORDS = (
 )
 
 
-def explain(document: Document, error: yaml.YAMLError) -> list[Fault]:
-    """Return what is wrong with a text that the parser refuses.
+Complaint = tuple[Span, str, str | None]
+"""Where, what, and a hint."""
 
-    One fault, but for tabs and full-width marks: each of these where it stands.
+
+def explain(document: Document, error: yaml.YAMLError) -> None:
+    """Report what is wrong with a text that the parser refuses.
+
+    One finding, but for tabs and full-width marks: each of these where it stands.
     """
     bare = _bare(document.text)
-    found = _tabs(document, bare) or _full_width(document, bare)
-    if found:
-        return found
-    conflict = _MERGE.search(document.text)
-    if conflict:
-        hint = "keep one of the two sides, and delete the lines with the markers"
-        span = document.span_at(conflict.start(), conflict.start() + len(conflict[0].rstrip()))
-        return [_not_yaml(span, "a merge conflict is left here", hint)]
-    return [_complaint(document, error)]
+    if not _report_tabs(document, bare) and not _report_full_width(document, bare):
+        span, reason, hint = _merge_conflict(document) or _complaint(document, error)
+        document.report("VG001", span, f"not valid YAML: {reason}", hint)
 
 
 def _bare(text: str) -> str:
@@ -73,22 +71,26 @@ def _bare(text: str) -> str:
     return _HIDDEN.sub(lambda found: ("_" if found["quoted"] else " ") * len(found[0]), text)
 
 
-def _not_yaml(span: Span, reason: str, hint: str | None = None) -> Fault:
-    return Fault("VG001", Finding(span, f"not valid YAML: {reason}", hint))
+def _merge_conflict(document: Document) -> Complaint | None:
+    found = _MERGE.search(document.text)
+    if found is None:
+        return None
+    hint = "keep one of the two sides, and delete the lines with the markers"
+    return document.span_at(*found.span()), "a merge conflict is left here", hint
 
 
-def _full_width(document: Document, bare: str) -> list[Fault]:
-    """Return the full-width marks outside of quotes and comments, and what replaces them."""
+def _report_full_width(document: Document, bare: str) -> bool:
+    """Report the full-width marks outside of quotes and comments, and whether there are any."""
     spans = [document.span_at(*match.span()) for match in _MARKS.finditer(bare)]
     fixes = [Fix(span, _ascii(document.text, span.start)) for span in spans]
-    is_mended, faults = _make_yaml(document, fixes), []
+    is_mended = _make_yaml(document, fixes)
     for fix in fixes:
         mark = document.written(fix.span)
         name = unicodedata.name(mark, "character").lower()
         message = f"the full-width `{mark}` ({name}) is a letter to YAML"
         hint = f"write `{fix.text.strip()}`" if is_mended else "switch the keyboard to half width"
-        faults.append(Fault("VG014", Finding(fix.span, message, hint, fix if is_mended else None)))
-    return faults
+        document.report("VG014", fix.span, message, hint, fix if is_mended else None)
+    return bool(fixes)
 
 
 def _ascii(text: str, at: int) -> str:
@@ -97,8 +99,8 @@ def _ascii(text: str, at: int) -> str:
     return plain + " " if plain in ":," and follows and not follows.isspace() else plain
 
 
-def _tabs(document: Document, bare: str) -> list[Fault]:
-    """Return the indentations with tabs, and the spaces that their neighbours are indented by."""
+def _report_tabs(document: Document, bare: str) -> bool:
+    """Report the indentations with tabs, to become as wide as those beside, and whether any is."""
     others = [
         (match.start(), len(match[1]), bool(match[2]))
         for match in _INDENT.finditer(bare)
@@ -113,11 +115,10 @@ def _tabs(document: Document, bare: str) -> list[Fault]:
             indent = others[at][1]
         fixes.append(Fix(document.span_at(*match.span()), " " * indent))
     is_mended = _make_yaml(document, fixes)
-    message, hint = "tab in the indentation", "YAML indents with spaces"
-    return [
-        Fault("VG011", Finding(fix.span, message, hint, fix if is_mended else None))
-        for fix in fixes
-    ]
+    for fix in fixes:
+        message, hint = "tab in the indentation", "YAML indents with spaces"
+        document.report("VG011", fix.span, message, hint, fix if is_mended else None)
+    return bool(fixes)
 
 
 def _make_yaml(document: Document, fixes: list[Fix]) -> bool:
@@ -130,43 +131,46 @@ def _make_yaml(document: Document, fixes: list[Fix]) -> bool:
     return True
 
 
-def _complaint(document: Document, error: yaml.YAMLError) -> Fault:
+def _complaint(document: Document, error: yaml.YAMLError) -> Complaint:
     """Return the parser's complaint, or what a line near it shows at once."""
+    lines = document.lines
     problem = getattr(error, "problem", None) or str(error)
     context = getattr(error, "context_mark", None)
     mark = getattr(error, "problem_mark", None) or context
     if mark is None:
-        return _not_yaml(document.span_at(0, len(document.lines[0])), problem)
-    at = min(mark.line, len(document.lines) - 1)
+        return document.span_at(0, len(lines[0])), problem, None
+    at = min(mark.line, len(lines) - 1)
     opened = min(context.line, at) if context is not None else at
-    before = max((n for n in range(at) if _bare(document.lines[n]).strip()), default=at)
+    before = max((n for n in range(at) if _bare(lines[n]).strip()), default=at)
     for number in (opened, before, at):
-        fault = _visible(document, number)
-        if fault is not None:
-            return fault
+        found = _visible(lines[number])
+        if found is not None:
+            return _in_line(document, number, *found[0]), *found[1:]
     if "could not find expected ':'" in problem and context is not None:
-        line = document.lines[opened]
-        span = _in_line(document, opened, len(line) - len(line.lstrip()), len(line.rstrip()))
-        return _not_yaml(span, "a `:` is missing after the key")
+        place = len(lines[opened]) - len(lines[opened].lstrip()), len(lines[opened].rstrip())
+        return _in_line(document, opened, *place), "a `:` is missing after the key", None
     plain = next((words for start, words in _PLAIN_WORDS if start in problem), problem)
-    start = min(mark.column, len(document.lines[at]))
-    end = min(start + 1, len(document.lines[at]))
-    return _not_yaml(_in_line(document, at, start, end), plain, f"the parser says: {problem}")
+    place = min(mark.column, len(lines[at])), min(mark.column + 1, len(lines[at]))
+    return _in_line(document, at, *place), plain, f"the parser says: {problem}"
 
 
-def _visible(document: Document, number: int) -> Fault | None:
-    """Return the fault that one look at a line, counted from 0, shows; or None."""
-    line = document.lines[number]
+def _in_line(document: Document, number: int, start: int, end: int) -> Span:
+    """Return the span between two columns of a line, all counted from 0."""
+    offset = document.line_start(number + 1)
+    return document.span_at(offset + start, offset + end)
+
+
+def _visible(line: str) -> tuple[tuple[int, int], str, str | None] | None:
+    """Return the fault that one look at a line shows: between which columns, and what; or None."""
     bare = _bare(line)
     quote = _OPEN_QUOTE.search(bare)
     if quote is not None:
         reason = f"a quote {quote[1]} is opened here and not closed on this line"
-        return _not_yaml(_in_line(document, number, *quote.span(1)), reason)
+        return quote.span(1), reason, None
     missing = _NO_SPACE.match(bare)
     if missing is not None:
         hint = f"write `{missing[1]}: {line[missing.end() :].rstrip()}`"
-        span = _in_line(document, number, missing.start(1), missing.end())
-        return _not_yaml(span, "a space is missing after the colon", hint)
+        return (missing.start(1), missing.end()), "a space is missing after the colon", hint
     unclosed: list[re.Match[str]] = []
     for bracket in re.finditer(r"[\[\]{}]", bare):
         if bracket[0] in "[{":
@@ -175,11 +179,5 @@ def _visible(document: Document, number: int) -> Fault | None:
             unclosed.pop()
     if unclosed:
         reason = f"a `{unclosed[0][0]}` is opened here and not closed on this line"
-        return _not_yaml(_in_line(document, number, *unclosed[0].span()), reason)
+        return unclosed[0].span(), reason, None
     return None
-
-
-def _in_line(document: Document, number: int, start: int, end: int) -> Span:
-    """Return the span between two columns of a line, all counted from 0."""
-    offset = document.line_start(number + 1)
-    return document.span_at(offset + start, offset + end)

@@ -22,7 +22,7 @@ def loader(request, monkeypatch):
 
 
 def codes(source):
-    return [fault.code for fault in load(source).faults]
+    return [code for code, _ in load(source).faults]
 
 
 def test_values_and_spans_are_those_of_the_published_configs(loader):
@@ -100,8 +100,8 @@ def test_places_count_lines_and_columns_from_one(loader):
     ],
 )
 def test_faults_stand_where_they_are(source, code, line, column):
-    (fault,) = load(source).faults
-    assert (fault.code, *fault.finding.span[:2]) == (code, line, column)
+    ((found, finding),) = load(source).faults
+    assert (found, *finding.span[:2]) == (code, line, column)
 
 
 @pytest.mark.parametrize("nesting", ["[", "{a: ", "{", "- "])
@@ -109,8 +109,8 @@ def test_faults_stand_where_they_are(source, code, line, column):
 def test_deep_nesting_ends_at_the_bound(nesting, depth, loader):
     if loader == "SafeLoader" and nesting == "- ":
         depth = min(depth, 1000)  # the pure scanner takes its time with these
-    (fault,) = load(nesting * depth).faults
-    assert fault.finding.message == "nested deeper than 64 levels"
+    ((_, finding),) = load(nesting * depth).faults
+    assert finding.message == "nested deeper than 64 levels"
 
 
 def test_indented_nesting_ends_at_the_bound(loader):
@@ -120,8 +120,8 @@ def test_indented_nesting_ends_at_the_bound(loader):
 def test_aliases_count_as_what_they_stand_for(loader):
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 30)]
-    (fault,) = load("\n".join(lines)).faults
-    assert fault.finding.message == f"aliases that stand for more than {MAX_NODES:,} values"
+    ((_, finding),) = load("\n".join(lines)).faults
+    assert finding.message == f"aliases that stand for more than {MAX_NODES:,} values"
 
 
 def test_size_ends_at_the_bound():
@@ -136,8 +136,8 @@ def test_size_ends_at_the_bound():
 )
 @pytest.mark.parametrize("form", ["tp: {}\n", "a: [[{}], [2048]]\n", "tp: !!int {}\n"])
 def test_a_number_too_large_is_reported_and_not_made(form, number, loader):
-    (fault,) = load(form.format(number)).faults
-    assert fault.finding.message.endswith("is a number too large for any config")
+    ((_, finding),) = load(form.format(number)).faults
+    assert finding.message.endswith("is a number too large for any config")
 
 
 def test_a_file_that_could_not_be_read_as_it_is_written_is_not_sound():
@@ -163,10 +163,10 @@ def test_a_file_that_could_not_be_read_as_it_is_written_is_not_sound():
 def test_an_exact_duplicate_goes_with_its_lines_and_nothing_else(text, removed, end):
     before, duplicate, after = text.replace("\n", end).split("!")
     document = load(f"{before}{duplicate}{after}")
-    (fault,) = document.faults
-    assert (fault.finding.fix is not None) is removed
+    ((_, finding),) = document.faults
+    assert (finding.fix is not None) is removed
     if removed:
-        assert document.fixed([fault.finding.fix]) == before + after
+        assert document.fixed([finding.fix]) == before + after
 
 
 def test_of_fixes_that_overlap_the_first_is_applied_and_neighbours_both():
@@ -181,7 +181,7 @@ def test_the_byte_order_mark_stays_unless_it_is_the_fault():
     document = load("\ufeffa: 1\n")
     change = Fix(document.value_span("a"), "2")
     assert document.fixed([change]) == "\ufeffa: 2\n"
-    assert document.fixed([change, document.faults[0].finding.fix]) == "a: 2\n"
+    assert document.fixed([change, document.found("VG003")[0].fix]) == "a: 2\n"
 
 
 LETTERS = "abc:-[]{},#&*!|>'\"%@`?\t\n\r \x85\u2028\ufeff\x00\x1bé：，“0123."
@@ -192,7 +192,7 @@ FRAGMENTS = st.sampled_from([*LETTERS, "<<", "*a", "&a ", "!!", "\n  ", "{{ x }}
 @given(st.lists(FRAGMENTS, max_size=40).map("".join))
 def test_no_text_makes_it_raise(text):
     document = load(text)
-    for span in (fault.finding.span for fault in document.faults):
+    for span in (finding.span for _, finding in document.faults):
         assert 0 <= span.start <= span.end <= len(text)
         assert 1 <= span.line <= len(document.lines) + 1
         assert span.column >= 1
