@@ -177,7 +177,8 @@ def check_paths(
     for file in result.files if with_checkpoints else ():
         folder = os.path.normpath(file.folder / file.checkpoint)
         with suppress(UnreadableError):
-            if sources.has_weights(folder, file_names(Path(folder))):
+            names = file_names(Path(folder))
+            if CONFIG_FILE in names or sources.has_weights(folder, names):
                 found.add_weights(folder)
     for folder in found.weight_folders.values():
         result.add(check_weights(WeightFiles(Path(folder)), selection))

@@ -202,22 +202,3 @@ def test_no_text_makes_it_raise(text):
 @given(st.binary(max_size=80))
 def test_no_bytes_make_it_raise(source):
     load(source)
-
-
-VALUES = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-(2**64) + 1, 2**64 - 1)
-    | st.text(max_size=8)
-    | st.floats(allow_nan=False),
-    lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.text("abc", min_size=1), inner, max_size=3)
-    ),
-    max_leaves=12,
-)
-
-
-@given(VALUES, st.booleans())
-def test_what_pyyaml_writes_is_read_back(values, flow):
-    text = yaml.safe_dump(values, default_flow_style=flow)
-    assert load(text).values == yaml.safe_load(text)

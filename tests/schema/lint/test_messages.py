@@ -7,12 +7,15 @@ difference before you commit it.
 import difflib
 from pathlib import Path
 
-from tests.published import FOLDER
+import pytest
+
+from tests.published import FOLDER, PATHS
 from tests.schema.lint.examples import assert_on_record
 from vacc_gen.presets import KNOWN
-from vacc_gen.schema.lint.check import check_text
+from vacc_gen.schema.lint.check import check_paths, check_text
 from vacc_gen.schema.lint.document import load
 from vacc_gen.schema.lint.output import as_text
+from vacc_gen.schema.lint.suggestions import nearest_of_all
 
 FALCON = FOLDER / "llm/falcon/build_in/build/hf_falcon_int8.yaml"
 IMAGES = FOLDER / "cv/classification/cspnet/build_in/build/timm_cspnet.yaml"
@@ -120,3 +123,26 @@ def test_messages_are_those_on_record():
         difference = difflib.unified_diff(changed.split("\n"), right.split("\n"), n=0, lineterm="")
         written.append("\n".join([shown, *[*difference][2:]]))
     assert_on_record("messages.txt", "\n\n".join(written) + "\n")
+
+
+def test_what_is_wrong_in_published_configs_is_found_and_nothing_else():
+    result = check_paths([str(FOLDER)], KNOWN)
+    assert (result.checked, result.unreadable) == (len(PATHS), [])
+    shown = as_text(result.diagnostics, {}, 0)
+    assert_on_record("published.txt", shown.replace(f"{FOLDER}/", ""))
+
+
+@pytest.mark.parametrize(
+    ("word", "known", "near"),
+    [
+        ("Data-Type", "dtype data_type", "data_type"),  # case and separators do not count
+        ("gatherdata", "gather_data gatherdate", "gather_data"),
+        ("int", "int8 int4 fp16", "int8 int4"),
+        ("tp", "pt b2s", "pt"),
+        ("workers", "path pyenv", ""),
+        ("abcd", "axyd", ""),  # two edits are too many for a short word
+        ("abcde", "axyde axyze", "axyde"),
+    ],
+)
+def test_the_nearest_words_are_suggested(word, known, near):
+    assert nearest_of_all(word, known.split()) == near.split()

@@ -11,20 +11,19 @@ from vacc_gen.schema.lint import output as render
 from vacc_gen.schema.lint.check import check_paths
 from vacc_gen.schema.lint.diagnostics import START, Diagnostic, Fix, Severity
 from vacc_gen.schema.lint.document import load
-from vacc_gen.schema.lint.output import as_sarif
 
-FOUND = Diagnostic(
-    "VG101",
-    Severity.ERROR,
-    "build/x.yaml",
-    2,
-    3,
-    2,
-    6,
-    "unknown key `tpp`",
-    "did you mean `tp`?",
-    Fix(START, "tp"),
-)
+FIELDS = {
+    "code": "VG101",
+    "severity": Severity.ERROR,
+    "path": "build/x.yaml",
+    "line": 2,
+    "column": 3,
+    "end_line": 2,
+    "end_column": 6,
+    "message": "unknown key `tpp`",
+    "hint": "did you mean `tp`?",
+}
+FOUND = Diagnostic(**FIELDS, fix=Fix(START, "tp"))
 FILES = {"build/x.yaml": load("a:\n  tpp: 4", "build/x.yaml")}
 
 
@@ -36,7 +35,7 @@ def test_colour_adds_escapes_alone():
 
 
 def test_nothing_found_is_one_line_and_no_result():
-    assert json.loads(as_sarif([]))["runs"][0]["results"] == []
+    assert json.loads(render.as_sarif([]))["runs"][0]["results"] == []
     assert render.as_text([], {}, 3) == "3 files checked: nothing found\n"
 
 
@@ -57,25 +56,9 @@ def test_a_long_line_is_not_shown():
 
 
 def test_json_is_the_contract():
-    report = json.loads(render.as_json([FOUND], 7))
-    assert report == {
-        "version": 1,
-        "checked": 7,
-        "findings": [
-            {
-                "code": "VG101",
-                "severity": "error",
-                "path": "build/x.yaml",
-                "line": 2,
-                "column": 3,
-                "end_line": 2,
-                "end_column": 6,
-                "message": "unknown key `tpp`",
-                "hint": "did you mean `tp`?",
-                "fixable": True,
-            }
-        ],
-    }
+    findings = [{**FIELDS, "severity": "error", "fixable": True}]
+    report = {"version": 1, "checked": 7, "findings": findings}
+    assert json.loads(render.as_json([FOUND], 7)) == report
 
 
 def test_github_escapes_what_would_end_a_command():
@@ -93,7 +76,7 @@ def test_sarif_is_valid_by_the_published_schema():
     packed = Path(__file__).parents[2] / "data" / "sarif-schema-2.1.0.json.gz"
     schema = json.loads(gzip.decompress(packed.read_bytes()))
     result = check_paths([str(FOLDER)])
-    log = json.loads(as_sarif(result.diagnostics))
+    log = json.loads(render.as_sarif(result.diagnostics))
     jsonschema.Draft4Validator(schema).validate(log)
     (run,) = log["runs"]
     assert len(run["results"]) == len(result.diagnostics) > 5
