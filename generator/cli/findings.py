@@ -183,6 +183,6 @@ def _table(path: str) -> dict[str, tuple[str, ...]]:
 
 
 def print_findings(diagnostics: Sequence[Diagnostic]) -> None:
-    """Print findings with their lines on stderr."""
+    """Print findings on stderr."""
     if diagnostics:
-        print(output.excerpts(diagnostics, has_style(sys.stderr)), file=exact(sys.stderr))
+        print(output.as_text(diagnostics, {}, 0, has_style(sys.stderr)), file=exact(sys.stderr))

@@ -134,14 +134,11 @@ def load(source: bytes | str, path: str = "<text>") -> Document:
     document = Document(text.removeprefix(_BOM), path, _BOM if text.startswith(_BOM) else "")
     odd = _NOT_PRINTABLE.search(document.text)
     if odd is not None:
-        mark, span = ord(odd.group()), document.span_at(*odd.span())
+        mark, hint = ord(odd.group()), "save the file as UTF-8 text without control characters"
+        reason = f"control character U+{mark:04X}, which YAML does not allow"
         if 0xDC80 <= mark <= 0xDCFF:  # as `surrogateescape` keeps a byte
-            hint = "save the file as UTF-8"
-            document.report("VG002", span, f"not UTF-8: byte 0x{mark - 0xDC00:02x}", hint)
-        else:
-            reason = f"control character U+{mark:04X}, which YAML does not allow"
-            hint = "delete it; in double quotes it can be written as an escape"
-            document.report("VG002", span, reason, hint)
+            reason = f"not UTF-8: byte 0x{mark - 0xDC00:02x}"
+        document.report("VG002", document.span_at(*odd.span()), reason, hint)
         return document
     document.root = read(document, _TEMPLATE.sub(r"<<\1>>", document.text))
     if document.prefix:
@@ -154,16 +151,14 @@ _TEMPLATE = re.compile(r"\{\{([^{}\n]*)\}\}")
 """What a program fills in; the parser gets it with marks that are letters to YAML."""
 _PLACEHOLDER = re.compile(
     r"<[A-Za-z_][\w .-]*>|<<[^<>]*>>|\$\{[^{}]*\}|\b(?:TODO|FIXME|TBD|XXX)\b|待定|待填"
+    r"|^\s*(?:(?i:todo|tbd|fixme)|\?{2,}|\.{3,})\s*$"
 )
-_WHOLE = re.compile(r"(?:todo|tbd|fixme|xxx+|n/a|undefined|\?{2,}|\.{3,})", re.IGNORECASE)
-"""What stands for a value only where it is all of it."""
 
 
 def placeholders(document: Document) -> Iterator[tuple[Span, str]]:
     """Yield the values that are, or hold, a word for something that is to be filled in."""
     for _, node in document.root.walk() if document.root else ():
-        text = node.value
-        if isinstance(text, str) and (_PLACEHOLDER.search(text) or _WHOLE.fullmatch(text.strip())):
+        if isinstance(node.value, str) and _PLACEHOLDER.search(node.value):
             yield node.span, document.written(node.span).strip("\"'")
 
 

@@ -6,15 +6,13 @@ import json
 import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
 
-from vacc_gen.schema.errors import UnreadableError, encodable, on_one_line, plural, visible
+from vacc_gen.schema.errors import encodable, on_one_line, plural, visible
 from vacc_gen.schema.lint.diagnostics import Diagnostic, Severity
 from vacc_gen.schema.lint.document import Document
 from vacc_gen.schema.lint.rule import Rule, all_rules, page_of
-from vacc_gen.schema.lint.sources import read
 
 _STYLES = {Severity.ERROR: "1;31", Severity.WARNING: "1;35", Severity.INFO: "1"}
 """Of the terminal; yellow and cyan cannot be read on a white one."""
@@ -38,15 +36,6 @@ def as_text(
     if checked:
         blocks.append(_summary(diagnostics, checked))
     return "\n\n".join(blocks) + "\n" if blocks else ""
-
-
-def excerpts(diagnostics: Sequence[Diagnostic], colour: bool = False) -> str:
-    """Return findings as text, with excerpts of the files as they are now, without a summary."""
-    documents = {}
-    for path in {found.path for found in diagnostics}:
-        with suppress(UnreadableError):
-            documents[path] = read(path)
-    return as_text(diagnostics, documents, 0, colour)
 
 
 def _summary(diagnostics: Sequence[Diagnostic], checked: int) -> str:

@@ -51,32 +51,25 @@ _PLAIN_WORDS = (
 )
 
 
-Complaint = tuple[Span, str, str | None]
-"""Where, what, and a hint."""
-
-
 def explain(document: Document, error: yaml.YAMLError) -> None:
     """Report what is wrong with a text that the parser refuses.
 
     One finding, but for tabs and full-width marks: each of these where it stands.
     """
     bare = _bare(document.text)
-    if not _report_tabs(document, bare) and not _report_full_width(document, bare):
-        span, reason, hint = _merge_conflict(document) or _complaint(document, error)
-        document.report("VG001", span, f"not valid YAML: {reason}", hint)
+    if _report_tabs(document, bare) or _report_full_width(document, bare):
+        return
+    span, reason, hint = _complaint(document, error)
+    conflict = _MERGE.search(document.text)
+    if conflict is not None:
+        span, reason = document.span_at(*conflict.span()), "a merge conflict is left here"
+        hint = "keep one of the two sides, and delete the lines with the markers"
+    document.report("VG001", span, f"not valid YAML: {reason}", hint)
 
 
 def _bare(text: str) -> str:
     """Return a text with what is quoted or a comment blanked out, of equal length."""
     return _HIDDEN.sub(lambda found: ("_" if found["quoted"] else " ") * len(found[0]), text)
-
-
-def _merge_conflict(document: Document) -> Complaint | None:
-    found = _MERGE.search(document.text)
-    if found is None:
-        return None
-    hint = "keep one of the two sides, and delete the lines with the markers"
-    return document.span_at(*found.span()), "a merge conflict is left here", hint
 
 
 def _report_full_width(document: Document, bare: str) -> bool:
@@ -131,8 +124,8 @@ def _make_yaml(document: Document, fixes: list[Fix]) -> bool:
     return True
 
 
-def _complaint(document: Document, error: yaml.YAMLError) -> Complaint:
-    """Return the parser's complaint, or what a line near it shows at once."""
+def _complaint(document: Document, error: yaml.YAMLError) -> tuple[Span, str, str | None]:
+    """Return where, what and a hint: the parser's complaint, or what a line near it shows."""
     lines = document.lines
     problem = getattr(error, "problem", None) or str(error)
     context = getattr(error, "context_mark", None)
