@@ -17,7 +17,7 @@ from vacc_gen.generator.extras import package_version
 from vacc_gen.presets import KNOWN
 from vacc_gen.schema.compile_yaml.config import CompileConfig
 from vacc_gen.schema.lint.check import EVERYTHING, Selection, check_documents
-from vacc_gen.schema.lint.completion import Cursor, choices, find_cursor, meaning
+from vacc_gen.schema.lint.completion import Cursor, choices, find_cursor
 from vacc_gen.schema.lint.diagnostics import Diagnostic, Severity
 from vacc_gen.schema.lint.document import Kind, is_ours, kind_of, load
 from vacc_gen.schema.lint.rule import all_rules, as_page
@@ -107,14 +107,11 @@ def forget(params: lsp.DidCloseTextDocumentParams) -> None:
 
 @server.feature(lsp.TEXT_DOCUMENT_HOVER)
 def hover(params: lsp.HoverParams) -> lsp.Hover | None:
-    """Return what a key means, and the pages of the rules whose findings are here."""
+    """Return the pages of the rules whose findings are here."""
     text, here = Text(params.text_document.uri), params.position
-    cursor, model = text.cursor(here), text.model
     ranges = [(found.code, shown.range) for found, shown in text.findings()]
     codes = {code for code, at in ranges if at.start <= here <= at.end}
-    parts = [meaning(model, cursor)] if model and cursor else []
-    parts += [as_page(rule) for rule in all_rules() if rule.code in codes]
-    shown = "\n\n---\n\n".join(filter(None, parts))
+    shown = "\n\n---\n\n".join(as_page(rule) for rule in all_rules() if rule.code in codes)
     return lsp.Hover(lsp.MarkupContent(lsp.MarkupKind.Markdown, shown)) if shown else None
 
 

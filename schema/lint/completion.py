@@ -1,4 +1,4 @@
-"""What may be written at a cursor, and what it means: the words of the typed models.
+"""What may be written at a cursor: the words of the typed models.
 
 A text is seldom YAML while it is being typed. So the word at the cursor is replaced by a mark, with
 what may be missing behind it, and lines are left out until the rest can be read.
@@ -82,18 +82,8 @@ def choices(root: Model, cursor: Cursor, known: Known) -> Iterator[Choice]:
         shelf = _SHELVES.get(dotted(cursor.steps))
         names = known.names(shelf) if shelf else ()
         for field in _fields(root, cursor):
-            for value in dict.fromkeys((*names, *_values(field), *_default(field))):
+            for value in dict.fromkeys((*names, *_values(field))):
                 yield Choice(value, _description(field))
-
-
-def meaning(root: Model, cursor: Cursor) -> str:
-    """Return in Markdown what the key at a cursor means, or that of the value there."""
-    fields = _fields(root, cursor)
-    values = ", ".join(dict.fromkeys(value for field in fields for value in _values(field)))
-    lines = [_description(field) for field in fields[:1]]
-    lines += [f"Values: {values}"] if values else []
-    lines += [f"Default: {value}" for field in fields[:1] for value in _default(field)]
-    return "\n\n".join(filter(None, lines))
 
 
 def _fields(root: Model, cursor: Cursor) -> list[FieldInfo]:
@@ -118,14 +108,12 @@ def _alternatives(field: FieldInfo) -> tuple[Any, ...]:
 
 
 def _values(field: FieldInfo) -> Iterator[str]:
-    """Yield the values that a field is limited to, and those that are usual."""
+    """Yield the values that a field is limited to, those that are usual, and its default."""
     yield from map(written, literals(field))
     yield from ("true", "false") if bool in _alternatives(field) else ()
     yield from map(written, field.examples or ())
-
-
-def _default(field: FieldInfo) -> list[str]:
-    return [written(field.default)] if isinstance(field.default, str | int | float) else []
+    if isinstance(field.default, str | int | float):
+        yield written(field.default)
 
 
 def written(value: Any) -> str:

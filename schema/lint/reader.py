@@ -228,13 +228,12 @@ class _Reader:
 
     def _report_key(self, node: Node) -> None:
         """Report a key that is not text to YAML."""
-        kind = kind_of_value(node.value)
+        kind, written = kind_of_value(node.value), self.document.written(node.span)
         if isinstance(node.value, (dict, list)):
             self.document.report("VG008", node.span, f"{kind} as a key", "a key is a word")
             return
-        written = self.document.written(node.span)
-        read = plain(node.value) if isinstance(node.value, bool) else kind
-        message, quoted = f"YAML reads the key `{written}` as {read}, not as text", f'"{written}"'
+        read, quoted = plain(node.value) if isinstance(node.value, bool) else kind, f'"{written}"'
+        message = f"YAML reads the key `{written}` as {read}, not as text"
         self.document.report("VG008", node.span, message, f"write {quoted}", Fix(node.span, quoted))
 
     def _insert(self, mapping: dict[str, Entry], key: str, entry: Entry) -> None:

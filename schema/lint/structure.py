@@ -86,9 +86,7 @@ class Form:
         self.typed: Any = None
         self.faults: list[FormFault] = []
         values = document.values
-        if isinstance(
-            values, dict
-        ):  # a place for anchors: `x-...` at the top level is nobody's key
+        if isinstance(values, dict):  # `x-...` at the top level is a place for anchors
             values = {key: value for key, value in values.items() if not key.startswith("x-")}
         try:
             self.typed = _typed(model, values)
@@ -175,10 +173,8 @@ class Form:
         meant, hint, fix = (near[0] if near else None), "", None
         if meant is not None:
             hint = f"did you mean `{meant}`?"
-            if self.document.node(*section, meant) is not None:
-                line = self.document.key_span(*section, meant).line
-                hint = f"{hint} It is on line {line} already."
-            elif other is None and value and _is_sure(key, near):
+            is_free = other is None and self.document.node(*section, meant) is None
+            if value and is_free and _is_sure(key, near):
                 is_legal = not _errors_at(model, {meant: value.plain()}, meant)
                 fix = self._fix(span, meant) if is_legal else None
         hint = f"{hint} {what_becomes_of_unknown_keys(self.document)}".strip()

@@ -38,10 +38,6 @@ def test_each_mistake_is_one_finding_and_what_is_sure_is_whole_after_its_fix(nam
         assert check_text(document.fixed(fixes), name) == []
 
 
-def test_flow_style_and_capital_suffixes_are_checked_in_a_folder():
-    assert check_paths([str(CASES / "folder")]).checked == 2
-
-
 @pytest.mark.parametrize(
     "value",
     [

@@ -210,16 +210,11 @@ def test_marks_in_comments_and_quotes_are_nobodys_business():
 @pytest.mark.parametrize(
     ("value", "code"),
     [
-        ("9" * 400, "VG010"),
         ("2024-13-45", "VG010"),
-        ("!!timestamp 'x'", "VG007"),
-        ("!include {a: x}", "VG007"),
         ("'" + "[" * 5000 + "'", "VG103"),
         ("'1" + ":59" * 5000 + "'", "VG103"),
         ("2024-01-01", "VG103"),
-        ("<TP>", "VG119"),
         ("{{ tp }}", "VG119"),
-        ("todo", "VG119"),
     ],
     ids=lambda value: value[:16],
 )

@@ -191,16 +191,11 @@ FRAGMENTS = st.sampled_from([*LETTERS, "<<", "*a", "&a ", "!!", "\n  ", "{{ x }}
 
 
 @settings(max_examples=300)
-@given(st.lists(FRAGMENTS, max_size=40).map("".join))
-def test_no_text_makes_it_raise(text):
-    document = load(text)
+@given(st.lists(FRAGMENTS, max_size=40).map("".join) | st.binary(max_size=80))
+def test_no_text_makes_it_raise(source):
+    document = load(source)
     for span in (finding.span for _, finding in document.faults):
-        assert 0 <= span.start <= span.end <= len(text)
+        assert 0 <= span.start <= span.end <= len(source)
         assert 1 <= span.line <= len(document.lines) + 1
         assert span.column >= 1
     assert document.root is not None or document.faults
-
-
-@given(st.binary(max_size=80))
-def test_no_bytes_make_it_raise(source):
-    load(source)
