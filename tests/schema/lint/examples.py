@@ -28,14 +28,13 @@ LANGUAGE_MODEL = {
     "workspace": {"path": "./vacc_deploy"},
 }
 IMAGE_MODEL = {
+    **LANGUAGE_MODEL,
     "name": "resnet50",
     "frontend": {
         "checkpoint": "/path/to/resnet50.onnx",
         "type": "onnx",
         "shape": {"input": [1, 3, 224, 224]},
     },
-    "backend": {"type": "tvm_vacc", "dtype": "fp16"},
-    "workspace": {"path": "./vacc_deploy"},
 }
 VISION_TOWER = {
     **LANGUAGE_MODEL,
