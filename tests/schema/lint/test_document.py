@@ -89,6 +89,7 @@ def test_places_count_lines_and_columns_from_one(loader):
         ("a: \ud800\n", "VG002", 1, 4),
         ("\ufeffa: 1\n", "VG003", 1, 1),
         (b"ok: 1\nb: \xc3\x28\n", "VG002", 2, 4),
+        (b"\xef\xbb\xbfa: \xff\n", "VG002", 1, 4),  # alone: a fix would cut the text short
         ("a: 1\n".encode("utf-16"), "VG002", 1, 1),
         ("a: 1\n".encode("utf-32"), "VG002", 1, 1),
         ("%YAML 9.0\n---\na: 1\n", "VG001", 1, 1),
