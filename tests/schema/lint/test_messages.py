@@ -68,6 +68,7 @@ MISTAKES = [
     (FALCON, "\n  dtype: int8", "\n   dtype: int8"),
     (FALCON, "  workers: 4", "\tworkers: 4"),
     (FALCON, "name: falcon", " name: falcon"),
+    (FALCON, "workers: 4", "workers： 4\n  x：y"),
     (IMAGES, "  dtype: fp32", "  dype: fp32"),
     (FALCON, "  workers: 4", "  workers 4"),
     (FALCON, "[[1024], [2048]]", "[[1024], [2048]"),

@@ -1,6 +1,7 @@
 """Each lie of a weight folder is reported in its file, by its rule; sound folders are silent."""
 
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -26,6 +27,7 @@ from tests.weight_folders import (
     write_tensors,
 )
 from vacc_gen.schema.errors import CheckpointError
+from vacc_gen.schema.falcon import EMBEDDING
 from vacc_gen.schema.lint.check import Selection, check_paths, check_weights, open_weights
 from vacc_gen.schema.lint.diagnostics import FindingsError, Severity
 from vacc_gen.schema.lint.weight_files import WeightFiles
@@ -75,16 +77,20 @@ def test_a_sound_folder_has_no_findings(name, tmp_path):
     assert check_paths([str(folder)]).checked == 1
 
 
-def test_places_are_those_of_keys(folder):
+def texts_at(folder):
+    """Return what stands where the findings about a folder are."""
+    for one in check_weights(WeightFiles(folder)).diagnostics:
+        line = Path(one.path).read_text().splitlines()[one.line - 1]
+        yield line[one.column - 1 : one.end_column - 1]
+
+
+def test_places_are_those_of_keys(folder, tmp_path):
     edit_json(folder / CONFIG, eos_token_id="2", hidden_size=160)
     edit_json(folder / TOKENIZER, added_tokens=[IM_START])
-    lines = (folder / CONFIG).read_text().splitlines()
-    for found in check_weights(WeightFiles(folder)).diagnostics:
-        if found.path.endswith(CONFIG):
-            key = {"VG928": "hidden_size", "VG932": "eos_token_id"}[found.code]
-            assert lines[found.line - 1][found.column - 1 :].startswith(f'"{key}"')
-        else:
-            assert (folder / TOKENIZER).read_text().splitlines()[found.line - 1].count("<|im")
+    assert [*texts_at(folder)] == ['"eos_token_id"', '"hidden_size"', '"<|im_start|>"']
+    (twice,) = (lie for lie in LIES if lie.name == "twice")
+    twice.apply(write_falcon(tmp_path / "twice"))  # the index names the second shard's tensor
+    assert [*texts_at(tmp_path / "twice")] == [f'"{EMBEDDING}"']
 
 
 def test_what_is_not_a_folder_of_weights_is_not_opened(tmp_path, folder):
