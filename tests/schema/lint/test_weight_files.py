@@ -146,6 +146,10 @@ def test_files_that_name_a_folder_report_it_once(folder):
     assert [one.path for one in found if one.code == "VG928"] == [f"{folder}/config.json"]
     assert check_paths([str(folder.parent)], with_checkpoints=True).diagnostics == found
     assert not any(one.path.endswith(".json") for one in check_paths([str(recipe)]).diagnostics)
+    (folder / SINGLE).unlink()
+    (folder / CONFIG).write_text("{")
+    found = check_paths([str(recipe)], with_checkpoints=True).diagnostics
+    assert "VG920" in [one.code for one in found]
 
 
 values = st.recursive(
