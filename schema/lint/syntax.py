@@ -26,14 +26,17 @@ FULL_WIDTH = {
 """Marks of a Chinese or Japanese keyboard, or of a web page, and what YAML has in their place."""
 
 _MARKS = re.compile(f"[{''.join(FULL_WIDTH)}]")
+_MAY_OPEN = r"(?:^|(?<=[\s\[{:,-]))"
+"""Before a quote that opens a text; without it, a line of many quotes takes time squared."""
 _HIDDEN = re.compile(
-    r"""(?P<quoted>"(?:[^"\\\n]|\\.)*"|'(?:[^'\n]|'')*')|(?:^|(?<=\s))#.*""", re.MULTILINE
+    rf"""(?P<quoted>{_MAY_OPEN}(?:"(?:[^"\\\n]|\\.)*"|'(?:[^'\n]|'')*'))|(?:^|(?<=\s))#.*""",
+    re.MULTILINE,
 )
 _MERGE = re.compile(r"^(?:<{7}|={7}|>{7})(?=\s|$)[^\r\n]*", re.MULTILINE)
 _NO_SPACE = re.compile(r"^\s*(?:-\s+)?[\"']?([A-Za-z_][\w.-]*)[\"']?:(?=[^\s:/\\])")
 _TAB_INDENT = re.compile(r"^ *\t[ \t]*(?=[^\s#])", re.MULTILINE)
-_INDENT = re.compile(r"^( *)[^\s].*?(:?)[ \t\r]*$", re.MULTILINE)
-_OPEN_QUOTE = re.compile(r"(?:^|[\s\[{:,-])([\"'])")
+_INDENT = re.compile(r"^( *)[^\s].*", re.MULTILINE)
+_OPEN_QUOTE = re.compile(rf"{_MAY_OPEN}[\"']")
 
 _PLAIN_WORDS = (
     ("mapping values are not allowed", "a second `:` in one value, or a wrong indentation"),
@@ -95,7 +98,7 @@ def _ascii(text: str, at: int) -> str:
 def _report_tabs(document: Document, bare: str) -> bool:
     """Report the indentations with tabs, to become as wide as those beside, and whether any is."""
     others = [
-        (match.start(), len(match[1]), bool(match[2]))
+        (match.start(), len(match[1]), match[0].rstrip().endswith(":"))
         for match in _INDENT.finditer(bare)
         if not _TAB_INDENT.match(document.text, match.start())
     ]
@@ -158,8 +161,8 @@ def _visible(line: str) -> tuple[tuple[int, int], str, str | None] | None:
     bare = _bare(line)
     quote = _OPEN_QUOTE.search(bare)
     if quote is not None:
-        reason = f"a quote {quote[1]} is opened here and not closed on this line"
-        return quote.span(1), reason, None
+        reason = f"a quote {quote[0]} is opened here and not closed on this line"
+        return quote.span(), reason, None
     missing = _NO_SPACE.match(bare)
     if missing is not None:
         hint = f"write `{missing[1]}: {line[missing.end() :].rstrip()}`"

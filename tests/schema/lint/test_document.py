@@ -1,4 +1,5 @@
 import math
+import time
 
 import pytest
 import yaml
@@ -125,6 +126,13 @@ def aliases(number):
 def test_what_is_too_much_is_one_finding(text, message, loader):
     ((code, finding),) = load(text).faults
     assert (code, finding.message) == ("VG004", message)
+
+
+def test_a_line_of_quotes_or_spaces_takes_no_time():
+    started = time.process_time()
+    for text in ('a: "' + '\\"' * 50_000, "a: [\nb" + " " * 50_000 + "x", "a: [" + " 'x" * 50_001):
+        assert load(text).found("VG001")
+    assert time.process_time() - started < 2
 
 
 def test_what_is_as_much_as_allowed_is_read(loader):
