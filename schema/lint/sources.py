@@ -99,7 +99,9 @@ def read(path: str) -> Document:
         UnreadableError: it is missing, not a regular file, or not to be opened.
     """
     if path == STDIN:
-        return load(sys.stdin.buffer.read(MAX_BYTES + 1) if sys.stdin else b"", "<stdin>")
+        if sys.stdin is None:
+            raise UnreadableError("cannot read the standard input: it is closed")
+        return load(sys.stdin.buffer.read(MAX_BYTES + 1), "<stdin>")
     try:
         with open_regular(Path(path)) as file:
             return load(file.read(MAX_BYTES + 1), path)
