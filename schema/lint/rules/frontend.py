@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from itertools import pairwise
 
-from vacc_gen.schema.compile_yaml.frontend import ShapeProfile
 from vacc_gen.schema.lint.diagnostics import Finding, Fix, Severity, as_written, listed
 from vacc_gen.schema.lint.files import (
     LENGTH_STEP,
@@ -149,31 +147,6 @@ def language_model_shape(file: ConfigFile) -> Iterator[Finding]:
         yield Finding(node.span, message, hint)
 
 
-@rule("VG305", Severity.ERROR, "shape range from larger to smaller")
-def shape_range(file: ConfigFile) -> Iterator[Finding]:
-    """A dynamic input has a smallest and a largest shape, of equal rank, the smallest first.
-
-    Bad:
-        frontend: {checkpoint: a.onnx, shape: {images: [[1, 3, 640, 640], [1, 3, 416, 416]]}}
-    Good:
-        frontend: {checkpoint: a.onnx, shape: {images: [[1, 3, 416, 416], [1, 3, 640, 640]]}}
-    """
-    for name, shape in file.shapes.items():
-        if file.is_huggingface or name in file.fixed_shapes:
-            continue
-        if isinstance(shape, ShapeProfile):
-            shape = [shape.min, shape.opt, shape.max]
-        for small, large in pairwise(bound for bound in shape if bound is not None):
-            message = None
-            if len(small) != len(large):
-                message = f"the shapes of `{name}` have {len(small)} and {len(large)} dimensions"
-            elif any(least > most for least, most in zip(small, large, strict=True)):
-                message = f"the smallest shape of `{name}` is larger than the largest"
-            if message:
-                hint = "write the smallest shape first, then the largest, with as many dimensions"
-                yield Finding(file.at("frontend", "shape", name), message, hint)
-
-
 @rule("VG306", Severity.WARNING, "token ids declared as fp32")
 def integer_inputs(file: ConfigFile) -> Iterator[Finding]:
     """Inputs such as `input_ids` and `attention_mask` are whole numbers; fp32 makes them fractions.
@@ -212,29 +185,6 @@ def yolo_size(file: ConfigFile) -> Iterator[Finding]:
                 span = file.at("frontend", "shape", name, axis)
                 hint = "YOLO 11 and 12 take heights and widths that are multiples of 128"
                 yield Finding(span, f"{shape[axis]} is not a multiple of 128", hint)
-
-
-@rule("VG310", Severity.ERROR, "text inputs of unequal length")
-def unequal_text_inputs(file: ConfigFile) -> Iterator[Finding]:
-    """An encoder's `input_ids`, `attention_mask` and `token_type_ids` are about the same tokens.
-
-    Bad:
-        frontend: {checkpoint: bert.onnx, shape: {input_ids: [1, 384], attention_mask: [1, 256]}}
-    Good:
-        frontend: {checkpoint: bert.onnx, shape: {input_ids: [1, 384], attention_mask: [1, 384]}}
-    """
-    lengths = {
-        name: shape[-1] for name, shape in file.fixed_shapes.items() if TEXT_INPUTS.match(name)
-    }
-    if any("past" in name or "cache" in name for name in file.shapes):
-        return  # a mask is longer than its input where there is a cache
-    usual = max(lengths.values(), key=list(lengths.values()).count, default=0)
-    for name, length in lengths.items():
-        if length != usual:
-            first = next(other for other in lengths if lengths[other] == usual)
-            message = f"`{name}` is {length} tokens long, `{first}` is {usual}"
-            span = file.at("frontend", "shape", name, len(file.fixed_shapes[name]) - 1)
-            yield Finding(span, message, "inputs about the same tokens have the same length")
 
 
 _KNOWN_INPUTS = (

@@ -6,11 +6,8 @@ import re
 from collections.abc import Iterator
 
 from vacc_gen.schema.lint.diagnostics import Finding, Fix, Severity, Span
-from vacc_gen.schema.lint.files import LENGTH_STEP, PRECISIONS, ConfigFile, words
+from vacc_gen.schema.lint.files import LENGTH_STEP, ConfigFile, words
 from vacc_gen.schema.lint.rule import rule
-from vacc_gen.schema.lint.suggestions import distance
-
-_SIZES = ("tiny", "mini", "nano", "small", "medium", "base", "large", "xlarge")
 
 
 def _word_at(file: ConfigFile, word: str) -> Span:
@@ -116,74 +113,3 @@ def kv8_in_name(file: ConfigFile) -> Iterator[Finding]:
         message = "the KV cache has 8 bits (`w16kv8`), and the name does not say kv8"
         hint = "add -kv8 to the name, or the output overwrites the one with a 16-bit cache"
         yield Finding(file.at("name"), message, hint)
-
-
-@rule("VG205", Severity.WARNING, "the name or the file is of another model than the checkpoint")
-def model_in_name(file: ConfigFile) -> Iterator[Finding]:
-    """A copied config: its name or its file says qwen1.5, and the checkpoint is a Qwen2.
-
-    Bad:
-        name: Qwen1.5-7B-fp16
-        frontend: {checkpoint: /models/Qwen2-7B}
-    Good:
-        name: Qwen2-7B-fp16
-        frontend: {checkpoint: /models/Qwen2-7B}
-    """
-    model = file.checkpoint_name
-    if not file.is_huggingface or file.is_single_file:
-        return
-    if said := _other_version(file.config.name, model):
-        message = f"the name says {said}, the checkpoint is {model}"
-        hint = "by custom the name begins with the checkpoint's name"
-        yield Finding(file.at("name"), message, hint)
-    elif said := _other_version(file.path.stem, model, by_series=True):
-        message = f"the file is called {file.path.name}, the checkpoint is {model}"
-        hint = f"rename the file, or name a checkpoint of {said}"
-        yield Finding(file.at("frontend", "checkpoint"), message, hint)
-
-
-_VERSIONED = re.compile(r"(?<![a-z])([a-z]{2,})[-_ ]?v?(\d+(?:[._]\d+)?)(?![0-9]*[a-z])")
-
-
-def _versions(text: str) -> dict[str, set[str]]:
-    """Return the versions that a name gives to words: qwen to 1.5, llama to 2."""
-    found: dict[str, set[str]] = {}
-    for word, written in _VERSIONED.findall(text.lower()):
-        version = written.replace("_", ".").removesuffix(".0")
-        if word not in ("fp", "int", "tp", "bf", "kv") and float(version) < 16:  # not a length
-            found.setdefault(word, set()).add(version)
-    return found
-
-
-def _other_version(text: str, model: str, *, by_series: bool = False) -> str | None:
-    """Return the word and version in a text that the model has in another version, or None.
-
-    `by_series`, 2 in the text stands for 2.5 of the model too: a file is called by the
-    architecture, hf_qwen2 for a Qwen2.5.
-    """
-    known = _versions(model)
-    for word, versions in _versions(text).items():
-        right = known.get(word, set())
-        if by_series:
-            right = right | {version.partition(".")[0] for version in right}
-        if right and not versions & right:
-            return f"{word}{min(versions)}"
-    return None
-
-
-@rule("VG206", Severity.WARNING, "word in the name looks misspelled")
-def misspelled_word(file: ConfigFile) -> Iterator[Finding]:
-    """Two letters of a size or a precision are swapped, so that nobody finds the output.
-
-    Bad:
-        name: electra_samll
-        frontend: {checkpoint: electra.onnx}
-    Good:
-        name: electra_small
-        frontend: {checkpoint: electra.onnx}
-    """
-    for word in words(file.config.name):
-        for known in (*PRECISIONS, *_SIZES):
-            if sorted(word) == sorted(known) and distance(word, known) == 1:
-                message = f"`{word}` in the name looks misspelled"
-                yield Finding(_word_at(file, word), message, f"did you mean `{known}`?")

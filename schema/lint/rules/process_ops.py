@@ -150,24 +150,6 @@ def normalize_length(file: ConfigFile) -> Iterator[Finding]:
                 break
 
 
-@rule("VG507", Severity.WARNING, "ops out of order")
-def op_order(file: ConfigFile) -> Iterator[Finding]:
-    """Images are decoded first and become tensors last; every published config does it so.
-
-    Bad:
-        dataset: {process_ops: [{type: Resize, size: [224, 224]}, {type: ToTensor}]}
-    Good:
-        dataset:
-          process_ops: [{type: DecodeImage}, {type: Resize, size: [224, 224]}, {type: ToTensor}]
-    """
-    kinds = [op.type for op in file.process_ops]
-    ends = [kind for kind in kinds if kind in ("DecodeImage", "ToTensor")]
-    is_ordered = kinds[:1] + kinds[-1:] == ends == ["DecodeImage", "ToTensor"]
-    if kinds and "CustomFunc" not in kinds and not is_ordered:
-        message = "DecodeImage is not first, or ToTensor not last"
-        yield Finding(file.key_at(*_OPS), message, "images are decoded once, and first")
-
-
 @rule("VG509", Severity.WARNING, "mean in the order of other channels")
 def channel_order(file: ConfigFile) -> Iterator[Finding]:
     """DecodeImage gives RGB. ImageNet's mean in the order BGR needs a CvtColor before it.

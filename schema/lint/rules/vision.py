@@ -141,25 +141,3 @@ def layout_count(file: ConfigFile) -> Iterator[Finding]:
         message = f"the tower's output has {parts} parts, but `output_layout` has {entries}"
         hint = f"the output is {width} wide; write an entry for every {OUTPUT_COLUMNS} columns"
         yield Finding(file.at(*_LAYOUT), message, hint)
-
-
-@rule("VG707", Severity.ERROR, "blocks with full attention unlike the checkpoint's")
-def full_attention_blocks(file: ConfigFile) -> Iterator[Finding]:
-    """`fullatt_block_indexes` is another list than in the model's own config.json.
-
-    Bad:
-        # visual.yaml
-        frontend: {checkpoint: weights, model_kwargs: {build_visual: true}}
-        backend: {compile: {fullatt_block_indexes: [7, 15, 23]}}
-        ---
-        # weights/config.json
-        {"vision_config": {"fullatt_block_indexes": [7, 15, 23, 31]}}
-    Good:
-        backend: {compile: {fullatt_block_indexes: [7, 15, 23, 31]}}
-    """
-    options = file.config.backend.compile
-    blocks = options.fullatt_block_indexes if options else None
-    of_model = _tower_config(file).get("fullatt_block_indexes")
-    if blocks and of_model and blocks != of_model:
-        span = file.at("backend", "compile", "fullatt_block_indexes")
-        yield Finding(span, f"the checkpoint's config.json has {as_written(of_model)} here")

@@ -42,25 +42,7 @@ LANGUAGE_MODELS = {
     ],
 }
 OTHERS = {
-    "VG305": [
-        "x: [[1, 64], [2, 32]]",
-        "x: [[1], [2], [1]]",
-        "x: [[1, 64], [64]]",
-        "x: {min: [2], max: [1]}",
-        "x: {min: [1], opt: [4], max: [2]}",
-        "x: {min: [1], max: [2]}",
-        "x: [[1, 64], [1, 64]]",
-        "x: [2, 1]",
-    ],
     "VG306": ["input_ids: [8]", "x: [1], att_mask: [1], position_ids_2: [1]", "inputs: [1, 8]"],
-    "VG310": [
-        "input_ids: [1, 8], attention_mask: [1, 4], token_type_ids: [1, 8]",
-        "input_ids: [1, 4], attention_mask: [1, 8], token_type_ids: [1, 8]",
-        "input_ids: [1, 8], attention_mask: [1, 1, 4, 4]",
-        "input_ids: [1, 8], attention_mask: [1, 1, 8, 8]",
-        "input_ids: [1, 8], attention_mask: [1, 9], past_key: [1]",
-        "input_ids: [1, 8], attention_mask: [1, 9], kv_cache: [1]",
-    ],
     "VG311": [
         f'"{name}": [1, 8]'
         for name in (

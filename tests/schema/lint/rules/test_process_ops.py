@@ -66,11 +66,6 @@ CHANNELS = [
     ("[1, 3, 9, 9]", normalized("norm_type: null")),
     ("[1, 2]", normalized("mean: [0.5, 0.5], std: [0.5, 0.5, 0.5]")),
 ]
-ORDERS = (
-    *("Clip DecodeImage ToTensor", "DecodeImage DecodeImage ToTensor", "DecodeImage Clip"),
-    *("DecodeImage ToTensor ToTensor", "DecodeImage ToTensor Clip", "DecodeImage ToTensor"),
-    "DecodeImage Clip ToTensor",
-)
 COLOURS = [
     *(BGR, "[104, 117, 123]", MEAN, GREY, "[103.939, 116.779, 123.68]", "[0.5]"),
 ]
@@ -81,9 +76,6 @@ def test_what_is_said_of_ops():
     cases += [("VG504", IMAGE, f"{DECODE}, {resized(size)}, {TENSOR}") for size in ADAPTIVE]
     cases += [("VG505", IMAGE, normalized(values)) for values in RANGES]
     cases += [("VG506", *case) for case in CHANNELS]
-    for kinds in ORDERS:
-        cases.append(("VG507", IMAGE, ", ".join(f"{{type: {kind}}}" for kind in kinds.split())))
-    cases.append(("VG507", IMAGE, FUNCTION + ", {type: Clip}, {type: ToTensor}, {type: Clip}"))
     cases += [("VG509", IMAGE, normalized(f"mean: {mean}")) for mean in COLOURS]
     for code in ("RGB2BGR", "BGR2RGB"):
         convert = f"{{type: CvtColor, code: COLOR_{code}}}"
