@@ -31,7 +31,10 @@ def required(description: str, *, aliases: tuple[str, ...] = (), **limits: Any) 
 
 
 def optional(description: str, **options: Any) -> Any:
-    """Return a field that may be left out; `options` as for `required`."""
+    """Return a field that may be left out; `options` as for `required`.
+
+    Of a `deprecated` one the description says what it is, and `deprecated` what to do instead.
+    """
     return required(description, default=None, **options)
 
 

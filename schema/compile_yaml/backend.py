@@ -22,6 +22,7 @@ Outputs = list[Annotated[int, Field(ge=-1)]]
 Layout = Annotated[str, Field(pattern=r"^\d+:\S+$")]
 
 _MOVED = "an option of `backend.compile`"
+_DELETE = "delete it here; it belongs in `backend.compile`"
 
 CalibrateMode = Literal["percentile", "kl_divergence", "max", "mse"]
 
@@ -102,10 +103,10 @@ class QuantizeOptions(ConfigPart):
         "relay op names to quantize; a leading ! excludes"
     )
     quantize_dsp_ops: list[str] | None = optional(UNPUBLISHED)
-    dense_special_config: Sizes | None = optional(_MOVED, deprecated=True)
-    nearest_interpol_on_dsp: bool | None = optional(_MOVED, deprecated=True)
-    output_ddr: Outputs | None = optional(_MOVED, deprecated=True)
-    stream_mode: bool | None = optional(_MOVED, deprecated=True)
+    dense_special_config: Sizes | None = optional(_MOVED, deprecated=_DELETE)
+    nearest_interpol_on_dsp: bool | None = optional(_MOVED, deprecated=_DELETE)
+    output_ddr: Outputs | None = optional(_MOVED, deprecated=_DELETE)
+    stream_mode: bool | None = optional(_MOVED, deprecated=_DELETE)
 
 
 class DynamicParams(ConfigPart):

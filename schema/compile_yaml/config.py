@@ -114,10 +114,12 @@ class Workspace(ConfigPart):
         "check the environment again; meaning not published, typed from use"
     )
     work_dir: str | None = optional(
-        "name of `path` in the older `vamc build`", min_length=1, deprecated=True
+        "the name of `path` in the older `vamc build`",
+        min_length=1,
+        deprecated="write `path` instead",
     )
-    enable_ir: bool | None = optional("of the older `vamc build`", deprecated=True)
-    save_log: bool | None = optional("of the older `vamc build`", deprecated=True)
+    enable_ir: bool | None = optional("of the older `vamc build`", deprecated="delete it")
+    save_log: bool | None = optional("of the older `vamc build`", deprecated="delete it")
 
     @model_validator(mode="after")
     def _has_a_folder(self) -> Workspace:

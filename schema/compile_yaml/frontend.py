@@ -60,7 +60,7 @@ class ModelOptions(ConfigPart):
     )
     build_visual: bool | None = optional("build the vision tower of a vision-language model")
     enable_kv_share: bool | None = optional(
-        "obsolete: compiler 3 sees shared KV heads itself", deprecated=True
+        "obsolete: compiler 3 sees shared KV heads itself", deprecated="delete it"
     )
     split_embed: Unverified = None
     onnx_cache: Unverified = None

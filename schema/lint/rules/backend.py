@@ -6,56 +6,29 @@ import re
 from collections.abc import Iterator
 from typing import get_args
 
-from vacc_gen.schema.compile_yaml.backend import CalibrateMode, QuantizeOptions
-from vacc_gen.schema.compile_yaml.config import EXTRA_OPS, Workspace
+from vacc_gen.schema.compile_yaml.backend import CalibrateMode
+from vacc_gen.schema.compile_yaml.config import EXTRA_OPS, CompileConfig
 from vacc_gen.schema.compile_yaml.dataset import TextDataset
-from vacc_gen.schema.lint.diagnostics import Finding, Severity, as_written, listed
+from vacc_gen.schema.lint.diagnostics import Finding, Severity, as_written
 from vacc_gen.schema.lint.files import ConfigFile
 from vacc_gen.schema.lint.rule import rule
-from vacc_gen.schema.lint.suggestions import nearest
+from vacc_gen.schema.lint.suggestions import nearest, sections
 
 
-@rule("VG110", Severity.WARNING, "build option among the quantizer's")
-def compile_key_in_quantize(file: ConfigFile) -> Iterator[Finding]:
-    """An option of the build is in `backend.quantize`; published configs have it in both sections.
-
-    The one public program that calls the compiler passes build options to the build alone
-    (open-mmlab/mmdeploy, onnx2vacc.py).
-
-    Bad:
-        backend: {quantize: {stream_mode: true}}
-    Good:
-        backend: {compile: {stream_mode: true}}
-    """
-    quantize = file.config.backend.quantize
-    for key, field in QuantizeOptions.model_fields.items():
-        if quantize is None or not field.deprecated or key not in quantize.model_fields_set:
-            continue
-        message = f"`{key}` is an option of `backend.compile`, not of `backend.quantize`"
-        hint = "delete it here; it belongs in `backend.compile`"
-        yield Finding(file.key_at("backend", "quantize", key), message, hint)
-
-
-@rule("VG111", Severity.WARNING, "key of the older compiler")
-def legacy_key(file: ConfigFile) -> Iterator[Finding]:
-    """A key of the older `vamc build`, or one that compiler 3 no longer needs.
+@rule("VG111", Severity.WARNING, "deprecated key")
+def deprecated_key(file: ConfigFile) -> Iterator[Finding]:
+    """A key of the older `vamc build`, one that compiler 3 no longer needs, or one that moved.
 
     Bad:
         workspace: {work_dir: ./vacc_deploy}
     Good:
         workspace: {path: ./vacc_deploy}
     """
-    given = file.config.workspace.model_fields_set
-    deprecated = (key for key, field in Workspace.model_fields.items() if field.deprecated)
-    older = [key for key in deprecated if key in given]
-    if older:
-        message = f"keys of the older `vamc build`: {listed(older)}"
-        hint = "delete them; `path` replaces `work_dir`"
-        yield Finding(file.key_at("workspace", older[0]), message, hint)
-    if "enable_kv_share" in file.options.model_fields_set:
-        span = file.key_at("frontend", "model_kwargs", "enable_kv_share")
-        hint = "delete it: compiler 3 detects shared KV heads itself"
-        yield Finding(span, "`enable_kv_share` is obsolete", hint)
+    for section, (model, *_) in sections(CompileConfig).items():
+        for key, field in model.model_fields.items():
+            if field.deprecated and file.document.node(*section, key) is not None:
+                message = f"`{key}` is {field.description}"
+                yield Finding(file.key_at(*section, key), message, str(field.deprecated))
 
 
 @rule("VG114", Severity.WARNING, "value that looks misspelled")
@@ -106,13 +79,12 @@ def no_calibrate_mode(file: ConfigFile) -> Iterator[Finding]:
     Good:
         backend: {dtype: int8, quantize: {calibrate_mode: percentile}}
     """
-    backend = file.config.backend
-    given = backend.quantize.model_fields_set if backend.quantize else set()
-    is_calibrated = backend.dtype == "int8" and file.file_dataset and not file.is_huggingface
-    if is_calibrated and "calibrate_mode" not in given:
+    is_int8, mode = file.config.backend.dtype == "int8", ("backend", "quantize", "calibrate_mode")
+    is_calibrated = is_int8 and file.file_dataset is not None and not file.is_huggingface
+    if is_calibrated and file.document.node(*mode) is None:
         message = "`calibrate_mode` is missing in `backend.quantize`"
         hint = f"set it to one of {', '.join(get_args(CalibrateMode))}"
-        yield Finding(file.key_at("backend", "quantize"), message, hint)
+        yield Finding(file.key_at(*mode), message, hint)
 
 
 @rule("VG405", Severity.WARNING, "data_type contradicts dtype")

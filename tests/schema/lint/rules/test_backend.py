@@ -11,8 +11,8 @@ INT8 = "backend: {dtype: int8, compile: {data_type: %d}}"
 TEXTS = "dataset: {type: huggingface, path: ., name: %s}"
 OP = "graph: {extra_ops: {type: %s}}"
 CASES = {
-    "VG110": ["backend: {quantize: {output_ddr: [1], weight_scale: max, stream_mode: null}}"],
     "VG111": [
+        "backend: {quantize: {output_ddr: [1], weight_scale: max, stream_mode: null}}",
         "workspace: {save_log: true, work_dir: a}",
         "workspace: {enable_ir: true}",
         "workspace: {workers: 2}",
