@@ -1,4 +1,4 @@
-"""VG6: does the language model split over the dies, and can its checkpoint be read?
+"""VG6: does the language model split over the dies, and has it positions for the lengths?
 
 VG601 and VG603 need the model's sizes: from the checkpoint when it is there, else from a preset of
 that name. Without either they report nothing.
@@ -6,12 +6,8 @@ that name. Without either they report nothing.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
-from vacc_gen.schema.checkpoint import CONFIG_FILE
-from vacc_gen.schema.errors import UnreadableError
-from vacc_gen.schema.json_files import read_json_object
 from vacc_gen.schema.lint.diagnostics import Finding, Severity
 from vacc_gen.schema.lint.files import ConfigFile
 from vacc_gen.schema.lint.rule import rule
@@ -58,33 +54,3 @@ def max_positions(file: ConfigFile) -> Iterator[Finding]:
         message = f"total {total} is longer than the model's {most} positions"
         span = file.at("frontend", "shape", "input_ids", 1, 0)
         yield Finding(span, message, f"write at most {most}")
-
-
-@rule("VG604", Severity.ERROR, "checkpoint that cannot be read")
-def unreadable_checkpoint(file: ConfigFile) -> Iterator[Finding]:
-    """The weight folder is there, and its config.json is not, or cannot be read.
-
-    Bad:
-        # falcon.yaml
-        frontend: {checkpoint: falcon-7b}
-        ---
-        # falcon-7b/config.json
-        {"model_type": "falcon",
-    Good:
-        # falcon-7b/config.json
-        {"model_type": "falcon"}
-    """
-    if not file.is_huggingface:
-        return
-    folder = file.folder / file.config.frontend.checkpoint
-    if not os.path.isdir(folder):  # noqa: PTH112  # Path.is_dir raises for some names
-        return
-    span, hint = file.at("frontend", "checkpoint"), "copy or download the model's config.json"
-    if not os.path.exists(folder / CONFIG_FILE):  # noqa: PTH110  # never raises
-        message = "the checkpoint's config.json is missing"  # the folder may be incomplete yet
-        yield Finding(span, message, hint, None, Severity.WARNING)
-        return
-    try:
-        read_json_object(folder / CONFIG_FILE)
-    except UnreadableError as error:
-        yield Finding(span, error.message, hint)

@@ -1,5 +1,4 @@
 import json
-import os
 
 import pytest
 
@@ -49,33 +48,3 @@ def test_a_model_that_is_not_known_is_not_judged():
     text = CONFIG.replace("falcon-7b-instruct", "falcon-x").replace("[2048]", "[20480]")
     text = text.replace("tp: 4", "tp: 3")
     assert found("x.yaml", text, "VG601") == found("x.yaml", text, "VG603") == []
-
-
-@pytest.mark.parametrize(
-    ("content", "fault"),
-    [
-        (b"{}", None),
-        (None, "the checkpoint's config.json is missing"),
-        (b"{", "{file} is not valid JSON: "),
-        (b"[" * 100_000, "{file} is not valid JSON: "),
-        (b"\xff\xfe", "{file} is not valid JSON: "),
-        (b"[]", "{file} is not valid JSON: not an object (at character 1)"),
-        ("fifo", "cannot read {file}: not a regular file"),
-    ],
-    ids=["whole", "none", "cut", "nested", "utf-16", "list", "fifo"],
-)
-def test_a_checkpoint_that_cannot_be_read(tmp_path, content, fault):
-    config, text = tmp_path / "weights" / "config.json", CONFIG.replace(CHECKPOINT, "weights")
-    assert found(tmp_path / "x.yaml", text, "VG604") == []  # a folder that is not there yet
-    config.parent.mkdir()
-    if content == "fifo":
-        os.mkfifo(config)
-    elif content is not None:
-        config.write_bytes(content)
-    places = [one for one in check_text(text, str(tmp_path / "x.yaml")) if one.code == "VG604"]
-    said = [(one.line, one.column, one.severity.value) for one in places]
-    assert said == ([(4, 15, "error" if content else "warning")] if fault else [])
-    assert all(one.message.startswith(fault.format(file=config)) for one in places)
-    image = "name: m\nfrontend: {checkpoint: weights, type: tensorflow, shape: {x: [1]}}\n"
-    image += "backend: {type: tvm_vacc, dtype: fp16}\nworkspace: {path: ./out}\n"
-    assert check_text(image, str(tmp_path / "x.yaml")) == []
