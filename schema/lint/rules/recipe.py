@@ -13,7 +13,7 @@ from vacc_gen.schema.lint.rule import rule
 from vacc_gen.schema.lint.suggestions import nearest_of_all
 
 if TYPE_CHECKING:
-    from vacc_gen.schema.packages import Pin, PinProblem
+    from vacc_gen.schema.packages import PinProblem
 
 _FILES = (".safetensors", ".bin", ".json", ".gguf", ".onnx", ".pt", ".pth", ".torchscript")
 _OF_A_SHELL = re.compile(r"~\w*(/|$)|.*\$\w")
@@ -197,38 +197,19 @@ def file_for_folder(file: RecipeFile) -> Iterator[Finding]:
         yield Finding(file.at("model", "checkpoint"), message, hint)
 
 
-@rule("VG186", Severity.ERROR, "pins that cannot be installed", scope="recipe")
-def uninstallable_pins(file: RecipeFile) -> Iterator[Finding]:
-    """Two pins of a package exclude each other, or a pinned version has no wheel for the Python.
+@rule("VG186", Severity.ERROR, "pins that cannot be installed or do not run", scope="recipe")
+def bad_pins(file: RecipeFile) -> Iterator[Finding]:
+    """Pins exclude each other, have no wheel for the Python, or are known to break together.
 
-    The pins of its environment preset count too. What is known of wheels ships with vacc-gen. A
-    package that is published as source alone is a warning: no lock can hold it.
+    A resolver knows nothing of the last: onnxruntime 1.13.1 beside numpy 2 is imported, and kills
+    the process in its first session. The pins of the environment preset count too. A package that
+    is published as source alone is a warning: no lock can hold it, but it can be built by hand.
 
     Bad:
         environment: {pins: [transformers>=4.40, transformers<4.38]}
     Good:
         environment: {pins: ["transformers>=4.38,<4.40"]}
     """
-    yield from _problems(file, ("contradiction", "python", "source-only"))
-
-
-@rule("VG187", Severity.ERROR, "pins that are known to break together", scope="recipe")
-def breaking_pins(file: RecipeFile) -> Iterator[Finding]:
-    """Two packages can be installed beside each other and do not run.
-
-    A resolver finds such a set, and an import check passes: onnxruntime 1.13.1 beside numpy 2 is
-    imported, and kills the process in its first session.
-
-    Bad:
-        environment: {pins: [onnxruntime==1.13.1, numpy==2.2.6]}
-    Good:
-        environment: {pins: [onnxruntime==1.13.1, numpy==1.26.4]}
-    """
-    yield from _problems(file, ("companion",))
-
-
-def _problems(file: RecipeFile, kinds: tuple[str, ...]) -> Iterator[Finding]:
-    """Yield what is known of the pins, once for each place: a Python may be wrong for many."""
     from vacc_gen.schema.packages import effective_pins, parse_pin, pin_problems
 
     environment = file.recipe.environment
@@ -236,21 +217,16 @@ def _problems(file: RecipeFile, kinds: tuple[str, ...]) -> Iterator[Finding]:
         return
     own = [parse_pin(text) for text in environment.pins]
     preset = [parse_pin(text) for text in file.known.environment_pins(environment.preset)]
-    pins = effective_pins(preset, own)
-    placed: dict[Span, list[PinProblem]] = {}
-    for problem in pin_problems(pins, environment.python, file.known.pin_facts()):
-        if problem.kind in kinds:
-            placed.setdefault(_place(file, problem, own), []).append(problem)
-    for span, (problem, *others) in placed.items():
+    problems = pin_problems(effective_pins(preset, own), environment.python, file.known.pin_facts())
+    placed: dict[tuple[Span, str], list[PinProblem]] = {}  # a Python may be wrong for many pins
+    for problem in problems:
+        key = "python" if problem.kind == "python" else "preset"
+        places = [
+            file.at("environment", "pins", own.index(pin)) for pin in problem.pins if pin in own
+        ]
+        place = places[0] if places else file.at("environment", key)
+        placed.setdefault((place, problem.kind), []).append(problem)
+    for (place, kind), (problem, *others) in placed.items():
         more = f"; {plural(len(others), 'more pin')} likewise" if others else ""
-        # What has no wheel can still be built by hand.
-        severity = Severity.WARNING if problem.kind == "source-only" else None
-        yield Finding(span, problem.message + more, problem.hint, severity=severity)
-
-
-def _place(file: RecipeFile, problem: PinProblem, own: list[Pin]) -> Span:
-    """Return where the recipe's pin stands that takes part; else its Python, else its preset."""
-    for pin in problem.pins:
-        if pin in own:
-            return file.at("environment", "pins", own.index(pin))
-    return file.at("environment", "python" if problem.kind == "python" else "preset")
+        severity = Severity.WARNING if kind == "source-only" else None
+        yield Finding(place, problem.message + more, problem.hint, severity=severity)
