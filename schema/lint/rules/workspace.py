@@ -52,52 +52,34 @@ def config_against_recipe(workspace: Workspace) -> Iterator[FileFinding]:
             yield config, Finding(config.at(*steps), message, hint)
 
 
-@rule("VG904", Severity.WARNING, "files made from an older recipe", scope="workspace")
+@rule("VG904", Severity.WARNING, "generated files out of date or missing", scope="workspace")
 def stale_files(workspace: Workspace) -> Iterator[FileFinding]:
-    """vacc.yaml was changed after the files of its workspace were made from it.
+    """vacc.yaml was changed after the files of its workspace were made from it, or one is gone.
 
     Bad:
         # vacc.yaml
         version: 2
         ---
         # .vacc-gen/manifest.json
-        {"version": 1, "made_from": {"vacc.yaml": "9f86d081884c7d65"}, "files": {}}
+        {"version": 1, "made_from": {"vacc.yaml": "9f86d081884c7d65"},
+         "files": {"env/requirements.lock": "9f86d081884c7d65"}}
     Good:
         # .vacc-gen/manifest.json
         {"version": 1, "made_from": {}, "files": {}}
     """
-    made_from = workspace.made.made_from.get("vacc.yaml") if workspace.made else None
-    if made_from not in (None, text_hash(workspace.recipe.document.text)):
+    recipe, made = workspace.recipe, workspace.made
+    if made is None:
+        return
+    if made.made_from.get("vacc.yaml") not in (None, text_hash(recipe.document.text)):
         message = "vacc.yaml was changed after the files of this workspace were made"
         hint = "`vacc-gen generate` makes them again; with --diff it only shows what would change"
-        yield workspace.recipe, Finding(workspace.recipe.key_at("version"), message, hint)
-
-
-@rule("VG905", Severity.WARNING, "generated file missing", scope="workspace")
-def missing_file(workspace: Workspace) -> Iterator[FileFinding]:
-    """A file that was made from vacc.yaml is no longer there.
-
-    Code that config_vacc.json names is VG921.
-
-    Bad:
-        # vacc.yaml
-        version: 2
-        ---
-        # .vacc-gen/manifest.json
-        {"version": 1, "made_from": {}, "files": {"env/requirements.lock": "9f86d081884c7d65"}}
-    Good:
-        # .vacc-gen/manifest.json
-        {"version": 1, "made_from": {}, "files": {}}
-    """
-    made, folder = workspace.made, workspace.recipe.folder
-    paths = sorted(made.files.keys() - made.pending) if made else ()
-    missing = [path for path in paths if not os.path.lexists(folder / path)]
-    if (folder / "source_code" / "config_vacc.json").is_file():
-        missing = [path for path in missing if not path.endswith("_vacc.py")]
+        yield recipe, Finding(recipe.key_at("version"), message, hint)
+    written = sorted(made.files.keys() - made.pending)
+    missing = [path for path in written if not os.path.lexists(recipe.folder / path)]
     if missing:
         message = f"made from this recipe, and no longer there: {first_few(missing)}"
         hint = "`vacc-gen generate` makes what is missing"
-        yield workspace.recipe, Finding(workspace.recipe.key_at("version"), message, hint)
+        yield recipe, Finding(recipe.key_at("version"), message, hint)
 
 
 @rule("VG907", Severity.INFO, "not ready to run", scope="workspace")
