@@ -1,12 +1,16 @@
-"""VG2: does the name say what the config does?"""
+"""VG2: does the name say what the config does, and is it that of no other config?"""
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from typing import Any
 
+from vacc_gen.schema.checkpoint import name_of
 from vacc_gen.schema.lint.diagnostics import Finding, Fix, Severity, Span
-from vacc_gen.schema.lint.files import LENGTH_STEP, ConfigFile, words
+from vacc_gen.schema.lint.files import LENGTH_STEP, PRECISIONS, ConfigFile, FileFinding, words
 from vacc_gen.schema.lint.rule import rule
 
 
@@ -113,3 +117,77 @@ def kv8_in_name(file: ConfigFile) -> Iterator[Finding]:
         message = "the KV cache has 8 bits (`w16kv8`), and the name does not say kv8"
         hint = "add -kv8 to the name, or the output overwrites the one with a 16-bit cache"
         yield Finding(file.at("name"), message, hint)
+
+
+_NOT_OF_A_MODEL = (*PRECISIONS, "official", "base", "chat")
+
+
+def _grouped(
+    configs: list[ConfigFile], key: Callable[[ConfigFile], Any]
+) -> Iterator[tuple[Any, list[ConfigFile]]]:
+    """Yield the groups of two configs or more that are alike in `key`."""
+    groups: dict[Any, list[ConfigFile]] = defaultdict(list)
+    for config in configs:
+        groups[key(config)].append(config)
+    return ((shared, group) for shared, group in groups.items() if len(group) > 1)
+
+
+@rule("VG250", Severity.ERROR, "two configs write to the same folder", scope="configs")
+def same_output(configs: list[ConfigFile]) -> Iterator[FileFinding]:
+    """The output goes to `<workspace.path>/<name>`, where the second config overwrites the first's.
+
+    Bad:
+        # one.yaml
+        name: bert
+        ---
+        # two.yaml
+        name: bert
+    Good:
+        # two.yaml
+        name: bert_384
+    """
+    for output, writers in _grouped(configs, _output):
+        if any(writer.other_precision_in_name for writer in writers):
+            continue  # VG201
+        for config in writers:
+            others = ", ".join(other.path.name for other in writers if other is not config)
+            message = f"{others} writes to the same folder, {name_of(output)}"
+            hint = "give each config a name or a workspace.path of its own"
+            yield config, Finding(config.at("name"), message, hint)
+
+
+def _output(config: ConfigFile) -> str:
+    """Return the folder that a config's output goes to."""
+    workspace = config.config.workspace
+    folder = workspace.path or workspace.work_dir or "."
+    return os.path.normpath(config.folder / folder / config.config.name)
+
+
+@rule("VG251", Severity.WARNING, "name of another model's config", scope="configs")
+def copied_name(configs: list[ConfigFile]) -> Iterator[FileFinding]:
+    """A copied config kept its name, which fits the other's file and folder and not its own.
+
+    Bad:
+        # pfld/pfld.yaml
+        name: official_pfld_fp16
+        ---
+        # hrnet/hrnet.yaml
+        name: official_pfld_fp16
+    Good:
+        # hrnet/hrnet.yaml
+        name: official_hrnet_fp16
+    """
+    for name, bearers in _grouped(configs, lambda config: config.config.name):
+        rightful = [config for config in bearers if _fits_its_file(config)]
+        for config in bearers:
+            if rightful and config not in rightful:
+                message = f"{name} is the name of another model's config"
+                hint = f"it fits {rightful[0].document.path}; name this one after its own model"
+                yield config, Finding(config.at("name"), message, hint)
+
+
+def _fits_its_file(config: ConfigFile) -> bool:
+    """Whether a word of the name that tells its model is in the file's or the folders' names."""
+    about = "".join(words(" ".join(config.path.parts[-4:])))
+    named = [word for word in words(config.config.name) if len(word) > 2 and not word.isdigit()]
+    return any(word in about for word in named if word not in _NOT_OF_A_MODEL)

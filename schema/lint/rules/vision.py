@@ -1,15 +1,15 @@
-"""VG7: do the options of a vision tower, of a vision-language model, go together?"""
+"""VG7: do the options of a vision tower, and its two halves' configs, go together?"""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator
 
+from vacc_gen.schema.checkpoint import CONFIG_FILE
 from vacc_gen.schema.json_files import read_json
 from vacc_gen.schema.lint.diagnostics import Finding, Severity, as_written
-from vacc_gen.schema.lint.files import ConfigFile
+from vacc_gen.schema.lint.files import ConfigFile, FileFinding
 from vacc_gen.schema.lint.rule import rule
 
 PATCH_STEP = 16
@@ -19,53 +19,35 @@ _PATCH_AXES = {"pixel_values": (0,), "attention_mask": (1, 2), "cos": (0,), "sin
 """By input, the axes that are as long as there are patches."""
 
 
-def _patches(file: ConfigFile) -> dict[tuple[str, int], int]:
-    """Return the number of patches by input and axis; empty where it is no vision tower."""
-    shapes = file.fixed_shapes if file.is_vision_tower else {}
-    return {
-        (name, axis): shapes[name][axis]
-        for name, axes in _PATCH_AXES.items()
-        for axis in axes
-        if axis < len(shapes.get(name, ()))
-    }
+@rule("VG701", Severity.ERROR, "patches of the vision tower")
+def patches(file: ConfigFile) -> Iterator[Finding]:
+    """`pixel_values`, `attention_mask`, `cos` and `sin` have one number of patches.
 
-
-@rule("VG701", Severity.ERROR, "shapes of the vision tower disagree")
-def tower_shapes(file: ConfigFile) -> Iterator[Finding]:
-    """`pixel_values`, `attention_mask`, `cos` and `sin` all have the same number of patches.
+    It is (height / 14) x (width / 14), and a multiple of 16 (vendor's vlm/qwen2_5_vl/README.md).
 
     Bad:
         frontend: {shape: {cos: [4096, 80], sin: [2048, 80]}, model_kwargs: {build_visual: true}}
     Good:
         frontend: {shape: {cos: [4096, 80], sin: [4096, 80]}, model_kwargs: {build_visual: true}}
     """
-    patches = _patches(file)
-    usual = Counter(patches.values()).most_common(1)[0][0] if patches else 0
-    for (name, axis), number in patches.items():
-        if number != usual:
-            span = file.at("frontend", "shape", name, axis)
-            yield Finding(span, f"`{name}` has {number} patches, but the other inputs have {usual}")
-            return
-
-
-@rule("VG702", Severity.ERROR, "patches that are not a multiple of 16")
-def patch_step(file: ConfigFile) -> Iterator[Finding]:
-    """The number of patches, (height / 14) x (width / 14), is a multiple of 16.
-
-    Source: the vendor's vlm/qwen2_5_vl/README.md. Height and width are multiples of 28.
-
-    Bad:
-        frontend: {shape: {pixel_values: [4090, 1176]}, model_kwargs: {build_visual: true}}
-    Good:
-        frontend: {shape: {pixel_values: [4096, 1176]}, model_kwargs: {build_visual: true}}
-    """
-    patches = _patches(file)
-    for (name, axis), number in patches.items():
-        if number % PATCH_STEP and {*patches.values()} == {number}:  # several numbers: VG701
-            span = file.at("frontend", "shape", name, axis)
+    shapes = file.fixed_shapes if file.is_vision_tower else {}
+    numbers = {
+        (name, axis): shape[axis]
+        for name, shape in shapes.items()
+        for axis in _PATCH_AXES.get(name, ())
+        if axis < len(shape)
+    }
+    if len({*numbers.values()}) > 1:
+        usual = Counter(numbers.values()).most_common(1)[0][0]
+        name, axis = next(place for place, number in numbers.items() if number != usual)
+        message = f"`{name}` has {numbers[name, axis]} patches, but the other inputs have {usual}"
+        yield Finding(file.at("frontend", "shape", name, axis), message)
+    elif numbers:
+        (name, axis), number = next(iter(numbers.items()))
+        if number % PATCH_STEP:
+            message = f"{number} patches are not a multiple of {PATCH_STEP}"
             hint = f"the next multiple is {number + -number % PATCH_STEP}"
-            yield Finding(span, f"{number} patches are not a multiple of {PATCH_STEP}", hint)
-            return
+            yield Finding(file.at("frontend", "shape", name, axis), message, hint)
 
 
 @rule("VG703", Severity.ERROR, "vision tower on several dies")
@@ -83,10 +65,10 @@ def tower_tp(file: ConfigFile) -> Iterator[Finding]:
         yield Finding(span, f"`tp` is {tp}, but a vision tower runs on one die", "delete `tp`")
 
 
-def _layouts(file: ConfigFile) -> Sequence[str]:
+def _layouts(file: ConfigFile) -> list[str]:
     """Return the entries of `output_layout`, such as `0:YX`."""
     options = file.config.backend.compile
-    return (options.output_layout or ()) if options else ()
+    return (options.output_layout or []) if options else []
 
 
 @rule("VG705", Severity.WARNING, "unusual output_layout")
@@ -108,15 +90,6 @@ def output_layout(file: ConfigFile) -> Iterator[Finding]:
             yield Finding(file.at(*_LAYOUT, position), message, hint, None, severity)
 
 
-def _tower_config(file: ConfigFile) -> Mapping[str, Any]:
-    """Return what the checkpoint's config.json says about its vision tower; empty without one."""
-    if not file.is_vision_tower:
-        return {}
-    config = read_json(file.folder / file.config.frontend.checkpoint / "config.json") or {}
-    tower = config.get("vision_config")
-    return tower if isinstance(tower, dict) else {}
-
-
 @rule("VG706", Severity.ERROR, "output_layout against the tower's width")
 def layout_count(file: ConfigFile) -> Iterator[Finding]:
     """`output_layout` has an entry for every 640 columns of the tower's output.
@@ -133,11 +106,82 @@ def layout_count(file: ConfigFile) -> Iterator[Finding]:
     Good:
         backend: {compile: {output_layout: ["0:YX", "1:YX", "2:YX", "3:YX"]}}
     """
-    entries, width = len(_layouts(file)), _tower_config(file).get("out_hidden_size")
-    if not entries or type(width) is not int:
+    entries = len(_layouts(file))
+    if not entries or not file.is_vision_tower:
         return
-    parts = math.ceil(width / OUTPUT_COLUMNS)
+    checkpoint = read_json(file.folder / file.config.frontend.checkpoint / CONFIG_FILE) or {}
+    tower = checkpoint.get("vision_config")
+    width = tower.get("out_hidden_size") if isinstance(tower, dict) else None
+    parts = math.ceil(width / OUTPUT_COLUMNS) if type(width) is int else entries
     if entries != parts:
         message = f"the tower's output has {parts} parts, but `output_layout` has {entries}"
         hint = f"the output is {width} wide; write an entry for every {OUTPUT_COLUMNS} columns"
         yield Finding(file.at(*_LAYOUT), message, hint)
+
+
+def _halves(configs: list[ConfigFile]) -> Iterator[tuple[ConfigFile, ConfigFile]]:
+    """Yield vision towers with the language model of the same checkpoint in the same folder."""
+    languages = {
+        (config.path.parent, config.checkpoint_name): config
+        for config in configs
+        if config.lengths is not None
+    }
+    for tower in configs:
+        language = languages.get((tower.path.parent, tower.checkpoint_name))
+        if tower.is_vision_tower and language is not None:
+            yield tower, language
+
+
+@rule("VG750", Severity.WARNING, "pins unlike the other half's", scope="configs")
+def pins_unlike(configs: list[ConfigFile]) -> Iterator[FileFinding]:
+    """One half of a vision-language model pins packages, and the other does not, or pins others.
+
+    Bad:
+        # visual.yaml
+        name: vl_visual_fp16
+        frontend: {shape: {pixel_values: [2048, 1176]}, model_kwargs: {build_visual: true}}
+        ---
+        # llm.yaml
+        workspace: {pyenv: {transformers: 4.51.3}}
+    Good:
+        # visual.yaml
+        name: vl_visual_fp16
+        frontend: {shape: {pixel_values: [2048, 1176]}, model_kwargs: {build_visual: true}}
+        workspace: {pyenv: {transformers: 4.51.3}}
+    """
+    for tower, language in _halves(configs):
+        own, wanted = (half.config.workspace.pyenv for half in (tower, language))
+        if wanted and own != wanted:
+            state = f"is {_pins(own)}" if own else "is missing"
+            message = f"`pyenv` {state}; {language.path.name} has {_pins(wanted)}"
+            hint = "compile both halves with the same packages"
+            yield tower, Finding(tower.key_at("workspace", "pyenv"), message, hint)
+
+
+def _pins(pins: dict[str, str]) -> str:
+    return ", ".join(f"{package} {version}" for package, version in pins.items())
+
+
+@rule("VG751", Severity.ERROR, "more image tokens than the prefill holds", scope="configs")
+def too_many_patches(configs: list[ConfigFile]) -> Iterator[FileFinding]:
+    """Four patches make a token; all must fit the prefill (vendor's vlm/qwen2_5_vl/README.md).
+
+    Bad:
+        # visual.yaml
+        name: vl_visual_fp16
+        frontend: {shape: {pixel_values: [8192, 1176]}, model_kwargs: {build_visual: true}}
+        ---
+        # llm.yaml
+        name: vl_llm_fp16
+    Good:
+        # visual.yaml
+        name: vl_visual_fp16
+        frontend: {shape: {pixel_values: [2048, 1176]}, model_kwargs: {build_visual: true}}
+    """
+    for tower, language in _halves(configs):
+        shape, lengths = tower.fixed_shapes.get("pixel_values"), language.lengths
+        if shape and lengths and shape[0] // 4 >= lengths.prefill:
+            have = f"{shape[0]} patches are {shape[0] // 4} tokens"
+            message = f"{have}, and the prefill of {language.path.name} is {lengths.prefill}"
+            hint = "a quarter of the patches must be less than the prefill"
+            yield tower, Finding(tower.at("frontend", "shape", "pixel_values", 0), message, hint)

@@ -19,9 +19,9 @@ SHAPES = [
     ("VG701", "pixel_values: [32, 9], cos: [16, 8], sin: [16, 8]"),
     ("VG701", f"{PIXELS}, attention_mask: [16]"),
     ("VG701", f"{PIXELS}, attention_mask: [1, 16, 16], cos: [16, 80], other: [1]"),
-    ("VG702", "cos: [17, 80], sin: [17, 80]"),
-    ("VG702", "cos: [17, 80], sin: [16, 80]"),
-    ("VG702", "other: [17]"),
+    ("VG701", "cos: [17, 80], sin: [17, 80]"),
+    ("VG701", "cos: [17, 80], sin: [16, 80]"),
+    ("VG701", "other: [17]"),
 ]
 
 
