@@ -225,7 +225,7 @@ ERRORS = [
     Lie("adapter-alone", adapter_alone, "VG925", "adapter_config.json", "an adapter alone"),
     # quantized, not merged
     *(Lie(method, config(quantization_config={"quant_method": method}), "VG926", CONFIG, f"quantized: {method}") for method in ("gptq", "awq", "bitsandbytes", "fp8")),
-    Lie("8-bit", config(quantization_config={"load_in_8bit": True}), "VG926", CONFIG, "bitsandbytes"),
+    Lie("8-bit", config(quantization_config={"load_in_8bit": True}), "VG926", CONFIG, "load_in_8bit"),
     Lie("compressed", config(compression_config={"quant_method": "compressed-tensors"}), "VG926", CONFIG, "compressed-tensors"),
     Lie("qweight", add(f"{QKV}.qweight", 8, 8), "VG926", SINGLE, "quantized"),
     Lie("fp8-tensors", lambda at: write_tensors(at / SINGLE, {**read_tensors(at / SINGLE), f"{QKV}.weight": ("F8_E4M3", [112, 80], bytes(8960))}), "VG926", SINGLE, "F8_E4M3"),

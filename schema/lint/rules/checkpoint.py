@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from vacc_gen.schema.checkpoint import ADAPTER_FILE, CONFIG_FILE, PICKLES
@@ -76,41 +77,35 @@ def auto_map(files: WeightFiles) -> Iterator[CheckpointError]:
         {"auto_map": {"AutoModel": "modeling_falcon_vacc.FalconModel"},
          "insert_slice": true, "_attn_implementation": "eager"}
     Good:
-        # config_vacc.json
-        {"auto_map": {"AutoModel": "modeling_falcon_vacc.FalconModel"},
-         "insert_slice": true, "_attn_implementation": "eager"}
-        ---
         # modeling_falcon_vacc.py
         class FalconModel: ...
     """
     config = files.objects.get(VACC_CONFIG)
     if config is None:
         return
-    targets = config.get("auto_map", {})
-    unnamed = [name for name in files.names if re.fullmatch(r"modeling_.*_vacc\.py", name)]
-    if unnamed and "auto_map" not in config:
-        message = f"`auto_map` is missing, so {unnamed[0]} is not loaded"
-        hint = "name its classes in `auto_map`"
-        yield CheckpointError(message, hint, "auto_map", file=VACC_CONFIG)
+    targets = config.get("auto_map")
     if not isinstance(targets, dict):
-        message = "`auto_map` is not an object"
-        hint = 'write it like {"AutoModelForCausalLM": "module.Class"}'
-        yield CheckpointError(message, hint, "auto_map", file=VACC_CONFIG)
+        unnamed = [name for name in files.names if re.fullmatch(r"modeling_.*_vacc\.py", name)]
+        if unnamed:
+            message = f"`auto_map` names no class, so {unnamed[0]} is not loaded"
+            hint = 'write it like {"AutoModelForCausalLM": "module.Class"}'
+            yield CheckpointError(message, hint, "auto_map", file=VACC_CONFIG)
         return
-    reported: set[tuple[str, str | None]] = set()
+    faults: dict[tuple[str, str | None], str] = {}
     for auto, target in targets.items():
         for named in target if isinstance(target, list) else [target]:
             fault = _fault_of_code(files, named)
-            if fault is not None and fault not in reported:
-                reported.add(fault)
-                yield CheckpointError(*fault, auto, file=VACC_CONFIG)
+            if fault is not None:
+                faults.setdefault(fault, auto)  # of several classes in one file
+    for fault, auto in faults.items():
+        yield CheckpointError(*fault, auto, file=VACC_CONFIG)
 
 
 def _fault_of_code(files: WeightFiles, named: Any) -> tuple[str, str | None] | None:
-    """Return what is wrong with a `module.Class` of `auto_map`."""
+    """Return what is wrong with a `module.Class` of `auto_map`, and what to do."""
     if named is None or (isinstance(named, str) and "--" in named):
         return None  # none, or in another repository
-    module, _, name = named.rpartition(".") if isinstance(named, str) else ("", "", "")
+    module, _, name = str(named).rpartition(".")
     if not re.fullmatch(r"\w+(\.\w+)*", module) or not name.isidentifier():
         return f"`{named}` in `auto_map` is not of the form module.Class", None
     file = f"{module.replace('.', '/')}.py"
@@ -163,9 +158,6 @@ def other_geometry(files: WeightFiles) -> Iterator[CheckpointError]:
     Good:
         # config_vacc.json
         {"hidden_size": 8192, "_attn_implementation": "eager", "insert_slice": true}
-        ---
-        # config.json
-        {"hidden_size": 8192}
     """
     copy, original = files.objects.get(VACC_CONFIG), files.objects.get(CONFIG_FILE)
     if copy is None or original is None:
@@ -211,9 +203,6 @@ def no_weights(files: WeightFiles) -> Iterator[CheckpointError]:
         # config.json
         {"model_type": "falcon"}
     Good:
-        # config.json
-        {"model_type": "falcon"}
-        ---
         # model.safetensors.index.json
         {"weight_map": {}}
     """
@@ -239,35 +228,24 @@ def not_plain(files: WeightFiles) -> Iterator[CheckpointError]:
     if ADAPTER_FILE in files.names and files.tensors:
         message = "an adapter lies beside the weights, and is not applied"
         yield CheckpointError(message, MERGE_ADAPTER, file=ADAPTER_FILE, is_warning=True)
-    fault = _quantization(files)
-    if fault is not None:
-        yield fault
+    for method, key, file in islice(_signs_of_quantization(files), 1):
+        message = f"the weights are quantized: {method}; weights in full precision are needed"
+        hint = "take the checkpoint that they were made from; `build` quantizes by itself"
+        yield CheckpointError(message, hint, key, file=file, is_warning=not files.is_falcon)
 
 
-def _quantization(files: WeightFiles) -> CheckpointError | None:
-    """Return how config.json or the tensors say that the weights are quantized, if they do."""
-    method, key, file = None, None, CONFIG_FILE
+def _signs_of_quantization(files: WeightFiles) -> Iterator[tuple[str, str, str]]:
+    """Yield what config.json or the tensors say of it: how, and at which key of which file."""
     for key in ("quantization_config", "compression_config"):
         said = files.config.get(key)
+        options = said if isinstance(said, dict) else {}
         if said:
-            options = said if isinstance(said, dict) else {}
-            method = options.get("quant_method") or options.get("quant_type")
-            if method is None and {"load_in_8bit", "load_in_4bit"} & options.keys():
-                method = "bitsandbytes"
-            method = shortened(method or said).strip("'")
-            break
-    else:
-        for name, entry in files.tensors.items():
-            is_weight = files.is_falcon and not is_buffer(name)
-            if name.endswith(_QUANTIZED) or (is_weight and entry.dtype in _QUANTIZED_DTYPES):
-                method = f"{name[:80]} is {entry.dtype}"
-                key, file = entry.name, entry.path.name
-                break
-    if method is None:
-        return None
-    message = f"the weights are quantized: {method}; weights in full precision are needed"
-    hint = "take the checkpoint that they were made from; `build` quantizes by itself"
-    return CheckpointError(message, hint, key, file=file, is_warning=not files.is_falcon)
+            method = options.get("quant_method") or options.get("quant_type") or said
+            yield shortened(method).strip("'"), key, CONFIG_FILE
+    for name, entry in files.tensors.items():
+        is_weight = files.is_falcon and not is_buffer(name)
+        if name.endswith(_QUANTIZED) or (is_weight and entry.dtype in _QUANTIZED_DTYPES):
+            yield f"{name[:80]} is {entry.dtype}", entry.name, entry.path.name
 
 
 @rule("VG927", Severity.ERROR, "config.json of no Falcon that can be exported", scope="weights")
@@ -321,9 +299,8 @@ def falcon_tensors(files: WeightFiles) -> Iterator[CheckpointError]:
     """
     architecture = files.architecture
     is_whole = all(fault.is_warning for fault in files.faults)
-    if not isinstance(architecture, Architecture) or not is_whole:
-        return
-    if _quantization(files) is not None:
+    is_plain = not any(_signs_of_quantization(files))
+    if not isinstance(architecture, Architecture) or not is_whole or not is_plain:
         return
     if len(files.tensors) < len(files.stored):
         message = "tensors are stored twice: with and without `transformer.` before their names"
@@ -343,12 +320,8 @@ def _value_faults(
             hint = "start from the checkpoint as it was published"
             yield CheckpointError(message, hint, entry.name, file=entry.path.name)
             return
-    if architecture.tie_word_embeddings and {EMBEDDING, HEAD} <= tensors.keys():
-        try:
-            is_same = have_same_bytes(tensors[EMBEDDING], tensors[HEAD], _SAMPLES)
-        except OSError:
-            return
-        if not is_same:
-            message = f"{HEAD} is stored, and is not the embedding that config.json ties it to"
-            hint = 'write "tie_word_embeddings": false in config.json, or delete that tensor'
-            yield CheckpointError(message, hint, "tie_word_embeddings")
+    is_stored_though_tied = architecture.tie_word_embeddings and {EMBEDDING, HEAD} <= tensors.keys()
+    if is_stored_though_tied and not have_same_bytes(tensors[EMBEDDING], tensors[HEAD], _SAMPLES):
+        message = f"{HEAD} is stored, and is not the embedding that config.json ties it to"
+        hint = 'write "tie_word_embeddings": false in config.json, or delete that tensor'
+        yield CheckpointError(message, hint, "tie_word_embeddings")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import product
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
@@ -117,9 +118,6 @@ def tokenizer(files: WeightFiles) -> Iterator[CheckpointError]:
     Good:
         # config.json
         {"model_type": "falcon", "vocab_size": 3}
-        ---
-        # tokenizer.json
-        {"model": {"type": "BPE", "vocab": {"a": 0, "b": 1, "<|im_start|>": 2}}}
     """
     if TOKENIZER not in files.names:
         is_needed = files.is_falcon and files.tensors
@@ -131,8 +129,8 @@ def tokenizer(files: WeightFiles) -> Iterator[CheckpointError]:
         yield content
     elif content is not None:
         for name, ids in ((TOKENIZER, content.ids()), (TOKENIZER_CONFIG, _ids_in_config(files))):
-            rows = sys.maxsize if files.vocabulary is None else files.vocabulary
-            beyond = [token for token, token_id in ids.items() if not 0 <= token_id < rows]
+            rows = files.vocabulary or sys.maxsize
+            beyond = [token for token, number in ids.items() if not 0 <= number < rows]
             if beyond:
                 token = min(beyond, key=lambda token: ids[token])
                 more = f", and {len(beyond) - 1} more" if len(beyond) > 1 else ""
@@ -179,21 +177,21 @@ def tokenizer_settings(files: WeightFiles) -> Iterator[CheckpointError]:
             hint = f"it is reset, as in transformers; write null for `{key}`"
             yield CheckpointError(message, hint, key, file=TOKENIZER)
     ids = content.ids()
-    for file in (TOKENIZER_CONFIG, SPECIAL_TOKENS):
-        for key in _TOKENS:
-            token = files.objects.get(file, {}).get(key)
-            token = token.get("content") if isinstance(token, dict) else token
-            said = files.config.get(f"{key}_id")
-            numbers = said if isinstance(said, list) else [said]
-            wanted = [number for number in numbers if type(number) is int]
-            if isinstance(token, str) and token not in ids:
-                message = f"`{key}` is {shortened(token)}, which is not in {TOKENIZER}"
-                hint = "take both files from one revision"
-                yield CheckpointError(message, hint, key, file=file)
-            elif isinstance(token, str) and wanted and ids[token] not in wanted:
-                message = f"`{key}` is {shortened(token)}, id {ids[token]}; config.json says "
-                hint = f"set `{key}_id` in config.json, if the tokenizer is right"
-                yield CheckpointError(message + shortened(said), hint, key, file=file)
+    for file, key in product((TOKENIZER_CONFIG, SPECIAL_TOKENS), _TOKENS):
+        token = files.objects.get(file, {}).get(key)
+        token = token.get("content") if isinstance(token, dict) else token
+        said = files.config.get(f"{key}_id")
+        numbers = said if isinstance(said, list) else [said]
+        if not isinstance(token, str):
+            continue
+        if token not in ids:
+            message = f"`{key}` is {shortened(token)}, which is not in {TOKENIZER}"
+            hint = "take both files from one revision"
+            yield CheckpointError(message, hint, key, file=file)
+        elif ids[token] not in numbers and any(type(number) is int for number in numbers):
+            message = f"`{key}` is {shortened(token)}, id {ids[token]}; config.json says "
+            hint = f"set `{key}_id` in config.json, if the tokenizer is right"
+            yield CheckpointError(message + shortened(said), hint, key, file=file)
 
 
 @rule("VG932", Severity.ERROR, "token ids that are none", scope="weights")
@@ -207,24 +205,21 @@ def token_ids(files: WeightFiles) -> Iterator[CheckpointError]:
         # generation_config.json
         {"eos_token_id": ["<|endoftext|>"]}
     Good:
-        # config.json
-        {"model_type": "falcon", "vocab_size": 100}
-        ---
         # generation_config.json
         {"eos_token_id": [11]}
     """
     rows, is_warning = files.vocabulary, not files.is_falcon
-    for file in (CONFIG_FILE, GENERATION):
-        for token in _TOKENS:
-            key = f"{token}_id"
-            value = files.objects.get(file, {}).get(key)
-            if value is None or (token == "pad_token" and value == -1):
-                continue
-            ids = value if isinstance(value, list) and value and token == "eos_token" else [value]
-            wrong = [i for i in ids if type(i) is not int or i < 0 or (rows and i >= rows)]
-            if wrong:
-                message = f"`{key}` is {shortened(wrong[0])}; the model has {rows} tokens, from 0"
-                if type(wrong[0]) is not int or wrong[0] < 0:
-                    message = f"`{key}` is {shortened(wrong[0])}, which is not the id of a token"
-                hint = "write the number of a token, as in the repository of the model"
-                yield CheckpointError(message, hint, key, file=file, is_warning=is_warning)
+    for file, token in product((CONFIG_FILE, GENERATION), _TOKENS):
+        key = f"{token}_id"
+        value = files.objects.get(file, {}).get(key)
+        if value is None or (token == "pad_token" and value == -1):
+            continue
+        ids = value if isinstance(value, list) and value and token == "eos_token" else [value]
+        wrong = [i for i in ids if type(i) is not int or i < 0 or (rows and i >= rows)]
+        if wrong:
+            why = f"; the model has {rows} tokens, from 0"
+            if type(wrong[0]) is not int or wrong[0] < 0:
+                why = ", which is not the id of a token"
+            hint = "write the number of a token, as in the repository of the model"
+            message = f"`{key}` is {shortened(wrong[0])}{why}"
+            yield CheckpointError(message, hint, key, file=file, is_warning=is_warning)

@@ -123,9 +123,6 @@ def changed_artifacts(files: WeightFiles) -> Iterator[CheckpointError]:
     Good:
         # manifest.json
         {"artifacts": []}
-        ---
-        # decode.onnx
-        1
     """
     for name, change in changed_files(files.folder, read_content=True):
         yield CheckpointError(f"{name} {change}", "`vacc-gen build` makes it again", file=name)

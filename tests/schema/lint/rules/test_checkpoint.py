@@ -75,7 +75,7 @@ FORM = "in `auto_map` is not of the form module.Class"
 @pytest.mark.parametrize(
     ("auto_map", "messages"),
     [
-        ("modeling.Model", ["`auto_map` is not an object"]),
+        ("modeling.Model", [f"`auto_map` names no class, so {MODULE}.py is not loaded"]),
         ({"AutoModel": 5}, [f"`5` {FORM}"]),
         ({"AutoModel": "FalconForCausalLM"}, [f"`FalconForCausalLM` {FORM}"]),
         ({"AutoModel": "../../etc.passwd"}, [f"`../../etc.passwd` {FORM}"]),
@@ -92,7 +92,7 @@ def test_an_odd_auto_map_is_reported(weights, auto_map, messages):
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("auto_map", None, f"`auto_map` is missing, so {MODULE}.py is not loaded"),
+        ("auto_map", None, f"`auto_map` names no class, so {MODULE}.py is not loaded"),
         ("insert_slice", 1, "`insert_slice` is 1, not true"),
         ("insert_slice", None, "`insert_slice` is missing"),
     ],
