@@ -52,9 +52,12 @@ def misspelled_value(file: ConfigFile) -> Iterator[Finding]:
             yield Finding(file.at(*steps), f"{as_written(value)} looks misspelled", hint)
 
 
-@rule("VG401", Severity.ERROR, "int8 without data or method")
-def int8_without_data(file: ConfigFile) -> Iterator[Finding]:
+@rule("VG401", Severity.ERROR, "dtype that does not go with data and method")
+def dtype_and_method(file: ConfigFile) -> Iterator[Finding]:
     """int8 needs ranges: from a `dataset`, or from GPTQ (`frontend.quantize`) for language models.
+
+    The reverse is a warning: with fp16 `frontend.quantize`, which makes weights or KV cache int8,
+    is in no published config.
 
     Bad:
         backend: {dtype: int8}
@@ -62,11 +65,16 @@ def int8_without_data(file: ConfigFile) -> Iterator[Finding]:
         backend: {dtype: int8}
         frontend: {quantize: {type: w8a16_gptq}}
     """
-    config = file.config
-    if config.backend.dtype == "int8" and not config.dataset and not config.frontend.quantize:
+    config, span = file.config, file.at("backend", "dtype")
+    dtype, quantize = config.backend.dtype, config.frontend.quantize
+    if dtype == "int8" and not config.dataset and not quantize:
         message = "dtype is int8, but there is neither `dataset` nor `frontend.quantize`"
         hint = f"add {'`frontend.quantize`' if file.is_huggingface else 'a `dataset`'}"
-        yield Finding(file.at("backend", "dtype"), message, f"{hint}, or compile to fp16")
+        yield Finding(span, message, f"{hint}, or compile to fp16")
+    elif dtype == "fp16" and quantize:
+        message = f"dtype is fp16, but `frontend.quantize` is {quantize.type}"
+        hint = "write `dtype: int8`, or delete `frontend.quantize`"
+        yield Finding(span, message, hint, None, Severity.WARNING)
 
 
 @rule("VG404", Severity.WARNING, "int8 without a calibration mode")
@@ -107,22 +115,3 @@ def data_type(file: ConfigFile) -> Iterator[Finding]:
         what = f"{backend.dtype} by `frontend.quantize`" if is_by_gptq else backend.dtype
         hint = f"{what} takes `data_type: {right}`"
         yield Finding(file.at("backend", "compile", "data_type"), message, hint)
-
-
-@rule("VG406", Severity.WARNING, "weight quantization without effect")
-def gptq_with_fp16(file: ConfigFile) -> Iterator[Finding]:
-    """`frontend.quantize` makes weights or KV cache int8, but the backend is to be fp16.
-
-    Every published config with `frontend.quantize` has `dtype: int8`.
-
-    Bad:
-        frontend: {quantize: {type: w8a16_gptq}}
-    Good:
-        backend: {dtype: int8}
-        frontend: {quantize: {type: w8a16_gptq}}
-    """
-    quantize = file.config.frontend.quantize
-    if quantize and file.config.backend.dtype == "fp16":
-        message = f"dtype is fp16, but `frontend.quantize` is {quantize.type}"
-        hint = "write `dtype: int8`, or delete `frontend.quantize`"
-        yield Finding(file.at("backend", "dtype"), message, hint)

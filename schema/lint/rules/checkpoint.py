@@ -1,4 +1,4 @@
-"""VG92: will the compiler load the right code and the right sizes from the weight folder?"""
+"""VG92, VG94: are the code, sizes and weights of a folder, or a compiled model, what they say?"""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any
 
+from vacc_gen.schema.artifacts import changed_files
 from vacc_gen.schema.checkpoint import ADAPTER_FILE, CONFIG_FILE, PICKLES
 from vacc_gen.schema.errors import MERGE_ADAPTER, CheckpointError
 from vacc_gen.schema.falcon import (
@@ -325,3 +326,23 @@ def _value_faults(
         message = f"{HEAD} is stored, and is not the embedding that config.json ties it to"
         hint = 'write "tie_word_embeddings": false in config.json, or delete that tensor'
         yield CheckpointError(message, hint, "tie_word_embeddings")
+
+
+@rule("VG940", Severity.ERROR, "compiled model unlike its manifest", scope="compiled")
+def changed_artifacts(files: WeightFiles) -> Iterator[CheckpointError]:
+    """A file of `deploy/<name>` is missing, or not the one that `build` made.
+
+    Every file is read whole, so only folders that are named are checked.
+
+    Bad:
+        # manifest.json
+        {"artifacts": [{"path": "decode.onnx", "bytes": 2, "sha256": "ab01"}]}
+        ---
+        # decode.onnx
+        1
+    Good:
+        # manifest.json
+        {"artifacts": []}
+    """
+    for name, change in changed_files(files.folder, read_content=True):
+        yield CheckpointError(f"{name} {change}", "`vacc-gen build` makes it again", file=name)

@@ -62,42 +62,30 @@ def checkpoint_against_type(file: ConfigFile) -> Iterator[Finding]:
         yield Finding(file.key_at("frontend"), message, hint, None, Severity.WARNING)
 
 
-@rule("VG307", Severity.WARNING, "model_kwargs without model_arch")
-def no_model_arch(file: ConfigFile) -> Iterator[Finding]:
+@rule("VG307", Severity.WARNING, "language model without model_arch or tp")
+def missing_options(file: ConfigFile) -> Iterator[Finding]:
     """Without `model_arch: vacc` the patched modeling file of the weight folder is not loaded.
 
-    Bad:
-        frontend: {model_kwargs: {tp: 4}}
-    Good:
-        frontend: {model_kwargs: {tp: 4, model_arch: vacc}}
-    """
-    frontend = file.config.frontend
-    if frontend.type not in (None, "huggingface") or frontend.model_kwargs is None:
-        return
-    if frontend.model_kwargs.model_arch is None:
-        message = "`model_arch` is missing in `frontend.model_kwargs`"
-        hint = "write `model_arch: vacc`; without it modeling_*_vacc.py is not loaded"
-        yield Finding(file.key_at("frontend", "model_kwargs"), message, hint)
-
-
-@rule("VG308", Severity.WARNING, "language model without tp")
-def no_tp(file: ConfigFile) -> Iterator[Finding]:
-    """Tensor parallelism is fixed when the model is compiled; what it is without `tp` is not known.
+    Tensor parallelism is fixed when the model is compiled; what it is without `tp` is not known.
 
     Bad:
-        frontend: {model_kwargs: {model_arch: vacc}}
+        frontend: {model_kwargs: {b2s: true}}
     Good:
         frontend: {model_kwargs: {model_arch: vacc, tp: 4}}
     """
-    quantize = file.config.frontend.quantize
+    frontend, span = file.config.frontend, file.key_at("frontend", "model_kwargs")
+    is_huggingface = frontend.type in (None, "huggingface")
+    if is_huggingface and frontend.model_kwargs and frontend.model_kwargs.model_arch is None:
+        message = "`model_arch` is missing in `frontend.model_kwargs`"
+        hint = "write `model_arch: vacc`; without it modeling_*_vacc.py is not loaded"
+        yield Finding(span, message, hint)
     has_cache = file.lengths is not None and file.lengths.total is not None
-    is_for_gpu = quantize is not None and quantize.device is not None
+    is_for_gpu = frontend.quantize is not None and frontend.quantize.device is not None
     if has_cache and file.options.tp is None and not is_for_gpu:
         hint = "write `tp: N`, the number of dies that the model runs on"
         if file.tp_in_name is not None:
             hint = f"the name says tp{file.tp_in_name}: write `tp: {file.tp_in_name}`"
-        message = "`tp` is missing in `frontend.model_kwargs`"
-        yield Finding(file.key_at("frontend", "model_kwargs", "tp"), message, hint)
+        yield Finding(span, "`tp` is missing in `frontend.model_kwargs`", hint)
 
 
 @rule("VG302", Severity.ERROR, "length that is not a multiple of 16", fix="unsafe")

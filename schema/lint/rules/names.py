@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections import defaultdict
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
+from itertools import groupby
+from operator import attrgetter
 
 from vacc_gen.schema.checkpoint import name_of
 from vacc_gen.schema.lint.diagnostics import Finding, Fix, Severity, Span
@@ -122,16 +122,6 @@ def kv8_in_name(file: ConfigFile) -> Iterator[Finding]:
 _NOT_OF_A_MODEL = (*PRECISIONS, "official", "base", "chat")
 
 
-def _grouped(
-    configs: list[ConfigFile], key: Callable[[ConfigFile], Any]
-) -> Iterator[tuple[Any, list[ConfigFile]]]:
-    """Yield the groups of two configs or more that are alike in `key`."""
-    groups: dict[Any, list[ConfigFile]] = defaultdict(list)
-    for config in configs:
-        groups[key(config)].append(config)
-    return ((shared, group) for shared, group in groups.items() if len(group) > 1)
-
-
 @rule("VG250", Severity.ERROR, "two configs write to the same folder", scope="configs")
 def same_output(configs: list[ConfigFile]) -> Iterator[FileFinding]:
     """The output goes to `<workspace.path>/<name>`, where the second config overwrites the first's.
@@ -146,8 +136,9 @@ def same_output(configs: list[ConfigFile]) -> Iterator[FileFinding]:
         # two.yaml
         name: bert_384
     """
-    for output, writers in _grouped(configs, _output):
-        if any(writer.other_precision_in_name for writer in writers):
+    for output, group in groupby(sorted(configs, key=_output), _output):
+        writers = list(group)
+        if len(writers) < 2 or any(writer.other_precision_in_name for writer in writers):
             continue  # VG201
         for config in writers:
             others = ", ".join(other.path.name for other in writers if other is not config)
@@ -177,12 +168,14 @@ def copied_name(configs: list[ConfigFile]) -> Iterator[FileFinding]:
         # hrnet/hrnet.yaml
         name: official_hrnet_fp16
     """
-    for name, bearers in _grouped(configs, lambda config: config.config.name):
-        rightful = [config for config in bearers if _fits_its_file(config)]
-        for config in bearers:
-            if rightful and config not in rightful:
+    by_name = attrgetter("config.name")
+    for name, group in groupby(sorted(configs, key=by_name), by_name):
+        bearers = [(config, _fits_its_file(config)) for config in group]
+        rightful = next((config for config, fits in bearers if fits), None)
+        for config, fits in bearers:
+            if rightful is not None and not fits:
                 message = f"{name} is the name of another model's config"
-                hint = f"it fits {rightful[0].document.path}; name this one after its own model"
+                hint = f"it fits {rightful.document.path}; name this one after its own model"
                 yield config, Finding(config.at("name"), message, hint)
 
 

@@ -1,14 +1,15 @@
-"""VG18 and VG19: does the recipe fit its model and card, do its pins fit?"""
+"""VG18, VG19, VG90: does a recipe fit model, card and pins, and its workspace the recipe?"""
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from vacc_gen.schema.errors import plural
-from vacc_gen.schema.lint.diagnostics import Finding, Fix, Severity, Span, dotted
-from vacc_gen.schema.lint.files import RecipeFile
+from vacc_gen.schema.errors import first_few, plural
+from vacc_gen.schema.lint.diagnostics import Finding, Fix, Severity, Span, Steps, dotted, plain
+from vacc_gen.schema.lint.files import FileFinding, RecipeFile, Workspace, text_hash
 from vacc_gen.schema.lint.rule import rule
 from vacc_gen.schema.lint.suggestions import nearest_of_all
 
@@ -230,3 +231,97 @@ def bad_pins(file: RecipeFile) -> Iterator[Finding]:
         more = f"; {plural(len(others), 'more pin')} likewise" if others else ""
         severity = Severity.WARNING if kind == "source-only" else None
         yield Finding(place, problem.message + more, problem.hint, severity=severity)
+
+
+@rule("VG901", Severity.ERROR, "config contradicts the recipe", scope="workspace")
+def config_against_recipe(workspace: Workspace) -> Iterator[FileFinding]:
+    """A compile config was edited, and has another tp, other lengths or options than vacc.yaml.
+
+    A config that is as it was made follows an older recipe: VG904.
+
+    Bad:
+        # vacc.yaml
+        target: {prefill: 512}
+        ---
+        # build/hf_falcon_fp16.yaml
+        name: falcon-7b-fp16
+    Good:
+        # vacc.yaml
+        target: {prefill: 1024}
+    """
+    recipe = workspace.recipe
+    for config in workspace.edited_configs:
+        lengths, options = config.lengths, config.options
+        values: tuple[tuple[str, Any, Steps], ...] = (
+            ("tp", options.tp, ("frontend", "model_kwargs", "tp")),
+            ("prefill", lengths and lengths.prefill, ("frontend", "shape", "input_ids", 0, 0)),
+            ("total", lengths and lengths.total, ("frontend", "shape", "input_ids", 1, 0)),
+            ("align_qkv", options.align_qkv, ("frontend", "model_kwargs", "align_qkv")),
+            ("workers", config.config.workspace.workers, ("workspace", "workers")),
+        )
+        for key, value, steps in values:
+            wanted = getattr(recipe.recipe.target, key)
+            if value is None or value == wanted:
+                continue
+            place = f"set target.{key} in vacc.yaml"
+            if recipe.document.node("target", key) is not None:
+                place = f"change line {recipe.at('target', key).line} of vacc.yaml"
+            message = f"{key} is {plain(value)} here and {plain(wanted)} in vacc.yaml"
+            hint = f"write {plain(wanted)} here, or {place}"
+            yield config, Finding(config.at(*steps), message, hint)
+
+
+@rule("VG904", Severity.WARNING, "generated files out of date or missing", scope="workspace")
+def stale_files(workspace: Workspace) -> Iterator[FileFinding]:
+    """vacc.yaml was changed after the files of its workspace were made from it, or one is gone.
+
+    Bad:
+        # vacc.yaml
+        version: 2
+        ---
+        # .vacc-gen/manifest.json
+        {"version": 1, "made_from": {"vacc.yaml": "9f86d081884c7d65"},
+         "files": {"env/requirements.lock": "9f86d081884c7d65"}}
+    Good:
+        # .vacc-gen/manifest.json
+        {"version": 1, "made_from": {}, "files": {}}
+    """
+    recipe, made = workspace.recipe, workspace.made
+    if made is None:
+        return
+    if made.made_from.get("vacc.yaml") not in (None, text_hash(recipe.document.text)):
+        message = "vacc.yaml was changed after the files of this workspace were made"
+        hint = "`vacc-gen generate` makes them again; with --diff it only shows what would change"
+        yield recipe, Finding(recipe.key_at("version"), message, hint)
+    written = sorted(made.files.keys() - made.pending)
+    missing = [path for path in written if not os.path.lexists(recipe.folder / path)]
+    if missing:
+        message = f"made from this recipe, and no longer there: {first_few(missing)}"
+        hint = "`vacc-gen generate` makes what is missing"
+        yield recipe, Finding(recipe.key_at("version"), message, hint)
+
+
+@rule("VG907", Severity.INFO, "not ready to run", scope="workspace")
+def not_ready(workspace: Workspace) -> Iterator[FileFinding]:
+    """Something that vacc-gen does not make is still missing: weights, texts, the vendor's code.
+
+    Nothing is wrong with the workspace; it cannot run before this is there.
+
+    Bad:
+        # vacc.yaml
+        version: 2
+        ---
+        # .vacc-gen/manifest.json
+        {"version": 1, "made_from": {}, "files": {}}
+    Good:
+        # vacc.yaml
+        model: {checkpoint: weights}
+        ---
+        # weights/config.json
+        {"model_type": "falcon"}
+    """
+    lacks = list(workspace.lacks()) if workspace.made else []
+    if lacks:
+        count = f"(not ready: {plural(len(lacks), 'thing')} missing)"
+        lacks[-1] = lacks[-1]._replace(message=f"{lacks[-1].message} {count}")
+    yield from ((workspace.recipe, lack) for lack in lacks)

@@ -65,56 +65,42 @@ def tower_tp(file: ConfigFile) -> Iterator[Finding]:
         yield Finding(span, f"`tp` is {tp}, but a vision tower runs on one die", "delete `tp`")
 
 
-def _layouts(file: ConfigFile) -> list[str]:
-    """Return the entries of `output_layout`, such as `0:YX`."""
-    options = file.config.backend.compile
-    return (options.output_layout or []) if options else []
-
-
-@rule("VG705", Severity.WARNING, "unusual output_layout")
+@rule("VG705", Severity.ERROR, "output_layout that does not fit the outputs")
 def output_layout(file: ConfigFile) -> Iterator[Finding]:
-    """An entry is the number of an output, from 0, and its layout, which is YX when published.
+    """An entry has the number of an output, from 0, and its layout.
 
-    Quotes inside the text are part of the layout. A wrong number is an error.
-
-    Bad:
-        backend: {compile: {output_layout: ["0:YX", "0:XY"]}}
-    Good:
-        backend: {compile: {output_layout: ["0:YX", "1:YX"]}}
-    """
-    for position, entry in enumerate(_layouts(file)):
-        if entry != f"{position}:YX":
-            message = f"the entry of output {position} is {as_written(entry)}"
-            hint = f'write "{position}:YX", as in every published config'
-            severity = None if entry.startswith(f"{position}:") else Severity.ERROR
-            yield Finding(file.at(*_LAYOUT, position), message, hint, None, severity)
-
-
-@rule("VG706", Severity.ERROR, "output_layout against the tower's width")
-def layout_count(file: ConfigFile) -> Iterator[Finding]:
-    """`output_layout` has an entry for every 640 columns of the tower's output.
-
-    6 for a width of 3584, 4 for 2048 (vendor's vlm/qwen2_5_vl/README.md).
+    A vision tower has an output for every 640 columns: 6 for a width of 3584, 4 for 2048 (vendor's
+    vlm/qwen2_5_vl/README.md). Another layout than YX, which all published configs have, is a
+    warning; quotes inside the text are part of it.
 
     Bad:
         # visual.yaml
-        frontend: {checkpoint: weights, model_kwargs: {build_visual: true}}
-        backend: {compile: {output_layout: ["0:YX", "1:YX", "2:YX"]}}
+        frontend: {checkpoint: weights, model_kwargs: {model_arch: vacc, build_visual: true}}
+        backend: {compile: {output_layout: ["0:YX", "1:XY", "2:YX"]}}
         ---
         # weights/config.json
         {"vision_config": {"out_hidden_size": 2048}}
     Good:
+        # visual.yaml
+        frontend: {checkpoint: weights, model_kwargs: {model_arch: vacc, build_visual: true}}
         backend: {compile: {output_layout: ["0:YX", "1:YX", "2:YX", "3:YX"]}}
     """
-    entries = len(_layouts(file))
+    options = file.config.backend.compile
+    entries = (options.output_layout or []) if options else []
+    for position, entry in enumerate(entries):
+        if entry != f"{position}:YX":
+            message = f"the entry of output {position} is {as_written(entry)}"
+            hint = f'write "{position}:YX", as in every published config'
+            severity = Severity.WARNING if entry.startswith(f"{position}:") else None
+            yield Finding(file.at(*_LAYOUT, position), message, hint, None, severity)
     if not entries or not file.is_vision_tower:
         return
     checkpoint = read_json(file.folder / file.config.frontend.checkpoint / CONFIG_FILE) or {}
     tower = checkpoint.get("vision_config")
     width = tower.get("out_hidden_size") if isinstance(tower, dict) else None
-    parts = math.ceil(width / OUTPUT_COLUMNS) if type(width) is int else entries
-    if entries != parts:
-        message = f"the tower's output has {parts} parts, but `output_layout` has {entries}"
+    parts = math.ceil(width / OUTPUT_COLUMNS) if type(width) is int else len(entries)
+    if len(entries) != parts:
+        message = f"the tower's output has {parts} parts, but `output_layout` has {len(entries)}"
         hint = f"the output is {width} wide; write an entry for every {OUTPUT_COLUMNS} columns"
         yield Finding(file.at(*_LAYOUT), message, hint)
 

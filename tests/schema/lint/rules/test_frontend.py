@@ -18,8 +18,8 @@ CASES = {
         "type: pytorch, checkpoint: a.bin",
         "type: tensorflow, checkpoint: saved_model, model_kwargs: null",
     ],
-    "VG307": ["type: onnx, model_kwargs: {tp: 4}"],
-    "VG308": [
+    "VG307": [
+        "type: onnx, model_kwargs: {tp: 4}",
         "model_kwargs: {model_arch: vacc}, shape: {input_ids: [[512], []]}",
         "model_kwargs: {model_arch: vacc}, quantize: {type: w16kv8, device: 'cuda:0'}",
         "model_kwargs: {model_arch: vacc}, quantize: {type: w16kv8}",

@@ -59,7 +59,7 @@ def checked(folder, options, vision_config, build_visual=True):
     frontend = {"checkpoint": ".", "model_kwargs": {"build_visual": build_visual}}
     text = completed(json.dumps({"frontend": frontend, "backend": {"compile": options}}))
     found = check_text(text, str(folder / "visual.yaml"))
-    return [(one.code, one.message) for one in found if one.code == "VG706"]
+    return [(one.code, one.message) for one in found if one.code == "VG705"]
 
 
 @pytest.mark.parametrize(("width", "parts"), [(640, 1), (641, 2), (1280, 2), (2048, 4), (3584, 6)])
@@ -67,7 +67,7 @@ def test_a_part_of_the_output_for_every_640_columns(width, parts, tmp_path):
     config = {"vision_config": {"out_hidden_size": width}}
     entries = [f"{number}:YX" for number in range(parts + 1)]
     message = f"the tower's output has {parts} parts, but `output_layout` has {parts + 1}"
-    assert checked(tmp_path, {"output_layout": entries}, config) == [("VG706", message)]
+    assert checked(tmp_path, {"output_layout": entries}, config) == [("VG705", message)]
     assert checked(tmp_path, {"output_layout": entries[:-1]}, config) == []
     assert checked(tmp_path, {"output_layout": entries}, config, build_visual=False) == []
     assert checked(tmp_path, {}, config) == []
