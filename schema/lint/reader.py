@@ -169,7 +169,7 @@ class _Reader:
             self._count(span, size)
             return node
         reason = "contains itself" if known is None else "has no anchor above it"
-        self.document.report("VG009", span, f"the alias `*{event.anchor}` {reason}")
+        self.document.report("VG007", span, f"the alias `*{event.anchor}` {reason}")
         return Node(None, span)
 
     def _scalar(self, event: Any, span: Span) -> Any:
@@ -188,7 +188,7 @@ class _Reader:
             except (ValueError, OverflowError, LookupError, AttributeError, yaml.YAMLError):
                 reason = f"looks like {'an' if kind == 'int' else 'a'} {kind} and is none"
         message = f"{as_written(event.value)} {reason}"
-        self.document.report("VG010", span, message, "put it in quotes if it is text")
+        self.document.report("VG007", span, message, "put it in quotes if it is text")
         return event.value
 
     def _read_list(self, node: Node, depth: int) -> None:
@@ -215,7 +215,7 @@ class _Reader:
                 mapping = {**source.value, **mapping}
             else:
                 message = "`<<` merges a mapping or a list of mappings, nothing else"
-                self.document.report("VG009", source.span, message)
+                self.document.report("VG007", source.span, message)
         node.value = mapping
         self._end(node, event, [entry.node for entry in mapping.values()])
 

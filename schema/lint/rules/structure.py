@@ -114,14 +114,20 @@ def duplicate_key(document: Document) -> list[Finding]:
     return document.found("VG006")
 
 
-@rule("VG007", Severity.ERROR, "tag", scope="document")
-def tag(document: Document) -> list[Finding]:
-    """A tag asks the reader to build an object; with an unsafe reader that runs code.
+@rule("VG007", Severity.ERROR, "tag, alias or value that no reader takes", scope="document")
+def unreadable_value(document: Document) -> list[Finding]:
+    """What stands here is YAML, and yet no value can be made of it.
+
+    A tag asks the reader to build an object, and with an unsafe reader that runs code. An alias
+    names no anchor, or one that it is itself part of; `<<` merges no mapping. A plain value looks
+    like a number or a date, and is none.
 
     Bad:
         backend: !!python/object/apply:os.system [ls]
+        frontend: *missing
+        name: 2024-13-45
     Good:
-        backend: {type: tvm_vacc, dtype: fp16}
+        name: "2024-13-45"
     """
     return document.found("VG007")
 
@@ -138,30 +144,6 @@ def key_not_text(document: Document) -> list[Finding]:
         backend: {"no": 1}
     """
     return document.found("VG008")
-
-
-@rule("VG009", Severity.ERROR, "alias or merge that leads nowhere", scope="document")
-def bad_alias(document: Document) -> list[Finding]:
-    """An alias names no anchor, or one that it is itself part of; or `<<` merges no mapping.
-
-    Bad:
-        backend: *missing
-    Good:
-        backend: {type: tvm_vacc, dtype: fp16}
-    """
-    return document.found("VG009")
-
-
-@rule("VG010", Severity.ERROR, "impossible value", scope="document")
-def impossible_value(document: Document) -> list[Finding]:
-    """A plain value looks like a number or a date, and is none: readers of YAML fail on it.
-
-    Bad:
-        backend: {dtype: 2024-13-45}
-    Good:
-        backend: {dtype: "2024-13-45"}
-    """
-    return document.found("VG010")
 
 
 @rule("VG011", Severity.ERROR, "tab in the indentation", scope="document", fix="safe")
