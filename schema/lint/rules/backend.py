@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import get_args
 
 from vacc_gen.schema.compile_yaml.backend import CalibrateMode
-from vacc_gen.schema.compile_yaml.config import EXTRA_OPS, CompileConfig
-from vacc_gen.schema.compile_yaml.dataset import TextDataset
-from vacc_gen.schema.lint.diagnostics import Finding, Severity, as_written
+from vacc_gen.schema.compile_yaml.config import CompileConfig
+from vacc_gen.schema.lint.diagnostics import Finding, Severity
 from vacc_gen.schema.lint.files import ConfigFile
 from vacc_gen.schema.lint.rule import rule
-from vacc_gen.schema.lint.suggestions import nearest, sections
+from vacc_gen.schema.lint.suggestions import sections
 
 
 @rule("VG111", Severity.WARNING, "deprecated key")
@@ -29,27 +27,6 @@ def deprecated_key(file: ConfigFile) -> Iterator[Finding]:
             if field.deprecated and file.document.node(*section, key) is not None:
                 message = f"`{key}` is {field.description}"
                 yield Finding(file.key_at(*section, key), message, str(field.deprecated))
-
-
-@rule("VG114", Severity.WARNING, "value that looks misspelled")
-def misspelled_value(file: ConfigFile) -> Iterator[Finding]:
-    """A key takes any word, and this one is nearly one that published configs use.
-
-    Bad:
-        graph: {extra_ops: {type: sofmax}}
-    Good:
-        graph: {extra_ops: {type: softmax}}
-    """
-    graph, texts = file.config.graph, file.text_dataset
-    readers = TextDataset.model_fields["name"].examples or ()
-    for steps, value, words in (
-        (("graph", "extra_ops", "type"), graph.extra_ops.type if graph else None, EXTRA_OPS),
-        (("dataset", "name"), texts.name if texts else None, readers),
-    ):
-        meant = nearest(value, words) if value else None
-        if value and meant and re.sub(r"\d", "", meant) != re.sub(r"\d", "", value):
-            hint = f"did you mean `{meant}`?"
-            yield Finding(file.at(*steps), f"{as_written(value)} looks misspelled", hint)
 
 
 @rule("VG401", Severity.ERROR, "dtype that does not go with data and method")

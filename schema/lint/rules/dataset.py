@@ -4,16 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from vacc_gen.schema.compile_yaml.dataset import (
-    CenterCrop,
-    ChannelSplit,
-    CustomFunc,
-    CvtColor,
-    Normalize,
-    Pad,
-    ProcessOp,
-    Resize,
-)
+from vacc_gen.schema.compile_yaml import dataset as ops
 from vacc_gen.schema.errors import plural
 from vacc_gen.schema.lint.diagnostics import Finding, Severity, listed, plain
 from vacc_gen.schema.lint.files import TEXT_INPUTS, ConfigFile, words
@@ -113,19 +104,19 @@ def _image_shape(file: ConfigFile) -> tuple[int, int, int] | None:
     return (first, second, third) if first <= 4 else None
 
 
-def _size_after(op: ProcessOp, size: list[int] | None) -> list[int] | None:
+def _size_after(op: ops.ProcessOp, size: list[int] | None) -> list[int] | None:
     """Return height and width of an image after an op, None where they depend on the file.
 
     One of them is -1 where only the longer side is known.
     """
-    if isinstance(op, Resize):
+    if isinstance(op, ops.Resize):
         has_longer_side = op.adaptive_side == "long" and max(op.size) > 0
         return op.size if -1 not in op.size or has_longer_side else None
-    if isinstance(op, CenterCrop):
+    if isinstance(op, ops.CenterCrop):
         return op.crop_size
-    if isinstance(op, Pad) and op.pad_to_square and size:
+    if isinstance(op, ops.Pad) and op.pad_to_square and size:
         return [max(size)] * 2
-    return None if isinstance(op, (CustomFunc, Pad)) else size
+    return None if isinstance(op, (ops.CustomFunc, ops.Pad)) else size
 
 
 @rule("VG503", Severity.WARNING, "images do not end at the input's size")
@@ -137,14 +128,14 @@ def final_size(file: ConfigFile) -> Iterator[Finding]:
     Good:
         dataset: {process_ops: [{type: CenterCrop, crop_size: [224, 224]}]}
     """
-    shape, ops = _image_shape(file), file.process_ops
-    if shape is None or not ops:
+    shape = _image_shape(file)
+    if shape is None or not file.process_ops:
         return
     wanted, size, place = list(shape[1:]), None, None
-    for index, op in enumerate(ops):
+    for index, op in enumerate(file.process_ops):
         size = _size_after(op, size)
-        if isinstance(op, (Resize, CenterCrop, CustomFunc)):
-            place = file.at(*_OPS, index, "size" if isinstance(op, Resize) else "crop_size")
+        if isinstance(op, (ops.Resize, ops.CenterCrop, ops.CustomFunc)):
+            place = file.at(*_OPS, index, "size" if isinstance(op, ops.Resize) else "crop_size")
     if place is None:
         hint = "add a Resize, unless all files have that size"
         yield Finding(file.key_at(*_OPS), f"no op brings the images to {wanted}", hint)
@@ -163,60 +154,45 @@ def adaptive_side(file: ConfigFile) -> Iterator[Finding]:
         dataset: {process_ops: [{type: Resize, size: [224, 224]}]}
     """
     for index, op in enumerate(file.process_ops):
-        if isinstance(op, Resize) and op.size.count(-1) != (op.adaptive_side is not None):
+        if isinstance(op, ops.Resize) and op.size.count(-1) != (op.adaptive_side is not None):
             message = f"size {op.size} {'with' if op.adaptive_side else 'without'} `adaptive_side`"
             hint = "one side is -1 with `adaptive_side`, and none without it"
             yield Finding(file.at(*_OPS, index, "size"), message, hint)
 
 
-@rule("VG505", Severity.ERROR, "mean and std for another range of values")
-def normalize_scale(file: ConfigFile) -> Iterator[Finding]:
-    """With `div255: true`, or without `div255`, values are 0 to 1; with `false` they are 0 to 255.
+@rule("VG505", Severity.ERROR, "mean and std that do not fit the image")
+def normalization(file: ConfigFile) -> Iterator[Finding]:
+    """Mean and std have one value, or one for each channel, of the range that the image has here.
 
-    Mean and std are those of the other range, so all calibration data is far off.
+    With `div255: true`, or without `div255`, that is 0 to 1; with `false` it is 0 to 255.
 
     Bad:
         dataset: {process_ops: [{type: Normalize, mean: [123.7, 116.3, 103.5], std: [58, 57, 57]}]}
     Good:
         dataset: {process_ops: [{type: Normalize, mean: [0.49, 0.46, 0.4], std: [0.2, 0.2, 0.2]}]}
     """
-    for index, op in enumerate(file.process_ops):
-        if not isinstance(op, Normalize) or (op.div255 is None and "div255" in op.model_fields_set):
-            continue  # what the compiler makes of a null is not known
-        used = 255 if op.div255 is False else 1
-        for key, values, neutral in (("mean", op.mean or [0], 0), ("std", op.std or [1], 1)):
-            if all(value == neutral for value in values):
-                continue
-            meant = 255 if max(map(abs, values)) > _MOST_OF_UNIT_RANGE else 1
-            if meant != used:
-                message = f"`{key}` is for values of 0 to {meant}, but here they are 0 to {used}"
-                hint = f"write `div255: {plain(used == 255)}`, or scale mean and std"
-                yield Finding(file.at(*_OPS, index, key), message, hint)
-                break
-
-
-@rule("VG506", Severity.ERROR, "mean and std that do not fit the channels")
-def normalize_length(file: ConfigFile) -> Iterator[Finding]:
-    """Mean and std have one value, or one for each channel.
-
-    Bad:
-        dataset: {process_ops: [{type: Normalize, mean: [0.5, 0.5], std: [0.5, 0.5]}]}
-    Good:
-        dataset: {process_ops: [{type: Normalize, mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5]}]}
-    """
     shape = _image_shape(file)
     channels = shape[0] if shape else None
     for index, op in enumerate(file.process_ops):
-        channels = 1 if isinstance(op, ChannelSplit) else channels
-        if not isinstance(op, Normalize) or channels is None:
+        channels = 1 if isinstance(op, ops.ChannelSplit) else channels
+        if not isinstance(op, ops.Normalize):
             continue
-        for key, values in (("mean", op.mean), ("std", op.std)):
-            if values and len(values) not in (1, channels):
+        is_null = op.div255 is None and "div255" in op.model_fields_set  # what that means: unknown
+        used = 255 if op.div255 is False else 1
+        for key, values, neutral in (("mean", op.mean or [0], 0), ("std", op.std or [1], 1)):
+            meant = 255 if max(map(abs, values)) > _MOST_OF_UNIT_RANGE else 1
+            is_neutral = all(value == neutral for value in values)
+            if channels is not None and len(values) not in (1, channels):
                 found = plural(len(values), "value")
                 message = f"`{key}` has {found} for {plural(channels, 'channel')}"
                 hint = "one for each channel, or a single one"
-                yield Finding(file.at(*_OPS, index, key), message, hint)
-                break
+            elif meant != used and not is_neutral and not is_null:
+                message = f"`{key}` is for values of 0 to {meant}, but here they are 0 to {used}"
+                hint = f"write `div255: {plain(used == 255)}`, or scale mean and std"
+            else:
+                continue
+            yield Finding(file.at(*_OPS, index, key), message, hint)
+            break
 
 
 @rule("VG509", Severity.WARNING, "mean in the order of other channels")
@@ -230,9 +206,9 @@ def channel_order(file: ConfigFile) -> Iterator[Finding]:
     """
     order = "RGB"
     for index, op in enumerate(file.process_ops):
-        if isinstance(op, CvtColor):
+        if isinstance(op, ops.CvtColor):
             order = op.code.rpartition("2")[2]
-        mean = op.mean if isinstance(op, Normalize) and op.mean is not None else []
+        mean = op.mean if isinstance(op, ops.Normalize) and op.mean is not None else []
         scale = 255 if max(mean, default=0) > 1 else 1
         pairs = zip(mean, _BGR_MEAN, strict=False)
         differences = [abs(value / scale - of_bgr) for value, of_bgr in pairs]

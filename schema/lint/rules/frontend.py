@@ -107,33 +107,23 @@ def length_step(file: ConfigFile) -> Iterator[Finding]:
             yield Finding(span, message, hint, Fix(span, str(above), safe=False))
 
 
-@rule("VG303", Severity.ERROR, "prefill longer than total")
-def prefill_above_total(file: ConfigFile) -> Iterator[Finding]:
-    """The total length holds the prompt and the answer, so it is at least the prompt's.
+@rule("VG303", Severity.ERROR, "shape that no language model has")
+def language_model_shape(file: ConfigFile) -> Iterator[Finding]:
+    """A language model has two lengths, `[[prefill], [total]]`; an encoder one, `[[length], []]`.
+
+    The total length holds the prompt and the answer, so it is at least the prompt's.
 
     Bad:
         frontend: {shape: {input_ids: [[4096], [2048]]}}
     Good:
         frontend: {shape: {input_ids: [[1024], [2048]]}}
     """
-    lengths = file.lengths
+    node, lengths = file.document.node(*_INPUT_IDS), file.lengths
     if lengths and lengths.total is not None and lengths.prefill > lengths.total:
         message = f"prefill {lengths.prefill} is longer than total {lengths.total}"
         hint = "the shape is [[prefill], [total]]; total holds prompt and answer"
         yield Finding(file.at(*_INPUT_IDS, 0, 0), message, hint)
-
-
-@rule("VG304", Severity.ERROR, "shape of a language model in another form")
-def language_model_shape(file: ConfigFile) -> Iterator[Finding]:
-    """A language model has two lengths, `[[prefill], [total]]`; an encoder one, `[[length], []]`.
-
-    Bad:
-        frontend: {shape: {input_ids: [1, 1024]}}
-    Good:
-        frontend: {shape: {input_ids: [[1024], [2048]]}}
-    """
-    node = file.document.node(*_INPUT_IDS)
-    if node is not None and file.is_language_model and file.lengths is None:
+    elif node is not None and file.is_language_model and lengths is None:
         message = f"{as_written(node.plain())} is not the shape of a language model"
         hint = "write [[prefill], [total]], or [[length], []] for an encoder"
         yield Finding(node.span, message, hint)

@@ -5,18 +5,25 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from pathlib import PurePath
+from typing import Any
 
+from vacc_gen.schema.checkpoint import geometry_of
 from vacc_gen.schema.errors import first_few, plural
+from vacc_gen.schema.geometry import shape_difference
 from vacc_gen.schema.lint.diagnostics import Finding, Fix, Severity, Span, Steps, dotted, plain
-from vacc_gen.schema.lint.files import FileFinding, RecipeFile, Workspace, text_hash
+from vacc_gen.schema.lint.files import (
+    MODEL_FILES,
+    WEIGHT_FOLDER_FILES,
+    FileFinding,
+    RecipeFile,
+    Workspace,
+    text_hash,
+)
 from vacc_gen.schema.lint.rule import rule
 from vacc_gen.schema.lint.suggestions import nearest_of_all
+from vacc_gen.schema.precision import EMBEDDED_ONLY
 
-if TYPE_CHECKING:
-    from vacc_gen.schema.packages import PinProblem
-
-_FILES = (".safetensors", ".bin", ".json", ".gguf", ".onnx", ".pt", ".pth", ".torchscript")
 _OF_A_SHELL = re.compile(r"~\w*(/|$)|.*\$\w")
 """`~`, `~me` and `$HOME`; `${HOME}` is a placeholder, VG119."""
 
@@ -102,9 +109,6 @@ def checkpoint_against_preset(file: RecipeFile) -> Iterator[Finding]:
         # vacc.yaml
         model: {preset: falcon-7b, checkpoint: ../weights}
     """
-    from vacc_gen.schema.checkpoint import geometry_of
-    from vacc_gen.schema.geometry import shape_difference
-
     model = file.recipe.model
     expected = file.known.geometry(model.preset) if file.known else None
     found = geometry_of(file.folder / model.checkpoint) if expected else None
@@ -130,26 +134,23 @@ def does_not_fit(file: RecipeFile) -> Iterator[Finding]:
         model: {preset: falcon-40b}
         target: {card: VA16, tp: 8}
     """
-    target, geometry = file.recipe.target, file.geometry
-    if target.card is None or geometry is None or file.known is None:
+    target, geometry, known = file.recipe.target, file.geometry, file.known
+    memory_bytes = known.die_memory_bytes(target.card) if known and target.card else None
+    if geometry is None or memory_bytes is None:
         return
-    memory_bytes = file.known.die_memory_bytes(target.card)
     from vacc_gen.schema.footprint import footprint, least_tp
-    from vacc_gen.schema.precision import EMBEDDED_ONLY
 
     for precision in file.recipe.precisions:
         need_bytes = footprint(geometry, precision, target.tp, target.total).total_bytes
-        if precision in EMBEDDED_ONLY or memory_bytes is None or need_bytes <= memory_bytes:
-            continue
-        enough = least_tp(geometry, precision, target.total, memory_bytes)
-        message = (
-            f"{precision.value} on {target.tp} dies needs about {need_bytes / 2**30:.1f} GiB of "
-            f"each, {target.card} has {memory_bytes / 2**30:.0f} GiB"
-        )
-        hint = f"by our estimate tp {enough} would fit" if enough else None
-        key = "tp" if "tp" in target.model_fields_set else "card"
-        yield Finding(file.at("target", key), message, hint)
-        return
+        if precision not in EMBEDDED_ONLY and need_bytes > memory_bytes:
+            enough = least_tp(geometry, precision, target.total, memory_bytes)
+            need = f"about {need_bytes / 2**30:.1f} GiB of each"
+            has = f"{target.card} has {memory_bytes / 2**30:.0f} GiB"
+            message = f"{precision.value} on {target.tp} dies needs {need}, {has}"
+            hint = f"by our estimate tp {enough} would fit" if enough else None
+            key = "tp" if "tp" in target.model_fields_set else "card"
+            yield Finding(file.at("target", key), message, hint)
+            return
 
 
 @rule("VG196", Severity.ERROR, "nothing for the compiler", scope="recipe")
@@ -161,41 +162,33 @@ def nothing_to_compile(file: RecipeFile) -> Iterator[Finding]:
     Good:
         precisions: [int8, int4]
     """
-    from vacc_gen.schema.precision import EMBEDDED_ONLY
-
     if EMBEDDED_ONLY.issuperset(file.recipe.precisions):
         message = f"the compiler does not make {file.recipe.precisions[0].value}"
         yield Finding(file.at("precisions"), message, "name fp16, int8 or kv8 as well")
 
 
-@rule("VG197", Severity.WARNING, "path that only a shell understands", scope="recipe")
-def shell_path(file: RecipeFile) -> Iterator[Finding]:
-    """`~` and `$HOME` mean something to a shell; a path in a recipe is taken as it is written.
+@rule("VG197", Severity.ERROR, "path that cannot be used", scope="recipe")
+def odd_path(file: RecipeFile) -> Iterator[Finding]:
+    """The checkpoint is a folder: the one with config.json, not a file in it.
+
+    `~` and `$HOME` are a warning. They mean something to a shell; a path in a recipe is taken as it
+    is written.
 
     Bad:
-        model: {checkpoint: ~/weights/falcon-7b}
+        model: {checkpoint: ~/weights/model.safetensors}
     Good:
-        model: {checkpoint: ../weights/falcon-7b}
+        model: {checkpoint: ../weights}
     """
-    for steps, path in file.paths.items():
-        if _OF_A_SHELL.match(path):
-            message = f"`{dotted(steps)}` is taken as it is written: no shell expands `~` and `$`"
-            yield Finding(file.at(*steps), message, "write the path out, or relative to vacc.yaml")
-
-
-@rule("VG199", Severity.ERROR, "file where a folder belongs", scope="recipe")
-def file_for_folder(file: RecipeFile) -> Iterator[Finding]:
-    """A recipe names the folder of the weights, and this is the name of a file.
-
-    Bad:
-        model: {checkpoint: weights/model.safetensors}
-    Good:
-        model: {checkpoint: weights}
-    """
-    if file.recipe.model.checkpoint.lower().endswith(_FILES):
+    suffix = PurePath(file.recipe.model.checkpoint).suffix.lower()
+    if suffix in MODEL_FILES or suffix in WEIGHT_FOLDER_FILES:
         message = "the checkpoint is a file; a recipe names the folder that it is in"
         hint = "write the folder where config.json and the safetensors files are"
         yield Finding(file.at("model", "checkpoint"), message, hint)
+    for steps, path in file.paths.items():
+        if _OF_A_SHELL.match(path):
+            message = f"`{dotted(steps)}` is taken as it is written: no shell expands `~` and `$`"
+            hint = "write the path out, or relative to vacc.yaml"
+            yield Finding(file.at(*steps), message, hint, None, Severity.WARNING)
 
 
 @rule("VG186", Severity.ERROR, "pins that cannot be installed or do not run", scope="recipe")
@@ -211,7 +204,7 @@ def bad_pins(file: RecipeFile) -> Iterator[Finding]:
     Good:
         environment: {pins: ["transformers>=4.38,<4.40"]}
     """
-    from vacc_gen.schema.packages import effective_pins, parse_pin, pin_problems
+    from vacc_gen.schema.packages import PinProblem, effective_pins, parse_pin, pin_problems
 
     environment = file.recipe.environment
     if file.known is None:
@@ -222,10 +215,8 @@ def bad_pins(file: RecipeFile) -> Iterator[Finding]:
     placed: dict[tuple[Span, str], list[PinProblem]] = {}  # a Python may be wrong for many pins
     for problem in problems:
         key = "python" if problem.kind == "python" else "preset"
-        places = [
-            file.at("environment", "pins", own.index(pin)) for pin in problem.pins if pin in own
-        ]
-        place = places[0] if places else file.at("environment", key)
+        steps = [("pins", own.index(pin)) for pin in problem.pins if pin in own] or [(key,)]
+        place = file.at("environment", *steps[0])
         placed.setdefault((place, problem.kind), []).append(problem)
     for (place, kind), (problem, *others) in placed.items():
         more = f"; {plural(len(others), 'more pin')} likewise" if others else ""
@@ -249,7 +240,6 @@ def config_against_recipe(workspace: Workspace) -> Iterator[FileFinding]:
         # vacc.yaml
         target: {prefill: 1024}
     """
-    recipe = workspace.recipe
     for config in workspace.edited_configs:
         lengths, options = config.lengths, config.options
         values: tuple[tuple[str, Any, Steps], ...] = (
@@ -260,14 +250,11 @@ def config_against_recipe(workspace: Workspace) -> Iterator[FileFinding]:
             ("workers", config.config.workspace.workers, ("workspace", "workers")),
         )
         for key, value, steps in values:
-            wanted = getattr(recipe.recipe.target, key)
+            wanted = getattr(workspace.recipe.recipe.target, key)
             if value is None or value == wanted:
                 continue
-            place = f"set target.{key} in vacc.yaml"
-            if recipe.document.node("target", key) is not None:
-                place = f"change line {recipe.at('target', key).line} of vacc.yaml"
             message = f"{key} is {plain(value)} here and {plain(wanted)} in vacc.yaml"
-            hint = f"write {plain(wanted)} here, or {place}"
+            hint = f"write {plain(wanted)} here, or {plain(value)} as target.{key} in vacc.yaml"
             yield config, Finding(config.at(*steps), message, hint)
 
 
@@ -303,9 +290,7 @@ def stale_files(workspace: Workspace) -> Iterator[FileFinding]:
 
 @rule("VG907", Severity.INFO, "not ready to run", scope="workspace")
 def not_ready(workspace: Workspace) -> Iterator[FileFinding]:
-    """Something that vacc-gen does not make is still missing: weights, texts, the vendor's code.
-
-    Nothing is wrong with the workspace; it cannot run before this is there.
+    """What vacc-gen does not make is still to come: weights, texts, or the vendor's code.
 
     Bad:
         # vacc.yaml

@@ -8,8 +8,6 @@ GPTQ = "frontend: {quantize: {type: w8a16_gptq}}\n"
 ONNX = "frontend: {checkpoint: /models/resnet50.onnx}\n"
 FALCON = "frontend: {checkpoint: /falcon, model_kwargs: {tp: 4}}\n"
 INT8 = "backend: {dtype: int8, compile: {data_type: %d}}"
-TEXTS = "dataset: {type: huggingface, path: ., name: %s}"
-OP = "graph: {extra_ops: {type: %s}}"
 CASES = {
     "VG111": [
         "backend: {quantize: {output_ddr: [1], weight_scale: max, stream_mode: null}}",
@@ -18,13 +16,10 @@ CASES = {
         "workspace: {workers: 2}",
         "frontend: {model_kwargs: {enable_kv_share: false}}",
     ],
-    "VG114": [
-        *(OP % name for name in ("yolov8nms", "yolov13_nms", "my_op", "null")),
-        *(TEXTS % name for name in ("alpacca", "c3", "wikitext")),
-    ],
     "VG401": [
         ONNX + "backend: {dtype: int8}",
         GPTQ + "backend: {dtype: int8}",
+        GPTQ + "backend: {dtype: fp16}",
         IMAGES + "backend: {dtype: int8}",
         ONNX,
     ],

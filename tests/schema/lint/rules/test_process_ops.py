@@ -75,7 +75,7 @@ def test_what_is_said_of_ops():
     cases = [("VG503", shape, ", ".join((DECODE, *ops, TENSOR))) for shape, ops in SIZES]
     cases += [("VG504", IMAGE, f"{DECODE}, {resized(size)}, {TENSOR}") for size in ADAPTIVE]
     cases += [("VG505", IMAGE, normalized(values)) for values in RANGES]
-    cases += [("VG506", *case) for case in CHANNELS]
+    cases += [("VG505", *case) for case in CHANNELS]
     cases += [("VG509", IMAGE, normalized(f"mean: {mean}")) for mean in COLOURS]
     for code in ("RGB2BGR", "BGR2RGB"):
         convert = f"{{type: CvtColor, code: COLOR_{code}}}"
