@@ -12,6 +12,7 @@ import yaml
 
 from vacc_gen.presets import KNOWN
 from vacc_gen.schema.lint.check import CheckResult, check_paths, check_text
+from vacc_gen.schema.lint.diagnostics import Diagnostic
 from vacc_gen.schema.lint.document import Kind, kind_of, load
 from vacc_gen.schema.lint.rule import Rule
 from vacc_gen.schema.recipe import Recipe
@@ -93,12 +94,27 @@ def unescaped(example: str) -> str:
 
 
 def findings(code: str, example: str) -> list[str]:
-    """Return a rule's findings in the completed example, as `line:column message | hint`."""
+    """Return a rule's findings in the completed example: place, severity, message and hint."""
+    found = check_text(completed(example), "example.yaml", KNOWN)
+    return [_in_a_line(one) for one in found if one.code == code]
+
+
+def findings_in(folder: Path, files: Mapping[str, str], codes: str | tuple[str, ...]) -> list[str]:
+    """Write files below a folder, and return what rules with such codes find there."""
+    for path, text in files.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text, encoding="utf-8")
+    found = check_paths([str(folder)], KNOWN).diagnostics
     return [
-        f"{found.line}:{found.column} {found.message} | {found.hint}"
-        for found in check_text(completed(example), "example.yaml", KNOWN)
-        if found.code == code
+        f"{one.path.removeprefix(f'{folder}/')}:{_in_a_line(one)} [{one.code}]"
+        for one in found
+        if one.code.startswith(codes)
     ]
+
+
+def _in_a_line(found: Diagnostic) -> str:
+    place = f"{found.line}:{found.column}"
+    return f"{place} {found.severity.value}: {found.message} | {found.hint}"
 
 
 def assert_on_record(name: str, text: str) -> None:

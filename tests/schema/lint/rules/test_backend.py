@@ -12,8 +12,7 @@ CASES = {
     "VG111": [
         "backend: {quantize: {output_ddr: [1], weight_scale: max, stream_mode: null}}",
         "workspace: {save_log: true, work_dir: a}",
-        "workspace: {enable_ir: true}",
-        "workspace: {workers: 2}",
+        *("workspace: {enable_ir: true}", "workspace: {workers: 2}"),
         "frontend: {model_kwargs: {enable_kv_share: false}}",
     ],
     "VG401": [

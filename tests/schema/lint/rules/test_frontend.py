@@ -1,22 +1,20 @@
 """Branches of the rules about `frontend` that their examples do not show."""
 
-import pytest
+import json
 
 from tests.published import FOLDER
-from tests.schema.lint.examples import assert_findings_on_record, findings
-from vacc_gen.schema.lint.check import check_text
+from tests.schema.lint.examples import assert_findings_on_record, findings, findings_in
 
-IMAGES = (FOLDER / "cv/classification/cspnet/build_in/build/timm_cspnet.yaml").read_text("utf-8")
 CASES = {
     "VG301": [
-        "type: onnx, checkpoint: a.PT",
-        "type: huggingface, checkpoint: w/config.json",
-        "type: onnx, checkpoint: 'https://x.org/a.pt'",
-        "type: keras",
+        *("type: onnx, checkpoint: a.PT", "type: huggingface, checkpoint: w/config.json"),
+        *("type: onnx, checkpoint: 'https://x.org/a.pt'", "type: keras"),
         "type: keras, checkpoint: m.h5, quantize: {type: w16kv8}",
-        "type: pytorch, checkpoint: a.torchscript.pt",
-        "type: pytorch, checkpoint: a.bin",
+        *("type: pytorch, checkpoint: a.torchscript.pt", "type: pytorch, checkpoint: a.bin"),
         "type: tensorflow, checkpoint: saved_model, model_kwargs: null",
+        *("type: null, checkpoint: model.pth", "type: null, checkpoint: model.onnx"),
+        "type: null, checkpoint: saved_model, model_kwargs: null",
+        "type: null, checkpoint: graph.pb",
     ],
     "VG307": [
         "type: onnx, model_kwargs: {tp: 4}",
@@ -32,6 +30,8 @@ CASES = {
         "checkpoint: yolov12.onnx, shape: {x: [1, 100, 672]}",
     ],
     "VG311": [f"shape: {{{name}: [[16], [32]]}}" for name in ("tokens", "input_idss")],
+    "VG601": ["checkpoint: /w/falcon-x, model_kwargs: {tp: 3}"],
+    "VG603": ["checkpoint: /w/falcon-x, shape: {input_ids: [[1024], [20480]]}"],
 }
 LANGUAGE_MODELS = {
     "VG302": ["[[1024], [2040]]", "[[8], [2048]]", "[[1023], []]"],
@@ -67,19 +67,22 @@ def test_what_is_said_of_a_frontend():
     assert_findings_on_record("frontend.txt", found)
 
 
-@pytest.mark.parametrize(
-    ("checkpoint", "hint"),
-    [
-        ("model.pth", "write `type: pytorch`"),
-        ("saved_model", "write what kind of checkpoint it is"),
-        ("model.onnx", None),
-        ("graph.pb", None),
-    ],
-)
-def test_a_type_that_is_missing(checkpoint, hint):
-    text = IMAGES.replace("  type: onnx\n", "", 1)
-    path = text.partition("  checkpoint: ")[2].partition("\n")[0]
-    result = check_text(text.replace(path, checkpoint), "x.yaml")
-    places = [(one.code, one.severity.value, one.message, one.hint) for one in result]
-    said = ("VG301", "warning", "`type` is missing in `frontend`", hint)
-    assert places == ([said] if hint else [])
+ALIGNED = "\n    align_qkv: true"
+HEADS = [
+    *((32, 8, "4"), (32, 2, "4"), (71, 1, "4"), (32, 8, "12"), (24, 8, "6")),
+    *((24, 8, "6" + ALIGNED), (32, 8, "12" + ALIGNED), (40, 40, "16"), (12, 2, "8")),
+]
+
+
+def test_what_is_said_of_heads(tmp_path):
+    text = (FOLDER / "llm/falcon/build_in/build/hf_falcon_fp16.yaml").read_text(encoding="utf-8")
+    sizes = dict.fromkeys(("num_hidden_layers", "intermediate_size", "vocab_size"), 64)
+    found = {}
+    for heads, kv_heads, tp in HEADS:
+        sizes |= {"num_attention_heads": heads, "num_key_value_heads": kv_heads}
+        sizes |= {"hidden_size": heads * 16, "max_position_embeddings": 2048}
+        config = text.replace("/path/to/falcon-7b-instruct", ".").replace("tp: 4", f"tp: {tp}")
+        model = json.dumps({"model_type": "llama", **sizes})
+        files = {"x.yaml": config, "config.json": model}
+        found[f"{heads} heads, {kv_heads} KV heads, tp: {tp}"] = findings_in(tmp_path, files, "VG6")
+    assert_findings_on_record("heads.txt", found)
