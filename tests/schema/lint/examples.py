@@ -105,11 +105,9 @@ def findings_in(folder: Path, files: Mapping[str, str], codes: str | tuple[str, 
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text, encoding="utf-8")
     found = check_paths([str(folder)], KNOWN).diagnostics
-    return [
-        f"{one.path.removeprefix(f'{folder}/')}:{_in_a_line(one)} [{one.code}]"
-        for one in found
-        if one.code.startswith(codes)
-    ]
+    found = [one for one in found if one.code.startswith(codes)]
+    lines = [f"{one.path}:{_in_a_line(one)} [{one.code}]" for one in found]
+    return [line.replace(f"{folder}/", "") for line in lines]
 
 
 def _in_a_line(found: Diagnostic) -> str:

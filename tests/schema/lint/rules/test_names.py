@@ -1,6 +1,10 @@
+"""Branches of the rules about names that their examples do not show."""
+
+import json
+
 import pytest
 
-from tests.schema.lint.examples import assert_findings_on_record
+from tests.schema.lint.examples import LANGUAGE_MODEL, assert_findings_on_record, findings_in
 from vacc_gen.schema.lint.check import check_text
 
 FALCON = """\
@@ -68,3 +72,34 @@ def test_names_of_other_models_follow_no_custom():
         "backend: {type: tvm_vacc, dtype: fp16}\nworkspace: {path: ./out}\n"
     )
     assert check_text(text, "yolo.yaml") == []
+
+
+def named(name, **sections):
+    return json.dumps({**LANGUAGE_MODEL, "name": name, **sections})
+
+
+def beside(first, second):
+    """Return two configs of one name with these workspaces."""
+    return {"a.yaml": named("x", workspace=first), "b.yaml": named("x", workspace=second)}
+
+
+INT8 = {"type": "tvm_vacc", "dtype": "int8"}
+OF_HRNET = {"hrnet/a.yaml": named("official_pfld_fp16")}
+TOGETHER = [
+    beside({"path": "./out"}, {"path": "out/"}),
+    beside({"path": "./out"}, {"path": "./other"}),
+    beside({"path": "../out"}, {"path": "../out"}),
+    beside({"work_dir": "./out"}, {"path": "out"}),
+    {"a/x.yaml": named("bert"), "b/y.yaml": named("bert")},
+    {"c/a.yaml": named("x-int8"), "c/b.yaml": named("x-int8", backend=INT8)},  # VG201
+    {**OF_HRNET, "mtcnn/b.yaml": named("official_pfld")},
+    {**OF_HRNET, "pfld/a.yaml": named("official_pfld_fp16")},
+]
+
+
+def test_what_is_said_of_names_beside_each_other(tmp_path):
+    found = {}
+    for index, files in enumerate(TOGETHER):
+        case = f"{index}: {', '.join(files)}"
+        found[case] = findings_in(tmp_path / str(index), files, "VG25")
+    assert_findings_on_record("together.txt", found)

@@ -2,10 +2,14 @@
 
 import json
 
-import pytest
-
-from tests.schema.lint.examples import assert_findings_on_record, completed, findings
-from vacc_gen.schema.lint.check import check_text
+from tests.schema.lint.examples import (
+    LANGUAGE_MODEL,
+    VISION_TOWER,
+    assert_findings_on_record,
+    completed,
+    findings,
+    findings_in,
+)
 
 
 def tower(shape, options="build_visual: true"):
@@ -38,43 +42,69 @@ def layout(*entries):
     return json.dumps({"backend": {"compile": {"output_layout": entries}}})
 
 
-@pytest.mark.parametrize(
-    ("entry", "severity"),
-    [("2:YX", "error"), ("01:YX", "error"), ("1:XY", "warning"), ('1:"YX"', "warning")],
-)
-def test_each_output_has_its_entry(entry, severity):
-    (found,) = check_text(completed(layout("0:YX", entry, "2:YX")), "visual.yaml")
-    assert (found.code, found.severity) == ("VG705", severity)
-    assert found.message == f"the entry of output 1 is {entry!r}"
-    assert found.hint == 'write "1:YX", as in every published config'
+ENTRIES = ("2:YX", "01:YX", "1:XY", '1:"YX"', "1:YX")
 
 
-def test_outputs_are_counted_from_0():
-    assert findings("VG705", layout(*(f"{number}:YX" for number in range(12)))) == []
+def test_what_is_said_of_a_layout():
+    cases = [layout("0:YX", entry, "2:YX") for entry in ENTRIES]
+    cases.append(layout(*(f"{number}:YX" for number in range(12))))
+    assert_findings_on_record("layout.txt", {case: findings("VG705", case) for case in cases})
 
 
-def checked(folder, options, vision_config, build_visual=True):
-    """Return the findings of a tower whose checkpoint has this config, without places."""
-    (folder / "config.json").write_text(json.dumps(vision_config))
-    frontend = {"checkpoint": ".", "model_kwargs": {"build_visual": build_visual}}
-    text = completed(json.dumps({"frontend": frontend, "backend": {"compile": options}}))
-    found = check_text(text, str(folder / "visual.yaml"))
-    return [(one.code, one.message) for one in found if one.code == "VG705"]
+def of_width(width):
+    return {"vision_config": {"out_hidden_size": width}}
 
 
-@pytest.mark.parametrize(("width", "parts"), [(640, 1), (641, 2), (1280, 2), (2048, 4), (3584, 6)])
-def test_a_part_of_the_output_for_every_640_columns(width, parts, tmp_path):
-    config = {"vision_config": {"out_hidden_size": width}}
-    entries = [f"{number}:YX" for number in range(parts + 1)]
-    message = f"the tower's output has {parts} parts, but `output_layout` has {parts + 1}"
-    assert checked(tmp_path, {"output_layout": entries}, config) == [("VG705", message)]
-    assert checked(tmp_path, {"output_layout": entries[:-1]}, config) == []
-    assert checked(tmp_path, {"output_layout": entries}, config, build_visual=False) == []
-    assert checked(tmp_path, {}, config) == []
+WIDTHS = [
+    *((640, 1), (641, 2), (1280, 2), (2048, 4), (3584, 6), (2048, 5), (3584, 5), (640, 0)),
+    ("2048", 1),
+]
+CHECKPOINTS = [(of_width(width), entries, True) for width, entries in WIDTHS]
+CHECKPOINTS += [(of_width(640), 2, False), ([], 1, True), ({}, 1, True)]
+CHECKPOINTS.append(({"vision_config": None}, 1, True))
 
 
-@pytest.mark.parametrize(
-    "config", [[], {}, {"vision_config": None}, {"vision_config": {"out_hidden_size": "2048"}}]
-)
-def test_a_checkpoint_that_says_nothing_about_its_tower(config, tmp_path):
-    assert checked(tmp_path, {"output_layout": ["0:YX"]}, config) == []
+def test_what_is_said_of_a_layout_beside_the_checkpoint(tmp_path):
+    found = {}
+    for config, entries, build_visual in CHECKPOINTS:
+        frontend = {"checkpoint": ".", "model_kwargs": {"build_visual": build_visual}}
+        options = {"output_layout": [f"{number}:YX" for number in range(entries)]}
+        example = json.dumps({"frontend": frontend, "backend": {"compile": options}})
+        files = {"config.json": json.dumps(config), "visual.yaml": completed(example)}
+        case = f"{entries} entries, build_visual {build_visual}, {config}"
+        found[case] = findings_in(tmp_path, files, "VG705")
+    assert_findings_on_record("layout_count.txt", found)
+
+
+def of_tower(patches=2048, *, pins=None, checkpoint="/path/to/falcon-7b"):
+    frontend = {**VISION_TOWER["frontend"], "checkpoint": checkpoint}
+    frontend["shape"] = {"pixel_values": [patches, 1176]}
+    frontend["model_kwargs"] = {"model_arch": "vacc", "build_visual": True}
+    made = {**VISION_TOWER, "frontend": frontend, "workspace": workspace(pins)}
+    return json.dumps(made, indent=1)
+
+
+def of_language(pins=None):
+    return json.dumps({**LANGUAGE_MODEL, "name": "language", "workspace": workspace(pins)})
+
+
+def workspace(pins):
+    return {"path": "./out", **({"pyenv": {"transformers": pins}} if pins else {})}
+
+
+HALVES = {
+    "same pins": {"t.yaml": of_tower(pins="4.51.3"), "l.yaml": of_language("4.51.3")},
+    "pins of the tower alone": {"t.yaml": of_tower(pins="4.51.3"), "l.yaml": of_language()},
+    "no pins": {"t.yaml": of_tower(), "l.yaml": of_language("4.51.3")},
+    "other pins": {"t.yaml": of_tower(pins="4.45.0"), "l.yaml": of_language("4.51.3")},
+    "4092 patches": {"t.yaml": of_tower(4092), "l.yaml": of_language()},
+    "4096 patches": {"t.yaml": of_tower(4096), "l.yaml": of_language()},
+    "two language models": {"a.yaml": of_language(), "b.yaml": of_language("4.51.3")},
+    "other checkpoint": {"t.yaml": of_tower(9000, checkpoint="/w/x"), "l.yaml": of_language()},
+    "other folder": {"c/t.yaml": of_tower(9000), "l.yaml": of_language()},
+}
+
+
+def test_what_is_said_of_both_halves(tmp_path):
+    found = {name: findings_in(tmp_path / name, HALVES[name], "VG75") for name in HALVES}
+    assert_findings_on_record("halves.txt", found)
