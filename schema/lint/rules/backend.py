@@ -64,12 +64,12 @@ def no_calibrate_mode(file: ConfigFile) -> Iterator[Finding]:
     Good:
         backend: {dtype: int8, quantize: {calibrate_mode: percentile}}
     """
-    is_int8, mode = file.config.backend.dtype == "int8", ("backend", "quantize", "calibrate_mode")
-    is_calibrated = is_int8 and file.file_dataset is not None and not file.is_huggingface
-    if is_calibrated and file.document.node(*mode) is None:
+    steps = ("backend", "quantize", "calibrate_mode")
+    is_calibrated = file.config.backend.dtype == "int8" and file.file_dataset is not None
+    if is_calibrated and not file.is_huggingface and file.document.node(*steps) is None:
         message = "`calibrate_mode` is missing in `backend.quantize`"
         hint = f"set it to one of {', '.join(get_args(CalibrateMode))}"
-        yield Finding(file.key_at(*mode), message, hint)
+        yield Finding(file.key_at(*steps), message, hint)
 
 
 @rule("VG405", Severity.WARNING, "data_type contradicts dtype")
