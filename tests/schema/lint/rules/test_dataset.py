@@ -64,6 +64,7 @@ CHANNELS = [
     ("[1, 3, 9, 9]", normalized("mean: [0.5], std: [0.5, 0.5]")),
     ("[1, 3, 9, 9]", SPLIT + normalized("mean: [0.5, 0.5]")),
     ("[1, 3, 9, 9]", normalized("norm_type: null")),
+    *((shape, normalized("mean: [0.5, 0.5]")) for shape in ("[1, 4, 9, 9]", "[1, 9, 9, 4]")),
     ("[1, 2]", normalized("mean: [0.5, 0.5], std: [0.5, 0.5, 0.5]")),
 ]
 COLOURS = (BGR, "[104, 117, 123]", MEAN, GREY, "[103.939, 116.779, 123.68]", "[0.5]")
