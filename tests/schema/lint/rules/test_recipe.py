@@ -62,6 +62,7 @@ RECIPES = [
     [("python: '3.10'", "pins: [transformers>=4.40]")],
     [("python: '3.10'", "pins: [numpy==1.26.4, onnxruntime==1.13.1]")],
     [("python: '3.10'", "pins: [numpy==2.2.6, onnxruntime==1.13.1]")],
+    [("quantization:", "verification: {text: null}\nquantization:")],
     *([("/path/to/falcon-7b", path)] for path in CHECKPOINTS),
     *([("quantization:", f"verification: {fields}\nquantization:")] for fields in STRIDES),
 ]
