@@ -248,5 +248,4 @@ def max_positions(file: ConfigFile) -> Iterator[Finding]:
     most = file.geometry.max_positions if file.geometry else None
     if total is not None and most is not None and total > most:
         message = f"total {total} is longer than the model's {most} positions"
-        span = file.at("frontend", "shape", "input_ids", 1, 0)
-        yield Finding(span, message, f"write at most {most}")
+        yield Finding(file.at(*_INPUT_IDS, 1, 0), message, f"write at most {most}")

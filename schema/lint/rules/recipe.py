@@ -214,9 +214,10 @@ def bad_pins(file: RecipeFile) -> Iterator[Finding]:
     problems = pin_problems(effective_pins(preset, own), environment.python, file.known.pin_facts())
     placed: dict[tuple[Span, str], list[PinProblem]] = {}  # a Python may be wrong for many pins
     for problem in problems:
-        key = "python" if problem.kind == "python" else "preset"
-        steps = [("pins", own.index(pin)) for pin in problem.pins if pin in own] or [(key,)]
-        place = file.at("environment", *steps[0])
+        steps: Steps = ("python" if problem.kind == "python" else "preset",)
+        if named := [own.index(pin) for pin in problem.pins if pin in own]:
+            steps = ("pins", named[0])
+        place = file.at("environment", *steps)
         placed.setdefault((place, problem.kind), []).append(problem)
     for (place, kind), (problem, *others) in placed.items():
         more = f"; {plural(len(others), 'more pin')} likewise" if others else ""
