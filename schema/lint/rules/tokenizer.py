@@ -95,11 +95,10 @@ def _read_tokenizer(files: WeightFiles) -> _Tokenizer | CheckpointError | None:
     except ValidationError as error:
         problem = error.errors()[0]
         steps = [step for step in problem["loc"] if "[" not in str(step)]  # not a union's branch
-        key = next((step for step in steps[1::-1] if isinstance(step, str)), None)
         reason = f": {problem['msg']}".replace(": Value error,", "")
         reason = " is missing" if problem["type"] == "missing" else reason
         message = f"not a tokenizer: `{dotted(steps)}`{reason}"
-        return CheckpointError(message, _DOWNLOAD, key, file=TOKENIZER)
+        return CheckpointError(message, _DOWNLOAD, str(steps[0]), file=TOKENIZER)
 
 
 @rule("VG930", Severity.ERROR, "tokenizer that does not fit the weights", scope="weights")
