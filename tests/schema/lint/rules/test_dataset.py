@@ -67,7 +67,10 @@ CHANNELS = [
     *((shape, normalized("mean: [0.5, 0.5]")) for shape in ("[1, 4, 9, 9]", "[1, 9, 9, 4]")),
     ("[1, 2]", normalized("mean: [0.5, 0.5], std: [0.5, 0.5, 0.5]")),
 ]
-COLOURS = (BGR, "[104, 117, 123]", MEAN, GREY, "[103.939, 116.779, 123.68]", "[0.5]")
+COLOURS = (
+    *(BGR, "[104, 117, 123]", "[103.939, 116.779, 123.68]"),
+    *(MEAN, GREY, "[105.4, 117, 123]", "[0.5]"),
+)
 
 
 TEXTS = "frontend: {quantize: {type: w8a16_gptq}}\nbackend: {dtype: int8}\n"
