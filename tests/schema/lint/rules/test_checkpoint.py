@@ -44,6 +44,7 @@ CASES = [
     {VACC: {**CONFIG, "insert_slice": 1}},
     *({VACC: {key: CONFIG[key] for key in CONFIG if key != gone}} for gone in CONFIG),
     *({"config.json": sizes} for sizes in ({"vocab_size": 7}, {"hidden_size": 65, "bias": True})),
+    {"config.json": {"quantization_config": {"quant_method": "awq"}, "compression_config": "fp8"}},
     *({INDEX: {"weight_map": weight_map}} for weight_map in WEIGHT_MAPS),
 ]
 
