@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from vacc_gen.schema.checkpoint import TensorEntry
 from vacc_gen.schema.errors import MERGE_ADAPTER, CheckpointError, first_few
 from vacc_gen.schema.geometry import (
     FALCON_MODEL_TYPES,
@@ -25,7 +26,6 @@ from vacc_gen.schema.geometry import (
     key_of,
     shortened,
 )
-from vacc_gen.schema.shards import TensorEntry
 
 EMBEDDING = "transformer.word_embeddings.weight"
 HEAD = "lm_head.weight"

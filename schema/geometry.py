@@ -1,13 +1,15 @@
-"""A model's geometry, which decides what fits and what splits; read from its config.json."""
+"""A model's geometry, read from its config.json, and what it takes of the memory of a die."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 from pydantic import Field
 
-from vacc_gen.schema.errors import CheckpointError
+from vacc_gen.schema.errors import CheckpointError, plural
+from vacc_gen.schema.precision import Precision
 from vacc_gen.schema.strict import Strict
 
 FALCON_MODEL_TYPES = ("falcon", "RefinedWeb", "RefinedWebModel")
@@ -164,3 +166,103 @@ def shortened(value: Any) -> str:
     """Return a value of a config.json for a message, cut where it is long."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+TP_CHOICES = (1, 2, 4, 8, 16, 32)
+"""Numbers of dies that are worth considering; published configs use 4 and 8."""
+
+SERVED_BATCH = 16
+"""Requests that `vastgenx serve` takes at once unless told otherwise (tools/vastgenx/README.md)."""
+
+FP16_BYTES = 2
+GROUP_SIZE = 64
+"""Of int8 and int4 weights; each group has an fp16 scale."""
+
+WEIGHT_BITS = {"int8": 8, "int4": 4}
+"""Of a weight in a linear layer, where weights are quantized."""
+
+
+@dataclass(frozen=True)
+class HeadSplit:
+    """What tensor parallelism does to the heads: a die holds whole ones."""
+
+    tp: int
+    attention_heads: int
+    kv_heads: int
+
+    @property
+    def is_even(self) -> bool:
+        """Whether every die has as many heads: dies share each KV head, or KV heads each die."""
+        shares = self.kv_heads % self.tp == 0 or self.tp % self.kv_heads == 0
+        return self.attention_heads % self.tp == 0 and shares
+
+    def even_tp(self) -> int:
+        """Return the next larger tp that splits evenly, or else the next smaller."""
+        even = [tp for tp in TP_CHOICES if replace(self, tp=tp).is_even]
+        return next((tp for tp in even if tp >= self.tp), even[-1])
+
+    def sentence(self) -> str:
+        """Return what the fullest die has, such as `18 attention heads and 1 KV head a die`."""
+        attention, kv = _ceil(self.attention_heads, self.tp), _ceil(self.kv_heads, self.tp)
+        heads = f"{plural(attention, 'attention head')} and {plural(kv, 'KV head')} a die"
+        return heads if self.is_even else f"up to {heads}"
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """Memory of the fullest die, in bytes."""
+
+    precision: Precision
+    tp: int
+    weights_bytes: int
+    kv_cache_bytes: int
+
+    @property
+    def total_bytes(self) -> int:
+        return self.weights_bytes + self.kv_cache_bytes
+
+
+def footprint(geometry: Geometry, precision: Precision, tp: int, total_tokens: int) -> Footprint:
+    """Estimate the memory of the fullest die; `total_tokens` are those of prompt and answer.
+
+    The compiler is closed: how it splits a tensor, and what else it keeps (activations, buffers,
+    code), is not published. docs/explanation/memory.md has the formula.
+    """
+    linear, embedding = _weights(geometry, tp)
+    linear_bytes = linear * FP16_BYTES
+    if precision in WEIGHT_BITS:
+        linear_bytes = linear * WEIGHT_BITS[precision] // 8 + linear * FP16_BYTES // GROUP_SIZE
+    kv_heads = _ceil(geometry.kv_heads, tp)  # a die holds whole heads, copies where they are fewer
+    cache_values = 2 * geometry.layers * kv_heads * geometry.head_size * total_tokens * SERVED_BATCH
+    return Footprint(
+        precision=precision,
+        tp=tp,
+        weights_bytes=linear_bytes + embedding * FP16_BYTES,
+        kv_cache_bytes=cache_values * (1 if precision == "kv8" else FP16_BYTES),
+    )
+
+
+def least_tp(
+    geometry: Geometry, precision: Precision, total_tokens: int, die_memory_bytes: int
+) -> int | None:
+    """Return the least of `TP_CHOICES` with which a model fits dies; None where none does."""
+    estimates = (footprint(geometry, precision, tp, total_tokens) for tp in TP_CHOICES)
+    return next((one.tp for one in estimates if one.total_bytes <= die_memory_bytes), None)
+
+
+def parameter_count(geometry: Geometry) -> int:
+    """Number of weights with a tied head counted once; norms and biases are left out."""
+    return sum(_weights(geometry, dies=1))
+
+
+def _weights(g: Geometry, dies: int) -> tuple[int, int]:
+    """Count the weights of the fullest die: in the linear layers, and in embedding and head."""
+    heads, kv_heads = _ceil(g.attention_heads, dies), _ceil(g.kv_heads, dies)
+    attention = g.hidden_size * (2 * heads + 2 * kv_heads) * g.head_size
+    mlp = (3 if g.gated_mlp else 2) * g.hidden_size * _ceil(g.ffn_hidden_size, dies)
+    matrices = 1 if g.tied_embeddings else 2
+    return g.layers * (attention + mlp), matrices * g.hidden_size * _ceil(g.vocab_size, dies)
+
+
+def _ceil(count: int, parts: int) -> int:
+    return -(-count // parts)

@@ -24,15 +24,9 @@ class ConfigPart(Strict):
     model_config = ConfigDict(allow_inf_nan=False)
 
 
-def required(description: str, *, aliases: tuple[str, ...] = (), **limits: Any) -> Any:
-    """Return a field; `aliases` are the names that other tools have for it, for suggestions."""
-    extra: Any = {"x-aliases": list(aliases)} if aliases else None
-    return Field(description=description, json_schema_extra=extra, **limits)
-
-
-def optional(description: str, **options: Any) -> Any:
-    """Return a field that may be left out; `options` as for `required`."""
-    return required(description, default=None, **options)
+def optional(description: str, **limits: Any) -> Any:
+    """Return a field that may be left out."""
+    return Field(default=None, description=description, **limits)
 
 
 def _whole(value: Any) -> Any:
@@ -50,3 +44,38 @@ Unverified = Annotated[
     Any, Field(description="named by a third party only (for vamc 3.4.3); taken as it is")
 ]
 """The value of a key that no published config has."""
+
+OTHER_NAMES = {
+    "anchor": ("anchors",),
+    "backend": ("back_end",),
+    "calibrate_mode": ("calib_mode", "calibration_method", "calibration_mode", "calib_method"),
+    "checkpoint": ("ckpt", "model", "weights", "model_path", "path"),
+    "compile": ("build", "compile_options", "compile_config"),
+    "confidence_threshold": ("conf_thres", "conf"),
+    "crop_size": ("size", "shape"),
+    "dataset": ("data", "calibration"),
+    "div255": ("to_01", "scale255", "divide_by_255"),
+    "dtype": ("precision", "datatype", "input_dtype"),
+    "frontend": ("front_end",),
+    "get_data_num": ("num", "data_num", "nsamples"),
+    "mean": ("mean_value", "mean_values"),
+    "model_arch": ("arch",),
+    "name": ("model", "model_name"),
+    "nms_threshold": ("iou_threshold", "iou_thres"),
+    "nsamples": ("samples", "num_samples"),
+    "num_classes": ("nc", "class_num"),
+    "path": ("dir", "output", "output_dir", "out_dir", "data_path", "root", "folder", "data_dir"),
+    "process_ops": ("transforms", "ops", "preprocess", "pipeline"),
+    "quantize": ("quant", "quantization", "quant_config", "quantize_config", "quantization_config"),
+    "quantize_per_channel": ("per_channel", "quant_per_channel", "channel_wise"),
+    "sampler": ("data_sampler", "sampling"),
+    "seqlen": ("seq_len", "length"),
+    "shape": ("shapes", "input_shape", "input_shapes"),
+    "size": ("shape", "resize_size", "target_size", "scale"),
+    "std": ("std_value", "std_values", "scale"),
+    "suffix": ("ext", "extension", "format", "file_type"),
+    "tp": ("tensor_parallel", "tensor_parallel_size", "tp_size"),
+    "workers": ("num_workers", "jobs"),
+    "workspace": ("work_space",),
+}
+"""What other tools call keys of the compile YAML, for suggestions."""

@@ -6,14 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from vacc_gen.schema.strict import (
-    UNPUBLISHED,
-    ConfigPart,
-    Unverified,
-    WholeNumber,
-    optional,
-    required,
-)
+from vacc_gen.schema.strict import UNPUBLISHED, ConfigPart, Unverified, WholeNumber, optional
 
 Index = Annotated[int, Field(ge=0)]
 Split = Annotated[str, Field(pattern=r"^\s*\d+(\s*,\s*\d+)*\s*$")]
@@ -75,13 +68,9 @@ class QuantizeOptions(ConfigPart):
     """`backend.quantize`: options of the post-training quantizer."""
 
     calibrate_mode: CalibrateMode | None = optional(
-        "how ranges are taken from the calibration data",
-        aliases=("calib_mode", "calibration_method", "calibration_mode", "calib_method"),
+        "how ranges are taken from the calibration data"
     )
-    quantize_per_channel: bool | None = optional(
-        "a scale for each channel, not for each tensor",
-        aliases=("per_channel", "quant_per_channel", "channel_wise"),
-    )
+    quantize_per_channel: bool | None = optional("a scale for each channel, not for each tensor")
     calibrate_range: float | None = optional(
         "share of the values that the range covers", gt=0, le=1
     )
@@ -121,16 +110,9 @@ class Backend(ConfigPart):
     type: Literal["tvm_vacc", "tvm_runmodel"] = Field(
         description="tvm_vacc compiles; tvm_runmodel runs the model without compiling it"
     )
-    dtype: Literal["fp16", "int8"] = required(
-        "precision of the compiled model", aliases=("precision",)
-    )
-    compile: CompileOptions | None = optional(
-        "options of the build and of relay", aliases=("build", "compile_options", "compile_config")
-    )
-    quantize: QuantizeOptions | None = optional(
-        "options of the post-training quantizer",
-        aliases=("quant", "quantization", "quant_config", "quantize_config"),
-    )
+    dtype: Literal["fp16", "int8"] = Field(description="precision of the compiled model")
+    compile: CompileOptions | None = optional("options of the build and of relay")
+    quantize: QuantizeOptions | None = optional("options of the post-training quantizer")
     merge_params: bool | None = optional("one parameter file; set for language models")
     remove_params: bool | None = optional(UNPUBLISHED)
     dynamic_params: DynamicParams | None = optional("options for inputs of changing shape")

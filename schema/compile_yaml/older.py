@@ -11,9 +11,8 @@ from typing import Any, Literal
 from pydantic import ConfigDict, Field, model_validator
 
 from vacc_gen.schema.compile_yaml.backend import CalibrateMode, CompileOptions, QuantizeOptions
-from vacc_gen.schema.compile_yaml.config import ExtraOps
+from vacc_gen.schema.compile_yaml.config import ExtraOps, Shape
 from vacc_gen.schema.compile_yaml.dataset import ProcessOp
-from vacc_gen.schema.compile_yaml.frontend import Shape
 from vacc_gen.schema.strict import ConfigPart, optional
 
 PRECISIONS: dict[Any, str] = {True: "int8", False: "fp16"}

@@ -10,9 +10,8 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from vacc_gen.schema.checkpoint import geometry_of, name_of
-from vacc_gen.schema.compile_yaml.config import CompileConfig
+from vacc_gen.schema.compile_yaml.config import CompileConfig, ModelOptions
 from vacc_gen.schema.compile_yaml.dataset import FileDataset, ProcessOp, TextDataset
-from vacc_gen.schema.compile_yaml.frontend import ModelOptions, ShapeProfile
 from vacc_gen.schema.lint.document import Document
 from vacc_gen.schema.lint.tree import Span, Steps
 
@@ -161,7 +160,7 @@ class ConfigFile(CheckedFile):
         return next((int(word[2:]) for word in said), None)
 
     @property
-    def shapes(self) -> Mapping[str, list[Any] | ShapeProfile]:
+    def shapes(self) -> Mapping[str, list[Any] | dict[str, Any]]:
         return self.config.frontend.shape
 
     @property

@@ -13,9 +13,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vacc_gen.schema.artifacts import MANIFEST_FILE
 from vacc_gen.schema.errors import UnreadableError
-from vacc_gen.schema.json_files import file_names, read_json
+from vacc_gen.schema.json_files import MANIFEST_FILE, file_names, read_json
 from vacc_gen.schema.lint.document import MAX_BYTES, Document, load
 
 STDIN = "-"

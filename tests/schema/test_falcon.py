@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from vacc_gen import presets
+from vacc_gen.schema.checkpoint import TensorEntry
 from vacc_gen.schema.falcon import EMBEDDING, HEAD, architecture_from_config, differences
-from vacc_gen.schema.shards import TensorEntry
 
 TINY = {
     "model_type": "falcon",

@@ -125,7 +125,6 @@ def test_model_and_schema_refuse_the_same_in_the_same_places(path, rng, odd):
         ("workspace", {"path": None}, ["path"]),
         ("frontend", {"checkpoint": "a", "shape": {"x": [[1], ["2"]]}}, ["shape", "x", 1, 0]),
         ("frontend", {"checkpoint": "a", "shape": {"x": [1, "2"]}}, ["shape", "x", 1]),
-        ("frontend", {"checkpoint": "a", "shape": {"x": {"min": [1]}}}, ["shape", "x"]),
     ],
 )  # fmt: skip
 def test_an_editor_marks_a_mistake_once_and_where_it_is(section, values, place):

@@ -7,7 +7,13 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from vacc_gen.schema.checkpoint import ADAPTER_FILE, CONFIG_FILE, PICKLES
+from vacc_gen.schema.checkpoint import (
+    ADAPTER_FILE,
+    CONFIG_FILE,
+    PICKLES,
+    TensorEntry,
+    have_same_bytes,
+)
 from vacc_gen.schema.errors import MERGE_ADAPTER, CheckpointError
 from vacc_gen.schema.falcon import (
     EMBEDDING,
@@ -22,7 +28,6 @@ from vacc_gen.schema.json_files import read_regular
 from vacc_gen.schema.lint.diagnostics import Severity
 from vacc_gen.schema.lint.rule import rule
 from vacc_gen.schema.lint.weight_files import VACC_CONFIG, WeightFiles
-from vacc_gen.schema.shards import TensorEntry, have_same_bytes
 
 _SIZES = (
     "model_type", "num_hidden_layers", "n_layer", "num_layers", "hidden_size",

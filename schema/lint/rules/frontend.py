@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator
 from itertools import pairwise
 
-from vacc_gen.schema.compile_yaml.frontend import ShapeProfile
 from vacc_gen.schema.lint import fixes
 from vacc_gen.schema.lint.diagnostics import Finding, Severity, as_written, listed
 from vacc_gen.schema.lint.files import (
@@ -160,11 +159,9 @@ def shape_range(file: ConfigFile) -> Iterator[Finding]:
         frontend: {checkpoint: a.onnx, shape: {images: [[1, 3, 416, 416], [1, 3, 640, 640]]}}
     """
     for name, shape in file.shapes.items():
-        if file.is_huggingface or name in file.fixed_shapes:
+        if file.is_huggingface or name in file.fixed_shapes or isinstance(shape, dict):
             continue
-        if isinstance(shape, ShapeProfile):
-            shape = [shape.min, shape.opt, shape.max]
-        for small, large in pairwise(bound for bound in shape if bound is not None):
+        for small, large in pairwise(shape):
             message = None
             if len(small) != len(large):
                 message = f"the shapes of `{name}` have {len(small)} and {len(large)} dimensions"

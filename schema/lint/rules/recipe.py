@@ -154,7 +154,7 @@ def does_not_fit(file: RecipeFile) -> Iterator[Finding]:
     if target.card is None or geometry is None or file.known is None:
         return
     memory_bytes = file.known.die_memory_bytes(target.card)
-    from vacc_gen.schema.footprint import footprint, least_tp
+    from vacc_gen.schema.geometry import footprint, least_tp
     from vacc_gen.schema.precision import EMBEDDED_ONLY
 
     for precision in file.recipe.precisions:

@@ -6,8 +6,8 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from vacc_gen.schema.artifacts import changed_files
 from vacc_gen.schema.errors import CheckpointError, first_few, plural
+from vacc_gen.schema.json_files import changed_files
 from vacc_gen.schema.lint.diagnostics import Finding, Severity, plain
 from vacc_gen.schema.lint.rule import rule
 from vacc_gen.schema.lint.tree import Steps

