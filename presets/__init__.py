@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _Preset = TypeVar("_Preset", bound="preset.Preset")
 FOLDER = Path(__file__).parent
+OLDER_KEYS = FOLDER / "older_keys.yaml"
 
 
 class Shelf(Generic[_Preset]):
@@ -75,7 +76,6 @@ CALIBRATION_SETS: Shelf[preset.CalibrationSet] = Shelf(
 ENVIRONMENTS: Shelf[preset.EnvironmentPreset] = Shelf(
     "environments", "EnvironmentPreset", "environment"
 )
-OLDER_KEYS = FOLDER / "older_keys.yaml"
 SHELVES: dict[str, Shelf[Any]] = {
     shelf.folder.name: shelf
     for shelf in (MODELS, ENCODERS, SERVED, CARDS, CALIBRATION_SETS, ENVIRONMENTS)
@@ -151,26 +151,19 @@ def _read(text: str) -> dict[str, Any]:
 
 
 def _unknown(name: str, known: Iterable[str], none: str) -> UsageError:
-    """Return an error with up to three names.
-
-    First come those that begin with `name` or contain it, then those that have all its words, then
-    those spelled alike. Punctuation does not count, so `llama3` is in Meta-Llama-3-8B; numbers are
-    whole ones, so it is not in LLaMA-33B.
-    """
+    """Return an error with up to three names: of the same words and numbers, or spelled alike."""
     from difflib import get_close_matches
 
+    asked = _words(name.rpartition("/")[2])
     by_key = {candidate.casefold(): candidate for candidate in sorted(known, key=len)}
-    key = name.casefold().rpartition("/")[2]
-    whole, *words = (
-        "[-_.]*".join(filter(str.isalnum, word)) + (r"(?!\d)" if word[-1:].isdigit() else "")
-        for word in (key, *re.findall(r"[^\W_]+", key))
-    )
-    near = [one for one in by_key if len(whole) > 1 and re.search(whole, one)]
-    near.sort(key=lambda one: not re.match(whole, one))
-    near += [
-        one for one in by_key if len(whole) > 1 and all(re.search(word, one) for word in words)
-    ]
-    near += get_close_matches(key, by_key)
-    names = " or ".join([by_key[one] for one in dict.fromkeys(near)][:3])
+    near = [key for key in by_key if asked and {*asked} <= {*_words(key)}]
+    near.sort(key=lambda key: not key.startswith(asked[0]))
+    near += get_close_matches("-".join(asked), by_key)
+    names = " or ".join([by_key[key] for key in dict.fromkeys(near)][:3])
     hint = f"did you mean {names}?" if names else "`vacc-gen presets list` names all"
     return UsageError(f"{none} is called {name!r}", hint)
+
+
+def _words(name: str) -> list[str]:
+    """Return the words and numbers of a name: of `llama3` llama and 3."""
+    return re.findall(r"[^\W\d_]+|\d+", name.casefold())

@@ -114,12 +114,8 @@ def check_document(
     document: Document,
     known: Known | None = None,
     selection: Selection = EVERYTHING,
-    older: Model | None = None,
 ) -> tuple[list[Diagnostic], CheckedFile | None]:
-    """Return all findings, by their place, and the typed file; None if it is not whole.
-
-    `older` is the model of another format, of which text and form are checked, not the meaning.
-    """
+    """Return all findings, by their place, and the typed file; None if it is not whole."""
 
     def found_by(scope: Scope, read: Any) -> list[Diagnostic]:
         return [
@@ -129,18 +125,20 @@ def check_document(
         ]
 
     kind = kind_of(document)
-    if kind in (Kind.OTHER, Kind.OLDER) and document.root is not None and older is None:
+    if document.root is not None and (
+        kind is Kind.OTHER or (kind is Kind.OLDER and document.is_sound)
+    ):
         return found_by("foreign", document), None
     findings = found_by("document", document)
     if kind is Kind.OTHER:  # no file of another tool is ever changed
         return [replace(found, fix=None) for found in findings], None
     file: CheckedFile | None = None
     if document.is_sound and newer_version(document) is None:
-        form = structure.check(document, older or _model(kind))
+        form = structure.check(document, _model(kind))
         unfilled = {span for span, _ in placeholders(document)}
         form.faults = [fault for fault in form.faults if fault.finding.span not in unfilled]
         findings += found_by("form", form)
-        if form.typed is not None and not unfilled and older is None:
+        if form.typed is not None and not unfilled:
             is_config = kind is Kind.CONFIG
             file = (ConfigFile if is_config else RecipeFile)(document, known, form.typed)
             findings += found_by("config" if is_config else "recipe", file)

@@ -154,7 +154,7 @@ def test_a_model_is_loaded_by_name_or_hugging_face_id_in_any_capitals(name):
         ("7b-instruct", "falcon-7b-instruct"),
         ("someone/falcon7b", "did you mean falcon-7b or "),
         ("llama3", "Meta-Llama-3-8B or Meta-Llama-3-70B or Meta-Llama-3.1-8B"),
-        ("instruct falcon 40", "did you mean falcon-40b-instruct?"),
+        ("instruct falcon 40", "did you mean falcon-40b-instruct"),
         ("llama", "LLaMA-33B-HF or Llama-2-7b-hf or"),  # those that begin so are first
         ("-", "`vacc-gen presets list` names all"),
         ("zzz", "`vacc-gen presets list` names all"),
