@@ -111,7 +111,7 @@ class KnownPresets:
     def pin_facts(self) -> PinFacts:
         from vacc_gen.schema.packages import PinFacts  # slow: for the rules that ask
 
-        return PinFacts.from_values(_read((FOLDER / "pins.yaml").read_text(encoding="utf-8")))
+        return PinFacts.model_validate(_read((FOLDER / "pins.yaml").read_text(encoding="utf-8")))
 
     def environment_pins(self, preset: str) -> Sequence[str]:
         known = ENVIRONMENTS.get(preset)

@@ -137,16 +137,6 @@ class Architecture(BaseModel):
         return shapes
 
 
-_EXPECTED = {
-    "bool_type": "neither true nor false",
-    "model_type": "not an object",
-    "int_type": "not a positive whole number",
-    "greater_than_equal": "not a positive whole number",
-    "literal_error": "not {expected}",
-}
-"""How the errors of a field are said, by pydantic's types of them."""
-
-
 def architecture_from_config(config: Mapping[str, Any]) -> Architecture:
     """Read the architecture out of a Falcon `config.json`.
 
@@ -174,24 +164,12 @@ def architecture_from_config(config: Mapping[str, Any]) -> Architecture:
 
 def _refusal(error: ValidationError) -> CheckpointError:
     problem = error.errors()[0]
-    key, found = str(problem["loc"][-1]), shortened(problem["input"])
-    if len(problem["loc"]) > 1 and key != "rope_theta":
-        scaling = found if key in ("type", "rope_type") else f"{key} {found}"
-        message = f"config.json: rope scaling {scaling} is not supported"
-        hint = "Falcon models are published without rope scaling"
-        return CheckpointError(message, hint, str(problem["loc"][0]))
-    expected = _EXPECTED.get(problem["type"], "not a positive number")
-    expected = expected.format(**problem.get("ctx", {}))
-    return CheckpointError(f"config.json: {key} is {found}, {expected}", key=key)
-
-
-_OLD_NAMES = {
-    "n_embed": "hidden_size",
-    "n_layer": "num_hidden_layers",
-    "n_head": "num_attention_heads",
-    "n_head_kv": "num_kv_heads",
-}
-"""How the configs of 2023 call the sizes."""
+    (key, *inner), found = map(str, problem["loc"]), shortened(problem["input"])
+    if key in ("rope_scaling", "rope_parameters"):
+        message = f"config.json: rope scaling {' '.join([*inner, found])} is not supported"
+        return CheckpointError(message, "Falcon models are published without rope scaling", key)
+    _, _, must = problem["msg"].partition(" should ")
+    return CheckpointError(f"config.json: {key} is {found}, and must {must}", key=key)
 
 
 def _contradictions(
@@ -200,14 +178,6 @@ def _contradictions(
     """Yield a key, what of it is true of no Falcon, and what to do about it."""
     geometry, new_decoder = read.geometry, read.new_decoder_architecture
     heads, kv_heads = geometry.attention_heads, geometry.kv_heads
-    for old, new in _OLD_NAMES.items():
-        if None not in (config.get(old), config.get(new)) and config[old] != config[new]:
-            values = f"{old} is {shortened(config[old])} and {new} is {shortened(config[new])}"
-            yield old, f"{values}: two names of one size", f"delete {old}"
-    ffn = config.get("ffn_hidden_size") or 4 * geometry.hidden_size
-    for key, used in (("head_dim", geometry.head_size), ("intermediate_size", ffn)):
-        if config.get(key) not in (None, used):
-            yield key, f"{key} is {shortened(config[key])}, a Falcon's is {used}", f"delete {key}"
     if heads % kv_heads:
         message = f"{heads} attention heads do not divide into {kv_heads} KV heads"
         yield "num_kv_heads", message, None
@@ -243,10 +213,6 @@ _FOREIGN = {
     r"(score|classifier|qa_outputs)\.": (
         "a classifier's head; a model that writes text is needed",
         "take the causal language model that it was made from",
-    ),
-    r"(?!transformer\.w).*word_embeddings\.weight": (
-        "not the name of a parameter",
-        f"transformers' names begin like {EMBEDDING}: save the model itself, not what wraps it",
     ),
 }
 """Names of tensors that no Falcon has, what they say, and what to do."""
@@ -302,10 +268,8 @@ def differences(
         if EMBEDDING not in stored:  # some writers keep the other name of the shared tensor
             del expected[EMBEDDING]
     fault = _name_difference(expected, stored, layers)
-    if fault is not None:
+    if fault := fault or _shape_difference(config, expected, stored):
         yield fault
-    if fault is None or fault.key != "new_decoder_architecture":
-        yield from _shape_differences(config, expected, stored)
 
 
 def _name_difference(
@@ -328,30 +292,21 @@ def _name_difference(
     return CheckpointError(message, SAME_REVISION, key)
 
 
-def _shape_differences(
+def _shape_difference(
     config: Mapping[str, Any], expected: Mapping[str, Shape], stored: Mapping[str, TensorEntry]
-) -> Iterator[CheckpointError]:
-    """Yield each key of config.json that shapes contradict, with the first such tensor."""
-    wrong: dict[str, list[str]] = {}
-    for name, shape in expected.items():
-        if name in stored and stored[name].shape != shape:
-            wrong.setdefault(_size_of(name, stored[name].shape, shape), []).append(name)
-    if "hidden_size" in wrong:  # the other widths follow from it
-        wrong = {"hidden_size": wrong["hidden_size"]}
-    for size, names in wrong.items():
-        found, asked = list(stored[names[0]].shape), list(expected[names[0]])
-        message = f"{names[0]} has shape {shortened(found)}, config.json asks for {asked}"
-        more = f" (and {len(names) - 1} more tensors)" if len(names) > 1 else ""
-        yield CheckpointError(message + more, SAME_REVISION, key_of(config, size))
-
-
-def _size_of(name: str, found: Shape, asked: Shape) -> str:
-    """Return the size that a shape contradicts: the width, or how many of that width there are."""
-    if "4h_to_h" in name:  # its inputs are the others' outputs
-        found, asked = found[::-1], asked[::-1]
-    is_width_right = found[1:] == asked[1:] != ()
-    sizes = [size for part, size in _SIZED_BY.items() if part in name and is_width_right]
-    return sizes[0] if sizes else "hidden_size"
+) -> CheckpointError | None:
+    """Return the first tensor of another shape, and the key of config.json that it contradicts."""
+    wrong = [name for name in expected if name in stored and stored[name].shape != expected[name]]
+    if not wrong:
+        return None
+    found, asked = stored[wrong[0]].shape, expected[wrong[0]]
+    message = f"{wrong[0]} has shape {shortened([*found])}, config.json asks for {[*asked]}"
+    more = f" (and {len(wrong) - 1} more tensors)" if len(wrong) > 1 else ""
+    size = next((size for part, size in _SIZED_BY.items() if part in wrong[0]), "hidden_size")
+    width = 0 if "4h_to_h" in wrong[0] else -1  # where its hidden size stands
+    if len(found) != len(asked) or found[width] != asked[width]:
+        size = "hidden_size"
+    return CheckpointError(message + more, SAME_REVISION, key_of(config, size))
 
 
 def _at_tensor(entry: TensorEntry, message: str, hint: str) -> CheckpointError:

@@ -12,14 +12,14 @@ from vacc_gen.schema.recipe import NAME_PATTERN, Length, Requirement
 from vacc_gen.schema.strict import Strict
 
 Word = Annotated[str, Field(min_length=1)]
+Precisions = Annotated[tuple[Precision, ...], Field(min_length=1)]
 
 VACC_CONFIG_FILE = "config_vacc.json"
 """What the compiler reads in place of config.json where a model needs code of its own."""
 
 
 class Preset(Strict):
-    name: Word
-    """The name of its file, which options take."""
+    name: Word  # of its file, which options take
     summary: Word
 
 
@@ -41,14 +41,12 @@ class GeometrySource(Strict):
 
 
 class Recommended(Strict):
-    """What a new recipe starts from."""
+    """What a new recipe starts from; its fields are those of `Target`."""
 
-    precisions: tuple[Precision, ...] = Field(min_length=1)
+    precisions: Precisions
     tp: Count
-    """Tensor parallelism, in dies."""
     prefill: Length
     total: Length
-    """Prompt and answer together, in tokens."""
     optimize_for: Literal["throughput", "latency"] = "throughput"
 
 
@@ -116,22 +114,17 @@ class EncoderPreset(_Listed):
     task: Literal["embedding", "reranker"]
     reads: Literal["onnx", "huggingface"]
     """What the compiler reads: a graph that the vendor's script exports, or weights."""
-    max_tokens: Length
-    """Longest text that it was made for."""
-    precisions: tuple[Precision, ...] = Field(min_length=1)
-    """The published ones."""
+    max_tokens: Length  # of a text
+    precisions: Precisions  # the published ones
 
 
 class ServedModel(_Listed):
     """A checkpoint that the vendor serves as it is: there is nothing to compile."""
 
     served_by: Word
-    cards: tuple[str, ...]
-    """As the vendor's table calls them."""
+    cards: tuple[str, ...]  # as the vendor's table calls them
     tp: tuple[int, ...]
-    """Tensor parallelism, in dies, that the table names."""
-    max_tokens: Count
-    """Prompt and answer together."""
+    max_tokens: Count  # of prompt and answer together
 
 
 class Card(Preset):
@@ -143,15 +136,16 @@ class Card(Preset):
 
 
 class CalibrationSet(Preset):
-    """A set of texts for the vendor's GPTQ pass; its name is `dataset.name` in a compile config."""
+    """A set of texts for the vendor's GPTQ pass; its name is `dataset.name` in a compile config.
+
+    Windows, and their tokens, are those of the vendor's reference settings.
+    """
 
     huggingface_id: Word
     files: tuple[str, ...] = Field(min_length=1)
     content: Word
     samples: Count
-    """Windows that the reference settings draw."""
     seqlen: Count
-    """Length of a window in the reference settings, in tokens."""
     source: Word
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
 from vacc_gen.schema.precision import Precision, Quantization
-from vacc_gen.schema.strict import Strict
+from vacc_gen.schema.strict import Strict, optional
 
 LENGTH_STEP_TOKENS = 16
 """The compiler takes sequence lengths that are multiples of 16 (vendor's LLM README)."""
@@ -22,7 +21,7 @@ Length = Annotated[int, Field(ge=LENGTH_STEP_TOKENS, multiple_of=LENGTH_STEP_TOK
 class Target(Strict):
     """Card, tensor parallelism and static lengths."""
 
-    card: str | None = Field(default=None, description="name of a card; see presets/cards")
+    card: str | None = optional("name of a card; see presets/cards")
     tp: int = Field(default=4, ge=1, le=64, description="tensor parallelism, in dies")
     prefill: Length = Field(default=1024, description="prompt length in tokens")
     total: Length = Field(default=2048, description="prompt and answer together, in tokens")
@@ -30,15 +29,13 @@ class Target(Strict):
         default="throughput", description="throughput compiles with `b2s: true`, latency without"
     )
     align_qkv: bool = Field(
-        default=False,
-        description="pad grouped-query heads so that they split over tp (`align_qkv`)",
+        default=False, description="pad grouped-query heads so that they split over tp"
     )
     workers: int = Field(default=4, ge=1, description="processes that the compiler may start")
 
     @model_validator(mode="after")
     def _check_lengths(self) -> Target:
-        problem = lengths_problem(self.prefill, self.total)
-        if problem is not None:
+        if problem := lengths_problem(self.prefill, self.total):
             raise ValueError(problem)
         return self
 
@@ -53,10 +50,6 @@ def lengths_problem(prefill: int, total: int) -> str | None:
     return None
 
 
-Split = Literal["train", "validation", "dev", "val", "test"]
-Packing = Literal["concatenate", "one_text"]
-
-
 class TextSource(Strict):
     """Texts of one set: of c4, ceval or alpaca as published, or of your own files."""
 
@@ -66,12 +59,10 @@ class TextSource(Strict):
         ".jsonl and .json files",
     )
     path: str = Field(
-        min_length=1,
-        description="the set's file or folder, absolute or relative to vacc.yaml",
+        min_length=1, description="the set's file or folder, absolute or relative to vacc.yaml"
     )
-    split: Split | None = Field(
-        default=None,
-        description="c4: train, validation; ceval: val, dev, test; unset: the first of these",
+    split: Literal["train", "validation", "dev", "val", "test"] | None = optional(
+        "c4: train, validation; ceval: val, dev, test; unset: the first of these"
     )
     subjects: tuple[str, ...] = Field(
         default=(), description="C-Eval subjects to read, such as law; unset: all"
@@ -94,7 +85,7 @@ class Calibration(TextSource):
     samples: int = Field(default=128, ge=1, description="windows to draw (`nsamples`)")
     seqlen: int = Field(ge=1, description="length of a window in tokens")
     seed: int = Field(default=0, ge=0, description="decides which texts are drawn, and their order")
-    packing: Packing = Field(
+    packing: Literal["concatenate", "one_text"] = Field(
         default="concatenate",
         description="concatenate: texts run on, an end-of-text token after each; one_text: a "
         "window is cut from one text, shorter texts are passed over; never padded",
@@ -109,22 +100,10 @@ class Calibration(TextSource):
         return (self, *self.mix)
 
 
-DEFAULT_PLATFORM = "x86_64-unknown-linux-gnu"
-"""A target triple, as uv names platforms: the machines that the vendor's cards sit in."""
-
-_LONE_EQUALS = re.compile(r"\s*([A-Za-z0-9._-]+)\s*=\s*([A-Za-z0-9.+*]+)\s*")
-"""Conda's notation of a version."""
-
-
 def _checked(requirement: str) -> str:
     from vacc_gen.schema.packages import parse_pin  # most recipes have no pins of their own
 
-    try:
-        parse_pin(requirement)
-    except ValueError as error:
-        of_conda = _LONE_EQUALS.fullmatch(requirement)
-        advice = f"\ndid you mean `{of_conda[1]}=={of_conda[2]}`?" if of_conda else ""
-        raise ValueError(f"{error}{advice}") from error
+    parse_pin(requirement)
     return requirement
 
 
@@ -144,7 +123,7 @@ class Environment(Strict):
         default="3.10", description="the interpreter's version"
     )
     platform: str = Field(
-        default=DEFAULT_PLATFORM,
+        default="x86_64-unknown-linux-gnu",
         pattern=r"^[a-z0-9_-]+$",
         description="what the lock is resolved for, such as aarch64-unknown-linux-gnu",
     )
@@ -171,20 +150,16 @@ class Verification(Strict):
     """What `build` compares at its end."""
 
     decode_steps: int = Field(default=32, ge=32, description="decode steps that are compared")
-    text: str | None = Field(
-        default=None, description="text file to compare on; unset: the one that ships"
-    )
-    window: int | None = Field(
-        default=None,
+    text: str | None = optional("text file to compare on; unset: the one that ships")
+    window: int | None = optional(
+        "tokens of a window of the text that perplexity is measured on; unset: 512, or as many as "
+        "target.total, a text of at least eight windows, and the model's size allow",
         ge=2,
-        description="tokens of a window of the text that perplexity is measured on; unset: 512, or "
-        "as many as target.total, a text of at least eight windows, and the model's size allow",
     )
-    stride: int | None = Field(
-        default=None,
+    stride: int | None = optional(
+        "tokens from a window to the next, `window` at most; unset: `window`. Only tokens that no "
+        "window before had are predicted",
         ge=1,
-        description="tokens from a window to the next, `window` at most; unset: `window`. Only "
-        "tokens that no window before had are predicted",
     )
     perplexity_windows: int = Field(default=16, ge=1, description="windows to measure at the most")
     max_abs_diff: Thresholds = Field(default_factory=Thresholds)
@@ -213,11 +188,10 @@ class Model(Strict):
         description="weight folder, absolute or relative to vacc.yaml: config.json, tokenizer.json "
         "and safetensors shards; need not be there until `build`, and `fetch` fills it",
     )
-    name: str | None = Field(
-        default=None,
+    name: str | None = optional(
+        "what compiled models are called, before precision, tp and lengths; unset: the last part "
+        "of `checkpoint`",
         pattern=f"^{NAME_PATTERN}$",
-        description="what compiled models are called, before precision, tp and lengths; unset: "
-        "the last part of `checkpoint`",
     )
 
 
@@ -233,8 +207,6 @@ class Recipe(Strict):
     )
     target: Target = Field(default_factory=Target)
     quantization: Quantization = Field(default_factory=Quantization)
-    calibration: Calibration | None = Field(
-        default=None, description="unset: int8 is left to the compiler's default data"
-    )
+    calibration: Calibration | None = optional("unset: int8 is left to the compiler's default data")
     environment: Environment = Field(default_factory=Environment)
     verification: Verification = Field(default_factory=Verification)
