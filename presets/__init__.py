@@ -85,6 +85,9 @@ SHELVES: dict[str, Shelf[Any]] = {
 class KnownPresets:
     """What the linter may know of models, cards and packages: its protocol `Known`."""
 
+    def __init__(self) -> None:
+        self.model, self.card, self.environment = MODELS.get, CARDS.get, ENVIRONMENTS.get
+
     def geometry(self, model: str) -> Geometry | None:
         from vacc_gen.schema.geometry import Geometry
 
@@ -92,30 +95,14 @@ class KnownPresets:
         sizes = None if values.get("any_size") else values.get("geometry")
         return Geometry.model_validate(sizes) if sizes else None
 
-    def is_verified(self, model: str) -> bool:
-        known = MODELS.get(model)
-        return known is not None and known.geometry_source.verified
-
     def names(self, shelf: str) -> Sequence[str]:
         return SHELVES[shelf].names()
-
-    def vendor_files(self, model: str) -> Sequence[str]:
-        known = MODELS.get(model)
-        return [source.name for source in known.sources if not source.generated] if known else []
-
-    def die_memory_bytes(self, card: str) -> int | None:
-        known = CARDS.get(card)
-        return None if known is None else known.die_memory_bytes
 
     @cache  # noqa: B019  # as above
     def pin_facts(self) -> PinFacts:
         from vacc_gen.schema.packages import PinFacts  # slow: for the rules that ask
 
         return PinFacts.model_validate(_read((FOLDER / "pins.yaml").read_text(encoding="utf-8")))
-
-    def environment_pins(self, preset: str) -> Sequence[str]:
-        known = ENVIRONMENTS.get(preset)
-        return () if known is None else known.asked
 
 
 KNOWN = KnownPresets()

@@ -164,9 +164,6 @@ def read_headers(
     return tensors, faults
 
 
-_NUMBERED = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.safetensors")
-
-
 def _faults_without_index(
     files: Collection[str], names: Sequence[str]
 ) -> Iterator[CheckpointError]:
@@ -174,13 +171,6 @@ def _faults_without_index(
     if files and SINGLE_FILE not in files:
         message, hint = "the index is missing", "download it: transformers reads none without it"
         yield CheckpointError(message, hint, file=INDEX_FILE, is_warning=True)
-        numbered = [match for match in map(_NUMBERED.fullmatch, names) if match]
-        for stem, count in {(match[1], int(match[3])) for match in numbered}:
-            row = {f"{stem}-{n:05}-of-{count:05}.safetensors" for n in range(1, count + 1)}
-            absent = sorted(row - {*names})
-            if absent:
-                message = f"the shard is missing{_more(absent)}"
-                yield CheckpointError(message, "download it again", file=absent[0])
     elif not files:
         for pattern, message, hint in _NOT_READ:
             found = [name for name in names if re.fullmatch(pattern, name)]

@@ -24,9 +24,9 @@ class ConfigPart(Strict):
     model_config = ConfigDict(allow_inf_nan=False)
 
 
-def optional(description: str, **limits: Any) -> Any:
+def optional(description: str, default: Any = None, **limits: Any) -> Any:
     """Return a field that may be left out."""
-    return Field(default=None, description=description, **limits)
+    return Field(default=default, description=description, **limits)
 
 
 def _whole(value: Any) -> Any:
@@ -46,8 +46,6 @@ Unverified = Annotated[
 """The value of a key that no published config has."""
 
 OTHER_NAMES = {
-    "anchor": ("anchors",),
-    "backend": ("back_end",),
     "calibrate_mode": ("calib_mode", "calibration_method", "calibration_mode", "calib_method"),
     "checkpoint": ("ckpt", "model", "weights", "model_path", "path"),
     "compile": ("build", "compile_options", "compile_config"),
@@ -56,7 +54,6 @@ OTHER_NAMES = {
     "dataset": ("data", "calibration"),
     "div255": ("to_01", "scale255", "divide_by_255"),
     "dtype": ("precision", "datatype", "input_dtype"),
-    "frontend": ("front_end",),
     "get_data_num": ("num", "data_num", "nsamples"),
     "mean": ("mean_value", "mean_values"),
     "model_arch": ("arch",),
@@ -69,13 +66,12 @@ OTHER_NAMES = {
     "quantize": ("quant", "quantization", "quant_config", "quantize_config", "quantization_config"),
     "quantize_per_channel": ("per_channel", "quant_per_channel", "channel_wise"),
     "sampler": ("data_sampler", "sampling"),
-    "seqlen": ("seq_len", "length"),
-    "shape": ("shapes", "input_shape", "input_shapes"),
+    "seqlen": ("length",),
+    "shape": ("input_shape", "input_shapes"),
     "size": ("shape", "resize_size", "target_size", "scale"),
     "std": ("std_value", "std_values", "scale"),
     "suffix": ("ext", "extension", "format", "file_type"),
     "tp": ("tensor_parallel", "tensor_parallel_size", "tp_size"),
     "workers": ("num_workers", "jobs"),
-    "workspace": ("work_space",),
 }
 """What other tools call keys of the compile YAML, for suggestions."""

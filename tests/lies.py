@@ -189,7 +189,6 @@ ERRORS = [
     Lie("truncated-shard", sharded(cut(SECOND)), "VG925", INDEX, f"{SECOND} is truncated"),
     Lie("shard-missing", sharded(lambda at: (at / SECOND).unlink()), "VG925", INDEX, f"{SECOND} is not there"),
     Lie("shards-missing", sharded(lambda at: [(at / file).unlink() for file in (FIRST, SECOND)]), "VG925", INDEX, "and 1 more"),
-    Lie("shard-of-a-row", sharded(lambda at: [(at / file).unlink() for file in (FIRST, INDEX)]), "VG925", FIRST, "the shard is missing"),
     Lie("no-weights", lambda at: (at / SINGLE).unlink(), "VG929", CONFIG, "holds no weights"),
     Lie("fifo", in_place_of(SINGLE, os.mkfifo), "VG925", SINGLE, "not a regular file"),
     Lie("folder", in_place_of(SINGLE, Path.mkdir), "VG925", SINGLE, "not a regular file"),

@@ -47,17 +47,13 @@ class ModelOptions(ConfigPart):
     model_arch: Literal["vacc"] | None = optional(
         "vacc: load modeling_*_vacc.py and config_vacc.json of the weight folder first"
     )
-    tp: int | None = optional(
-        "tensor parallelism in dies, not cards; fixed at compile time", ge=1, le=128
-    )
+    tp: int | None = optional("tensor parallelism in dies, not cards", ge=1, le=128)
     b2s: bool | None = optional("true: for throughput; false or absent: for latency")
     align_qkv: bool | None = optional(
         "may be needed for grouped-query attention where tp does not divide the KV heads"
     )
     build_visual: bool | None = optional("build the vision tower of a vision-language model")
-    enable_kv_share: bool | None = optional(
-        "obsolete: compiler 3 sees shared KV heads itself", deprecated=True
-    )
+    enable_kv_share: bool | None = optional("obsolete since compiler 3", deprecated=True)
     split_embed: Unverified = None
     onnx_cache: Unverified = None
     from_onnx: Unverified = None
@@ -110,9 +106,7 @@ class Frontend(ConfigPart):
         "element type of the inputs; fp32 when absent"
     )
     model_kwargs: ModelOptions | None = optional("how a Hugging Face model is built")
-    quantize: WeightQuantization | None = optional(
-        "how the weights of a language model become int8"
-    )
+    quantize: WeightQuantization | None = optional("how a language model's weights become int8")
 
 
 Version = Annotated[str, Field(pattern=r"^\d[\w.+!*-]*$")]
@@ -141,9 +135,7 @@ class ExtraOpParams(ConfigPart):
     confidence_threshold: Score | None = optional("boxes with lower scores are dropped (yolo)")
     nms_threshold: Score | None = optional("overlap that drops the weaker box (yolo)")
     strides: list[Count] | None = optional("strides of the output maps")
-    anchor: list[Annotated[float, Field(gt=0)]] | None = optional(
-        "widths and heights of the anchors in pixels"
-    )
+    anchor: list[Annotated[float, Field(gt=0)]] | None = optional("widths, heights in pixels")
     seg_enable: bool | None = optional("the model also segments")
     score_thresh: Score | None = optional("as above (centerpoint)")
     nms_thresh: Score | None = optional("as above (centerpoint, pointpillar)")
@@ -194,15 +186,11 @@ class Workspace(ConfigPart):
         "folder for the output; artefacts land in <path>/<name>/mod*", min_length=1, max_length=4096
     )
     workers: int | None = optional("processes that the compiler may start", ge=1)
-    pyenv: dict[str, Version] | None = optional(
-        "pip pins of an isolated environment: package name to version"
-    )
+    pyenv: dict[str, Version] | None = optional("pins of an isolated environment, by package")
     env_recheck: bool | None = optional("check the environment again; " + UNPUBLISHED)
-    work_dir: str | None = optional(
-        "name of `path` in the older `vamc build`", min_length=1, deprecated=True
-    )
-    enable_ir: bool | None = optional("of the older `vamc build`", deprecated=True)
-    save_log: bool | None = optional("of the older `vamc build`", deprecated=True)
+    work_dir: str | None = optional("`path` of `vamc build`", min_length=1, deprecated=True)
+    enable_ir: bool | None = optional("of `vamc build`", deprecated=True)
+    save_log: bool | None = optional("of `vamc build`", deprecated=True)
 
     @model_validator(mode="after")
     def _has_a_folder(self) -> Workspace:

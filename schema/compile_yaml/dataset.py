@@ -30,12 +30,8 @@ class Resize(ConfigPart):
     """Scale an image."""
 
     type: Literal["Resize"]
-    size: Annotated[list[Side], Two] = Field(
-        description="height and width; -1: free, with adaptive_side"
-    )
-    adaptive_side: Literal["long", "short"] | None = optional(
-        "which side the first size is for, keeping proportions"
-    )
+    size: Annotated[list[Side], Two] = Field(description="height, width; -1: free (adaptive_side)")
+    adaptive_side: Literal["long", "short"] | None = optional("which side the first size is for")
     interpolation: Literal["nearest", "bilinear", "bicubic", "area", "lanczos"] | None = optional(
         "bilinear when absent"
     )
@@ -89,14 +85,10 @@ class Normalize(ConfigPart):
     """Subtract `mean`, divide by `std`; before that divide by 255 unless told not to."""
 
     type: Literal["Normalize"]
-    div255: bool | None = optional(
-        "divide by 255 first; true when absent (every published mean says so)"
-    )
+    div255: bool | None = optional("divide by 255 first; true when absent")
     mean: Channels | None = optional("one for each channel")
     std: Channels | None = optional("one for each channel")
-    norm_type: Literal["None"] | None = optional(
-        "null: no mean and std; other values are not published"
-    )
+    norm_type: Literal["None"] | None = optional("null: no mean and std; others not published")
 
 
 class ToTensor(ConfigPart):
@@ -142,9 +134,7 @@ class FileDataset(ConfigPart):
     type: Literal["tvm"] | None = optional("may be left out")
     path: DataPath | None = optional("folder of the files")
     sampler: Sampler | None = optional("which files are used")
-    process_ops: list[ProcessOp] | None = optional(
-        "from an image file to an input, in order", min_length=1
-    )
+    process_ops: list[ProcessOp] | None = optional("from an image to an input", min_length=1)
 
 
 class TextDataset(ConfigPart):

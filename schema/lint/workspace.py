@@ -103,7 +103,8 @@ class Workspace:
         from vacc_gen.schema.recipe import PLACEHOLDER
 
         model, known = self.recipe.recipe.model, self.recipe.known
-        names = known.vendor_files(model.preset) if known else ()
+        preset = known.model(model.preset) if known else None
+        names = [one.name for one in preset.sources if not one.generated] if preset else []
         folders = (self.recipe.folder / "source_code", self.recipe.folder / model.checkpoint)
         absent = [name for name in names if not any(os.path.exists(at / name) for at in folders)]  # noqa: PTH110
         if absent:

@@ -102,5 +102,5 @@ def test_without_facts_only_contradictions_are_found():
 def test_facts_are_of_versions_that_exist_and_of_pythons_that_a_recipe_may_name():
     for fact in FACTS.wheels:
         assert not fact.package.versions.is_unsatisfiable()
-        assert fact.reason or any(python in fact.pythons for python in PYTHONS)
+        assert fact.reason or any(python in fact.python for python in PYTHONS)
     assert all(fact.reason and fact.package.name != fact.needs.name for fact in FACTS.companions)

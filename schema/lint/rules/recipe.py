@@ -129,8 +129,9 @@ def checkpoint_against_preset(file: RecipeFile) -> Iterator[Finding]:
     expected = file.known.geometry(model.preset) if file.known else None
     found = geometry_of(file.folder / model.checkpoint) if expected else None
     difference = shape_difference(expected, found) if expected and found else None
-    if difference and file.known:
-        severity = None if file.known.is_verified(model.preset) else Severity.WARNING
+    preset = file.known.model(model.preset) if difference and file.known else None
+    if preset:
+        severity = None if preset.geometry_source.verified else Severity.WARNING
         message = f"the checkpoint is not {model.preset}: {difference}"
         hint = "choose the preset of this checkpoint, or the checkpoint of this preset"
         yield Finding(file.at("model", "checkpoint"), message, hint, severity=severity)
@@ -151,15 +152,16 @@ def does_not_fit(file: RecipeFile) -> Iterator[Finding]:
         target: {card: VA16, tp: 8}
     """
     target, geometry = file.recipe.target, file.geometry
-    if target.card is None or geometry is None or file.known is None:
+    card = file.known.card(target.card) if file.known and target.card else None
+    if card is None or geometry is None:
         return
-    memory_bytes = file.known.die_memory_bytes(target.card)
+    memory_bytes = card.die_memory_bytes
     from vacc_gen.schema.geometry import footprint, least_tp
     from vacc_gen.schema.precision import EMBEDDED_ONLY
 
     for precision in file.recipe.precisions:
         need_bytes = footprint(geometry, precision, target.tp, target.total).total_bytes
-        if precision in EMBEDDED_ONLY or memory_bytes is None or need_bytes <= memory_bytes:
+        if precision in EMBEDDED_ONLY or need_bytes <= memory_bytes:
             continue
         enough = least_tp(geometry, precision, target.total, memory_bytes)
         message = (
@@ -256,8 +258,8 @@ def _problems(file: RecipeFile, kinds: tuple[str, ...]) -> Iterator[Finding]:
     if file.known is None:
         return
     own = [parse_pin(text) for text in environment.pins]
-    preset = [parse_pin(text) for text in file.known.environment_pins(environment.preset)]
-    pins = effective_pins(preset, own)
+    preset = file.known.environment(environment.preset)
+    pins = effective_pins(map(parse_pin, preset.asked if preset else ()), own)
     placed: dict[Span, list[PinProblem]] = {}
     for problem in pin_problems(pins, environment.python, file.known.pin_facts()):
         if problem.kind in kinds:
