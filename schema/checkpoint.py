@@ -138,29 +138,24 @@ def read_headers(
     names = file_names(folder)
     tensors: dict[str, TensorEntry] = {}
     faults = [*_links_out(folder, names)]
-    weight_map = None if index is None else index.get("weight_map")
-    files: set[str] = set()
+    weight_map = {} if index is None else index.get("weight_map")
+    if not isinstance(weight_map, dict) or not all(isinstance(v, str) for v in weight_map.values()):
+        message = "`weight_map` is missing, or does not map names to files"
+        fault = CheckpointError(message, "download the index again", "weight_map", file=INDEX_FILE)
+        return tensors, [*faults, fault]
+    files = {*weight_map.values()}
     if index is None:
         files = {name for name in names if name.endswith(".safetensors")}
         files = {SINGLE_FILE} & files or {name for name in files if not name.startswith("adapter_")}
-        faults += _faults_without_index(files, names)
-    elif isinstance(weight_map, dict) and all(isinstance(v, str) for v in weight_map.values()):
-        files = {*weight_map.values()}
-        faults += _faults_of_index(files, names)
-    else:
-        message = "`weight_map` is missing, or does not map names to files"
-        hint = "download the index again"
-        faults.append(CheckpointError(message, hint, "weight_map", file=INDEX_FILE))
     for file in sorted(files & {*names}):
         try:
-            shard = read_shard(folder / file)
-        except CheckpointError as error:
+            tensors.update(read_shard(folder / file))
+        except CheckpointError as error:  # noqa: PERF203  # each shard for itself
             faults.append(error)
-            continue
-        if weight_map is not None:
-            faults += _index_differences(file, shard, weight_map)
-        faults += _stored_twice(file, shard, tensors)
-        tensors.update(shard)
+    if index is None:
+        faults += _faults_without_index(files, names)
+    else:
+        faults += _faults_of_index(weight_map, names, tensors)
     return tensors, faults
 
 
@@ -181,10 +176,12 @@ def _faults_without_index(
         yield CheckpointError(message, "download them, or give the folder that has them")
 
 
-def _faults_of_index(files: Collection[str], names: Sequence[str]) -> Iterator[CheckpointError]:
-    """Yield where the files that an index names are not those of the folder."""
-    absent = sorted({*files} - {*names})
-    if SINGLE_FILE in names and SINGLE_FILE not in files:
+def _faults_of_index(
+    weight_map: Mapping[str, str], names: Sequence[str], tensors: Mapping[str, TensorEntry]
+) -> Iterator[CheckpointError]:
+    """Yield where what an index says is not what the folder holds."""
+    absent = sorted({*weight_map.values()} - {*names})
+    if SINGLE_FILE in names and SINGLE_FILE not in weight_map.values():
         message = f"two sets of weights: {SINGLE_FILE}, and the shards that {INDEX_FILE} names"
         hint = f"transformers reads {SINGLE_FILE}: delete it, or the index with its shards"
         yield CheckpointError(message, hint, file=SINGLE_FILE)
@@ -195,32 +192,15 @@ def _faults_of_index(files: Collection[str], names: Sequence[str]) -> Iterator[C
     elif absent:
         message = f"{absent[0][:80]} is not there{_more(absent)}"
         yield CheckpointError(message, "download it again", absent[0], file=INDEX_FILE)
-
-
-def _index_differences(
-    file: str, shard: Mapping[str, TensorEntry], weight_map: Mapping[str, str]
-) -> Iterator[CheckpointError]:
-    """Yield where a shard and what the index says of it differ."""
-    hint = "download the index and its shards from the same revision"
-    lacking = [name for name, place in weight_map.items() if place == file and name not in shard]
-    if lacking:
-        message = f"{file} does not hold {lacking[0][:80]}{_more(lacking)}"
-        yield CheckpointError(message, hint, lacking[0], file=INDEX_FILE)
-    unknown = [name for name in shard if name not in weight_map]
-    if unknown:
-        message = f"{file} holds {unknown[0][:80]}, which the index does not name{_more(unknown)}"
-        yield CheckpointError(message, hint, file=INDEX_FILE)
-
-
-def _stored_twice(
-    file: str, shard: Mapping[str, TensorEntry], others: Mapping[str, TensorEntry]
-) -> Iterator[CheckpointError]:
-    twice = sorted(others.keys() & shard.keys())
-    if twice:
-        other = others[twice[0]].path.name
-        message = f"{twice[0][:80]} is in {other} and in {file}{_more(twice)}"
-        hint = "delete the wrong one, or download all of them from one revision"
-        yield CheckpointError(message, hint, twice[0], file=file)
+    places = {name: entry.path.name for name, entry in tensors.items()}
+    strayed = [name for name in places if weight_map.get(name) != places[name]]
+    strayed += [
+        name for name, file in weight_map.items() if name not in places and file in places.values()
+    ]
+    if strayed:
+        message = f"the index and the shards differ in {strayed[0][:80]}{_more(strayed)}"
+        hint = "download the index and its shards from the same revision"
+        yield CheckpointError(message, hint, strayed[0], file=INDEX_FILE)
 
 
 def _links_out(folder: Path, names: Sequence[str]) -> Iterator[CheckpointError]:
