@@ -35,23 +35,13 @@ _NOT_READ = (
         "the weights are only pickle, which can run code when it is loaded",
         "convert them once: `vacc-gen convert DIR --out DIR`",
     ),
-    (
-        r".*\.(gguf|h5|msgpack)",
-        "the weights are only in another format than safetensors",
-        "download the repository's *.safetensors",
-    ),
 )
 """Other files that stand for weights, and what is said of them where they are alone."""
 
-FINGERPRINT_SAMPLE_BYTES = 4096
-"""Read from the middle of each tensor, so that a fine-tuned copy is told from its origin."""
-
-MAX_HEADER_BYTES = 32 << 20
-"""A tensor's record has about 100 bytes; a longer header is damage or an attack."""
-
-MAX_DIMENSIONS = 64
-"""Of a tensor; numpy's bound."""
-
+FINGERPRINT_SAMPLE_BYTES = 4096  # from the middle of each tensor: a fine-tuned copy differs there
+COMPARED_BYTES = 1 << 16  # at once, by `have_same_bytes`
+MAX_HEADER_BYTES = 32 << 20  # a record has about 100 bytes; a longer header is damage or an attack
+MAX_DIMENSIONS = 64  # as numpy's
 ITEM_BYTES = {
     "BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "F8_E8M0": 1,
     "U16": 2, "I16": 2, "F16": 2, "BF16": 2,
@@ -59,9 +49,6 @@ ITEM_BYTES = {
     "U64": 8, "I64": 8, "F64": 8, "C64": 8,
 }  # fmt: skip
 """Bytes of one element of each safetensors dtype."""
-
-COMPARED_BYTES = 1 << 16
-"""Compared at once by `have_same_bytes`."""
 
 
 @dataclass(frozen=True)

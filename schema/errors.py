@@ -91,11 +91,6 @@ class MissingExtraError(VaccGenError):
         )
 
 
-def is_text(word: str) -> bool:
-    """Whether an argument is text: bytes that were not UTF-8 come as lone surrogates."""
-    return encodable(word) == word
-
-
 def encodable(text: str) -> str:
     r"""Return text that can be encoded: a byte of a path that is not UTF-8 becomes `\udcff`."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -10,13 +10,10 @@ from pydantic import Field
 
 from vacc_gen.schema.errors import CheckpointError, plural
 from vacc_gen.schema.precision import Precision
-from vacc_gen.schema.strict import Strict
+from vacc_gen.schema.strict import Strict, optional
 
 FALCON_MODEL_TYPES = ("falcon", "RefinedWeb", "RefinedWebModel")
 """`model_type` values of Falcon checkpoints; the last two are those of 2023."""
-
-SHAPE = ("layers", "hidden_size", "attention_heads", "kv_heads", "head_size", "ffn_hidden_size")
-"""The sizes that make a model what it is; a fine-tune may have more words or other lengths."""
 
 Count = Annotated[int, Field(ge=1)]
 
@@ -32,11 +29,9 @@ class Geometry(Strict):
     ffn_hidden_size: Count
     vocab_size: Count
     max_positions: Count
-    gated_mlp: bool = Field(
-        default=False, description="the MLP has three matrices (gate, up, down) and not two"
-    )
-    tied_embeddings: bool = Field(default=True, description="the head is the embedding's matrix")
-    parameters: int | None = Field(default=None, ge=1, description="total, as published")
+    gated_mlp: bool = optional("the MLP has three matrices (gate, up, down) and not two", False)
+    tied_embeddings: bool = optional("the head is the embedding's matrix", True)
+    parameters: Count | None = optional("total, as published")
 
 
 _NAMES = {
@@ -50,9 +45,7 @@ _NAMES = {
 """How config.json calls a size, likeliest first: LLaMA's and Falcon's names, `n_*` of Falcon in
 2023, then those of ChatGLM and Baichuan2-13B."""
 
-MAX_SIZE = 2**31 - 1
-"""What transformers' and the compiler's indices hold."""
-
+MAX_SIZE = 2**31 - 1  # of transformers' and the compiler's indices
 _EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts")
 _TIED_BY_DEFAULT = (*FALCON_MODEL_TYPES, "gemma")
 """Classes whose `tie_word_embeddings` is true where config.json does not say."""
@@ -69,10 +62,8 @@ def geometry_from_config(config: Mapping[str, Any]) -> Geometry:
     if isinstance(inner, Mapping) and not falcon:  # of a vision-language model
         config = {**inner, **config}
     if any(name in config for name in _EXPERTS):
-        raise CheckpointError(
-            "config.json: a mixture of experts",
-            hint="vacc-gen knows models whose layers all have one MLP",
-        )
+        hint = "vacc-gen knows models whose layers all have one MLP"
+        raise CheckpointError("config.json: a mixture of experts", hint)
     heads = _size(config, *_NAMES["attention_heads"])
     hidden_size = _size(config, *_NAMES["hidden_size"])
     defaults = {"ffn_hidden_size": 4 * hidden_size, "max_positions": 2048} if falcon else {}
@@ -90,12 +81,13 @@ def geometry_from_config(config: Mapping[str, Any]) -> Geometry:
 
 
 def shape_difference(expected: Geometry, found: Geometry) -> str | None:
-    """Return the sizes in which a checkpoint is another model, in words; None if in none."""
-    differing = [
-        f"{name} is {getattr(found, name)}, the preset's {getattr(expected, name)}"
-        for name in SHAPE
-        if getattr(expected, name) != getattr(found, name)
-    ]
+    """Return the sizes in which a checkpoint is another model, in words; None if in none.
+
+    A fine-tune may have more words or other lengths.
+    """
+    own, its = expected.model_dump(), found.model_dump()
+    names = ("layers", "hidden_size", "attention_heads", "kv_heads", "head_size", "ffn_hidden_size")
+    differing = [f"{n} is {its[n]}, the preset's {own[n]}" for n in names if own[n] != its[n]]
     return "; ".join(differing) or None
 
 
@@ -137,10 +129,8 @@ def _kv_names(config: Mapping[str, Any]) -> tuple[str, ...]:
 def _head_size(config: Mapping[str, Any], hidden_size: int, heads: int) -> int:
     names = () if is_falcon(config) else ("head_dim", "kv_channels")
     if hidden_size % heads and not any(config.get(name) for name in names):
-        raise CheckpointError(
-            f"config.json: hidden_size {hidden_size} is not a multiple of {heads} attention heads",
-            key=key_of(config, "attention_heads"),
-        )
+        message = f"hidden_size {hidden_size} is not a multiple of {heads} attention heads"
+        raise CheckpointError(f"config.json: {message}", key=key_of(config, "attention_heads"))
     return _size(config, *names, default=hidden_size // heads)
 
 
@@ -150,10 +140,10 @@ def _size(config: Mapping[str, Any], *names: str, default: int | None = None) ->
     value = default if name is None else config[name]
     if value is None:
         raise CheckpointError(f"config.json: {' or '.join(names)} is missing")
-    if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MAX_SIZE:
+    if type(value) is int and 0 < value <= MAX_SIZE:
         return value
-    expected = "a positive whole number" if not isinstance(value, int) or value < 1 else "a size"
-    raise CheckpointError(f"config.json: {name} is {shortened(value)}, not {expected}", key=name)
+    message = f"{name} is {shortened(value)}, not a whole number from 1 to {MAX_SIZE}"
+    raise CheckpointError(f"config.json: {message}", key=name)
 
 
 def key_of(config: Mapping[str, Any], size: str) -> str:
@@ -175,11 +165,8 @@ SERVED_BATCH = 16
 """Requests that `vastgenx serve` takes at once unless told otherwise (tools/vastgenx/README.md)."""
 
 FP16_BYTES = 2
-GROUP_SIZE = 64
-"""Of int8 and int4 weights; each group has an fp16 scale."""
-
-WEIGHT_BITS = {"int8": 8, "int4": 4}
-"""Of a weight in a linear layer, where weights are quantized."""
+WEIGHT_BITS = {"int8": 8, "int4": 4}  # of a linear layer
+GROUP_SIZE = 64  # of such weights, for which there is one fp16 scale
 
 
 @dataclass(frozen=True)

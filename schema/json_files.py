@@ -16,14 +16,11 @@ from pydantic_core import from_json
 
 from vacc_gen.schema.errors import UnreadableError
 
-MAX_JSON_BYTES = 64 << 20
-"""Largest JSON file that is read; Gemma's tokenizer.json has 33 MB."""
-
+MAX_JSON_BYTES = 64 << 20  # Gemma's tokenizer.json has 33 MB
 MANIFEST_FILE = "manifest.json"
 """Of a compiled folder, written last by `build`: what every file of it was then."""
 
-_GIT_LFS_POINTER = b"version https://git-lfs"
-"""github.com/git-lfs/git-lfs, docs/spec.md."""
+_GIT_LFS_POINTER = b"version https://git-lfs"  # github.com/git-lfs/git-lfs, docs/spec.md
 
 
 def open_regular(path: Path) -> BufferedReader:

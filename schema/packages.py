@@ -116,13 +116,17 @@ def pin_problems(pins: Sequence[Pin], python: str, facts: PinFacts) -> tuple[Pin
 
     A pin that allows a range is wrong only where every version in it is.
     """
-    allowed = versions_by_name(pins)
-    sound = [pin for pin in pins if not allowed[pin.name].is_unsatisfiable()]
-    return (
-        *_contradictions(pins),
-        *_without_wheels(sound, python, facts.wheels),
-        *_breaking_companions(sound, facts.companions),
-    )
+    problems, sound = [], []
+    for name, allowed in versions_by_name(pins).items():
+        same = [pin for pin in pins if pin.name == name]
+        if not allowed.is_unsatisfiable():
+            sound += same
+            continue
+        message = f"no version of {name} satisfies {' and '.join(map(str, same))}"
+        hint = f"leave one pin of {name}"
+        problems.append(PinProblem("contradiction", tuple(reversed(same)), message, hint))
+    problems += _without_wheels(sound, python, facts.wheels)
+    return (*problems, *_breaking_companions(sound, facts.companions))
 
 
 def added_bounds(pins: Iterable[Pin], facts: PinFacts) -> tuple[Companion, ...]:
@@ -139,15 +143,6 @@ def added_bounds(pins: Iterable[Pin], facts: PinFacts) -> tuple[Companion, ...]:
         if fact.applies(asked):
             bounds.setdefault(fact.needs.text, fact)
     return tuple(bounds.values())
-
-
-def _contradictions(pins: Sequence[Pin]) -> Iterator[PinProblem]:
-    for name, allowed in versions_by_name(pins).items():
-        if allowed.is_unsatisfiable():
-            same = [pin for pin in pins if pin.name == name]
-            message = f"no version of {name} satisfies {' and '.join(map(str, same))}"
-            hint = f"leave one pin of {name}"
-            yield PinProblem("contradiction", tuple(reversed(same)), message, hint)
 
 
 def _without_wheels(

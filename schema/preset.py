@@ -8,7 +8,7 @@ from pydantic import Field
 
 from vacc_gen.schema.geometry import FALCON_MODEL_TYPES, Count, Geometry
 from vacc_gen.schema.precision import Precision
-from vacc_gen.schema.recipe import NAME_PATTERN, Length, Requirement
+from vacc_gen.schema.recipe import NAME_PATTERN, Length, Requirement, Target
 from vacc_gen.schema.strict import Strict
 
 Word = Annotated[str, Field(min_length=1)]
@@ -27,8 +27,7 @@ class SourceFile(Strict):
     """A file of code that the compiler needs beside the weights."""
 
     name: Word
-    generated: bool
-    """Whether vacc-gen writes it, or the user brings it."""
+    generated: bool  # by vacc-gen; otherwise the user brings it
 
 
 class GeometrySource(Strict):
@@ -40,27 +39,20 @@ class GeometrySource(Strict):
     source: Word
 
 
-class Recommended(Strict):
-    """What a new recipe starts from; its fields are those of `Target`."""
+class Recommended(Target):
+    """What a new recipe starts from."""
 
     precisions: Precisions
-    tp: Count
-    prefill: Length
-    total: Length
-    optimize_for: Literal["throughput", "latency"] = "throughput"
 
 
 class VisionTower(Strict):
     """The half of a vision-language model that reads images; it is compiled by itself, in fp16."""
 
-    parameters: Count
-    """Of the tower alone; `geometry` counts them in."""
-    patches: Length
-    """Patches of 14 x 14 pixels that one image has at most."""
+    parameters: Count  # of the tower alone; `geometry` counts them in
+    patches: Length  # of 14 x 14 pixels, that one image has at most
     attention_splits: Count
     ffn_splits: Count
-    full_attention_blocks: tuple[int, ...] = ()
-    """Blocks that attend to the whole image, where others have windows."""
+    full_attention_blocks: tuple[int, ...] = ()  # attend to all of an image; others have windows
 
 
 class ModelPreset(Preset):
@@ -68,12 +60,10 @@ class ModelPreset(Preset):
     """Where scripts/download.sh takes the weights from; None: nowhere."""
     compiled_name: str | None = Field(default=None, pattern=f"^{NAME_PATTERN}$")
     """How published names of compiled models begin; None: as the weight folder is called."""
-    family: str = Field(pattern=r"^[a-z0-9_.]+$")
-    """As in hf_<family>_fp16.yaml."""
+    family: str = Field(pattern=r"^[a-z0-9_.]+$")  # as in hf_<family>_fp16.yaml
     listed_in: str | None = None
     """Where the vendor lists the model as supported; None: nowhere."""
-    model_types: tuple[str, ...] = Field(min_length=1)
-    """Values of config.json's `model_type` that are this family."""
+    model_types: tuple[str, ...] = Field(min_length=1)  # in config.json
     any_size: bool = False
     """Whether it stands for every model of its types; then the checkpoint says the sizes."""
     geometry: Geometry
@@ -153,14 +143,12 @@ class EnvironmentPreset(Preset):
     """Pins for the compiler's environment; resolved, with hashes, they stand in `<name>.txt`."""
 
     python: str = Field(pattern=r"^3\.\d+$")
-    platform: Word
-    """What the lock was resolved for."""
+    platform: Word  # what the lock was resolved for
     lock: str | None = None
     """The preset whose lock is the answer to these pins, too."""
     resolver: str | None = None
     """What resolved the lock; None, and no `lock` either: none can be made."""
-    asked: tuple[Requirement, ...]
-    """The vendor's published pins."""
+    asked: tuple[Requirement, ...]  # the vendor's published pins
     asked_source: Word
     tested: tuple[str, ...] = ()
 

@@ -194,7 +194,6 @@ ERRORS = [
     Lie("folder", in_place_of(SINGLE, Path.mkdir), "VG925", SINGLE, "not a regular file"),
     Lie("link-to-nothing", in_place_of(SINGLE, lambda at: at.symlink_to("nowhere")), "VG925", SINGLE, "cannot be read"),
     Lie("only-pickle", only_pickle, "VG925", "pytorch_model.bin", "only pickle"),
-    Lie("only-gguf", lambda at: (at / SINGLE).rename(at / "model.gguf"), "VG925", "model.gguf", "another format"),
     Lie("two-sets", lambda at: (shutil.copy(at / SINGLE, at / "x"), split(at), (at / "x").rename(at / SINGLE)), "VG925", SINGLE, "two sets"),
     Lie("twice", twice, "VG925", INDEX, f"differ in {EMBEDDING}"),
     Lie("index-lacks", index(lambda names: names.pop(EMBEDDING)), "VG925", INDEX, f"differ in {EMBEDDING}"),

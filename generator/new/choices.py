@@ -15,7 +15,7 @@ from vacc_gen.generator.new.memory import heads_of
 from vacc_gen.generator.new.recognition import describe, recognize
 from vacc_gen.generator.plan import Plan, check_architecture, make_plan
 from vacc_gen.schema.checkpoint import name_of
-from vacc_gen.schema.errors import CheckpointError, UsageError, is_text
+from vacc_gen.schema.errors import CheckpointError, UsageError, encodable
 from vacc_gen.schema.geometry import geometry_from_config, shape_difference
 from vacc_gen.schema.lint.check import Selection, open_weights
 from vacc_gen.schema.lint.structure import bounds
@@ -80,7 +80,8 @@ class Choices:
         for name, value in vars(self).items():
             if value == "":
                 raise UsageError(f"--{name}: is empty", "give a value, or leave the option out")
-            if not is_text(text := str(value)) or any(ord(character) < 32 for character in text):
+            text = str(value)
+            if encodable(text) != text or any(ord(character) < 32 for character in text):
                 problem = f"--{name}: {value!r} holds a control character or is not valid UTF-8"
                 raise UsageError(problem, "rename it, or give another: it has to stand in YAML")
         preset, config, notes = self._model()

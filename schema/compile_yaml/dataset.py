@@ -106,19 +106,9 @@ class CustomFunc(ConfigPart):
     input_shape: list[Pixels] | None = optional("shape that it returns")
 
 
-ProcessOp = Annotated[
-    DecodeImage
-    | Resize
-    | CenterCrop
-    | Pad
-    | Clip
-    | CvtColor
-    | ChannelSplit
-    | Normalize
-    | ToTensor
-    | CustomFunc,
-    Field(discriminator="type"),
-]
+SizeOp = DecodeImage | Resize | CenterCrop | Pad
+ValueOp = Clip | CvtColor | ChannelSplit | Normalize | ToTensor | CustomFunc
+ProcessOp = Annotated[SizeOp | ValueOp, Field(discriminator="type")]
 
 
 class Sampler(ConfigPart):

@@ -86,7 +86,7 @@ def test_chatglm_has_names_of_its_own():
     ("change", "message"),
     [
         ({"num_hidden_layers": None}, "num_hidden_layers or n_layer or num_layers is missing"),
-        ({"hidden_size": "4096"}, "hidden_size is '4096', not a positive whole number"),
+        ({"hidden_size": "4096"}, "hidden_size is '4096', not a whole number from 1 to 2147483647"),
         ({"vocab_size": 0}, "vocab_size is 0"),
         ({"num_attention_heads": True}, "num_attention_heads is True"),
         ({"num_attention_heads": 31}, "4096 is not a multiple of 31 attention heads"),

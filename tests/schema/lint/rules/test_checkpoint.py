@@ -144,7 +144,7 @@ def test_a_file_of_the_folder_stands_for_it(weights, name):
         ({"w": "a.safetensors", "x": "c", "y": "b"}, [(5, "b is not there, and 1 more")]),
         ({"w": "../x"}, [(3, "'../x' is not a file of this folder")]),
         ([], [(2, "`weight_map` is missing, or does not map names to files")]),
-        ({"v": "a.safetensors"}, [(1, "the index and the shards differ in w, and 1 more")]),  # noqa: E501
+        ({"v": "a.safetensors"}, [(1, "the index and the shards differ in w, and 1 more")]),
     ],
 )  # fmt: skip
 def test_shards_are_held_against_the_index(weights, weight_map, places):
