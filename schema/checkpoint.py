@@ -24,18 +24,16 @@ INDEX_FILE = "model.safetensors.index.json"
 SINGLE_FILE = "model.safetensors"
 ADAPTER_FILE = "adapter_config.json"
 PICKLES = (".bin", ".pt", ".pth")
-_NOT_READ = (
-    (
-        r"adapter_config\.json|adapter_model\..*",
+_NOT_READ = {
+    r"adapter_config\.json|adapter_model\..*": (
         "an adapter alone: its base model's weights are not here",
         MERGE_ADAPTER,
     ),
-    (
-        r"(?!training_args).*\.(bin|pt|pth)",
+    r"(?!training_args).*\.(bin|pt|pth)": (
         "the weights are only pickle, which can run code when it is loaded",
         "convert them once: `vacc-gen convert DIR --out DIR`",
     ),
-)
+}
 """Other files that stand for weights, and what is said of them where they are alone."""
 
 FINGERPRINT_SAMPLE_BYTES = 4096  # from the middle of each tensor: a fine-tuned copy differs there
@@ -154,7 +152,7 @@ def _faults_without_index(
         message, hint = "the index is missing", "download it: transformers reads none without it"
         yield CheckpointError(message, hint, file=INDEX_FILE, is_warning=True)
     elif not files:
-        for pattern, message, hint in _NOT_READ:
+        for pattern, (message, hint) in _NOT_READ.items():
             found = [name for name in names if re.fullmatch(pattern, name)]
             if found:
                 yield CheckpointError(message + _more(found), hint, file=found[0])

@@ -36,8 +36,6 @@ SOURCE_DTYPES = ("BF16", "F16", "F32")
 SAME_REVISION = "config.json and the shards must be of the same model and revision"
 
 Shape = tuple[int, ...]
-
-
 Positive = Annotated[float, Field(gt=0)]
 
 
@@ -206,10 +204,7 @@ _LAYER = re.compile(r"transformer\.h\.(\d{1,9})\.(.+)")
 _BUFFERS = re.compile(r"(inv_freq|masked_bias|attn\.bias|attention\.mask)$")
 
 _FOREIGN = {
-    r"base_model\.|.*\.lora_": (
-        "the weights of an adapter; a merged model is needed",
-        MERGE_ADAPTER,
-    ),
+    r"base_model\.|.*\.lora_": ("an adapter's weights; a merged model is needed", MERGE_ADAPTER),
     r"(score|classifier|qa_outputs)\.": (
         "a classifier's head; a model that writes text is needed",
         "take the causal language model that it was made from",
@@ -252,9 +247,8 @@ def differences(
             return
     numbers = {int(match[1]) for match in map(_LAYER.fullmatch, stored) if match}
     if not numbers and not {EMBEDDING, HEAD} & stored.keys():
-        message = "the files of weights hold no tensors"
-        if stored:
-            message = f"config.json is a Falcon's, the tensors are not: {_some(stored)}"
+        found = _some(stored) or "there are none"
+        message = f"config.json is a Falcon's, the tensors are not: {found}"
         yield CheckpointError(message, SAME_REVISION, "model_type")
         return
     layers, highest = architecture.geometry.layers, max(numbers, default=-1)
@@ -280,11 +274,10 @@ def _name_difference(
     problem = "of the tensors that config.json asks for are missing"
     if not names:
         problem = "stored tensors are not used with this config.json"
-        names = [name for name in stored if name not in expected and not is_buffer(name)]
-        found = ((name, _LAYER.fullmatch(name)) for name in names)
-        names = [name for name, layer in found if layer is None or int(layer[1]) < layers]
-        if not names:
-            return None
+        unused = [name for name in stored if name not in expected and not is_buffer(name)]
+        names = [n for n in unused if not (layer := _LAYER.match(n)) or int(layer[1]) < layers]
+    if not names:
+        return None
     message = f"{len(names)} {problem}: {_some(names)}"
     key = next((key for pattern, key in _DECIDED_BY.items() if re.match(pattern, names[0])), None)
     if key is None and names[0] in stored:

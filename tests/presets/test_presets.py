@@ -13,13 +13,6 @@ from vacc_gen.schema.precision import Precision
 
 MODELS = presets.MODELS.all()
 SIZES = {model.name: model.geometry.model_copy(update={"parameters": None}) for model in MODELS}
-SOURCES = (
-    "the published config.json",
-    "a copy of the published config.json, ",
-    "copies of the published config.json that agree, ",
-    "defaults of transformers' ",
-    "its own config.json",
-)
 
 
 def failing(is_right, models=MODELS):
@@ -32,17 +25,6 @@ def test_every_preset_is_called_as_its_file_and_no_two_alike():
         assert tuple(preset.name for preset in shelf.all()) == shelf.names()
     names = [name.casefold() for shelf in presets.SHELVES.values() for name in shelf.names()]
     assert len(names) == len(set(names))
-
-
-def test_a_model_is_called_as_its_repository():
-    def is_right(model):
-        if model.huggingface_id is None:
-            return model.name in ("falcon", "falcon-tiny")
-        owner, _, repository = model.huggingface_id.partition("/")
-        # The vendor's lists call Llama 3.2 and 3.3 by names that the repositories do not have.
-        return owner and repository in (model.name, model.name.replace("Meta-", ""))
-
-    assert failing(is_right) == []
 
 
 def test_sizes_agree_with_each_other_and_with_the_lengths():
@@ -116,20 +98,9 @@ def test_a_model_that_reads_images_has_room_for_one_in_its_prompts():
     assert failing(is_right, [model for model in MODELS if model.vision]) == []
 
 
-def test_sizes_are_verified_where_the_source_is_a_published_config_or_a_class():
-    verified = [model for model in MODELS if model.geometry_source.verified]
-    assert failing(lambda model: model.geometry_source.source.startswith(SOURCES), verified) == []
-    assert len(verified) >= 32
-
-
 @pytest.mark.parametrize(
     ("name", "class_name"),
-    [
-        ("falcon-7b", "FalconConfig"),
-        ("gemma-7b", "GemmaConfig"),
-        ("glm-4-9b-chat-hf", "GlmConfig"),
-        ("Phi-3-mini-4k-instruct", "Phi3Config"),
-    ],
+    [("falcon-7b", "FalconConfig"), ("gemma-7b", "GemmaConfig"), ("glm-4-9b-chat-hf", "GlmConfig")],
 )
 def test_sizes_that_are_called_verified_are_transformers_own(name, class_name):
     transformers = pytest.importorskip("transformers")
@@ -151,12 +122,10 @@ def test_a_model_is_loaded_by_name_or_hugging_face_id_in_any_capitals(name):
     ("wrong", "meant"),
     [
         ("flacon-7b", "did you mean falcon-7b or "),
-        ("7b-instruct", "falcon-7b-instruct"),
         ("someone/falcon7b", "did you mean falcon-7b or "),
         ("llama3", "Meta-Llama-3-8B or Meta-Llama-3-70B or Meta-Llama-3.1-8B"),
         ("instruct falcon 40", "did you mean falcon-40b-instruct"),
         ("llama", "LLaMA-33B-HF or Llama-2-7b-hf or"),  # those that begin so are first
-        ("-", "`vacc-gen presets list` names all"),
         ("zzz", "`vacc-gen presets list` names all"),
     ],
 )

@@ -46,13 +46,10 @@ def test_names_and_shapes_are_those_of_transformers(variant):
     assert architecture_from_config(config.to_dict()).parameters() == expected
 
 
-def test_an_untied_head_is_a_parameter_of_its_own():
-    shapes = architecture_from_config({**TINY, "tie_word_embeddings": False}).parameters()
-    assert shapes[HEAD] == shapes[EMBEDDING] == (100, 64)
-
-
-def test_norms_are_known_by_name():
-    architecture = architecture_from_config({**TINY, "bias": True, "parallel_attn": False})
+def test_norms_are_known_by_name_and_an_untied_head_is_a_parameter():
+    changes = {"bias": True, "parallel_attn": False, "tie_word_embeddings": False}
+    architecture = architecture_from_config({**TINY, **changes})
+    assert architecture.parameters()[HEAD] == architecture.parameters()[EMBEDDING] == (100, 64)
     norms = {name for name in architecture.parameters() if architecture.is_norm(name)}
     assert {"transformer.h.0.post_attention_layernorm.bias", "transformer.ln_f.weight"} <= norms
     assert all("ln" in name or "layernorm" in name for name in norms)

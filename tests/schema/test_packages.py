@@ -7,7 +7,6 @@ import pytest
 from vacc_gen import presets
 from vacc_gen.schema.packages import (
     PYTHONS,
-    PinFacts,
     added_bounds,
     effective_pins,
     parse_pin,
@@ -91,12 +90,6 @@ def test_a_recipes_pin_takes_the_place_of_its_presets():
         [parse_pin("torch>=2.2"), parse_pin("torch<2.4"), parse_pin("tiktoken")],
     )
     assert [pin.text for pin in merged] == ["Onnx==1.14.0", "torch>=2.2", "torch<2.4", "tiktoken"]
-
-
-def test_without_facts_only_contradictions_are_found():
-    pins = [parse_pin(text) for text in ("torch==2.1.0", "numpy==2.2.6", "numpy<2")]
-    (problem,) = pin_problems(pins, "3.13", PinFacts())
-    assert problem.message == "no version of numpy satisfies numpy==2.2.6 and numpy<2"
 
 
 def test_facts_are_of_versions_that_exist_and_of_pythons_that_a_recipe_may_name():

@@ -1,12 +1,11 @@
 """Configs of the older `vamc build` become today's, without a value that is lost in silence."""
 
 import json
-from functools import reduce
 
 import pytest
 import yaml
 
-from tests.published import FOLDER, PATHS, named
+from tests.published import FOLDER
 from tests.schema.lint.examples import assert_findings_on_record
 from vacc_gen.generator.emit.older import converted
 from vacc_gen.presets import OLDER_KEYS
@@ -45,20 +44,6 @@ def differences(ours, theirs):
     ]
 
 
-def as_older(values):
-    """Return what the older format can say of a config of today."""
-    older = {}
-    for key, today in TABLE.items():
-        *section, last = (today or "none").split(".")
-        found = reduce(lambda part, step: part.get(step, {}), section, values)
-        for name in found if last == "*" else {last} & found.keys():
-            *above, own = key.replace("*", name).split(".")
-            reduce(lambda part, step: part.setdefault(step, {}), above, older)[own] = found[name]
-    older["engine"]["type"] = "vacc"
-    del older["engine"]["common"]["do_quantization"]  # beside dtype
-    return older
-
-
 def outcome(text, published=None):
     """Return the remarks or errors, or what differs from a published config; check the result."""
     try:
@@ -73,13 +58,8 @@ def outcome(text, published=None):
     return [f"{span.line}:{span.column} {text}" for span, text in made.remarks]
 
 
-def test_a_published_config_of_today_survives_the_way_through_the_older_format():
+def test_an_older_config_becomes_the_one_of_today_that_is_published():
     shown = {}
-    for path in PATHS:
-        values = yaml.safe_load(path.read_text())
-        if values["frontend"].get("type") != "huggingface":
-            text = yaml.safe_dump(as_older(values), sort_keys=False)
-            shown[named(path)] = outcome(text, values)
     for older, today in PAIRS.items():
         values = yaml.safe_load((FOLDER / today).read_text())
         shown[older] = outcome((CASES / older).read_text(), values)
