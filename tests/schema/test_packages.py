@@ -6,7 +6,6 @@ import pytest
 
 from vacc_gen import presets
 from vacc_gen.schema.packages import (
-    PYTHONS,
     added_bounds,
     effective_pins,
     parse_pin,
@@ -46,7 +45,6 @@ def test_what_no_lock_can_hold_is_refused(text, message):
     [
         (presets.ENVIRONMENTS.find("falcon-py310").asked, ["transformers<4.52", "numpy<2"]),
         (("torch==2.1.0", "transformers==4.40.0", "numpy==1.26.4"), []),
-        (("torch==2.6.0",), []),
         (("torch>=2.1",), []),
         (("onnxruntime==1.13.1",), ["numpy<2"]),
         (("transformers>=5",), ["torch>=2.6"]),
@@ -68,7 +66,6 @@ def test_a_bound_is_added_only_where_it_takes_something_away(pins, expected):
         (("torch==2.1.0", "torch==2.2.0"), "3.10", [("contradiction", "torch==2.2.0")]),
         (("numpy==2.2.6", "torch==2.1.0"), "3.10", [("companion", "numpy==2.2.6")]),
         (("numpy>=1.26", "torch==2.1.0"), "3.10", []),
-        (("torch==2.1.0", "transformers==5.20.2"), "3.10", [("companion", "transformers==5.20.2")]),
         (("torch==2.1.0", "transformers==4.52.4"), "3.10", [("companion", "transformers==4.52.4")]),
         (("torch==2.1.0", "transformers==4.51.3"), "3.10", []),
         (("gptqmodel==4.0.0",), "3.10", [("source-only", "gptqmodel==4.0.0")]),
@@ -90,10 +87,3 @@ def test_a_recipes_pin_takes_the_place_of_its_presets():
         [parse_pin("torch>=2.2"), parse_pin("torch<2.4"), parse_pin("tiktoken")],
     )
     assert [pin.text for pin in merged] == ["Onnx==1.14.0", "torch>=2.2", "torch<2.4", "tiktoken"]
-
-
-def test_facts_are_of_versions_that_exist_and_of_pythons_that_a_recipe_may_name():
-    for fact in FACTS.wheels:
-        assert not fact.package.versions.is_unsatisfiable()
-        assert fact.reason or any(python in fact.python for python in PYTHONS)
-    assert all(fact.reason and fact.package.name != fact.needs.name for fact in FACTS.companions)
