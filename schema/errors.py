@@ -46,11 +46,7 @@ class CheckpointError(VaccGenError):
         self.key, self.file, self.is_warning = key, file, is_warning
 
 
-MERGE_ADAPTER = (
-    'merge it first: python -c "from peft import AutoPeftModelForCausalLM as M; '
-    "M.from_pretrained('ADAPTER').merge_and_unload().save_pretrained('OUT')\", and copy the "
-    "tokenizer's files"
-)
+MERGE_ADAPTER = "merge it into its base model first, with peft's `merge_and_unload`"
 
 
 class CalibrationError(VaccGenError):
@@ -85,10 +81,8 @@ class MissingExtraError(VaccGenError):
     def __init__(
         self, package: str, purpose: str, extra: str = "export", problem: str = "is not installed"
     ) -> None:
-        super().__init__(
-            f"{purpose} needs {package}, which {problem}",
-            hint=f"pip install 'vacc-gen[{extra}]'",
-        )
+        message = f"{purpose} needs {package}, which {problem}"
+        super().__init__(message, f"pip install 'vacc-gen[{extra}]'")
 
 
 def encodable(text: str) -> str:

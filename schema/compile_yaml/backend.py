@@ -16,6 +16,7 @@ Layout = Annotated[str, Field(pattern=r"^\d+:\S+$")]
 Switch = Annotated[Literal[0, 1], WholeNumber]
 
 _MOVED = "an option of `backend.compile`"
+_DELETE = "delete it here; it belongs in `backend.compile`"
 
 CalibrateMode = Literal["percentile", "kl_divergence", "max", "mse"]
 
@@ -72,10 +73,10 @@ class QuantizeOptions(ConfigPart):
     ops_usingfp: list[str] | None = optional("op names that stay in floating point")
     quantize_operators: list[str] | None = optional("relay ops to quantize; a leading ! excludes")
     quantize_dsp_ops: list[str] | None = optional(UNPUBLISHED)
-    dense_special_config: Sizes | None = optional(_MOVED, deprecated=True)
-    nearest_interpol_on_dsp: bool | None = optional(_MOVED, deprecated=True)
-    output_ddr: Outputs | None = optional(_MOVED, deprecated=True)
-    stream_mode: bool | None = optional(_MOVED, deprecated=True)
+    dense_special_config: Sizes | None = optional(_MOVED, deprecated=_DELETE)
+    nearest_interpol_on_dsp: bool | None = optional(_MOVED, deprecated=_DELETE)
+    output_ddr: Outputs | None = optional(_MOVED, deprecated=_DELETE)
+    stream_mode: bool | None = optional(_MOVED, deprecated=_DELETE)
 
 
 class DynamicParams(ConfigPart):

@@ -53,7 +53,7 @@ class ModelOptions(ConfigPart):
         "may be needed for grouped-query attention where tp does not divide the KV heads"
     )
     build_visual: bool | None = optional("build the vision tower of a vision-language model")
-    enable_kv_share: bool | None = optional("obsolete since compiler 3", deprecated=True)
+    enable_kv_share: bool | None = optional("obsolete since compiler 3", deprecated="delete it")
     split_embed: Unverified = None
     onnx_cache: Unverified = None
     from_onnx: Unverified = None
@@ -188,9 +188,11 @@ class Workspace(ConfigPart):
     workers: int | None = optional("processes that the compiler may start", ge=1)
     pyenv: dict[str, Version] | None = optional("pins of an isolated environment, by package")
     env_recheck: bool | None = optional("check the environment again; " + UNPUBLISHED)
-    work_dir: str | None = optional("`path` of `vamc build`", min_length=1, deprecated=True)
-    enable_ir: bool | None = optional("of `vamc build`", deprecated=True)
-    save_log: bool | None = optional("of `vamc build`", deprecated=True)
+    work_dir: str | None = optional(
+        "`path` of the older `vamc build`", min_length=1, deprecated="write `path` instead"
+    )
+    enable_ir: bool | None = optional("of the older `vamc build`", deprecated="delete it")
+    save_log: bool | None = optional("of the older `vamc build`", deprecated="delete it")
 
     @model_validator(mode="after")
     def _has_a_folder(self) -> Workspace:
