@@ -219,7 +219,7 @@ def read_shard(path: Path) -> dict[str, TensorEntry]:
             if size_bytes < 8 or header_bytes > min(MAX_HEADER_BYTES, size_bytes - 8):
                 sizes = f"a header of {header_bytes} bytes in a file of {size_bytes}"
                 raise _damaged(path, f" is truncated or is not safetensors: {sizes}")
-            header = parse_object(shard.read(header_bytes), with_nan=False)
+            header = parse_object(shard.read(header_bytes))
     except JsonError as error:
         raise _damaged(path, f": the safetensors header is not valid JSON ({error})") from error
     except OSError as error:

@@ -191,8 +191,7 @@ def _contradictions(
     counted = {"n_head_kv": read.n_head_kv, "num_kv_heads": kv_heads > 1 and read.num_kv_heads}
     for key, value in counted.items():
         if value and not new_decoder and value not in (heads, kv_heads):
-            hint = 'grouped-query Falcons say `"new_decoder_architecture": true`; the one of 2023 '
-            hint += "has model_type RefinedWeb, not RefinedWebModel"
+            hint = "grouped queries need new_decoder_architecture, or in 2023 model_type RefinedWeb"
             yield key, f"{key} is {value}, but this model has {kv_heads} KV heads", hint
     bases = sorted({*read.rotary_bases()})
     if len(bases) > 1:
@@ -243,7 +242,8 @@ def differences(
     for pattern, (problem, hint) in _FOREIGN.items():
         foreign = [name for name in stored if re.match(pattern, name)]
         if foreign:
-            yield _at_tensor(stored[foreign[0]], f"{_some(foreign)}: {problem}", hint)
+            name, message = foreign[0], f"{_some(foreign)}: {problem}"
+            yield CheckpointError(message, hint, name, file=stored[name].path.name)
             return
     numbers = {int(match[1]) for match in map(_LAYER.fullmatch, stored) if match}
     if not numbers and not {EMBEDDING, HEAD} & stored.keys():
@@ -281,7 +281,8 @@ def _name_difference(
     message = f"{len(names)} {problem}: {_some(names)}"
     key = next((key for pattern, key in _DECIDED_BY.items() if re.match(pattern, names[0])), None)
     if key is None and names[0] in stored:
-        return _at_tensor(stored[names[0]], message, SAME_REVISION)
+        file = stored[names[0]].path.name
+        return CheckpointError(message, SAME_REVISION, names[0], file=file)
     return CheckpointError(message, SAME_REVISION, key)
 
 
@@ -300,10 +301,6 @@ def _shape_difference(
     if len(found) != len(asked) or found[width] != asked[width]:
         size = "hidden_size"
     return CheckpointError(message + more, SAME_REVISION, key_of(config, size))
-
-
-def _at_tensor(entry: TensorEntry, message: str, hint: str) -> CheckpointError:
-    return CheckpointError(message, hint, entry.name, file=entry.path.name)
 
 
 def _some(names: Iterable[str]) -> str:

@@ -70,18 +70,15 @@ class JsonError(ValueError):
 _PLACE = re.compile(r" at line (\d+) column (\d+)$")
 
 
-def parse_object(source: bytes, with_nan: bool = True) -> dict[str, Any]:
-    """Read a JSON object; of a key that stands twice the last value counts, as everywhere.
-
-    `with_nan`: as Python, which takes NaN and Infinity for numbers; safetensors and tokenizers do
-    not.
+def parse_object(source: bytes) -> dict[str, Any]:
+    """Read a JSON object as Python does: of a key that stands twice the last value counts.
 
     Raises:
         JsonError: it is not an object, not UTF-8, nested too deeply, or has a number of thousands
             of digits or half of a surrogate pair, which is not text.
     """
     try:
-        value = from_json(source, allow_inf_nan=with_nan)
+        value = from_json(source)
     except ValueError as error:
         reason, line, column, _ = _PLACE.split(str(error))  # columns count bytes, from 1
         above = source.split(b"\n")[: int(line) - 1]

@@ -1,8 +1,7 @@
 """The compile YAML of the vendor's compiler, `vamc`, exactly as it is written.
 
 Typed from the 344 configs that the vendor publishes and from their README files; the compiler
-itself is closed. An option whose meaning nobody has published says "meaning not published; typed
-from use".
+itself is closed.
 """
 
 from __future__ import annotations
