@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -14,6 +14,9 @@ from vacc_gen.schema.strict import Strict, optional
 
 FALCON_MODEL_TYPES = ("falcon", "RefinedWeb", "RefinedWebModel")
 """`model_type` values of Falcon checkpoints; the last two are those of 2023."""
+
+TP_CHOICES = (1, 2, 4, 8, 16, 32)
+"""Numbers of dies that are worth considering; published configs use 4 and 8."""
 
 Count = Annotated[int, Field(ge=1)]
 
@@ -32,6 +35,22 @@ class Geometry(Strict):
     gated_mlp: bool = optional("the MLP has three matrices (gate, up, down) and not two", False)
     tied_embeddings: bool = optional("the head is the embedding's matrix", True)
     parameters: Count | None = optional("total, as published")
+
+    def splits_evenly(self, tp: int) -> bool:
+        """Whether every die has as many heads: dies share each KV head, or KV heads each die."""
+        shares = self.kv_heads % tp == 0 or tp % self.kv_heads == 0
+        return self.attention_heads % tp == 0 and shares
+
+    def even_tp(self, tp: int) -> int:
+        """Return the next larger tp that splits the heads evenly, or else the next smaller."""
+        even = [choice for choice in TP_CHOICES if self.splits_evenly(choice)]
+        return next((choice for choice in even if choice >= tp), even[-1])
+
+    def heads_sentence(self, tp: int) -> str:
+        """Return what the fullest die has, such as `18 attention heads and 1 KV head a die`."""
+        attention, kv = _ceil(self.attention_heads, tp), _ceil(self.kv_heads, tp)
+        heads = f"{plural(attention, 'attention head')} and {plural(kv, 'KV head')} a die"
+        return heads if self.splits_evenly(tp) else f"up to {heads}"
 
 
 _NAMES = {
@@ -158,41 +177,12 @@ def shortened(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-TP_CHOICES = (1, 2, 4, 8, 16, 32)
-"""Numbers of dies that are worth considering; published configs use 4 and 8."""
-
 SERVED_BATCH = 16
 """Requests that `vastgenx serve` takes at once unless told otherwise (tools/vastgenx/README.md)."""
 
 FP16_BYTES = 2
 WEIGHT_BITS = {"int8": 8, "int4": 4}  # of a linear layer
 GROUP_SIZE = 64  # of such weights, for which there is one fp16 scale
-
-
-@dataclass(frozen=True)
-class HeadSplit:
-    """What tensor parallelism does to the heads: a die holds whole ones."""
-
-    tp: int
-    attention_heads: int
-    kv_heads: int
-
-    @property
-    def is_even(self) -> bool:
-        """Whether every die has as many heads: dies share each KV head, or KV heads each die."""
-        shares = self.kv_heads % self.tp == 0 or self.tp % self.kv_heads == 0
-        return self.attention_heads % self.tp == 0 and shares
-
-    def even_tp(self) -> int:
-        """Return the next larger tp that splits evenly, or else the next smaller."""
-        even = [tp for tp in TP_CHOICES if replace(self, tp=tp).is_even]
-        return next((tp for tp in even if tp >= self.tp), even[-1])
-
-    def sentence(self) -> str:
-        """Return what the fullest die has, such as `18 attention heads and 1 KV head a die`."""
-        attention, kv = _ceil(self.attention_heads, self.tp), _ceil(self.kv_heads, self.tp)
-        heads = f"{plural(attention, 'attention head')} and {plural(kv, 'KV head')} a die"
-        return heads if self.is_even else f"up to {heads}"
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from vacc_gen import presets
 from vacc_gen.generator.plan import Plan
 from vacc_gen.schema.errors import plural
-from vacc_gen.schema.geometry import SERVED_BATCH, Footprint, HeadSplit, footprint, least_tp
+from vacc_gen.schema.geometry import SERVED_BATCH, Footprint, footprint, least_tp
 from vacc_gen.schema.preset import Card
 
 
@@ -32,7 +32,7 @@ def target_lines(plan: Plan) -> list[str]:
             lines.append(f"{line}fits {', '.join(names) or 'no known card'}")
     if card:
         lines.append(f"  fits: {', '.join(fits)}")
-    return [*lines, f"  {heads_of(plan).sentence()}"]
+    return [*lines, f"  {plan.geometry.heads_sentence(target.tp)}"]
 
 
 def memory_note(plan: Plan) -> str:
@@ -45,10 +45,6 @@ def memory_note(plan: Plan) -> str:
         return f"{_size_text(worst.total_bytes)} a die in {worst.precision.value}"
     cards = plural(-(-worst.tp // card.dies), "card")
     return f"{cards}, {_left(worst, card)} a die in {worst.precision.value}"
-
-
-def heads_of(plan: Plan) -> HeadSplit:
-    return HeadSplit(plan.recipe.target.tp, plan.geometry.attention_heads, plan.geometry.kv_heads)
 
 
 def _estimates(plan: Plan) -> list[Footprint]:

@@ -11,7 +11,6 @@ from vacc_gen.schema.errors import CheckpointError
 from vacc_gen.schema.geometry import (
     TP_CHOICES,
     Geometry,
-    HeadSplit,
     footprint,
     geometry_from_config,
     least_tp,
@@ -144,9 +143,9 @@ def test_a_model_fits_from_some_tp_on():
     ],
 )
 def test_what_tp_does_to_heads(heads, kv_heads, tp, sentence, even_tp):
-    split = HeadSplit(tp, heads, kv_heads)
-    assert (split.sentence(), split.even_tp()) == (sentence, even_tp)
-    assert split.is_even == (tp == even_tp)
+    split = LLAMA_8B.model_copy(update={"attention_heads": heads, "kv_heads": kv_heads})
+    assert (split.heads_sentence(tp), split.even_tp(tp)) == (sentence, even_tp)
+    assert split.splits_evenly(tp) == (tp == even_tp)
 
 
 SIZES = [name for name, field in Geometry.model_fields.items() if field.is_required()]
