@@ -174,23 +174,21 @@ def _contradictions(
     config: Mapping[str, Any], read: Architecture
 ) -> Iterator[tuple[str, str, str | None]]:
     """Yield a key, what of it is true of no Falcon, and what to do about it."""
-    geometry, new_decoder = read.geometry, read.new_decoder_architecture
-    heads, kv_heads = geometry.attention_heads, geometry.kv_heads
+    head_size, grouped = read.geometry.head_size, read.new_decoder_architecture
+    heads, kv_heads = read.geometry.attention_heads, read.geometry.kv_heads
     if heads % kv_heads:
-        message = f"{heads} attention heads do not divide into {kv_heads} KV heads"
-        yield "num_kv_heads", message, None
-    if geometry.head_size % 2 and not read.alibi:
-        message = f"heads of {geometry.head_size} cannot be rotated in pairs"
-        yield key_of(config, "attention_heads"), message, None
-    if new_decoder and not read.parallel_attn:
-        message = "new_decoder_architecture without parallel_attn is not a Falcon"
-        yield "parallel_attn", message, None
-    if read.num_ln_in_parallel_attn == 2 and not new_decoder:
-        message = "num_ln_in_parallel_attn is 2 without new_decoder_architecture"
-        yield "num_ln_in_parallel_attn", message, None
+        yield "num_kv_heads", f"{heads} heads do not divide into {kv_heads} KV heads", None
+    if head_size % 2 and not read.alibi:
+        key = key_of(config, "attention_heads")
+        yield key, f"heads of {head_size} cannot be rotated in pairs", None
+    if grouped and not read.parallel_attn:
+        yield "parallel_attn", "new_decoder_architecture needs parallel_attn", None
+    if read.num_ln_in_parallel_attn == 2 and not grouped:
+        key = "num_ln_in_parallel_attn"
+        yield key, f"{key} is 2 without new_decoder_architecture", None
     counted = {"n_head_kv": read.n_head_kv, "num_kv_heads": kv_heads > 1 and read.num_kv_heads}
     for key, value in counted.items():
-        if value and not new_decoder and value not in (heads, kv_heads):
+        if value and not grouped and value not in (heads, kv_heads):
             hint = "grouped queries need new_decoder_architecture, or in 2023 model_type RefinedWeb"
             yield key, f"{key} is {value}, but this model has {kv_heads} KV heads", hint
     bases = sorted({*read.rotary_bases()})
