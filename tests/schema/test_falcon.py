@@ -68,19 +68,19 @@ def test_the_rotary_base_in_every_spelling(config, theta):
     assert architecture_from_config({**TINY, **config}).rope_theta == theta
 
 
-def entries(shapes):
-    return {n: TensorEntry(n, Path("x"), 0, 0, "BF16", shape) for n, shape in shapes.items()}
-
-
 def test_layers_beyond_those_stored_are_not_enumerated():
     """A billion of them would not fit in memory; those that are stored are still compared."""
-    config = {**TINY, "num_hidden_layers": 10**9}
+
+    def differences_of(config):
+        found = {n: TensorEntry(n, Path("x"), 0, 0, "BF16", shape) for n, shape in stored.items()}
+        return differences(architecture_from_config(config), config, found)
+
     stored = architecture_from_config(TINY).parameters()
     stored["transformer.h.1.mlp.dense_4h_to_h.weight"] = (64, 128)
-    first, second = differences(architecture_from_config(config), config, entries(stored))
+    first, second = differences_of({**TINY, "num_hidden_layers": 10**9})
     assert first.message == "config.json asks for 1000000000 layers, the weights hold 2"
     assert (first.key, second.key) == ("num_hidden_layers", "ffn_hidden_size")
     del stored["transformer.h.0.input_layernorm.weight"]
     stored["transformer.h.7.x"] = (1,)
-    gap = next(iter(differences(architecture_from_config(TINY), TINY, entries(stored))))
+    gap, _ = differences_of(TINY)
     assert gap.message == "config.json asks for 2 layers, the weights hold 3, up to 7"
