@@ -144,8 +144,7 @@ class EnvironmentPreset(Preset):
 
     python: str = Field(pattern=r"^3\.\d+$")
     platform: Word  # what the lock was resolved for
-    lock: str | None = None
-    """The preset whose lock is the answer to these pins, too."""
+    lock: str | None = None  # the preset whose lock is the answer to these pins, too
     resolver: str | None = None
     """What resolved the lock; None, and no `lock` either: none can be made."""
     asked: tuple[Requirement, ...]  # the vendor's published pins
