@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from vacc_gen.generator.files import write_atomically
-from vacc_gen.schema.artifacts import sha256_of
+from vacc_gen.schema.json_files import sha256_of
 
 LEDGER_FILE = "build.json"
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from vacc_gen.generator.backends.base import Stage
 from vacc_gen.generator.backends.vamc import Vamc
 from vacc_gen.generator.plan import Plan
-from vacc_gen.schema.footprint import footprint, parameter_count
+from vacc_gen.schema.geometry import footprint, parameter_count
 from vacc_gen.schema.precision import Precision
 
 LIBRARIES_BYTES = 1_000_000_000

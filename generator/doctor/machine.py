@@ -23,7 +23,7 @@ from vacc_gen.generator.memory import available_bytes
 from vacc_gen.generator.plan import Plan
 from vacc_gen.generator.progress import size_text
 from vacc_gen.schema.errors import MissingExtraError, first_few, word_for_shell
-from vacc_gen.schema.footprint import FP16_BYTES, WEIGHT_BITS, footprint, parameter_count
+from vacc_gen.schema.geometry import FP16_BYTES, WEIGHT_BITS, footprint, parameter_count
 from vacc_gen.schema.packages import parse_pin, parse_versions, pin_problems
 
 SECTION = "machine"

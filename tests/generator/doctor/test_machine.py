@@ -16,7 +16,7 @@ from vacc_gen.generator.doctor.machine import Check, State, compiler_environment
 from vacc_gen.generator.environment.lock import locked_packages, preset_lock, requirements_of
 from vacc_gen.generator.plan import Plan
 from vacc_gen.presets import MODELS
-from vacc_gen.schema.footprint import parameter_count
+from vacc_gen.schema.geometry import parameter_count
 from vacc_gen.schema.recipe import Environment
 
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
