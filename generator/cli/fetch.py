@@ -32,16 +32,16 @@ def fetch(
         bool, typer.Option("--force", help="Replace files that are not the published ones.")
     ] = False,
 ) -> None:
-    """Bring the weights and the calibration set.
+    """The files go where vacc.yaml expects them.
 
-    They go where vacc.yaml expects them. Only safetensors, config and tokenizer files; each is
-    checked against the hub's digest. Skips complete files; resumes partial ones. HF_ENDPOINT names
-    a mirror, HF_TOKEN opens private repositories.
+    Only safetensors, config and tokenizer files; each is checked against the hub's digest. Skips
+    complete files; resumes partial ones. HF_ENDPOINT names a mirror, HF_TOKEN opens private
+    repositories.
 
     Example: vacc-gen fetch falcon-7b-instruct
     """
     from vacc_gen.generator.cli.display import terminal_progress
-    from vacc_gen.generator.next_steps import next_steps
+    from vacc_gen.generator.cli.new import next_steps
     from vacc_gen.generator.progress import size_text
     from vacc_gen.generator.workspace import load_workspace, update
 
@@ -54,10 +54,10 @@ def fetch(
             doubt = "" if file.verified else "  (the hub states no checksum)"
             size = size_text(file.path.stat().st_size)
             print(f"{file.state:8} {file.path.name}  {size}{doubt}")  # echo prints into the bar
-    size = size_text(sum(file.path.stat().st_size for file in done))
-    places = " and ".join(dict.fromkeys(str(file.path.parent) for file in done))
-    counts = ", ".join(f"{n} {state}" for state, n in Counter(f.state for f in done).items())
     if done:
+        size = size_text(sum(file.path.stat().st_size for file in done))
+        places = " and ".join(dict.fromkeys(str(file.path.parent) for file in done))
+        counts = ", ".join(f"{n} {state}" for state, n in Counter(f.state for f in done).items())
         typer.echo(f"\n{plural(len(done), 'file')}, {size} in {places}: {counts}")
     workspace = load_workspace(folder)
     if was_current:  # the checkpoint's config.json may say more than the preset
@@ -83,12 +83,13 @@ def _fetched(
         _refuse_placeholder("model.checkpoint", recipe.model.checkpoint)
         weights = Path(os.path.normpath(workspace.root / recipe.model.checkpoint))
         yield from fetch_checkpoint(preset.huggingface_id, weights, progress, revision, force)
-    calibration = None if only == "checkpoint" else recipe.calibration
-    if only == "calibration" and calibration is None:
+    if only == "calibration" and recipe.calibration is None:
         raise UsageError(
             "vacc.yaml names no calibration set", "add `calibration` with set and path"
         )
-    for source in calibration.sources if calibration else ():
+    if only == "checkpoint" or recipe.calibration is None:
+        return
+    for source in recipe.calibration.sources:
         if source.set not in CALIBRATION_SETS.names():
             typer.echo(f"{source.set} is a set of your own: nothing to fetch", err=True)
             continue
