@@ -44,9 +44,7 @@ def build(
         typer.Option(metavar="ADDRESS", help="Build on the workers of this Dask scheduler."),
     ] = None,
 ) -> None:
-    """Export, quantize, compile and verify.
-
-    Reuses finished stages. Writes report.json and report.html.
+    """Reuses finished stages. Writes report.json and report.html.
 
     Example: vacc-gen build falcon-7b-instruct --precision int8
     """

@@ -23,20 +23,17 @@ def doctor(
         Path, typer.Argument(metavar="DIR", help="The workspace; without one, the machine alone.")
     ] = Path(),
     python: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
-            metavar="PATH",
-            help="The interpreter that the compiler runs in, or its environment's folder. "
-            "[default: vamc's]",
+            metavar="PATH", help="The interpreter that the compiler runs in. [default: vamc's]"
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Check this machine for a workspace.
+    """Looks at packages, disk, memory, cards and weights.
 
-    Looks at packages, disk, memory, cards and weights; exits with 1 if something would fail later.
-    Packages are tried, not only imported, in processes of their own: a segmentation fault there is
-    a finding.
+    Exits with 1 if something would fail later. Packages are tried, not only imported, in processes
+    of their own: a segmentation fault there is a finding.
 
     Example: vacc-gen doctor falcon-7b-instruct --python env/venv/bin/python
     """
@@ -47,7 +44,9 @@ def doctor(
 
     is_named = folder != Path()
     workspace = load_workspace(folder) if is_named or (folder / RECIPE_FILE).exists() else None
-    used = compiler_python(workspace) if python is None else _interpreter(python)
+    used = compiler_python(workspace)
+    if python is not None:
+        used = Path(shutil.which(python) or python).absolute()
     checks = list(examine(workspace, used))
     problems = sum(check.state.value == "problem" for check in checks)
     if as_json:
@@ -64,12 +63,6 @@ def doctor(
         typer.echo(plural(problems, "problem") if problems else "No problems found")
     if problems:
         raise typer.Exit(1)
-
-
-def _interpreter(named: Path) -> Path:
-    """Return the interpreter that is meant: an environment's, a file, or one on the PATH."""
-    python = named / "bin" / "python"
-    return (python if python.is_file() else Path(shutil.which(named) or named)).absolute()
 
 
 def _print(checks: list[Check]) -> None:

@@ -27,10 +27,10 @@ def export(
     total: Total = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an earlier export.")] = False,
 ) -> None:
-    """Export a Falcon checkpoint to ONNX.
+    """With lengths: prefill.onnx and decode.onnx, static, one text at a time.
 
-    With lengths: prefill.onnx and decode.onnx, static, one text at a time. Without: one dynamic
-    model.onnx. Weights lie beside them in one file, weights.bin, and so does the tokenizer.
+    Without: one dynamic model.onnx. Weights lie beside them in one file, weights.bin, and so does
+    the tokenizer.
 
     Example: vacc-gen export weights --out onnx --prefill 1024 --total 2048
     """

@@ -22,9 +22,7 @@ def generate(
         bool, typer.Option("--force", help="Overwrite files that were edited by hand.")
     ] = False,
 ) -> None:
-    """Write a workspace again after a change of vacc.yaml.
-
-    Files that were edited by hand are kept.
+    """Files that were edited by hand are kept.
 
     Example: vacc-gen generate falcon-7b-instruct --diff
     """

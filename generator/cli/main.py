@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import sys
 
-from vacc_gen.generator.cli.root_help import root_help
+from vacc_gen.generator.cli.help import root_help
 from vacc_gen.generator.terminal import (
     ended_by_signals,
+    exact,
     open_closed_streams,
     print_error,
     shown_streams,
@@ -23,7 +24,7 @@ def main() -> None:
     with shown_streams(), ended_by_signals():
         try:
             if sys.argv[1:] in (["-h"], ["--help"]):
-                print(root_help(sys.stdout), flush=True)
+                print(root_help(sys.stdout), file=exact(sys.stdout), flush=True)
                 sys.exit()
             from vacc_gen.generator.cli.app import run_app
 

@@ -14,9 +14,22 @@ import typer
 
 from vacc_gen.presets import SHELVES
 
+
+class PrecisionName(str, Enum):
+    """The values of `vacc_gen.schema.precision.Precision`, without pydantic."""
+
+    FP16 = "fp16"
+    INT8 = "int8"
+    INT4 = "int4"
+    KV8 = "kv8"
+
+
 WorkspaceFolder = Annotated[Path, typer.Argument(metavar="DIR", help="The workspace.")]
 CompiledFolder = Annotated[
     Path, typer.Argument(metavar="DIR", help="A built workspace, or one deploy/<name> folder.")
+]
+OnePrecision = Annotated[
+    PrecisionName | None, typer.Option(help="Which build of a workspace. [default: any]")
 ]
 Threads = Annotated[
     int | None,
@@ -28,25 +41,6 @@ Prefill = Annotated[
 Total = Annotated[
     int | None,
     typer.Option(metavar="TOKENS", help="Prompt plus answer in tokens, a multiple of 16."),
-]
-
-
-class PrecisionName(str, Enum):
-    """The values of `vacc_gen.schema.precision.Precision`, without pydantic."""
-
-    FP16 = "fp16"
-    INT8 = "int8"
-    INT4 = "int4"
-    KV8 = "kv8"
-
-
-PrecisionWord = Annotated[
-    str | None,
-    typer.Option(
-        metavar="WORD",
-        help="Which build of a workspace: fp16, int8, ... [default: any]",
-        autocompletion=lambda: [name.value for name in PrecisionName],
-    ),
 ]
 
 

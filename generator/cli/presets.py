@@ -7,22 +7,19 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from vacc_gen.generator.cli.app import Verb, VerbGroup
+from vacc_gen.generator.cli.help import VERBS
 from vacc_gen.generator.cli.options import names_in
-from vacc_gen.generator.cli.usage import Verb, VerbGroup
 from vacc_gen.schema.errors import UsageError
 
 presets = typer.Typer(
     name="presets",
     cls=VerbGroup,
+    help=VERBS["presets"],
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
 )
-
-
-@presets.callback()
-def _presets() -> None:
-    """Show known models, cards and data sets."""
 
 
 @presets.command("list", cls=Verb)

@@ -1,4 +1,4 @@
-"""`vacc-gen validate`, and what goes with it: `explain` and `schema`."""
+"""`vacc-gen validate`, and what goes with it: `explain`, `schema` and `lsp`."""
 
 from __future__ import annotations
 
@@ -38,9 +38,7 @@ def validate(
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Warnings count as errors.")] = False,
 ) -> None:
-    """Check recipes, compile YAMLs, workspaces and weight folders.
-
-    Exits with 0 without errors, 1 with, 2 when something could not be read.
+    """Exits with 0 without errors, 1 with, 2 when something could not be read.
 
     Example: vacc-gen validate falcon-7b-instruct --fix
     """
@@ -66,10 +64,7 @@ def explain(
         typer.Argument(metavar="CODE", help="VG101, or unknown-key, or `convert`; none: all."),
     ] = None,
 ) -> None:
-    """Explain a finding of `validate`, or what `convert` makes of the keys of `vamc build`.
-
-    Example: vacc-gen explain VG101
-    """
+    """Example: vacc-gen explain VG101"""
     from vacc_gen.presets import OLDER_KEYS
     from vacc_gen.schema.lint.rule import all_rules, as_page, as_table, unknown_code
 
@@ -89,10 +84,26 @@ def schema(
         Literal["recipe", "vamc"], typer.Argument(help="recipe: vacc.yaml; vamc: the compile YAML.")
     ],
 ) -> None:
-    """Print a JSON Schema (draft 2020-12) for editors.
-
-    Example: vacc-gen schema recipe > recipe.schema.json
-    """
+    """Example: vacc-gen schema recipe > recipe.schema.json"""
     from vacc_gen.schema.json_schema import packaged
 
     typer.echo(packaged(name), nl=False)
+
+
+def lsp() -> None:
+    """Findings while typing, what keys and rules mean, quick fixes, completion.
+
+    Which rules run is read at the start, from the nearest pyproject.toml.
+
+    Example: vacc-gen lsp
+    """
+    from vacc_gen.generator.cli.findings import selection_for
+    from vacc_gen.schema.errors import MissingExtraError
+
+    try:
+        from vacc_gen.generator.lsp import server
+    except ImportError as error:
+        problem = f"does not load: {error}"
+        raise MissingExtraError("pygls", "`vacc-gen lsp`", "lsp", problem) from error
+    server.selection = selection_for(".", (), ())
+    server.start_io()

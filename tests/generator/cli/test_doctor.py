@@ -2,14 +2,12 @@
 
 import functools
 import json
-import shutil
 import sys
 from pathlib import Path
 
 import pytest
 
 from tests.workspaces import make_workspace
-from vacc_gen.generator.cli.doctor import _interpreter
 from vacc_gen.generator.doctor import machine
 from vacc_gen.generator.environment.probe import run_check
 
@@ -62,12 +60,3 @@ def test_without_a_workspace_it_is_the_machine_alone(run):
     code, _, err = run("doctor", Path().absolute())
     assert code == 2, "a folder that was named must be a workspace"
     assert "no vacc.yaml" in err
-
-
-def test_an_interpreter_may_be_named_by_its_environment_its_file_or_as_on_the_path(tmp_path):
-    python = tmp_path / "env" / "bin" / "python"
-    python.parent.mkdir(parents=True)
-    python.touch()
-    assert _interpreter(tmp_path / "env") == _interpreter(python) == python
-    assert _interpreter(Path("sh")) == Path(str(shutil.which("sh")))
-    assert _interpreter(Path("absent")) == Path("absent").absolute()

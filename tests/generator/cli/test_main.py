@@ -12,8 +12,8 @@ from tests.processes import VACC_GEN
 from tests.terminals import Terminal
 from tests.workspaces import FALCON_TINY
 from vacc_gen.generator.cli.app import app
+from vacc_gen.generator.cli.help import VERBS, root_help
 from vacc_gen.generator.cli.options import PrecisionName
-from vacc_gen.generator.cli.root_help import VERBS, root_help
 from vacc_gen.schema.precision import Precision
 
 ROOT = Path(__file__).parents[3]
@@ -40,32 +40,11 @@ def test_every_verb_has_help_and_mends_a_misspelled_option(run, verb):
     assert "--help" in err
 
 
-def test_the_help_of_the_root_has_every_option_and_what_each_verb_says_of_itself():
+def test_the_help_of_the_root_has_every_option_and_verb():
     group = typer.main.get_command(app)
-    context = typer.Context(group)
-    shown = " ".join(root_help(io.StringIO()).split())
-    assert [
-        word for param in group.get_params(context) for word in param.opts if word not in shown
-    ] == []
-    for verb in VERBS:
-        summary, _, _ = group.get_command(context, verb).help.partition("\n")
-        assert f" {verb} {summary} " in shown
-
-
-@pytest.mark.parametrize(
-    ("words", "suggested"),
-    [
-        ("validat", "'validate'"),
-        ("presets shwo", "'show'"),
-        ("validate --selct VG1", "--select"),
-        ("run . --promt a", "--prompt"),
-        ("explain VG1O1", "VG101"),
-    ],
-)
-def test_what_was_meant_is_suggested(run, words, suggested):
-    code, out, err = run(*words.split())
-    assert (code, out) == (2, "")
-    assert suggested in err
+    options = [word for param in group.get_params(typer.Context(group)) for word in param.opts]
+    shown = root_help(io.StringIO())
+    assert [word for word in (*options, *VERBS) if f" {word}" not in shown] == []
 
 
 @pytest.mark.parametrize(
@@ -76,7 +55,9 @@ def test_what_was_meant_is_suggested(run, words, suggested):
         ("build --until fly", "--until: 'fly' is not one of 'preflight'", "see `vacc-gen build"),
         ("presets show", "NAME is missing", "see `vacc-gen presets show --help`"),
         ("nwe", "No such command 'nwe'", "did you mean 'new'?"),
+        ("presets shwo", "No such command 'shwo'", "did you mean 'show'?"),
         ("new --modle", "No such option", "did you mean --model"),
+        ("explain VG1O1", "no rule is called VG1O1", "did you mean VG101?"),
     ],
 )
 def test_a_wrong_command_line_is_one_error_that_speaks_of_the_option(run, words, error, hint):
@@ -108,6 +89,11 @@ def test_errors_hints_and_help_on_a_terminal(tmp_path, columns, environment, has
     assert max(map(len, terminal.printed.splitlines())) <= columns
     assert "--model NAME A preset, or its Hugging Face id; `vacc-gen presets" in terminal.words
     assert ("\x1b[1m--model NAME\x1b[0m" in terminal.received) is has_style
+    terminal = Terminal(tmp_path, "--help", columns=columns, lines=120, **environment)
+    assert terminal.exit_code() == 0
+    assert max(map(len, terminal.printed.splitlines())) <= columns
+    assert "doctor Check this machine for a workspace." in terminal.words
+    assert ("\x1b[1mdoctor\x1b[0m" in terminal.received) is has_style
 
 
 @pytest.mark.parametrize(
