@@ -39,6 +39,8 @@ def answer_all(choices=None, **answers):
 @pytest.mark.parametrize("model", ["falcon-7b", "Qwen2.5-VL-3B-Instruct", "chatglm3-6b"])
 def test_what_the_preset_decides_is_left_to_it(model):
     assert answer_all(model=model) == Choices(model=model)
+    fields = [question.field for question in applicable(Choices(model=model))]
+    assert ("calibration" in fields) is (model != "Qwen2.5-VL-3B-Instruct")
 
 
 def test_an_answer_may_be_a_home_folder(here, monkeypatch):
