@@ -41,16 +41,6 @@ class Shown:
         return getattr(self.exact, name)
 
 
-def open_closed_streams() -> None:
-    """Open what was closed of the standard streams: to nothing.
-
-    The next files would get their numbers, and what libraries print would be written into them.
-    """
-    while (number := os.open(os.devnull, os.O_RDWR)) < 3:
-        pass  # each takes the lowest number that is free
-    os.close(number)
-
-
 @contextmanager
 def shown_streams() -> Iterator[None]:
     """Let everything that is printed, by libraries too, go through `visible`."""

@@ -95,9 +95,6 @@ def _root(
     install_completion: Annotated[
         Shell | None, typer.Option(metavar="SHELL", help=OPTIONS["--install-completion SHELL"])
     ] = None,
-    show_completion: Annotated[
-        Shell | None, typer.Option(metavar="SHELL", help=OPTIONS["--show-completion SHELL"])
-    ] = None,
 ) -> None:
     if version:
         from vacc_gen.schema import __version__
@@ -106,17 +103,11 @@ def _root(
     if install_completion:
         shell, path = completion.install(install_completion, **NAME)
         if shell == "zsh":
-            Path(path).write_text(_script(shell))
+            script = completion.get_completion_script(shell=shell, **NAME)
+            Path(path).write_text(f"{script}{FIRST_TAB}")
         typer.echo(f"{shell} completes from the next shell on: {path}")
-    if show_completion:
-        typer.echo(_script(show_completion))
-    if version or install_completion or show_completion:
+    if version or install_completion:
         raise typer.Exit
-
-
-def _script(shell: str) -> str:
-    script = completion.get_completion_script(shell=shell, **NAME)
-    return f"{script}{FIRST_TAB if shell == 'zsh' else ''}"
 
 
 def run_app() -> int:

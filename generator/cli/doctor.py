@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
-from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer import Argument, Option
 
 if TYPE_CHECKING:
     from vacc_gen.generator.doctor.machine import Check
@@ -20,15 +19,12 @@ STYLES = {"ok": "green", "warning": "magenta", "problem": "bold red"}
 
 def doctor(
     folder: Annotated[
-        Path, typer.Argument(metavar="DIR", help="The workspace; without one, the machine alone.")
+        Path, Argument(metavar="DIR", help="The workspace; without one, the machine alone.")
     ] = Path(),
     python: Annotated[
         str | None,
-        typer.Option(
-            metavar="PATH", help="The interpreter that the compiler runs in. [default: vamc's]"
-        ),
+        Option(metavar="PATH", help="The interpreter that the compiler runs in. [default: vamc's]"),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Looks at packages, disk, memory, cards and weights.
 
@@ -49,18 +45,8 @@ def doctor(
         used = Path(shutil.which(python) or python).absolute()
     checks = list(examine(workspace, used))
     problems = sum(check.state.value == "problem" for check in checks)
-    if as_json:
-        examination = {
-            "version": 1,
-            "problems": problems,
-            "workspace": str(workspace.root) if workspace else None,
-            "python": str(used) if used else None,
-            "checks": list(map(asdict, checks)),
-        }
-        typer.echo(json.dumps(examination, indent=2))
-    else:
-        _print(checks)
-        typer.echo(plural(problems, "problem") if problems else "No problems found")
+    _print(checks)
+    typer.echo(plural(problems, "problem") if problems else "No problems found")
     if problems:
         raise typer.Exit(1)
 

@@ -6,9 +6,10 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer import Option
 
 from vacc_gen.generator.cli.options import WorkspaceFolder
 from vacc_gen.schema.errors import UsageError, plural
@@ -21,16 +22,8 @@ if TYPE_CHECKING:
 
 def fetch(
     folder: WorkspaceFolder = Path(),
-    only: Annotated[
-        Literal["checkpoint", "calibration"] | None, typer.Option(help="Bring only this.")
-    ] = None,
-    revision: Annotated[
-        str,
-        typer.Option(metavar="NAME", help="Branch, tag or commit of the checkpoint's repository."),
-    ] = "main",
-    force: Annotated[
-        bool, typer.Option("--force", help="Replace files that are not the published ones.")
-    ] = False,
+    revision: Annotated[str, Option(metavar="NAME", help="Branch, tag or commit.")] = "main",
+    force: Annotated[bool, Option("--force", help="Replace files that differ.")] = False,
 ) -> None:
     """The files go where vacc.yaml expects them.
 
@@ -49,7 +42,7 @@ def fetch(
     was_current = not workspace.stale()
     done: list[FetchedFile] = []
     with terminal_progress() as progress:
-        for file in _fetched(workspace, only, revision, force, progress):
+        for file in _fetched(workspace, revision, force, progress):
             done.append(file)
             doubt = "" if file.verified else "  (the hub states no checksum)"
             size = size_text(file.path.stat().st_size)
@@ -67,39 +60,31 @@ def fetch(
 
 
 def _fetched(
-    workspace: Workspace, only: str | None, revision: str, force: bool, progress: Progress
+    workspace: Workspace, revision: str, force: bool, progress: Progress
 ) -> Iterator[FetchedFile]:
     """Bring what is asked for; yield each file once it is there."""
     from vacc_gen.generator.fetch import fetch_calibration_set, fetch_checkpoint
+    from vacc_gen.generator.plan import is_placeholder
     from vacc_gen.presets import CALIBRATION_SETS
 
     recipe, preset = workspace.plan.recipe, workspace.plan.preset
-    if only != "calibration":
-        if preset.huggingface_id is None:
-            raise UsageError(
-                f"the preset {preset.name} names no repository to fetch from",
-                f"put the weights into {workspace.checkpoint_path}",
-            )
-        _refuse_placeholder("model.checkpoint", recipe.model.checkpoint)
+    sources = recipe.calibration.sources if recipe.calibration else ()
+    paths = [("model.checkpoint", recipe.model.checkpoint)] if preset.huggingface_id else []
+    for key, path in (*paths, *(("calibration.path", source.path) for source in sources)):
+        if is_placeholder(path):
+            hint = f"set {key} in vacc.yaml"
+            raise UsageError(f"{key} is still to be filled in: {path}", hint)
+    if preset.huggingface_id is not None:
         weights = Path(os.path.normpath(workspace.root / recipe.model.checkpoint))
         yield from fetch_checkpoint(preset.huggingface_id, weights, progress, revision, force)
-    if only == "calibration" and recipe.calibration is None:
+    elif not sources:
         raise UsageError(
-            "vacc.yaml names no calibration set", "add `calibration` with set and path"
+            f"the preset {preset.name} names no repository to fetch from",
+            f"put the weights into {workspace.checkpoint_path}",
         )
-    if only == "checkpoint" or recipe.calibration is None:
-        return
-    for source in recipe.calibration.sources:
+    for source in sources:
         if source.set not in CALIBRATION_SETS.names():
             typer.echo(f"{source.set} is a set of your own: nothing to fetch", err=True)
             continue
-        _refuse_placeholder("calibration.path", source.path)
         texts = CALIBRATION_SETS.find(source.set)
         yield from fetch_calibration_set(texts, source, workspace.root, progress, force)
-
-
-def _refuse_placeholder(key: str, path: str) -> None:
-    from vacc_gen.generator.plan import is_placeholder
-
-    if is_placeholder(path):
-        raise UsageError(f"{key} is still to be filled in: {path}", f"set {key} in vacc.yaml")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -15,10 +14,15 @@ from pydantic import TypeAdapter, ValidationError
 from vacc_gen.generator.files import unified_diff, write_atomically
 from vacc_gen.generator.terminal import exact, has_style, print_data, print_error
 from vacc_gen.presets import KNOWN
-from vacc_gen.schema import validate
 from vacc_gen.schema.errors import UnreadableError, UsageError, on_one_line
 from vacc_gen.schema.lint import output, sources
-from vacc_gen.schema.lint.check import CheckResult, Selection, check_document, check_text
+from vacc_gen.schema.lint.check import (
+    CheckResult,
+    Selection,
+    check_document,
+    check_paths,
+    check_text,
+)
 from vacc_gen.schema.lint.diagnostics import Diagnostic, has_errors
 from vacc_gen.schema.lint.document import Document, load
 from vacc_gen.schema.lint.files import RecipeFile
@@ -33,44 +37,29 @@ else:
 _MOST_PASSES = 10
 
 
-def check_and_report(
-    paths: list[str],
-    form: str,
-    selection: Selection,
-    *,
-    fix: bool,
-    unsafe: bool,
-    only_show: bool,
-    strict: bool,
-) -> int:
-    """Check paths, fix what is asked for, print findings, and return the exit code.
+def check(paths: list[str], selection: Selection) -> CheckResult:
+    return check_paths(paths, KNOWN, selection, with_checkpoints=True)
+
+
+def fix_files(result: CheckResult, selection: Selection, unsafe: bool, only_show: bool) -> None:
+    for path, document in result.documents.items():
+        before = document.prefix + document.text
+        found = [one for one in result.diagnostics if one.path == path]
+        after = _fixed(document, found, selection, unsafe)
+        if only_show:
+            _show_changes(path, before, after)
+        elif after != before:
+            write_atomically(Path(os.path.realpath(path)), after)
+            typer.echo(f"fixed {on_one_line(path)}", err=True)
+
+
+def report(paths: list[str], result: CheckResult, form: str | None, strict: bool) -> int:
+    """Print findings, unless `form` is None, and what could not be read; return the exit code.
 
     Raises:
-        UsageError: the options contradict each other, or there was nothing to check.
-        UnreadableError: the standard input cannot be read.
+        UsageError: there was nothing to check.
     """
-    if (only_show or unsafe) and not fix:
-        raise UsageError("--diff and --unsafe-fixes belong to --fix", "add --fix")
-    if STDIN in paths and len(paths) > 1:
-        raise UsageError("- (the standard input) is checked by itself", "drop the other paths")
-    if fix and paths == [STDIN]:
-        return 1 if has_errors(_fix_stdin(selection, unsafe, only_show), strict) else 0
-    check = partial(validate, paths, select=selection.select, ignore=selection.ignore)
-    result = check()
-    if fix:
-        for path, document in result.documents.items():
-            found = [one for one in result.diagnostics if one.path == path]
-            before, after = (
-                document.prefix + document.text,
-                _fixed(document, found, selection, unsafe),
-            )
-            if only_show:
-                _show_changes(path, before, after)
-            elif after != before:
-                write_atomically(Path(os.path.realpath(path)), after)
-                typer.echo(f"fixed {on_one_line(path)}", err=True)
-    if not only_show:
-        result = check() if fix else result
+    if form is not None:
         print(_rendered(result, form), end="", file=exact(sys.stdout), flush=True)
     for path, reason in result.unreadable:
         print_error(f"cannot read {on_one_line(path)}: {reason}")
@@ -83,7 +72,7 @@ def check_and_report(
         )
     if has_errors(result.diagnostics, strict):
         return 1
-    if form == "text" and not only_show:
+    if form == "text":
         _print_next(paths, result)
     return 0
 
@@ -97,7 +86,7 @@ def _print_next(paths: list[str], result: CheckResult) -> None:
             typer.echo(f"\nnext: {next_steps(file.folder, file.recipe)[0]}")
 
 
-def _fix_stdin(selection: Selection, unsafe: bool, only_show: bool) -> list[Diagnostic]:
+def fix_stdin(selection: Selection, unsafe: bool, only_show: bool) -> list[Diagnostic]:
     """Write the fixed text to the standard output; print on the standard error what is left."""
     document = sources.read(STDIN)
     found = check_document(document, KNOWN, selection).diagnostics

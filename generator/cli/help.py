@@ -45,7 +45,6 @@ Exit codes: 0 fine; 1 findings or a failed stage; 2 wrong usage or an unreadable
 OPTIONS = {
     "--version": "Print the version.",
     "--install-completion SHELL": "Complete in bash, zsh or fish.",
-    "--show-completion SHELL": "Print the script that completes.",
     "-h, --help": "Show this message and exit.",
 }
 

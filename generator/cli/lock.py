@@ -7,21 +7,18 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer import Option
 
-from vacc_gen.generator.cli.options import WorkspaceFolder
+from vacc_gen.generator.cli.options import Check, WorkspaceFolder
 from vacc_gen.schema.errors import LockError, UnreadableError, UsageError, shell_command
 
 
 def lock(
     folder: WorkspaceFolder = Path(),
-    check: Annotated[
-        bool, typer.Option("--check", help="Write nothing; exit 1 if the lock is stale.")
-    ] = False,
-    upgrade: Annotated[
-        bool, typer.Option("--upgrade", help="Take newer versions where the old still fit.")
-    ] = False,
+    check: Check = False,
+    upgrade: Annotated[bool, Option("--upgrade", help="Take newer versions that fit.")] = False,
     allow_source: Annotated[
-        bool, typer.Option("--allow-source", help="Take packages without wheels; pip builds them.")
+        bool, Option("--allow-source", help="Take packages without wheels; pip builds them.")
     ] = False,
 ) -> None:
     """Writes env/requirements.lock.

@@ -6,13 +6,7 @@ import os
 import sys
 
 from vacc_gen.generator.cli.help import root_help
-from vacc_gen.generator.terminal import (
-    ended_by_signals,
-    exact,
-    open_closed_streams,
-    print_error,
-    shown_streams,
-)
+from vacc_gen.generator.terminal import ended_by_signals, exact, print_error, shown_streams
 from vacc_gen.schema.errors import VaccGenError
 
 
@@ -20,7 +14,6 @@ def main() -> None:
     """Run the command line and leave with its exit code."""
     # Looking for plugins of pydantic reads the metadata of every package that is installed.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
-    open_closed_streams()
     with shown_streams(), ended_by_signals():
         try:
             if sys.argv[1:] in (["-h"], ["--help"]):

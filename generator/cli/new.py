@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from typer import Option
 
-from vacc_gen.generator.cli.options import PrecisionName, Prefill, Total, preset_option
+from vacc_gen.generator.cli.options import Precisions, Prefill, Total, preset_option
 from vacc_gen.generator.terminal import folded, is_terminal
 from vacc_gen.schema.errors import shell_command, word_for_shell
 
@@ -20,62 +21,47 @@ if TYPE_CHECKING:
 def new(
     model: Annotated[
         str | None,
-        preset_option(
-            "models", "A preset, or its Hugging Face id; `vacc-gen presets list` names them."
-        ),
+        preset_option("models", "A preset of `vacc-gen presets list`, or a Hugging Face id."),
     ] = None,
     checkpoint: Annotated[
         str | None,
-        typer.Option(
+        Option(
             metavar="DIR",
-            help="The weight folder; without --model, the model is detected from its config.json. "
+            help="The weight folder, whose config.json says the model where --model does not. "
             "[default: weights/NAME in the workspace, which `vacc-gen fetch` fills]",
         ),
     ] = None,
     name: Annotated[
         str | None,
-        typer.Option(
-            metavar="NAME",
-            help="What compiled models are called. [default: as published, or as the "
-            "checkpoint's folder]",
+        Option(
+            metavar="NAME", help="Of the compiled models. [default: as published, or the folder's]"
         ),
     ] = None,
     out: Annotated[
-        str | None, typer.Option(metavar="DIR", help="Folder to make. [default: the model's name]")
+        str | None, Option(metavar="DIR", help="Folder to make. [default: the model's name]")
     ] = None,
-    precision: Annotated[
-        list[PrecisionName] | None,
-        typer.Option(help="May be given several times. [default: the preset's]"),
-    ] = None,
+    precision: Precisions = None,
     prefill: Prefill = None,
     total: Total = None,
-    tp: Annotated[
-        int | None, typer.Option(metavar="DIES", help="Tensor parallelism, in dies, 1 to 64.")
-    ] = None,
-    card: Annotated[
-        str | None, preset_option("cards", "A card; `vacc-gen presets list` names them.")
-    ] = None,
+    tp: Annotated[int | None, Option(metavar="DIES", help="Tensor parallelism, 1 to 64.")] = None,
+    card: Annotated[str | None, preset_option("cards", "A card of `presets list`.")] = None,
     calibration: Annotated[
         str | None,
-        preset_option(
-            "calibration", "What int8 is calibrated on: alpaca, c4 or ceval.", "SET:PATH", ":"
-        ),
+        preset_option("calibration", "int8's texts: alpaca, c4 or ceval.", "SET:PATH", ":"),
     ] = None,
     optimize_for: Annotated[
         Literal["throughput", "latency"] | None,
-        typer.Option(help="Compile with or without b2s. [default: the preset's]"),
+        Option(help="Compile with or without b2s. [default: the preset's]"),
     ] = None,
     align_qkv: Annotated[
-        bool, typer.Option("--align-qkv", help="Pad grouped-query heads to split over tp.")
+        bool, Option("--align-qkv", help="Pad grouped-query heads to split over tp.")
     ] = False,
     environment: Annotated[
         str | None,
-        preset_option(
-            "environments", "Pins of the compiler's environment. [default: the preset's]"
-        ),
+        preset_option("environments", "The compiler's packages. [default: the preset's]"),
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Write over an existing workspace, hand edits included.")
+        bool, Option("--force", help="Overwrite a workspace, hand edits included.")
     ] = False,
 ) -> None:
     """That is a recipe, compile configs, modeling file, scripts and environment.

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer import Argument, Option
 
-from vacc_gen.generator.cli.options import CompiledFolder, OnePrecision, Threads
+from vacc_gen.generator.cli.options import AsJson, CompiledFolder, OnePrecision, Threads
 from vacc_gen.generator.memory import anonymous_bytes, peak_rss_bytes
 from vacc_gen.generator.terminal import is_terminal
 from vacc_gen.schema.errors import UsageError, plural
@@ -26,56 +27,46 @@ STDIN = "-"
 def run(
     folder: CompiledFolder,
     text: Annotated[
-        str | None,
-        typer.Argument(metavar="[PROMPT]", help="Text to continue; - reads standard input."),
+        str | None, Argument(metavar="[PROMPT]", help="Text to continue; - reads standard input.")
     ] = None,
-    prompt: Annotated[str | None, typer.Option(metavar="TEXT", help="The same.")] = None,
+    prompt: Annotated[str | None, Option(metavar="TEXT", help="The same.")] = None,
     prompt_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The same, from a file of UTF-8.")
+        Path | None, Option(metavar="FILE", help="The same, from a file of UTF-8.")
     ] = None,
-    chat: Annotated[
-        bool, typer.Option("--chat", help="Take the prompt as a user's turn in a chat.")
-    ] = False,
+    chat: Annotated[bool, Option("--chat", help="The prompt is a user's turn in a chat.")] = False,
     max_tokens: Annotated[
         int | None,
-        typer.Option(
-            metavar="TOKENS",
-            min=1,
-            help=f"[default: {DEFAULT_MAX_TOKENS}; in a chat, as many as fit]",
+        Option(
+            metavar="TOKENS", min=1, help=f"[default: {DEFAULT_MAX_TOKENS}; in a chat, what fits]"
         ),
     ] = None,
     temperature: Annotated[
-        float | None,
-        typer.Option(metavar="X", min=0, help="0 for the likeliest token each time."),
+        float | None, Option(metavar="X", min=0, help="0 for the likeliest token each time.")
     ] = None,
     top_p: Annotated[
         float | None,
-        typer.Option(metavar="X", min=0.0001, max=1, help="Only the likeliest, up to this share."),
+        Option(metavar="X", min=0.0001, max=1, help="Only the likeliest, up to this share."),
     ] = None,
     top_k: Annotated[
-        int | None, typer.Option(metavar="N", min=0, help="Only the likeliest N; 0 for all.")
+        int | None, Option(metavar="N", min=0, help="Only the likeliest N; 0 for all.")
     ] = None,
     repetition_penalty: Annotated[
-        float | None, typer.Option(metavar="X", min=0.01, help="Above 1, against repetition.")
+        float | None, Option(metavar="X", min=0.01, help="Above 1, against repetition.")
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(metavar="N", min=0, max=2**31 - 1, help="Of what is drawn.")
+        int | None, Option(metavar="N", min=0, max=2**31 - 1, help="Of what is drawn.")
     ] = None,
     stop: Annotated[
-        list[str] | None,
-        typer.Option(metavar="TEXT", help="End before this text; may be repeated."),
+        list[str] | None, Option(metavar="TEXT", help="End before this text; may be repeated.")
     ] = None,
     precision: OnePrecision = None,
     threads: Threads = None,
     ignore_eos: Annotated[
-        bool, typer.Option("--ignore-eos", help="Never choose a token that ends the text.")
+        bool, Option("--ignore-eos", help="Never choose a token that ends the text.")
     ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print text and figures as one JSON object.")
-    ] = False,
+    as_json: AsJson = False,
     verify: Annotated[
-        bool,
-        typer.Option("--verify", help="First check that every file is the one that was built."),
+        bool, Option("--verify", help="First check every file against its sha256.")
     ] = False,
 ) -> None:
     """Samples as the checkpoint's generation_config.json says, or else takes the likeliest token.
@@ -145,8 +136,6 @@ def _prompt(text: str | None, option: str | None, file: Path | None) -> str | No
             return sys.stdin.buffer.read().decode()
         content = file.read_bytes() if file is not None else str(given[0]).encode()
         return content.decode()
-    except OSError as error:
-        raise UsageError(f"cannot read {file}: {error.strerror}") from error
     except UnicodeError as error:
         raise UsageError("the prompt is not valid UTF-8") from error
 

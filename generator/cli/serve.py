@@ -9,26 +9,27 @@ from types import FrameType
 from typing import Annotated
 
 import typer
+from typer import Option
 
 from vacc_gen.generator.cli.options import CompiledFolder, OnePrecision, Threads
 
 
 def serve(
     folder: CompiledFolder,
-    host: Annotated[str, typer.Option(metavar="HOST", help="Where to listen.")] = "127.0.0.1",
+    host: Annotated[str, Option(metavar="HOST", help="Where to listen.")] = "127.0.0.1",
     port: Annotated[
-        int, typer.Option(metavar="N", min=0, max=65535, help="0 for any that is free.")
+        int, Option(metavar="N", min=0, max=65535, help="0 for any that is free.")
     ] = 9000,
     precision: OnePrecision = None,
     threads: Threads = None,
     api_key: Annotated[
         str | None,
-        typer.Option(
+        Option(
             metavar="KEY", envvar="VACC_GEN_API_KEY", help="What clients must send, if anything."
         ),
     ] = None,
     max_waiting: Annotated[
-        int, typer.Option(metavar="N", min=0, help="Requests that may wait for their turn.")
+        int, Option(metavar="N", min=0, help="Requests that may wait for their turn.")
     ] = 64,
 ) -> None:
     """A stand-in for `vastgenx serve`, to write and test clients without a card.

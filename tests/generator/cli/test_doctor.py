@@ -1,7 +1,6 @@
 """`vacc-gen doctor` as people and programs see it."""
 
 import functools
-import json
 import sys
 from pathlib import Path
 
@@ -31,16 +30,12 @@ def root(tmp_path_factory):
 def test_a_workspace_that_builds_here_has_no_problem_and_no_extra_is_loaded(root, run, monkeypatch):
     for package in HEAVY:
         monkeypatch.setitem(sys.modules, package, None)
-    code, out, err = run("doctor", root, "--json")
-    printed = json.loads(out)
-    assert (code, printed["problems"], err) == (0, 0, "")
-    assert (printed["version"], printed["workspace"]) == (1, root)
-    assert {"section", "name", "state", "message", "hint"} == set(printed["checks"][0])
-    states = {(check["section"], check["name"]): check["state"] for check in printed["checks"]}
-    assert states["vacc-gen's environment", "a session of ONNX Runtime"] == "ok"
-    assert states["vacc-gen's environment", "torch to numpy and back"] == "ok"
-    assert states["machine", "disk"] == states["machine", "memory"] == "ok"
-    assert states["compiler's environment", "interpreter"] == "unknown"
+    code, out, err = run("doctor", root)
+    assert (code, out.splitlines()[-1], err) == (0, "No problems found", "")
+    words = " ".join(out.split())
+    for check in ("a session of ONNX", "torch to numpy and", "disk", "memory"):
+        assert f" ok {check} " in words
+    assert " unknown interpreter " in words
 
 
 def test_the_table_fits_a_terminal_and_ends_with_a_count(root, run):

@@ -10,7 +10,6 @@ from rich.console import Console
 
 from tests.processes import VACC_GEN
 from tests.terminals import Terminal
-from tests.workspaces import FALCON_TINY
 from vacc_gen.generator.cli.app import app
 from vacc_gen.generator.cli.help import VERBS, root_help
 from vacc_gen.generator.cli.options import PrecisionName
@@ -20,6 +19,7 @@ ROOT = Path(__file__).parents[3]
 DOCS = ("-m", "typer", "vacc_gen.generator.cli.app", "utils", "docs", "--name", "vacc-gen")
 """`make docs` runs this with `--output docs/reference/cli.md`."""
 SUBVERBS = ("presets list", "presets show", "presets config")
+CLOSED = "error: cannot read -: it is closed\n"
 CONSTRAINTS = (ROOT / "constraints.txt").read_text()
 
 
@@ -68,15 +68,12 @@ def test_a_wrong_command_line_is_one_error_that_speaks_of_the_option(run, words,
     assert second.startswith(f"hint: {hint}")
 
 
-UNKNOWN_MODEL = ("new", "--model", "x")
-
-
 @pytest.mark.parametrize(
     ("columns", "environment", "has_style"),
     [(80, {}, True), (40, {}, True), (80, {"NO_COLOR": "1"}, False), (40, {"TERM": "dumb"}, False)],
 )
 def test_errors_hints_and_help_on_a_terminal(tmp_path, columns, environment, has_style):
-    terminal = Terminal(tmp_path, *UNKNOWN_MODEL, columns=columns, **environment)
+    terminal = Terminal(tmp_path, "new", "--model", "x", columns=columns, **environment)
     assert terminal.exit_code() == 2
     assert terminal.printed.splitlines() == [
         "error: --model: no model is called 'x'",
@@ -87,7 +84,7 @@ def test_errors_hints_and_help_on_a_terminal(tmp_path, columns, environment, has
     terminal = Terminal(tmp_path, "new", "--help", columns=columns, lines=120, **environment)
     assert terminal.exit_code() == 0
     assert max(map(len, terminal.printed.splitlines())) <= columns
-    assert "--model NAME A preset, or its Hugging Face id; `vacc-gen presets" in terminal.words
+    assert "--model NAME A preset of `vacc-gen presets list`, or a Hugging" in terminal.words
     assert ("\x1b[1m--model NAME\x1b[0m" in terminal.received) is has_style
     terminal = Terminal(tmp_path, "--help", columns=columns, lines=120, **environment)
     assert terminal.exit_code() == 0
@@ -100,9 +97,7 @@ def test_errors_hints_and_help_on_a_terminal(tmp_path, columns, environment, has
     ("variables", "has_style"),
     [
         ({"FORCE_COLOR": "1"}, True),
-        ({"FORCE_COLOR": ""}, False),
         ({"FORCE_COLOR": "1", "NO_COLOR": "1"}, False),
-        ({"FORCE_COLOR": "1", "TERM": "dumb"}, False),
         ({}, False),
     ],
 )
@@ -133,19 +128,14 @@ def test_docs_cli_is_what_the_verbs_say():
 @pytest.mark.parametrize(
     "words", ["--help", "presets list", "validate --format json vacc.yaml"], ids=str.split
 )
-def test_a_full_disk_behind_the_output(tmp_path, words):
+def test_a_full_disk_and_closed_streams(tmp_path, words):
     (tmp_path / "vacc.yaml").write_text("version: 2\n")
     done = in_shell('"$@" >/dev/full', tmp_path, *words.split())
     assert done.returncode == 2
     assert done.stderr.startswith("error: ")
     assert "Traceback" not in done.stderr
-
-
-def test_closed_streams(tmp_path):
     done = in_shell('"$@" <&-', tmp_path, "validate", "-")
-    assert (done.returncode, done.stderr[:6]) == (2, "error:")
-    assert "closed" in done.stderr
-    assert "Traceback" not in in_shell('"$@" >&-', tmp_path, "validate", str(FALCON_TINY)).stderr
+    assert (done.returncode, done.stderr) == (2, CLOSED)
 
 
 COMPLETED = {
@@ -155,7 +145,6 @@ COMPLETED = {
     "vacc-gen new --calibration c": "c4: ceval:",
     "vacc-gen build --until ver": "verify",
     "vacc-gen presets show falcon-py": "falcon-py310",
-    "vacc-gen new --model nothing": "",
     "vacc-gen val": "validate",
 }
 COMPLETES = """
@@ -179,7 +168,4 @@ def test_the_shell_completes_names_and_loads_little_for_it():
     *completed, has_yaml = done.stdout.split("\0")
     assert [" ".join(names.split()) for names in completed] == list(COMPLETED.values())
     assert has_yaml == "False\n"
-
-
-def test_the_precisions_of_options_are_all():
     assert [name.value for name in PrecisionName] == [name.value for name in Precision]
