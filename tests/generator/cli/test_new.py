@@ -20,19 +20,9 @@ def test_new_names_every_file_and_what_comes_next(run):
     assert "vacc-gen build falcon-7b-instruct" in steps
 
 
-@pytest.mark.parametrize(
-    ("arguments", "code", "said"),
-    [
-        ("--model flacon-7b", 2, "hint: did you mean falcon-7b"),
-        ("--model falcon-7b --precision fp8", 2, "'fp8' is not one of 'fp16', "),
-        (f"--model falcon-7b --checkpoint {FALCON_TINY}", 1, "layers is 4"),
-        (f"--model falcon-7b --out {'a' * 300}", 2, "too long"),
-    ],
-)
-def test_bad_input_is_reported_and_leaves_nothing(run, arguments, code, said):
-    got, _, err = run("new", *arguments.split())
-    assert got == code
-    assert said in err
+def test_a_name_beyond_what_a_disk_takes_is_one_error(run):
+    code, _, err = run("new", "--model", "falcon-7b", "--out", "a" * 300)
+    assert (code, "too long" in err) == (2, True)
     assert list(Path().iterdir()) == []
 
 
