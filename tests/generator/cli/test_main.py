@@ -40,11 +40,14 @@ def test_every_verb_has_help_and_mends_a_misspelled_option(run, verb):
     assert "--help" in err
 
 
-def test_the_help_of_the_root_has_every_option_and_verb():
+def test_the_help_of_the_root_has_every_option_and_verb(run, monkeypatch):
     group = typer.main.get_command(app)
     options = [word for param in group.get_params(typer.Context(group)) for word in param.opts]
     shown = root_help(io.StringIO())
     assert [word for word in (*options, *VERBS) if f" {word}" not in shown] == []
+    assert run() == run("-h") == (0, f"{shown}\n", "")
+    monkeypatch.setenv("COLUMNS", "40")
+    assert "\n  new        Make a workspace for a\n             model.\n" in run("-h").out
 
 
 @pytest.mark.parametrize(
