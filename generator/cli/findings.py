@@ -96,8 +96,7 @@ def fix_stdin(selection: Selection, unsafe: bool, only_show: bool) -> list[Diagn
     else:
         print_data(after)
     left = check_text(after, document.path, KNOWN, selection)
-    lines = {document.path: load(after).lines}
-    print(output.as_text(left, lines, 0), end="", file=sys.stderr)
+    print(output.as_text(left, {document.path: load(after)}, 0), end="", file=sys.stderr)
     return left
 
 
