@@ -29,9 +29,7 @@ def load(purpose: str, *packages: str, extra: str = "export") -> list[ModuleType
             reason = f"{type(error).__name__}: {' '.join(str(error).split())}"[:REASON_CHARACTERS]
             problem = "is not installed" if is_absent else f"does not load: {reason}"
             raise MissingExtraError(package, purpose, extra, problem) from error
-        found, wanted = getattr(module, "__version__", None), asked.get(package, SpecifierSet())
-        if found is None:
-            raise MissingExtraError(package, purpose, extra, "is broken: it has no version")
+        found, wanted = getattr(module, "__version__", "0"), asked.get(package, SpecifierSet())
         if not wanted.contains(found, prereleases=True):
             raise MissingExtraError(package, purpose, extra, f"is {found} here, not {wanted}")
         modules.append(module)

@@ -12,7 +12,7 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -39,16 +39,6 @@ class Shown:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.exact, name)
-
-
-def open_closed_streams() -> None:
-    """Open what was closed of the standard streams: to nothing.
-
-    The next files would get their numbers, and what libraries print would be written into them.
-    """
-    while (number := os.open(os.devnull, os.O_RDWR)) < 3:
-        pass  # each takes the lowest number that is free
-    os.close(number)
 
 
 @contextmanager
@@ -124,50 +114,46 @@ def ended_by_signals() -> Iterator[None]:
         caught.append(number)
         raise KeyboardInterrupt
 
-    def watch() -> None:
-        while received := os.read(reader, 1):
-            if received[0] in ours:
-                time.sleep(GRACE_SECONDS)
-                _end(received[0])
-
-    def ignore_interrupts(raised: Any) -> None:
-        # Python prints those that arise where no exception can leave, such as in a callback.
-        if not issubclass(raised.exc_type, KeyboardInterrupt):
-            sys.__unraisablehook__(raised)
-
     ours = [number for number in ENDING_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
-    sys.unraisablehook = ignore_interrupts
-    handlers = [signal.signal(number, interrupt) for number in ours]
-    wakeup = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    threading.Thread(target=_end_late, args=(reader, ours), daemon=True).start()
+    handlers = {number: signal.signal(number, interrupt) for number in ours}
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     try:
         yield
     finally:
-        for number, handler in zip(ours, handlers, strict=True):
+        for number, handler in handlers.items():
             signal.signal(number, signal.SIG_IGN if caught else handler)
         if caught:
             with suppress(OSError, ValueError, AttributeError):
                 sys.stdout.flush()
             _end(caught[0])
-        sys.unraisablehook = sys.__unraisablehook__
-        signal.set_wakeup_fd(wakeup)
+        signal.set_wakeup_fd(-1)
         os.close(writer)
-        watcher.join()
-        os.close(reader)
+
+
+def _end_late(reader: int, numbers: Collection[int]) -> None:
+    """End the process a while after one of `numbers` comes from a pipe; return where it closes."""
+    while received := os.read(reader, 1):
+        if received[0] in numbers:
+            time.sleep(GRACE_SECONDS)
+            _end(received[0])
+    os.close(reader)
 
 
 @contextmanager
 def signals_to(handler: Callable[[int, Any], object], *numbers: int) -> Iterator[None]:
     """Give signals that would end the process to `handler` for as long as the block lasts."""
     wakeup = signal.set_wakeup_fd(-1)  # what watches there would end it all the same
-    handlers = [signal.signal(number, handler) for number in numbers]
+    handlers = {number: signal.getsignal(number) for number in numbers}
+    for number, before in handlers.items():
+        if before is not signal.SIG_IGN:  # as nohup leaves it
+            signal.signal(number, handler)
     try:
         yield
     finally:
-        for number, before in zip(numbers, handlers, strict=True):
+        for number, before in handlers.items():
             signal.signal(number, before)
         signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
 

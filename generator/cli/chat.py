@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from threading import Event
 
 import typer
 from prompt_toolkit import PromptSession
@@ -36,23 +36,6 @@ ROOM = 64
 Messages = list[dict[str, str]]
 
 
-class CtrlC:
-    """A handler that raises KeyboardInterrupt within its `with` block, once, and nowhere else."""
-
-    is_awaited = False
-
-    def __call__(self, *_: object) -> None:
-        if self.is_awaited:
-            self.is_awaited = False
-            raise KeyboardInterrupt
-
-    def __enter__(self) -> None:
-        self.is_awaited = True
-
-    def __exit__(self, *_: Any) -> None:
-        self.is_awaited = False
-
-
 def chat(begin_answer: Callable[[Messages], Answer], title: str) -> None:
     """Talk until the user leaves.
 
@@ -70,16 +53,17 @@ def chat(begin_answer: Callable[[Messages], Answer], title: str) -> None:
     )
     typer.echo(f"{title}\n/? for help, Ctrl-D to leave")
     messages: Messages = []
-    ctrl_c = CtrlC()
+    stopped = Event()
     with (
         signals_to(lambda number, _: sys.exit(128 + number), signal.SIGTERM, signal.SIGHUP),
-        signals_to(ctrl_c, signal.SIGINT),
+        signals_to(lambda *_: stopped.set(), signal.SIGINT),
     ):
         while (text := _read(session)) is not None:
+            stopped.clear()
             if text.startswith("/"):
                 _obey(text, messages)
             elif text := text.removeprefix(QUOTES).removesuffix(QUOTES).strip():
-                _answer(text, messages, begin_answer, ctrl_c)
+                _answer(text, messages, begin_answer, stopped)
 
 
 def _read(session: PromptSession[str]) -> str | None:
@@ -94,22 +78,22 @@ def _read(session: PromptSession[str]) -> str | None:
 
 
 def _answer(
-    text: str, messages: Messages, begin_answer: Callable[[Messages], Answer], ctrl_c: CtrlC
+    text: str, messages: Messages, begin_answer: Callable[[Messages], Answer], stopped: Event
 ) -> None:
     """Show the answer as it comes; what was shown of it stays in the conversation."""
     before = [*messages]
     messages.append({"role": "user", "content": text})
     shown = ""
     try:
-        with ctrl_c:
-            while (answer := begin_answer(messages)).room < ROOM and len(messages) > 1:
-                del messages[:2]
-            for piece in answer:
-                new = piece if shown else piece.lstrip()
-                print(new, end="", flush=True)
-                shown += new
-    except KeyboardInterrupt:
-        print(" (stopped)", end="")
+        while (answer := begin_answer(messages)).room < ROOM and len(messages) > 1:
+            del messages[:2]
+        for piece in answer:
+            new = piece if shown else piece.lstrip()
+            print(new, end="", flush=True)
+            shown += new
+            if stopped.is_set():
+                print(" (stopped)", end="")
+                break
     except UsageError as error:
         typer.echo(error.message)
         messages[:] = before
@@ -123,16 +107,14 @@ def _obey(command: str, messages: Messages) -> None:
     if verb == "/clear":
         messages.clear()
     elif verb == "/save" and name:
-        file = Path(name)
-        with suppress(RuntimeError):  # there is no such user
-            file = file.expanduser()
         try:
+            file = Path(name).expanduser()
             if file.exists():
-                raise FileExistsError(0, "it exists")
+                raise FileExistsError("it exists")
             write_atomically(file, json.dumps(messages, ensure_ascii=False, indent=2) + "\n")
             typer.echo(f"{file}: {plural(len(messages), 'message')}")
-        except OSError as error:
-            typer.echo(f"cannot write {file}: {error.strerror}")
+        except (OSError, RuntimeError) as error:  # RuntimeError: there is no such user
+            typer.echo(f"cannot write {name}: {error}")
     else:
         typer.echo(HELP)
 

@@ -21,11 +21,10 @@ def convert(
         typer.Option(metavar="PATH", help="Folder to write, new or empty; or a new YAML file."),
     ] = None,
 ) -> None:
-    """Write pickled weights as safetensors, or a config of the older `vamc build` as today's.
+    """No code in pickles is run, and what holds anything but tensors is refused.
 
-    No code in pickles is run, and what holds anything but tensors is refused. Configs and tokenizer
-    are copied. Without --out a config is printed; what has no counterpart in `vamc compile` is
-    named in it and on the standard error.
+    Configs and tokenizer are copied. Without --out a config is printed; what has no counterpart in
+    `vamc compile` is named in it and on the standard error.
 
     Example: vacc-gen convert falcon-7b --out falcon-7b-safetensors
 

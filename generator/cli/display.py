@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -149,51 +149,41 @@ def _stage_line(record: StageRecord) -> str:
 
 
 def print_summary(root: Path, records: Sequence[StageRecord]) -> None:
-    for name, text in _figures(root, records):
-        typer.echo(f"{name:13}" + text.replace("\n", "\n" + 13 * " "))
-    typer.echo(f"{'report':13}{root / REPORT_PAGE}, {REPORT_FILE}")
-    commands = list(_next_commands(root, records))
-    if commands:
-        typer.echo("\n  ".join(["\nnext", *commands]))
-
-
-def _figures(root: Path, records: Sequence[StageRecord]) -> Iterator[tuple[str, str]]:
+    rows, commands = [], []
     for record in records:
-        parity = record.details.get("parity")
-        if isinstance(parity, Mapping) and record.precision:
-            precision = record.precision.value
-            yield f"parity {precision}", _parity(precision, parity)
+        precision = record.precision.value if record.precision else ""
+        if parity := record.details.get("parity"):
+            rows.append((f"parity {precision}", _parity(precision, parity)))
+        if record.stage.value == "compile" and record.outputs:
+            paths = [Path(output.path) for output in record.outputs]
+            folder = min((path.parent for path in paths), key=lambda path: len(path.parts))
+            rows.append(("compiled", f"{root / folder} ({size_text(record.output_bytes)})"))
+            commands.append(_next_command(root, precision, paths))
     caption, perplexities = perplexity_figures(merged_perplexity(records))
     if perplexities:
         values = [
             f"{name} {measured.text}" + (f" ({measured.change})" if measured.change else "")
             for name, measured in perplexities.items()
         ]
-        yield "perplexity", f"{', '.join(values)} {caption}"
-    for record in records:
-        if record.stage.value == "compile" and record.outputs:
-            folder = min((Path(o.path).parent for o in record.outputs), key=lambda p: len(p.parts))
-            yield "compiled", f"{root / folder} ({size_text(record.output_bytes)})"
+        rows.append(("perplexity", f"{', '.join(values)} {caption}"))
+    rows.append(("report", f"{root / REPORT_PAGE}, {REPORT_FILE}"))
+    for name, text in rows:
+        typer.echo(f"{name:13}{text}")
+    if commands:
+        typer.echo("\n  ".join(["\nnext", *commands]))
 
 
-def _parity(precision: str, parity: Mapping[str, Any]) -> str:
-    prefill, decode = parity["prefill_max_abs_diff"], parity["decode_max_abs_diff"]
+def _parity(precision: str, parity: Any) -> str:
+    most = max(parity["prefill_max_abs_diff"], parity["decode_max_abs_diff"])
     reference = REFERENCES.get(parity["reference"], parity["reference"])
-    return (
-        f"at most {max(prefill, decode):.2g} from {reference} "
-        f"({parity['max_abs_diff_allowed']:g} allowed)\n"
-        f"prefill {prefill:.2g}, {parity['decode_steps']} decode steps {decode:.2g}\n"
-        f"{greedy_text(precision, parity)}"
-    )
+    allowed = f"({parity['max_abs_diff_allowed']:g} allowed)"
+    text = greedy_text(precision, parity)
+    return f"at most {most:.2g} from {reference} {allowed}\n{'':13}{text}"
 
 
-def _next_commands(root: Path, records: Sequence[StageRecord]) -> Iterator[str]:
-    """Yield what to do with each compiled model: run it here, or serve it on the card."""
-    for record in records:
-        if record.stage.value == "compile" and record.precision and record.outputs:
-            precision = record.precision.value
-            if any(Path(output.path).name == MODEL_GRAPH for output in record.outputs):
-                run = shell_command(["vacc-gen", "run", str(root), "--precision", precision])
-                yield f'{run} --prompt "In the beginning"'
-            else:
-                yield shell_command([str(root / "scripts" / "serve.sh"), precision])
+def _next_command(root: Path, precision: str, paths: Sequence[Path]) -> str:
+    """Return what to do with a compiled model: run it here, or serve it on the card."""
+    if any(path.name == MODEL_GRAPH for path in paths):
+        run = shell_command(["vacc-gen", "run", str(root), "--precision", precision])
+        return f'{run} --prompt "In the beginning"'
+    return shell_command([str(root / "scripts" / "serve.sh"), precision])

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
-from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer import Argument, Option
 
 if TYPE_CHECKING:
     from vacc_gen.generator.doctor.machine import Check
@@ -20,23 +19,17 @@ STYLES = {"ok": "green", "warning": "magenta", "problem": "bold red"}
 
 def doctor(
     folder: Annotated[
-        Path, typer.Argument(metavar="DIR", help="The workspace; without one, the machine alone.")
+        Path, Argument(metavar="DIR", help="The workspace; without one, the machine alone.")
     ] = Path(),
     python: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="PATH",
-            help="The interpreter that the compiler runs in, or its environment's folder. "
-            "[default: vamc's]",
-        ),
+        str | None,
+        Option(metavar="PATH", help="The interpreter that the compiler runs in. [default: vamc's]"),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Check this machine for a workspace.
+    """Looks at packages, disk, memory, cards and weights.
 
-    Looks at packages, disk, memory, cards and weights; exits with 1 if something would fail later.
-    Packages are tried, not only imported, in processes of their own: a segmentation fault there is
-    a finding.
+    Exits with 1 if something would fail later. Packages are tried, not only imported, in processes
+    of their own: a segmentation fault there is a finding.
 
     Example: vacc-gen doctor falcon-7b-instruct --python env/venv/bin/python
     """
@@ -47,29 +40,15 @@ def doctor(
 
     is_named = folder != Path()
     workspace = load_workspace(folder) if is_named or (folder / RECIPE_FILE).exists() else None
-    used = compiler_python(workspace) if python is None else _interpreter(python)
+    used = compiler_python(workspace)
+    if python is not None:
+        used = Path(shutil.which(python) or python).absolute()
     checks = list(examine(workspace, used))
     problems = sum(check.state.value == "problem" for check in checks)
-    if as_json:
-        examination = {
-            "version": 1,
-            "problems": problems,
-            "workspace": str(workspace.root) if workspace else None,
-            "python": str(used) if used else None,
-            "checks": list(map(asdict, checks)),
-        }
-        typer.echo(json.dumps(examination, indent=2))
-    else:
-        _print(checks)
-        typer.echo(plural(problems, "problem") if problems else "No problems found")
+    _print(checks)
+    typer.echo(plural(problems, "problem") if problems else "No problems found")
     if problems:
         raise typer.Exit(1)
-
-
-def _interpreter(named: Path) -> Path:
-    """Return the interpreter that is meant: an environment's, a file, or one on the PATH."""
-    python = named / "bin" / "python"
-    return (python if python.is_file() else Path(shutil.which(named) or named)).absolute()
 
 
 def _print(checks: list[Check]) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+from typer import Argument, Option
 
 from vacc_gen.generator.cli.options import Prefill, Total
 from vacc_gen.schema.errors import UsageError
@@ -14,23 +15,21 @@ from vacc_gen.schema.errors import UsageError
 def export(
     checkpoint: Annotated[
         Path,
-        typer.Argument(
-            metavar="CHECKPOINT", help="Weight folder: config.json and safetensors shards."
-        ),
+        Argument(metavar="CHECKPOINT", help="Weight folder: config.json and safetensors shards."),
     ],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write; new, or empty.")],
+    out: Annotated[Path, Option(metavar="DIR", help="Folder to write; new, or empty.")],
     dtype: Annotated[
         Literal["fp16", "fp32", "int8"],
-        typer.Option(help="Of the weights; int8 keeps activations and cache in fp32."),
+        Option(help="Of the weights; int8 keeps activations and cache in fp32."),
     ] = "fp16",
     prefill: Prefill = None,
     total: Total = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace an earlier export.")] = False,
+    force: Annotated[bool, Option("--force", help="Replace an earlier export.")] = False,
 ) -> None:
-    """Export a Falcon checkpoint to ONNX.
+    """With lengths: prefill.onnx and decode.onnx, static, one text at a time.
 
-    With lengths: prefill.onnx and decode.onnx, static, one text at a time. Without: one dynamic
-    model.onnx. Weights lie beside them in one file, weights.bin, and so does the tokenizer.
+    Without: one dynamic model.onnx. Weights lie beside them in one file, weights.bin, and so does
+    the tokenizer.
 
     Example: vacc-gen export weights --out onnx --prefill 1024 --total 2048
     """

@@ -14,47 +14,52 @@ from pydantic import TypeAdapter, ValidationError
 from vacc_gen.generator.files import unified_diff, write_atomically
 from vacc_gen.generator.terminal import exact, has_style, print_data, print_error
 from vacc_gen.presets import KNOWN
-from vacc_gen.schema import validate
 from vacc_gen.schema.errors import UnreadableError, UsageError, on_one_line
 from vacc_gen.schema.lint import output, sources
-from vacc_gen.schema.lint.check import CheckResult, Selection, check_document, check_text
+from vacc_gen.schema.lint.check import (
+    CheckResult,
+    Selection,
+    check_document,
+    check_paths,
+    check_text,
+)
 from vacc_gen.schema.lint.diagnostics import Diagnostic, has_errors
 from vacc_gen.schema.lint.document import Document, load
 from vacc_gen.schema.lint.files import RecipeFile
 from vacc_gen.schema.lint.rule import codes_in
 from vacc_gen.schema.lint.sources import STDIN
 
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
 _MOST_PASSES = 10
 
 
-def check_and_report(
-    paths: list[str],
-    form: str,
-    selection: Selection,
-    *,
-    fix: bool,
-    unsafe: bool,
-    only_show: bool,
-    strict: bool,
-) -> int:
-    """Check paths, fix what is asked for, print findings, and return the exit code.
+def check(paths: list[str], selection: Selection) -> CheckResult:
+    return check_paths(paths, KNOWN, selection, with_checkpoints=True)
+
+
+def fix_files(result: CheckResult, selection: Selection, unsafe: bool, only_show: bool) -> None:
+    for path, document in result.documents.items():
+        before = document.prefix + document.text
+        found = [one for one in result.diagnostics if one.path == path]
+        after = _fixed(document, found, selection, unsafe)
+        if only_show:
+            _show_changes(path, before, after)
+        elif after != before:
+            write_atomically(Path(os.path.realpath(path)), after)
+            typer.echo(f"fixed {on_one_line(path)}", err=True)
+
+
+def report(paths: list[str], result: CheckResult, form: str | None, strict: bool) -> int:
+    """Print findings, unless `form` is None, and what could not be read; return the exit code.
 
     Raises:
-        UsageError: the options contradict each other, or there was nothing to check.
-        UnreadableError: the standard input cannot be read.
+        UsageError: there was nothing to check.
     """
-    if (only_show or unsafe) and not fix:
-        raise UsageError("--diff and --unsafe-fixes belong to --fix", "add --fix")
-    if STDIN in paths and len(paths) > 1:
-        raise UsageError("- (the standard input) is checked by itself", "drop the other paths")
-    if fix and paths == [STDIN]:
-        return 1 if has_errors(_fix_stdin(selection, unsafe, only_show), strict) else 0
-    result = validate(paths, select=selection.select, ignore=selection.ignore)
-    if fix:
-        _fix_files(result, selection, unsafe, only_show)
-        if not only_show:
-            result = validate(paths, select=selection.select, ignore=selection.ignore)
-    if not only_show:
+    if form is not None:
         print(_rendered(result, form), end="", file=exact(sys.stdout), flush=True)
     for path, reason in result.unreadable:
         print_error(f"cannot read {on_one_line(path)}: {reason}")
@@ -67,7 +72,7 @@ def check_and_report(
         )
     if has_errors(result.diagnostics, strict):
         return 1
-    if form == "text" and not only_show:
+    if form == "text":
         _print_next(paths, result)
     return 0
 
@@ -76,24 +81,12 @@ def _print_next(paths: list[str], result: CheckResult) -> None:
     """Name the next command where what was checked is a workspace."""
     for file in result.files:
         if isinstance(file, RecipeFile) and [file.folder] == [Path(path) for path in paths]:
-            from vacc_gen.generator.next_steps import next_steps
+            from vacc_gen.generator.cli.new import next_steps
 
             typer.echo(f"\nnext: {next_steps(file.folder, file.recipe)[0]}")
 
 
-def _fix_files(result: CheckResult, selection: Selection, unsafe: bool, only_show: bool) -> None:
-    for path, document in result.documents.items():
-        before = document.prefix + document.text
-        found = [one for one in result.diagnostics if one.path == path]
-        after = _fixed(document, found, selection, unsafe)
-        if only_show:
-            _show_changes(path, before, after)
-        elif after != before:
-            write_atomically(Path(os.path.realpath(path)), after)
-            typer.echo(f"fixed {on_one_line(path)}", err=True)
-
-
-def _fix_stdin(selection: Selection, unsafe: bool, only_show: bool) -> list[Diagnostic]:
+def fix_stdin(selection: Selection, unsafe: bool, only_show: bool) -> list[Diagnostic]:
     """Write the fixed text to the standard output; print on the standard error what is left."""
     document = sources.read(STDIN)
     found = check_document(document, KNOWN, selection).diagnostics
@@ -103,8 +96,7 @@ def _fix_stdin(selection: Selection, unsafe: bool, only_show: bool) -> list[Diag
     else:
         print_data(after)
     left = check_text(after, document.path, KNOWN, selection)
-    if left:
-        print(output.as_text(left, {document.path: load(after)}, 1), end="", file=sys.stderr)
+    print(output.as_text(left, {document.path: load(after)}, 0), end="", file=sys.stderr)
     return left
 
 
@@ -143,42 +135,31 @@ def selection_for(path: str, select: Sequence[str], ignore: Sequence[str]) -> Se
     `select` on the command line replaces the file's; `ignore` adds to the file's.
 
     Raises:
-        UsageError: a code is unknown, or the table in pyproject.toml is not as it should be.
-        UnreadableError: pyproject.toml cannot be read.
+        UsageError: a code is unknown.
+        UnreadableError: pyproject.toml cannot be read, or its table is not as it should be.
     """
-    table = _table("." if path == STDIN else path)
+    start = Path(os.path.abspath("." if path == STDIN else path))  # noqa: PTH100  # absolute() keeps `..`
+    files = (folder / "pyproject.toml" for folder in (start, *start.parents))
+    file = next(filter(os.path.isfile, files), None)  # Path.is_file raises in folders of others
+    table = {} if file is None else _table(file)
     return Selection(
         codes_in(select) or table.get("select", ()), (*table.get("ignore", ()), *codes_in(ignore))
     )
 
 
-def _table(path: str) -> dict[str, tuple[str, ...]]:
-    """Return `[tool.vacc-gen]` of the nearest pyproject.toml at or above a path."""
-    start = Path(os.path.abspath(path))  # noqa: PTH100  # Path.absolute keeps `..`
-    files = (folder / "pyproject.toml" for folder in (start, *start.parents))
-    file = next(filter(os.path.isfile, files), None)  # Path.is_file raises in folders of others
-    if file is None:
-        return {}
+def _table(file: Path) -> dict[str, tuple[str, ...]]:
+    """Return `[tool.vacc-gen]` of a pyproject.toml."""
     where = on_one_line(str(file))
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
-
+    form = TypeAdapter(dict[Literal["select", "ignore"], list[str]])
     try:
         tools = tomllib.loads(file.read_text("utf-8")).get("tool", {})
-        form = TypeAdapter(dict[Literal["select", "ignore"], list[str]])
         table = form.validate_python(tools.get("vacc-gen", {}))
-    except OSError as error:
-        raise UnreadableError(f"cannot read {where}: {error.strerror}") from error
     except ValidationError as error:
         problem = f"[tool.vacc-gen] of {where} may hold only `select` and `ignore`, lists of codes"
-        raise UsageError(problem) from error
-    except (AttributeError, ValueError, RecursionError) as error:
-        raise UnreadableError(
-            f"{where} is not valid TOML: {error}",
-            "the nearest pyproject.toml says which rules run, in [tool.vacc-gen]",
-        ) from error
+        raise UnreadableError(problem) from error
+    except (AttributeError, RecursionError, ValueError) as error:
+        hint = "the nearest pyproject.toml says which rules run, in [tool.vacc-gen]"
+        raise UnreadableError(f"{where} is not valid TOML: {error}", hint) from error
     return {key: codes_in(codes, f" (in {where})") for key, codes in table.items()}
 
 

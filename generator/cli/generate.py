@@ -6,25 +6,18 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer import Option
 
-from vacc_gen.generator.cli.options import WorkspaceFolder
+from vacc_gen.generator.cli.options import Check, WorkspaceFolder
 
 
 def generate(
     folder: WorkspaceFolder = Path(),
-    check: Annotated[
-        bool, typer.Option("--check", help="Write nothing; exit 1 if a file is not current.")
-    ] = False,
-    diff: Annotated[
-        bool, typer.Option("--diff", help="As --check, and show what would change.")
-    ] = False,
-    force: Annotated[
-        bool, typer.Option("--force", help="Overwrite files that were edited by hand.")
-    ] = False,
+    check: Check = False,
+    diff: Annotated[bool, Option("--diff", help="As --check, and show what would change.")] = False,
+    force: Annotated[bool, Option("--force", help="Overwrite files edited by hand, too.")] = False,
 ) -> None:
-    """Write a workspace again after a change of vacc.yaml.
-
-    Files that were edited by hand are kept.
+    """Files that were edited by hand are kept.
 
     Example: vacc-gen generate falcon-7b-instruct --diff
     """

@@ -5,13 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
-from vacc_gen.generator.cli.root_help import root_help
-from vacc_gen.generator.terminal import (
-    ended_by_signals,
-    open_closed_streams,
-    print_error,
-    shown_streams,
-)
+from vacc_gen.generator.cli.help import root_help
+from vacc_gen.generator.terminal import ended_by_signals, exact, print_error, shown_streams
 from vacc_gen.schema.errors import VaccGenError
 
 
@@ -19,11 +14,10 @@ def main() -> None:
     """Run the command line and leave with its exit code."""
     # Looking for plugins of pydantic reads the metadata of every package that is installed.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
-    open_closed_streams()
     with shown_streams(), ended_by_signals():
         try:
             if sys.argv[1:] in (["-h"], ["--help"]):
-                print(root_help(sys.stdout), flush=True)
+                print(root_help(sys.stdout), file=exact(sys.stdout), flush=True)
                 sys.exit()
             from vacc_gen.generator.cli.app import run_app
 

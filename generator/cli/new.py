@@ -4,87 +4,75 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from typer import Option
 
-from vacc_gen.generator.cli.options import PrecisionName, Prefill, Total, preset_option
+from vacc_gen.generator.cli.options import Precisions, Prefill, Total, preset_option
 from vacc_gen.generator.terminal import folded, is_terminal
-from vacc_gen.schema.errors import shell_command
+from vacc_gen.schema.errors import shell_command, word_for_shell
+
+if TYPE_CHECKING:
+    from vacc_gen.schema.recipe import Recipe
 
 
 def new(
     model: Annotated[
         str | None,
-        preset_option(
-            "models", "A preset, or its Hugging Face id; `vacc-gen presets list` names them."
-        ),
+        preset_option("models", "A preset of `vacc-gen presets list`, or a Hugging Face id."),
     ] = None,
     checkpoint: Annotated[
         str | None,
-        typer.Option(
+        Option(
             metavar="DIR",
-            help="The weight folder; without --model, the model is detected from its config.json. "
+            help="The weight folder, whose config.json says the model where --model does not. "
             "[default: weights/NAME in the workspace, which `vacc-gen fetch` fills]",
         ),
     ] = None,
     name: Annotated[
         str | None,
-        typer.Option(
-            metavar="NAME",
-            help="What compiled models are called. [default: as published, or as the "
-            "checkpoint's folder]",
+        Option(
+            metavar="NAME", help="Of the compiled models. [default: as published, or the folder's]"
         ),
     ] = None,
     out: Annotated[
-        str | None, typer.Option(metavar="DIR", help="Folder to make. [default: the model's name]")
+        str | None, Option(metavar="DIR", help="Folder to make. [default: the model's name]")
     ] = None,
-    precision: Annotated[
-        list[PrecisionName] | None,
-        typer.Option(help="May be given several times. [default: the preset's]"),
-    ] = None,
+    precision: Precisions = None,
     prefill: Prefill = None,
     total: Total = None,
-    tp: Annotated[
-        int | None, typer.Option(metavar="DIES", help="Tensor parallelism, in dies, 1 to 64.")
-    ] = None,
-    card: Annotated[
-        str | None, preset_option("cards", "A card; `vacc-gen presets list` names them.")
-    ] = None,
+    tp: Annotated[int | None, Option(metavar="DIES", help="Tensor parallelism, 1 to 64.")] = None,
+    card: Annotated[str | None, preset_option("cards", "A card of `presets list`.")] = None,
     calibration: Annotated[
         str | None,
-        preset_option(
-            "calibration", "What int8 is calibrated on: alpaca, c4 or ceval.", "SET:PATH", ":"
-        ),
+        preset_option("calibration", "int8's texts: alpaca, c4 or ceval.", "SET:PATH", ":"),
     ] = None,
     optimize_for: Annotated[
         Literal["throughput", "latency"] | None,
-        typer.Option(help="Compile with or without b2s. [default: the preset's]"),
+        Option(help="Compile with or without b2s. [default: the preset's]"),
     ] = None,
     align_qkv: Annotated[
-        bool, typer.Option("--align-qkv", help="Pad grouped-query heads to split over tp.")
+        bool, Option("--align-qkv", help="Pad grouped-query heads to split over tp.")
     ] = False,
     environment: Annotated[
         str | None,
-        preset_option(
-            "environments", "Pins of the compiler's environment. [default: the preset's]"
-        ),
+        preset_option("environments", "The compiler's packages. [default: the preset's]"),
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Write over an existing workspace, hand edits included.")
+        bool, Option("--force", help="Overwrite a workspace, hand edits included.")
     ] = False,
 ) -> None:
-    """Make a workspace for a model.
+    """That is a recipe, compile configs, modeling file, scripts and environment.
 
-    That is a recipe, compile configs, modeling file, scripts and environment. On a terminal,
-    without --model and --checkpoint, it asks.
+    On a terminal, without --model and --checkpoint, it asks.
 
     Example: vacc-gen new --model falcon-7b-instruct --card VA16
     """
     from vacc_gen.generator import new as make
     from vacc_gen.generator.new.choices import Choices
     from vacc_gen.generator.new.memory import target_lines
-    from vacc_gen.generator.next_steps import next_steps
 
     choices = Choices(
         model=model,
@@ -101,9 +89,7 @@ def new(
         environment=environment,
         align_qkv=align_qkv,
     )
-    can_ask = is_terminal(sys.stdin) and is_terminal(sys.stdout)
-    can_ask = can_ask and os.environ.get("TERM") != "dumb" and not os.environ.get("CI")
-    if model is None and checkpoint is None and can_ask:
+    if model is None and checkpoint is None and _can_ask():
         from vacc_gen.generator.cli.ask import ask_choices
 
         choices = ask_choices(choices)
@@ -115,6 +101,32 @@ def new(
     for path in ("vacc.yaml", *(str(file.path) for file in workspace.files())):
         typer.echo(workspace.root / path)
     typer.echo("\n" + folded("\n".join(target_lines(workspace.plan))))
-    typer.echo("\nnext:")
-    for step in next_steps(workspace.root, workspace.plan.recipe):
-        typer.echo(f"  {step}")
+    steps = next_steps(workspace.root, workspace.plan.recipe)
+    typer.echo("\n  ".join(["\nnext:", *steps]))
+
+
+def _can_ask() -> bool:
+    has_terminal = is_terminal(sys.stdin) and is_terminal(sys.stdout)
+    return has_terminal and os.environ.get("TERM") != "dumb" and not os.environ.get("CI")
+
+
+def next_steps(root: Path, recipe: Recipe) -> list[str]:
+    """Return the commands that lead from a valid workspace to text out of a model."""
+    from vacc_gen import presets
+    from vacc_gen.generator.plan import is_placeholder
+
+    folder, steps = word_for_shell(str(root)), []
+    preset, checkpoint = presets.MODELS.find(recipe.model.preset), recipe.model.checkpoint
+    # `root` need not exist, so that `..` is resolved in the text alone.
+    weights = Path(os.path.normpath(root / checkpoint))
+    needed = [weights / "config.json"]
+    if preset.huggingface_id is None and not needed.pop().exists():
+        steps.append(f"# put the weights into {word_for_shell(str(weights))}")
+    if recipe.calibration is not None and not is_placeholder(recipe.calibration.path):
+        needed.append(Path(os.path.normpath(root / recipe.calibration.path)))
+    if not all(path.exists() for path in needed):
+        steps.append(f"vacc-gen fetch {folder}    # weights and texts that you lack")
+    if not preset.runs_embedded:
+        return [*steps, f"vacc-gen build {folder}    # where the vendor's vamc is"]
+    run = f'vacc-gen run {folder} --prompt "In the beginning"'
+    return [*steps, f"vacc-gen build {folder}", run]

@@ -10,25 +10,9 @@ from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
+from typer import Argument, Option
 
 from vacc_gen.presets import SHELVES
-
-WorkspaceFolder = Annotated[Path, typer.Argument(metavar="DIR", help="The workspace.")]
-CompiledFolder = Annotated[
-    Path, typer.Argument(metavar="DIR", help="A built workspace, or one deploy/<name> folder.")
-]
-Threads = Annotated[
-    int | None,
-    typer.Option(metavar="N", min=1, max=1024, help="[default: one for each processor core]"),
-]
-Prefill = Annotated[
-    int | None, typer.Option(metavar="TOKENS", help="Prompt length in tokens, a multiple of 16.")
-]
-Total = Annotated[
-    int | None,
-    typer.Option(metavar="TOKENS", help="Prompt plus answer in tokens, a multiple of 16."),
-]
 
 
 class PrecisionName(str, Enum):
@@ -40,20 +24,34 @@ class PrecisionName(str, Enum):
     KV8 = "kv8"
 
 
-PrecisionWord = Annotated[
-    str | None,
-    typer.Option(
-        metavar="WORD",
-        help="Which build of a workspace: fp16, int8, ... [default: any]",
-        autocompletion=lambda: [name.value for name in PrecisionName],
-    ),
+WorkspaceFolder = Annotated[Path, Argument(metavar="DIR", help="The workspace.")]
+CompiledFolder = Annotated[
+    Path, Argument(metavar="DIR", help="A built workspace, or one deploy/<name> folder.")
+]
+Precisions = Annotated[
+    list[PrecisionName] | None,
+    Option(help="May be given several times. [default: those of the preset or recipe]"),
+]
+OnePrecision = Annotated[
+    PrecisionName | None, Option(help="Which build of a workspace. [default: any]")
+]
+Check = Annotated[
+    bool, Option("--check", help="Write nothing; exit 1 if something is not current.")
+]
+AsJson = Annotated[bool, Option("--json", help="Print JSON, for programs.")]
+Threads = Annotated[
+    int | None, Option(metavar="N", min=1, max=1024, help="[default: one for each processor core]")
+]
+Prefill = Annotated[
+    int | None, Option(metavar="TOKENS", help="Prompt length in tokens, a multiple of 16.")
+]
+Total = Annotated[
+    int | None, Option(metavar="TOKENS", help="Prompt plus answer in tokens, a multiple of 16.")
 ]
 
 
 def preset_option(folder: str, help_text: str, metavar: str = "NAME", suffix: str = "") -> Any:
-    return typer.Option(
-        metavar=metavar, help=help_text, autocompletion=names_in(folder, suffix=suffix)
-    )
+    return Option(metavar=metavar, help=help_text, autocompletion=names_in(folder, suffix=suffix))
 
 
 def names_in(*folders: str, suffix: str = "") -> Callable[[str], list[str]]:

@@ -6,34 +6,29 @@ import json
 from typing import Annotated, Any, Literal
 
 import typer
+from typer import Argument, Option
 
-from vacc_gen.generator.cli.options import names_in
-from vacc_gen.generator.cli.usage import Verb, VerbGroup
+from vacc_gen.generator.cli.app import Verb, VerbGroup
+from vacc_gen.generator.cli.help import VERBS
+from vacc_gen.generator.cli.options import AsJson, names_in
 from vacc_gen.schema.errors import UsageError
 
 presets = typer.Typer(
     name="presets",
     cls=VerbGroup,
+    help=VERBS["presets"],
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
 )
 
 
-@presets.callback()
-def _presets() -> None:
-    """Show known models, cards and data sets."""
-
-
 @presets.command("list", cls=Verb)
 def list_presets(
     words: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="WORD", help="Filter by words (case-insensitive)."),
+        list[str] | None, Argument(metavar="WORD", help="Filter by words (case-insensitive).")
     ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print all that is known of each, for programs.")
-    ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List models, encoders, cards and the rest.
 
@@ -69,7 +64,7 @@ def list_presets(
 def show_preset(
     name: Annotated[
         str,
-        typer.Argument(
+        Argument(
             metavar="NAME",
             help="A name that `presets list` prints.",
             autocompletion=names_in(
@@ -91,15 +86,12 @@ def show_preset(
 @presets.command("config", cls=Verb)
 def config_of_encoder(
     name: Annotated[
-        str,
-        typer.Argument(metavar="NAME", help="A text encoder.", autocompletion=names_in("encoders")),
+        str, Argument(metavar="NAME", help="A text encoder.", autocompletion=names_in("encoders"))
     ],
-    precision: Annotated[
-        Literal["fp16", "int8"] | None, typer.Option(help="[default: fp16]")
-    ] = None,
+    precision: Annotated[Literal["fp16", "int8"] | None, Option(help="[default: fp16]")] = None,
     length: Annotated[
         int | None,
-        typer.Option(
+        Option(
             metavar="TOKENS", help="Length of a text, a multiple of 16. [default: 512, or its most]"
         ),
     ] = None,

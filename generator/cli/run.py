@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer import Argument, Option
 
-from vacc_gen.generator.cli.options import CompiledFolder, PrecisionWord, Threads
+from vacc_gen.generator.cli.options import AsJson, CompiledFolder, OnePrecision, Threads
+from vacc_gen.generator.memory import anonymous_bytes, peak_rss_bytes
+from vacc_gen.generator.terminal import is_terminal
+from vacc_gen.schema.errors import UsageError, plural
 
 if TYPE_CHECKING:
     from vacc_gen.generator.answers import Answer
@@ -22,83 +27,70 @@ STDIN = "-"
 def run(
     folder: CompiledFolder,
     text: Annotated[
-        str | None,
-        typer.Argument(metavar="[PROMPT]", help="Text to continue; - reads standard input."),
+        str | None, Argument(metavar="[PROMPT]", help="Text to continue; - reads standard input.")
     ] = None,
-    prompt: Annotated[str | None, typer.Option(metavar="TEXT", help="The same.")] = None,
+    prompt: Annotated[str | None, Option(metavar="TEXT", help="The same.")] = None,
     prompt_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The same, from a file of UTF-8.")
+        Path | None, Option(metavar="FILE", help="The same, from a file of UTF-8.")
     ] = None,
-    chat: Annotated[
-        bool, typer.Option("--chat", help="Take the prompt as a user's turn in a chat.")
-    ] = False,
+    chat: Annotated[bool, Option("--chat", help="The prompt is a user's turn in a chat.")] = False,
     max_tokens: Annotated[
         int | None,
-        typer.Option(
-            metavar="TOKENS",
-            min=1,
-            help=f"[default: {DEFAULT_MAX_TOKENS}; in a chat, as many as fit]",
+        Option(
+            metavar="TOKENS", min=1, help=f"[default: {DEFAULT_MAX_TOKENS}; in a chat, what fits]"
         ),
     ] = None,
     temperature: Annotated[
-        float | None,
-        typer.Option(metavar="X", min=0, help="0 for the likeliest token each time."),
+        float | None, Option(metavar="X", min=0, help="0 for the likeliest token each time.")
     ] = None,
     top_p: Annotated[
         float | None,
-        typer.Option(metavar="X", min=0.0001, max=1, help="Only the likeliest, up to this share."),
+        Option(metavar="X", min=0.0001, max=1, help="Only the likeliest, up to this share."),
     ] = None,
     top_k: Annotated[
-        int | None, typer.Option(metavar="N", min=0, help="Only the likeliest N; 0 for all.")
+        int | None, Option(metavar="N", min=0, help="Only the likeliest N; 0 for all.")
     ] = None,
     repetition_penalty: Annotated[
-        float | None, typer.Option(metavar="X", min=0.01, help="Above 1, against repetition.")
+        float | None, Option(metavar="X", min=0.01, help="Above 1, against repetition.")
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(metavar="N", min=0, max=2**31 - 1, help="Of what is drawn.")
+        int | None, Option(metavar="N", min=0, max=2**31 - 1, help="Of what is drawn.")
     ] = None,
     stop: Annotated[
-        list[str] | None,
-        typer.Option(metavar="TEXT", help="End before this text; may be repeated."),
+        list[str] | None, Option(metavar="TEXT", help="End before this text; may be repeated.")
     ] = None,
-    precision: PrecisionWord = None,
+    precision: OnePrecision = None,
     threads: Threads = None,
     ignore_eos: Annotated[
-        bool, typer.Option("--ignore-eos", help="Never choose a token that ends the text.")
+        bool, Option("--ignore-eos", help="Never choose a token that ends the text.")
     ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print text and figures as one JSON object.")
-    ] = False,
+    as_json: AsJson = False,
     verify: Annotated[
-        bool,
-        typer.Option("--verify", help="First check that every file is the one that was built."),
+        bool, Option("--verify", help="First check every file against its sha256.")
     ] = False,
 ) -> None:
-    """Continue a text with what `build` made; without a prompt, chat on the terminal.
+    """Samples as the checkpoint's generation_config.json says, or else takes the likeliest token.
 
-    Samples as the checkpoint's generation_config.json says, or else takes the likeliest token each
-    time. Text goes to stdout, figures to stderr.
+    Text goes to stdout, figures to stderr.
 
     Example: vacc-gen run falcon-7b-instruct "In the beginning"
     """
-    import time
-
     from vacc_gen.generator.answers import Answer
     from vacc_gen.generator.backends.onnxruntime.deployment import check_folder, find_deployed
     from vacc_gen.generator.backends.onnxruntime.runtime import open_model
     from vacc_gen.generator.calibration.tokenizer import TOKENIZER_FILE, Tokenizer
     from vacc_gen.generator.chats import ChatFormat, default_sampling, sampling_of
-    from vacc_gen.schema.errors import UsageError, plural
 
     if "" in (stop or ()):
         raise UsageError("--stop: an empty text would end every answer at once")
     given = _prompt(text, prompt, prompt_file)
     if given is None and as_json:
         raise UsageError("--json needs a prompt", "a chat is for people")
-    compiled = find_deployed(folder, precision)
+    compiled = find_deployed(folder, precision and precision.value)
     check_folder(compiled, read_content=verify)
     tokenizer = Tokenizer(compiled / TOKENIZER_FILE)
     form = ChatFormat(compiled) if chat or given is None else None
+    title = f"{compiled.name}, {form.description}" if form else compiled.name
     asked = {"temperature": temperature, "top_p": top_p, "top_k": top_k, "seed": seed}
     asked["repetition_penalty"] = repetition_penalty
     sampling = sampling_of(default_sampling(compiled), asked)
@@ -115,28 +107,22 @@ def run(
     if given is None:
         from vacc_gen.generator.cli.chat import chat as talk
 
-        talk(answer, f"{compiled.name}, {form.description if form else ''}")
+        talk(answer, title)
         return
     made = answer([{"role": "user", "content": given}])
     if max_tokens is None and form is None:
         made.max_tokens = max(1, min(DEFAULT_MAX_TOKENS, made.room))
     if as_json:
-        whole = "".join(made)
-        figures = {"prompt_tokens": len(made.token_ids), **_figures(load_seconds, made)}
-        print(json.dumps({"text": whole, **figures}))
+        print(json.dumps({"text": "".join(made), **_figures(load_seconds, made)}))
         return
     for piece in made:
         print(piece, end="", flush=True)
     typer.echo()
-    name = f"{compiled.name}, {form.description}" if form else compiled.name
-    typer.echo(f"{name}: prompt {plural(len(made.token_ids), 'token')}, {_speed(made)}", err=True)
+    typer.echo(f"{title}: prompt {plural(len(made.token_ids), 'token')}, {_speed(made)}", err=True)
 
 
 def _prompt(text: str | None, option: str | None, file: Path | None) -> str | None:
     """Return the text to continue; None for a chat, where there is a terminal for one."""
-    from vacc_gen.generator.terminal import is_terminal
-    from vacc_gen.schema.errors import UsageError
-
     given = [source for source in (text, option, file) if source is not None]
     if len(given) > 1:
         raise UsageError("give one prompt: PROMPT, --prompt or --prompt-file")
@@ -150,36 +136,36 @@ def _prompt(text: str | None, option: str | None, file: Path | None) -> str | No
             return sys.stdin.buffer.read().decode()
         content = file.read_bytes() if file is not None else str(given[0]).encode()
         return content.decode()
-    except OSError as error:
-        raise UsageError(f"cannot read {file}: {error.strerror}") from error
     except UnicodeError as error:
         raise UsageError("the prompt is not valid UTF-8") from error
 
 
+def _seconds(answer: Answer) -> tuple[float, float]:
+    """Return the seconds to the first token, and from there to the last."""
+    began, *came = answer.times
+    return (came[0] - began, came[-1] - came[0]) if came else (0.0, 0.0)
+
+
 def _speed(answer: Answer) -> str:
     """Return how many tokens came, and how fast."""
-    from vacc_gen.schema.errors import plural
-
-    began, *came = answer.times
-    if not came:
+    if not answer.tokens:
         return "no answer: the model ended the text at once"
-    words = f"answer {plural(len(came), 'token')}, the first after {came[0] - began:.2f} s"
-    if len(came) == 1:
+    prefill, decode = _seconds(answer)
+    words = f"answer {plural(answer.tokens, 'token')}, the first after {prefill:.2f} s"
+    if answer.tokens == 1:
         return words
-    return f"{words}, then {(len(came) - 1) / max(came[-1] - came[0], 1e-9):.1f} tokens/s"
+    return f"{words}, then {(answer.tokens - 1) / max(decode, 1e-9):.1f} tokens/s"
 
 
 def _figures(load_seconds: float, answer: Answer) -> dict[str, Any]:
-    """What a run took, in seconds and bytes."""
-    from vacc_gen.generator.memory import anonymous_bytes, peak_rss_bytes
-
-    began, *came = answer.times
-    first, last = (came[0], came[-1]) if came else (began, began)
+    """Return what a run took, in seconds and bytes."""
+    prefill, decode = _seconds(answer)
     return {
-        "tokens": len(came),
+        "prompt_tokens": len(answer.token_ids),
+        "tokens": answer.tokens,
         "load_seconds": round(load_seconds, 6),
-        "prefill_seconds": round(first - began, 6),
-        "decode_seconds": round(last - first, 6),
+        "prefill_seconds": round(prefill, 6),
+        "decode_seconds": round(decode, 6),
         "anonymous_bytes": anonymous_bytes(),
         "peak_rss_bytes": peak_rss_bytes(),
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import signal
 import socket
@@ -10,32 +9,32 @@ from types import FrameType
 from typing import Annotated
 
 import typer
+from typer import Option
 
-from vacc_gen.generator.cli.options import CompiledFolder, PrecisionWord, Threads
+from vacc_gen.generator.cli.options import CompiledFolder, OnePrecision, Threads
 
 
 def serve(
     folder: CompiledFolder,
-    host: Annotated[str, typer.Option(metavar="HOST", help="Where to listen.")] = "127.0.0.1",
+    host: Annotated[str, Option(metavar="HOST", help="Where to listen.")] = "127.0.0.1",
     port: Annotated[
-        int, typer.Option(metavar="N", min=0, max=65535, help="0 for any that is free.")
+        int, Option(metavar="N", min=0, max=65535, help="0 for any that is free.")
     ] = 9000,
-    precision: PrecisionWord = None,
+    precision: OnePrecision = None,
     threads: Threads = None,
     api_key: Annotated[
         str | None,
-        typer.Option(
+        Option(
             metavar="KEY", envvar="VACC_GEN_API_KEY", help="What clients must send, if anything."
         ),
     ] = None,
     max_waiting: Annotated[
-        int, typer.Option(metavar="N", min=0, help="Requests that may wait for their turn.")
+        int, Option(metavar="N", min=0, help="Requests that may wait for their turn.")
     ] = 64,
 ) -> None:
-    """Serve what `build` made over HTTP, as OpenAI's API.
+    """A stand-in for `vastgenx serve`, to write and test clients without a card.
 
-    A stand-in for `vastgenx serve`, to write and test clients without a card. Answers one request
-    at a time, in the order they came.
+    Answers one request at a time, in the order they came.
 
     Example: vacc-gen serve falcon-7b-instruct --precision int8
     """
@@ -50,15 +49,14 @@ def serve(
     from vacc_gen.generator.terminal import signals_to
     from vacc_gen.schema.errors import UsageError
 
-    deployed = find_deployed(folder, precision)
+    deployed = find_deployed(folder, precision and precision.value)
     try:
         listener = socket.create_server((host, port))
     except OSError as error:
-        reason = (error.strerror or "").partition(" (while")[0]
-        message = f"cannot listen on {host}, port {port}: {reason}"
-        hint = "--port 0 takes any that is free"
-        is_port = error.errno in (errno.EADDRINUSE, errno.EACCES)
-        raise UsageError(message, hint if is_port else None) from error
+        reason = str(error.strerror).partition(" (while")[0]
+        raise UsageError(
+            f"cannot listen on {host}, port {port}: {reason}", "--port 0 takes any that is free"
+        ) from error
     # asyncio does this for sockets of its own making: without it each answer waits for 40 ms.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     with listener:
@@ -75,13 +73,10 @@ def serve(
         config = uvicorn.Config(make_app(api), log_level="warning", timeout_graceful_shutdown=1)
         url = f"http://{host}:{listener.getsockname()[1]}/v1"
         typer.echo(f"{api.name}, {api.format.description}\n{url}, Ctrl-C stops it", err=True)
-        # uvicorn raises a signal again that it has handled.
-        is_kept = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN  # by nohup
         with (
+            # uvicorn raises a signal again that it has handled.
             signals_to(lambda *_: None, signal.SIGINT, signal.SIGTERM),
-            signals_to(
-                lambda *_: signal.raise_signal(signal.SIGTERM), *() if is_kept else (signal.SIGHUP,)
-            ),
+            signals_to(lambda *_: signal.raise_signal(signal.SIGTERM), signal.SIGHUP),
         ):
             Server(config).run(sockets=[listener])
         typer.echo("stopped", err=True)

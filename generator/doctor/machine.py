@@ -56,7 +56,7 @@ class State(str, Enum):
 
 @dataclass(frozen=True)
 class Check:
-    """One line of the table, and of `doctor --json`."""
+    """One line of the table."""
 
     section: str
     name: str

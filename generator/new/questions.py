@@ -50,18 +50,35 @@ class Question:
     prompt: str
     explanation: str
     """Two sentences on the terms in it."""
-    current: Callable[[Decision], str]
-    """Returns the answer so far, which may be the preset's."""
-    read: Callable[[str], Any]
-    """Returns an answer as the field's value; raises UsageError."""
     options: Callable[[Decision | None], Iterable[Option]] = lambda decision: ()
-    adjust: Callable[[Choices], Choices] = lambda choices: choices
-    """Changes other choices where the answer does not go with them."""
 
 
 def decided(choices: Choices) -> Decision | None:
     """Return what choices come to; None before a model is known. Raises VaccGenError."""
     return choices.decide() if choices.model or choices.checkpoint else None
+
+
+def answers_of(decision: Decision) -> dict[str, str]:
+    """Return all answers so far by their fields, those of the preset included."""
+    recipe, root = decision.recipe, decision.root
+    checkpoint, calibration, target = recipe.model.checkpoint, recipe.calibration, recipe.target
+    is_default = checkpoint == default_checkpoint(decision.plan.preset)
+    texts = NO_SET
+    if calibration is not None:
+        texts = f"{calibration.set}:{os.path.relpath(root / calibration.path)}"
+    return {
+        "model": decision.plan.preset.name,
+        "checkpoint": "" if is_default else os.path.relpath(root / checkpoint),
+        "precision": " ".join(recipe.precisions),
+        "card": target.card or NO_CARD,
+        "tp": str(target.tp),
+        "prefill": str(target.prefill),
+        "total": str(target.total),
+        "optimize_for": target.optimize_for,
+        "calibration": texts,
+        "environment": recipe.environment.preset,
+        "out": str(root),
+    }
 
 
 def applicable(choices: Choices) -> list[Question]:
@@ -72,24 +89,56 @@ def applicable(choices: Choices) -> list[Question]:
 
 
 def answer(choices: Choices, question: Question, text: str) -> Choices:
-    """Return the choices with an answer; what the preset would decide alike stays undecided.
+    """Return the choices with an answer; one that changes nothing is left to the preset.
 
     Raises:
         VaccGenError: the answer is impossible.
     """
-    after = replace(choices, **{question.field: question.read(text)})
+    before = decided(choices)
+    if before is None or text != answers_of(before)[question.field]:
+        value = _value(question.kind, text)
+        choices = _possible(replace(choices, **{question.field: value}), question.field)
+    if question.field == "out" and is_occupied(root := choices.decide().root):
+        raise UsageError(f"{root} exists and is not empty", hint="name another folder")
+    return choices
+
+
+def _value(kind: str, text: str) -> Any:
+    """Return an answer as the value of its field."""
+    if kind == "number":
+        if not text.isdecimal():
+            raise UsageError(f"{text!r} is not a whole number")
+        return int(text)
+    if kind == "several":
+        return tuple(text.split())
+    if kind == "folder":
+        return _path(text)
+    if kind == "texts":
+        name, _, path = text.partition(":")
+        return None if name == NO_SET else f"{name}:{_path(path) or ''}"
+    return None if text in (FROM_CHECKPOINT, NO_CARD) else text
+
+
+def _path(text: str) -> str | None:
+    """Return a path as the command line would have it: no `~`, no slash at the end."""
+    return os.path.normpath(Path(text).expanduser()) if text else None
+
+
+def _possible(choices: Choices, field: str) -> Choices:
+    """Return choices without those that do not go with the answer to `field`."""
+    if field == "model" and choices.model is None:
+        return choices  # the next question is for the checkpoint
     try:
-        decision = decided(after)
+        choices.decide()
     except VaccGenError:
-        after = question.adjust(after)
-        decision = decided(after)
-    before = replace(choices, **{question.field: getattr(Choices(), question.field)})
-    try:
-        alike = decided(before)
-    except VaccGenError:
-        return after
-    same = alike and decision and (alike.root, alike.recipe) == (decision.root, decision.recipe)
-    return before if same else after
+        if field == "model":
+            choices = Choices(model=choices.model, name=choices.name, out=choices.out)
+        elif field == "precision":
+            choices = replace(choices, calibration=None)
+        elif field == "prefill":  # as much again for the answer
+            choices = replace(choices, total=2 * (choices.prefill or 0))
+        choices.decide()
+    return choices
 
 
 def options_of(choices: Choices, question: Question) -> Iterator[Option]:
@@ -99,7 +148,7 @@ def options_of(choices: Choices, question: Question) -> Iterator[Option]:
     """
     decision = decided(choices)
     offered = list(question.options(decision))
-    now = question.current(decision).partition(":")[0] if decision else ""
+    now = answers_of(decision)[question.field].partition(":")[0] if decision else ""
     if now and question.kind != "several" and now not in (option.value for option in offered):
         offered.append(Option(now))
     if question.kind == "number":
@@ -115,23 +164,6 @@ def options_of(choices: Choices, question: Question) -> Iterator[Option]:
         yield Option(option.value, note)
 
 
-def _text(text: str) -> str | None:
-    return None if text in (FROM_CHECKPOINT, NO_CARD) else text
-
-
-def _set_and_path(text: str) -> str | None:
-    name, _, path = text.partition(":")
-    return None if name == NO_SET else f"{name}:{_path(path) or ''}"
-
-
-def _new_folder(text: str) -> str:
-    path = _path(text)
-    if path is None or is_occupied(Path(path)):
-        problem = f"{path} exists and is not empty" if path else "no folder is named"
-        raise UsageError(problem, hint="name another folder")
-    return path
-
-
 def _models(decision: Decision | None) -> Iterator[Option]:
     yield Option(FROM_CHECKPOINT, "detected from its config.json")
     by_falcon = sorted(presets.MODELS.all(), key=lambda preset: not preset.runs_embedded)
@@ -142,38 +174,6 @@ def _environments(decision: Decision | None) -> list[Option]:
     own = decision.plan.preset.environment if decision else ""
     known = sorted(presets.ENVIRONMENTS.all(), key=lambda preset: preset.name != own)
     return [Option(preset.name, preset.summary) for preset in known]
-
-
-def _number(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise UsageError(f"{text!r} is not a whole number") from None
-
-
-def _path(text: str) -> str | None:
-    """Return a path as the command line would have it: no `~`, no slash at the end."""
-    return os.path.normpath(Path(text).expanduser()) if text else None
-
-
-def _free_folder(decision: Decision) -> str:
-    """Return the folder to make, with a number where something stands there."""
-    root, number = str(decision.root), 2
-    while is_occupied(Path(root)):
-        root, number = f"{decision.root}-{number}", number + 1
-    return root
-
-
-def _weights(decision: Decision) -> str:
-    checkpoint, default = decision.recipe.model.checkpoint, default_checkpoint(decision.plan.preset)
-    return "" if checkpoint == default else os.path.relpath(decision.root / checkpoint)
-
-
-def _texts(decision: Decision) -> str:
-    calibration = decision.recipe.calibration
-    if calibration is None:
-        return NO_SET
-    return f"{calibration.set}:{os.path.relpath(decision.root / calibration.path)}"
 
 
 def _lengths(decision: Decision | None) -> list[Option]:
@@ -188,10 +188,7 @@ QUESTIONS = (
         prompt="Which model?",
         explanation="A preset holds a model's sizes and what its vendor publishes for it. The "
         "memory beside it is of each die, a chip of a card, at the published settings.",
-        current=lambda decision: decision.plan.preset.name,
-        read=_text,
         options=_models,
-        adjust=lambda choices: Choices(model=choices.model, name=choices.name, out=choices.out),
     ),
     Question(
         field="checkpoint",
@@ -199,8 +196,6 @@ QUESTIONS = (
         prompt="Where are its weights?",
         explanation="A checkpoint is a folder with config.json, tokenizer.json and safetensors "
         "files. Leave it empty, and `vacc-gen fetch` downloads them into the workspace.",
-        current=_weights,
-        read=_path,
     ),
     Question(
         field="precision",
@@ -208,10 +203,7 @@ QUESTIONS = (
         prompt="Which precisions?",
         explanation="Each precision is compiled into a model of its own, fp16 being exact. int8 "
         "weights are made by GPTQ, which rounds them so that outputs on sample texts change least.",
-        current=lambda decision: " ".join(decision.recipe.precisions),
-        read=lambda text: tuple(text.split()),
         options=lambda _: itertools.starmap(Option, PRECISION_NOTES.items()),
-        adjust=lambda choices: replace(choices, calibration=None),
     ),
     Question(
         field="card",
@@ -219,8 +211,6 @@ QUESTIONS = (
         prompt="Which card will it run on?",
         explanation="A card has one or more dies, each with memory of its own. The choice affects "
         "only the memory estimate.",
-        current=lambda decision: decision.recipe.target.card or NO_CARD,
-        read=_text,
         options=lambda _: map(Option, (NO_CARD, *presets.CARDS.names())),
     ),
     Question(
@@ -229,8 +219,6 @@ QUESTIONS = (
         prompt="Over how many dies is the model split?",
         explanation="tp, tensor parallelism, splits every layer over that many dies. A die is one "
         "chip of a card: count dies, not cards.",
-        current=lambda decision: str(decision.recipe.target.tp),
-        read=_number,
         options=lambda _: [Option(str(tp)) for tp in TP_CHOICES],
     ),
     Question(
@@ -239,11 +227,7 @@ QUESTIONS = (
         prompt="How many tokens may a prompt have?",
         explanation="Prefill is the step that reads the whole prompt at once, compiled for this "
         "one length, a multiple of 16. Shorter prompts are padded to it.",
-        current=lambda decision: str(decision.recipe.target.prefill),
-        read=_number,
         options=_lengths,
-        # As much again for the answer.
-        adjust=lambda choices: replace(choices, total=2 * (choices.prefill or 0)),
     ),
     Question(
         field="total",
@@ -251,8 +235,6 @@ QUESTIONS = (
         prompt="How many tokens may prompt and answer have?",
         explanation="The KV cache keeps keys and values of every token, so its memory grows with "
         "this length. It is a multiple of 16.",
-        current=lambda decision: str(decision.recipe.target.total),
-        read=_number,
         options=_lengths,
     ),
     Question(
@@ -261,8 +243,6 @@ QUESTIONS = (
         prompt="What matters more?",
         explanation="`b2s` is the compiler's option for serving many requests at once, as most "
         "published configs do. Without it a single answer comes sooner.",
-        current=lambda decision: decision.recipe.target.optimize_for,
-        read=_text,
         options=lambda _: [
             Option("throughput", "many requests at once: b2s on"),
             Option("latency", "one answer soon: b2s off"),
@@ -274,8 +254,6 @@ QUESTIONS = (
         prompt="Which texts is int8 calibrated on?",
         explanation="GPTQ runs sample texts through the model to see which weights matter; texts "
         "like those that it will meet serve best. `vacc-gen fetch` downloads those of a set.",
-        current=_texts,
-        read=_set_and_path,
         options=lambda _: [
             Option(NO_SET, "the compiler's default data"),
             *(Option(texts.name, texts.summary) for texts in presets.CALIBRATION_SETS.all()),
@@ -287,8 +265,6 @@ QUESTIONS = (
         prompt="Which environment?",
         explanation="The Python packages that the compiler runs with, as its vendor pins them for "
         "a family of models. Versions are locked by hash.",
-        current=lambda decision: decision.recipe.environment.preset,
-        read=_text,
         options=_environments,
     ),
     Question(
@@ -297,7 +273,5 @@ QUESTIONS = (
         prompt="Which folder will hold the workspace?",
         explanation="A workspace is a folder with the recipe vacc.yaml and all that is generated "
         "from it: compile configs, code, scripts, lock. Nothing outside it is written.",
-        current=_free_folder,
-        read=_new_folder,
     ),
 )

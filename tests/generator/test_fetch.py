@@ -306,12 +306,11 @@ def test_calibration_sets_go_where_the_recipe_looks(hub, workspace, fetch):
     hub.repositories["datasets/ceval/ceval-exam"] = {"ceval-exam.zip": b"zip"}
     mix = [{"set": "ceval", "path": "data/exam.zip"}, {"set": "own", "path": "own.txt"}]
     write_recipe(workspace, calibration={"set": "c4", "path": "c4", "seqlen": 64, "mix": mix})
-    done = fetch("--only", "calibration")
+    done = fetch()
     assert done.code == 0, done.err
     assert (workspace / "c4/c4-train.00000-of-01024.json.gz").read_bytes() == b"train"
     assert (workspace / "data/exam.zip").read_bytes() == b"zip"
-    assert f" in {workspace}/c4 and {workspace}/data: 2 fetched\n" in done.out
-    assert not (workspace / "weights").exists()
+    assert f" and {workspace}/c4 and {workspace}/data: " in done.out
 
 
 def test_a_terminal_shows_the_progress(hub, workspace, variables):

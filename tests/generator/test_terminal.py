@@ -1,7 +1,5 @@
 """What a terminal gets from the process, and how signals end it; all in real processes."""
 
-from __future__ import annotations
-
 import json
 import os
 import shlex
@@ -9,9 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -34,7 +29,7 @@ SHOWN = r"a\x1b]0;title\x07\x9b31m\u202e\u2028[red]\r"
 
 
 @given(st.text())
-def test_visible_text_has_no_controls_and_what_is_plain_stays(text: str) -> None:
+def test_visible_text_has_no_controls_and_what_is_plain_stays(text):
     shown = visible(text)
     assert not any(
         (ord(mark) < 32 and mark not in "\n\t") or 127 <= ord(mark) < 160 for mark in shown
@@ -45,23 +40,22 @@ def test_visible_text_has_no_controls_and_what_is_plain_stays(text: str) -> None
 
 
 @pytest.mark.parametrize("text", ["世界\u3000é🙂\n\tب", "👩\u200d👧 \xa0"])
-def test_text_of_any_language_stays(text: str) -> None:
+def test_text_of_any_language_stays(text):
     assert visible(text) == text
 
 
-def test_what_a_checkpoint_says_is_shown_and_not_obeyed(
-    tmp_path: Path, run: Callable[..., Any]
-) -> None:
+def test_what_a_checkpoint_says_is_shown_and_not_obeyed(tmp_path, run):
     (tmp_path / "w").mkdir()
     config = {"model_type": HOSTILE + "\n::error::forged"}
     (tmp_path / "w" / "config.json").write_text(json.dumps(config))
     done = run("new", "--checkpoint", tmp_path / "w", "--out", tmp_path / "o")
     assert done.code == 1
     assert f"{SHOWN}\\n::error::forged" in done.err
+    assert not set(run("no verb \x1b").err) & {"\x1b", "\x07", "\x9b"}
     assert [line.split(":")[0] for line in done.err.splitlines()] == ["error", "hint"]
 
 
-def test_workflow_commands_are_one_a_finding(tmp_path: Path, run: Callable[..., Any]) -> None:
+def test_workflow_commands_are_one_a_finding(tmp_path, run):
     config = tmp_path / "%0A\n::error::forged\x1b\u2028.yaml"
     config.write_text(f"name: a\nfrontend: {{type: {json.dumps(HOSTILE)}}}\n")
     done = run("validate", config, "--format", "github")
@@ -71,14 +65,7 @@ def test_workflow_commands_are_one_a_finding(tmp_path: Path, run: Callable[..., 
         assert r"%250A%0A%3A%3Aerror%3A%3Aforged\x1b\u2028.yaml" in line
 
 
-@pytest.mark.parametrize("arguments", [["no verb \x1b"], ["validate", "no\x1bfile"]])
-def test_no_verb_prints_an_escape(arguments: list[str], run: Callable[..., Any]) -> None:
-    done = run(*arguments)
-    assert done.code == 2
-    assert not set(done.out + done.err) & {"\x1b", "\x07", "\x9b"}
-
-
-def interrupted(process: subprocess.Popen[str], number: int) -> tuple[str, float]:
+def interrupted(process, number):
     """Send a signal; return what is left of stderr, and the seconds that the end took."""
     began = time.monotonic()
     process.send_signal(number)
@@ -86,7 +73,7 @@ def interrupted(process: subprocess.Popen[str], number: int) -> tuple[str, float
     return said, time.monotonic() - began
 
 
-def assert_ended(process: subprocess.Popen[str], number: int, said: str, seconds: float) -> None:
+def assert_ended(process, number, said, seconds):
     assert process.returncode == 128 + number
     assert "Traceback" not in said
     command = shlex.join(["vacc-gen", *process.args[len(VACC_GEN) :]])
@@ -109,15 +96,12 @@ main.main()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_native_code_does_not_keep_a_signal_waiting(number: signal.Signals) -> None:
+def test_native_code_does_not_keep_a_signal_waiting(number):
     process = start(sys.executable, "-c", NATIVE, stderr=subprocess.PIPE)
     wait_for_line(process, "busy")
     said, seconds = interrupted(process, number)
-    assert (process.returncode, said) == (
-        128 + number,
-        "interrupted; run `vacc-gen busy` again to go on\n",
-    )
-    assert seconds < 2.5
+    assert said == "interrupted; run `vacc-gen busy` again to go on\n"
+    assert process.returncode == 128 + number and seconds < 2.5
 
 
 DEAF = "trap '' INT TERM HUP"
@@ -130,7 +114,7 @@ VAMC = {
 
 
 @pytest.mark.parametrize(("kind", "signals"), [*((kind, 1) for kind in VAMC), ("deaf", 2)])
-def test_a_compiler_ends_with_us(tmp_path: Path, kind: str, signals: int) -> None:
+def test_a_compiler_ends_with_us(tmp_path, kind, signals):
     workspace = make_prepared_workspace(tmp_path / "w")
     script = f"#!/bin/bash\necho $$ > {tmp_path}/pid\n{VAMC[kind]}\n"
     vamc = make_program(tmp_path / "bin" / "vamc", script)
@@ -147,40 +131,3 @@ def test_a_compiler_ends_with_us(tmp_path: Path, kind: str, signals: int) -> Non
     assert is_group_gone(int((tmp_path / "pid").read_text()), 0.5)
     assert (workspace.root / "told").exists() is (kind == "polite")
     assert living_with(f"TEST={tmp_path}") == []
-
-
-@pytest.mark.parametrize("closed", ["<&-", "<&- >&- 2>&-"])
-def test_files_do_not_take_the_place_of_closed_streams(tmp_path: Path, closed: str) -> None:
-    """Libraries print into whatever has the number of the standard error."""
-    code = f"""
-import sys
-from vacc_gen.generator.cli import app, main
-def write(**_):
-    with open({str(tmp_path / "written")!r}, "w") as file:
-        file.write(f"{{file.fileno() > 2}} {{sys.stdin}}")
-app.app = write
-main.main()
-"""
-    command = f"{sys.executable} -c {shlex.quote(code)} {closed}"
-    subprocess.run(["sh", "-c", command], stdin=subprocess.DEVNULL, check=True, timeout=60)
-    assert (tmp_path / "written").read_text() == "True None"
-
-
-def test_an_interrupt_where_no_exception_can_leave_is_not_printed() -> None:
-    code = """
-import os, signal, weakref
-from vacc_gen.generator.terminal import ended_by_signals
-class Thing: pass
-def callback(_):
-    os.kill(os.getpid(), signal.SIGINT)
-    for _ in range(1000): pass
-with ended_by_signals():
-    thing = Thing()
-    kept = weakref.ref(thing, callback)
-    del thing
-"""
-    ended = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
-    )
-    assert ended.returncode == 130
-    assert "KeyboardInterrupt" not in ended.stderr

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from tests.terminals import BACKSPACE, CTRL_D, CTRL_U, DOWN, ENTER, SPACE, Terminal
+from tests.terminals import BACKSPACE, CTRL_U, DOWN, ENTER, SPACE, Terminal
 from tests.workspaces import FALCON_TINY, files_of
 from vacc_gen.generator.new.choices import Choices
 from vacc_gen.generator.new.questions import QUESTIONS, options_of
@@ -28,16 +28,16 @@ def asked(tmp_path):
     return start
 
 
-def go_on(terminal, *prompts):
-    """Wait for each prompt and press Enter there."""
-    for prompt in prompts:
-        reply(terminal, prompt)
-
-
 def reply(terminal, prompt, *keys):
     """Wait for a prompt, press keys and Enter."""
     terminal.wait_for(f"{prompt} (")
     terminal.send(*keys, ENTER)
+
+
+def go_on(terminal, *prompts):
+    """Take what each prompt offers."""
+    for prompt in prompts:
+        reply(terminal, prompt)
 
 
 def line_of(terminal):
@@ -128,17 +128,6 @@ def test_any_answer_can_be_changed_on_the_last_page(asked, tmp_path):
     assert line_of(terminal)[1:] == shlex.split(options)
 
 
-def test_leaving_writes_nothing_and_says_so(asked, tmp_path):
-    """With Ctrl-D; tests/test_guide.py does with Ctrl-C."""
-    terminal = asked()
-    go_on(terminal, MODEL)
-    terminal.wait_for(f"{CHECKPOINT} (")
-    terminal.send(CTRL_D)
-    assert terminal.exit_code() == 130
-    assert terminal.printed.endswith("nothing was written\n")
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_what_is_impossible_is_said_and_asked_again(asked, tmp_path):
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter.txt").write_text("precious")
@@ -178,18 +167,15 @@ def test_what_is_impossible_is_said_and_asked_again(asked, tmp_path):
     assert (tmp_path / "thesis" / "chapter.txt").read_text() == "precious"
 
 
-@pytest.mark.parametrize(
-    ("arguments", "environment", "said"),
-    [
-        ((), {"TERM": "dumb"}, "--model or --checkpoint is missing"),
-        ((), {"CI": "1"}, "--model or --checkpoint is missing"),
-        (("--prefill", "17"), {}, "--prefill: must be a multiple of 16"),
-    ],
-)
-def test_nothing_is_asked_where_nobody_can_answer_or_options_are_impossible(
-    asked, arguments, environment, said
-):
-    terminal = asked(*arguments, **environment)
+@pytest.mark.parametrize("environment", [{"TERM": "dumb"}, {"CI": "1"}])
+def test_nothing_is_asked_where_nobody_can_answer(asked, environment):
+    terminal = asked(**environment)
     assert terminal.exit_code() == 2
-    assert said in terminal.printed
+    assert "--model or --checkpoint is missing" in terminal.printed
     assert MODEL not in terminal.printed
+
+
+def test_nothing_is_asked_where_options_are_impossible(asked):
+    terminal = asked("--prefill", "17")
+    assert terminal.exit_code() == 2
+    assert "--prefill: must be a multiple of 16" in terminal.printed

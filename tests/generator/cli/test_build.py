@@ -3,8 +3,6 @@
 import re
 import shlex
 
-import pytest
-
 from tests.terminals import Terminal
 from vacc_gen.generator.progress import size_text, time_text
 
@@ -55,25 +53,16 @@ def test_a_failed_stage_exits_one_and_shows_what_was_done(built, run):
     assert "0.0001 is allowed" in lines[-1]
 
 
-@pytest.mark.parametrize(
-    ("options", "complaint"),
-    [
-        ("--until nonsense", "nonsense"),
-        ("--precision fp4", "'fp4'"),
-        ("--precision kv8", "the recipe has no kv8 job"),
-    ],
-)
-def test_impossible_options_exit_two_and_keep_the_report(built_once, run, options, complaint):
+def test_impossible_options_exit_two_and_keep_the_report(built_once, run):
     before = (built_once.root / "report.json").read_bytes()
-    code, _, err = run("build", built_once.root, *options.split())
-    assert code == 2
-    assert complaint in err
+    code, _, err = run("build", built_once.root, "--precision", "kv8")
+    assert (code, "the recipe has no kv8 job" in err) == (2, True)
+    assert run("build", built_once.root, "--jobs", "2", "--cluster", "x").code == 2
     assert (built_once.root / "report.json").read_bytes() == before
 
 
 def test_sizes_and_times():
     sizes = [size_text(count) for count in (0, 999, 1000, 99_960_000, 999_600_000, 1 << 60)]
     assert sizes == ["0 B", "999 B", "1.0 kB", "100 MB", "1.0 GB", "1152922 TB"]
-    assert [time_text(seconds) for seconds in (0.04, 59.96, 185)] == [
-        "0.0 s", "1 min 00 s", "3 min 05 s",
-    ]  # fmt: skip
+    times = [time_text(seconds) for seconds in (0.04, 59.96, 185)]
+    assert times == ["0.0 s", "1 min 00 s", "3 min 05 s"]

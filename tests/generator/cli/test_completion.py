@@ -41,11 +41,3 @@ def test_the_first_tab_of_a_new_shell_completes(shell):
     for line, rest in LINES.items():
         terminal.send(CTRL_U, line, TAB)
         terminal.wait_for(line + rest)
-
-
-@pytest.mark.parametrize("asked", ["", "zsh", "fish"])
-def test_a_shell_that_is_named_is_meant_else_the_one_that_runs(shell, asked):
-    name, start = shell
-    installed = start("-c", f"vacc-gen --install-completion {asked}; true")
-    installed.exit_code()
-    assert f"{asked or name} completes from the next shell on" in installed.printed

@@ -1,15 +1,12 @@
 """`vacc-gen doctor` as people and programs see it."""
 
 import functools
-import json
-import shutil
 import sys
 from pathlib import Path
 
 import pytest
 
 from tests.workspaces import make_workspace
-from vacc_gen.generator.cli.doctor import _interpreter
 from vacc_gen.generator.doctor import machine
 from vacc_gen.generator.environment.probe import run_check
 
@@ -33,16 +30,12 @@ def root(tmp_path_factory):
 def test_a_workspace_that_builds_here_has_no_problem_and_no_extra_is_loaded(root, run, monkeypatch):
     for package in HEAVY:
         monkeypatch.setitem(sys.modules, package, None)
-    code, out, err = run("doctor", root, "--json")
-    printed = json.loads(out)
-    assert (code, printed["problems"], err) == (0, 0, "")
-    assert (printed["version"], printed["workspace"]) == (1, root)
-    assert {"section", "name", "state", "message", "hint"} == set(printed["checks"][0])
-    states = {(check["section"], check["name"]): check["state"] for check in printed["checks"]}
-    assert states["vacc-gen's environment", "a session of ONNX Runtime"] == "ok"
-    assert states["vacc-gen's environment", "torch to numpy and back"] == "ok"
-    assert states["machine", "disk"] == states["machine", "memory"] == "ok"
-    assert states["compiler's environment", "interpreter"] == "unknown"
+    code, out, err = run("doctor", root)
+    assert (code, out.splitlines()[-1], err) == (0, "No problems found", "")
+    words = " ".join(out.split())
+    for check in ("a session of ONNX", "torch to numpy and", "disk", "memory"):
+        assert f" ok {check} " in words
+    assert " unknown interpreter " in words
 
 
 def test_the_table_fits_a_terminal_and_ends_with_a_count(root, run):
@@ -62,12 +55,3 @@ def test_without_a_workspace_it_is_the_machine_alone(run):
     code, _, err = run("doctor", Path().absolute())
     assert code == 2, "a folder that was named must be a workspace"
     assert "no vacc.yaml" in err
-
-
-def test_an_interpreter_may_be_named_by_its_environment_its_file_or_as_on_the_path(tmp_path):
-    python = tmp_path / "env" / "bin" / "python"
-    python.parent.mkdir(parents=True)
-    python.touch()
-    assert _interpreter(tmp_path / "env") == _interpreter(python) == python
-    assert _interpreter(Path("sh")) == Path(str(shutil.which("sh")))
-    assert _interpreter(Path("absent")) == Path("absent").absolute()

@@ -24,7 +24,6 @@ def test_it_names_what_it_wrote(run):
         (".", "", 1, "has no config.json"),
         (FALCON_TINY, "--total 64", 2, "go together"),
         (FALCON_TINY, "--prefill 8 --total 16", 2, "length 8 is not a positive multiple of 16"),
-        (FALCON_TINY, "--dtype int4", 2, "int4"),
     ],
 )
 def test_refusals(run, checkpoint, options, code, words):

@@ -34,15 +34,10 @@ def recipe(*pins):
 
 
 @pytest.fixture
-def root(tmp_path):
-    """A workspace that no shipped lock fits."""
-    create(tmp_path / "w", recipe())
-    assert described(tmp_path / "w")["lock"] is None
-    return tmp_path / "w"
-
-
-@pytest.fixture
-def locked(root, wheels, run):
+def locked(tmp_path, wheels, run):
+    """A workspace that no shipped lock fits, with one of its own."""
+    root = create(tmp_path / "w", recipe()).root
+    assert described(root)["lock"] is None
     assert run("lock", root)[0] == 0
     return root
 
@@ -81,16 +76,10 @@ def test_check_asks_neither_uv_nor_an_index(locked, run, monkeypatch):
     assert code == 1
     assert "it lacks tiktoken==0.7.0; it has tinier 1.0, not tinier<1" in err
     assert f"hint: vacc-gen lock {locked}" in err
-
-
-def test_a_lock_that_was_changed_by_hand_is_stale(locked, run):
     path = locked / "env/requirements.lock"
     path.write_text(path.read_text().replace("tinier==1.0", "tinier==1.1"))
     code, _, err = run("lock", locked, "--check")
-    assert code == 1
-    assert "was changed since it was made" in err
-    assert run("lock", locked)[0] == 0
-    assert "tinier==1.0" in path.read_text()
+    assert (code, "was changed since it was made" in err) == (1, True)
 
 
 def test_generate_takes_a_lock_away_that_no_longer_fits(locked, run):

@@ -1,9 +1,7 @@
 """`vacc-gen run`, as a user calls it."""
 
 import io
-import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -11,10 +9,6 @@ import sys
 import pytest
 
 from tests.processes import VACC_GEN
-from tests.workspaces import FALCON_TINY
-from vacc_gen.generator.backends.onnxruntime.export import planned_layout
-from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
-from vacc_gen.schema.precision import Quantization
 
 PROMPT = ("--prompt", "In the beginning God created")
 
@@ -70,11 +64,8 @@ def test_a_prompt_comes_in_four_ways(built_once, run, tmp_path, monkeypatch):
     ways = ([text], ["-"], ["--prompt", text], ["--prompt-file", "prompt"])
     answers = {run("run", built_once.root, *way, "--max-tokens", 4).out for way in ways}
     assert len(answers) == 1
-    done = run("run", built_once.root, text, "--prompt", text)
-    assert (done.code, done.err) == (
-        2,
-        "error: give one prompt: PROMPT, --prompt or --prompt-file\n",
-    )
+    error = "error: give one prompt: PROMPT, --prompt or --prompt-file\n"
+    assert run("run", built_once.root, text, "--prompt", text)[::2] == (2, error)
 
 
 def test_sampling_and_stop(built_once, run):
@@ -100,11 +91,10 @@ def test_run_and_chat_load_neither_torch_nor_transformers(built_once):
     assert done.stdout.endswith("\n[]\n")
 
 
-def test_verify_finds_a_bit_that_was_flipped(built, run, tmp_path):
+def test_verify_finds_a_bit_that_was_flipped(built, run):
     folder = built.root / "deploy" / built.plan.jobs[0].name
     options = (*PROMPT, "--max-tokens", 3, "--verify")
     assert run("run", folder, *options).code == 0
-    assert run("validate", folder)[:2] == (0, "1 file checked: nothing found\n")
     weights = folder / "weights.bin"
     content = bytearray(weights.read_bytes())
     content[4000] ^= 1
@@ -112,38 +102,9 @@ def test_verify_finds_a_bit_that_was_flipped(built, run, tmp_path):
     code, text, errors = run("run", folder, *options)
     assert (code, text) == (2, "")
     assert f"{weights} was changed: its sha256" in errors
-    code, text, _ = run("validate", folder)
-    assert code == 1
-    assert f"{weights}:1:1: error VG940: weights.bin was changed" in text
+    assert f"{weights}:1:1: error VG940: weights.bin was changed" in run("validate", folder).out
     (folder / "manifest.json").unlink()
-    code, _, errors = run("run", folder, *options)
-    assert code == 2
-    assert f"{folder / 'manifest.json'} is missing" in errors
-
-
-def test_logits_that_are_not_finite_are_refused(built, run):
-    """Here a norm's first weight, 1.0 in fp32, became NaN by a flip of all bits of its exponent."""
-    folder = built.root / "deploy" / built.plan.jobs[0].name
-    weights = folder / "weights.bin"
-    content = weights.read_bytes()
-    layout = planned_layout(open_checkpoint(FALCON_TINY), "fp16", Quantization())
-    offset = layout.tensors["transformer.ln_f.weight"].offset_bytes
-    weights.write_bytes(content[:offset] + b"\xff\xff\xff\x7f" + content[offset + 4 :])
-    code, text, errors = run("run", folder, *PROMPT)
-    assert (code, text) == (1, "")
-    assert "8 tokens of prompt: 2048 of 2048 logits are NaN or infinite" in errors
-
-
-def test_what_a_model_answers_is_shown_and_not_obeyed(built_once, run, tmp_path):
-    folder = tmp_path / "copy"
-    shutil.copytree(built_once.root / "deploy" / built_once.plan.jobs[0].name, folder)
-    (folder / "manifest.json").unlink()
-    tokens = {f"\x1b]0;{token}\x07\r\n\u202e世": token for token in range(2048)}
-    model = {"type": "WordLevel", "vocab": tokens, "unk_token": next(iter(tokens))}
-    (folder / "tokenizer.json").write_text(json.dumps({"version": "1.0", "model": model}))
-    code, text, _ = run("run", folder, "--prompt", "a", "--max-tokens", 3)
-    assert code == 0
-    assert re.fullmatch(r"( ?\\x1b\]0;\d+\\x07\\r\n\\u202e世){3}\n", text)
+    assert f"{folder / 'manifest.json'} is missing" in run("run", folder, *options).err
 
 
 def test_a_pipe_that_nobody_reads_ends_it_as_in_other_programs(built_once):

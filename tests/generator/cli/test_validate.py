@@ -1,26 +1,13 @@
+import io
 import json
-import os
-import subprocess
 
 import pytest
 
-from tests.processes import VACC_GEN
 from tests.published import FOLDER
 from tests.terminals import Terminal
 
 FALCON = (FOLDER / "llm/falcon/build_in/build/hf_falcon_int8.yaml").read_text(encoding="utf-8")
 WRONG = FALCON.replace("  workers: 4", "  wokers: 4  # one for each die")
-
-
-def process(*arguments, cwd, **options):
-    return subprocess.run(
-        [*VACC_GEN, "validate", *arguments],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        check=False,
-        **options,
-    )
 
 
 @pytest.fixture
@@ -42,29 +29,20 @@ def wrong(folder, text=WRONG):
     return path
 
 
-def test_no_errors_is_0_and_errors_are_1(folder, validate):
+def test_no_errors_is_0_and_errors_are_1_and_warnings_only_if_strict(folder, validate):
     assert validate() == (0, "1 file checked: nothing found\n", "")
-    wrong(folder)
-    code, out, _ = validate()
-    assert code == 1
-    assert "\x1b" not in out
-
-
-def test_warnings_are_0_unless_strict(folder, validate):
     wrong(folder, FALCON.replace("    model_arch: vacc\n", ""))
     assert validate("build/x.yaml")[0] == 0
     assert validate("build/x.yaml", "--strict")[0] == 1
+    wrong(folder)
+    assert validate()[0] == 1
 
 
-def test_what_cannot_be_read_is_2_and_what_can_is_summed_up(validate):
+def test_what_cannot_be_read_is_2_and_what_can_is_summed_up(folder, validate):
     missing = "error: cannot read missing.yaml: no such file or directory\n"
     code, out, err = validate("build/x.yaml", "missing.yaml")
     assert (code, err) == (2, missing)
     assert "1 file checked" in out
-    assert validate("missing.yaml") == (2, "", missing)
-
-
-def test_a_folder_of_nothing_is_refused(folder, validate):
     (folder / "empty").mkdir()
     code, _, err = validate("empty")
     assert code == 2
@@ -74,7 +52,6 @@ def test_a_folder_of_nothing_is_refused(folder, validate):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ("--format xml", "xml"),
         ("--diff", "--diff and --unsafe-fixes belong to --fix"),
         ("--select VG99", "no rule is called VG99"),
         ("--ignore VG1O1", "no rule is called VG1O1\nhint: did you mean VG101?"),
@@ -87,30 +64,11 @@ def test_errors_of_the_command_line_are_2(validate, arguments, said):
     assert said in err
 
 
-@pytest.mark.parametrize(
-    ("form", "printed"),
-    [
-        ("text", r"caf\udce9/a\nb.yaml:"),
-        ("github", r"file=caf\udce9/a%0Ab.yaml,"),
-        ("json", r'"path": "caf\\udce9/a\nb.yaml"'),
-        ("sarif", '"uri": "caf%E9/a%0Ab.yaml"'),
-    ],
-)
-def test_a_path_that_is_no_text_is_printed_as_text(folder, validate, form, printed):
-    below = os.fsdecode(os.fsencode(str(folder)) + b"/caf\xe9")
-    os.mkdir(below)  # noqa: PTH102  # pathlib is for paths of text
-    with open(below + "/a\nb.yaml", "w") as file:  # noqa: PTH123
-        file.write(WRONG)
-    code, out, err = validate("--format", form, ".")
-    assert (code, err) == (1, "")
-    assert printed in out
-
-
 def test_text_that_a_terminal_cannot_show_is_no_error(folder):
     wrong(folder, WRONG.replace("each die", "每个 die"))
-    done = process(cwd=folder, env={**os.environ, "PYTHONIOENCODING": "ascii"})
-    assert (done.returncode, done.stderr) == (1, "")
-    assert "each" not in done.stdout and "unknown key `wokers`" in done.stdout
+    terminal = Terminal(folder, "validate", PYTHONIOENCODING="ascii")
+    assert terminal.exit_code() == 1
+    assert r"\u6bcf\u4e2a die" in terminal.printed
 
 
 @pytest.mark.parametrize(("no_color", "coloured"), [("", True), ("1", False)])
@@ -120,9 +78,6 @@ def test_a_terminal_gets_colours_unless_it_wants_none(folder, no_color, coloured
     assert terminal.exit_code() == 1
     assert ("\x1b[1;31merror VG101" in terminal.received) is coloured
     assert "unknown key `wokers`" in terminal.printed
-
-
-# Fixes ------------------------------------------------------------------------------------------
 
 
 def test_fix_keeps_everything_else(folder, validate):
@@ -168,16 +123,13 @@ def test_what_comes_to_light_behind_a_fix_is_fixed_in_the_same_run(folder, valid
     assert path.read_text() == WRONG.replace("wokers", "workers")
 
 
-def test_the_standard_input_is_fixed_to_the_standard_output(folder):
-    done = process("-", "--fix", cwd=folder, input=WRONG)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == WRONG.replace("wokers", "workers")
-    done = process("-", "--fix", cwd=folder, input=WRONG.replace("tp: 4", "tp: 0"))
-    assert (done.returncode, "wokers" in done.stdout) == (1, False)
-    assert "<stdin>:10:9: error VG105" in done.stderr
-
-
-# Options in pyproject.toml ----------------------------------------------------------------------
+def test_the_standard_input_is_fixed_to_the_standard_output(validate, monkeypatch):
+    left = "<stdin>:10:9: error VG105"
+    for given, code, error in (WRONG, 0, ""), (WRONG.replace("tp: 4", "tp: 0"), 1, left):
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(given.encode())))
+        got, out, err = validate("-", "--fix")
+        assert (got, out) == (code, given.replace("wokers", "workers"))
+        assert err.startswith(error) and bool(err) is bool(error)
 
 
 def test_options_are_read_from_the_nearest_pyproject(folder, validate):
@@ -194,13 +146,11 @@ def test_options_are_read_from_the_nearest_pyproject(folder, validate):
     [
         (b'[tool.vacc-gen]\nignroe = ["VG101"]', "may hold only `select` and `ignore`"),
         (b'[tool.vacc-gen]\nignore = "VG101"', "may hold only `select` and `ignore`"),
-        (b"tool = 3", "is not valid TOML: "),
         (b'[tool.vacc-gen]\nignore = ["XY1"]', "no rule is called XY1 (in "),
         (b"[tool.vacc-gen]\nignore = [", "is not valid TOML: "),
-        (b"[tool.ruff]\n# caf\xe9\n", "is not valid TOML: "),
         (b"a = " + b"[" * 100_000, "is not valid TOML: "),
     ],
-    ids=["key", "type", "code", "tool", "cut", "latin-1", "nested"],
+    ids=["key", "type", "code", "cut", "nested"],
 )
 def test_an_unusable_pyproject_is_one_error(folder, validate, content, message):
     (folder / "pyproject.toml").write_bytes(content)
@@ -214,6 +164,6 @@ def test_explain_and_schema_print_what_they_name(run):
     for name in ("vg101", "unknown-key"):
         assert run("explain", name)[1].startswith("# VG101 unknown-key\n")
     assert run("explain", "unkown-key").err.endswith("hint: did you mean unknown-key?\n")
-    assert "VG505" in run("explain")[1]
+    assert run("explain")[1].count("VG505") == 1 and not run("explain")[1].endswith("\n\n")
     assert run("explain", "VG1")[0] == 2
     assert json.loads(run("schema", "vamc")[1])["title"] == "Compile YAML of vamc"
