@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from vacc_gen.generator.environment.lock import requirements_of
+from vacc_gen.generator.lock import requirements_of
 from vacc_gen.schema.geometry import Geometry
 from vacc_gen.schema.preset import VisionTower
 from vacc_gen.schema.recipe import Environment

@@ -15,7 +15,6 @@ from typing import Any
 
 from vacc_gen import presets
 from vacc_gen.generator.emit.files import EmittedFile, emit
-from vacc_gen.generator.environment.lock import Lock, lock_of, read_own_lock
 from vacc_gen.generator.files import (
     folder_beside,
     is_occupied,
@@ -24,6 +23,7 @@ from vacc_gen.generator.files import (
     replace_folder,
     write_atomically,
 )
+from vacc_gen.generator.lock import Lock, lock_of, read_own_lock
 from vacc_gen.generator.plan import Plan, is_placeholder, make_plan
 from vacc_gen.schema.checkpoint import CONFIG_FILE
 from vacc_gen.schema.errors import CheckpointError, UnreadableError, UsageError, word_for_shell

@@ -47,7 +47,7 @@ def lock(
 
 def _check(workspace: Workspace) -> None:
     """Say whether the lock satisfies the recipe; without network and without uv."""
-    from vacc_gen.generator.environment import lock as locks
+    from vacc_gen.generator import lock as locks
 
     path, found = workspace.root / locks.LOCK_PATH, locks.read_lock(workspace.root)
     reasons = found.shortcomings(locks.requirements_of(workspace.plan.recipe.environment))
@@ -61,7 +61,7 @@ def _check(workspace: Workspace) -> None:
 def _resolve(workspace: Workspace, upgrade: bool, allow_source: bool) -> None:
     from dataclasses import replace
 
-    from vacc_gen.generator.environment import lock as locks
+    from vacc_gen.generator import lock as locks
     from vacc_gen.generator.workspace import update
 
     environment = workspace.plan.recipe.environment

@@ -13,7 +13,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined, select_autoesca
 
 from vacc_gen.generator.calibration.texts import calibration_targets
 from vacc_gen.generator.emit.yaml_text import RECIPE_SCHEMA_PATH, sections
-from vacc_gen.generator.environment.lock import (
+from vacc_gen.generator.lock import (
     DESCRIPTION_PATH,
     LOCK_PATH,
     Lock,

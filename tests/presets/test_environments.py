@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from vacc_gen import presets
-from vacc_gen.generator.environment.lock import missing_lock_reason, preset_lock, requirements_of
+from vacc_gen.generator.lock import missing_lock_reason, preset_lock, requirements_of
 from vacc_gen.schema.recipe import Environment
 
 FOLDER = Path(presets.__path__[0]) / "environments"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.wheels import make_wheel, offline_settings
-from vacc_gen.generator.environment.lock import (
+from vacc_gen.generator.lock import (
     MADE_HERE,
     Lock,
     Requirements,
