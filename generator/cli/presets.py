@@ -113,7 +113,7 @@ def config_of_encoder(
     """
     from vacc_gen import presets
     from vacc_gen.generator.emit.yaml_text import sections
-    from vacc_gen.generator.encoder import encoder_config
+    from vacc_gen.generator.plan import encoder_config
 
     typer.echo(sections(encoder_config(presets.ENCODERS.find(name), precision, length)), nl=False)
 

@@ -22,13 +22,13 @@ from vacc_gen.generator.lock import (
     missing_lock_reason,
 )
 from vacc_gen.generator.plan import (
+    PATCH_PIXELS,
     CompileJob,
     Plan,
     is_placeholder,
     needs_large_stack,
     quantizes_first,
 )
-from vacc_gen.generator.vision import PATCH_PIXELS
 from vacc_gen.presets import CALIBRATION_SETS
 from vacc_gen.schema.errors import word_for_shell
 from vacc_gen.schema.preset import VACC_CONFIG_FILE

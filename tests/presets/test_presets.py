@@ -6,7 +6,7 @@ import pytest
 
 from tests.workspaces import FALCON_TINY
 from vacc_gen import presets
-from vacc_gen.generator.vision import PATCHES_PER_TOKEN
+from vacc_gen.generator.plan import PATCHES_PER_TOKEN
 from vacc_gen.schema.errors import UsageError
 from vacc_gen.schema.footprint import footprint, parameter_count
 from vacc_gen.schema.geometry import geometry_from_config
