@@ -43,7 +43,7 @@ def new(
     Raises:
         VaccGenError: a choice is impossible, the weights do not fit, or something stands at `out`.
     """
-    from vacc_gen.generator.emit.yaml_text import recipe_text
+    from vacc_gen.generator.emit.files import recipe_text
     from vacc_gen.generator.new.choices import Choices
     from vacc_gen.generator.workspace import create
 

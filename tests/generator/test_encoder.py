@@ -5,7 +5,7 @@ import yaml
 
 from tests.published import FOLDER
 from vacc_gen import presets
-from vacc_gen.generator.emit.yaml_text import sections
+from vacc_gen.generator.emit.files import sections
 from vacc_gen.generator.plan import encoder_config
 from vacc_gen.schema.errors import UsageError
 from vacc_gen.schema.lint.check import check_text

@@ -11,8 +11,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vacc_gen.generator.emit.files import compile_config_text, emit
-from vacc_gen.generator.emit.yaml_text import recipe_text, sections
+from vacc_gen.generator.emit.files import compile_config_text, emit, recipe_text, sections
 from vacc_gen.generator.plan import Plan, make_plan
 from vacc_gen.presets import MODELS
 from vacc_gen.schema.errors import shell_command
@@ -65,7 +64,7 @@ def test_yaml_of_any_keys(values: dict[str, object]) -> None:
 @given(st.dictionaries(st.text(), st.text() | st.just("\ud800")))
 def test_the_checkpoints_config(extra: dict[str, str]) -> None:
     config = {**(PRESET.config or {}), "extra": extra}
-    (text,) = [f.text for f in emit(plan_of("w")[1], config) if f.path.name == "config_vacc.json"]
+    text = emit(plan_of("w")[1], config)["source_code/config_vacc.json"]
     assert_own_lines(text)
     assert json.loads(text)["extra"] == extra
 
@@ -73,8 +72,8 @@ def test_the_checkpoints_config(extra: dict[str, str]) -> None:
 @settings(max_examples=30)
 @given(foreign)
 def test_every_file_of_a_workspace(text: str) -> None:
-    for file in emit(plan_of(text)[1], None):
-        assert_own_lines(file.text)
+    for written in emit(plan_of(text)[1], None).values():
+        assert_own_lines(written)
 
 
 @settings(max_examples=60)

@@ -3,7 +3,7 @@ import json
 import pytest
 import yaml
 
-from vacc_gen.generator.emit.yaml_text import recipe_text
+from vacc_gen.generator.emit.files import recipe_text
 from vacc_gen.schema.lint.check import check_text
 from vacc_gen.schema.recipe import Recipe
 
