@@ -200,12 +200,13 @@ def test_a_failure_leaves_nothing_behind(tmp_path, monkeypatch, failure):
 
     monkeypatch.setattr(workspace_module, "_check", fail)
     with pytest.raises((KeyboardInterrupt, OSError, ValueError)):
-        create(tmp_path / "a/b/w", recipe())
+        create(tmp_path / "w", recipe())
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_new_workspace_in_an_empty_folder_has_its_recipe_last(tmp_path):
-    """Wherever it stops, a folder with a vacc.yaml is a whole workspace."""
+    """Wherever it stops, a folder with a vacc.yaml is a whole workspace; the next run goes on."""
+    whole = contents(create(tmp_path / "0", recipe()).root)
     for count in MANY:
         root = tmp_path / str(count)
         root.mkdir()
@@ -213,7 +214,9 @@ def test_a_new_workspace_in_an_empty_folder_has_its_recipe_last(tmp_path):
         if not is_stopped(count, create, root, recipe()):
             break
         assert not (root / "vacc.yaml").exists()
-        assert {path.name for path in tmp_path.iterdir()} == set(map(str, range(1, count + 1)))
+        create(root, recipe())
+        assert contents(root) == whole
+        assert {path.name for path in tmp_path.iterdir()} == set(map(str, range(count + 1)))
     assert count > 10
     assert set(states_of(root).values()) == {State.CURRENT}
     assert root.stat().st_ino == inode  # people stand in it
