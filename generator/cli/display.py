@@ -165,11 +165,7 @@ def _figures(root: Path, records: Sequence[StageRecord]) -> Iterator[tuple[str, 
             yield f"parity {precision}", _parity(precision, parity)
     caption, perplexities = perplexity_figures(merged_perplexity(records))
     if perplexities:
-        values = [
-            f"{name} {measured.text}" + (f" ({measured.change})" if measured.change else "")
-            for name, measured in perplexities.items()
-        ]
-        yield "perplexity", f"{', '.join(values)} {caption}"
+        yield "perplexity", f"{', '.join(map(' '.join, perplexities.items()))} {caption}"
     for record in records:
         if record.stage.value == "compile" and record.outputs:
             folder = min((Path(o.path).parent for o in record.outputs), key=lambda p: len(p.parts))
