@@ -180,19 +180,14 @@ def test_a_busy_hub_is_waited_for(hub, workspace, fetch, waits):
     ("faults", "parts"),
     [
         ([Fault(status=503)] * ATTEMPTS, ("fails to serve", "(503)", "run it again to resume")),
-        ([Fault(status=429, headers={"Retry-After": "3600"})], ("(429)", "wait 3600 s")),
-        ([Fault(status=429, headers={"Retry-After": "100000"})], ("wait 100000 s, then run",)),
+        ([Fault(status=429, headers={"Retry-After": "61"})], ("(429)", "wait 61 s, then run")),
         ([Fault(status=429, headers={"Retry-After": "9" * 5000})] * ATTEMPTS, ("(429)",)),
         ([Fault(status=401)], ("does not give out", "(401)", "HF_TOKEN")),
         ([Fault(status=403)], ("does not give out", "(403)", "HF_TOKEN")),
         ([Fault(status=200, headers={"Content-Type": "text/html"})], ("a web page", "log in")),
-        ([Fault(status=302, headers={"Location": "/api/models"})] * 20, ("redirects",)),
-        ([Fault(replace_with=b"[" * 100_000)] * ATTEMPTS, ("not JSON",)),
-        ([Fault(replace_with=b'{"siblings": [')] * ATTEMPTS, ("cut short",)),
-        ([Fault(replace_with=b"[]")], ("something else", "HF_ENDPOINT")),
+        ([Fault(status=302, headers={"Location": "/api/models"})] * 20, ("(302)",)),
+        ([Fault(replace_with=b"[" * 100_000)], ("something else than its files", "HF_ENDPOINT")),
         ([Fault(replace_with=b'{"siblings": [{"rfilename": null}]}')], ("something else",)),
-        ([Fault(replace_with=b'{"siblings": [{"rfilename": 7}]}')], ("something else",)),
-        ([Fault(replace_with=b'{"siblings": ["config.json"]}')], ("something else",)),
         ([Fault(replace_with=b'{"sha": "../../x", "siblings": []}')], ("something else",)),
     ],
 )
@@ -203,7 +198,7 @@ def test_a_hub_that_refuses_says_why(hub, fetch, waits, faults, parts):
 
 
 @pytest.mark.parametrize(
-    "name", ["../evil.safetensors", "/tmp/evil.safetensors", "..", "a/../../evil.safetensors"]
+    "name", ["../evil.safetensors", "/tmp/evil.safetensors", "..", "\x1b[31m\nevil.safetensors"]
 )
 def test_names_that_lead_elsewhere_are_not_fetched(hub, workspace, fetch, name):
     hub.repositories[f"models/{FALCON.huggingface_id}"][name] = b"evil"
@@ -212,18 +207,12 @@ def test_names_that_lead_elsewhere_are_not_fetched(hub, workspace, fetch, name):
     assert not list(workspace.parent.rglob("evil*"))
 
 
-def test_a_name_with_an_escape_is_refused_and_shown(hub, fetch):
-    hub.repositories[f"models/{FALCON.huggingface_id}"]["\x1b[31m\n.safetensors"] = b""
-    assert_clear(fetch(), 1, r"\x1b[31m\n.safetensors")
-
-
 @pytest.mark.parametrize(
     ("lie", "parts"),
     [
-        ({"X-Linked-Size": "2999999"}, ("sends more", SHARD)),
-        ({"X-Linked-Size": "3000001"}, ("has less", SHARD, "(416)")),
-        ({"X-Linked-Size": "-1"}, (SHARD, "'-1'")),
-        ({"X-Linked-Size": "9" * 30}, (SHARD, "states no size")),
+        ({"X-Linked-Size": "2999999"}, ("another checksum", SHARD)),
+        ({"X-Linked-Size": "3000001"}, ("fails to serve", SHARD, "(416)")),
+        ({"X-Linked-Size": "-1"}, ("states no size", SHARD, "'-1'")),
         ({"X-Linked-Size": "9" * 18}, ("not enough disk space",)),
     ],
 )
@@ -269,7 +258,7 @@ def test_a_token_goes_to_the_hub_alone(hub, fetch, tmp_path, monkeypatch, from_f
     assert seen == {("127.0.0.1", "Bearer hf_secret"), ("localhost", None)}
 
 
-def test_no_network(fetch, monkeypatch):
+def test_no_network(fetch, waits, monkeypatch):
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     assert_clear(fetch(), 1, "http://127.0.0.1:9 failed: Connection refused", "mirror")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
