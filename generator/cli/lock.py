@@ -76,7 +76,6 @@ def _resolve(workspace: Workspace, upgrade: bool, allow_source: bool) -> None:
     )
     kept = "" if upgrade else previous
     made = locks.resolve(wanted, environment.preset, previous=kept, allow_source=allow_source)
-    made = locks.shipped_if_same(made, shipped)
     paths = (str(locks.LOCK_PATH), str(locks.DESCRIPTION_PATH))
     done = update(replace(workspace, own_lock=made), over=paths)
     for name, before, after in locks.version_changes(previous, made.text):
