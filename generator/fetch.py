@@ -48,7 +48,6 @@ TIMEOUT_SECONDS = 30
 CHUNK_BYTES = 1 << 18
 """Less than this is no progress."""
 LARGEST_LISTING_BYTES = 32 << 20
-SHA256_DIGITS = 64
 _DIGEST = re.compile('"?([0-9a-f]{64}|[0-9a-f]{40})"?')
 _NUMBER = re.compile("[0-9]{1,18}")
 _TEMPORARY_STATUSES = (429, 500, 502, 503, 504)
@@ -88,7 +87,7 @@ class RemoteFile:
             return False
         if self.digest is None:
             return True
-        if len(self.digest) == SHA256_DIGITS:
+        if len(self.digest) == 64:
             return sha256_of(path) == self.digest
         content = path.read_bytes()
         computed = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False)
@@ -146,14 +145,27 @@ class Repository:
             raise FetchError(f"{self.endpoint} states no size for {name}: {size!r}", _OTHER_HUB)
         return RemoteFile(name, url, int(size), digest[1] if digest else None)
 
-    def download(self, file: RemoteFile, partial: Path) -> None:
-        """Bring a file's content into `partial`, continuing where that ends.
+    def download(self, file: RemoteFile, path: Path) -> None:
+        """Bring a file to `path`, from where an earlier run stopped; it comes there checked.
 
         Raises:
-            FetchError: the hub does not answer, or the connection broke for good. `partial` stays.
+            FetchError: the hub does not answer, the connection broke for good, or it is not the
+                file that the hub states. What arrived stays, but for the last case.
         """
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = file.partial_path(path)
+        self.progress.say(path.name)
         with open_in_place(partial) as output:
             self._retried(file.name, lambda: self._append(file, output), output.tell)
+        self.progress.say(f"checking {file.name}")
+        if not file.is_at(partial):
+            partial.unlink()
+            raise FetchError(
+                f"{file.name} arrived with another checksum than the {file.digest} that "
+                f"{self.endpoint} states; it was removed",
+                hint="run it again; if that does not help, the mirror serves another file",
+            )
+        move_into_place(partial, path)
 
     def _append(self, file: RemoteFile, output: BinaryIO) -> None:
         start = output.tell()
@@ -326,21 +338,5 @@ def _bring(wanted: dict[Path, RemoteFile], hub: Repository, force: bool) -> Iter
         state = "present"
         if path in missing:
             state = "resumed" if file.started_bytes(path) else "fetched"
-            _fetch(path, file, hub)
+            hub.download(file, path)
         yield FetchedFile(path, state, file.digest is not None)
-
-
-def _fetch(path: Path, file: RemoteFile, hub: Repository) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.partial_path(path)
-    hub.progress.say(path.name)
-    hub.download(file, partial)
-    hub.progress.say(f"checking {file.name}")
-    if not file.is_at(partial):
-        partial.unlink()
-        raise FetchError(
-            f"{file.name} arrived with another checksum than the {file.digest} that "
-            f"{hub.endpoint} states; it was removed",
-            hint="run it again; if that does not help, the mirror serves another file",
-        )
-    move_into_place(partial, path)
