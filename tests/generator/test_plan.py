@@ -1,21 +1,64 @@
 """Plans, and the compile configs in them, beside published ones."""
 
+from pathlib import PurePath
+
 import pytest
 import yaml
 
-from tests.published import FOLDER
+from tests.published import FOLDER, PATHS, named
 from tests.workspaces import recipe_text
 from vacc_gen import presets
 from vacc_gen.generator.emit.files import compile_config_text, sections
+from vacc_gen.generator.new.choices import Choices
 from vacc_gen.generator.plan import encoder_config, make_plan, quantizes_first
 from vacc_gen.schema.errors import UsageError
 from vacc_gen.schema.lint.check import check_text
 from vacc_gen.schema.precision import Precision
 from vacc_gen.schema.recipe import Recipe
 
+IMAGE_ENCODERS = ("clip", "siglip")
+"""Published as ONNX graphs: no models of ours."""
+LANGUAGE = [path for path in PATHS if path.is_relative_to(FOLDER / "llm")]
+VISION = [
+    path
+    for path in PATHS
+    if path.is_relative_to(FOLDER / "vlm") and not set(IMAGE_ENCODERS) & set(path.parts)
+]
+
 
 def published(path):
     return yaml.safe_load((FOLDER / path).read_text(encoding="utf-8"))
+
+
+def chosen(config, precision=()):
+    """The plan of `new` for the checkpoint of a published config, by the preset of its name."""
+    checkpoint = config["frontend"]["checkpoint"]
+    choices = Choices(PurePath(checkpoint).name, checkpoint, precision=precision)
+    return choices.decide().plan
+
+
+@pytest.mark.parametrize("path", LANGUAGE, ids=named)
+def test_new_makes_the_published_configs(path):
+    theirs = published(path)
+    if path.name == "hf_qwen1.5_int8.yaml":  # which names another model
+        theirs["name"] = theirs["name"].replace("Qwen2-7B", "Qwen1.5-7B-Chat")
+        theirs["frontend"]["checkpoint"] = "/path/to/Qwen1.5-7B-Chat"
+    (job,) = chosen(theirs, (path.stem.rpartition("_")[2],)).jobs
+    assert (job.config_path.name, job.config) == (path.name, theirs)
+
+
+@pytest.mark.parametrize("path", VISION, ids=named)
+def test_new_makes_the_published_configs_of_models_that_read_images(path):
+    theirs = published(path)
+    (ours,) = [j.config for j in chosen(theirs).configs if j.config_path.name == path.name]
+    # Published names follow no pattern; ours say model, precision and lengths, as elsewhere.
+    ours["name"] = theirs["name"]
+    if path.name == "ocrflux_visual.yaml":  # 2048 columns are cut into 4 outputs of 640, not 6
+        theirs["backend"]["compile"]["output_layout"] = [f"{i}:YX" for i in range(4)]
+    if path.name == "qwen2_vl_visual.yaml":  # its other half pins these
+        pins = {"transformers": "4.45.0", "huggingface-hub": "0.23.2"}
+        theirs["workspace"]["pyenv"] = pins
+    assert ours == theirs
 
 
 def plan(preset="falcon-7b-instruct", checkpoint=None, **parts):
@@ -78,12 +121,12 @@ def test_int4_has_a_name_of_its_own_and_no_compile_config():
     assert [str(job.config_path) for job in made.configs] == ["build/hf_falcon_fp16.yaml"]
 
 
-VISION = "Qwen2.5-VL-3B-Instruct"
+READS_IMAGES = "Qwen2.5-VL-3B-Instruct"
 
 
 def test_the_environments_exact_pins_go_into_both_halves():
     made = plan(
-        VISION,
+        READS_IMAGES,
         precisions=["fp16"],
         target={"prefill": 2048, "total": 4096},
         environment={
@@ -106,7 +149,7 @@ def test_the_environments_exact_pins_go_into_both_halves():
 )
 def test_what_cannot_be_compiled_of_a_model_that_reads_images_is_refused(parts, message):
     with pytest.raises(UsageError, match=message):
-        plan(VISION, **parts)
+        plan(READS_IMAGES, **parts)
 
 
 ENCODERS = "nlp/text2vec/{}/build_in/build/embedding_config_{}.yaml"
