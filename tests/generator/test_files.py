@@ -95,6 +95,10 @@ def test_a_folder_that_was_moved_away_for_a_new_one_comes_back(tmp_path: Path) -
     shutil.copytree(tmp_path / "folder", old)
     remove_leftovers(tmp_path / "folder")
     assert hidden(tmp_path) == []
+    with staged_folder(tmp_path / "folder") as folder:
+        (folder / "newer").write_text("")
+    assert [path.name for path in (tmp_path / "folder").iterdir()] == ["newer"]
+    assert hidden(tmp_path) == []
 
 
 def test_a_staged_file_keeps_permissions_and_replaces_a_link(tmp_path: Path) -> None:
