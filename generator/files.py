@@ -127,8 +127,8 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 
 
 @contextmanager
-def folder_beside(target: Path) -> Iterator[Path]:
-    """A new folder beside `target`; gone again unless moved away."""
+def staged_folder(target: Path) -> Iterator[Path]:
+    """A new folder beside `target` that takes its place if the block ends well."""
     target = target.absolute()
     target.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(target)
@@ -137,16 +137,9 @@ def folder_beside(target: Path) -> Iterator[Path]:
     try:
         with _locked(folder):
             yield folder
+            replace_folder(folder, target)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextmanager
-def staged_folder(target: Path) -> Iterator[Path]:
-    """A new folder beside `target` that takes its place if the block ends well."""
-    with folder_beside(target) as staging:
-        yield staging
-        replace_folder(staging, target.absolute())
 
 
 def replace_folder(staging: Path, target: Path) -> None:

@@ -8,26 +8,20 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
 from vacc_gen import presets
 from vacc_gen.generator.emit.files import SCRIPTS_FOLDER, emit
-from vacc_gen.generator.files import (
-    folder_beside,
-    is_occupied,
-    remove_leftovers,
-    replace_folder,
-    write_atomically,
-)
+from vacc_gen.generator.files import is_occupied, remove_leftovers, write_atomically
 from vacc_gen.generator.lock import Lock, lock_of, read_own_lock
 from vacc_gen.generator.plan import Plan, is_placeholder, make_plan
 from vacc_gen.schema.checkpoint import CONFIG_FILE
 from vacc_gen.schema.errors import CheckpointError, UnreadableError, UsageError, word_for_shell
 from vacc_gen.schema.json_files import read_json_object
-from vacc_gen.schema.lint.check import check_document, check_paths, open_weights
+from vacc_gen.schema.lint.check import check_document, check_documents, open_weights
 from vacc_gen.schema.lint.diagnostics import FindingsError, has_errors
 from vacc_gen.schema.lint.document import load
 from vacc_gen.schema.lint.files import MANIFEST_PATH, Manifest, RecipeFile, read_manifest, text_hash
@@ -171,31 +165,27 @@ def _planned(root: Path, source: bytes) -> Workspace:
 def create(root: Path, recipe_text: str, force: bool = False) -> Workspace:
     """Make a workspace at `root`, which must not exist or be empty, or with `force` be a workspace.
 
-    It is made beside `root` and checked there; then it moves into place. In a folder that exists
-    the files are written one by one, vacc.yaml last: where that is cut short, no recipe stands
-    beside files that are not yet its own, and the same call goes on.
+    All of it is checked before the first file is written, and vacc.yaml is the last: where that is
+    cut short, no recipe stands beside files that are not yet its own, and the same call goes on.
 
     Raises:
         UsageError: something else stands at `root`.
-        FindingsError: what was made has errors; then nothing is left of it.
+        FindingsError: what would be made has errors.
         OSError: it cannot be written.
     """
-    planned = _planned(root, recipe_text.encode())
-    recipe, target = root / RECIPE_FILE, Path(os.path.abspath(root))  # noqa: PTH100
-    with folder_beside(target) as staging:  # of `.`, too
-        update(replace(planned, root=staging, own_lock=None))
-        write_atomically(staging / RECIPE_FILE, recipe_text)
-        _check(staging, root)
-        if not target.exists():
-            replace_folder(staging, target)
-        elif not is_occupied(root) or _is_begun(root, recipe_text) or (force and recipe.is_file()):
-            update(planned, force)
-            write_atomically(recipe, recipe_text)
-        else:
-            is_workspace = recipe.is_file()
-            hint = "--force writes over an existing workspace"
-            hint = hint if is_workspace else "name another folder with --out"
-            raise UsageError(f"{root} exists and is not empty", hint)
+    workspace, recipe = _planned(root, recipe_text.encode()), root / RECIPE_FILE
+    is_own = _is_begun(root, recipe_text) or (force and recipe.is_file())
+    if is_occupied(root) and not is_own:
+        hint = "--force writes over an existing workspace"
+        hint = hint if recipe.is_file() else "name another folder with --out"
+        raise UsageError(f"{root} exists and is not empty", hint)
+    files = {RECIPE_FILE: recipe_text, **workspace.files()}
+    documents = [load(files[path], str(root / path)) for path in files if path.endswith(".yaml")]
+    found = check_documents(documents, presets.KNOWN).diagnostics
+    if has_errors(found):
+        raise FindingsError("a workspace of these choices would not be valid", found)
+    update(workspace, force)
+    write_atomically(recipe, recipe_text)
     return load_workspace(root)
 
 
@@ -205,16 +195,6 @@ def _is_begun(root: Path, recipe_text: str) -> bool:
     if recipe.is_file():
         return recipe.read_bytes() == recipe_text.encode()
     return (root / MANIFEST_PATH).parent.is_dir()
-
-
-def _check(staging: Path, root: Path) -> None:
-    """Validate a workspace as anyone would; findings name `root`, which it is for."""
-    diagnostics = [
-        replace(finding, path=str(root / Path(finding.path).relative_to(staging)))
-        for finding in check_paths([str(staging)], presets.KNOWN).diagnostics
-    ]
-    if has_errors(diagnostics):
-        raise FindingsError("a workspace of these choices would not be valid", diagnostics)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,6 @@ import pytest
 from tests.processes import make_program
 from tests.workspaces import make_prepared_workspace
 from vacc_gen.generator.files import (
-    folder_beside,
     naming,
     remove_leftovers,
     room_for,
@@ -30,9 +29,9 @@ from vacc_gen.schema.errors import StageError
 WRITER = """
 import sys
 from pathlib import Path
-from vacc_gen.generator.files import folder_beside, staged_file
+from vacc_gen.generator.files import staged_file, staged_folder
 target = Path(sys.argv[1])
-with staged_file(target / "file") as file, folder_beside(target / "folder") as folder:
+with staged_file(target / "file") as file, staged_folder(target / "folder") as folder:
     file.write(b"half")
     (folder / "half").write_bytes(b"")
     print("ready", flush=True)
@@ -70,11 +69,12 @@ def test_what_a_living_process_writes_stays_and_what_a_killed_one_wrote_goes(
     writer.kill()
     writer.wait(30)
     write_atomically(tmp_path / "file", "again")
-    with folder_beside(tmp_path / "folder"):
+    with staged_folder(tmp_path / "folder") as folder:
+        (folder / "whole").write_text("again")
         assert hidden(tmp_path) == [f".folder.{os.getpid()}.vacc-gen"]
     assert hidden(tmp_path) == []
     assert (tmp_path / "file").read_text() == "again"
-    assert (tmp_path / "folder" / "whole").read_text() == "mine"
+    assert (tmp_path / "folder" / "whole").read_text() == "again"
 
 
 @pytest.mark.parametrize(

