@@ -137,7 +137,7 @@ class Repository:
             FetchError: it is not there, or the hub does not answer.
         """
         url = f"{self._files_url}/{quote(name)}"
-        headers = self._retried(name, lambda: self._headers(url))
+        headers = self._retried(name, lambda: self._open(url, method="HEAD").headers)
         # A large file lies elsewhere: what its storage says of it is not the hub's word.
         digest = _DIGEST.fullmatch(headers.get("X-Linked-Etag") or headers.get("ETag") or "")
         size = headers.get("X-Linked-Size") or headers.get("Content-Length") or ""
@@ -182,15 +182,6 @@ class Repository:
         output.flush()
         if output.tell() < file.size_bytes:
             raise ConnectionError("the connection was cut")
-
-    def _headers(self, url: str) -> Any:
-        try:
-            with self._open(url, method="HEAD") as response:
-                return response.headers
-        except HTTPError as answer:
-            if "X-Linked-Etag" in answer.headers:
-                return answer.headers
-            raise
 
     def _open(self, url: str, headers: dict[str, str] | None = None, method: str = "GET") -> Any:
         request = Request(url, headers={"User-Agent": "vacc-gen", **(headers or {})}, method=method)
@@ -243,12 +234,15 @@ class Repository:
 class _RedirectHandler(HTTPRedirectHandler):
     """Follows redirects, but stops at the answer that states a large file's digest."""
 
-    def redirect_request(
-        self, req: Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
-    ) -> Request | None:
+    def http_error_302(self, req: Request, fp: Any, code: int, msg: str, headers: Any) -> Any:
         if req.get_method() == "HEAD" and "X-Linked-Etag" in headers:
-            return None
-        following = super().redirect_request(req, fp, code, msg, headers, newurl)
+            return fp
+        return super().http_error_302(req, fp, code, msg, headers)
+
+    http_error_307 = http_error_308 = http_error_302
+
+    def redirect_request(self, req: Request, *answer: Any) -> Request | None:
+        following = super().redirect_request(req, *answer)
         ours = (req.type, req.host)  # a token goes nowhere else
         if following is not None and (following.type, following.host) == ours:
             following.unredirected_hdrs.update(req.unredirected_hdrs)
