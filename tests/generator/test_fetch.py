@@ -219,6 +219,8 @@ def test_a_token_that_is_none_is_not_sent_nor_shown(hub, fetch, monkeypatch):
 def test_a_token_goes_to_the_hub_alone(hub, fetch, tmp_path):
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "token").write_text("hf_secret\n")  # as `hf auth login` leaves it
+    elsewhere = {"Location": f"/{FALCON.huggingface_id}/resolve/main/config.json"}
+    hub.faults["config.json"] = [Fault(status=307, headers=elsewhere)]
     assert fetch().code == 0
     seen = {(one.host.split(":")[0], one.authorization) for one in hub.requests}
     assert seen == {("127.0.0.1", "Bearer hf_secret"), ("localhost", None)}
