@@ -276,7 +276,7 @@ class FetchedFile:
 
 
 def fetch_checkpoint(
-    repository: str, folder: Path, progress: Progress, revision: str = "main", force: bool = False
+    repository: str, folder: Path, progress: Progress, revision: str, force: bool
 ) -> Iterator[FetchedFile]:
     """Bring the safetensors, config and tokenizer files of a model repository into `folder`.
 
@@ -300,7 +300,7 @@ def fetch_checkpoint(
 
 
 def fetch_calibration_set(
-    preset: CalibrationSet, source: TextSource, root: Path, progress: Progress, force: bool = False
+    preset: CalibrationSet, source: TextSource, root: Path, progress: Progress, force: bool
 ) -> Iterator[FetchedFile]:
     """Bring a published set to `source.path`, relative to `root`; as `fetch_checkpoint`."""
     hub = Repository(preset.huggingface_id, "dataset", "main", progress)
