@@ -76,6 +76,7 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make_wheel(folder, "leaf", "1.0")
     make_wheel(folder, "leaf", "2.0")
     make_wheel(folder, "old", "1.0", tag="cp38-cp38-manylinux2014_x86_64")
+    (folder / "unbuilt-1.0.tar.gz").touch()
     return folder
 
 
@@ -113,6 +114,11 @@ def test_no_solution_is_reported_in_the_resolvers_words_and_its_hint(index):
     with pytest.raises(LockError, match=r"^No solution found.*absent.* unsatisfiable") as error:
         resolve(wanted("absent==3"), "x")
     assert "network was disabled" in error.value.hint
+
+
+def test_what_has_no_wheel_is_passed_over(index):
+    with pytest.raises(LockError, match="no usable wheels"):
+        resolve(wanted("unbuilt"), "x")
 
 
 def test_the_python_asked_need_not_be_here(index):
