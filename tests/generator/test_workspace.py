@@ -119,6 +119,17 @@ def test_a_damaged_manifest_is_named(root, text):
         states_of(root)
 
 
+def test_what_a_killed_update_left_is_cleared(root):
+    manifest = json.loads((root / MANIFEST_PATH).read_text())
+    begun = {**manifest, "pending": {"scripts/serve.sh": "0"}}
+    (root / MANIFEST_PATH).write_text(json.dumps(begun))
+    left = root / "scripts/.serve.sh.7.vacc-gen"
+    left.touch()
+    assert update(load_workspace(root)).written == ()
+    assert json.loads((root / MANIFEST_PATH).read_text()) == manifest
+    assert not left.exists()
+
+
 def test_an_occupied_folder_is_left_alone(tmp_path):
     (tmp_path / "w").mkdir()
     for _ in range(2):  # empty is as good as absent, and what is there already is fine
