@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 from vacc_gen import presets
-from vacc_gen.generator.environment.lock import requirements_of, resolve, version_changes
 from vacc_gen.generator.files import write_atomically
+from vacc_gen.generator.lock import requirements_of, resolve, version_changes
 from vacc_gen.schema.recipe import Environment
 
 FOLDER = Path(presets.__path__[0]) / "environments"

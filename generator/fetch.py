@@ -8,8 +8,6 @@ those for proxies. A file grows in a `.part` file, which a later run continues.
 from __future__ import annotations
 
 import hashlib
-import json
-import math
 import os
 import re
 import time
@@ -18,8 +16,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from http.client import HTTPException
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
-from urllib.error import HTTPError, URLError
+from typing import Annotated, Any, BinaryIO, Literal, TypeVar
+from urllib.error import HTTPError
 from urllib.parse import quote
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
@@ -40,7 +38,6 @@ CHECKPOINT_FILES = (
 )  # fmt: skip
 """What a weight folder needs: no code, no .bin files, no subfolders."""
 
-RepositoryKind = Literal["model", "dataset"]
 _Answer = TypeVar("_Answer")
 
 ATTEMPTS = 4
@@ -51,18 +48,16 @@ TIMEOUT_SECONDS = 30
 CHUNK_BYTES = 1 << 18
 """Less than this is no progress."""
 LARGEST_LISTING_BYTES = 32 << 20
-SHA256_DIGITS = 64
-_DIGEST = re.compile(r'^"?([0-9a-f]{64}|[0-9a-f]{40})"?$')
+_DIGEST = re.compile('"?([0-9a-f]{64}|[0-9a-f]{40})"?')
 _NUMBER = re.compile("[0-9]{1,18}")
-_TOKEN = re.compile("[!-~]*")
 _TEMPORARY_STATUSES = (429, 500, 502, 503, 504)
+_AGAIN = "run it again to resume"
+_OTHER_HUB = "name another hub in HF_ENDPOINT"
 _TOKEN_HINT = "check the name; a private or gated repository needs `hf auth login` or HF_TOKEN"
-_ENDPOINT_HINT = "name another hub in HF_ENDPOINT"
 _REFUSALS = {
     401: ("does not give out", _TOKEN_HINT),
     403: ("does not give out", _TOKEN_HINT),
     404: ("has no", "check the name and revision; HF_ENDPOINT decides which hub is asked"),
-    416: ("has less than it states of", _ENDPOINT_HINT),
 }
 """What a hub does with a request by its status, and what to do about it."""
 
@@ -82,15 +77,37 @@ class _Listing(BaseModel):
 class RemoteFile:
     name: str
     url: str
-    size_bytes: int | None
+    size_bytes: int
     digest: str | None
     """sha256 of a large file, git's SHA-1 of a small one, as the hub states it; None: neither."""
+
+    def is_at(self, path: Path) -> bool:
+        """Whether a file has the size that the hub states and, where it states one, the digest."""
+        if path.stat().st_size != self.size_bytes:
+            return False
+        if self.digest is None:
+            return True
+        if len(self.digest) == 64:
+            return sha256_of(path) == self.digest
+        content = path.read_bytes()
+        computed = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False)
+        return computed.hexdigest() == self.digest
+
+    def partial_path(self, path: Path) -> Path:
+        """Where it grows. Its digest is in the name: another version is never continued."""
+        return path.with_name(f".{path.name}.{(self.digest or 'unversioned')[:12]}.part")
+
+    def started_bytes(self, path: Path) -> int:
+        partial = self.partial_path(path)
+        return partial.stat().st_size if partial.exists() else 0
 
 
 class Repository:
     """A repository at one commit, on the hub that HF_ENDPOINT names."""
 
-    def __init__(self, id_: str, kind: RepositoryKind, revision: str, progress: Progress) -> None:
+    def __init__(
+        self, id_: str, kind: Literal["model", "dataset"], revision: str, progress: Progress
+    ) -> None:
         """Raises:
         FetchError: HF_HUB_OFFLINE is set, there is none of that name and revision, or the hub
             does not answer.
@@ -98,22 +115,20 @@ class Repository:
         if os.environ.get("HF_HUB_OFFLINE", "0").upper() in ("1", "ON", "YES", "TRUE"):
             raise FetchError("HF_HUB_OFFLINE is set", hint="unset it to fetch")
         self.endpoint = (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
-        self.id = id_
         self.progress = progress
         self._token = _token()
         self._opener = build_opener(_RedirectHandler)
-        url = f"{self.endpoint}/api/{kind}s/{id_}/revision/{quote(revision, safe='')}"
+        what, commit = f"{kind} {id_}", quote(revision, safe="")
+        url = f"{self.endpoint}/api/{kind}s/{id_}/revision/{commit}"
+        content = self._retried(what, lambda: self._open(url).read(LARGEST_LISTING_BYTES))
         try:
-            listing = _Listing.model_validate(
-                self._retried(f"{kind} {id_}", lambda: self._json(url))
-            )
+            listing = _Listing.model_validate_json(content)
         except ValidationError as error:
-            what = f"{self.endpoint} answers for {kind} {id_} with something else than its files"
-            raise FetchError(what, _ENDPOINT_HINT) from error
+            problem = f"{self.endpoint} answers for {what} with something else than its files"
+            raise FetchError(problem, f"{_AGAIN}, or {_OTHER_HUB}") from error
         self.names = tuple(file.rfilename for file in listing.siblings)
         prefix = "datasets/" if kind == "dataset" else ""
-        commit = listing.sha or quote(revision, safe="")
-        self._files_url = f"{self.endpoint}/{prefix}{id_}/resolve/{commit}"
+        self._files_url = f"{self.endpoint}/{prefix}{id_}/resolve/{listing.sha or commit}"
 
     def file(self, name: str) -> RemoteFile:
         """Ask for a file's size and digest.
@@ -121,62 +136,52 @@ class Repository:
         Raises:
             FetchError: it is not there, or the hub does not answer.
         """
-        if not name.isprintable():
-            raise FetchError(f"{self.endpoint} lists a file called {name!r}", _ENDPOINT_HINT)
         url = f"{self._files_url}/{quote(name)}"
-        headers = self._retried(f"{name} of {self.id}", lambda: self._headers(url))
+        headers = self._retried(name, lambda: self._open(url, method="HEAD").headers)
         # A large file lies elsewhere: what its storage says of it is not the hub's word.
-        digest = _DIGEST.search(headers.get("X-Linked-Etag") or headers.get("ETag") or "")
-        size = headers.get("X-Linked-Size") or headers.get("Content-Length")
-        if size is not None and not _NUMBER.fullmatch(size):
-            raise FetchError(f"{self.endpoint} states no size for {name}: {size!r}", _ENDPOINT_HINT)
-        return RemoteFile(name, url, int(size) if size else None, digest[1] if digest else None)
+        digest = _DIGEST.fullmatch(headers.get("X-Linked-Etag") or headers.get("ETag") or "")
+        size = headers.get("X-Linked-Size") or headers.get("Content-Length") or ""
+        if not _NUMBER.fullmatch(size):
+            raise FetchError(f"{self.endpoint} states no size for {name}: {size!r}", _OTHER_HUB)
+        return RemoteFile(name, url, int(size), digest[1] if digest else None)
 
-    def download(self, file: RemoteFile, partial: Path) -> None:
-        """Bring a file's content into `partial`, continuing where that ends.
+    def download(self, file: RemoteFile, path: Path) -> None:
+        """Bring a file to `path`, from where an earlier run stopped; it comes there checked.
 
         Raises:
-            FetchError: the hub does not answer, or the connection broke for good. `partial` stays.
+            FetchError: the hub does not answer, the connection broke for good, or it is not the
+                file that the hub states. What arrived stays, but for the last case.
         """
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = file.partial_path(path)
+        self.progress.say(path.name)
         with open_in_place(partial) as output:
             self._retried(file.name, lambda: self._append(file, output), output.tell)
+        self.progress.say(f"checking {file.name}")
+        if not file.is_at(partial):
+            partial.unlink()
+            raise FetchError(
+                f"{file.name} arrived with another checksum than the {file.digest} that "
+                f"{self.endpoint} states; it was removed",
+                hint="run it again; if that does not help, the mirror serves another file",
+            )
+        move_into_place(partial, path)
 
-    def _append(self, file: RemoteFile, output: Any) -> None:
+    def _append(self, file: RemoteFile, output: BinaryIO) -> None:
         start = output.tell()
-        if start == file.size_bytes:
+        if start >= file.size_bytes:
             return
         with self._open(file.url, {"Range": f"bytes={start}-"} if start else {}) as response:
             if start and response.status != 206:  # the whole file again
                 output.seek(0)
                 output.truncate()
                 self.progress.advance(-start)
-            while chunk := response.read1(CHUNK_BYTES):
+            while chunk := response.read1(min(CHUNK_BYTES, file.size_bytes - output.tell())):
                 output.write(chunk)
                 self.progress.advance(len(chunk))
-                if output.tell() > (file.size_bytes or math.inf):
-                    output.truncate(0)
-                    what = f"{self.endpoint} sends more of {file.name} than the size that it states"
-                    raise FetchError(what, _ENDPOINT_HINT)
         output.flush()
-        if output.tell() < (file.size_bytes or 0):
+        if output.tell() < file.size_bytes:
             raise ConnectionError("the connection was cut")
-
-    def _json(self, url: str) -> Any:
-        with self._open(url) as response:
-            content = response.read(LARGEST_LISTING_BYTES)
-        try:
-            return json.loads(content)
-        except (ValueError, RecursionError):
-            raise ConnectionError("the answer is cut short, or is not JSON") from None
-
-    def _headers(self, url: str) -> Any:
-        try:
-            with self._open(url, method="HEAD") as response:
-                return response.headers
-        except HTTPError as answer:
-            if "X-Linked-Etag" in answer.headers:
-                return answer.headers
-            raise
 
     def _open(self, url: str, headers: dict[str, str] | None = None, method: str = "GET") -> Any:
         request = Request(url, headers={"User-Agent": "vacc-gen", **(headers or {})}, method=method)
@@ -188,7 +193,7 @@ class Repository:
             raise FetchError(
                 f"{self.endpoint} answers with a web page in place of {url}",
                 "does this network ask you to log in first, or a proxy stand in between? "
-                f"Otherwise {_ENDPOINT_HINT}",
+                f"Otherwise {_OTHER_HUB}",
             )
         return response
 
@@ -201,41 +206,43 @@ class Repository:
             try:
                 return question()
             except (OSError, HTTPException, ValueError) as error:
-                has_progressed = position() >= reached + CHUNK_BYTES
-                attempt, reached = (1 if has_progressed else attempt), position()
-                wait_seconds = _wait_seconds(error, attempt)
-                if wait_seconds is None or attempt == ATTEMPTS:
+                if position() >= reached + CHUNK_BYTES:
+                    attempt = 1
+                reached = position()
+                is_final = isinstance(error, HTTPError) and error.code not in _TEMPORARY_STATUSES
+                wait_seconds = _retry_after(error) or 2 ** (attempt - 1)
+                if is_final or attempt == ATTEMPTS or wait_seconds > LONGEST_WAIT_SECONDS:
                     raise self._explain(what, error) from error
             attempt += 1
             self.progress.say(f"{self.endpoint} is busy: {what} again in {wait_seconds} s")
             time.sleep(wait_seconds)
 
     def _explain(self, what: str, error: Exception) -> FetchError:
-        again = "run it again to resume"
         if isinstance(error, HTTPError):
             after = _retry_after(error)
-            wait = f"wait {after} s, then {again}" if after else again
-            if 300 <= error.code < 400:
-                wait = f"it redirects without end; {_ENDPOINT_HINT}"
-            verb, hint = _REFUSALS.get(error.code, ("fails to serve", wait))
+            again = f"wait {after} s, then {_AGAIN}" if after else _AGAIN
+            verb, hint = _REFUSALS.get(error.code, ("fails to serve", again))
             return FetchError(f"{self.endpoint} {verb} {what} ({error.code})", hint)
         reason = getattr(error, "reason", error)  # urllib's error says little beside its cause
         reason = getattr(reason, "strerror", None) or reason
         return FetchError(
             f"fetching {what} from {self.endpoint} failed: {reason or type(reason).__name__}",
-            hint=f"check the network, or name a mirror in HF_ENDPOINT; then {again}",
+            hint=f"check the network, or name a mirror in HF_ENDPOINT; then {_AGAIN}",
         )
 
 
 class _RedirectHandler(HTTPRedirectHandler):
     """Follows redirects, but stops at the answer that states a large file's digest."""
 
-    def redirect_request(
-        self, req: Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
-    ) -> Request | None:
+    def http_error_302(self, req: Request, fp: Any, code: int, msg: str, headers: Any) -> Any:
         if req.get_method() == "HEAD" and "X-Linked-Etag" in headers:
-            return None
-        following = super().redirect_request(req, fp, code, msg, headers, newurl)
+            return fp
+        return super().http_error_302(req, fp, code, msg, headers)
+
+    http_error_307 = http_error_308 = http_error_302
+
+    def redirect_request(self, req: Request, *answer: Any) -> Request | None:
+        following = super().redirect_request(req, *answer)
         ours = (req.type, req.host)  # a token goes nowhere else
         if following is not None and (following.type, following.host) == ours:
             following.unredirected_hdrs.update(req.unredirected_hdrs)
@@ -247,51 +254,29 @@ def _token() -> str | None:
     path = Path(os.environ.get("HF_TOKEN_PATH", f"{home}/token")).expanduser()
     token = os.environ.get("HF_TOKEN") or ""
     if not token and path.is_file():
-        token = path.read_bytes().decode("ascii", errors="replace")
+        token = path.read_text(encoding="utf-8", errors="replace")
     token = token.strip()
-    if not _TOKEN.fullmatch(token):
+    if not (token.isascii() and token.isprintable()):
         raise FetchError("the hub's token has characters that no token has", "hf auth login")
     return token or None
 
 
-def has_digest(path: Path, file: RemoteFile, progress: Progress) -> bool:
-    """Whether the file at `path` has the digest that the hub states; so it is without one."""
-    progress.say(f"checking {file.name}")
-    if file.digest is None:
-        return True
-    if len(file.digest) == SHA256_DIGITS:
-        return sha256_of(path) == file.digest
-    content = path.read_bytes()
-    computed = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False)
-    return computed.hexdigest() == file.digest
-
-
 def _retry_after(error: Exception) -> int | None:
-    value = error.headers.get("Retry-After", "").strip() if isinstance(error, HTTPError) else ""
+    value = error.headers.get("Retry-After", "") if isinstance(error, HTTPError) else ""
     return int(value) if _NUMBER.fullmatch(value) else None
-
-
-def _wait_seconds(error: Exception, attempt: int) -> int | None:
-    """How long to wait before asking again; None: asking again is of no use."""
-    if isinstance(error, HTTPError) and error.code not in _TEMPORARY_STATUSES:
-        return None
-    if isinstance(error, URLError) and isinstance(error.reason, ConnectionRefusedError):
-        return None
-    asked = _retry_after(error)
-    wait_seconds = 2 ** (attempt - 1) if asked is None else max(asked, 1)
-    return wait_seconds if wait_seconds <= LONGEST_WAIT_SECONDS else None
 
 
 @dataclass(frozen=True)
 class FetchedFile:
     path: Path
-    state: Literal["fetched", "resumed", "present"]
+    state: str
+    """`fetched`, `resumed` or `present`."""
     verified: bool
     """False where the hub states no digest to compare with."""
 
 
 def fetch_checkpoint(
-    repository: str, folder: Path, progress: Progress, revision: str = "main", force: bool = False
+    repository: str, folder: Path, progress: Progress, revision: str, force: bool
 ) -> Iterator[FetchedFile]:
     """Bring the safetensors, config and tokenizer files of a model repository into `folder`.
 
@@ -303,7 +288,7 @@ def fetch_checkpoint(
         StageError: the disk is too small.
     """
     hub = Repository(repository, "model", revision, progress)
-    top = [name for name in hub.names if "/" not in name]
+    top = [name for name in hub.names if "/" not in name and name.isprintable()]
     names = [name for name in top if any(fnmatch(name, wanted) for wanted in CHECKPOINT_FILES)]
     for needed in ("*.safetensors", "config.json"):
         if not any(fnmatch(name, needed) for name in names):
@@ -315,7 +300,7 @@ def fetch_checkpoint(
 
 
 def fetch_calibration_set(
-    preset: CalibrationSet, source: TextSource, root: Path, progress: Progress, force: bool = False
+    preset: CalibrationSet, source: TextSource, root: Path, progress: Progress, force: bool
 ) -> Iterator[FetchedFile]:
     """Bring a published set to `source.path`, relative to `root`; as `fetch_checkpoint`."""
     hub = Repository(preset.huggingface_id, "dataset", "main", progress)
@@ -329,58 +314,23 @@ def _bring(wanted: dict[Path, RemoteFile], hub: Repository, force: bool) -> Iter
 
     `wanted` has the remote file of each path; all of them go to one folder.
     """
-    missing = {path: file for path, file in wanted.items() if not _is_there(path, file, hub, force)}
-    total_bytes = sum(file.size_bytes or 0 for file in missing.values())
-    started_bytes = sum(_started(path, file) for path, file in missing.items())
+    missing = {}
+    for path, file in wanted.items():
+        hub.progress.say(f"checking {file.name}")
+        if path.exists() and file.is_at(path):
+            continue
+        if path.exists() and not force:
+            problem = f"{path} exists and is not the file that {hub.endpoint} has"
+            raise FetchError(problem, "move it away, or let --force replace it")
+        missing[path] = file
+    total_bytes = sum(file.size_bytes for file in missing.values())
+    started_bytes = sum(file.started_bytes(path) for path, file in missing.items())
     check_disk(next(iter(wanted)).parent, total_bytes - started_bytes)
     hub.progress.start("fetching", total_bytes)
     hub.progress.advance(started_bytes)
     for path, file in wanted.items():
+        state = "present"
         if path in missing:
-            yield _fetch(path, file, hub)
-        else:
-            yield FetchedFile(path, "present", file.digest is not None)
-
-
-def _is_there(path: Path, file: RemoteFile, hub: Repository, force: bool) -> bool:
-    if not path.exists():
-        return False
-    if file.size_bytes in (None, path.stat().st_size) and has_digest(path, file, hub.progress):
-        return True
-    if force:
-        return False
-    raise FetchError(
-        f"{path} exists and is not the file that {hub.endpoint} has",
-        hint="move it away, or let --force replace it",
-    )
-
-
-def _fetch(path: Path, file: RemoteFile, hub: Repository) -> FetchedFile:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = partial_path(path, file)
-    if file.size_bytes is None or _started(path, file) > file.size_bytes:
-        hub.progress.advance(-_started(path, file))
-        partial.unlink(missing_ok=True)
-    started_bytes = _started(path, file)
-    hub.progress.say(path.name)
-    hub.download(file, partial)
-    if not has_digest(partial, file, hub.progress):
-        partial.unlink()
-        raise FetchError(
-            f"{file.name} arrived with another checksum than the {file.digest} that "
-            f"{hub.endpoint} states; it was removed",
-            hint="run it again; if that does not help, the mirror serves another file",
-        )
-    move_into_place(partial, path)
-    return FetchedFile(path, "resumed" if started_bytes else "fetched", file.digest is not None)
-
-
-def partial_path(path: Path, file: RemoteFile) -> Path:
-    """Where a file grows. Its digest is in the name: another version is never continued."""
-    version = (file.digest or "unversioned")[:12]
-    return path.with_name(f".{path.name}.{version}.part")
-
-
-def _started(path: Path, file: RemoteFile) -> int:
-    partial = partial_path(path, file)
-    return partial.stat().st_size if partial.exists() else 0
+            state = "resumed" if file.started_bytes(path) else "fetched"
+            hub.download(file, path)
+        yield FetchedFile(path, state, file.digest is not None)

@@ -9,11 +9,9 @@ from __future__ import annotations
 import difflib
 import errno
 import fcntl
-import glob
 import os
 import re
 import shutil
-import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -22,13 +20,6 @@ from typing import BinaryIO
 from vacc_gen.generator.progress import size_text
 from vacc_gen.schema.errors import StageError, UnreadableError
 
-SUFFIX = ".vacc-gen"
-"""Ends the name of what is not finished."""
-
-
-def _name_beside(target: Path, kind: str = "") -> Path:
-    return target.with_name(f".{target.name}{kind}.{os.getpid()}{SUFFIX}")
-
 
 @contextmanager
 def _locked(path: Path) -> Iterator[bool]:
@@ -36,16 +27,18 @@ def _locked(path: Path) -> Iterator[bool]:
 
     False where it is gone, or in use by another process, or where the disk knows no locks.
     """
-    handle, is_locked = None, False
-    try:
+    with ExitStack() as opened:
+        is_locked = False
         with suppress(OSError):
             handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+            opened.callback(os.close, handle)
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             is_locked = True
         yield is_locked
-    finally:
-        if handle is not None:
-            os.close(handle)
+
+
+def _name_beside(target: Path, kind: str = "") -> Path:
+    return target.with_name(f".{target.name}{kind}.{os.getpid()}.vacc-gen")
 
 
 def remove_leftovers(target: Path) -> None:
@@ -53,8 +46,9 @@ def remove_leftovers(target: Path) -> None:
 
     A folder that was moved away for a new one that never came is moved back.
     """
-    for found in target.parent.glob(f".{glob.escape(target.name)}.*{SUFFIX}"):
-        match = re.fullmatch(rf"(\.old)?\.\d+{SUFFIX}", found.name[len(target.name) + 1 :])
+    left = re.compile(rf"\.{re.escape(target.name)}(\.old)?\.\d+\.vacc-gen")
+    for found in target.parent.glob(".*.vacc-gen"):
+        match = left.fullmatch(found.name)
         if match is None:
             continue
         with _locked(found) as is_left:
@@ -97,22 +91,16 @@ def open_in_place(path: Path) -> BinaryIO:
     """Open a file, new or not, to append to it; it can also be read and truncated.
 
     Raises:
-        UnreadableError: it is a link, which may lead anywhere, or no file of one name alone.
+        UnreadableError: it is a link, which may lead anywhere.
     """
-    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
-        descriptor = os.open(path, flags, 0o666)
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
+        return os.fdopen(os.open(path, flags, 0o666), "a+b")
     except OSError as error:
-        if error.errno not in (errno.ELOOP, errno.EISDIR):
+        if error.errno != errno.ELOOP:
             raise
-    else:
-        status = os.fstat(descriptor)
-        if stat.S_ISREG(status.st_mode) and status.st_nlink == 1:
-            return os.fdopen(descriptor, "a+b")
-        os.close(descriptor)
-    raise UnreadableError(
-        f"{path} is a link, or not a file", "remove it: vacc-gen keeps a file of its own there"
-    )
+        hint = "remove it: vacc-gen keeps a file of its own there"
+        raise UnreadableError(f"{path} is a link", hint) from error
 
 
 def move_into_place(file: Path, target: Path) -> None:
@@ -139,10 +127,9 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 
 
 @contextmanager
-def folder_beside(target: Path) -> Iterator[Path]:
-    """A new folder beside `target`, and the parents that it needs; gone again unless moved away."""
+def staged_folder(target: Path) -> Iterator[Path]:
+    """A new folder beside `target` that takes its place if the block ends well."""
     target = target.absolute()
-    missing = [folder for folder in target.parents if not folder.exists()]
     target.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(target)
     folder = _name_beside(target)
@@ -150,19 +137,9 @@ def folder_beside(target: Path) -> Iterator[Path]:
     try:
         with _locked(folder):
             yield folder
+            replace_folder(folder, target)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-        with suppress(OSError):  # a parent that is no longer empty stays
-            for parent in missing:
-                parent.rmdir()
-
-
-@contextmanager
-def staged_folder(target: Path) -> Iterator[Path]:
-    """A new folder beside `target` that takes its place if the block ends well."""
-    with folder_beside(target) as staging:
-        yield staging
-        replace_folder(staging, target.absolute())
 
 
 def replace_folder(staging: Path, target: Path) -> None:
@@ -173,25 +150,24 @@ def replace_folder(staging: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     for path in (*staging.rglob("*"), staging):
         _sync(path)
-    with ExitStack() as while_moving:
-        old = _name_beside(target, ".old")
-        if target.exists():
-            while_moving.enter_context(_locked(target))
-            target.rename(old)
-        try:
-            staging.rename(target)
-        except BaseException:
-            with suppress(FileNotFoundError):
-                old.rename(target)
-            raise
-        _sync(target.parent)
-        shutil.rmtree(old, ignore_errors=True)
+    old = _name_beside(target, ".old")
+    if target.exists():
+        target.rename(old)
+    try:
+        staging.rename(target)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            old.rename(target)
+        raise
+    _sync(target.parent)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def is_occupied(root: Path) -> bool:
     """Whether something stands where a folder shall be made; an empty folder does not count."""
-    is_empty_folder = root.is_dir() and next(root.iterdir(), None) is None
-    return root.is_symlink() or (root.exists() and not is_empty_folder)
+    if root.is_dir() and not root.is_symlink():
+        return any(root.iterdir())
+    return os.path.lexists(root)
 
 
 @contextmanager
@@ -208,15 +184,6 @@ def check_disk(folder: Path, needed_bytes: int) -> None:
     """Raise StageError if the disk of `folder`, which may not exist yet, lacks `needed_bytes`."""
     if _free_bytes(folder) < needed_bytes:
         raise _no_room(f"not enough disk space in {folder.absolute()}:", folder, needed_bytes)
-
-
-def unified_diff(before: str, after: str, old_name: str, new_name: str) -> str:
-    """Return the way from one text to another, as `diff -u` shows it."""
-    old, new = before.splitlines(keepends=True), after.splitlines(keepends=True)
-    return "".join(
-        line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n"
-        for line in difflib.unified_diff(old, new, old_name, new_name)
-    )
 
 
 @contextmanager
@@ -245,4 +212,13 @@ def _no_room(reason: str, folder: Path, needed_bytes: int) -> StageError:
     return StageError(
         f"{reason} {size_text(needed_bytes)} needed, {size_text(_free_bytes(folder))} free",
         "free some space, choose another folder, or build one precision at a time",
+    )
+
+
+def unified_diff(before: str, after: str, old_name: str, new_name: str) -> str:
+    """Return the way from one text to another, as `diff -u` shows it."""
+    old, new = before.splitlines(keepends=True), after.splitlines(keepends=True)
+    return "".join(
+        line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n"
+        for line in difflib.unified_diff(old, new, old_name, new_name)
     )

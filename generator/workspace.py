@@ -8,27 +8,20 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
 from vacc_gen import presets
-from vacc_gen.generator.emit.files import EmittedFile, emit
-from vacc_gen.generator.environment.lock import Lock, lock_of, read_own_lock
-from vacc_gen.generator.files import (
-    folder_beside,
-    is_occupied,
-    move_into_place,
-    remove_leftovers,
-    replace_folder,
-    write_atomically,
-)
+from vacc_gen.generator.emit.files import SCRIPTS_FOLDER, emit
+from vacc_gen.generator.files import is_occupied, remove_leftovers, write_atomically
+from vacc_gen.generator.lock import Lock, lock_of, read_own_lock
 from vacc_gen.generator.plan import Plan, is_placeholder, make_plan
 from vacc_gen.schema.checkpoint import CONFIG_FILE
 from vacc_gen.schema.errors import CheckpointError, UnreadableError, UsageError, word_for_shell
 from vacc_gen.schema.json_files import read_json_object
-from vacc_gen.schema.lint.check import check_document, check_paths, open_weights
+from vacc_gen.schema.lint.check import check_document, check_documents, open_weights
 from vacc_gen.schema.lint.diagnostics import FindingsError, has_errors
 from vacc_gen.schema.lint.document import load
 from vacc_gen.schema.lint.files import MANIFEST_PATH, Manifest, RecipeFile, read_manifest, text_hash
@@ -44,6 +37,7 @@ class State(Enum):
     MISSING = "missing"
     OUTDATED = "outdated"
     EDITED = "edited by hand"
+    """Neither what we want nor what we wrote."""
     LEFTOVER = "no longer wanted"
     NOT_EXECUTABLE = "not executable"
 
@@ -54,24 +48,8 @@ class FileState:
 
     path: str
     state: State
-    wanted: EmittedFile | None
+    wanted: str | None
     found: str | None
-
-
-def _state(root: Path, path: str, wanted: EmittedFile | None, manifest: Manifest) -> FileState:
-    try:
-        # Bytes that are not UTF-8 are an edit like any other.
-        found = (root / path).read_bytes().decode("utf-8", errors="surrogateescape")
-    except (FileNotFoundError, NotADirectoryError):
-        return FileState(path, State.MISSING, wanted, None)
-    if wanted is not None and found == wanted.text:
-        is_lacking = wanted.executable and not (root / path).stat().st_mode & stat.S_IXUSR
-        state = State.NOT_EXECUTABLE if is_lacking else State.CURRENT
-    elif not manifest.is_generated(path, found):
-        state = State.EDITED
-    else:
-        state = State.OUTDATED if wanted is not None else State.LEFTOVER
-    return FileState(path, state, wanted, found)
 
 
 @dataclass(frozen=True)
@@ -96,20 +74,22 @@ class Workspace:
         """What satisfies the recipe: its own lock, else the preset's, or None."""
         return lock_of(self.plan.recipe.environment, self.own_lock)
 
-    def files(self) -> tuple[EmittedFile, ...]:
-        """Return what should stand in the workspace beside vacc.yaml."""
+    def files(self) -> dict[str, str]:
+        """Return what should stand in the workspace beside vacc.yaml: texts by path."""
         return emit(self.plan, self.model_config, self.own_lock)
 
     def states(self) -> list[FileState]:
-        """Return how each generated file stands to what the recipe asks for, leftovers last.
-
-        A file counts as edited where it is neither what we want nor what we wrote.
-        """
+        """Return how each generated file stands to what the recipe asks for, leftovers last."""
         manifest = read_manifest(self.root) or NOTHING_MADE
-        wanted = {str(file.path): file for file in self.files()}
-        paths = dict.fromkeys((*wanted, *manifest.files, *manifest.pending))
-        states = [_state(self.root, path, wanted.get(path), manifest) for path in paths]
+        files = self.files()
+        paths = dict.fromkeys((*files, *manifest.files, *manifest.pending))
+        states = [_state(self.root, path, files.get(path), manifest) for path in paths]
         return [state for state in states if state.wanted is not None or state.found is not None]
+
+    def stale(self) -> list[FileState]:
+        """Return the files that are neither what the recipe asks for nor edited by hand."""
+        kept = (State.CURRENT, State.EDITED, State.NOT_EXECUTABLE)
+        return [state for state in self.states() if state.state not in kept]
 
     def require_weights(self) -> None:
         """Raise CheckpointError where the weight folder is not there yet."""
@@ -122,20 +102,26 @@ class Workspace:
             hint = f"`vacc-gen fetch {word_for_shell(str(self.root))}` brings published ones"
             raise CheckpointError(f"the weights are not there: {self.checkpoint_path}", hint)
 
-    def stale(self) -> list[FileState]:
-        """Return the files that are neither what the recipe asks for nor edited by hand."""
-        kept = (State.CURRENT, State.EDITED, State.NOT_EXECUTABLE)
-        return [state for state in self.states() if state.state not in kept]
+
+def _state(root: Path, path: str, wanted: str | None, manifest: Manifest) -> FileState:
+    place, found = root / path, None
+    # Bytes that are not UTF-8 are an edit like any other.
+    if place.exists():
+        found = place.read_bytes().decode("utf-8", errors="surrogateescape")
+    if found is None:
+        state = State.MISSING
+    elif found == wanted:
+        is_lacking = _is_script(path) and not place.stat().st_mode & stat.S_IXUSR
+        state = State.NOT_EXECUTABLE if is_lacking else State.CURRENT
+    elif not manifest.is_generated(path, found):
+        state = State.EDITED
+    else:
+        state = State.LEFTOVER if wanted is None else State.OUTDATED
+    return FileState(path, state, wanted, found)
 
 
-@dataclass(frozen=True)
-class Update:
-    """What `update` did, as paths in the workspace."""
-
-    written: tuple[str, ...]
-    removed: tuple[str, ...]
-    kept: tuple[str, ...]
-    """Edited by hand, and so left alone."""
+def _is_script(path: str) -> bool:
+    return Path(path).parent == Path(SCRIPTS_FOLDER)
 
 
 def load_workspace(root: Path) -> Workspace:
@@ -147,14 +133,10 @@ def load_workspace(root: Path) -> Workspace:
         CheckpointError: config.json is of another architecture or has no usable sizes.
     """
     path = root / RECIPE_FILE
-    try:
-        source = path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise UnreadableError(
-            f"no {RECIPE_FILE} in {root}",
-            hint="vacc-gen new --model falcon-7b-instruct makes a workspace",
-        ) from error
-    return _planned(root, source)
+    if not path.exists():
+        hint = "vacc-gen new --model falcon-7b-instruct makes a workspace"
+        raise UnreadableError(f"no {RECIPE_FILE} in {root}", hint)
+    return _planned(root, path.read_bytes())
 
 
 def _planned(root: Path, source: bytes) -> Workspace:
@@ -175,66 +157,54 @@ def _planned(root: Path, source: bytes) -> Workspace:
     except (CheckpointError, UnreadableError):
         open_weights(checkpoint_path)  # which says it as every other verb does
         raise
-    return Workspace(
-        root=root,
-        plan=plan,
-        checkpoint_path=checkpoint_path,
-        model_config=model_config,
-        own_lock=read_own_lock(root),
-        recipe_hash=text_hash(source.decode(errors="replace")),
-    )
+    recipe_hash = text_hash(source.decode(errors="replace"))
+    own_lock = read_own_lock(root)
+    return Workspace(root, plan, checkpoint_path, model_config, own_lock, recipe_hash)
 
 
 def create(root: Path, recipe_text: str, force: bool = False) -> Workspace:
     """Make a workspace at `root`, which must not exist or be empty, or with `force` be a workspace.
 
-    It is built beside `root` and checked there; only then does it move into place, vacc.yaml last:
-    where that is cut short, no recipe stands beside files that are not yet its own. A `root` that
-    holds the same files, or some of them, is completed: so a killed process left it.
+    All of it is checked before the first file is written, and vacc.yaml is the last: where that is
+    cut short, no recipe stands beside files that are not yet its own, and the same call goes on.
 
     Raises:
         UsageError: something else stands at `root`.
-        FindingsError: what was made has errors; then nothing is left of it.
+        FindingsError: what would be made has errors.
         OSError: it cannot be written.
     """
-    occupied, is_workspace = is_occupied(root), (root / RECIPE_FILE).is_file()
-    planned = _planned(root, recipe_text.encode())
-    target = Path(os.path.abspath(root))  # noqa: PTH100  # `.` has no folder beside it
-    with folder_beside(target) as staging:
-        write_atomically(staging / RECIPE_FILE, recipe_text)
-        update(replace(planned, root=staging, own_lock=None))
-        _check(staging, root)
-        if not target.exists():
-            replace_folder(staging, target)
-        elif not occupied or _is_part_of(target, staging):
-            for made in sorted(_files(staging), key=lambda path: path.name == RECIPE_FILE):
-                place = target / made.relative_to(staging)
-                if not place.exists():
-                    place.parent.mkdir(parents=True, exist_ok=True)
-                    move_into_place(made, place)
-        elif force and is_workspace:
-            update(planned, force=True)
-            write_atomically(root / RECIPE_FILE, recipe_text)
-        else:
-            hint = "--force writes over an existing workspace"
-            hint = hint if is_workspace else "name another folder with --out"
-            raise UsageError(f"{root} exists and is not empty", hint)
+    workspace, recipe = _planned(root, recipe_text.encode()), root / RECIPE_FILE
+    is_own = _is_begun(root, recipe_text) or (force and recipe.is_file())
+    if is_occupied(root) and not is_own:
+        hint = "--force writes over an existing workspace"
+        hint = hint if recipe.is_file() else "name another folder with --out"
+        raise UsageError(f"{root} exists and is not empty", hint)
+    files = {RECIPE_FILE: recipe_text, **workspace.files()}
+    documents = [load(files[path], str(root / path)) for path in files if path.endswith(".yaml")]
+    found = check_documents(documents, presets.KNOWN).diagnostics
+    if has_errors(found):
+        raise FindingsError("a workspace of these choices would not be valid", found)
+    update(workspace, force)
+    write_atomically(recipe, recipe_text)
     return load_workspace(root)
 
 
-def _is_part_of(folder: Path, whole: Path) -> bool:
-    """Whether every file of a folder is one of `whole`, byte by byte."""
-    if folder.is_symlink() or not folder.is_dir():
-        return False
-    return all(
-        (other := whole / file.relative_to(folder)).is_file()
-        and other.read_bytes() == file.read_bytes()
-        for file in _files(folder)
-    )
+def _is_begun(root: Path, recipe_text: str) -> bool:
+    """Whether `create` was killed here, or has done the same already."""
+    recipe = root / RECIPE_FILE
+    if recipe.is_file():
+        return recipe.read_bytes() == recipe_text.encode()
+    return (root / MANIFEST_PATH).parent.is_dir()
 
 
-def _files(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()]
+@dataclass(frozen=True)
+class Update:
+    """What `update` did, as paths in the workspace."""
+
+    written: tuple[str, ...]
+    removed: tuple[str, ...]
+    kept: tuple[str, ...]
+    """Edited by hand, and so left alone."""
 
 
 def update(workspace: Workspace, force: bool = False, over: Collection[str] = ()) -> Update:
@@ -245,7 +215,7 @@ def update(workspace: Workspace, force: bool = False, over: Collection[str] = ()
     """
     root, manifest = workspace.root, read_manifest(workspace.root) or NOTHING_MADE
     known, hashes = dict(manifest.files), {}
-    to_write: list[EmittedFile] = []
+    to_write: dict[str, str] = {}
     removed: list[str] = []
     kept: list[str] = []
     for state in workspace.states():
@@ -257,35 +227,25 @@ def update(workspace: Workspace, force: bool = False, over: Collection[str] = ()
         elif state.state is State.EDITED and (wanted is None or not (force or path in over)):
             kept.append(path)
             # The hash of what we wrote, so that the edit is still seen as one next time.
-            hashes[path] = manifest.files.get(path, text_hash(wanted.text if wanted else ""))
+            hashes[path] = manifest.files.get(path, text_hash(wanted or ""))
         elif wanted is not None:
-            hashes[path] = text_hash(wanted.text)
+            hashes[path] = text_hash(wanted)
             if state.state is not State.CURRENT:
-                to_write.append(wanted)
+                to_write[path] = wanted
     if to_write:
-        pending = {str(file.path): text_hash(file.text) for file in to_write}
+        pending = {path: hashes[path] for path in to_write}
         started = Manifest(version=1, made_from=manifest.made_from, files=known, pending=pending)
         write_atomically(root / MANIFEST_PATH, started.text())
     for path in manifest.pending:
         remove_leftovers(root / path)
-    for file in to_write:
-        write_atomically(root / file.path, file.text)
-        if file.executable:
-            mode = (root / file.path).stat().st_mode
-            (root / file.path).chmod(mode | (mode & 0o444) >> 2)  # who may read may run
+    for path, text in to_write.items():
+        write_atomically(root / path, text)
+        if _is_script(path):
+            mode = (root / path).stat().st_mode
+            (root / path).chmod(mode | (mode & 0o444) >> 2)  # who may read may run
     for path in removed:
         (root / path).unlink()
     done = Manifest(version=1, made_from={RECIPE_FILE: workspace.recipe_hash}, files=hashes)
     if to_write or done != manifest:
         write_atomically(root / MANIFEST_PATH, done.text())
-    return Update(tuple(str(file.path) for file in to_write), tuple(removed), tuple(kept))
-
-
-def _check(staging: Path, root: Path) -> None:
-    """Validate a workspace as anyone would; findings name `root`, which it is for."""
-    diagnostics = [
-        replace(finding, path=str(root / Path(finding.path).relative_to(staging)))
-        for finding in check_paths([str(staging)], presets.KNOWN).diagnostics
-    ]
-    if has_errors(diagnostics):
-        raise FindingsError("a workspace of these choices would not be valid", diagnostics)
+    return Update(tuple(to_write), tuple(removed), tuple(kept))

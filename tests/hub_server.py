@@ -23,12 +23,12 @@ class Fault:
     status: int = 0
     """Answer with this instead of the file."""
     headers: Mapping[str, str] = field(default_factory=dict)
-    cut_after: int = -1
+    cut_after: int | None = None
     """Close the connection after so many bytes of the answer."""
     stall: bool = False
     """Send nothing more where the connection would be closed."""
     replace_with: bytes | None = None
-    """Send this instead of the content."""
+    """Send this instead of the content, whatever range was asked for."""
 
 
 class Request(NamedTuple):
@@ -45,6 +45,7 @@ class Hub(ThreadingHTTPServer):
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
+        self.url = f"http://127.0.0.1:{self.server_port}"
         self.repositories: dict[str, dict[str, bytes]] = {}
         """Files by `<models|datasets>/<id>`."""
         self.faults: dict[str, list[Fault]] = {}
@@ -54,10 +55,6 @@ class Hub(ThreadingHTTPServer):
         self.requests: list[Request] = []
         """All but those in which a client asks about itself."""
         self.stalled = threading.Event()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
 
     def ranges(self, name: str) -> list[str | None]:
         """The ranges in which a large file's content was asked for."""
@@ -84,95 +81,92 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.close_connection = True
         path = unquote(urlsplit(self.path).path)
-        parts = path.strip("/").split("/")
-        if parts[0] == "api" and parts[1] not in ("models", "datasets"):
-            self._send(404, b"{}")
+        first, *rest = path.strip("/").split("/")
+        if first == "api" and rest[0] not in ("models", "datasets"):
+            self._send(404)
             return
         asked = (self.headers[name] for name in ("Host", "Range", "Authorization"))
         self.server.requests.append(Request(path, *asked))
-        if parts[0] == "api":
-            self._listing(parts[1:])
-        elif parts[0] == "cdn":
-            name = "/".join(parts[4:])
-            content = self.server.repositories["/".join(parts[1:4])][name]
-            if not self._failed(name, content):
-                self._send_content(content, {})
+        if first == "api":
+            self._listing("/".join(rest[:3]), rest[3:])
+        elif first == "cdn":
+            name = "/".join(rest[3:])
+            self._content(name, self.server.repositories["/".join(rest[:3])][name], {})
         else:
-            kind = "datasets" if parts[0] == "datasets" else "models"
-            repository, _, rest = "/".join(parts).removeprefix("datasets/").partition("/resolve/")
-            self._file(f"{kind}/{repository}", rest.partition("/")[2])
+            kind = "datasets" if first == "datasets" else "models"
+            id_, _, place = path.strip("/").removeprefix("datasets/").partition("/resolve/")
+            self._file(f"{kind}/{id_}", place.partition("/")[2])
 
     do_HEAD = do_GET  # noqa: N815
 
-    def _listing(self, parts: list[str]) -> None:
-        repository = self.server.repositories.get("/".join(parts[:3]))
+    def _listing(self, id_: str, route: list[str]) -> None:
         if self._failed("api"):
             return
-        if repository is None:
-            self._send(404, b"{}", {"X-Error-Code": "RepoNotFound"})
-        elif parts[3:4] == ["tree"]:
-            entries = [_tree_entry(name, content) for name, content in repository.items()]
-            self._send(200, json.dumps(entries).encode())
-        elif parts[3:] in ([], ["revision", "main"], ["revision", COMMIT]):
-            siblings = [{"rfilename": name} for name in repository]
-            info = {"id": "/".join(parts[1:3]), "sha": COMMIT, "siblings": siblings}
-            self._send(200, json.dumps(info).encode())
+        files = self.server.repositories.get(id_)
+        if files is None:
+            self._send(404, headers={"X-Error-Code": "RepoNotFound"})
+        elif route[:1] == ["tree"]:
+            self._send_json([_tree_entry(name, content) for name, content in files.items()])
+        elif route in ([], ["revision", "main"], ["revision", COMMIT]):
+            siblings = [{"rfilename": name} for name in files]
+            self._send_json({"id": id_.partition("/")[2], "sha": COMMIT, "siblings": siblings})
         else:
-            self._send(404, b"{}", {"X-Error-Code": "RevisionNotFound"})
+            self._send(404, headers={"X-Error-Code": "RevisionNotFound"})
 
-    def _file(self, repository: str, name: str) -> None:
-        content = self.server.repositories.get(repository, {}).get(name)
+    def _file(self, id_: str, name: str) -> None:
+        content = self.server.repositories.get(id_, {}).get(name)
         if content is None:
-            self._send(404, b"", {"X-Error-Code": "EntryNotFound"})
-            return
-        headers = {"X-Repo-Commit": COMMIT}
-        if is_small(name):
-            headers["ETag"] = f'"{git_sha1(content)}"'
-            if self.command == "HEAD":
-                self._send(200, content, headers)
-            elif not self._failed(name, content, headers):
-                self._send_content(content, headers)
-            return
-        headers["X-Linked-Etag"] = f'"{hashlib.sha256(content).hexdigest()}"'
-        headers |= {"X-Linked-Size": str(len(content)), **self.server.lies.get(name, {})}
-        place = quote(f"/cdn/{repository}/{name}")
-        headers["Location"] = f"http://localhost:{self.server.server_port}{place}"
-        self._send(302, b"", headers)
-
-    def _failed(self, name: str, content: bytes = b"", headers: Mapping[str, str] = {}) -> bool:
-        faults = self.server.faults.get(name)
-        if not faults:
-            return False
-        fault = faults.pop(0)
-        if fault.status:
-            self._send(fault.status, b"", fault.headers)
-        elif fault.replace_with is not None:
-            length = {"Content-Length": str(len(fault.replace_with))}
-            sent = fault.replace_with[: fault.cut_after if fault.cut_after >= 0 else None]
-            self._send(200, sent, {**headers, **length})
+            self._send(404, headers={"X-Error-Code": "EntryNotFound"})
+        elif is_small(name):
+            headers = {"X-Repo-Commit": COMMIT, "ETag": f'"{git_sha1(content)}"'}
+            self._content(name, content, headers)
         else:
-            self._send_content(content, headers, fault)
-        return True
+            headers = {
+                "X-Repo-Commit": COMMIT,
+                "X-Linked-Etag": f'"{hashlib.sha256(content).hexdigest()}"',
+                "X-Linked-Size": str(len(content)),
+                "Location": f"http://localhost:{self.server.server_port}"
+                + quote(f"/cdn/{id_}/{name}"),
+            }
+            self._send(302, headers={**headers, **self.server.lies.get(name, {})})
 
-    def _send_content(
-        self, content: bytes, headers: Mapping[str, str], fault: Fault | None = None
-    ) -> None:
+    def _content(self, name: str, content: bytes, headers: Mapping[str, str]) -> None:
+        """Send a file from where it is asked for, or what a fault makes of it."""
+        fault = None if self.command == "HEAD" else self._next_fault(name)
+        if fault and fault.status:
+            self._send(fault.status, headers=fault.headers)
+            return
         start = int((self.headers["Range"] or "bytes=0-").removeprefix("bytes=").rstrip("-"))
+        if fault and fault.replace_with is not None:
+            start, content = 0, fault.replace_with
         if start and start >= len(content):
-            self._send(416, b"")
+            self._send(416)
             return
         answer = content[start:]
+        headers = {**headers, "Content-Length": str(len(answer))}
         if start:
-            where = f"bytes {start}-{len(content) - 1}/{len(content)}"
-            headers = {**headers, "Content-Range": where}
-        sent = answer if fault is None else answer[: fault.cut_after]
-        self._send(206 if start else 200, sent, {**headers, "Content-Length": str(len(answer))})
-        if fault is not None and fault.stall:
+            headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
+        self._send(206 if start else 200, answer[: fault.cut_after if fault else None], headers)
+        if fault and fault.stall:
             self.wfile.flush()
             self.server.stalled.set()
             time.sleep(30)
 
-    def _send(self, status: int, body: bytes, headers: Mapping[str, str] = {}) -> None:
+    def _failed(self, name: str) -> bool:
+        """Whether the next fault was sent in place of a listing."""
+        fault = self._next_fault(name)
+        if fault is not None:
+            self._send(fault.status or 200, fault.replace_with or b"", fault.headers)
+        return fault is not None
+
+    def _next_fault(self, name: str) -> Fault | None:
+        faults = self.server.faults.get(name)
+        return faults.pop(0) if faults else None
+
+    def _send_json(self, value: object) -> None:
+        self._send(200, json.dumps(value).encode())
+
+    def _send(self, status: int, body: bytes = b"", headers: Mapping[str, str] = {}) -> None:
         self.send_response(status)
         for name, value in {"Content-Length": str(len(body)), **headers}.items():
             self.send_header(name, value)

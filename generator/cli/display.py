@@ -161,11 +161,8 @@ def print_summary(root: Path, records: Sequence[StageRecord]) -> None:
             commands.append(_next_command(root, precision, paths))
     caption, perplexities = perplexity_figures(merged_perplexity(records))
     if perplexities:
-        values = [
-            f"{name} {measured.text}" + (f" ({measured.change})" if measured.change else "")
-            for name, measured in perplexities.items()
-        ]
-        rows.append(("perplexity", f"{', '.join(values)} {caption}"))
+        values = ", ".join(map(" ".join, perplexities.items()))
+        rows.append(("perplexity", f"{values} {caption}"))
     rows.append(("report", f"{root / REPORT_PAGE}, {REPORT_FILE}"))
     for name, text in rows:
         typer.echo(f"{name:13}{text}")

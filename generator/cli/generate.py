@@ -31,7 +31,7 @@ def generate(
         for state in states:
             typer.echo(f"{folder / state.path}: {state.state.value}", err=diff)
             if diff:
-                found, wanted = state.found or "", state.wanted.text if state.wanted else ""
+                found, wanted = state.found or "", state.wanted or ""
                 old = "/dev/null" if state.found is None else f"a/{state.path}"
                 new = "/dev/null" if state.wanted is None else f"b/{state.path}"
                 print_data(unified_diff(found, wanted, old, new))

@@ -28,7 +28,7 @@ def lock(
 
     Example: vacc-gen lock falcon-7b-instruct
     """
-    from vacc_gen.generator.environment import lock as locks
+    from vacc_gen.generator import lock as locks
     from vacc_gen.generator.workspace import load_workspace, update
 
     if check and (upgrade or allow_source):
@@ -55,7 +55,6 @@ def lock(
     typer.echo(f"resolving {len(wanted.pins)} pins {where}", err=True)
     kept = "" if upgrade else previous
     made = locks.resolve(wanted, environment.preset, previous=kept, allow_source=allow_source)
-    made = locks.shipped_if_same(made, shipped)
     paths = (str(locks.LOCK_PATH), str(locks.DESCRIPTION_PATH))
     done = update(replace(workspace, own_lock=made), over=paths)
     for name, before, after in locks.version_changes(previous, made.text):

@@ -98,7 +98,7 @@ def new(
     workspace = make(**vars(choices), force=force)
     for note in workspace.notes:
         typer.echo(folded(note) + "\n")
-    for path in ("vacc.yaml", *(str(file.path) for file in workspace.files())):
+    for path in ("vacc.yaml", *workspace.files()):
         typer.echo(workspace.root / path)
     typer.echo("\n" + folded("\n".join(target_lines(workspace.plan))))
     steps = next_steps(workspace.root, workspace.plan.recipe)

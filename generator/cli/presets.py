@@ -104,8 +104,8 @@ def config_of_encoder(
     Example: vacc-gen presets config bge-m3 --precision int8 > bge-m3-int8.yaml
     """
     from vacc_gen import presets
-    from vacc_gen.generator.emit.yaml_text import sections
-    from vacc_gen.generator.encoder import encoder_config
+    from vacc_gen.generator.emit.files import sections
+    from vacc_gen.generator.plan import encoder_config
 
     typer.echo(sections(encoder_config(presets.ENCODERS.find(name), precision, length)), nl=False)
 

@@ -11,7 +11,7 @@ from vacc_gen.generator.build.preflight import check_files
 from vacc_gen.generator.calibration.windows import check_calibration
 from vacc_gen.generator.doctor import machine
 from vacc_gen.generator.doctor.machine import Check, State
-from vacc_gen.generator.environment.lock import missing_lock_reason, read_lock, requirements_of
+from vacc_gen.generator.lock import missing_lock_reason, read_lock, requirements_of
 from vacc_gen.generator.plan import is_placeholder
 from vacc_gen.generator.progress import size_text
 from vacc_gen.generator.workspace import Workspace

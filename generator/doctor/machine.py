@@ -16,11 +16,11 @@ from vacc_gen import presets
 from vacc_gen.generator.backends.onnxruntime.backend import PACKAGES
 from vacc_gen.generator.backends.vamc import EXECUTABLE
 from vacc_gen.generator.build.needs import LIBRARIES_BYTES
-from vacc_gen.generator.environment.lock import LOCK_PATH, Lock, Requirements, locked_packages
-from vacc_gen.generator.environment.probe import run_check
 from vacc_gen.generator.extras import package_version
+from vacc_gen.generator.lock import LOCK_PATH, Lock, Requirements, locked_packages
 from vacc_gen.generator.memory import available_bytes
 from vacc_gen.generator.plan import Plan
+from vacc_gen.generator.probe import run_check
 from vacc_gen.generator.progress import size_text
 from vacc_gen.schema.errors import MissingExtraError, first_few, word_for_shell
 from vacc_gen.schema.geometry import FP16_BYTES, WEIGHT_BITS, footprint, parameter_count

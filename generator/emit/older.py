@@ -10,7 +10,7 @@ from pathlib import PurePath
 
 import yaml
 
-from vacc_gen.generator.emit.yaml_text import sections
+from vacc_gen.generator.emit.files import sections
 from vacc_gen.presets import OLDER_KEYS
 from vacc_gen.schema.compile_yaml.config import CompileConfig
 from vacc_gen.schema.errors import UnreadableError, on_one_line

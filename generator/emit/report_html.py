@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from vacc_gen.generator.emit.files import render
@@ -18,8 +17,6 @@ Report = Mapping[str, Any]
 """What report.json holds; docs/reference/report.md says what its fields mean."""
 
 REFERENCES = {"torch": "torch in fp32"}
-EMBEDDED = "onnxruntime"
-BACKENDS = {EMBEDDED: "ONNX Runtime (embedded)", "vamc": "the vendor's compiler, vamc"}
 
 
 def report_html(report: Report) -> str:
@@ -28,14 +25,12 @@ def report_html(report: Report) -> str:
     return render(
         "report.html.jinja",
         report=report,
+        built=_compiled(report),
         verdict=verdict_of(report),
-        facts=facts_of(report),
-        next_commands=next_commands(report),
         perplexity_caption=caption,
         perplexities=perplexities,
         references=REFERENCES,
         greedy_text=greedy_text,
-        percent=percent,
         size=size_text,
         time=time_text,
     )
@@ -45,35 +40,30 @@ def verdict_of(report: Report) -> tuple[str, str, list[str]]:
     """Say how the build ended: good, bad or soft (nothing compiled), a headline, and reasons."""
     stages: Sequence[Report] = report["stages"]
     failed = [stage for stage in stages if stage["status"] == "failed"]
-    matches, differs = _compared(report["parity"]["precisions"])
-    if failed or differs:
-        names = [" of ".join(filter(None, [s["name"], s["precision"]])) for s in failed]
-        headline = f"{' and '.join(differs)} by more than allowed"
-        headline = headline if differs else f"Failed: {' and '.join(names)}"
-        return "bad", headline, [s.get("reason", "") for s in failed]
-    built = _compiled(report)
-    if not built:
-        reasons = dict.fromkeys(s.get("reason", "") for s in stages if s["name"] == "compile")
-        return "soft", "Nothing was compiled", list(reasons)
-    if matches:
-        within = "its threshold" if len(matches) == 1 else "their thresholds"
-        purpose = "to run here" if EMBEDDED_ONLY.issuperset(built) else "for the compiler"
-        return "good", f"{' and '.join(matches)} within {within}: ready {purpose}", []
-    verify = next((stage for stage in stages if stage["name"] == "verify"), {})
-    return "good", f"{', '.join(built)} compiled, not verified", [verify.get("reason", "")]
-
-
-def _compared(parities: Report) -> tuple[list[str], list[str]]:
-    """Say which precision matches which reference, and which differs beyond what is allowed."""
+    reasons = [stage.get("reason", "") for stage in failed]
     matches, differs = [], []
-    for precision, parity in parities.items():
+    for precision, parity in report["parity"]["precisions"].items():
         reference = REFERENCES.get(parity["reference"], parity["reference"])
         limit = parity["max_abs_diff_allowed"]
         if all(parity[f"{part}_max_abs_diff"] <= limit for part in ("prefill", "decode")):
             matches.append(f"{precision} matches {reference}")
         else:
             differs.append(f"{precision} differs from {reference}")
-    return matches, differs
+    if differs:
+        return "bad", f"{' and '.join(differs)} by more than allowed", reasons
+    if failed:
+        names = [" of ".join(filter(None, [s["name"], s["precision"]])) for s in failed]
+        return "bad", f"Failed: {' and '.join(names)}", reasons
+    built = _compiled(report)
+    if not built:
+        reasons = [stage.get("reason", "") for stage in stages if stage["name"] == "compile"]
+        return "soft", "Nothing was compiled", list(dict.fromkeys(reasons))
+    if matches:
+        within = "its threshold" if len(matches) == 1 else "their thresholds"
+        purpose = "to run here" if EMBEDDED_ONLY.issuperset(built) else "for the compiler"
+        return "good", f"{' and '.join(matches)} within {within}: ready {purpose}", []
+    reasons = [stage.get("reason", "") for stage in stages if stage["name"] == "verify"]
+    return "good", f"{', '.join(built)} compiled, not verified", reasons[:1]
 
 
 def _compiled(report: Report) -> list[str]:
@@ -82,44 +72,12 @@ def _compiled(report: Report) -> list[str]:
     return [stage["precision"] for stage in done]
 
 
-def facts_of(report: Report) -> dict[str, str]:
-    """What was built, and when, with what and where, by the name of each fact."""
-    recipe, made, machine = report["recipe"], report["made"], report["made"]["machine"]
-    memory = f"{size_text(machine['memory_bytes'])} of memory"
-    return {
-        "recipe": recipe["preset"],
-        "tp": f"{recipe['tp']} on {recipe['card']}" if recipe["card"] else str(recipe["tp"]),
-        "lengths": f"prompts of {recipe['prefill']} tokens, {recipe['total']} in all",
-        "backend": BACKENDS.get(report["backend"], report["backend"]),
-        "versions": ", ".join(map(" ".join, made["versions"].items())),
-        "machine": "{system}, {processor}, {cores} cores, ".format(**machine) + memory,
-        "date": made["date"].replace("T", " ").replace("+00:00", " UTC"),
-        "took": time_text(sum(stage["seconds"] for stage in report["stages"])),
-    }
+def perplexity_figures(perplexity: Report) -> tuple[str, dict[str, str]]:
+    """Say what perplexity was measured on, and what it came to by model; nothing if not measured.
 
-
-def next_commands(report: Report) -> dict[str, str]:
-    """What to type in the workspace, and what for."""
-    built = _compiled(report)
-    if verdict_of(report)[0] != "good":
-        return {"To go on where this build ended": "vacc-gen build"}
-    if report["backend"] != EMBEDDED:
-        return {"To serve it on the card": f"scripts/serve.sh {built[-1]}"}
-    run = f'vacc-gen run . --precision {built[-1]} --prompt "In the beginning"'
-    return {"To try it here": run, "Where the compiler is": "vacc-gen build --backend vamc"}
-
-
-@dataclass(frozen=True)
-class Perplexity:
-    text: str
-    percents: float
-    """By which it is higher than that of fp16 (or torch) on these windows; 0 where not known."""
-    change: str
-    """The same with the standard error; empty for fp16, and without error."""
-
-
-def perplexity_figures(perplexity: Report) -> tuple[str, dict[str, Perplexity]]:
-    """What perplexity was measured on, and what it came to by model; nothing if not measured."""
+    A model's figure has no decimals that its error does not carry, such as `40.1 (+1.0 ± 0.5 %)`:
+    by how much it is higher than that of fp16 (or torch) on these windows, and the standard error.
+    """
     windows: Report | None = perplexity.get("windows")
     if windows is None:
         return "", {}
@@ -129,17 +87,15 @@ def perplexity_figures(perplexity: Report) -> tuple[str, dict[str, Perplexity]]:
     return caption, {score["precision"]: _perplexity(score) for score in windows["scores"]}
 
 
-def _perplexity(score: Report) -> Perplexity:
-    """Texts without decimals that the error does not carry."""
-    value = score["perplexity"]
-    difference = score.get("nll_difference") or {"standard_error": None}
-    error = difference["standard_error"]
+def _perplexity(score: Report) -> str:
+    value, difference = score["perplexity"], score.get("nll_difference") or {}
+    error = difference.get("standard_error")
     if error is None:
-        return Perplexity(f"{value:.2f}", 0.0, "")
+        return f"{value:.2f}"
     percents = 100 * math.expm1(difference["mean"])
     doubt = (100 + percents) * error
     change = f"{percents:+.{_decimals(doubt)}f} ± {doubt:.{_decimals(doubt)}f} %"
-    return Perplexity(f"{value:.{min(2, _decimals(value * error))}f}", percents, change)
+    return f"{value:.{min(2, _decimals(value * error))}f} ({change})"
 
 
 def _decimals(error: float) -> int:
@@ -158,8 +114,3 @@ def greedy_text(precision: str, parity: Report) -> str:
         f"first difference at token {first['position'] + 1}: {precision} picks {first['token']!r}, "
         f"{parity['reference']} {first['reference_token']!r} by {first['logit_gap']:.2g}"
     )
-
-
-def percent(value: float, whole: float) -> float:
-    """`value` in percent of `whole`, 100 at most (and where either is not a number)."""
-    return round(100 * (value / whole), 2) if 0 <= value < whole else 100.0

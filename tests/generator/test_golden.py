@@ -10,8 +10,12 @@ import pytest
 
 from tests.workspaces import files_of
 from vacc_gen import presets
-from vacc_gen.generator.emit.files import MODELING_HEADER, template_text
-from vacc_gen.generator.emit.yaml_text import RECIPE_SCHEMA_PATH, recipe_text
+from vacc_gen.generator.emit.files import (
+    MODELING_HEADER,
+    RECIPE_SCHEMA_PATH,
+    recipe_text,
+    template_text,
+)
 from vacc_gen.generator.new.choices import Choices
 from vacc_gen.generator.workspace import MANIFEST_PATH, create
 

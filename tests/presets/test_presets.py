@@ -7,8 +7,8 @@ import pytest
 
 from tests.workspaces import FALCON_TINY
 from vacc_gen import presets
-from vacc_gen.generator.environment.lock import missing_lock_reason, preset_lock, requirements_of
-from vacc_gen.generator.vision import PATCHES_PER_TOKEN
+from vacc_gen.generator.lock import missing_lock_reason, preset_lock, requirements_of
+from vacc_gen.generator.plan import PATCHES_PER_TOKEN
 from vacc_gen.schema.errors import UsageError
 from vacc_gen.schema.geometry import footprint, geometry_from_config, parameter_count
 from vacc_gen.schema.precision import Precision

@@ -8,7 +8,7 @@ import pytest
 
 from tests.workspaces import make_workspace
 from vacc_gen.generator.doctor import machine
-from vacc_gen.generator.environment.probe import run_check
+from vacc_gen.generator.probe import run_check
 
 HEAVY = ("torch", "transformers", "onnx", "onnxruntime", "numpy", "tokenizers", "uv")
 

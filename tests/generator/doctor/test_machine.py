@@ -13,7 +13,7 @@ from tests.processes import make_program
 from tests.workspaces import make_workspace
 from vacc_gen.generator.doctor import machine
 from vacc_gen.generator.doctor.machine import Check, State, compiler_environment, needed_bytes
-from vacc_gen.generator.environment.lock import locked_packages, preset_lock, requirements_of
+from vacc_gen.generator.lock import locked_packages, preset_lock, requirements_of
 from vacc_gen.generator.plan import Plan
 from vacc_gen.presets import MODELS
 from vacc_gen.schema.geometry import parameter_count

@@ -25,11 +25,7 @@ WANTED = {
     SHARDS[0]: CONTENT,
     SHARDS[1]: CONTENT[1:],
 }
-OTHERS = {
-    "pytorch_model.bin": b"pickled",
-    "coreml/x.json": b"{}",
-    "modeling_falcon.py": b"code",
-}
+OTHERS = {"pytorch_model.bin": b"pickled", "coreml/x.json": b"{}", "modeling_falcon.py": b"code"}
 TEXTS = "en/c4-train.00000-of-01024.json.gz"
 
 
@@ -111,17 +107,15 @@ def test_a_checksum_that_stays_wrong_is_an_error(hub, root):
     assert f"a file in {root / 'weights'} is not the one that tiiuae/falcon-7b" in done.stderr
 
 
-@pytest.mark.parametrize(
-    ("fault", "said"),
-    [
-        (Fault(status=404), "has no model tiiuae/falcon-7b (404)\nhint: check the name"),
-        (Fault(status=403), "does not give out model tiiuae/falcon-7b (403)\nhint: check the name"),
-        (Fault(status=418), "fails to serve model tiiuae/falcon-7b (418)\nhint: run this again"),
-    ],
-)
-def test_a_hub_that_refuses_is_one_error_as_of_fetch(hub, root, fault, said):
-    hub.faults["api"] = [fault]
-    done = download(hub, root)
-    assert done.returncode == 1
-    assert done.stderr.startswith(f"error: {hub.url} {said}")
-    assert not (root / "weights").exists()
+def test_a_hub_that_refuses_is_one_error_as_of_fetch(hub, root):
+    check = "hint: check the name"
+    for status, said in (
+        (404, f"has no model tiiuae/falcon-7b (404)\n{check}"),
+        (403, f"does not give out model tiiuae/falcon-7b (403)\n{check}"),
+        (418, "fails to serve model tiiuae/falcon-7b (418)\nhint: run this again"),
+    ):
+        hub.faults["api"] = [Fault(status=status)]
+        done = download(hub, root)
+        assert done.returncode == 1
+        assert done.stderr.startswith(f"error: {hub.url} {said}")
+        assert not (root / "weights").exists()

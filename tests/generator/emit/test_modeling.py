@@ -18,34 +18,23 @@ transformers = pytest.importorskip("transformers")
 PREFILL, TOTAL = 16, 32
 
 
-@pytest.fixture(scope="module")
-def workspace(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("modeling")
-    shutil.copytree(FALCON_TINY, folder / "weights")
-    return create(folder / "w", recipe_text("falcon-tiny", "../weights"))
-
-
-def export(workspace, out, *arguments):
-    return subprocess.run(
-        [sys.executable, workspace.root / "scripts/export.py", "--checkpoint",
-         workspace.checkpoint_path, "--out", out, *arguments],
+def test_exported_graphs_agree_with_transformers(tmp_path):
+    shutil.copytree(FALCON_TINY, tmp_path / "weights")
+    workspace = create(tmp_path / "w", recipe_text("falcon-tiny", "../weights"))
+    exported = tmp_path / "graphs"
+    done = subprocess.run(
+        [sys.executable, workspace.root / "scripts/export.py", "--checkpoint", tmp_path / "weights",
+         "--out", exported, "--prefill", str(PREFILL), "--total", str(TOTAL)],
         env={**os.environ, "PYTHONPATH": "", "PYTHONWARNINGS": "ignore"},
         capture_output=True,
         text=True,
     )  # fmt: skip
-
-
-def test_exported_graphs_agree_with_transformers(workspace, tmp_path):
-    exported = tmp_path / "graphs"
-    done = export(workspace, exported, "--prefill", str(PREFILL), "--total", str(TOTAL))
     assert done.returncode == 0, done.stderr
-    reference = transformers.FalconForCausalLM.from_pretrained(
-        FALCON_TINY, dtype=torch.float32, attn_implementation="eager"
-    ).eval()
     files = {path.name: path.stat().st_size for path in exported.iterdir()}
     assert set(files) == {"prefill.onnx", "decode.onnx", "weights.bin"}
     stored = sum(path.stat().st_size for path in FALCON_TINY.glob("*.safetensors"))  # bf16
     assert files["weights.bin"] < 2.1 * stored  # once, in fp32
+    reference = transformers.FalconForCausalLM.from_pretrained(FALCON_TINY, dtype=torch.float32)
     ids = [37 * index % 2000 + 5 for index in range(TOTAL)]
     with torch.no_grad():
         expected = reference(torch.tensor([ids])).logits[0].numpy()

@@ -8,8 +8,7 @@ import pytest
 
 from tests.schema.lint.examples import assert_findings_on_record, findings_in
 from tests.workspaces import FALCON_TINY
-from vacc_gen.generator.emit.files import emit
-from vacc_gen.generator.emit.yaml_text import recipe_text
+from vacc_gen.generator.emit.files import emit, recipe_text
 from vacc_gen.generator.new.choices import Choices
 from vacc_gen.presets import KNOWN, MODELS
 from vacc_gen.schema.json_files import read_json_object
@@ -232,7 +231,7 @@ def test_what_is_made_of_any_preset_as_recommended_has_no_error_and_no_warning(t
         checkpoint = str(FALCON_TINY) if model.any_size else None
         plan = Choices(model=model.name, checkpoint=checkpoint).decide().plan
         config = read_json_object(FALCON_TINY / "config.json") if model.any_size else None
-        made = {str(file.path): file.text for file in emit(plan, config)}
+        made = emit(plan, config)
         for path, text in {**made, "vacc.yaml": recipe_text(plan.recipe, [])}.items():
             (tmp_path / model.name / path).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / model.name / path).write_text(text)

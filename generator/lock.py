@@ -18,7 +18,6 @@ from typing import Any
 from packaging.utils import canonicalize_name
 
 from vacc_gen import presets
-from vacc_gen.generator.files import write_atomically
 from vacc_gen.schema.errors import LockError, MissingExtraError, UnreadableError, shell_command
 from vacc_gen.schema.packages import (
     Companion,
@@ -151,10 +150,8 @@ def preset_lock(name: str) -> Lock | None:
 def lock_of(environment: Environment, own: Lock | None) -> Lock | None:
     """Return what satisfies a recipe: the workspace's own lock, else the preset's, or None."""
     wanted = requirements_of(environment)
-    for lock in (own, preset_lock(environment.preset)):
-        if lock is not None and not lock.shortcomings(wanted):
-            return lock
-    return None
+    locks = filter(None, (own, preset_lock(environment.preset)))
+    return next((lock for lock in locks if not lock.shortcomings(wanted)), None)
 
 
 def missing_lock_reason(environment: Environment) -> str:
@@ -196,20 +193,18 @@ def read_lock(root: Path) -> Lock:
         UnreadableError: environment.json is not as we write it.
     """
     hint = shell_command(["vacc-gen", "lock", str(root)])
+    path = root / DESCRIPTION_PATH
     try:
-        values = json.loads((root / DESCRIPTION_PATH).read_bytes())["lock"]
+        values = json.loads(path.read_bytes())["lock"]
         if values is None:
             raise LockError(f"{root} has no lock yet", hint)
-        lock = Lock(
-            text=(root / LOCK_PATH).read_bytes().decode(errors="replace"),
-            **{name: str(values[name]) for name in _DESCRIBED},
-            tested=tuple(map(str, values["tested"])),
-        )
+        described = {name: str(values[name]) for name in _DESCRIBED}
+        text = (root / LOCK_PATH).read_bytes().decode(errors="replace")
+        lock = Lock(text, **described, tested=tuple(map(str, values["tested"])))
         is_changed = lock.sha256() != values["sha256"]
     except OSError as error:
         raise UnreadableError(f"cannot read {error.filename}: {error.strerror}", hint) from error
     except (ValueError, KeyError, TypeError) as error:
-        path = root / DESCRIPTION_PATH
         raise UnreadableError(f"{path} is not as vacc-gen writes it", hint) from error
     if is_changed:
         raise LockError(f"{root / LOCK_PATH} was changed since it was made", hint)
@@ -247,17 +242,18 @@ def resolve(
         "--python-version", wanted.python, "--python-platform", wanted.platform,
         *([] if allow_source else ["--no-build"]),
     ]  # fmt: skip
+    bounds = [bound.needs for bound in wanted.bounds]
     with tempfile.TemporaryDirectory(prefix="vacc-gen-lock-") as folder:
         root = Path(folder)
-        bounds = [bound.needs for bound in wanted.bounds]
-        write_atomically(root / f"{label}.in", "".join(f"{pin}\n" for pin in wanted.pins))
-        write_atomically(root / "bounds.in", "".join(f"{pin}\n" for pin in bounds))
-        if previous:
-            write_atomically(root / f"{label}.txt", previous)
+        (root / f"{label}.in").write_text("".join(f"{pin}\n" for pin in wanted.pins))
+        (root / "bounds.in").write_text("".join(f"{pin}\n" for pin in bounds))
+        (root / f"{label}.txt").write_text(previous)
         done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise LockError(*message_and_hint(done.stderr))
         lines = (root / f"{label}.txt").read_text(encoding="utf-8").splitlines()
+    if done.returncode:
+        said, _, hint = done.stderr.partition("\nhint: ")
+        message = " ".join(said.removeprefix("error: ").split()).replace(" cause: ", ": ")
+        raise LockError(message or f"uv ended with {done.returncode}", hint.strip() or None)
     version = subprocess.run([uv, "--version"], capture_output=True, text=True, check=True)
     return Lock(
         # A user's uv settings may add lines about the index: no lock needs them.
@@ -267,15 +263,6 @@ def resolve(
         platform=wanted.platform,
         resolver=" ".join(version.stdout.split()[:2]),
     )
-
-
-def shipped_if_same(lock: Lock, shipped: Lock | None) -> Lock:
-    """Return the shipped lock, of which more is known, where `lock` has the same packages."""
-
-    def contents(lock: Lock) -> tuple[str, str, dict[str, str]]:
-        return lock.python, lock.platform, locked_packages(lock.text)
-
-    return shipped if shipped is not None and contents(lock) == contents(shipped) else lock
 
 
 def version_changes(before: str, after: str) -> Iterator[tuple[str, str | None, str | None]]:
@@ -297,12 +284,3 @@ def uv_path() -> str:
     if found is None:
         raise MissingExtraError("uv", "`vacc-gen lock`", extra="lock")
     return found
-
-
-def message_and_hint(stderr: str) -> tuple[str, str | None]:
-    """Split uv's output into what is wrong and its hint."""
-    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
-    hints = [line.removeprefix("hint: ") for line in lines if line.startswith("hint: ")]
-    others = [line.removeprefix("error: ") for line in lines if not line.startswith("hint: ")]
-    message = " ".join(others).replace(" cause: ", ": ")
-    return message or "uv failed without a message", " ".join(hints) or None

@@ -9,8 +9,8 @@ import sys
 import pytest
 
 from tests.processes import make_program
-from vacc_gen.generator.environment import probe
-from vacc_gen.generator.environment.probe import run_check
+from vacc_gen.generator import probe
+from vacc_gen.generator.probe import run_check
 
 
 def test_an_interpreter_reports_its_version_and_packages():

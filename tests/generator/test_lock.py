@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.wheels import make_wheel, offline_settings
-from vacc_gen.generator.environment.lock import (
+from vacc_gen.generator.lock import (
     MADE_HERE,
     Lock,
     Requirements,
@@ -17,7 +17,6 @@ from vacc_gen.generator.environment.lock import (
     preset_lock,
     requirements_of,
     resolve,
-    shipped_if_same,
 )
 from vacc_gen.schema.errors import LockError, MissingExtraError, UnreadableError
 from vacc_gen.schema.packages import Companion, parse_pin
@@ -60,15 +59,6 @@ def test_a_package_that_came_along_must_keep_the_bounds():
     assert reason.startswith("it has numpy 2.2.6, not numpy<2: importing it works")
 
 
-def test_the_same_packages_as_shipped_are_the_shipped_lock():
-    text = SHIPPED.text.replace("# via", "# because of")
-    made = replace(SHIPPED, text=text, made_by=MADE_HERE, resolver="uv 9")
-    assert shipped_if_same(made, SHIPPED) is SHIPPED
-    other = replace(made, text=text.replace("1.26.4", "1.26.3"))
-    assert shipped_if_same(other, SHIPPED) is other
-    assert shipped_if_same(made, None) is made
-
-
 def wanted(*pins: str, bounds: tuple[str, ...] = (), python: str = "3.10") -> Requirements:
     return Requirements(
         python,
@@ -87,6 +77,7 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make_wheel(folder, "leaf", "1.0")
     make_wheel(folder, "leaf", "2.0")
     make_wheel(folder, "old", "1.0", tag="cp38-cp38-manylinux2014_x86_64")
+    (folder / "unbuilt-1.0.tar.gz").touch()
     return folder
 
 
@@ -124,6 +115,11 @@ def test_no_solution_is_reported_in_the_resolvers_words_and_its_hint(index):
     with pytest.raises(LockError, match=r"^No solution found.*absent.* unsatisfiable") as error:
         resolve(wanted("absent==3"), "x")
     assert "network was disabled" in error.value.hint
+
+
+def test_what_has_no_wheel_is_passed_over(index):
+    with pytest.raises(LockError, match="no usable wheels"):
+        resolve(wanted("unbuilt"), "x")
 
 
 def test_the_python_asked_need_not_be_here(index):
