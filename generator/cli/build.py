@@ -51,8 +51,8 @@ def build(
     Example: vacc-gen build falcon-7b-instruct --precision int8
     """
     from vacc_gen.generator import build as run
-    from vacc_gen.generator.backends.onnxruntime.session import quiet_libraries
     from vacc_gen.generator.cli.display import print_summary, terminal_progress
+    from vacc_gen.generator.extras import quiet_libraries
     from vacc_gen.schema.errors import UsageError
 
     quiet_libraries()

@@ -83,11 +83,10 @@ def run(
     """
     import time
 
-    from vacc_gen.generator.answers import Answer
-    from vacc_gen.generator.backends.onnxruntime.deployment import check_folder, find_deployed
+    from vacc_gen.generator.answers import Answer, ChatFormat, default_sampling, sampling_of
+    from vacc_gen.generator.backends.onnxruntime.deployment import find_deployed
     from vacc_gen.generator.backends.onnxruntime.runtime import open_model
     from vacc_gen.generator.calibration.tokenizer import TOKENIZER_FILE, Tokenizer
-    from vacc_gen.generator.chats import ChatFormat, default_sampling, sampling_of
     from vacc_gen.schema.errors import UsageError, plural
 
     if "" in (stop or ()):
@@ -95,12 +94,11 @@ def run(
     given = _prompt(text, prompt, prompt_file)
     if given is None and as_json:
         raise UsageError("--json needs a prompt", "a chat is for people")
-    compiled = find_deployed(folder, precision)
-    check_folder(compiled, read_content=verify)
+    compiled = find_deployed(folder, precision, read_content=verify)
     tokenizer = Tokenizer(compiled / TOKENIZER_FILE)
     form = ChatFormat(compiled) if chat or given is None else None
     asked = {"temperature": temperature, "top_p": top_p, "top_k": top_k, "seed": seed}
-    asked["repetition_penalty"] = repetition_penalty
+    asked |= {"repetition_penalty": repetition_penalty, "ignore_eos": ignore_eos}
     sampling = sampling_of(default_sampling(compiled), asked)
     opening = time.monotonic()
     model = open_model(compiled, threads)
@@ -110,7 +108,7 @@ def run(
         """Answer to a conversation, or to a prompt as its only message."""
         prompt = form.prompt(messages) if form else messages[0]["content"]
         stops = [*(stop or []), *(form.stop if form else [])]
-        return Answer(model, tokenizer, prompt, sampling, max_tokens, stops, ignore_eos)
+        return Answer(model, tokenizer, prompt, sampling, max_tokens, stops)
 
     if given is None:
         from vacc_gen.generator.cli.chat import chat as talk

@@ -46,7 +46,7 @@ def serve(
 
     from vacc_gen.generator.backends.onnxruntime.deployment import find_deployed
     from vacc_gen.generator.backends.onnxruntime.runtime import open_model
-    from vacc_gen.generator.serve.app import Api, Line, make_app
+    from vacc_gen.generator.serve import Api, Line, make_app
     from vacc_gen.generator.terminal import signals_to
     from vacc_gen.schema.errors import UsageError
 

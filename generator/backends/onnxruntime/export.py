@@ -8,7 +8,7 @@ No moment holds the model: the graphs are emitted from the architecture, and the
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from vacc_gen.generator.backends.onnxruntime.deployment import (
     end_tokens_of,
     genai_config,
 )
+from vacc_gen.generator.backends.onnxruntime.packing import pack
 from vacc_gen.generator.backends.onnxruntime.weights.quantize import Quantizer, grids_for
 from vacc_gen.generator.backends.onnxruntime.weights.source import Checkpoint
 from vacc_gen.generator.backends.onnxruntime.weights.weight_file import (
@@ -31,7 +32,8 @@ from vacc_gen.generator.extras import load
 from vacc_gen.generator.files import naming, room_for, staged_folder
 from vacc_gen.generator.progress import Progress, SilentProgress
 from vacc_gen.schema.artifacts import MANIFEST_FILE
-from vacc_gen.schema.errors import UsageError
+from vacc_gen.schema.errors import UsageError, first_few
+from vacc_gen.schema.json_files import file_names
 from vacc_gen.schema.precision import Precision, Quantization
 from vacc_gen.schema.recipe import lengths_problem
 
@@ -61,9 +63,6 @@ DTYPES: dict[Precision, Dtype] = {
     Precision.INT4: "int4",
 }
 """What weights are stored as in a build of each precision."""
-
-BITS: dict[Dtype, int] = {"int8": 8, "int4": 4}
-"""Of a weight, where weights are quantized."""
 
 
 @dataclass(frozen=True)
@@ -104,14 +103,17 @@ class ExportPlan:
         beside += sum(file.stat().st_size for file in self.side_files)
         return self.layout.total_bytes + beside
 
-    def is_written(self, folder: Path) -> bool:
+    def is_written(self, folder: Path, checkpoint: Checkpoint) -> bool:
         """Whether a folder, which appears whole or not at all, is what this export writes."""
-        sizes = {WEIGHTS_FILE: self.layout.total_bytes}
-        sizes |= {file.name: file.stat().st_size for file in self.side_files}
-        return (
-            {path.name for path in folder.iterdir()} == {*sizes, *self.graphs}
-            and all((folder / name).stat().st_size == size for name, size in sizes.items())
-            and all((folder / name).read_bytes() == graph for name, graph in self.graphs.items())
+        names = {WEIGHTS_FILE, *self.graphs, *(file.name for file in self.side_files)}
+        if not folder.is_dir() or {path.name for path in folder.iterdir()} != names:
+            return False
+        # Values may have changed without a trace in the fingerprint, but not in the files' times.
+        read = [*(tensor.path for tensor in checkpoint.tensors.values()), *self.side_files]
+        newest = max(file.stat().st_mtime_ns for file in read)
+        return all(
+            (folder / name).read_bytes() == graph and (folder / name).stat().st_mtime_ns > newest
+            for name, graph in self.graphs.items()
         )
 
 
@@ -160,31 +162,22 @@ def plan_export(
     )
     from vacc_gen.generator.backends.onnxruntime.graph.positions import Axes
 
-    architecture = checkpoint.architecture
-    axes_by_name = {MODEL_GRAPH: DYNAMIC_AXES}
+    architecture, quantization = checkpoint.architecture, quantization or Quantization()
     if isinstance(lengths, Lengths):
         # A prompt, padded, without a past; one token after a cache of all other slots.
         axes_by_name = {
             PREFILL_GRAPH: Axes(1, lengths.prefill, None, lengths.prefill, last_only=True),
             DECODE_GRAPH: Axes(1, 1, lengths.total - 1, lengths.total, last_only=True),
         }
-    elif lengths is not None:
-        axes_by_name = {MODEL_GRAPH: runtime_axes(architecture)}
-    quantization = quantization or Quantization()
-    is_deployed = isinstance(lengths, Deployment)
-    layout = planned_layout(checkpoint, dtype, quantization, packed=is_deployed)
+    else:
+        axes_by_name = {MODEL_GRAPH: runtime_axes(architecture) if lengths else DYNAMIC_AXES}
+    layout = planned_layout(checkpoint, dtype, quantization, packed=isinstance(lengths, Deployment))
     properties = {"vacc_gen.checkpoint": checkpoint.folder.fingerprint()}
-    graphs = {
-        name: falcon_graph(
-            name.removesuffix(".onnx"),
-            architecture,
-            layout,
-            axes,
-            quantization.activations,
-            properties,
-        ).SerializeToString(deterministic=True)
-        for name, axes in axes_by_name.items()
-    }
+    options = (quantization.activations, properties)
+    graphs = {}
+    for name, axes in axes_by_name.items():
+        graph = falcon_graph(Path(name).stem, architecture, layout, axes, *options)
+        graphs[name] = graph.SerializeToString(deterministic=True)
     if isinstance(lengths, Deployment):
         ends = end_tokens_of(checkpoint.folder.path)
         graphs[GENAI_FILE] = genai_config(architecture, lengths.total, ends, dtype).encode()
@@ -196,10 +189,10 @@ def planned_layout(
     checkpoint: Checkpoint, dtype: Dtype, quantization: Quantization, *, packed: bool = False
 ) -> Layout:
     """The layout of weights.bin for `checkpoint`, without reading or writing any value."""
-    architecture, grids = checkpoint.architecture, None
-    if dtype in BITS:
-        grids = grids_for(architecture, BITS[dtype], quantization)
-    return plan_layout(architecture, dtype, grids, packed=packed)
+    bits, grids = {"int8": 8, "int4": 4}.get(dtype), None
+    if bits is not None:
+        grids = grids_for(checkpoint.architecture, bits, quantization)
+    return plan_layout(checkpoint.architecture, dtype, grids, packed=packed)
 
 
 def export_graphs(
@@ -229,10 +222,8 @@ def export_graphs(
     """
     plan = plan_export(checkpoint, dtype, lengths, quantization)
     paths = tuple(out_dir / name for name in plan.graphs)
-    # A process that was killed just after the last rename has left the whole export. Values of the
-    # checkpoint may have changed since without a trace in its fingerprint, but not in its files.
-    shards = {tensor.path for tensor in checkpoint.tensors.values()}
-    if not force and out_dir.is_dir() and plan.is_written(out_dir) and _is_newer(paths, shards):
+    # A process that was killed just after the last rename has left the whole export.
+    if not force and plan.is_written(out_dir, checkpoint):
         return ExportResult(paths, out_dir / WEIGHTS_FILE, plan.layout, {})
     checkpoint.check_head()
     progress = progress or SilentProgress()
@@ -250,23 +241,14 @@ def export_graphs(
             with naming(folder / name):
                 (folder / name).write_bytes(graph)
         if isinstance(lengths, Deployment):
-            from vacc_gen.generator.backends.onnxruntime.packing import pack
-
             pack(folder, plan.layout, progress)
     return ExportResult(paths, out_dir / WEIGHTS_FILE, plan.layout, overflowed)
-
-
-def _is_newer(files: Iterable[Path], others: Iterable[Path]) -> bool:
-    written = min(file.stat().st_mtime_ns for file in files)
-    return written > max(other.stat().st_mtime_ns for other in others)
 
 
 def _refuse_used_folder(out_dir: Path, checkpoint: Path, force: bool) -> None:
     if checkpoint.resolve().is_relative_to(out_dir.resolve()):
         raise UsageError(f"{out_dir} holds the checkpoint itself", "choose another folder")
-    if out_dir.exists() and not out_dir.is_dir():
-        raise UsageError(f"{out_dir} is a file, not a folder")
-    present = sorted(file.name for file in out_dir.iterdir()) if out_dir.is_dir() else []
+    present = file_names(out_dir) if out_dir.exists() else []
     if present and not force:
         raise UsageError(
             f"{out_dir} is not empty", "choose another folder, or replace this one with --force"
@@ -274,6 +256,6 @@ def _refuse_used_folder(out_dir: Path, checkpoint: Path, force: bool) -> None:
     strangers = [name for name in present if name not in EXPORTED_FILES]
     if strangers:
         raise UsageError(
-            f"{out_dir} holds files that no export wrote: {', '.join(strangers[:3])}",
+            f"{out_dir} holds files that no export wrote: {first_few(strangers)}",
             "choose another folder, or move them away: --force replaces earlier exports only",
         )

@@ -13,8 +13,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from vacc_gen.generator.backends.onnxruntime.deployment import MODEL_GRAPH
-from vacc_gen.generator.backends.onnxruntime.session import ERRORS_ONLY
+from vacc_gen.generator.backends.onnxruntime.deployment import (
+    ERRORS_ONLY,
+    MODEL_GRAPH,
+    WEIGHTS_FOLDER,
+)
 from vacc_gen.generator.backends.onnxruntime.weights.weight_file import (
     ALIGNMENT_BYTES,
     WEIGHTS_FILE,
@@ -75,27 +78,25 @@ def _pack(
     import onnxruntime
 
     with tempfile.TemporaryDirectory(prefix="packing.", dir=folder) as name:
-        # External data must lie in the folder of the graph that names it.
-        part, packed = folder / f"{Path(name).name}.onnx", Path(name, MODEL_GRAPH)
-        part.write_bytes(_model_of(node, initializers).SerializeToString())
+        packed = Path(name, MODEL_GRAPH)
         options = onnxruntime.SessionOptions()
         options.log_severity_level = ERRORS_ONLY
         options.intra_op_num_threads = 1
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.optimized_model_filepath = str(packed)
+        options.add_session_config_entry(WEIGHTS_FOLDER, str(folder))
         for key, value in (
             ("optimized_model_external_initializers_file_name", WEIGHTS_FILE),
             ("optimized_model_external_initializers_min_size_in_bytes", "1024"),
             ("save_external_prepacked_constant_initializers", "1"),
         ):
             options.add_session_config_entry(f"session.{key}", value)
+        part = _model_of(node, initializers).SerializeToString()
         try:
             onnxruntime.InferenceSession(part, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # the runtime's exceptions share no public base
             packed.write_bytes(bytes(room.length_bytes))  # where the disk is at fault, says how
             raise StageError(f"ONNX Runtime cannot pack {room.name}: {error}") from error
-        finally:
-            part.unlink()
         (saved,) = (
             tensor
             for tensor in onnx.load(packed, load_external_data=False).graph.initializer

@@ -6,20 +6,17 @@ Legend of shapes: W windows of S tokens, N predicted tokens, V vocabulary.
 from __future__ import annotations
 
 import math
-import os
-import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vacc_gen.generator.backends.onnxruntime.deployment import open_session
 from vacc_gen.generator.backends.onnxruntime.export import planned_layout
 from vacc_gen.generator.backends.onnxruntime.runtime import check_finite
-from vacc_gen.generator.backends.onnxruntime.session import open_session
 from vacc_gen.generator.backends.onnxruntime.weights.source import Checkpoint
-from vacc_gen.generator.backends.onnxruntime.weights.weight_file import WEIGHTS_FILE, Dtype
+from vacc_gen.generator.backends.onnxruntime.weights.weight_file import Dtype
 from vacc_gen.generator.progress import Progress, timed
 from vacc_gen.schema.errors import StageError
 from vacc_gen.schema.precision import Quantization
@@ -96,15 +93,13 @@ def score_windows(
     checkpoint: Checkpoint,
     dtype: Dtype,
     quantization: Quantization,
-    weights: Path,
+    folder: Path,
     windows: Windows,
-    work_dir: Path,
     progress: Progress,
 ) -> Losses:
-    """The losses (W,) of the model whose weights are the file `weights`.
+    """The losses (W,) of the model whose weights.bin lies in `folder`, packed or not.
 
-    The graph, which is like prefill.onnx but gives the logits of every position, is made in
-    `work_dir` and deleted afterwards.
+    Its graph is like prefill.onnx but gives the logits of every position.
 
     Raises:
         StageError: a logit is not finite.
@@ -113,26 +108,18 @@ def score_windows(
 
     layout = planned_layout(checkpoint, dtype, quantization, packed=True)
     activations = quantization.activations
-    model = falcon_graph("scoring", checkpoint.architecture, layout, SCORING_AXES, activations, {})
+    graph = falcon_graph("scoring", checkpoint.architecture, layout, SCORING_AXES, activations, {})
+    session = open_session(folder, graph.SerializeToString())
     length = windows.tokens.shape[1]
     mask = np.ones((1, length), np.int64)
     positions = np.arange(length, dtype=np.int64)[None]
     losses: list[float] = []
-    with tempfile.TemporaryDirectory(prefix="scoring.", dir=work_dir) as folder:
-        graph = Path(folder, "scoring.onnx")
-        graph.write_bytes(model.SerializeToString())
-        try:
-            # ONNX Runtime refuses links that lead out of the folder, but not a second name.
-            os.link(weights, graph.with_name(WEIGHTS_FILE))
-        except OSError:  # another disk, or one without hard links
-            shutil.copyfile(weights, graph.with_name(WEIGHTS_FILE))
-        session = open_session(graph)
-        pairs = list(zip(windows.tokens, windows.counts, strict=True))
-        for window, count in timed(pairs, "windows", progress):
-            feeds = {"input_ids": window[None], "attention_mask": mask, "position_ids": positions}
-            (logits,) = session.run(["logits"], feeds)  # (1, S, V)
-            check_finite(logits, f"{weights.parent.name} on window {len(losses) + 1}")
-            losses.append(window_loss(logits[0], window, count))
+    pairs = list(zip(windows.tokens, windows.counts, strict=True))
+    for window, count in timed(pairs, "windows", progress):
+        feeds = {"input_ids": window[None], "attention_mask": mask, "position_ids": positions}
+        (logits,) = session.run(["logits"], feeds)  # (1, S, V)
+        check_finite(logits, f"{folder.name} on window {len(losses) + 1}")
+        losses.append(window_loss(logits[0], window, count))
     return np.array(losses)
 
 

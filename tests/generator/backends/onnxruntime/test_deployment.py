@@ -10,6 +10,7 @@ import pytest
 from tests.workspaces import FALCON_TINY
 
 pytest.importorskip("torch")
+from vacc_gen.generator.backends.onnxruntime.deployment import end_tokens_of
 from vacc_gen.generator.backends.onnxruntime.export import Deployment, export_graphs
 from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
 
@@ -56,3 +57,18 @@ def test_alibi_keeps_plain_operators_and_a_cache_that_grows(tmp_path):
     assert config["search"]["past_present_share_buffer"] is False
     graph = onnx.load(folder / "model.onnx", load_external_data=False).graph
     assert {node.domain for node in graph.node} == {""}
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"generation_config.json": {"eos_token_id": [3, 4]}}, {3, 4}),
+        ({"generation_config.json": {}, "config.json": {"eos_token_id": 11}}, {11}),
+        ({"config.json": {"eos_token_id": 0}}, {0}),
+        ({}, set()),
+    ],
+)
+def test_end_tokens(tmp_path, files, expected):
+    for name, content in files.items():
+        (tmp_path / name).write_text(json.dumps(content))
+    assert end_tokens_of(tmp_path) == expected

@@ -16,7 +16,7 @@ import pytest
 
 from tests.falcons import write_tokenizer
 from tests.workspaces import FALCON_TINY, falcon_tiny_with
-from vacc_gen.schema.errors import CheckpointError, StageError, UsageError
+from vacc_gen.schema.errors import CheckpointError, StageError, UnreadableError, UsageError
 from vacc_gen.schema.falcon import architecture_from_config
 from vacc_gen.schema.precision import Quantization
 
@@ -263,7 +263,7 @@ def test_a_used_folder_is_refused_and_an_export_replaced_by_force(checkpoint, tm
     with pytest.raises(UsageError, match=r"holds files that no export wrote: precious\.txt"):
         export_graphs(checkpoint, out, dtype="int8", force=True)
     assert (out / "precious.txt").read_text() == "mine"
-    with pytest.raises(UsageError, match="is a file"):
+    with pytest.raises(UnreadableError, match="Not a directory"):
         export_graphs(checkpoint, out / "precious.txt", dtype="int8", force=True)
 
 

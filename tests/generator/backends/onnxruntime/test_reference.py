@@ -13,7 +13,7 @@ from vacc_gen.generator.progress import SilentProgress
 
 torch = pytest.importorskip("torch")
 
-from vacc_gen.generator.backends.onnxruntime.reference import ReferenceModel
+from vacc_gen.generator.backends.onnxruntime import reference
 
 MODELING = Path(__file__).parents[4] / "generator" / "templates" / "modeling_falcon_vacc.py"
 
@@ -37,23 +37,25 @@ def test_logits_of_every_text_are_those_of_transformers(model: str) -> None:
         (torch.randint(1000, (length,), generator=generator).tolist(), [0, 3, length - 1])
         for length in lengths
     ]
-    streamed = ReferenceModel(MODELING, open_checkpoint(folder), SilentProgress())
+    checkpoint = open_checkpoint(folder)
+    streamed = reference.reference_logits(MODELING, checkpoint, texts, SilentProgress())
     whole = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    for (ids, positions), made in zip(texts, streamed.logits(texts), strict=True):
+    for (ids, positions), made in zip(texts, streamed, strict=True):
         with torch.inference_mode():
             expected = whole(torch.tensor([ids])).logits[0, positions].numpy()
         np.testing.assert_allclose(made, expected, atol=1e-4)
 
 
-def test_no_weights_stay_behind() -> None:
-    checkpoint = open_checkpoint(FALCON_TINY)
-    counter = Counter()
-    model = ReferenceModel(MODELING, checkpoint, counter)
+def test_no_weights_stay_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoint, counter = open_checkpoint(FALCON_TINY), Counter()
+    model = reference.build_on_meta(MODELING, checkpoint)
+    parameters = dict(model.named_parameters())
+    monkeypatch.setattr(reference, "build_on_meta", lambda *_: model)
     texts = [([5, 6, 7], [2]), ([8, 9], [0, 1])]
-    once = list(model.logits(texts))
-    assert {p.device.type for p in model._model.parameters()} == {"meta"}
+    for _ in reference.reference_logits(MODELING, checkpoint, texts, counter):
+        loaded = [n for n, p in model.named_parameters() if p.device.type != "meta"]
+        assert loaded == ["lm_head.weight"]
+    assert {p.device.type for p in parameters.values()} == {"meta"}
     tied_bytes = checkpoint.tensors["transformer.word_embeddings.weight"].length_bytes
     stored_bytes = sum(tensor.length_bytes for tensor in checkpoint.tensors.values())
     assert counter.done_bytes == stored_bytes + tied_bytes  # a tied head is read again
-    for again, first in zip(model.logits(texts), once, strict=True):
-        assert (again == first).all()

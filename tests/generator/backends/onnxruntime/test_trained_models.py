@@ -52,18 +52,10 @@ def test_int8_costs_next_to_nothing_and_gptq_makes_int4_cheaper(model, tmp_path)
             quantizer = GptqQuantizer(
                 MODELING, checkpoint, drawn(seed), settings, tmp_path, progress
             )
-        out = tmp_path / "out"
-        export_graphs(
-            checkpoint,
-            out,
-            dtype=dtype,
-            lengths=Deployment(128),
-            quantization=settings,
-            quantizer=quantizer,
-            force=True,
-        )
-        weights = out / "weights.bin"
-        losses = score_windows(checkpoint, dtype, settings, weights, windows, tmp_path, progress)
+        out, options = tmp_path / "out", {"quantization": settings, "quantizer": quantizer}
+        lengths = Deployment(256)
+        export_graphs(checkpoint, out, dtype=dtype, lengths=lengths, force=True, **options)
+        losses = score_windows(checkpoint, dtype, settings, out, windows, progress)
         return windows.perplexity(losses)
 
     base = perplexity("fp16")
