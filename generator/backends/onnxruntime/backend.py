@@ -12,7 +12,8 @@ from vacc_gen.generator.backends.onnxruntime.export import (
     EXPORTED_FILES,
     SIDE_FILES,
     Deployment,
-    export_graphs,
+    Export,
+    overflow_warnings,
     plan_export,
 )
 from vacc_gen.generator.backends.onnxruntime.runtime import OnnxRuntimeModel
@@ -123,7 +124,7 @@ def _calibrate(build: Build, job: CompileJob) -> Step | Skip:
 def _export(build: Build, job: CompileJob) -> Step:
     recipe, texts, is_quantized = build.plan.recipe, _texts(build), job.precision in QUANTIZED
     checkpoint, lengths = checkpoint_of(build.weights), Deployment(recipe.target.total)
-    plan = plan_export(checkpoint, DTYPES[job.precision], lengths, recipe.quantization)
+    export = plan_export(checkpoint, DTYPES[job.precision], lengths, recipe.quantization)
     side_files = [build.weights.path / name for name in SIDE_FILES]
     inputs: dict[str, object] = {
         "checkpoint": build.checkpoint_key,
@@ -142,29 +143,18 @@ def _export(build: Build, job: CompileJob) -> Step:
             hidden_states_bytes = 4 * texts.samples * texts.seqlen * hidden
     return Step(
         inputs,
-        lambda progress: _run_export(build, job, checkpoint, progress),
-        writes_bytes=plan.total_bytes,
+        lambda progress: _run_export(build, job, export, progress),
+        writes_bytes=export.total_bytes,
         temporary_bytes=hidden_states_bytes,
         moved_to=build.deploy_dir(job),
     )
 
 
-def _run_export(
-    build: Build, job: CompileJob, checkpoint: Checkpoint, progress: Progress
-) -> Outcome:
-    recipe, geometry, folder = build.plan.recipe, build.plan.geometry, build.work_dir(job)
-    quantizer = _quantizer(build, job, checkpoint, progress)
-    result = export_graphs(
-        checkpoint,
-        folder,
-        dtype=DTYPES[job.precision],
-        lengths=Deployment(recipe.target.total),
-        quantization=recipe.quantization,
-        quantizer=quantizer,
-        progress=progress,
-        force=True,
-    )
-    layout, cache_width = result.layout, 2 if result.layout.dtype == "fp16" else 4
+def _run_export(build: Build, job: CompileJob, export: Export, progress: Progress) -> Outcome:
+    recipe, geometry, layout = build.plan.recipe, build.plan.geometry, export.layout
+    folder, quantizer = build.work_dir(job), _quantizer(build, job, export.checkpoint, progress)
+    overflowed = export.write(folder, quantizer=quantizer, progress=progress, force=True)
+    cache_width = 2 if layout.dtype == "fp16" else 4
     cached_values = 2 * geometry.layers * geometry.kv_heads * geometry.head_size
     details: dict[str, Any] = {
         "checkpoint_bytes": build.weights.tensor_bytes,
@@ -173,10 +163,10 @@ def _run_export(
             "dtype": f"fp{8 * cache_width}",
             "bytes": cache_width * cached_values * recipe.target.total,
         },
-        "overflowed": result.overflowed,
+        "overflowed": overflowed,
     }
-    if result.warnings:
-        details["notes"] = [f"{warning}; int8 holds them" for warning in result.warnings]
+    if overflowed:
+        details["notes"] = [f"{text}; int8 holds them" for text in overflow_warnings(overflowed)]
     if layout.grid is not None:
         details["quantization"] = {
             "bits": layout.grid.bits,

@@ -86,9 +86,10 @@ class Deployment:
 
 
 @dataclass(frozen=True)
-class ExportPlan:
-    """What an export writes, known before it does."""
+class Export:
+    """What is written of a checkpoint, known before it is."""
 
+    checkpoint: Checkpoint
     layout: Layout
     """Where each tensor lies in the weights file."""
     graphs: Mapping[str, bytes]
@@ -103,13 +104,55 @@ class ExportPlan:
         beside += sum(file.stat().st_size for file in self.side_files)
         return self.layout.total_bytes + beside
 
-    def is_written(self, folder: Path, checkpoint: Checkpoint) -> bool:
-        """Whether a folder, which appears whole or not at all, is what this export writes."""
+    def write(
+        self,
+        out_dir: Path,
+        *,
+        quantizer: Quantizer | None = None,
+        progress: Progress | None = None,
+        force: bool = False,
+    ) -> dict[str, int]:
+        """Write all of it into `out_dir`; return how many values became infinite, by parameter.
+
+        The folder appears complete or not at all. Weights of int8 and int4 are rounded to nearest
+        unless a `quantizer` is given. An `out_dir` that is not empty is refused, unless it is this
+        very export; with `force`, one that holds an earlier export is replaced.
+
+        Raises:
+            UsageError: `out_dir` is in use, or holds the checkpoint.
+            UnreadableError: it is not a folder.
+            CheckpointError: the checkpoint cannot be read, or holds NaN or infinity.
+            StageError: there is not enough disk space; nothing was written.
+        """
+        # A process that was killed just after the last rename has left the whole export.
+        if not force and self._is_written(out_dir):
+            return {}
+        checkpoint, progress = self.checkpoint, progress or SilentProgress()
+        checkpoint.check_head()
+        _refuse_used_folder(out_dir, checkpoint.folder.path, force)
+        with room_for(out_dir, self.total_bytes), staged_folder(out_dir) as folder:
+            for file in self.side_files:
+                with naming(folder / file.name):
+                    shutil.copyfile(file, folder / file.name)
+            progress.start(f"weights to {self.layout.dtype}", checkpoint.folder.tensor_bytes)
+            weights = folder / WEIGHTS_FILE
+            quantizer = quantizer or Quantizer(checkpoint)
+            with naming(weights):
+                overflowed = write_weights(weights, self.layout, checkpoint, quantizer, progress)
+            for name, graph in self.graphs.items():
+                with naming(folder / name):
+                    (folder / name).write_bytes(graph)
+            if GENAI_FILE in self.graphs:
+                pack(folder, self.layout, progress)
+        return overflowed
+
+    def _is_written(self, folder: Path) -> bool:
+        """Whether a folder, which appears whole or not at all, is what this writes."""
         names = {WEIGHTS_FILE, *self.graphs, *(file.name for file in self.side_files)}
         if not folder.is_dir() or {path.name for path in folder.iterdir()} != names:
             return False
         # Values may have changed without a trace in the fingerprint, but not in the files' times.
-        read = [*(tensor.path for tensor in checkpoint.tensors.values()), *self.side_files]
+        read = [*(tensor.path for tensor in self.checkpoint.tensors.values()), *self.side_files]
         newest = max(file.stat().st_mtime_ns for file in read)
         return all(
             (folder / name).read_bytes() == graph and (folder / name).stat().st_mtime_ns > newest
@@ -117,20 +160,28 @@ class ExportPlan:
         )
 
 
-@dataclass(frozen=True)
-class ExportResult:
-    graphs: tuple[Path, ...]
-    weights: Path
-    layout: Layout
-    overflowed: dict[str, int]
-    """How many values became infinite, by parameter."""
+def _refuse_used_folder(out_dir: Path, checkpoint: Path, force: bool) -> None:
+    if checkpoint.resolve().is_relative_to(out_dir.resolve()):
+        raise UsageError(f"{out_dir} holds the checkpoint itself", "choose another folder")
+    present = file_names(out_dir) if out_dir.exists() else []
+    if present and not force:
+        raise UsageError(
+            f"{out_dir} is not empty", "choose another folder, or replace this one with --force"
+        )
+    strangers = [name for name in present if name not in EXPORTED_FILES]
+    if strangers:
+        raise UsageError(
+            f"{out_dir} holds files that no export wrote: {first_few(strangers)}",
+            "choose another folder, or move them away: --force replaces earlier exports only",
+        )
 
-    @property
-    def warnings(self) -> list[str]:
-        return [
-            f"{count} values of {name} are beyond 65504, the largest of fp16, and became infinite"
-            for name, count in self.overflowed.items()
-        ]
+
+def overflow_warnings(overflowed: Mapping[str, int]) -> list[str]:
+    """Say what `Export.write` returned."""
+    return [
+        f"{count} values of {name} are beyond 65504, the largest of fp16, and became infinite"
+        for name, count in overflowed.items()
+    ]
 
 
 def plan_export(
@@ -138,7 +189,7 @@ def plan_export(
     dtype: Dtype,
     lengths: Lengths | Deployment | None = None,
     quantization: Quantization | None = None,
-) -> ExportPlan:
+) -> Export:
     """Lay out an export of `checkpoint`, without reading any value but a sample.
 
     Each graph carries the tool's version and the checkpoint's fingerprint in its `metadata_props`.
@@ -182,7 +233,7 @@ def plan_export(
         ends = end_tokens_of(checkpoint.folder.path)
         graphs[GENAI_FILE] = genai_config(architecture, lengths.total, ends, dtype).encode()
     side_files = (checkpoint.folder.path / name for name in SIDE_FILES)
-    return ExportPlan(layout, graphs, tuple(file for file in side_files if file.is_file()))
+    return Export(checkpoint, layout, graphs, tuple(file for file in side_files if file.is_file()))
 
 
 def planned_layout(
@@ -193,69 +244,3 @@ def planned_layout(
     if bits is not None:
         grids = grids_for(checkpoint.architecture, bits, quantization)
     return plan_layout(checkpoint.architecture, dtype, grids, packed=packed)
-
-
-def export_graphs(
-    checkpoint: Checkpoint,
-    out_dir: Path,
-    *,
-    dtype: Dtype,
-    lengths: Lengths | Deployment | None = None,
-    quantization: Quantization | None = None,
-    quantizer: Quantizer | None = None,
-    progress: Progress | None = None,
-    force: bool = False,
-) -> ExportResult:
-    """Write graphs, weights and the tokenizer's files of `checkpoint` into `out_dir`.
-
-    The folder appears complete or not at all. `quantization` and `quantizer` (round to nearest
-    unless another is given) matter for int8 and int4 only. An `out_dir` that is not empty is
-    refused, unless it is this very export; with `force`, one that holds an earlier export is
-    replaced.
-
-    Raises:
-        MissingExtraError: torch or onnx cannot be used.
-        UsageError: `out_dir` is in use, or holds the checkpoint.
-        CheckpointError: the checkpoint cannot be read, no group size divides its widths, or it
-            holds NaN or infinity.
-        StageError: there is not enough disk space; nothing was written.
-    """
-    plan = plan_export(checkpoint, dtype, lengths, quantization)
-    paths = tuple(out_dir / name for name in plan.graphs)
-    # A process that was killed just after the last rename has left the whole export.
-    if not force and plan.is_written(out_dir, checkpoint):
-        return ExportResult(paths, out_dir / WEIGHTS_FILE, plan.layout, {})
-    checkpoint.check_head()
-    progress = progress or SilentProgress()
-    _refuse_used_folder(out_dir, checkpoint.folder.path, force)
-    with room_for(out_dir, plan.total_bytes), staged_folder(out_dir) as folder:
-        for file in plan.side_files:
-            with naming(folder / file.name):
-                shutil.copyfile(file, folder / file.name)
-        progress.start(f"weights to {plan.layout.dtype}", checkpoint.folder.tensor_bytes)
-        quantizer = quantizer or Quantizer(checkpoint)
-        weights = folder / WEIGHTS_FILE
-        with naming(weights):
-            overflowed = write_weights(weights, plan.layout, checkpoint, quantizer, progress)
-        for name, graph in plan.graphs.items():
-            with naming(folder / name):
-                (folder / name).write_bytes(graph)
-        if isinstance(lengths, Deployment):
-            pack(folder, plan.layout, progress)
-    return ExportResult(paths, out_dir / WEIGHTS_FILE, plan.layout, overflowed)
-
-
-def _refuse_used_folder(out_dir: Path, checkpoint: Path, force: bool) -> None:
-    if checkpoint.resolve().is_relative_to(out_dir.resolve()):
-        raise UsageError(f"{out_dir} holds the checkpoint itself", "choose another folder")
-    present = file_names(out_dir) if out_dir.exists() else []
-    if present and not force:
-        raise UsageError(
-            f"{out_dir} is not empty", "choose another folder, or replace this one with --force"
-        )
-    strangers = [name for name in present if name not in EXPORTED_FILES]
-    if strangers:
-        raise UsageError(
-            f"{out_dir} holds files that no export wrote: {first_few(strangers)}",
-            "choose another folder, or move them away: --force replaces earlier exports only",
-        )

@@ -11,7 +11,7 @@ from tests.workspaces import FALCON_TINY
 
 pytest.importorskip("torch")
 from vacc_gen.generator.backends.onnxruntime.deployment import end_tokens_of
-from vacc_gen.generator.backends.onnxruntime.export import Deployment, export_graphs
+from vacc_gen.generator.backends.onnxruntime.export import Deployment, plan_export
 from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
 
 SESSIONS = {
@@ -23,7 +23,7 @@ SESSIONS = {
 @pytest.mark.parametrize("dtype", list(SESSIONS))
 def test_the_config_names_what_the_graph_has(tmp_path, dtype):
     folder = tmp_path / "deployed"
-    export_graphs(open_checkpoint(FALCON_TINY), folder, dtype=dtype, lengths=Deployment(96))
+    plan_export(open_checkpoint(FALCON_TINY), dtype, Deployment(96)).write(folder)
     config = json.loads((folder / "genai_config.json").read_text())
     decoder = config["model"].pop("decoder")
     assert config == {
@@ -52,7 +52,7 @@ def test_the_config_names_what_the_graph_has(tmp_path, dtype):
 def test_alibi_keeps_plain_operators_and_a_cache_that_grows(tmp_path):
     folder = tmp_path / "deployed"
     checkpoint = open_checkpoint(FALCON_TINY.with_name("falcon-tiny-rw"))
-    export_graphs(checkpoint, folder, dtype="fp32", lengths=Deployment(96))
+    plan_export(checkpoint, "fp32", Deployment(96)).write(folder)
     config = json.loads((folder / "genai_config.json").read_text())
     assert config["search"]["past_present_share_buffer"] is False
     graph = onnx.load(folder / "model.onnx", load_external_data=False).graph

@@ -12,7 +12,7 @@ import pytest
 from tests.workspaces import FALCON_TINY
 
 pytest.importorskip("onnxruntime")
-from vacc_gen.generator.backends.onnxruntime.export import Deployment, export_graphs, plan_export
+from vacc_gen.generator.backends.onnxruntime.export import Deployment, plan_export
 from vacc_gen.generator.backends.onnxruntime.runtime import OnnxRuntimeModel
 from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
 from vacc_gen.schema.errors import UnreadableError
@@ -25,7 +25,7 @@ def folders(request, tmp_path_factory):
     """(a deployed folder whose graph names no packed forms, one as it is deployed)."""
     packed = tmp_path_factory.mktemp(request.param) / "packed"
     checkpoint = open_checkpoint(FALCON_TINY)
-    export_graphs(checkpoint, packed, dtype=request.param, lengths=Deployment(48))
+    plan_export(checkpoint, request.param, Deployment(48)).write(packed)
     plain = Path(shutil.copytree(packed, packed.with_name("plain")))
     graph = plan_export(checkpoint, request.param, Deployment(48)).graphs["model.onnx"]
     (plain / "model.onnx").write_bytes(graph)

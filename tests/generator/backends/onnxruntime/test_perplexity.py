@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tests.falcons import VARIANTS, VOCABULARY, make_falcon
-from vacc_gen.generator.backends.onnxruntime.export import export_graphs
+from vacc_gen.generator.backends.onnxruntime.export import plan_export
 from vacc_gen.generator.backends.onnxruntime.perplexity import (
     Windows,
     choose_windows,
@@ -20,7 +20,6 @@ from vacc_gen.generator.backends.onnxruntime.perplexity import (
     score_windows,
 )
 from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
-from vacc_gen.generator.backends.onnxruntime.weights.weight_file import plan_layout
 from vacc_gen.generator.progress import SilentProgress
 from vacc_gen.schema.errors import StageError
 from vacc_gen.schema.precision import Quantization
@@ -44,7 +43,7 @@ def test_it_is_that_of_transformers(variant: str, stride: int, tmp_path: Path) -
         wanted.append(float(loss) * int((labels[1:] >= 0).sum()))
     checkpoint = open_checkpoint(tmp_path / "checkpoint")
     out = tmp_path / "out"
-    export_graphs(checkpoint, out, dtype="fp32")
+    plan_export(checkpoint, "fp32").write(out)
     losses = score_windows(checkpoint, "fp32", Quantization(), out, windows, SilentProgress())
     assert losses == pytest.approx(wanted, rel=1e-5)
     tokens = 63 + 2 * min(stride, 63)
@@ -54,14 +53,14 @@ def test_it_is_that_of_transformers(variant: str, stride: int, tmp_path: Path) -
 def test_logits_that_are_not_finite_are_no_perplexity(tmp_path: Path) -> None:
     make_falcon("7b", tmp_path / "checkpoint")
     checkpoint = open_checkpoint(tmp_path / "checkpoint")
-    weights = export_graphs(checkpoint, tmp_path / "out", dtype="fp32").weights
-    layout = plan_layout(checkpoint.architecture, "fp32", None)
-    with weights.open("r+b") as file:
-        file.seek(layout.tensors["transformer.ln_f.weight"].offset_bytes)
+    export, out = plan_export(checkpoint, "fp32"), tmp_path / "out"
+    export.write(out)
+    with (out / "weights.bin").open("r+b") as file:
+        file.seek(export.layout.tensors["transformer.ln_f.weight"].offset_bytes)
         file.write(np.float32("nan").tobytes())
     windows = cut_windows([3] * 64, 32, 32)
     with pytest.raises(StageError, match=r"out on window 1: 4192 of 4192 logits are NaN") as caught:
-        score_windows(checkpoint, "fp32", Quantization(), weights.parent, windows, SilentProgress())
+        score_windows(checkpoint, "fp32", Quantization(), out, windows, SilentProgress())
     assert "run --verify" in (caught.value.hint or "")
 
 

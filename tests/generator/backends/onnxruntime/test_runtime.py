@@ -22,7 +22,7 @@ from vacc_gen.schema.errors import UnreadableError, UsageError
 
 pytest.importorskip("onnxruntime")
 from vacc_gen.generator.backends.onnxruntime.deployment import find_deployed
-from vacc_gen.generator.backends.onnxruntime.export import Deployment, export_graphs
+from vacc_gen.generator.backends.onnxruntime.export import Deployment, plan_export
 from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
 
 FALCON_TINY = Path(__file__).parents[3] / "data" / "falcon-tiny"
@@ -67,7 +67,7 @@ OUTSIDE = '{"artifacts": [{"path": "../config.json", "bytes": 1, "sha256": ""}]}
 
 
 def deploy(checkpoint, folder, dtype, total):
-    export_graphs(open_checkpoint(checkpoint), folder, dtype=dtype, lengths=Deployment(total))
+    plan_export(open_checkpoint(checkpoint), dtype, Deployment(total)).write(folder)
 
 
 def with_manifest(trained, tmp_path):

@@ -19,7 +19,7 @@ from vacc_gen.schema.recipe import Calibration
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnxruntime")
-from vacc_gen.generator.backends.onnxruntime.export import Deployment, export_graphs
+from vacc_gen.generator.backends.onnxruntime.export import Deployment, plan_export
 from vacc_gen.generator.backends.onnxruntime.perplexity import cut_windows, score_windows
 from vacc_gen.generator.backends.onnxruntime.weights.gptq_layers import GptqQuantizer
 from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
@@ -54,7 +54,7 @@ def test_int8_costs_next_to_nothing_and_gptq_makes_int4_cheaper(model, tmp_path)
             )
         out, options = tmp_path / "out", {"quantization": settings, "quantizer": quantizer}
         lengths = Deployment(256)
-        export_graphs(checkpoint, out, dtype=dtype, lengths=lengths, force=True, **options)
+        plan_export(checkpoint, dtype, lengths).write(out, force=True, **options)
         losses = score_windows(checkpoint, dtype, settings, out, windows, progress)
         return windows.perplexity(losses)
 
