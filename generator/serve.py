@@ -10,7 +10,7 @@ import hmac
 import json
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -77,16 +77,12 @@ class Message(BaseModel):
     content: Annotated[str, BeforeValidator(_text)]
 
 
-class StreamOptions(BaseModel):
-    include_usage: bool = False
-
-
 class Asked(BaseModel, extra="forbid"):
     """What both kinds of request have."""
 
     model: str
     stream: bool = False
-    stream_options: StreamOptions = StreamOptions()
+    stream_options: dict[str, bool] = {}
     stop: Annotated[
         list[Annotated[str, Field(min_length=1)]],
         BeforeValidator(lambda stop: [stop] if isinstance(stop, str) else stop),
@@ -151,54 +147,19 @@ def parse(kind: type[AnyRequest], body: bytes) -> AnyRequest:
 # --- answers --------------------------------------------------------------------------------
 
 
-class Line:
-    """One answer at a time: first come, first served, and only so many may wait."""
-
-    def __init__(self, max_waiting: int) -> None:
-        self.is_stopping = False
-        self._max_waiting = max_waiting
-        self._turns: list[asyncio.Event] = []
-
-    async def pieces(
-        self, answer: Answer, is_gone: Callable[[], Awaitable[bool]]
-    ) -> AsyncIterator[str]:
-        """Yield the pieces of an answer when its turn has come.
-
-        Raises:
-            ApiError: too many wait, the client is gone, or the server stops.
-        """
-        if len(self._turns) > self._max_waiting:
-            raise ApiError(429, f"the line is full, with {self._max_waiting} waiting; try again")
-        turn, pieces = asyncio.Event(), iter(answer)
-        self._turns.append(turn)
-        try:
-            self._turns[0].set()
-            while True:
-                if self.is_stopping:
-                    raise ApiError(503, "the server is stopping")
-                if await is_gone():
-                    raise ApiError(CLIENT_GONE, "the client is gone")
-                if not turn.is_set():
-                    with suppress(asyncio.TimeoutError):
-                        await asyncio.wait_for(turn.wait(), LOOK_SECONDS)
-                elif (piece := await asyncio.to_thread(next, pieces, None)) is not None:
-                    yield piece
-                else:
-                    return
-        finally:
-            self._turns.remove(turn)
-            if self._turns:
-                self._turns[0].set()
-
-
 class Api:
-    """The routes below /v1 for one deployed folder."""
+    """The routes below /v1 for one deployed folder; one answer at a time, first come first served.
 
-    def __init__(self, folder: Path, model: TextModel, line: Line, key: str | None) -> None:
-        """`key` None: whatever key clients send is taken."""
+    Where it `is_stopping`, no more is answered.
+    """
+
+    def __init__(self, folder: Path, model: TextModel, key: str | None, max_waiting: int) -> None:
+        """`key` None: whatever key clients send is taken. `max_waiting`: for their turn."""
         self.name, self.format = folder.resolve().name, ChatFormat(folder)
+        self.is_stopping = False
         self._model, self._tokenizer = model, Tokenizer(folder / TOKENIZER_FILE)
-        self._defaults, self._line, self._key = default_sampling(folder), line, key
+        self._defaults, self._key, self._max_waiting = default_sampling(folder), key, max_waiting
+        self._turns: list[asyncio.Event] = []
         recipe = (read_json(folder / MANIFEST_FILE) or {}).get("recipe", {})
         self._tp = recipe.get("target", {}).get("tp", 1)
         self._created = int(folder.stat().st_mtime)
@@ -233,8 +194,37 @@ class Api:
         sampling = sampling_of(self._defaults, asked.model_dump(include=SAMPLING))
         options = (sampling, asked.max_tokens, asked.stop)
         answer = Answer(self._model, self._tokenizer, prompt, *options)
-        reply = Reply(answer, self._line.pieces(answer, request.is_disconnected), asked)
+        reply = Reply(answer, self._pieces(answer, request), asked)
         return await (reply.streamed() if asked.stream else reply.whole())
+
+    async def _pieces(self, answer: Answer, request: Request) -> AsyncIterator[str]:
+        """Yield the pieces of an answer when its turn has come.
+
+        Raises:
+            ApiError: too many wait, the client is gone, or the server stops.
+        """
+        if len(self._turns) > self._max_waiting:
+            raise ApiError(429, f"the line is full, with {self._max_waiting} waiting; try again")
+        turn, pieces = asyncio.Event(), iter(answer)
+        self._turns.append(turn)
+        try:
+            self._turns[0].set()
+            while True:
+                if self.is_stopping:
+                    raise ApiError(503, "the server is stopping")
+                if await request.is_disconnected():
+                    raise ApiError(CLIENT_GONE, "the client is gone")
+                if not turn.is_set():
+                    with suppress(asyncio.TimeoutError):
+                        await asyncio.wait_for(turn.wait(), LOOK_SECONDS)
+                elif (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+                    yield piece
+                else:
+                    return
+        finally:
+            self._turns.remove(turn)
+            if self._turns:
+                self._turns[0].set()
 
 
 class Reply:
@@ -243,7 +233,7 @@ class Reply:
     def __init__(self, answer: Answer, pieces: AsyncIterator[str], asked: Asked) -> None:
         self._answer, self._pieces = answer, pieces
         self._is_chat = isinstance(asked, ChatRequest)
-        self._with_usage = asked.stream_options.include_usage
+        self._with_usage = asked.stream_options.get("include_usage", False)
         kind = "chat.completion" if self._is_chat else "text_completion"
         self._frame: dict[str, Any] = {"id": f"cmpl-{uuid.uuid4().hex}", "object": kind}
         self._frame |= {"created": int(time.time()), "model": asked.model}

@@ -4,7 +4,7 @@ Each model gets a prompt, then the text token by token, then continues the promp
 reads the windows that perplexity is measured on. The reference, the torch model in fp32, reads its
 weights once for all jobs of a build: the first one's step runs all models, and keeps all figures.
 
-Legend of shapes: N compared positions, G greedy tokens, V vocabulary, W windows.
+Legend of shapes: N compared positions, G greedy tokens, V vocabulary, W windows of S tokens.
 """
 
 from __future__ import annotations
@@ -14,26 +14,19 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vacc_gen.generator.backends.base import STATE_FOLDER, Build, Outcome, Step
-from vacc_gen.generator.backends.onnxruntime.export import DTYPES
-from vacc_gen.generator.backends.onnxruntime.perplexity import (
-    Losses,
-    Windows,
-    choose_windows,
-    compare_windows,
-    negative_log_likelihoods,
-    score_windows,
-    window_loss,
-)
-from vacc_gen.generator.backends.onnxruntime.runtime import OnnxRuntimeModel
-from vacc_gen.generator.backends.onnxruntime.weights.source import checkpoint_of
+from vacc_gen.generator.backends.onnxruntime.deployment import open_session
+from vacc_gen.generator.backends.onnxruntime.export import DTYPES, planned_layout
+from vacc_gen.generator.backends.onnxruntime.runtime import OnnxRuntimeModel, check_finite
+from vacc_gen.generator.backends.onnxruntime.weights.source import Checkpoint, checkpoint_of
+from vacc_gen.generator.backends.onnxruntime.weights.weight_file import Dtype
 from vacc_gen.generator.calibration.tokenizer import TOKENIZER_FILE, Tokenizer
 from vacc_gen.generator.files import write_atomically
 from vacc_gen.generator.plan import CompileJob
@@ -41,7 +34,8 @@ from vacc_gen.generator.progress import Progress, timed
 from vacc_gen.schema.artifacts import MANIFEST_FILE, sha256_of
 from vacc_gen.schema.errors import StageError, UnreadableError
 from vacc_gen.schema.json_files import read_json
-from vacc_gen.schema.precision import Precision
+from vacc_gen.schema.precision import Precision, Quantization
+from vacc_gen.schema.recipe import LENGTH_STEP_TOKENS, Verification
 
 TORCH = "torch"
 """The reference in the report: the modeling file in fp32."""
@@ -55,7 +49,19 @@ RESULTS_FILE = "verify.json"
 MAX_PROMPT_TOKENS = 128
 """Enough to show a difference; a longer prompt costs the reference more than it shows."""
 
+DEFAULT_WINDOW_TOKENS = 512
+
+DEFAULT_LEAST_WINDOWS = 8
+"""A shorter text gets shorter windows: the error of a figure shows in how windows differ."""
+
+DEFAULT_PRODUCTS = 8e12
+"""Most checkpoint bytes x tokens of default windows: 9 windows of 64 tokens of a 7B model, which
+cost the reference about a minute on two cores."""
+
 Logits = NDArray[np.float32]
+Tokens = NDArray[np.int64]
+Losses = NDArray[np.float64]
+"""Negative log-likelihoods in nats; of windows (W,): each the sum over what it predicts."""
 
 
 def verify_step(build: Build, job: CompileJob, packages: Sequence[str | None]) -> Step:
@@ -85,8 +91,7 @@ def verify_step(build: Build, job: CompileJob, packages: Sequence[str | None]) -
         ]
         return Outcome((), {**figures, "parity": parity}, failure="; ".join(problems) or None)
 
-    is_beside_fp16 = any(other.precision is Precision.FP16 for other in build.jobs)
-    return Step({**facts, "thresholds": thresholds, "beside_fp16": is_beside_fp16}, run)
+    return Step({**facts, "thresholds": thresholds, "first": build.jobs[0].name}, run)
 
 
 def _figures(build: Build, facts: object, progress: Progress) -> dict[str, Any]:
@@ -118,8 +123,8 @@ def _compare_all(build: Build, progress: Progress) -> dict[str, Any]:
     figures: dict[str, Any] = {}
     for job, trace, expected in zip(build.jobs, compiled, references, strict=True):
         precision = job.precision.value
-        score: dict[str, object] = {"precision": precision}
-        score["perplexity"] = windows.perplexity(trace.window_losses)
+        perplexity = windows.perplexity(trace.window_losses)
+        score: dict[str, Any] = {"precision": precision, "perplexity": perplexity}
         if base is not trace:
             difference = compare_windows(trace.window_losses, base.window_losses, windows)
             score["nll_difference"] = {"reference": base_name, **difference}
@@ -143,6 +148,28 @@ def _compare_all(build: Build, progress: Progress) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
+class Windows:
+    """Windows of a text, each read in one pass; no token is predicted twice."""
+
+    tokens: Tokens
+    """(W, S)"""
+    stride: int
+    """Tokens from one window to the next, S at most."""
+
+    @property
+    def counts(self) -> Tokens:
+        """Tokens that each window predicts, its last ones, (W,): only those new to it.
+
+        The first token of a window has nothing before it, and is new where windows do not overlap.
+        """
+        count, length = self.tokens.shape
+        return np.array([length - 1] + [min(self.stride, length - 1)] * (count - 1), np.int64)
+
+    def perplexity(self, losses: Losses) -> float:
+        return math.exp(losses.sum() / self.counts.sum())
+
+
+@dataclass(frozen=True)
 class Sample:
     """What models read of the verification text."""
 
@@ -153,21 +180,13 @@ class Sample:
 
 
 def _read_text(build: Build) -> bytes:
-    """The text that the recipe names, or the one that ships.
-
-    Raises:
-        UnreadableError: the file cannot be read or is not UTF-8.
-    """
+    """The text that the recipe names, or the one that ships."""
     named = build.plan.recipe.verification.text
-    if named is None:
-        return files(__package__).joinpath(TEXT_FILE).read_bytes()
-    path = build.root / named
+    path = build.root / named if named else Path(__file__).with_name(TEXT_FILE)
     try:
-        text = path.read_bytes()
-        text.decode()
+        return path.read_bytes().decode().encode()
     except (OSError, UnicodeDecodeError) as error:
         raise UnreadableError(f"cannot read {path} as UTF-8 text: {error}") from error
-    return text
 
 
 def cut_text(build: Build) -> Sample:
@@ -175,7 +194,7 @@ def cut_text(build: Build) -> Sample:
 
     Raises:
         StageError: the text, or the lengths, leave no room for the decode steps or a window.
-        UnreadableError: as `_read_text`.
+        UnreadableError: it cannot be read or is not UTF-8.
     """
     target, verification = build.plan.recipe.target, build.plan.recipe.verification
     steps = verification.decode_steps
@@ -196,7 +215,34 @@ def cut_text(build: Build) -> Sample:
     return Sample(tuple(ids[:prompt]), tuple(ids[prompt : prompt + steps + 1]), windows)
 
 
-# --- traces ---------------------------------------------------------------------------------
+def choose_windows(
+    token_ids: list[int], verification: Verification, total: int, checkpoint_bytes: int
+) -> Windows:
+    """Cut a text as the recipe says, `total` being its target.total, and for a size of the model.
+
+    Raises:
+        StageError: the recipe's window is longer than `total` or the text.
+    """
+    window, most = verification.window, verification.perplexity_windows
+    if window is None:
+        affordable = int(DEFAULT_PRODUCTS / checkpoint_bytes)
+        least = min(len(token_ids), affordable) // DEFAULT_LEAST_WINDOWS
+        window = min(DEFAULT_WINDOW_TOKENS, total, least)
+        window = max(LENGTH_STEP_TOKENS, window // LENGTH_STEP_TOKENS * LENGTH_STEP_TOKENS)
+        most = min(most, max(DEFAULT_LEAST_WINDOWS, affordable // window))
+    for limit, whose in ((total, "target.total"), (len(token_ids), "the verification text")):
+        if window > limit:
+            raise StageError(
+                f"verification.window is {window} tokens, {whose} has {limit}",
+                f"set verification.window in vacc.yaml to {limit} or less, or leave it out",
+            )
+    stride = verification.stride or window
+    starts = range(0, len(token_ids) - window + 1, stride)[:most]
+    tokens = np.array([token_ids[start : start + window] for start in starts], np.int64)
+    return Windows(tokens, stride)
+
+
+# --- models ---------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -212,12 +258,11 @@ class Trace:
 
     def perplexity(self, sample: Sample) -> float:
         """Perplexity of the decoded tokens."""
-        return math.exp(negative_log_likelihoods(self.text, np.array(sample.rest)).mean())
+        return math.exp(loss(self.text, sample.rest) / len(sample.rest))
 
 
 def _run_compiled(build: Build, job: CompileJob, sample: Sample, progress: Progress) -> Trace:
-    name, folder = job.precision.value, build.deploy_dir(job)
-    fed = sample.rest[:-1]
+    name, folder, fed = job.precision.value, build.deploy_dir(job), sample.rest[:-1]
     progress.start(f"run {name}: load, prompt of {len(sample.prompt)} tokens")
     model = OnnxRuntimeModel(folder)
     text = [model.prefill(sample.prompt)]
@@ -236,6 +281,39 @@ def _run_compiled(build: Build, job: CompileJob, sample: Sample, progress: Progr
     return Trace(np.stack(text), np.stack(greedy), losses)
 
 
+def score_windows(
+    checkpoint: Checkpoint,
+    dtype: Dtype,
+    quantization: Quantization,
+    folder: Path,
+    windows: Windows,
+    progress: Progress,
+) -> Losses:
+    """The losses (W,) of the model that is deployed in `folder`.
+
+    Its graph here is like prefill.onnx, but gives the logits of every position.
+
+    Raises:
+        StageError: a logit is not finite.
+    """
+    from vacc_gen.generator.backends.onnxruntime.graph.falcon import SCORING_AXES, falcon_graph
+
+    layout = planned_layout(checkpoint, dtype, quantization, packed=True)
+    activations = quantization.activations
+    graph = falcon_graph("scoring", checkpoint.architecture, layout, SCORING_AXES, activations, {})
+    session = open_session(folder, graph.SerializeToString())
+    length = windows.tokens.shape[1]
+    mask, positions = np.ones((1, length), np.int64), np.arange(length, dtype=np.int64)[None]
+    losses: list[float] = []
+    for ids in timed(list(windows.tokens), "windows", progress):
+        feeds = {"input_ids": ids[None], "attention_mask": mask, "position_ids": positions}
+        (logits,) = session.run(["logits"], feeds)  # (1, S, V)
+        check_finite(logits, f"{folder.name} on window {len(losses) + 1}")
+        count = windows.counts[len(losses)]
+        losses.append(loss(logits[0, -count - 1 : -1], ids[-count:]))
+    return np.array(losses)
+
+
 def _run_torch(
     build: Build, sample: Sample, traces: Sequence[Trace], progress: Progress
 ) -> list[Trace]:
@@ -247,19 +325,44 @@ def _run_torch(
     progress.start("load torch")
     from vacc_gen.generator.backends.onnxruntime.reference import Text, reference_logits
 
-    first = len(sample.prompt) - 1
-    positions = range(first, first + len(sample.rest))
-    texts: list[Text] = [((*sample.prompt, *sample.rest[:-1]), positions)]
-    for trace in traces:
-        chosen = trace.greedy.argmax(axis=1).tolist()
-        texts.append(((*sample.prompt, *chosen), positions[:-1]))
-    tokens, counts = sample.windows.tokens, sample.windows.counts
-    read = [*texts, *((ids.tolist(), range(len(ids))) for ids in tokens)]
+    def text(before: Sequence[int], predicted: Sequence[int]) -> Text:
+        ids = (*before, *predicted[:-1])
+        return ids, range(len(before) - 1, len(ids))
+
+    chosen = [trace.greedy.argmax(axis=1).tolist() for trace in traces]
+    texts = [text(sample.prompt, tokens) for tokens in (sample.rest, *chosen)]
+    pairs = list(zip(sample.windows.tokens.tolist(), sample.windows.counts, strict=True))
+    texts += [text(ids[:-count], ids[-count:]) for ids, count in pairs]
     checkpoint = checkpoint_of(build.weights)
-    outputs = reference_logits(build.modeling_file, checkpoint, read, progress)
-    text, *greedy = islice(outputs, len(texts))
-    losses = np.array([*map(window_loss, outputs, tokens, counts)])
-    return [Trace(text, rows, losses) for rows in greedy]
+    outputs = reference_logits(build.modeling_file, checkpoint, texts, progress)
+    read, *greedy = islice(outputs, 1 + len(traces))
+    losses = [loss(rows, ids[-count:]) for rows, (ids, count) in zip(outputs, pairs, strict=True)]
+    return [Trace(read, rows, np.array(losses)) for rows in greedy]
+
+
+# --- figures --------------------------------------------------------------------------------
+
+
+def loss(logits: NDArray[np.generic], next_ids: Sequence[int]) -> float:
+    """The sum of -log p(next id) (N,) by `logits` (N, V)."""
+    wide = logits.astype(np.float64)
+    wide -= wide.max(axis=1, keepdims=True)
+    losses = np.log(np.exp(wide).sum(axis=1)) - wide[np.arange(len(next_ids)), next_ids]
+    return float(losses.sum())
+
+
+def compare_windows(losses: Losses, reference: Losses, windows: Windows) -> dict[str, object]:
+    """The difference of two models' mean losses, in nats a token, and its standard error.
+
+    Paired: windows that are hard for both count for neither. One window has no error.
+    """
+    difference, counts = losses - reference, windows.counts
+    mean = float(difference.sum() / counts.sum())
+    error = None
+    if len(counts) > 1:
+        spread = ((difference - mean * counts) ** 2).sum() * len(counts) / (len(counts) - 1)
+        error = float(math.sqrt(spread) / counts.sum())
+    return {"mean": mean, "standard_error": error}
 
 
 def compare(trace: Trace, reference: Trace, tokenizer: Tokenizer) -> dict[str, Any]:

@@ -15,12 +15,12 @@ import pytest
 from tests.texts import CALIBRATION, HELD_OUT
 from tests.workspaces import FALCON_TINY
 from vacc_gen.schema.precision import Quantization
-from vacc_gen.schema.recipe import Calibration
+from vacc_gen.schema.recipe import Calibration, Verification
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnxruntime")
 from vacc_gen.generator.backends.onnxruntime.export import Deployment, plan_export
-from vacc_gen.generator.backends.onnxruntime.perplexity import cut_windows, score_windows
+from vacc_gen.generator.backends.onnxruntime.verify import choose_windows, score_windows
 from vacc_gen.generator.backends.onnxruntime.weights.gptq_layers import GptqQuantizer
 from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
 from vacc_gen.generator.calibration.tokenizer import Tokenizer
@@ -44,7 +44,8 @@ def test_int8_costs_next_to_nothing_and_gptq_makes_int4_cheaper(model, tmp_path)
         calibrate(spec, checkpoint.folder, tmp_path, progress)
         return torch.from_numpy(read_windows(windows_file(spec, tmp_path)))
 
-    windows = cut_windows(Tokenizer(tokenizer_json).encode(HELD_OUT.read_bytes()), 128, 128)
+    ids = Tokenizer(tokenizer_json).encode(HELD_OUT.read_bytes())
+    windows = choose_windows(ids, Verification(window=128, perplexity_windows=len(ids)), 128, 1)
 
     def perplexity(dtype, seed=None, settings=settings):
         quantizer = None

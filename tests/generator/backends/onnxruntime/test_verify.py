@@ -1,4 +1,4 @@
-"""The figures of a comparison, by hand, and texts that will do or will not."""
+"""Figures by hand, perplexity against transformers, and texts that will do or will not."""
 
 from __future__ import annotations
 
@@ -8,21 +8,40 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from tests.falcons import VARIANTS, VOCABULARY, make_falcon
 from tests.workspaces import FALCON_TINY, build, build_of, make_workspace, report_of
 from vacc_gen.generator.backends.onnxruntime.backend import OnnxRuntimeBackend
-from vacc_gen.generator.backends.onnxruntime.perplexity import cut_windows
-from vacc_gen.generator.backends.onnxruntime.verify import Sample, Trace, compare, cut_text
+from vacc_gen.generator.backends.onnxruntime.export import plan_export
+from vacc_gen.generator.backends.onnxruntime.verify import (
+    Sample,
+    Trace,
+    Windows,
+    choose_windows,
+    compare,
+    compare_windows,
+    cut_text,
+    loss,
+    score_windows,
+)
+from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
 from vacc_gen.generator.calibration.tokenizer import TOKENIZER_FILE, Tokenizer
+from vacc_gen.generator.progress import SilentProgress
 from vacc_gen.generator.workspace import Workspace, load_workspace
 from vacc_gen.schema.errors import StageError, VaccGenError
-from vacc_gen.schema.precision import Precision
+from vacc_gen.schema.precision import Precision, Quantization
+from vacc_gen.schema.recipe import Verification
 
 TRACE = Trace(
     text=np.array([[1.0, 2.0, -4.0], [0.0, 1.0, 0.5], [3.0, 1.0, 0.0]], np.float32),
     greedy=np.array([[1.0, 2.0, -4.0], [3.0, 1.0, 0.0]], np.float32),
     window_losses=np.array([]),
 )
+
+
+def cut(token_ids: list[int], total: int = 128, size: int = 1, **settings: int) -> Windows:
+    return choose_windows(token_ids, Verification(**settings), total, size)
 
 
 def test_figures_of_a_comparison() -> None:
@@ -56,7 +75,7 @@ def test_figures_of_a_comparison() -> None:
 
 def test_perplexity_of_even_logits() -> None:
     even = np.zeros((2, 4), np.float32)
-    sample = Sample((3, 3), (1, 2), cut_windows([1, 2], 2, 2))
+    sample = Sample((3, 3), (1, 2), cut([1, 2], window=2))
     assert Trace(even, even, np.array([])).perplexity(sample) == pytest.approx(4)
 
 
@@ -94,14 +113,14 @@ def test_a_text_that_cannot_be_used(
 def test_one_run_serves_all_jobs_and_what_is_known_is_not_run_again(built: Workspace) -> None:
     before, recipe = report_of(built), built.root / "vacc.yaml"
     alone = build(built, OnnxRuntimeBackend(), precisions=(Precision.INT8,))
-    tokens = 9 * 128 + 2 * (64 + 32)  # windows; the text, and what the model chose
+    tokens = 9 * 127 + 64 + 32 + 64 + 31  # windows; the text, and what the model chose
     assert alone.labels[-1] == f"torch in fp32 on {tokens} tokens, layer by layer"
     assert "4 of 4 layers, about 0.0 s left" in alone.said
     both = build(built, OnnxRuntimeBackend())
     assert [label[:8] for label in both.labels].count("run fp16") == 4
     assert both.labels[-2:] == [
         "load torch",
-        f"torch in fp32 on {tokens + 96} tokens, layer by layer",
+        f"torch in fp32 on {tokens + 95} tokens, layer by layer",
     ]
     for part in ("parity", "perplexity"):
         assert report_of(built)[part] == before[part]
@@ -113,3 +132,86 @@ def test_one_run_serves_all_jobs_and_what_is_known_is_not_run_again(built: Works
     kept = built.root / ".vacc-gen" / "work" / "verify.json"
     kept.write_bytes(kept.read_bytes()[:1000])
     assert build(load_workspace(built.root), OnnxRuntimeBackend()).labels == both.labels
+
+
+@pytest.mark.parametrize("stride", [64, 40])
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_it_is_that_of_transformers(variant: str, stride: int, tmp_path: Path) -> None:
+    """Of a window that overlaps the one before, only the new tokens count."""
+    oracle = make_falcon(variant, tmp_path / "checkpoint")
+    ids = torch.randint(VOCABULARY, (300,), generator=torch.Generator().manual_seed(5))
+    windows = cut(ids.tolist(), window=64, stride=stride, perplexity_windows=3)
+    wanted = []
+    for start in (0, stride, 2 * stride):
+        labels = ids[start : start + 64].clone()
+        if start:
+            labels[: 64 - stride] = -100
+        with torch.no_grad():
+            loss = oracle(ids[start : start + 64][None], labels=labels[None]).loss
+        wanted.append(float(loss) * int((labels[1:] >= 0).sum()))
+    checkpoint = open_checkpoint(tmp_path / "checkpoint")
+    out = tmp_path / "out"
+    plan_export(checkpoint, "fp32").write(out)
+    losses = score_windows(checkpoint, "fp32", Quantization(), out, windows, SilentProgress())
+    assert losses == pytest.approx(wanted, rel=1e-5)
+    tokens = 63 + 2 * min(stride, 63)
+    assert windows.perplexity(losses) == pytest.approx(math.exp(sum(wanted) / tokens), rel=1e-5)
+
+
+def test_logits_that_are_not_finite_are_no_perplexity(tmp_path: Path) -> None:
+    make_falcon("7b", tmp_path / "checkpoint")
+    checkpoint = open_checkpoint(tmp_path / "checkpoint")
+    export, out = plan_export(checkpoint, "fp32"), tmp_path / "out"
+    export.write(out)
+    with (out / "weights.bin").open("r+b") as file:
+        file.seek(export.layout.tensors["transformer.ln_f.weight"].offset_bytes)
+        file.write(np.float32("nan").tobytes())
+    windows = cut([3] * 64, window=32)
+    with pytest.raises(StageError, match=r"out on window 1: 4192 of 4192 logits are NaN") as caught:
+        score_windows(checkpoint, "fp32", Quantization(), out, windows, SilentProgress())
+    assert "run --verify" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize(
+    ("settings", "tokens", "total", "billions", "expected"),
+    [
+        ({}, 100_000, 2048, 0.1, (16, 512, 512)),
+        ({}, 100_000, 128, 0.1, (16, 128, 128)),
+        ({}, 1200, 2048, 0.1, (8, 144, 144)),
+        ({}, 40, 64, 0.1, (2, 16, 16)),
+        ({"window": 50, "perplexity_windows": 99}, 120, 128, 0.1, (2, 50, 50)),
+        ({"window": 50, "stride": 10}, 120, 128, 0.1, (8, 50, 10)),
+        ({}, 100_000, 2048, 6.9, (9, 64, 64)),
+        ({}, 100_000, 2048, 180, (8, 16, 16)),
+        ({"window": 512}, 100_000, 2048, 180, (16, 512, 512)),
+    ],
+)
+def test_windows_are_as_long_as_text_total_and_model_allow(
+    settings: dict[str, int], tokens: int, total: int, billions: float, expected: tuple[int, ...]
+) -> None:
+    size = int(2e9 * billions)
+    windows = cut(list(range(tokens)), total, size, **settings)
+    assert (*windows.tokens.shape, windows.stride) == expected
+
+
+def test_a_difference_has_the_error_of_its_pairs() -> None:
+    """Of windows of one size, that of a mean: the standard deviation over the root of their number.
+
+    Of others, that of a ratio.
+    """
+    reference = np.array([100.0, 900.0, 500.0, 300.0])
+    change = np.array([0.3, 0.1, 0.2, 0.6])
+    even = Windows(np.zeros((4, 11), np.int64), 11)
+    made = compare_windows(reference + change, reference, even)
+    error = (change / 10).std(ddof=1) / 2
+    assert made == pytest.approx({"mean": 0.03, "standard_error": error})
+    uneven = Windows(np.zeros((4, 11), np.int64), 5)
+    assert uneven.counts.tolist() == [10, 5, 5, 5]
+    proportional = compare_windows(reference + uneven.counts * 0.1, reference, uneven)
+    assert proportional == pytest.approx({"mean": 0.1, "standard_error": 0}, abs=1e-12)
+    single = compare_windows(reference[:1] + 1, reference[:1], Windows(even.tokens[:1], 11))
+    assert single == {"mean": 0.1, "standard_error": None}
+
+
+def test_large_logits_do_not_overflow() -> None:
+    assert loss(np.array([[6e4, 0.0]]), [0]) == pytest.approx(0)
