@@ -6,19 +6,16 @@ import json
 from importlib.metadata import version
 from typing import Any
 
-from vacc_gen.generator.backends.base import STATE_FOLDER, Build, Outcome, Skip, Stage, Step
+from vacc_gen.generator.backends.base import Build, Outcome, Skip, Stage, Step
 from vacc_gen.generator.backends.onnxruntime.export import (
     DTYPES,
     EXPORTED_FILES,
-    SIDE_FILES,
-    Deployment,
     Export,
     overflow_warnings,
-    plan_export,
+    plan_job,
 )
 from vacc_gen.generator.backends.onnxruntime.runtime import OnnxRuntimeModel
 from vacc_gen.generator.backends.onnxruntime.weights.quantize import Quantizer
-from vacc_gen.generator.backends.onnxruntime.weights.source import Checkpoint, checkpoint_of
 from vacc_gen.generator.calibration.texts import files_of
 from vacc_gen.generator.calibration.tokenizer import TOKENIZER_FILE
 from vacc_gen.generator.calibration.windows import (
@@ -118,17 +115,12 @@ def _calibrate(build: Build, job: CompileJob) -> Step | Skip:
     return Step(inputs, run)
 
 
-# --- export and quantize --------------------------------------------------------------------
-
-
 def _export(build: Build, job: CompileJob) -> Step:
     recipe, texts, is_quantized = build.plan.recipe, _texts(build), job.precision in QUANTIZED
-    checkpoint, lengths = checkpoint_of(build.weights), Deployment(recipe.target.total)
-    export = plan_export(checkpoint, DTYPES[job.precision], lengths, recipe.quantization)
-    side_files = [build.weights.path / name for name in SIDE_FILES]
+    export = plan_job(build, job)
     inputs: dict[str, object] = {
         "checkpoint": build.checkpoint_key,
-        "side_files": [(file.name, sha256_of(file)) for file in side_files if file.is_file()],
+        "side_files": [(file.name, sha256_of(file)) for file in export.side_files],
         "total": recipe.target.total,
         "onnx": package_version("onnx"),
     }
@@ -152,17 +144,28 @@ def _export(build: Build, job: CompileJob) -> Step:
 
 def _run_export(build: Build, job: CompileJob, export: Export, progress: Progress) -> Outcome:
     recipe, geometry, layout = build.plan.recipe, build.plan.geometry, export.layout
-    folder, quantizer = build.work_dir(job), _quantizer(build, job, export.checkpoint, progress)
+    folder, texts, quantizer = build.work_dir(job), _texts(build), Quantizer(export.checkpoint)
+    if texts is not None and job.precision in QUANTIZED:
+        import torch
+
+        from vacc_gen.generator.backends.onnxruntime.weights.gptq_layers import GptqQuantizer
+
+        quantizer = GptqQuantizer(
+            build.modeling_file,
+            export.checkpoint,
+            torch.from_numpy(read_windows(windows_file(texts, build.root))),
+            recipe.quantization,
+            folder.parent,
+            progress,
+        )
     overflowed = export.write(folder, quantizer=quantizer, progress=progress, force=True)
     cache_width = 2 if layout.dtype == "fp16" else 4
     cached_values = 2 * geometry.layers * geometry.kv_heads * geometry.head_size
+    cache_bytes = cache_width * cached_values * recipe.target.total
     details: dict[str, Any] = {
         "checkpoint_bytes": build.weights.tensor_bytes,
         "weights_bytes": layout.total_bytes,
-        "kv_cache": {
-            "dtype": f"fp{8 * cache_width}",
-            "bytes": cache_width * cached_values * recipe.target.total,
-        },
+        "kv_cache": {"dtype": f"fp{8 * cache_width}", "bytes": cache_bytes},
         "overflowed": overflowed,
     }
     if overflowed:
@@ -176,30 +179,6 @@ def _run_export(build: Build, job: CompileJob, export: Export, progress: Progres
         }
         details["linear_errors"] = quantizer.errors
     return Outcome(tuple(sorted(folder.iterdir())), details)
-
-
-def _quantizer(
-    build: Build, job: CompileJob, checkpoint: Checkpoint, progress: Progress
-) -> Quantizer:
-    """GPTQ on the windows that calibrate left; rounding to nearest where there are none."""
-    texts = _texts(build)
-    if texts is None or job.precision not in QUANTIZED:
-        return Quantizer(checkpoint)
-    import torch
-
-    from vacc_gen.generator.backends.onnxruntime.weights.gptq_layers import GptqQuantizer
-
-    return GptqQuantizer(
-        build.modeling_file,
-        checkpoint,
-        torch.from_numpy(read_windows(windows_file(texts, build.root))),
-        build.plan.recipe.quantization,
-        build.root / STATE_FOLDER / "work",
-        progress,
-    )
-
-
-# --- compile --------------------------------------------------------------------------------
 
 
 def _publish(build: Build, job: CompileJob, progress: Progress) -> Outcome:

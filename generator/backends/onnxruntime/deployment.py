@@ -1,10 +1,9 @@
-"""A deployed folder: one graph, its weights and tokenizer, and how ONNX Runtime opens them.
+"""A deployed folder: how ONNX Runtime GenAI and plain sessions open it, and how it is found.
 
 model.onnx         any number of new tokens after any number of cached ones
 weights.bin        what the graph reads, once
-genai_config.json  for GenAI: names of inputs and outputs, lengths, tokens that end a text
+genai_config.json  names of the graph's inputs and outputs, lengths, tokens that end a text
 tokenizer.json ... as the checkpoint has them
-manifest.json      what the build wrote
 """
 
 from __future__ import annotations
@@ -140,12 +139,10 @@ def find_deployed(folder: Path, precision: str | None, *, read_content: bool = F
 def open_session(folder: Path, graph: bytes | None = None, *, threads: int | None = None) -> Any:
     """Open the graph of `folder`, or another over its weights, as an InferenceSession on the CPU.
 
-    fp32  Weights stay mapped from weights.bin: nothing is copied, loading takes no time.
-    int8  Weights are packed into a copy of their own size, which weights.bin may have already.
-    int4  As int8.
-    fp16  The runtime computes in fp32 on most processors. It would keep an fp32 copy of all
-          weights. Where that is too much (`needs_casts`), weights stay mapped and are cast as they
-          are used: half as fast a token, and two of the widest matrices in memory instead of all.
+    fp32 weights stay mapped from weights.bin. int ones are packed into a copy, which weights.bin
+    may have already. fp16 is computed in fp32 on most processors, from an fp32 copy of all weights.
+    Where that is too much (`needs_casts`), weights stay mapped and are cast as they are used: half
+    as fast a token, and two of the widest matrices in memory instead of all.
 
     Raises:
         UnreadableError: ONNX Runtime cannot load it.

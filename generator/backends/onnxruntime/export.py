@@ -8,31 +8,38 @@ No moment holds the model: the graphs are emitted from the architecture, and the
 from __future__ import annotations
 
 import shutil
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, BinaryIO
 
+from vacc_gen.generator.backends.base import Build
 from vacc_gen.generator.backends.onnxruntime.deployment import (
+    ERRORS_ONLY,
     GENAI_FILE,
     MODEL_GRAPH,
+    WEIGHTS_FOLDER,
     end_tokens_of,
     genai_config,
 )
-from vacc_gen.generator.backends.onnxruntime.packing import pack
 from vacc_gen.generator.backends.onnxruntime.weights.quantize import Quantizer, grids_for
-from vacc_gen.generator.backends.onnxruntime.weights.source import Checkpoint
+from vacc_gen.generator.backends.onnxruntime.weights.source import Checkpoint, checkpoint_of
 from vacc_gen.generator.backends.onnxruntime.weights.weight_file import (
+    ALIGNMENT_BYTES,
     WEIGHTS_FILE,
     Dtype,
     Layout,
+    StoredTensor,
     plan_layout,
     write_weights,
 )
 from vacc_gen.generator.extras import load
 from vacc_gen.generator.files import naming, room_for, staged_folder
+from vacc_gen.generator.plan import CompileJob
 from vacc_gen.generator.progress import Progress, SilentProgress
 from vacc_gen.schema.artifacts import MANIFEST_FILE
-from vacc_gen.schema.errors import UsageError, first_few
+from vacc_gen.schema.errors import StageError, UsageError, first_few
 from vacc_gen.schema.json_files import file_names
 from vacc_gen.schema.precision import Precision, Quantization
 from vacc_gen.schema.recipe import lengths_problem
@@ -64,6 +71,18 @@ DTYPES: dict[Precision, Dtype] = {
 }
 """What weights are stored as in a build of each precision."""
 
+PACKING = {
+    "session.optimized_model_external_initializers_file_name": WEIGHTS_FILE,
+    "session.optimized_model_external_initializers_min_size_in_bytes": "1024",
+    "session.save_external_prepacked_constant_initializers": "1",
+}
+"""Settings with which a session writes what it has packed beside its optimized graph."""
+
+PACKED_OPERATORS = ("MatMulIntegerToFloat", "MatMulNBits")
+PACKED_ENTRY = "prepacked_0"
+"""A key of an initializer's external data, as ONNX Runtime writes it, with the value
+`<operator>+<hash of the packed bytes>|<offset>;<length>;<checksum>|...`."""
+
 
 @dataclass(frozen=True)
 class Lengths:
@@ -73,8 +92,7 @@ class Lengths:
     total: int
 
     def __post_init__(self) -> None:
-        problem = lengths_problem(self.prefill, self.total)
-        if problem is not None:
+        if problem := lengths_problem(self.prefill, self.total):
             raise UsageError(problem)
 
 
@@ -90,6 +108,7 @@ class Export:
     """What is written of a checkpoint, known before it is."""
 
     checkpoint: Checkpoint
+    quantization: Quantization
     layout: Layout
     """Where each tensor lies in the weights file."""
     graphs: Mapping[str, bytes]
@@ -99,10 +118,8 @@ class Export:
 
     @property
     def total_bytes(self) -> int:
-        """Of everything that is written."""
         beside = sum(map(len, self.graphs.values()))
-        beside += sum(file.stat().st_size for file in self.side_files)
-        return self.layout.total_bytes + beside
+        return self.layout.total_bytes + beside + sum(f.stat().st_size for f in self.side_files)
 
     def write(
         self,
@@ -143,7 +160,7 @@ class Export:
                 with naming(folder / name):
                     (folder / name).write_bytes(graph)
             if GENAI_FILE in self.graphs:
-                pack(folder, self.layout, progress)
+                _pack_matrices(folder, self.layout, progress)
         return overflowed
 
     def _is_written(self, folder: Path) -> bool:
@@ -184,6 +201,9 @@ def overflow_warnings(overflowed: Mapping[str, int]) -> list[str]:
     ]
 
 
+# --- plan -----------------------------------------------------------------------------------
+
+
 def plan_export(
     checkpoint: Checkpoint,
     dtype: Dtype,
@@ -206,41 +226,139 @@ def plan_export(
             f"`max_position_embeddings` of its config.json is the most: --total {longest}",
         )
     load("export", "numpy", "onnx", "torch")
-    from vacc_gen.generator.backends.onnxruntime.graph.falcon import (
-        DYNAMIC_AXES,
-        falcon_graph,
-        runtime_axes,
-    )
+    from vacc_gen.generator.backends.onnxruntime.graph import falcon
     from vacc_gen.generator.backends.onnxruntime.graph.positions import Axes
 
     architecture, quantization = checkpoint.architecture, quantization or Quantization()
-    if isinstance(lengths, Lengths):
+    all_axes = {MODEL_GRAPH: falcon.DYNAMIC_AXES}
+    if isinstance(lengths, Deployment):
+        all_axes = {MODEL_GRAPH: falcon.runtime_axes(architecture)}
+    elif lengths is not None:
         # A prompt, padded, without a past; one token after a cache of all other slots.
-        axes_by_name = {
+        all_axes = {
             PREFILL_GRAPH: Axes(1, lengths.prefill, None, lengths.prefill, last_only=True),
             DECODE_GRAPH: Axes(1, 1, lengths.total - 1, lengths.total, last_only=True),
         }
-    else:
-        axes_by_name = {MODEL_GRAPH: runtime_axes(architecture) if lengths else DYNAMIC_AXES}
-    layout = planned_layout(checkpoint, dtype, quantization, packed=isinstance(lengths, Deployment))
+    bits, grids = {"int8": 8, "int4": 4}.get(dtype), None
+    if bits is not None:
+        grids = grids_for(architecture, bits, quantization)
+    layout = plan_layout(architecture, dtype, grids, packed=isinstance(lengths, Deployment))
     properties = {"vacc_gen.checkpoint": checkpoint.folder.fingerprint()}
     options = (quantization.activations, properties)
     graphs = {}
-    for name, axes in axes_by_name.items():
-        graph = falcon_graph(Path(name).stem, architecture, layout, axes, *options)
+    for name, axes in all_axes.items():
+        graph = falcon.falcon_graph(Path(name).stem, architecture, layout, axes, *options)
         graphs[name] = graph.SerializeToString(deterministic=True)
     if isinstance(lengths, Deployment):
         ends = end_tokens_of(checkpoint.folder.path)
         graphs[GENAI_FILE] = genai_config(architecture, lengths.total, ends, dtype).encode()
     side_files = (checkpoint.folder.path / name for name in SIDE_FILES)
-    return Export(checkpoint, layout, graphs, tuple(file for file in side_files if file.is_file()))
+    present = tuple(file for file in side_files if file.is_file())
+    return Export(checkpoint, quantization, layout, graphs, present)
 
 
-def planned_layout(
-    checkpoint: Checkpoint, dtype: Dtype, quantization: Quantization, *, packed: bool = False
-) -> Layout:
-    """The layout of weights.bin for `checkpoint`, without reading or writing any value."""
-    bits, grids = {"int8": 8, "int4": 4}.get(dtype), None
-    if bits is not None:
-        grids = grids_for(checkpoint.architecture, bits, quantization)
-    return plan_layout(checkpoint.architecture, dtype, grids, packed=packed)
+def plan_job(build: Build, job: CompileJob) -> Export:
+    """What a build deploys for `job`; raises as `plan_export`."""
+    lengths, quantization = (
+        Deployment(build.plan.recipe.target.total),
+        build.plan.recipe.quantization,
+    )
+    return plan_export(checkpoint_of(build.weights), DTYPES[job.precision], lengths, quantization)
+
+
+# --- packed weights -------------------------------------------------------------------------
+
+
+def _pack_matrices(folder: Path, layout: Layout, progress: Progress) -> None:
+    """Pack the int matrices of a deployed folder where its layout has room, and name them there.
+
+    A session packs each matrix for the processor's instructions. Where the graph names a packed
+    form in the weights file, and it is what is packed here, byte for byte, the session maps that
+    instead of keeping its own: processes share it, and a token takes a fifth less time. Where
+    another kind of processor packs otherwise, it keeps its own.
+    One matrix is in memory at a time, and once more on the disk.
+
+    Raises:
+        StageError: ONNX Runtime cannot pack one.
+        OSError: the disk is full.
+    """
+    import onnx
+
+    model = onnx.load(folder / MODEL_GRAPH, load_external_data=False)
+    nodes = [node for node in model.graph.node if node.op_type in PACKED_OPERATORS]
+    if not nodes:
+        return
+    rooms = {name: tensor for name, tensor in layout.tensors.items() if name.endswith(".packed")}
+    total_bytes = sum(room.length_bytes for room in rooms.values())
+    progress.start("pack weights for this processor", total_bytes)
+    initializers = {tensor.name: tensor for tensor in model.graph.initializer}
+    weights = folder / WEIGHTS_FILE
+    with naming(weights), weights.open("r+b") as file:
+        for node in nodes:
+            codes = initializers[node.input[1]]
+            name = codes.name.removesuffix(".blocks").removesuffix(".codes")
+            room = rooms[f"{name}.packed"]
+            entry = _pack(folder, node, initializers, file, room)
+            if entry is not None:
+                codes.external_data.add(key=PACKED_ENTRY, value=entry)
+            progress.advance(room.length_bytes)
+    (folder / MODEL_GRAPH).write_bytes(model.SerializeToString(deterministic=True))
+
+
+def _pack(
+    folder: Path, node: Any, initializers: Mapping[str, Any], file: BinaryIO, room: StoredTensor
+) -> str | None:
+    """Write the packed form of a node's matrix to its room; return its entry, None if too long."""
+    import onnx
+    import onnxruntime
+
+    with tempfile.TemporaryDirectory(prefix="packing.", dir=folder) as place:
+        packed = Path(place, MODEL_GRAPH)
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = ERRORS_ONLY
+        options.intra_op_num_threads = 1
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.optimized_model_filepath = str(packed)
+        for key, value in {**PACKING, WEIGHTS_FOLDER: str(folder)}.items():
+            options.add_session_config_entry(key, value)
+        part = _model_of(node, initializers).SerializeToString()
+        try:
+            onnxruntime.InferenceSession(part, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # the runtime's exceptions share no public base
+            packed.write_bytes(bytes(room.length_bytes))  # where the disk is at fault, says how
+            raise StageError(f"ONNX Runtime cannot pack {room.name}: {error}") from error
+        saved = onnx.load(packed, load_external_data=False).graph.initializer
+        data = next(tensor.external_data for tensor in saved if tensor.name == node.input[1])
+        entries = [entry.value for entry in data if entry.key == PACKED_ENTRY]
+        with packed.with_name(WEIGHTS_FILE).open("rb") as source:
+            return _moved(entries[0], source, file, room) if entries else None
+
+
+def _moved(entry: str, source: BinaryIO, target: BinaryIO, room: StoredTensor) -> str | None:
+    """Copy what an entry names in `source` to its room, and return the entry for there."""
+    key, *places = entry.split("|")
+    moved, at = [key], room.offset_bytes
+    for place in places:
+        offset, length, checksum = place.split(";")
+        source.seek(int(offset))
+        at = -(-at // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
+        if at + int(length) > room.offset_bytes + room.length_bytes:
+            return None
+        target.seek(at)
+        target.write(source.read(int(length)))
+        moved.append(f"{at};{length};{checksum}")
+        at += int(length)
+    return "|".join(moved)
+
+
+def _model_of(node: Any, initializers: Mapping[str, Any]) -> Any:
+    """A model of one node alone."""
+    from onnx import TensorProto, helper
+
+    kind = TensorProto.UINT8 if node.op_type == "MatMulIntegerToFloat" else TensorProto.FLOAT
+    value = helper.make_tensor_value_info(node.input[0], kind, None)
+    product = helper.make_tensor_value_info(node.output[0], TensorProto.FLOAT, None)
+    known = [initializers[name] for name in node.input[1:] if name]
+    graph = helper.make_graph([node], "packing", [value], [product], initializer=known)
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=8)

@@ -4,7 +4,7 @@ The workspace's own modeling file is built on the meta device. Each part's weigh
 the checkpoint, in fp32, before all texts go through it, and dropped after: memory is that of the
 largest part (a block, or the embedding), whatever the number of layers.
 
-Legend of shapes: B texts of S tokens, N wanted positions, E hidden size, V vocabulary.
+Legend of shapes: B texts of S tokens, N of which logits are wanted, E hidden size, V vocabulary.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ MODULE_NAME = "vacc_gen_workspace_modeling"
 BATCH_TOKENS = 512
 """Tokens that go through a layer at once, about: products of this height run at full speed."""
 
-Text: TypeAlias = tuple[Sequence[int], Sequence[int]]
-"""Tokens (S), and the positions (N) whose logits are wanted."""
+Text: TypeAlias = tuple[Sequence[int], int]
+"""Tokens (S), and after how many of the last ones (N) logits are wanted."""
 
 
 def reference_logits(
@@ -68,8 +68,8 @@ def reference_logits(
             states = [body(inputs_embeds=each, use_cache=False)[0] for each in states]
     with loaded("transformer.ln_f", norm), loaded("lm_head", head):
         rows = (row for each in states for row in norm(each))  # (S, E)
-        for row, (_, positions) in zip(rows, texts, strict=True):
-            logits = head(row[list(positions)]).numpy()
+        for row, (_, count) in zip(rows, texts, strict=True):
+            logits = head(row[-count:]).numpy()
             check_finite(logits, "the torch model")
             yield logits
 
@@ -99,8 +99,7 @@ def build_on_meta(modeling_file: Path, checkpoint: Checkpoint) -> Any:
     """
     try:
         spec = importlib.util.spec_from_file_location(MODULE_NAME, modeling_file)
-        assert spec is not None
-        assert spec.loader is not None
+        assert spec and spec.loader
         module = importlib.util.module_from_spec(spec)
         sys.modules[MODULE_NAME] = module  # transformers looks a class's module up by name
         spec.loader.exec_module(module)

@@ -23,10 +23,9 @@ from numpy.typing import NDArray
 
 from vacc_gen.generator.backends.base import STATE_FOLDER, Build, Outcome, Step
 from vacc_gen.generator.backends.onnxruntime.deployment import open_session
-from vacc_gen.generator.backends.onnxruntime.export import DTYPES, planned_layout
+from vacc_gen.generator.backends.onnxruntime.export import Export, plan_job
 from vacc_gen.generator.backends.onnxruntime.runtime import OnnxRuntimeModel, check_finite
-from vacc_gen.generator.backends.onnxruntime.weights.source import Checkpoint, checkpoint_of
-from vacc_gen.generator.backends.onnxruntime.weights.weight_file import Dtype
+from vacc_gen.generator.backends.onnxruntime.weights.source import checkpoint_of
 from vacc_gen.generator.calibration.tokenizer import TOKENIZER_FILE, Tokenizer
 from vacc_gen.generator.files import write_atomically
 from vacc_gen.generator.plan import CompileJob
@@ -34,7 +33,7 @@ from vacc_gen.generator.progress import Progress, timed
 from vacc_gen.schema.artifacts import MANIFEST_FILE, sha256_of
 from vacc_gen.schema.errors import StageError, UnreadableError
 from vacc_gen.schema.json_files import read_json
-from vacc_gen.schema.precision import Precision, Quantization
+from vacc_gen.schema.precision import Precision
 from vacc_gen.schema.recipe import LENGTH_STEP_TOKENS, Verification
 
 TORCH = "torch"
@@ -275,21 +274,12 @@ def _run_compiled(build: Build, job: CompileJob, sample: Sample, progress: Progr
     del model  # its memory, before the weights are loaded once more
     count, length = sample.windows.tokens.shape
     progress.start(f"run {name}: {count} windows of {length} tokens")
-    checkpoint, quantization = checkpoint_of(build.weights), build.plan.recipe.quantization
-    dtype = DTYPES[job.precision]
-    losses = score_windows(checkpoint, dtype, quantization, folder, sample.windows, progress)
+    losses = score_windows(plan_job(build, job), folder, sample.windows, progress)
     return Trace(np.stack(text), np.stack(greedy), losses)
 
 
-def score_windows(
-    checkpoint: Checkpoint,
-    dtype: Dtype,
-    quantization: Quantization,
-    folder: Path,
-    windows: Windows,
-    progress: Progress,
-) -> Losses:
-    """The losses (W,) of the model that is deployed in `folder`.
+def score_windows(export: Export, folder: Path, windows: Windows, progress: Progress) -> Losses:
+    """The losses (W,) of the model that was written to `folder`.
 
     Its graph here is like prefill.onnx, but gives the logits of every position.
 
@@ -298,9 +288,8 @@ def score_windows(
     """
     from vacc_gen.generator.backends.onnxruntime.graph.falcon import SCORING_AXES, falcon_graph
 
-    layout = planned_layout(checkpoint, dtype, quantization, packed=True)
-    activations = quantization.activations
-    graph = falcon_graph("scoring", checkpoint.architecture, layout, SCORING_AXES, activations, {})
+    architecture, activations = export.checkpoint.architecture, export.quantization.activations
+    graph = falcon_graph("scoring", architecture, export.layout, SCORING_AXES, activations, {})
     session = open_session(folder, graph.SerializeToString())
     length = windows.tokens.shape[1]
     mask, positions = np.ones((1, length), np.int64), np.arange(length, dtype=np.int64)[None]
@@ -326,8 +315,7 @@ def _run_torch(
     from vacc_gen.generator.backends.onnxruntime.reference import Text, reference_logits
 
     def text(before: Sequence[int], predicted: Sequence[int]) -> Text:
-        ids = (*before, *predicted[:-1])
-        return ids, range(len(before) - 1, len(ids))
+        return (*before, *predicted[:-1]), len(predicted)
 
     chosen = [trace.greedy.argmax(axis=1).tolist() for trace in traces]
     texts = [text(sample.prompt, tokens) for tokens in (sample.rest, *chosen)]

@@ -12,9 +12,8 @@ import pytest
 
 from tests.processes import VACC_GEN
 from tests.workspaces import FALCON_TINY
-from vacc_gen.generator.backends.onnxruntime.export import planned_layout
+from vacc_gen.generator.backends.onnxruntime.export import plan_export
 from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
-from vacc_gen.schema.precision import Quantization
 
 PROMPT = ("--prompt", "In the beginning God created")
 
@@ -126,7 +125,7 @@ def test_logits_that_are_not_finite_are_refused(built, run):
     folder = built.root / "deploy" / built.plan.jobs[0].name
     weights = folder / "weights.bin"
     content = weights.read_bytes()
-    layout = planned_layout(open_checkpoint(FALCON_TINY), "fp16", Quantization())
+    layout = plan_export(open_checkpoint(FALCON_TINY), "fp16").layout
     offset = layout.tensors["transformer.ln_f.weight"].offset_bytes
     weights.write_bytes(content[:offset] + b"\xff\xff\xff\x7f" + content[offset + 4 :])
     code, text, errors = run("run", folder, *PROMPT)

@@ -19,7 +19,7 @@ from vacc_gen.schema.recipe import Calibration, Verification
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnxruntime")
-from vacc_gen.generator.backends.onnxruntime.export import Deployment, plan_export
+from vacc_gen.generator.backends.onnxruntime.export import plan_export
 from vacc_gen.generator.backends.onnxruntime.verify import choose_windows, score_windows
 from vacc_gen.generator.backends.onnxruntime.weights.gptq_layers import GptqQuantizer
 from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
@@ -53,11 +53,9 @@ def test_int8_costs_next_to_nothing_and_gptq_makes_int4_cheaper(model, tmp_path)
             quantizer = GptqQuantizer(
                 MODELING, checkpoint, drawn(seed), settings, tmp_path, progress
             )
-        out, options = tmp_path / "out", {"quantization": settings, "quantizer": quantizer}
-        lengths = Deployment(256)
-        plan_export(checkpoint, dtype, lengths).write(out, force=True, **options)
-        losses = score_windows(checkpoint, dtype, settings, out, windows, progress)
-        return windows.perplexity(losses)
+        out, export = tmp_path / "out", plan_export(checkpoint, dtype, quantization=settings)
+        export.write(out, quantizer=quantizer, force=True)
+        return windows.perplexity(score_windows(export, out, windows, progress))
 
     base = perplexity("fp16")
     rtn, gptq = {}, {}

@@ -30,7 +30,7 @@ from vacc_gen.generator.calibration.tokenizer import TOKENIZER_FILE, Tokenizer
 from vacc_gen.generator.progress import SilentProgress
 from vacc_gen.generator.workspace import Workspace, load_workspace
 from vacc_gen.schema.errors import StageError, VaccGenError
-from vacc_gen.schema.precision import Precision, Quantization
+from vacc_gen.schema.precision import Precision
 from vacc_gen.schema.recipe import Verification
 
 TRACE = Trace(
@@ -149,10 +149,9 @@ def test_it_is_that_of_transformers(variant: str, stride: int, tmp_path: Path) -
         with torch.no_grad():
             loss = oracle(ids[start : start + 64][None], labels=labels[None]).loss
         wanted.append(float(loss) * int((labels[1:] >= 0).sum()))
-    checkpoint = open_checkpoint(tmp_path / "checkpoint")
-    out = tmp_path / "out"
-    plan_export(checkpoint, "fp32").write(out)
-    losses = score_windows(checkpoint, "fp32", Quantization(), out, windows, SilentProgress())
+    export, out = plan_export(open_checkpoint(tmp_path / "checkpoint"), "fp32"), tmp_path / "out"
+    export.write(out)
+    losses = score_windows(export, out, windows, SilentProgress())
     assert losses == pytest.approx(wanted, rel=1e-5)
     tokens = 63 + 2 * min(stride, 63)
     assert windows.perplexity(losses) == pytest.approx(math.exp(sum(wanted) / tokens), rel=1e-5)
@@ -160,15 +159,14 @@ def test_it_is_that_of_transformers(variant: str, stride: int, tmp_path: Path) -
 
 def test_logits_that_are_not_finite_are_no_perplexity(tmp_path: Path) -> None:
     make_falcon("7b", tmp_path / "checkpoint")
-    checkpoint = open_checkpoint(tmp_path / "checkpoint")
-    export, out = plan_export(checkpoint, "fp32"), tmp_path / "out"
+    export, out = plan_export(open_checkpoint(tmp_path / "checkpoint"), "fp32"), tmp_path / "out"
     export.write(out)
     with (out / "weights.bin").open("r+b") as file:
         file.seek(export.layout.tensors["transformer.ln_f.weight"].offset_bytes)
         file.write(np.float32("nan").tobytes())
     windows = cut([3] * 64, window=32)
     with pytest.raises(StageError, match=r"out on window 1: 4192 of 4192 logits are NaN") as caught:
-        score_windows(checkpoint, "fp32", Quantization(), out, windows, SilentProgress())
+        score_windows(export, out, windows, SilentProgress())
     assert "run --verify" in (caught.value.hint or "")
 
 
