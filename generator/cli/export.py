@@ -58,8 +58,8 @@ def export(
     planned = plan_export(checkpoint_of(weights), dtype, lengths)
     with terminal_progress() as progress:
         overflowed = planned.write(out, progress=progress, force=force)
-    for name in (*planned.graphs, WEIGHTS_FILE):
-        typer.echo(f"{out / name}  {(out / name).stat().st_size / 1e6:.1f} MB")
+    for path in (*sorted(out.glob("*.onnx")), out / WEIGHTS_FILE):
+        typer.echo(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
     for warning in overflow_warnings(overflowed):
         typer.echo(f"warning: {warning}", err=True)
     if overflowed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from hashlib import sha256
 from importlib.metadata import version
 from typing import Any
 
@@ -120,9 +121,7 @@ def _export(build: Build, job: CompileJob) -> Step:
     export = plan_job(build, job)
     inputs: dict[str, object] = {
         "checkpoint": build.checkpoint_key,
-        "side_files": [(file.name, sha256_of(file)) for file in export.side_files],
-        "total": recipe.target.total,
-        "onnx": package_version("onnx"),
+        "files": {name: sha256(content).hexdigest() for name, content in export.files.items()},
     }
     hidden_states_bytes = 0
     if is_quantized:

@@ -14,11 +14,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from vacc_gen.generator.backends.onnxruntime.weights.source import Checkpoint
 from vacc_gen.generator.backends.onnxruntime.weights.weight_file import WEIGHTS_FILE, Dtype
 from vacc_gen.generator.memory import available_bytes
 from vacc_gen.schema.artifacts import MANIFEST_FILE, changed_files
 from vacc_gen.schema.errors import UnreadableError, UsageError
-from vacc_gen.schema.falcon import Architecture
 from vacc_gen.schema.json_files import read_json_object
 
 MODEL_GRAPH = "model.onnx"
@@ -43,11 +43,10 @@ MEMORY_SHARE = 0.5
 """Of the available memory that such copies may take; the rest is for the work itself."""
 
 
-def genai_config(
-    architecture: Architecture, total: int, end_tokens: frozenset[int], dtype: Dtype
-) -> str:
+def genai_config(checkpoint: Checkpoint, total: int, dtype: Dtype) -> str:
     """The genai_config.json of a model whose texts have at most `total` tokens."""
-    geometry = architecture.geometry
+    architecture, geometry = checkpoint.architecture, checkpoint.architecture.geometry
+    end_tokens = end_tokens_of(checkpoint.folder.path)
     inputs = ["input_ids", "attention_mask", *(["position_ids"] if architecture.alibi else [])]
     session: dict[str, Any] = {"log_severity_level": ERRORS_ONLY, "provider_options": []}
     if dtype in ("fp16", "fp32"):

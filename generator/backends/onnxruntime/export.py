@@ -7,7 +7,6 @@ No moment holds the model: the graphs are emitted from the architecture, and the
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,7 +19,6 @@ from vacc_gen.generator.backends.onnxruntime.deployment import (
     GENAI_FILE,
     MODEL_GRAPH,
     WEIGHTS_FOLDER,
-    end_tokens_of,
     genai_config,
 )
 from vacc_gen.generator.backends.onnxruntime.weights.quantize import Quantizer, grids_for
@@ -111,15 +109,12 @@ class Export:
     quantization: Quantization
     layout: Layout
     """Where each tensor lies in the weights file."""
-    graphs: Mapping[str, bytes]
-    """And what tells a runtime about them, by the names of their files."""
-    side_files: tuple[Path, ...]
-    """Those of the checkpoint that are copied."""
+    files: Mapping[str, bytes]
+    """All others by their names: graphs, what tells a runtime about them, those that are copied."""
 
     @property
     def total_bytes(self) -> int:
-        beside = sum(map(len, self.graphs.values()))
-        return self.layout.total_bytes + beside + sum(f.stat().st_size for f in self.side_files)
+        return self.layout.total_bytes + sum(map(len, self.files.values()))
 
     def write(
         self,
@@ -148,33 +143,28 @@ class Export:
         checkpoint.check_head()
         _refuse_used_folder(out_dir, checkpoint.folder.path, force)
         with room_for(out_dir, self.total_bytes), staged_folder(out_dir) as folder:
-            for file in self.side_files:
-                with naming(folder / file.name):
-                    shutil.copyfile(file, folder / file.name)
             progress.start(f"weights to {self.layout.dtype}", checkpoint.folder.tensor_bytes)
             weights = folder / WEIGHTS_FILE
             quantizer = quantizer or Quantizer(checkpoint)
             with naming(weights):
                 overflowed = write_weights(weights, self.layout, checkpoint, quantizer, progress)
-            for name, graph in self.graphs.items():
+            for name, content in self.files.items():
                 with naming(folder / name):
-                    (folder / name).write_bytes(graph)
-            if GENAI_FILE in self.graphs:
+                    (folder / name).write_bytes(content)
+            if GENAI_FILE in self.files:
                 _pack_matrices(folder, self.layout, progress)
         return overflowed
 
     def _is_written(self, folder: Path) -> bool:
         """Whether a folder, which appears whole or not at all, is what this writes."""
-        names = {WEIGHTS_FILE, *self.graphs, *(file.name for file in self.side_files)}
+        names = {WEIGHTS_FILE, *self.files}
         if not folder.is_dir() or {path.name for path in folder.iterdir()} != names:
             return False
         # Values may have changed without a trace in the fingerprint, but not in the files' times.
-        read = [*(tensor.path for tensor in self.checkpoint.tensors.values()), *self.side_files]
-        newest = max(file.stat().st_mtime_ns for file in read)
-        return all(
-            (folder / name).read_bytes() == graph and (folder / name).stat().st_mtime_ns > newest
-            for name, graph in self.graphs.items()
-        )
+        shards = {tensor.path for tensor in self.checkpoint.tensors.values()}
+        newest = max(shard.stat().st_mtime_ns for shard in shards)
+        is_newer = (folder / WEIGHTS_FILE).stat().st_mtime_ns > newest
+        return is_newer and all((folder / n).read_bytes() == self.files[n] for n in self.files)
 
 
 def _refuse_used_folder(out_dir: Path, checkpoint: Path, force: bool) -> None:
@@ -245,16 +235,14 @@ def plan_export(
     layout = plan_layout(architecture, dtype, grids, packed=isinstance(lengths, Deployment))
     properties = {"vacc_gen.checkpoint": checkpoint.folder.fingerprint()}
     options = (quantization.activations, properties)
-    graphs = {}
+    side_files = (checkpoint.folder.path / name for name in SIDE_FILES)
+    files = {file.name: file.read_bytes() for file in side_files if file.is_file()}
     for name, axes in all_axes.items():
         graph = falcon.falcon_graph(Path(name).stem, architecture, layout, axes, *options)
-        graphs[name] = graph.SerializeToString(deterministic=True)
+        files[name] = graph.SerializeToString(deterministic=True)
     if isinstance(lengths, Deployment):
-        ends = end_tokens_of(checkpoint.folder.path)
-        graphs[GENAI_FILE] = genai_config(architecture, lengths.total, ends, dtype).encode()
-    side_files = (checkpoint.folder.path / name for name in SIDE_FILES)
-    present = tuple(file for file in side_files if file.is_file())
-    return Export(checkpoint, quantization, layout, graphs, present)
+        files[GENAI_FILE] = genai_config(checkpoint, lengths.total, dtype).encode()
+    return Export(checkpoint, quantization, layout, files)
 
 
 def plan_job(build: Build, job: CompileJob) -> Export:

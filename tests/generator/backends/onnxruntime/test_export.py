@@ -206,7 +206,7 @@ def test_an_export_is_the_same_whatever_the_chunks(checkpoint, exported, tmp_pat
 def test_activations_and_group_size_reach_the_graph(checkpoint):
     for activations, level in (("float", 0), ("int8", 4)):
         wanted = Quantization(group_size=16, activations=activations)
-        graph = plan_export(checkpoint, "int4", quantization=wanted).graphs["model.onnx"]
+        graph = plan_export(checkpoint, "int4", quantization=wanted).files["model.onnx"]
         for node in onnx.load_from_string(graph).graph.node:
             if node.op_type == "MatMulNBits":
                 assert onnx.helper.get_node_attr_value(node, "block_size") == 16
@@ -257,8 +257,14 @@ def test_a_used_folder_is_refused_and_an_export_replaced_by_force(checkpoint, tm
         plan_export(checkpoint, "int8").write(out / "precious.txt", force=True)
 
 
-@pytest.mark.parametrize("changed", ["*.safetensors", "tokenizer.json"])
-def test_an_export_that_is_there_counts_unless_the_checkpoint_changed_since(tmp_path, changed):
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda folder: next(folder.glob("*.safetensors")).touch(),
+        lambda folder: (folder / "generation_config.json").write_text("{}"),
+    ],
+)
+def test_an_export_that_is_there_counts_unless_the_checkpoint_changed_since(tmp_path, change):
     """As a process that was killed right behind the last rename leaves it."""
     weights = Path(shutil.copytree(FALCON_TINY, tmp_path / "weights"))
     out = tmp_path / "out"
@@ -266,7 +272,7 @@ def test_an_export_that_is_there_counts_unless_the_checkpoint_changed_since(tmp_
     made = (out / "weights.bin").stat()
     plan_export(open_checkpoint(weights), "int8").write(out)
     assert (out / "weights.bin").stat() == made
-    next(weights.glob(changed)).touch()
+    change(weights)
     with pytest.raises(UsageError, match="is not empty"):
         plan_export(open_checkpoint(weights), "int8").write(out)
 

@@ -27,7 +27,7 @@ def folders(request, tmp_path_factory):
     checkpoint = open_checkpoint(FALCON_TINY)
     plan_export(checkpoint, request.param, Deployment(48)).write(packed)
     plain = Path(shutil.copytree(packed, packed.with_name("plain")))
-    graph = plan_export(checkpoint, request.param, Deployment(48)).graphs["model.onnx"]
+    graph = plan_export(checkpoint, request.param, Deployment(48)).files["model.onnx"]
     (plain / "model.onnx").write_bytes(graph)
     return plain, packed
 
