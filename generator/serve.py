@@ -59,9 +59,6 @@ def api_error(error: Exception) -> ApiError:
     return ApiError(500, f"{type(error).__name__}: {error}")
 
 
-# --- requests -------------------------------------------------------------------------------
-
-
 def _text(content: Any) -> Any:
     """Return the text of a message, whose content is a string or a list of parts."""
     if not isinstance(content, list):
@@ -129,11 +126,7 @@ AnyRequest = TypeVar("AnyRequest", bound=Asked)
 
 
 def parse(kind: type[AnyRequest], body: bytes) -> AnyRequest:
-    """Read the body of a request.
-
-    Raises:
-        ApiError: it is not one.
-    """
+    """Read the body of a request; an ApiError says what is wrong with it."""
     if len(body) > MAX_BODY_BYTES:
         raise ApiError(413, f"a request may have {MAX_BODY_BYTES} bytes; this has {len(body)}")
     try:
@@ -142,9 +135,6 @@ def parse(kind: type[AnyRequest], body: bytes) -> AnyRequest:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
         raise ApiError(400, f"{place}: {first['msg']}".lstrip(": ")) from error
-
-
-# --- answers --------------------------------------------------------------------------------
 
 
 class Api:
@@ -198,11 +188,7 @@ class Api:
         return await (reply.streamed() if asked.stream else reply.whole())
 
     async def _pieces(self, answer: Answer, request: Request) -> AsyncIterator[str]:
-        """Yield the pieces of an answer when its turn has come.
-
-        Raises:
-            ApiError: too many wait, the client is gone, or the server stops.
-        """
+        """Yield the pieces of an answer when its turn has come, or raise an ApiError instead."""
         if len(self._turns) > self._max_waiting:
             raise ApiError(429, f"the line is full, with {self._max_waiting} waiting; try again")
         turn, pieces = asyncio.Event(), iter(answer)

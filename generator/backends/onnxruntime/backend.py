@@ -39,9 +39,6 @@ PACKAGES = ("numpy", "tokenizers", "onnx", "onnxruntime", "torch", "transformers
 QUANTIZED = (Precision.INT8, Precision.INT4)
 """Those whose weights are, by GPTQ where there are calibration texts."""
 
-MANIFEST_VERSION = 1
-TRIAL_TOKEN = 0
-
 
 class OnnxRuntimeBackend:
     """Exports graphs, tries them, publishes them in deploy/, and verifies them."""
@@ -189,11 +186,11 @@ def _publish(build: Build, job: CompileJob, progress: Progress) -> Outcome:
     (folder / MANIFEST_FILE).unlink(missing_ok=True)
     remove_leftovers(folder / MANIFEST_FILE)
     model = OnnxRuntimeModel(folder)
-    model.prefill([TRIAL_TOKEN])
-    model.decode(TRIAL_TOKEN)
+    model.prefill([0])
+    model.decode(0)
     progress.start("publish")
     manifest = {
-        "version": MANIFEST_VERSION,
+        "version": 1,
         "name": job.name,
         "precision": job.precision.value,
         "tool": f"vacc-gen {version('vacc-gen')}",

@@ -19,7 +19,7 @@ from vacc_gen.generator.backends.onnxruntime.weights.weight_file import WEIGHTS_
 from vacc_gen.generator.memory import available_bytes
 from vacc_gen.schema.artifacts import MANIFEST_FILE, changed_files
 from vacc_gen.schema.errors import UnreadableError, UsageError
-from vacc_gen.schema.json_files import read_json_object
+from vacc_gen.schema.json_files import read_json, read_json_object
 
 MODEL_GRAPH = "model.onnx"
 GENAI_FILE = "genai_config.json"
@@ -36,11 +36,8 @@ NO_PREPACKING = ("session.disable_prepacking", "1")
 WEIGHTS_FOLDER = "session.model_external_initializers_file_folder_path"
 """The setting that says where the weights of a graph lie that is not read from a file."""
 
-FP32_COPIES = 2
-"""What a session copies of an fp16 file: each weight as fp32, twice its size."""
-
-MEMORY_SHARE = 0.5
-"""Of the available memory that such copies may take; the rest is for the work itself."""
+FP16_SHARE = 0.25
+"""Of the available memory: a larger fp16 file is not copied to fp32, which takes twice its size."""
 
 
 def genai_config(checkpoint: Checkpoint, total: int, dtype: Dtype) -> str:
@@ -87,8 +84,7 @@ def genai_config(checkpoint: Checkpoint, total: int, dtype: Dtype) -> str:
 def end_tokens_of(folder: Path) -> frozenset[int]:
     """Tokens that end a text: generation_config.json says which, or else config.json."""
     for name in ("generation_config.json", "config.json"):
-        file = folder / name
-        ends = read_json_object(file).get("eos_token_id") if file.is_file() else None
+        ends = (read_json(folder / name) or {}).get("eos_token_id")
         if ends is not None:
             return frozenset([ends] if isinstance(ends, int) else ends)
     return frozenset()
@@ -173,10 +169,8 @@ def open_session(folder: Path, graph: bytes | None = None, *, threads: int | Non
 
 def needs_casts(folder: Path) -> bool:
     """Whether fp32 copies of fp16 weights would take more than half of the available memory."""
-    if _dtype_of(folder) != "fp16":
-        return False
-    weights_bytes = (folder / WEIGHTS_FILE).stat().st_size
-    return FP32_COPIES * weights_bytes > MEMORY_SHARE * available_bytes()
+    is_large = (folder / WEIGHTS_FILE).stat().st_size > FP16_SHARE * available_bytes()
+    return is_large and _dtype_of(folder) == "fp16"
 
 
 def _dtype_of(folder: Path) -> str | None:

@@ -265,10 +265,6 @@ def _pack_matrices(folder: Path, layout: Layout, progress: Progress) -> None:
     instead of keeping its own: processes share it, and a token takes a fifth less time. Where
     another kind of processor packs otherwise, it keeps its own.
     One matrix is in memory at a time, and once more on the disk.
-
-    Raises:
-        StageError: ONNX Runtime cannot pack one.
-        OSError: the disk is full.
     """
     import onnx
 

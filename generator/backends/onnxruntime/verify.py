@@ -198,18 +198,14 @@ def cut_text(build: Build) -> Sample:
     target, verification = build.plan.recipe.target, build.plan.recipe.verification
     steps = verification.decode_steps
     ids = Tokenizer(build.weights.path / TOKENIZER_FILE).encode(_read_text(build))
-    room = target.total - steps
-    if room < 1:
+    prompt = min(target.prefill, MAX_PROMPT_TOKENS, target.total - steps, len(ids) - steps - 1)
+    if prompt < 1:
         raise StageError(
-            f"target.total, {target.total}, has no room for a prompt and {steps} decode steps",
-            "raise target.total, or lower verification.decode_steps (32 at least)",
+            f"{steps} decode steps leave no room for a prompt: target.total is {target.total}, and "
+            f"the verification text has {len(ids)} tokens",
+            "lower verification.decode_steps (32 at least), raise target.total, or name a longer "
+            "text as verification.text in vacc.yaml",
         )
-    if len(ids) < steps + 2:
-        raise StageError(
-            f"the verification text has {len(ids)} tokens, {steps} decode steps need {steps + 2}",
-            "name a longer one as verification.text in vacc.yaml",
-        )
-    prompt = min(target.prefill, MAX_PROMPT_TOKENS, room, len(ids) - steps - 1)
     windows = choose_windows(ids, verification, target.total, build.weights.tensor_bytes)
     return Sample(tuple(ids[:prompt]), tuple(ids[prompt : prompt + steps + 1]), windows)
 
@@ -219,8 +215,7 @@ def choose_windows(
 ) -> Windows:
     """Cut a text as the recipe says, `total` being its target.total, and for a size of the model.
 
-    Raises:
-        StageError: the recipe's window is longer than `total` or the text.
+    A window that is longer than `total` or the text is a StageError.
     """
     window, most = verification.window, verification.perplexity_windows
     if window is None:
