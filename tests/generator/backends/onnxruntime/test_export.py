@@ -25,10 +25,12 @@ onnx = pytest.importorskip("onnx")
 safetensors = pytest.importorskip("safetensors.torch")
 
 from vacc_gen.generator.backends.onnxruntime.export import (
+    Deployment,
     Lengths,
     overflow_warnings,
     plan_export,
 )
+from vacc_gen.generator.backends.onnxruntime.runtime import OnnxRuntimeModel
 from vacc_gen.generator.backends.onnxruntime.weights import source as source_module
 from vacc_gen.generator.backends.onnxruntime.weights import weight_file
 from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
@@ -297,6 +299,60 @@ def test_the_disk_is_checked_for_what_is_written(checkpoint, tmp_path, monkeypat
     usage.free += 1
     plan_export(checkpoint, "int8", lengths).write(out)
     assert sum(file.stat().st_size for file in out.iterdir()) == needed
+
+
+# --- packed weights ---------------------------------------------------------------------------
+
+PROMPT = list(range(100, 110))
+
+
+@pytest.fixture(scope="module", params=["int8", "int4"])
+def folders(request, tmp_path_factory):
+    """(a deployed folder whose graph names no packed forms, one as it is deployed)."""
+    packed = tmp_path_factory.mktemp(request.param) / "packed"
+    checkpoint = open_checkpoint(FALCON_TINY)
+    plan_export(checkpoint, request.param, Deployment(48)).write(packed)
+    plain = Path(shutil.copytree(packed, packed.with_name("plain")))
+    graph = plan_export(checkpoint, request.param, Deployment(48)).files["model.onnx"]
+    (plain / "model.onnx").write_bytes(graph)
+    return plain, packed
+
+
+def logits(folder):
+    model = OnnxRuntimeModel(folder, threads=1)
+    return np.stack([model.prefill(PROMPT), model.decode(5)])
+
+
+def entries(model):
+    """What names packed forms in a graph."""
+    tensors = model.graph.initializer
+    return [e for tensor in tensors for e in tensor.external_data if e.key == "prepacked_0"]
+
+
+def test_packed_forms_take_the_room_for_them_and_change_nothing(folders):
+    plain, packed = folders
+    assert not list(packed.glob("packing*"))
+    found = [len(entries(onnx.load(f / "model.onnx", load_external_data=False))) for f in folders]
+    assert found == [0, 17]  # four layers of four matrices, and the head
+    np.testing.assert_array_equal(logits(packed), logits(plain))
+
+
+def test_a_form_that_was_changed_is_refused_and_one_of_another_processor_left_alone(
+    folders, tmp_path
+):
+    plain, packed = folders
+    folder = Path(shutil.copytree(packed, tmp_path / "changed"))
+    model = onnx.load(folder / "model.onnx", load_external_data=False)
+    offset, length, _ = entries(model)[3].value.split("|")[1].split(";")
+    with (folder / "weights.bin").open("r+b") as file:
+        file.seek(int(offset))
+        file.write(bytes(int(length)))
+    with pytest.raises(UnreadableError, match="do not match the buffers"):
+        logits(folder)
+    for entry in entries(model):  # another hash than that of what is packed here
+        entry.value = entry.value.replace("+", "+1", 1)
+    (folder / "model.onnx").write_bytes(model.SerializeToString())
+    np.testing.assert_array_equal(logits(folder), logits(plain))
 
 
 # --- memory -----------------------------------------------------------------------------------

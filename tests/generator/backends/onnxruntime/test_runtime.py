@@ -7,9 +7,11 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from tests.falcons import VARIANTS, VOCABULARY, logits_of, make_falcon
+from tests.workspaces import FALCON_TINY
 from vacc_gen.generator.backends.onnxruntime import deployment, runtime
 from vacc_gen.generator.backends.onnxruntime.runtime import (
     GenaiModel,
@@ -21,11 +23,9 @@ from vacc_gen.generator.calibration.tokenizer import Tokenizer
 from vacc_gen.schema.errors import UnreadableError, UsageError
 
 pytest.importorskip("onnxruntime")
-from vacc_gen.generator.backends.onnxruntime.deployment import find_deployed
+from vacc_gen.generator.backends.onnxruntime.deployment import end_tokens_of, find_deployed
 from vacc_gen.generator.backends.onnxruntime.export import Deployment, plan_export
 from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
-
-FALCON_TINY = Path(__file__).parents[3] / "data" / "falcon-tiny"
 
 
 @pytest.fixture(scope="module", params=list(VARIANTS))
@@ -63,26 +63,11 @@ def open_trained(request, monkeypatch):
 
 
 NESTED = '{"artifacts": ' + "[" * 100_000
-OUTSIDE = '{"artifacts": [{"path": "../config.json", "bytes": 1, "sha256": ""}]}'
+OUTSIDE = b'{"artifacts": [{"path": "../config.json", "bytes": 1, "sha256": ""}]}'
 
 
 def deploy(checkpoint, folder, dtype, total):
     plan_export(open_checkpoint(checkpoint), dtype, Deployment(total)).write(folder)
-
-
-def with_manifest(trained, tmp_path):
-    """A copy of a compiled folder, with the sizes of its files in a manifest."""
-    folder = Path(shutil.copytree(trained, tmp_path / "copy"))
-    files = [
-        {"path": file.name, "bytes": file.stat().st_size, "sha256": ""} for file in folder.iterdir()
-    ]
-    (folder / "manifest.json").write_text(json.dumps({"version": 1, "artifacts": files}))
-    return folder
-
-
-def fill(file, content):
-    """As long as it was."""
-    file.write_bytes(content.ljust(file.stat().st_size))
 
 
 def tokens(length, seed=0):
@@ -183,36 +168,30 @@ def test_texts_that_do_not_fit(trained, open_trained, prompt, max_tokens, words)
 
 
 @pytest.mark.parametrize(
-    ("harm", "words"),
+    ("name", "content", "words"),
     [
-        (lambda folder: (folder / "model.onnx").unlink(), "model.onnx is missing"),
-        (lambda folder: fill(folder / "genai_config.json", b"\xff"), "not valid JSON"),
-        (lambda folder: fill(folder / "genai_config.json", b"{}"), "is not what a build wrote"),
-        (lambda folder: (folder / "tokenizer.json").unlink(), "tokenizer.json is missing"),
-        (lambda folder: (folder / "weights.bin").write_bytes(b"short"), "is 5 bytes long"),
-        (lambda folder: fill(folder / "model.onnx", b"\xff"), "cannot load"),
+        ("model.onnx", None, "model.onnx is missing"),
+        ("model.onnx", b"\xff", "cannot load"),
+        ("genai_config.json", b"\xff", "not valid JSON"),
+        ("genai_config.json", b"{}", "is not what a build wrote"),
+        ("weights.bin", b"", "weights.bin is [0-9]+ bytes long, its manifest says"),
+        *(("manifest.json", text.encode(), "is not a manifest") for text in ("{", "[]", NESTED)),
+        ("manifest.json", OUTSIDE, "copy/config.json is [0-9]+ bytes long"),
     ],
 )
-def test_a_folder_that_was_harmed(trained, tmp_path, harm, words, open_trained):
-    folder = with_manifest(trained, tmp_path)
+def test_a_folder_that_was_harmed(trained, tmp_path, open_trained, name, content, words):
+    folder = Path(shutil.copytree(trained, tmp_path / "copy"))
+    files = [
+        {"path": file.name, "bytes": file.stat().st_size, "sha256": ""} for file in folder.iterdir()
+    ]
+    (folder / "manifest.json").write_text(json.dumps({"version": 1, "artifacts": files}))
     assert open_trained(folder).total_tokens == 48
-    harm(folder)
+    size = (folder / name).stat().st_size
+    (folder / name).unlink()
+    if content is not None:
+        (folder / name).write_bytes(content.ljust(size) if content else content)
     with pytest.raises(UnreadableError, match=words):
         open_trained(folder)
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        *((text, "is not a manifest") for text in ("{", "[]", "{}", '{"artifacts": [1]}', NESTED)),
-        (OUTSIDE, "copy/config.json is [0-9]+ bytes long"),
-    ],
-)
-def test_a_manifest_that_was_harmed(trained, tmp_path, text, words):
-    folder = with_manifest(trained, tmp_path)
-    (folder / "manifest.json").write_text(text)
-    with pytest.raises(UnreadableError, match=words):
-        find_deployed(folder, None)
 
 
 def test_sessions_that_must_be_frugal_compute_the_same(trained, monkeypatch):
@@ -227,3 +206,56 @@ def test_sessions_that_must_be_frugal_compute_the_same(trained, monkeypatch):
     plenty, little = map(np.stack, rows)
     np.testing.assert_allclose(little, plenty, atol=0.02)
     np.testing.assert_array_equal(little.argmax(-1), plenty.argmax(-1))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "session"), [("fp16", {"session.disable_prepacking": "1"}), ("int8", {})]
+)
+def test_the_config_names_what_the_graph_has(tmp_path, dtype, session):
+    deploy(FALCON_TINY, tmp_path / "deployed", dtype, 96)
+    config = json.loads((tmp_path / "deployed" / "genai_config.json").read_text())
+    decoder = config["model"].pop("decoder")
+    assert config == {
+        "model": {
+            "type": "decoder",
+            "vocab_size": 2048,
+            "context_length": 96,
+            "eos_token_id": [11],
+            "pad_token_id": -1,
+        },
+        "search": {"max_length": 96, "past_present_share_buffer": True},
+    }
+    quiet = {"log_severity_level": 3, "provider_options": []}
+    assert decoder["session_options"] == {**quiet, **session}
+    graph = onnx.load(tmp_path / "deployed" / "model.onnx", load_external_data=False).graph
+    layers = range(decoder["num_hidden_layers"])
+    for part, values in (("inputs", graph.input), ("outputs", graph.output)):
+        patterns = decoder[part].values()
+        named = {p % i if "%d" in p else p for p in patterns for i in layers}
+        assert named == {value.name for value in values}
+    operators = {node.op_type for node in graph.node}
+    assert "GroupQueryAttention" in operators
+    assert ("MatMulIntegerToFloat" in operators) == (dtype == "int8")
+
+
+def test_alibi_keeps_plain_operators_and_a_cache_that_grows(tmp_path):
+    deploy(FALCON_TINY.with_name("falcon-tiny-rw"), tmp_path / "deployed", "fp32", 96)
+    config = json.loads((tmp_path / "deployed" / "genai_config.json").read_text())
+    assert config["search"]["past_present_share_buffer"] is False
+    graph = onnx.load(tmp_path / "deployed" / "model.onnx", load_external_data=False).graph
+    assert {node.domain for node in graph.node} == {""}
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"generation_config.json": {"eos_token_id": [3, 4]}}, {3, 4}),
+        ({"generation_config.json": {}, "config.json": {"eos_token_id": 11}}, {11}),
+        ({"config.json": {"eos_token_id": 0}}, {0}),
+        ({}, set()),
+    ],
+)
+def test_end_tokens(tmp_path, files, expected):
+    for name, content in files.items():
+        (tmp_path / name).write_text(json.dumps(content))
+    assert end_tokens_of(tmp_path) == expected
