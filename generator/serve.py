@@ -138,10 +138,7 @@ def parse(kind: type[AnyRequest], body: bytes) -> AnyRequest:
 
 
 class Api:
-    """The routes below /v1 for one deployed folder; one answer at a time, first come first served.
-
-    Where it `is_stopping`, no more is answered.
-    """
+    """The routes below /v1 for one deployed folder: one answer at a time, in order."""
 
     def __init__(self, folder: Path, model: TextModel, key: str | None, max_waiting: int) -> None:
         """`key` None: whatever key clients send is taken. `max_waiting`: for their turn."""

@@ -51,9 +51,6 @@ SIDE_FILES = (
     "tokenizer_config.json",
     "chat_template.jinja",
     "special_tokens_map.json",
-    "tokenizer.model",
-    "vocab.json",
-    "merges.txt",
 )
 """Copied beside the graphs where the checkpoint has them, so that the folder runs by itself."""
 

@@ -78,12 +78,10 @@ def open_model(folder: Path, threads: int | None = None) -> TextModel:
 
 def _read_ahead(weights: Path) -> None:
     """Let the kernel read the file while matrices are packed: by faults it reads half as fast."""
-    advise = getattr(os, "posix_fadvise", None)
-    if advise is None:  # macOS
-        return
-    with suppress(OSError), weights.open("rb") as file:
+    # AttributeError: macOS has no such call.
+    with suppress(OSError, AttributeError), weights.open("rb") as file:
         for offset in range(0, os.fstat(file.fileno()).st_size, READ_AHEAD_BYTES):
-            advise(file.fileno(), offset, READ_AHEAD_BYTES, os.POSIX_FADV_WILLNEED)
+            os.posix_fadvise(file.fileno(), offset, READ_AHEAD_BYTES, os.POSIX_FADV_WILLNEED)
 
 
 class GenaiModel:

@@ -42,9 +42,6 @@ TORCH = "torch"
 TEXT_FILE = "verification.txt"
 """Colossians 4 and 1 Thessalonians 1 and 2, King James Version: public domain."""
 
-RESULTS_FILE = "verify.json"
-"""Keeps the figures of all jobs with what they depend on, between the steps of a build."""
-
 MAX_PROMPT_TOKENS = 128
 """Enough to show a difference; a longer prompt costs the reference more than it shows."""
 
@@ -94,12 +91,12 @@ def verify_step(build: Build, job: CompileJob, packages: Sequence[str | None]) -
 
 
 def _figures(build: Build, facts: object, progress: Progress) -> dict[str, Any]:
-    """The figures of each job of `build` by its name: kept ones, or where there are none, new ones.
+    """The figures of each job of `build` by its name, kept between the steps of a build.
 
     They depend on `facts`, JSON values, and on the compiled folders, whose manifests are written
     anew by each compilation.
     """
-    file = build.root / STATE_FOLDER / "work" / RESULTS_FILE
+    file = build.root / STATE_FOLDER / "work" / "verify.json"
     manifests = [build.deploy_dir(job) / MANIFEST_FILE for job in build.jobs]
     key = [facts, *([m.read_text(), m.stat().st_mtime_ns] for m in manifests)]
     kept = read_json(file) or {}
