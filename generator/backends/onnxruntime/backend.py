@@ -48,12 +48,7 @@ class OnnxRuntimeBackend:
     falcon_only = True
 
     def check(self, build: Build) -> tuple[str, ...]:
-        """Refuse a build that cannot succeed; what it is to export is checked with its steps.
-
-        Raises:
-            MissingExtraError: a package of the extra `export` cannot be used.
-            VaccGenError: the texts or the device will not do.
-        """
+        """Refuse packages, texts and a device that will not do; exports are checked with steps."""
         load("building with ONNX Runtime", *PACKAGES)
         from vacc_gen.generator.backends.onnxruntime.verify import cut_text
         from vacc_gen.generator.backends.onnxruntime.weights.gptq_layers import device_of

@@ -143,8 +143,7 @@ class GenaiModel:
 class OnnxRuntimeModel:
     """A deployed folder on plain ONNX Runtime, one text at a time.
 
-    `prefill` begins a text, `decode` goes on with it; both raise a StageError where a logit is not
-    finite.
+    `prefill` begins a text, `decode` goes on with it; a logit that is not finite is a StageError.
     """
 
     def __init__(self, folder: Path, threads: int | None = None) -> None:

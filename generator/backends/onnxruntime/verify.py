@@ -154,10 +154,7 @@ class Windows:
 
     @property
     def counts(self) -> Tokens:
-        """Tokens that each window predicts, its last ones, (W,): only those new to it.
-
-        The first token of a window has nothing before it, and is new where windows do not overlap.
-        """
+        """Tokens that each window predicts, its last ones, (W,): those new to it, but the first."""
         count, length = self.tokens.shape
         return np.array([length - 1] + [min(self.stride, length - 1)] * (count - 1), np.int64)
 
@@ -188,9 +185,7 @@ def _read_text(build: Build) -> bytes:
 def cut_text(build: Build) -> Sample:
     """Cut the verification text into a prompt and decode steps that fit the recipe, and windows.
 
-    Raises:
-        StageError: the text, or the lengths, leave no room for the decode steps or a window.
-        UnreadableError: it cannot be read or is not UTF-8.
+    A StageError or an UnreadableError says why it will not do.
     """
     target, verification = build.plan.recipe.target, build.plan.recipe.verification
     steps = verification.decode_steps

@@ -1,4 +1,4 @@
-"""Figures by hand, perplexity against transformers, and texts that will do or will not."""
+"""Figures by hand, perplexity and the reference against transformers, texts that will do."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import torch
 
 from tests.falcons import VARIANTS, VOCABULARY, make_falcon
 from tests.workspaces import FALCON_TINY, build, build_of, make_workspace, report_of
+from vacc_gen.generator.backends.onnxruntime import reference
 from vacc_gen.generator.backends.onnxruntime.backend import OnnxRuntimeBackend
 from vacc_gen.generator.backends.onnxruntime.export import plan_export
 from vacc_gen.generator.backends.onnxruntime.verify import (
@@ -33,6 +34,8 @@ from vacc_gen.schema.errors import StageError, VaccGenError
 from vacc_gen.schema.precision import Precision
 from vacc_gen.schema.recipe import Verification
 
+MODELING = Path(__file__).parents[4] / "generator" / "templates" / "modeling_falcon_vacc.py"
+
 TRACE = Trace(
     text=np.array([[1.0, 2.0, -4.0], [0.0, 1.0, 0.5], [3.0, 1.0, 0.0]], np.float32),
     greedy=np.array([[1.0, 2.0, -4.0], [3.0, 1.0, 0.0]], np.float32),
@@ -49,12 +52,12 @@ def test_figures_of_a_comparison() -> None:
     same = compare(TRACE, TRACE, tokenizer)
     assert (same["prefill_max_abs_diff"], same["decode_max_rel_diff"]) == (0, 0)
     assert (same["greedy_tokens_equal"], same["first_difference"]) == (True, None)
-    reference = Trace(
+    expected = Trace(
         text=TRACE.text + np.array([[0.5, 0, 0], [0, 0, 0], [-0.25, 0, -1]], np.float32),
         greedy=np.array([[1.0, 2.0, -4.0], [3.0, 1.0, 3.5]], np.float32),
         window_losses=np.array([]),
     )
-    assert compare(TRACE, reference, tokenizer) == {
+    assert compare(TRACE, expected, tokenizer) == {
         "prefill_max_abs_diff": 0.5,
         "prefill_max_rel_diff": 0.5 / 4,
         "decode_max_abs_diff": 1,
@@ -197,19 +200,64 @@ def test_a_difference_has_the_error_of_its_pairs() -> None:
 
     Of others, that of a ratio.
     """
-    reference = np.array([100.0, 900.0, 500.0, 300.0])
+    base = np.array([100.0, 900.0, 500.0, 300.0])
     change = np.array([0.3, 0.1, 0.2, 0.6])
     even = Windows(np.zeros((4, 11), np.int64), 11)
-    made = compare_windows(reference + change, reference, even)
+    made = compare_windows(base + change, base, even)
     error = (change / 10).std(ddof=1) / 2
     assert made == pytest.approx({"mean": 0.03, "standard_error": error})
     uneven = Windows(np.zeros((4, 11), np.int64), 5)
     assert uneven.counts.tolist() == [10, 5, 5, 5]
-    proportional = compare_windows(reference + uneven.counts * 0.1, reference, uneven)
+    proportional = compare_windows(base + uneven.counts * 0.1, base, uneven)
     assert proportional == pytest.approx({"mean": 0.1, "standard_error": 0}, abs=1e-12)
-    single = compare_windows(reference[:1] + 1, reference[:1], Windows(even.tokens[:1], 11))
+    single = compare_windows(base[:1] + 1, base[:1], Windows(even.tokens[:1], 11))
     assert single == {"mean": 0.1, "standard_error": None}
 
 
 def test_large_logits_do_not_overflow() -> None:
     assert loss(np.array([[6e4, 0.0]]), [0]) == pytest.approx(0)
+
+
+# --- the reference ----------------------------------------------------------------------------
+
+
+class Counter(SilentProgress):
+    done_bytes = 0
+
+    def advance(self, done_bytes: int) -> None:
+        self.done_bytes += done_bytes
+
+
+@pytest.mark.parametrize("model", ["falcon-tiny", "falcon-tiny-40b", "falcon-tiny-rw"])
+def test_logits_of_every_text_are_those_of_transformers(model: str) -> None:
+    """Lengths differ, and one length has more texts than go through a layer at once."""
+    from transformers import AutoModelForCausalLM
+
+    folder = FALCON_TINY.with_name(model)
+    generator = torch.Generator().manual_seed(1)
+    texts = [
+        (torch.randint(1000, (length,), generator=generator).tolist(), count)
+        for length, count in ((48, 1), (300, 300), (300, 3), (300, 1), (7, 6))
+    ]
+    checkpoint = open_checkpoint(folder)
+    streamed = reference.reference_logits(MODELING, checkpoint, texts, SilentProgress())
+    whole = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    for (ids, count), made in zip(texts, streamed, strict=True):
+        with torch.inference_mode():
+            expected = whole(torch.tensor([ids])).logits[0, -count:].numpy()
+        np.testing.assert_allclose(made, expected, atol=1e-4)
+
+
+def test_no_weights_stay_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoint, counter = open_checkpoint(FALCON_TINY), Counter()
+    model = reference.build_on_meta(MODELING, checkpoint)
+    parameters = dict(model.named_parameters())
+    monkeypatch.setattr(reference, "build_on_meta", lambda *_: model)
+    texts = [([5, 6, 7], 1), ([8, 9], 2)]
+    for _ in reference.reference_logits(MODELING, checkpoint, texts, counter):
+        loaded = [n for n, p in model.named_parameters() if p.device.type != "meta"]
+        assert loaded == ["lm_head.weight"]
+    assert {p.device.type for p in parameters.values()} == {"meta"}
+    tied_bytes = checkpoint.tensors["transformer.word_embeddings.weight"].length_bytes
+    stored_bytes = sum(tensor.length_bytes for tensor in checkpoint.tensors.values())
+    assert counter.done_bytes == stored_bytes + tied_bytes  # a tied head is read again
