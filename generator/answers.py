@@ -136,7 +136,7 @@ class Answer:
     @property
     def tokens(self) -> int:
         """How many tokens came so far, those of a stop string too."""
-        return max(0, len(self.times) - 1)
+        return len(self.times[1:])
 
     def __iter__(self) -> Iterator[str]:
         most = self.max_tokens or max(1, self.room)

@@ -103,8 +103,7 @@ def _figures(build: Build, facts: object, progress: Progress) -> dict[str, Any]:
     if kept.get("key") != key:
         kept = {"key": key, "figures": _compare_all(build, progress)}
         write_atomically(file, json.dumps(kept))
-    figures: dict[str, Any] = kept["figures"]
-    return figures
+    return dict(kept["figures"])
 
 
 def _compare_all(build: Build, progress: Progress) -> dict[str, Any]:

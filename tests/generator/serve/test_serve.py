@@ -116,7 +116,7 @@ def test_sampling_and_stop_as_asked(server):
         ("completions", f"{' ' * (1 << 20)}{{}}", 413, "may have 1048576 bytes; this has 1048578"),
         ("embeddings", None, 404, "/v1/embeddings: Not Found"),
         ("completions", {"n": 1, "user": "me", "echo": False}, 200, '"text":"'),
-        ("completions", {"stream": True}, 200, "\n\ndata: [DONE]"),
+        ("completions", {"stream": True, "max_tokens": 1}, 200, "\n\ndata: [DONE]"),
         ("../health", None, 200, '{"status":"ok"}'),
     ],
 )
