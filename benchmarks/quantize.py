@@ -101,7 +101,7 @@ def export_by_gptq(options: argparse.Namespace) -> tuple[float, float, list[dict
 
     import torch
 
-    from vacc_gen.generator.backends.onnxruntime.export import Lengths, export_graphs
+    from vacc_gen.generator.backends.onnxruntime.export import Lengths, plan_export
     from vacc_gen.generator.backends.onnxruntime.weights.gptq_layers import GptqQuantizer
     from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
     from vacc_gen.generator.progress import SilentProgress
@@ -118,8 +118,8 @@ def export_by_gptq(options: argparse.Namespace) -> tuple[float, float, list[dict
         options.folder / "work",
         SilentProgress(),
     )
-    chosen = {"dtype": "int8", "lengths": Lengths(1024, 2048), "quantizer": quantizer}
-    return (*timed(lambda: export_graphs(checkpoint, out, **chosen)), quantizer.errors)
+    export = plan_export(checkpoint, "int8", Lengths(1024, 2048))
+    return (*timed(lambda: export.write(out, quantizer=quantizer)), quantizer.errors)
 
 
 if __name__ == "__main__":

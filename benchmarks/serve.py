@@ -51,14 +51,14 @@ def build(workspace: Path) -> Path:
 
 def bare_rate(folder: Path, prompts: list[str], max_tokens: int) -> float:
     """Return tokens a second of the model alone, one prompt after the other."""
-    from vacc_gen.generator.backends.onnxruntime.runtime import open_model
+    from vacc_gen.generator.backends.onnxruntime.runtime import Sampling, open_model
     from vacc_gen.generator.calibration.tokenizer import Tokenizer
 
     model, tokenizer = open_model(folder), Tokenizer(folder / "tokenizer.json")
     texts = [tokenizer.encode(prompt.encode()) for prompt in prompts]
     began = time.monotonic()
     for text in texts:
-        list(model.generate(text, max_tokens, ignore_eos=True))
+        list(model.generate(text, max_tokens, Sampling(ignore_eos=True)))
     return len(prompts) * max_tokens / (time.monotonic() - began)
 
 

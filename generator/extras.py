@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import warnings
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, requires, version
 from types import ModuleType
@@ -12,6 +15,14 @@ from packaging.specifiers import SpecifierSet
 from vacc_gen.schema.errors import MissingExtraError
 
 REASON_CHARACTERS = 200
+
+QUIET_SETTINGS = {
+    "TRANSFORMERS_VERBOSITY": "error",
+    "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "HF_HUB_OFFLINE": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+}
 
 
 def load(purpose: str, *packages: str, extra: str = "export") -> list[ModuleType]:
@@ -34,6 +45,13 @@ def load(purpose: str, *packages: str, extra: str = "export") -> list[ModuleType
             raise MissingExtraError(package, purpose, extra, f"is {found} here, not {wanted}")
         modules.append(module)
     return modules
+
+
+def quiet_libraries() -> None:
+    """Silence torch, transformers and the like, before they are loaded; errors are exceptions."""
+    os.environ |= {**QUIET_SETTINGS, **os.environ}  # a setting that the user made stays
+    logging.disable(logging.WARNING)
+    warnings.simplefilter("ignore")
 
 
 def _asked(extra: str) -> dict[str, SpecifierSet]:

@@ -24,13 +24,12 @@ from pathlib import Path
 from typing import Any, TypeAlias, cast
 
 from vacc_gen.generator.backends.base import BACKEND_STAGES, Stage
-from vacc_gen.generator.backends.onnxruntime.session import quiet_libraries
 from vacc_gen.generator.build.ledger import program_digest
 from vacc_gen.generator.build.needs import stage_bytes, worker_count
 from vacc_gen.generator.build.preflight import BACKENDS
 from vacc_gen.generator.build.report import StageRecord
 from vacc_gen.generator.build.runner import BuildOptions, Observer, run_build
-from vacc_gen.generator.extras import load
+from vacc_gen.generator.extras import load, quiet_libraries
 from vacc_gen.generator.memory import available_bytes
 from vacc_gen.generator.progress import size_text
 from vacc_gen.generator.workspace import Workspace

@@ -36,11 +36,11 @@ def build(
     Example: vacc-gen build falcon-7b-instruct --precision int8
     """
     from vacc_gen.generator.backends.base import Stage
-    from vacc_gen.generator.backends.onnxruntime.session import quiet_libraries
     from vacc_gen.generator.build.preflight import select_backend
     from vacc_gen.generator.build.report import REPORT_PAGE
     from vacc_gen.generator.build.runner import BuildOptions, run_build
     from vacc_gen.generator.cli.display import print_summary, terminal_rows
+    from vacc_gen.generator.extras import quiet_libraries
     from vacc_gen.generator.workspace import load_workspace
     from vacc_gen.schema.errors import UsageError, VaccGenError, on_one_line
     from vacc_gen.schema.precision import Precision

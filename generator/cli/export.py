@@ -33,8 +33,13 @@ def export(
 
     Example: vacc-gen export weights --out onnx --prefill 1024 --total 2048
     """
-    from vacc_gen.generator.backends.onnxruntime.export import Lengths, export_graphs
+    from vacc_gen.generator.backends.onnxruntime.export import (
+        Lengths,
+        overflow_warnings,
+        plan_export,
+    )
     from vacc_gen.generator.backends.onnxruntime.weights.source import checkpoint_of
+    from vacc_gen.generator.backends.onnxruntime.weights.weight_file import WEIGHTS_FILE
     from vacc_gen.generator.calibration.tokenizer import check_tokenizer
     from vacc_gen.generator.cli.display import terminal_progress
     from vacc_gen.generator.cli.findings import print_findings
@@ -49,14 +54,12 @@ def export(
     weights, warnings = open_weights(checkpoint, falcon_only=True)
     print_findings(warnings)
     check_tokenizer(checkpoint)
-    opened = checkpoint_of(weights)
+    planned = plan_export(checkpoint_of(weights), dtype, lengths)
     with terminal_progress() as progress:
-        result = export_graphs(
-            opened, out, dtype=dtype, lengths=lengths, progress=progress, force=force
-        )
-    for path in (*result.graphs, result.weights):
+        overflowed = planned.write(out, progress=progress, force=force)
+    for path in (*sorted(out.glob("*.onnx")), out / WEIGHTS_FILE):
         typer.echo(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
-    for warning in result.warnings:
+    for warning in overflow_warnings(overflowed):
         typer.echo(f"warning: {warning}", err=True)
-    if result.overflowed:
+    if overflowed:
         typer.echo("hint: export with --dtype fp32 or int8", err=True)

@@ -75,24 +75,22 @@ def run(
 
     Example: vacc-gen run falcon-7b-instruct "In the beginning"
     """
-    from vacc_gen.generator.answers import Answer
-    from vacc_gen.generator.backends.onnxruntime.deployment import check_folder, find_deployed
+    from vacc_gen.generator.answers import Answer, ChatFormat, default_sampling, sampling_of
+    from vacc_gen.generator.backends.onnxruntime.deployment import find_deployed
     from vacc_gen.generator.backends.onnxruntime.runtime import open_model
     from vacc_gen.generator.calibration.tokenizer import TOKENIZER_FILE, Tokenizer
-    from vacc_gen.generator.chats import ChatFormat, default_sampling, sampling_of
 
     if "" in (stop or ()):
         raise UsageError("--stop: an empty text would end every answer at once")
     given = _prompt(text, prompt, prompt_file)
     if given is None and as_json:
         raise UsageError("--json needs a prompt", "a chat is for people")
-    compiled = find_deployed(folder, precision and precision.value)
-    check_folder(compiled, read_content=verify)
+    compiled = find_deployed(folder, precision and precision.value, read_content=verify)
     tokenizer = Tokenizer(compiled / TOKENIZER_FILE)
     form = ChatFormat(compiled) if chat or given is None else None
     title = f"{compiled.name}, {form.description}" if form else compiled.name
     asked = {"temperature": temperature, "top_p": top_p, "top_k": top_k, "seed": seed}
-    asked["repetition_penalty"] = repetition_penalty
+    asked |= {"repetition_penalty": repetition_penalty, "ignore_eos": ignore_eos}
     sampling = sampling_of(default_sampling(compiled), asked)
     opening = time.monotonic()
     model = open_model(compiled, threads)
@@ -102,7 +100,7 @@ def run(
         """Answer to a conversation, or to a prompt as its only message."""
         prompt = form.prompt(messages) if form else messages[0]["content"]
         stops = [*(stop or []), *(form.stop if form else [])]
-        return Answer(model, tokenizer, prompt, sampling, max_tokens, stops, ignore_eos)
+        return Answer(model, tokenizer, prompt, sampling, max_tokens, stops)
 
     if given is None:
         from vacc_gen.generator.cli.chat import chat as talk

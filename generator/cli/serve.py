@@ -45,7 +45,7 @@ def serve(
 
     from vacc_gen.generator.backends.onnxruntime.deployment import find_deployed
     from vacc_gen.generator.backends.onnxruntime.runtime import open_model
-    from vacc_gen.generator.serve.app import Api, Line, make_app
+    from vacc_gen.generator.serve import Api, make_app
     from vacc_gen.generator.terminal import signals_to
     from vacc_gen.schema.errors import UsageError
 
@@ -60,14 +60,13 @@ def serve(
     # asyncio does this for sockets of its own making: without it each answer waits for 40 ms.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     with listener:
-        line = Line(max_waiting)
-        api = Api(deployed, open_model(deployed, threads), line, api_key)
+        api = Api(deployed, open_model(deployed, threads), api_key, max_waiting)
 
         class Server(uvicorn.Server):
             def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-                if line.is_stopping:  # the second time; a long prompt would have to end first
+                if api.is_stopping:  # the second time; a long prompt would have to end first
                     os._exit(128 + sig)
-                line.is_stopping = True
+                api.is_stopping = True
                 super().handle_exit(sig, frame)
 
         config = uvicorn.Config(make_app(api), log_level="warning", timeout_graceful_shutdown=1)

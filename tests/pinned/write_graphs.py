@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from tests.falcons import VARIANTS, VOCABULARY, logits_of, make_falcon
-from vacc_gen.generator.backends.onnxruntime.export import export_graphs
+from vacc_gen.generator.backends.onnxruntime.export import plan_export
 from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
 
 TOKENS = 600
@@ -26,7 +26,7 @@ def write_graphs(folder: Path) -> None:
         oracle = make_falcon(variant, folder / variant / "checkpoint")
         checkpoint = open_checkpoint(folder / variant / "checkpoint")
         for dtype in ("fp16", "fp32"):
-            export_graphs(checkpoint, folder / variant / dtype, dtype=dtype)
+            plan_export(checkpoint, dtype).write(folder / variant / dtype)
         ids = np.random.default_rng(7).integers(3, VOCABULARY, (1, TOKENS))
         np.save(folder / variant / "ids.npy", ids)
         np.save(folder / variant / "logits.npy", logits_of(oracle, ids)[0])

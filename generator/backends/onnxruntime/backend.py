@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
+from hashlib import sha256
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
-from vacc_gen.generator.backends.base import STATE_FOLDER, Build, Outcome, Skip, Stage, Step
+from vacc_gen.generator.backends.base import Build, Outcome, Skip, Stage, Step
 from vacc_gen.generator.backends.onnxruntime.export import (
     DTYPES,
     EXPORTED_FILES,
-    SIDE_FILES,
-    Deployment,
-    ExportPlan,
-    export_graphs,
-    plan_export,
+    Export,
+    overflow_warnings,
+    plan_job,
 )
 from vacc_gen.generator.backends.onnxruntime.runtime import OnnxRuntimeModel
-from vacc_gen.generator.backends.onnxruntime.session import cuts_sums_off
 from vacc_gen.generator.backends.onnxruntime.weights.quantize import Quantizer
-from vacc_gen.generator.backends.onnxruntime.weights.source import Checkpoint, checkpoint_of
 from vacc_gen.generator.calibration.texts import files_of
 from vacc_gen.generator.calibration.tokenizer import TOKENIZER_FILE
 from vacc_gen.generator.calibration.windows import (
@@ -44,15 +39,6 @@ PACKAGES = ("numpy", "tokenizers", "onnx", "onnxruntime", "torch", "transformers
 QUANTIZED = (Precision.INT8, Precision.INT4)
 """Those whose weights are, by GPTQ where there are calibration texts."""
 
-INEXACT = (
-    "this processor has no VNNI, so some sums of int8 products are cut off, here and when int8 "
-    "runs; perplexity may rise by some tenths of a percent (quantization.activations: float has "
-    "none of this)"
-)
-
-MANIFEST_VERSION = 1
-TRIAL_TOKEN = 0
-
 
 class OnnxRuntimeBackend:
     """Exports graphs, tries them, publishes them in deploy/, and verifies them."""
@@ -62,27 +48,17 @@ class OnnxRuntimeBackend:
     falcon_only = True
 
     def check(self, build: Build) -> tuple[str, ...]:
-        """Refuse a build that cannot succeed.
-
-        Raises:
-            MissingExtraError: a package of the extra `export` cannot be used.
-            VaccGenError: the checkpoint, the texts, the lengths or the device will not do.
-        """
+        """Refuse packages, texts and a device that will not do; exports are checked with steps."""
         load("building with ONNX Runtime", *PACKAGES)
         from vacc_gen.generator.backends.onnxruntime.verify import cut_text
+        from vacc_gen.generator.backends.onnxruntime.weights.gptq_layers import device_of
 
-        for job in build.jobs:
-            _plan_export(build, job)
         cut_text(build)
-        calibration = _texts(build)
-        if calibration is not None and any(job.precision in QUANTIZED for job in build.jobs):
-            check_calibration(calibration, build.plan.geometry.max_positions, build.root)
-            from vacc_gen.generator.backends.onnxruntime.weights.gptq_layers import device_of
-
+        texts = _texts(build)
+        if texts is not None and any(job.precision in QUANTIZED for job in build.jobs):
+            check_calibration(texts, build.plan.geometry.max_positions, build.root)
             device_of(build.plan.recipe.quantization.device)
-        is_integer = build.plan.recipe.quantization.activations == "int8"
-        has_int8 = any(job.precision is Precision.INT8 for job in build.jobs)
-        return (INEXACT,) if has_int8 and is_integer and cuts_sums_off() else ()
+        return ()
 
     def step(self, stage: Stage, job: CompileJob, build: Build) -> Step | Skip:
         """fp16 is made by export, others by quantize, each straight from the checkpoint."""
@@ -96,20 +72,9 @@ class OnnxRuntimeBackend:
         if stage is Stage.COMPILE:
             inputs = {"onnxruntime": package_version("onnxruntime")}
             return Step(inputs, lambda progress: _publish(build, job, progress))
-        return _verify(build, job)
+        from vacc_gen.generator.backends.onnxruntime.verify import verify_step
 
-
-def _export_options(build: Build, job: CompileJob) -> dict[str, Any]:
-    recipe = build.plan.recipe
-    return {
-        "dtype": DTYPES[job.precision],
-        "lengths": Deployment(recipe.target.total),
-        "quantization": recipe.quantization,
-    }
-
-
-def _plan_export(build: Build, job: CompileJob) -> ExportPlan:
-    return plan_export(checkpoint_of(build.weights), **_export_options(build, job))
+        return verify_step(build, job, [package_version(package) for package in PACKAGES])
 
 
 def _texts(build: Build) -> Calibration | None:
@@ -143,55 +108,59 @@ def _calibrate(build: Build, job: CompileJob) -> Step | Skip:
     return Step(inputs, run)
 
 
-# --- export and quantize --------------------------------------------------------------------
-
-
 def _export(build: Build, job: CompileJob) -> Step:
-    recipe = build.plan.recipe
-    side_files = [build.weights.path / name for name in SIDE_FILES]
+    recipe, texts, is_quantized = build.plan.recipe, _texts(build), job.precision in QUANTIZED
+    export = plan_job(build, job)
     inputs: dict[str, object] = {
         "checkpoint": build.checkpoint_key,
-        "side_files": [(file.name, sha256_of(file)) for file in side_files if file.is_file()],
-        "total": recipe.target.total,
-        "onnx": package_version("onnx"),
+        "files": {name: sha256(content).hexdigest() for name, content in export.files.items()},
     }
-    if job.precision in QUANTIZED:
+    hidden_states_bytes = 0
+    if is_quantized:
         inputs["onnxruntime"] = package_version("onnxruntime")
         inputs["quantization"] = recipe.quantization.model_dump(mode="json")
-        if _texts(build) is not None:
+        if texts is not None:
             inputs["modeling"] = sha256_of(build.modeling_file)
+            # The file that GPTQ keeps while it works: fp32, (windows, tokens, hidden size).
+            hidden = build.plan.geometry.hidden_size
+            hidden_states_bytes = 4 * texts.samples * texts.seqlen * hidden
     return Step(
         inputs,
-        lambda progress: _run_export(build, job, progress),
-        writes_bytes=_plan_export(build, job).total_bytes,
-        temporary_bytes=_hidden_states_bytes(build) if job.precision in QUANTIZED else 0,
+        lambda progress: _run_export(build, job, export, progress),
+        writes_bytes=export.total_bytes,
+        temporary_bytes=hidden_states_bytes,
         moved_to=build.deploy_dir(job),
     )
 
 
-def _run_export(build: Build, job: CompileJob, progress: Progress) -> Outcome:
-    recipe = build.plan.recipe
-    folder = build.work_dir(job)
-    checkpoint = checkpoint_of(build.weights)
-    quantizer = _quantizer(build, job, checkpoint, progress)
-    options = _export_options(build, job)
-    result = export_graphs(
-        checkpoint, folder, **options, quantizer=quantizer, progress=progress, force=True
-    )
-    layout, geometry = result.layout, build.plan.geometry
+def _run_export(build: Build, job: CompileJob, export: Export, progress: Progress) -> Outcome:
+    recipe, geometry, layout = build.plan.recipe, build.plan.geometry, export.layout
+    folder, texts, quantizer = build.work_dir(job), _texts(build), Quantizer(export.checkpoint)
+    if texts is not None and job.precision in QUANTIZED:
+        import torch
+
+        from vacc_gen.generator.backends.onnxruntime.weights.gptq_layers import GptqQuantizer
+
+        quantizer = GptqQuantizer(
+            build.modeling_file,
+            export.checkpoint,
+            torch.from_numpy(read_windows(windows_file(texts, build.root))),
+            recipe.quantization,
+            folder.parent,
+            progress,
+        )
+    overflowed = export.write(folder, quantizer=quantizer, progress=progress, force=True)
     cache_width = 2 if layout.dtype == "fp16" else 4
     cached_values = 2 * geometry.layers * geometry.kv_heads * geometry.head_size
+    cache_bytes = cache_width * cached_values * recipe.target.total
     details: dict[str, Any] = {
         "checkpoint_bytes": build.weights.tensor_bytes,
         "weights_bytes": layout.total_bytes,
-        "kv_cache": {
-            "dtype": f"fp{8 * cache_width}",
-            "bytes": cache_width * cached_values * recipe.target.total,
-        },
-        "overflowed": result.overflowed,
+        "kv_cache": {"dtype": f"fp{8 * cache_width}", "bytes": cache_bytes},
+        "overflowed": overflowed,
     }
-    if result.warnings:
-        details["notes"] = [f"{warning}; int8 holds them" for warning in result.warnings]
+    if overflowed:
+        details["notes"] = [f"{text}; int8 holds them" for text in overflow_warnings(overflowed)]
     if layout.grid is not None:
         details["quantization"] = {
             "bits": layout.grid.bits,
@@ -203,38 +172,6 @@ def _run_export(build: Build, job: CompileJob, progress: Progress) -> Outcome:
     return Outcome(tuple(sorted(folder.iterdir())), details)
 
 
-def _hidden_states_bytes(build: Build) -> int:
-    """Of the file that GPTQ keeps while it works: fp32, (windows, tokens, hidden size)."""
-    texts = _texts(build)
-    if texts is None:
-        return 0
-    return 4 * texts.samples * texts.seqlen * build.plan.geometry.hidden_size
-
-
-def _quantizer(
-    build: Build, job: CompileJob, checkpoint: Checkpoint, progress: Progress
-) -> Quantizer:
-    """GPTQ on the windows that calibrate left; rounding to nearest where there are none."""
-    texts = _texts(build)
-    if texts is None or job.precision not in QUANTIZED:
-        return Quantizer(checkpoint)
-    import torch
-
-    from vacc_gen.generator.backends.onnxruntime.weights.gptq_layers import GptqQuantizer
-
-    return GptqQuantizer(
-        build.modeling_file,
-        checkpoint,
-        torch.from_numpy(read_windows(windows_file(texts, build.root))),
-        build.plan.recipe.quantization,
-        build.root / STATE_FOLDER / "work",
-        progress,
-    )
-
-
-# --- compile and verify ---------------------------------------------------------------------
-
-
 def _publish(build: Build, job: CompileJob, progress: Progress) -> Outcome:
     """Try the exported folder of `job`, and move it with its manifest to deploy/."""
     target = build.deploy_dir(job)
@@ -244,19 +181,11 @@ def _publish(build: Build, job: CompileJob, progress: Progress) -> Outcome:
     (folder / MANIFEST_FILE).unlink(missing_ok=True)
     remove_leftovers(folder / MANIFEST_FILE)
     model = OnnxRuntimeModel(folder)
-    model.prefill([TRIAL_TOKEN])
-    model.decode(TRIAL_TOKEN)
+    model.prefill([0])
+    model.decode(0)
     progress.start("publish")
-    write_atomically(folder / MANIFEST_FILE, _manifest(build, job, folder))
-    if folder != target:
-        remove_leftovers(target)
-        replace_folder(folder, target)
-    return Outcome(tuple(sorted(target.iterdir())))
-
-
-def _manifest(build: Build, job: CompileJob, folder: Path) -> str:
-    content = {
-        "version": MANIFEST_VERSION,
+    manifest = {
+        "version": 1,
         "name": job.name,
         "precision": job.precision.value,
         "tool": f"vacc-gen {version('vacc-gen')}",
@@ -268,21 +197,8 @@ def _manifest(build: Build, job: CompileJob, folder: Path) -> str:
             if file.name in EXPORTED_FILES
         ],
     }
-    return json.dumps(content, indent=2) + "\n"
-
-
-def _verify(build: Build, job: CompileJob) -> Step:
-    """All are compared with torch; the perplexity of others with that of fp16 where it is built."""
-    from vacc_gen.generator.backends.onnxruntime.verify import read_text, verify_job
-
-    fp16 = next((other for other in build.jobs if other.precision is Precision.FP16), None)
-    verification = build.plan.recipe.verification.model_dump(mode="json")
-    thresholds = verification.pop("max_abs_diff")
-    facts = {
-        "verification": verification,
-        "text": hashlib.sha256(read_text(build)).hexdigest(),
-        "modeling": sha256_of(build.modeling_file),
-        "packages": [package_version(package) for package in PACKAGES],
-    }
-    inputs = {**facts, "thresholds": thresholds, "against": fp16.name if fp16 else None}
-    return Step(inputs, lambda progress: verify_job(build, job, fp16, facts, progress))
+    write_atomically(folder / MANIFEST_FILE, json.dumps(manifest, indent=2) + "\n")
+    if folder != target:
+        remove_leftovers(target)
+        replace_folder(folder, target)
+    return Outcome(tuple(sorted(target.iterdir())))

@@ -7,31 +7,37 @@ No moment holds the model: the graphs are emitted from the architecture, and the
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterable, Mapping
+import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, BinaryIO
 
+from vacc_gen.generator.backends.base import Build
 from vacc_gen.generator.backends.onnxruntime.deployment import (
+    ERRORS_ONLY,
     GENAI_FILE,
     MODEL_GRAPH,
-    end_tokens_of,
+    WEIGHTS_FOLDER,
     genai_config,
 )
 from vacc_gen.generator.backends.onnxruntime.weights.quantize import Quantizer, grids_for
-from vacc_gen.generator.backends.onnxruntime.weights.source import Checkpoint
+from vacc_gen.generator.backends.onnxruntime.weights.source import Checkpoint, checkpoint_of
 from vacc_gen.generator.backends.onnxruntime.weights.weight_file import (
+    ALIGNMENT_BYTES,
     WEIGHTS_FILE,
     Dtype,
     Layout,
+    StoredTensor,
     plan_layout,
     write_weights,
 )
 from vacc_gen.generator.extras import load
 from vacc_gen.generator.files import naming, room_for, staged_folder
+from vacc_gen.generator.plan import CompileJob
 from vacc_gen.generator.progress import Progress, SilentProgress
-from vacc_gen.schema.errors import UsageError
-from vacc_gen.schema.json_files import MANIFEST_FILE
+from vacc_gen.schema.errors import StageError, UsageError, first_few
+from vacc_gen.schema.json_files import MANIFEST_FILE, file_names
 from vacc_gen.schema.precision import Precision, Quantization
 from vacc_gen.schema.recipe import lengths_problem
 
@@ -44,9 +50,6 @@ SIDE_FILES = (
     "tokenizer_config.json",
     "chat_template.jinja",
     "special_tokens_map.json",
-    "tokenizer.model",
-    "vocab.json",
-    "merges.txt",
 )
 """Copied beside the graphs where the checkpoint has them, so that the folder runs by itself."""
 
@@ -62,8 +65,17 @@ DTYPES: dict[Precision, Dtype] = {
 }
 """What weights are stored as in a build of each precision."""
 
-BITS: dict[Dtype, int] = {"int8": 8, "int4": 4}
-"""Of a weight, where weights are quantized."""
+PACKING = {
+    "session.optimized_model_external_initializers_file_name": WEIGHTS_FILE,
+    "session.optimized_model_external_initializers_min_size_in_bytes": "1024",
+    "session.save_external_prepacked_constant_initializers": "1",
+}
+"""Settings with which a session writes what it has packed beside its optimized graph."""
+
+PACKED_OPERATORS = ("MatMulIntegerToFloat", "MatMulNBits")
+PACKED_ENTRY = "prepacked_0"
+"""A key of an initializer's external data, as ONNX Runtime writes it, with the value
+`<operator>+<hash of the packed bytes>|<offset>;<length>;<checksum>|...`."""
 
 
 @dataclass(frozen=True)
@@ -74,8 +86,7 @@ class Lengths:
     total: int
 
     def __post_init__(self) -> None:
-        problem = lengths_problem(self.prefill, self.total)
-        if problem is not None:
+        if problem := lengths_problem(self.prefill, self.total):
             raise UsageError(problem)
 
 
@@ -87,48 +98,96 @@ class Deployment:
 
 
 @dataclass(frozen=True)
-class ExportPlan:
-    """What an export writes, known before it does."""
+class Export:
+    """What is written of a checkpoint, known before it is."""
 
+    checkpoint: Checkpoint
+    quantization: Quantization
     layout: Layout
     """Where each tensor lies in the weights file."""
-    graphs: Mapping[str, bytes]
-    """And what tells a runtime about them, by the names of their files."""
-    side_files: tuple[Path, ...]
-    """Those of the checkpoint that are copied."""
+    files: Mapping[str, bytes]
+    """All others by their names: graphs, what tells a runtime about them, those that are copied."""
 
     @property
     def total_bytes(self) -> int:
-        """Of everything that is written."""
-        beside = sum(map(len, self.graphs.values()))
-        beside += sum(file.stat().st_size for file in self.side_files)
-        return self.layout.total_bytes + beside
+        return self.layout.total_bytes + sum(map(len, self.files.values()))
 
-    def is_written(self, folder: Path) -> bool:
-        """Whether a folder, which appears whole or not at all, is what this export writes."""
-        sizes = {WEIGHTS_FILE: self.layout.total_bytes}
-        sizes |= {file.name: file.stat().st_size for file in self.side_files}
-        return (
-            {path.name for path in folder.iterdir()} == {*sizes, *self.graphs}
-            and all((folder / name).stat().st_size == size for name, size in sizes.items())
-            and all((folder / name).read_bytes() == graph for name, graph in self.graphs.items())
+    def write(
+        self,
+        out_dir: Path,
+        *,
+        quantizer: Quantizer | None = None,
+        progress: Progress | None = None,
+        force: bool = False,
+    ) -> dict[str, int]:
+        """Write all of it into `out_dir`; return how many values became infinite, by parameter.
+
+        The folder appears complete or not at all. Weights of int8 and int4 are rounded to nearest
+        unless a `quantizer` is given. An `out_dir` that is not empty is refused, unless it is this
+        very export; with `force`, one that holds an earlier export is replaced.
+
+        Raises:
+            UsageError: `out_dir` is in use, or holds the checkpoint.
+            UnreadableError: it is not a folder.
+            CheckpointError: the checkpoint cannot be read, or holds NaN or infinity.
+            StageError: there is not enough disk space; nothing was written.
+        """
+        # A process that was killed just after the last rename has left the whole export.
+        if not force and self._is_written(out_dir):
+            return {}
+        checkpoint, progress = self.checkpoint, progress or SilentProgress()
+        checkpoint.check_head()
+        _refuse_used_folder(out_dir, checkpoint.folder.path, force)
+        with room_for(out_dir, self.total_bytes), staged_folder(out_dir) as folder:
+            progress.start(f"weights to {self.layout.dtype}", checkpoint.folder.tensor_bytes)
+            weights = folder / WEIGHTS_FILE
+            quantizer = quantizer or Quantizer(checkpoint)
+            with naming(weights):
+                overflowed = write_weights(weights, self.layout, checkpoint, quantizer, progress)
+            for name, content in self.files.items():
+                with naming(folder / name):
+                    (folder / name).write_bytes(content)
+            if GENAI_FILE in self.files:
+                _pack_matrices(folder, self.layout, progress)
+        return overflowed
+
+    def _is_written(self, folder: Path) -> bool:
+        """Whether a folder, which appears whole or not at all, is what this writes."""
+        names = {WEIGHTS_FILE, *self.files}
+        if not folder.is_dir() or {path.name for path in folder.iterdir()} != names:
+            return False
+        # Values may have changed without a trace in the fingerprint, but not in the files' times.
+        shards = {tensor.path for tensor in self.checkpoint.tensors.values()}
+        newest = max(shard.stat().st_mtime_ns for shard in shards)
+        is_newer = (folder / WEIGHTS_FILE).stat().st_mtime_ns > newest
+        return is_newer and all((folder / n).read_bytes() == self.files[n] for n in self.files)
+
+
+def _refuse_used_folder(out_dir: Path, checkpoint: Path, force: bool) -> None:
+    if checkpoint.resolve().is_relative_to(out_dir.resolve()):
+        raise UsageError(f"{out_dir} holds the checkpoint itself", "choose another folder")
+    present = file_names(out_dir) if out_dir.exists() else []
+    if present and not force:
+        raise UsageError(
+            f"{out_dir} is not empty", "choose another folder, or replace this one with --force"
+        )
+    strangers = [name for name in present if name not in EXPORTED_FILES]
+    if strangers:
+        raise UsageError(
+            f"{out_dir} holds files that no export wrote: {first_few(strangers)}",
+            "choose another folder, or move them away: --force replaces earlier exports only",
         )
 
 
-@dataclass(frozen=True)
-class ExportResult:
-    graphs: tuple[Path, ...]
-    weights: Path
-    layout: Layout
-    overflowed: dict[str, int]
-    """How many values became infinite, by parameter."""
+def overflow_warnings(overflowed: Mapping[str, int]) -> list[str]:
+    """Say what `Export.write` returned."""
+    return [
+        f"{count} values of {name} are beyond 65504, the largest of fp16, and became infinite"
+        for name, count in overflowed.items()
+    ]
 
-    @property
-    def warnings(self) -> list[str]:
-        return [
-            f"{count} values of {name} are beyond 65504, the largest of fp16, and became infinite"
-            for name, count in self.overflowed.items()
-        ]
+
+# --- plan -----------------------------------------------------------------------------------
 
 
 def plan_export(
@@ -136,7 +195,7 @@ def plan_export(
     dtype: Dtype,
     lengths: Lengths | Deployment | None = None,
     quantization: Quantization | None = None,
-) -> ExportPlan:
+) -> Export:
     """Lay out an export of `checkpoint`, without reading any value but a sample.
 
     Each graph carries the tool's version and the checkpoint's fingerprint in its `metadata_props`.
@@ -153,127 +212,133 @@ def plan_export(
             f"`max_position_embeddings` of its config.json is the most: --total {longest}",
         )
     load("export", "numpy", "onnx", "torch")
-    from vacc_gen.generator.backends.onnxruntime.graph.falcon import (
-        DYNAMIC_AXES,
-        falcon_graph,
-        runtime_axes,
-    )
+    from vacc_gen.generator.backends.onnxruntime.graph import falcon
     from vacc_gen.generator.backends.onnxruntime.graph.positions import Axes
 
-    architecture = checkpoint.architecture
-    axes_by_name = {MODEL_GRAPH: DYNAMIC_AXES}
-    if isinstance(lengths, Lengths):
+    architecture, quantization = checkpoint.architecture, quantization or Quantization()
+    all_axes = {MODEL_GRAPH: falcon.DYNAMIC_AXES}
+    if isinstance(lengths, Deployment):
+        all_axes = {MODEL_GRAPH: falcon.runtime_axes(architecture)}
+    elif lengths is not None:
         # A prompt, padded, without a past; one token after a cache of all other slots.
-        axes_by_name = {
+        all_axes = {
             PREFILL_GRAPH: Axes(1, lengths.prefill, None, lengths.prefill, last_only=True),
             DECODE_GRAPH: Axes(1, 1, lengths.total - 1, lengths.total, last_only=True),
         }
-    elif lengths is not None:
-        axes_by_name = {MODEL_GRAPH: runtime_axes(architecture)}
-    quantization = quantization or Quantization()
-    is_deployed = isinstance(lengths, Deployment)
-    layout = planned_layout(checkpoint, dtype, quantization, packed=is_deployed)
+    bits, grids = {"int8": 8, "int4": 4}.get(dtype), None
+    if bits is not None:
+        grids = grids_for(architecture, bits, quantization)
+    layout = plan_layout(architecture, dtype, grids, packed=isinstance(lengths, Deployment))
     properties = {"vacc_gen.checkpoint": checkpoint.folder.fingerprint()}
-    graphs = {
-        name: falcon_graph(
-            name.removesuffix(".onnx"),
-            architecture,
-            layout,
-            axes,
-            quantization.activations,
-            properties,
-        ).SerializeToString(deterministic=True)
-        for name, axes in axes_by_name.items()
-    }
-    if isinstance(lengths, Deployment):
-        ends = end_tokens_of(checkpoint.folder.path)
-        graphs[GENAI_FILE] = genai_config(architecture, lengths.total, ends, dtype).encode()
+    options = (quantization.activations, properties)
     side_files = (checkpoint.folder.path / name for name in SIDE_FILES)
-    return ExportPlan(layout, graphs, tuple(file for file in side_files if file.is_file()))
+    files = {file.name: file.read_bytes() for file in side_files if file.is_file()}
+    for name, axes in all_axes.items():
+        graph = falcon.falcon_graph(Path(name).stem, architecture, layout, axes, *options)
+        files[name] = graph.SerializeToString(deterministic=True)
+    if isinstance(lengths, Deployment):
+        files[GENAI_FILE] = genai_config(checkpoint, lengths.total, dtype).encode()
+    return Export(checkpoint, quantization, layout, files)
 
 
-def planned_layout(
-    checkpoint: Checkpoint, dtype: Dtype, quantization: Quantization, *, packed: bool = False
-) -> Layout:
-    """The layout of weights.bin for `checkpoint`, without reading or writing any value."""
-    architecture, grids = checkpoint.architecture, None
-    if dtype in BITS:
-        grids = grids_for(architecture, BITS[dtype], quantization)
-    return plan_layout(architecture, dtype, grids, packed=packed)
+def plan_job(build: Build, job: CompileJob) -> Export:
+    """What a build deploys for `job`; raises as `plan_export`."""
+    lengths, quantization = (
+        Deployment(build.plan.recipe.target.total),
+        build.plan.recipe.quantization,
+    )
+    return plan_export(checkpoint_of(build.weights), DTYPES[job.precision], lengths, quantization)
 
 
-def export_graphs(
-    checkpoint: Checkpoint,
-    out_dir: Path,
-    *,
-    dtype: Dtype,
-    lengths: Lengths | Deployment | None = None,
-    quantization: Quantization | None = None,
-    quantizer: Quantizer | None = None,
-    progress: Progress | None = None,
-    force: bool = False,
-) -> ExportResult:
-    """Write graphs, weights and the tokenizer's files of `checkpoint` into `out_dir`.
+# --- packed weights -------------------------------------------------------------------------
 
-    The folder appears complete or not at all. `quantization` and `quantizer` (round to nearest
-    unless another is given) matter for int8 and int4 only. An `out_dir` that is not empty is
-    refused, unless it is this very export; with `force`, one that holds an earlier export is
-    replaced.
 
-    Raises:
-        MissingExtraError: torch or onnx cannot be used.
-        UsageError: `out_dir` is in use, or holds the checkpoint.
-        CheckpointError: the checkpoint cannot be read, no group size divides its widths, or it
-            holds NaN or infinity.
-        StageError: there is not enough disk space; nothing was written.
+def _pack_matrices(folder: Path, layout: Layout, progress: Progress) -> None:
+    """Pack the int matrices of a deployed folder where its layout has room, and name them there.
+
+    A session packs each matrix for the processor's instructions. Where the graph names a packed
+    form in the weights file, and it is what is packed here, byte for byte, the session maps that
+    instead of keeping its own: processes share it, and a token takes a fifth less time. Where
+    another kind of processor packs otherwise, it keeps its own.
+    One matrix is in memory at a time, and once more on the disk.
     """
-    plan = plan_export(checkpoint, dtype, lengths, quantization)
-    paths = tuple(out_dir / name for name in plan.graphs)
-    # A process that was killed just after the last rename has left the whole export. Values of the
-    # checkpoint may have changed since without a trace in its fingerprint, but not in its files.
-    shards = {tensor.path for tensor in checkpoint.tensors.values()}
-    if not force and out_dir.is_dir() and plan.is_written(out_dir) and _is_newer(paths, shards):
-        return ExportResult(paths, out_dir / WEIGHTS_FILE, plan.layout, {})
-    checkpoint.check_head()
-    progress = progress or SilentProgress()
-    _refuse_used_folder(out_dir, checkpoint.folder.path, force)
-    with room_for(out_dir, plan.total_bytes), staged_folder(out_dir) as folder:
-        for file in plan.side_files:
-            with naming(folder / file.name):
-                shutil.copyfile(file, folder / file.name)
-        progress.start(f"weights to {plan.layout.dtype}", checkpoint.folder.tensor_bytes)
-        quantizer = quantizer or Quantizer(checkpoint)
-        weights = folder / WEIGHTS_FILE
-        with naming(weights):
-            overflowed = write_weights(weights, plan.layout, checkpoint, quantizer, progress)
-        for name, graph in plan.graphs.items():
-            with naming(folder / name):
-                (folder / name).write_bytes(graph)
-        if isinstance(lengths, Deployment):
-            from vacc_gen.generator.backends.onnxruntime.packing import pack
+    import onnx
 
-            pack(folder, plan.layout, progress)
-    return ExportResult(paths, out_dir / WEIGHTS_FILE, plan.layout, overflowed)
+    model = onnx.load(folder / MODEL_GRAPH, load_external_data=False)
+    nodes = [node for node in model.graph.node if node.op_type in PACKED_OPERATORS]
+    if not nodes:
+        return
+    rooms = {name: tensor for name, tensor in layout.tensors.items() if name.endswith(".packed")}
+    total_bytes = sum(room.length_bytes for room in rooms.values())
+    progress.start("pack weights for this processor", total_bytes)
+    initializers = {tensor.name: tensor for tensor in model.graph.initializer}
+    weights = folder / WEIGHTS_FILE
+    with naming(weights), weights.open("r+b") as file:
+        for node in nodes:
+            codes = initializers[node.input[1]]
+            name = codes.name.removesuffix(".blocks").removesuffix(".codes")
+            room = rooms[f"{name}.packed"]
+            entry = _pack(folder, node, initializers, file, room)
+            if entry is not None:
+                codes.external_data.add(key=PACKED_ENTRY, value=entry)
+            progress.advance(room.length_bytes)
+    (folder / MODEL_GRAPH).write_bytes(model.SerializeToString(deterministic=True))
 
 
-def _is_newer(files: Iterable[Path], others: Iterable[Path]) -> bool:
-    written = min(file.stat().st_mtime_ns for file in files)
-    return written > max(other.stat().st_mtime_ns for other in others)
+def _pack(
+    folder: Path, node: Any, initializers: Mapping[str, Any], file: BinaryIO, room: StoredTensor
+) -> str | None:
+    """Write the packed form of a node's matrix to its room; return its entry, None if too long."""
+    import onnx
+    import onnxruntime
+
+    with tempfile.TemporaryDirectory(prefix="packing.", dir=folder) as place:
+        packed = Path(place, MODEL_GRAPH)
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = ERRORS_ONLY
+        options.intra_op_num_threads = 1
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.optimized_model_filepath = str(packed)
+        for key, value in {**PACKING, WEIGHTS_FOLDER: str(folder)}.items():
+            options.add_session_config_entry(key, value)
+        part = _model_of(node, initializers).SerializeToString()
+        try:
+            onnxruntime.InferenceSession(part, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # the runtime's exceptions share no public base
+            packed.write_bytes(bytes(room.length_bytes))  # where the disk is at fault, says how
+            raise StageError(f"ONNX Runtime cannot pack {room.name}: {error}") from error
+        saved = onnx.load(packed, load_external_data=False).graph.initializer
+        data = next(tensor.external_data for tensor in saved if tensor.name == node.input[1])
+        entries = [entry.value for entry in data if entry.key == PACKED_ENTRY]
+        with packed.with_name(WEIGHTS_FILE).open("rb") as source:
+            return _moved(entries[0], source, file, room) if entries else None
 
 
-def _refuse_used_folder(out_dir: Path, checkpoint: Path, force: bool) -> None:
-    if checkpoint.resolve().is_relative_to(out_dir.resolve()):
-        raise UsageError(f"{out_dir} holds the checkpoint itself", "choose another folder")
-    if out_dir.exists() and not out_dir.is_dir():
-        raise UsageError(f"{out_dir} is a file, not a folder")
-    present = sorted(file.name for file in out_dir.iterdir()) if out_dir.is_dir() else []
-    if present and not force:
-        raise UsageError(
-            f"{out_dir} is not empty", "choose another folder, or replace this one with --force"
-        )
-    strangers = [name for name in present if name not in EXPORTED_FILES]
-    if strangers:
-        raise UsageError(
-            f"{out_dir} holds files that no export wrote: {', '.join(strangers[:3])}",
-            "choose another folder, or move them away: --force replaces earlier exports only",
-        )
+def _moved(entry: str, source: BinaryIO, target: BinaryIO, room: StoredTensor) -> str | None:
+    """Copy what an entry names in `source` to its room, and return the entry for there."""
+    key, *places = entry.split("|")
+    moved, at = [key], room.offset_bytes
+    for place in places:
+        offset, length, checksum = place.split(";")
+        source.seek(int(offset))
+        at = -(-at // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
+        if at + int(length) > room.offset_bytes + room.length_bytes:
+            return None
+        target.seek(at)
+        target.write(source.read(int(length)))
+        moved.append(f"{at};{length};{checksum}")
+        at += int(length)
+    return "|".join(moved)
+
+
+def _model_of(node: Any, initializers: Mapping[str, Any]) -> Any:
+    """A model of one node alone."""
+    from onnx import TensorProto, helper
+
+    kind = TensorProto.UINT8 if node.op_type == "MatMulIntegerToFloat" else TensorProto.FLOAT
+    value = helper.make_tensor_value_info(node.input[0], kind, None)
+    product = helper.make_tensor_value_info(node.output[0], TensorProto.FLOAT, None)
+    known = [initializers[name] for name in node.input[1:] if name]
+    graph = helper.make_graph([node], "packing", [value], [product], initializer=known)
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=8)

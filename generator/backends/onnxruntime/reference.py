@@ -4,7 +4,7 @@ The workspace's own modeling file is built on the meta device. Each part's weigh
 the checkpoint, in fp32, before all texts go through it, and dropped after: memory is that of the
 largest part (a block, or the embedding), whatever the number of layers.
 
-Legend of shapes: B texts of S tokens, N wanted positions, E hidden size, V vocabulary.
+Legend of shapes: B texts of S tokens, N of which logits are wanted, E hidden size, V vocabulary.
 """
 
 from __future__ import annotations
@@ -33,51 +33,45 @@ MODULE_NAME = "vacc_gen_workspace_modeling"
 BATCH_TOKENS = 512
 """Tokens that go through a layer at once, about: products of this height run at full speed."""
 
-Text: TypeAlias = tuple[Sequence[int], Sequence[int]]
-"""Tokens (S), and the positions (N) whose logits are wanted."""
+Text: TypeAlias = tuple[Sequence[int], int]
+"""Tokens (S), and after how many of the last ones (N) logits are wanted."""
 
 
-class ReferenceModel:
-    """The model of a workspace's modeling file, with the weights of a checkpoint, in fp32."""
+def reference_logits(
+    modeling_file: Path, checkpoint: Checkpoint, texts: Sequence[Text], progress: Progress
+) -> Iterator[NDArray[np.float32]]:
+    """Yield each text's logits (N, V), from one pass over the checkpoint for all texts.
 
-    def __init__(self, modeling_file: Path, checkpoint: Checkpoint, progress: Progress) -> None:
-        """Build it without weights; raises as `build_on_meta`."""
-        self._checkpoint = checkpoint
-        self._progress = progress
-        self._model = build_on_meta(modeling_file, checkpoint).requires_grad_(False)
-
-    def logits(self, texts: Sequence[Text]) -> Iterator[NDArray[np.float32]]:
-        """Yield each text's logits (N, V), from one pass over the checkpoint for all texts.
-
-        Raises:
-            StageError: a logit is not finite.
-        """
-        body, head = self._model.transformer, self._model.lm_head
-        blocks, norm = body.h, body.ln_f
-        tokens = sum(len(ids) for ids, _ in texts)
-        self._progress.start(f"torch in fp32 on {tokens} tokens, layer by layer")
-        alike = [torch.tensor(list(group)) for _, group in groupby((ids for ids, _ in texts), len)]
-        batches = [batch for ids in alike for batch in ids.split(-(-BATCH_TOKENS // ids.shape[1]))]
-        with self._loaded("transformer.word_embeddings", body.word_embeddings):
-            states = [body.word_embeddings(batch) for batch in batches]  # (B, S, E)
-        body.ln_f = nn.Identity()
-        for layer in timed(range(len(blocks)), "layers", self._progress):
-            body.h = nn.ModuleList([blocks[layer]])  # the model is this layer alone
-            with self._loaded(f"transformer.h.{layer}", blocks[layer]):
-                states = [body(inputs_embeds=each, use_cache=False)[0] for each in states]
-        body.h, body.ln_f = blocks, norm
-        with self._loaded("transformer.ln_f", norm), self._loaded("lm_head", head):
-            rows = (row for each in states for row in norm(each))  # (S, E)
-            for row, (_, positions) in zip(rows, texts, strict=True):
-                logits = head(row[list(positions)]).numpy()
-                check_finite(logits, "the torch model")
-                yield logits
+    Raises:
+        StageError: as `build_on_meta`, or a logit is not finite.
+    """
+    model = build_on_meta(modeling_file, checkpoint).requires_grad_(False)
+    body, head = model.transformer, model.lm_head
+    blocks, norm = body.h, body.ln_f
 
     @contextmanager
-    def _loaded(self, name: str, part: Any) -> Iterator[None]:
-        load_part(part, name, self._checkpoint, self._progress)
+    def loaded(name: str, part: Any) -> Iterator[None]:
+        load_part(part, name, checkpoint, progress)
         yield
         part.to("meta")
+
+    tokens = sum(len(ids) for ids, _ in texts)
+    progress.start(f"torch in fp32 on {tokens} tokens, layer by layer")
+    alike = [torch.tensor(list(group)) for _, group in groupby((ids for ids, _ in texts), len)]
+    batches = [batch for ids in alike for batch in ids.split(-(-BATCH_TOKENS // ids.shape[1]))]
+    with loaded("transformer.word_embeddings", body.word_embeddings):
+        states = [body.word_embeddings(batch) for batch in batches]  # (B, S, E)
+    body.ln_f = nn.Identity()
+    for layer in timed(range(len(blocks)), "layers", progress):
+        body.h = nn.ModuleList([blocks[layer]])  # the model is this layer alone
+        with loaded(f"transformer.h.{layer}", blocks[layer]):
+            states = [body(inputs_embeds=each, use_cache=False)[0] for each in states]
+    with loaded("transformer.ln_f", norm), loaded("lm_head", head):
+        rows = (row for each in states for row in norm(each))  # (S, E)
+        for row, (_, count) in zip(rows, texts, strict=True):
+            logits = head(row[-count:]).numpy()
+            check_finite(logits, "the torch model")
+            yield logits
 
 
 def load_part(
@@ -105,8 +99,7 @@ def build_on_meta(modeling_file: Path, checkpoint: Checkpoint) -> Any:
     """
     try:
         spec = importlib.util.spec_from_file_location(MODULE_NAME, modeling_file)
-        assert spec is not None
-        assert spec.loader is not None
+        assert spec and spec.loader
         module = importlib.util.module_from_spec(spec)
         sys.modules[MODULE_NAME] = module  # transformers looks a class's module up by name
         spec.loader.exec_module(module)

@@ -18,19 +18,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from vacc_gen.generator.backends.onnxruntime.deployment import (
-    GENAI_FILE,
-    MODEL_GRAPH,
-    check_folder,
+    needs_casts,
+    open_session,
     read_genai_config,
 )
-from vacc_gen.generator.backends.onnxruntime.session import needs_casts, open_session
 from vacc_gen.generator.backends.onnxruntime.weights.weight_file import WEIGHTS_FILE
 from vacc_gen.generator.extras import load, package_version
 from vacc_gen.schema.errors import StageError, UnreadableError, UsageError, plural
-from vacc_gen.schema.json_files import read_json_object
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,9 +37,6 @@ if TYPE_CHECKING:
 
 READ_AHEAD_BYTES = 2 << 20
 """At once: Linux reads no more for one advice."""
-
-DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16"}
-"""numpy's names of what caches hold."""
 
 PROMPT_PART = 256
 """Tokens of a prompt that GenAI computes at once."""
@@ -59,70 +53,45 @@ class Sampling:
     """0 for no limit."""
     repetition_penalty: float = 1.0
     seed: int | None = None
-
-
-class TextModel(Protocol):
-    """Something that continues a text."""
-
-    total_tokens: int
-    """The most tokens of prompt and answer together, T."""
-
-    def generate(
-        self,
-        token_ids: Sequence[int],
-        max_tokens: int,
-        sampling: Sampling = ...,
-        *,
-        ignore_eos: bool = False,
-    ) -> Iterator[int]:
-        """Continue `token_ids` and yield each new token, at most `max_tokens` of them.
-
-        A token that ends the text ends the answer too and is not yielded; with `ignore_eos` none
-        is chosen.
-
-        Raises:
-            UsageError: the prompt is empty, or leaves no room for `max_tokens`.
-            StageError: a logit is not finite.
-        """
+    ignore_eos: bool = False
+    """Whether no token that ends a text is chosen."""
 
 
 def open_model(folder: Path, threads: int | None = None) -> TextModel:
     """Open a deployed folder with what runs it best on this machine.
 
+    `threads` None leaves their number to ONNX Runtime.
+
     Raises:
         MissingExtraError: onnxruntime cannot be used.
-        UnreadableError: the folder is not a complete deployed model.
+        UnreadableError: a file is not what a build wrote.
     """
-    check_folder(folder)
+    load("running a compiled model", "numpy", "onnxruntime")
     Thread(target=_read_ahead, args=(folder / WEIGHTS_FILE,), daemon=True).start()
-    _, end_tokens = read_genai_config(folder)  # GenAI refuses a model that has none
+    *_, end_tokens = read_genai_config(folder)  # GenAI refuses a model that has none
     has_genai = package_version("onnxruntime-genai") is not None
-    if has_genai and end_tokens and not needs_casts(folder / MODEL_GRAPH):
+    if has_genai and end_tokens and not needs_casts(folder):
+        load("running a compiled model", "onnxruntime_genai")
         return GenaiModel(folder, threads)
     return OnnxRuntimeModel(folder, threads)
 
 
 def _read_ahead(weights: Path) -> None:
     """Let the kernel read the file while matrices are packed: by faults it reads half as fast."""
-    advise = getattr(os, "posix_fadvise", None)
-    if advise is None:  # macOS
-        return
-    with suppress(OSError), weights.open("rb") as file:
+    # AttributeError: macOS has no such call.
+    with suppress(OSError, AttributeError), weights.open("rb") as file:
         for offset in range(0, os.fstat(file.fileno()).st_size, READ_AHEAD_BYTES):
-            advise(file.fileno(), offset, READ_AHEAD_BYTES, os.POSIX_FADV_WILLNEED)
+            os.posix_fadvise(file.fileno(), offset, READ_AHEAD_BYTES, os.POSIX_FADV_WILLNEED)
 
 
 class GenaiModel:
     """A deployed folder on ONNX Runtime GenAI."""
 
     def __init__(self, folder: Path, threads: int | None = None) -> None:
-        """Open `folder`; `threads` None leaves their number to ONNX Runtime."""
-        load("running a compiled model", "numpy", "onnxruntime", "onnxruntime_genai")
         import onnxruntime_genai
 
-        self.total_tokens, self._end_tokens = read_genai_config(folder)
+        self.total_tokens, self._vocabulary, self._end_tokens = read_genai_config(folder)
         self._name, self._genai = folder.name, onnxruntime_genai
-        self._vocabulary = read_json_object(folder / GENAI_FILE)["model"].get("vocab_size", 0)
         config = onnxruntime_genai.Config(str(folder))
         if threads is not None:
             options = {"session_options": {"intra_op_num_threads": threads}}
@@ -130,26 +99,34 @@ class GenaiModel:
         try:
             self._model = onnxruntime_genai.Model(config)
         except Exception as error:  # it has no exceptions of its own
-            message = f"ONNX Runtime cannot load {folder / MODEL_GRAPH}: {error}"
+            message = f"ONNX Runtime cannot load {folder}: {error}"
             raise UnreadableError(message, "build again") from error
 
     def generate(
-        self,
-        token_ids: Sequence[int],
-        max_tokens: int,
-        sampling: Sampling = Sampling(),
-        *,
-        ignore_eos: bool = False,
+        self, token_ids: Sequence[int], max_tokens: int, sampling: Sampling = Sampling()
     ) -> Iterator[int]:
+        """Continue `token_ids` and yield each new token, at most `max_tokens` of them.
+
+        A token that ends the text ends the answer too and is not yielded.
+
+        Raises:
+            UsageError: the prompt is empty, or leaves no room for `max_tokens`.
+            StageError: a logit is not finite.
+        """
         import numpy as np
 
-        check_lengths(len(token_ids), max_tokens, self.total_tokens)
+        _check_lengths(len(token_ids), max_tokens, self.total_tokens)
         most = len(token_ids) + max_tokens
+        options: dict[str, Any] = {"max_length": most, "do_sample": sampling.temperature > 0}
+        options["min_length"] = most if sampling.ignore_eos else 0
+        options["repetition_penalty"] = sampling.repetition_penalty
+        if sampling.temperature > 0:
+            options |= {"temperature": sampling.temperature, "top_p": sampling.top_p}
+            options["top_k"] = min(max(0, sampling.top_k), self._vocabulary)  # no more is taken
+            if sampling.seed is not None:
+                options["random_seed"] = sampling.seed
         parameters = self._genai.GeneratorParams(self._model)
-        options = _search_options(sampling, self._vocabulary)
-        parameters.set_search_options(
-            max_length=most, min_length=most if ignore_eos else 0, **options
-        )
+        parameters.set_search_options(**options)
         generator = self._genai.Generator(self._model, parameters)
         # GenAI keeps Python's lock while it works: between two parts, other threads get on.
         for start in range(0, len(token_ids), PROMPT_PART):
@@ -163,87 +140,56 @@ class GenaiModel:
             yield token
 
 
-def _search_options(sampling: Sampling, most: int) -> dict[str, Any]:
-    """`most`: GenAI refuses a larger `top_k`."""
-    options: dict[str, Any] = {"repetition_penalty": sampling.repetition_penalty}
-    if sampling.temperature == 0:
-        return options | {"do_sample": False}
-    options |= {"temperature": sampling.temperature, "top_p": sampling.top_p}
-    options |= {"do_sample": True, "top_k": min(max(0, sampling.top_k), most)}
-    return options if sampling.seed is None else options | {"random_seed": sampling.seed}
-
-
 class OnnxRuntimeModel:
     """A deployed folder on plain ONNX Runtime, one text at a time.
 
-    `prefill` begins a text, `decode` goes on with it.
+    `prefill` begins a text, `decode` goes on with it; a logit that is not finite is a StageError.
     """
 
     def __init__(self, folder: Path, threads: int | None = None) -> None:
-        """Open `folder`; `threads` None leaves their number to ONNX Runtime.
+        import numpy as np
+        import onnxruntime
 
-        Raises:
-            MissingExtraError: onnxruntime cannot be used.
-            UnreadableError: the folder is not a complete deployed model.
-        """
-        load("running a compiled model", "numpy", "onnxruntime")
-        check_folder(folder)
-        self.folder = folder
-        self.total_tokens, self.end_tokens = read_genai_config(folder)
-        self.position = 0
-        """Tokens of the current text that the cache holds, L."""
-        self._session = open_session(folder / MODEL_GRAPH, threads=threads)
-        self._inputs = {value.name: value for value in self._session.get_inputs()}
-        caches = [value for name, value in self._inputs.items() if name.startswith("past_")]
-        self._names = [value.name for value in caches]
-        self._is_shared = "position_ids" not in self._inputs
+        self._name = folder.name
+        self.total_tokens, _, self._end_tokens = read_genai_config(folder)
+        self._session = open_session(folder, threads=threads)
+        inputs = {value.name: value for value in self._session.get_inputs()}
+        self._is_shared = "position_ids" not in inputs
         # Shared caches are written in place; others are what the last run put out.
         slots = self.total_tokens if self._is_shared else 0
-        self._empty = [self._cache(value, slots) for value in caches]
-        self._prompt = self._caches = self._empty
-        self._prompt_tokens = 0
+        self._empty = {}
+        for name, value in inputs.items():
+            if name.startswith("past_"):
+                _, kv_heads, _, head_size = value.shape
+                dtype = np.float16 if value.type == "tensor(float16)" else np.float32
+                cache = np.zeros((1, kv_heads, slots, head_size), dtype)
+                self._empty[name] = onnxruntime.OrtValue.ortvalue_from_numpy(cache)
 
     def prefill(self, token_ids: Sequence[int]) -> Logits:
-        """Begin a text with `token_ids` and return the logits after its last token, (V,) fp32.
-
-        Raises:
-            UsageError: the prompt is empty or longer than a text may be.
-            StageError: a logit is not finite.
-        """
-        check_lengths(len(token_ids), 0, self.total_tokens)
-        self.position, self._caches = 0, self._empty
-        logits = self._run(token_ids)
-        self._prompt, self._prompt_tokens = self._caches, self.position
-        return logits
-
-    def rewind(self) -> None:
-        """Go back to the end of the prompt, as if nothing had been decoded."""
-        self.position, self._caches = self._prompt_tokens, self._prompt
+        """Begin a text with `token_ids` and return the logits after its last token, (V,) fp32."""
+        self._position, self._caches = 0, [*self._empty.values()]
+        return self._run(token_ids)
 
     def decode(self, token_id: int) -> Logits:
         """Append one token to a text that has room, return the logits after it, (V,) fp32."""
         return self._run([token_id])
 
     def generate(
-        self,
-        token_ids: Sequence[int],
-        max_tokens: int,
-        sampling: Sampling = Sampling(),
-        *,
-        ignore_eos: bool = False,
+        self, token_ids: Sequence[int], max_tokens: int, sampling: Sampling = Sampling()
     ) -> Iterator[int]:
-        if sampling != Sampling():
+        """As `GenaiModel.generate`, but for the likeliest tokens alone."""
+        if sampling.temperature > 0 or sampling.repetition_penalty != 1:
             raise UsageError(
                 "sampling needs onnxruntime-genai, which is not installed or does not fit here",
                 "set the temperature to 0, and leave top-p, top-k and repetition penalty out",
             )
-        check_lengths(len(token_ids), max_tokens, self.total_tokens)
+        _check_lengths(len(token_ids), max_tokens, self.total_tokens)
         logits = self.prefill(token_ids)
         for produced in range(1, max_tokens + 1):
-            if ignore_eos:
-                logits[list(self.end_tokens)] = float("-inf")
+            if sampling.ignore_eos:
+                logits[list(self._end_tokens)] = float("-inf")
             token = int(logits.argmax())
-            if token in self.end_tokens:
+            if token in self._end_tokens:
                 return
             yield token
             if produced < max_tokens:
@@ -252,15 +198,15 @@ class OnnxRuntimeModel:
     def _run(self, token_ids: Sequence[int]) -> Logits:
         import numpy as np
 
-        total = self.position + len(token_ids)
+        total = self._position + len(token_ids)
         binding = self._session.io_binding()
         binding.bind_cpu_input("input_ids", np.array([token_ids], np.int64))
         binding.bind_cpu_input("attention_mask", np.ones((1, total), np.int64))
         if not self._is_shared:
-            positions = np.arange(self.position, total, dtype=np.int64)[None]
+            positions = np.arange(self._position, total, dtype=np.int64)[None]
             binding.bind_cpu_input("position_ids", positions)
         binding.bind_output("logits")
-        for name, cache in zip(self._names, self._caches, strict=True):
+        for name, cache in zip(self._empty, self._caches, strict=True):
             binding.bind_ortvalue_input(name, cache)
             present = name.replace("past_key_values", "present")
             if self._is_shared:
@@ -268,23 +214,17 @@ class OnnxRuntimeModel:
             else:
                 binding.bind_output(present)
         self._session.run_with_iobinding(binding)
-        logits, *presents = binding.get_outputs()
-        self.position, self._caches = total, presents
+        logits, *self._caches = binding.get_outputs()
+        self._position = total
         values = logits.numpy()
-        check_finite(values, f"{self.folder.name} after {total} tokens")
+        check_finite(values, f"{self._name} after {total} tokens")
         return np.array(values, np.float32).reshape(-1)
 
-    def _cache(self, value: Any, slots: int) -> Any:
-        import numpy as np
-        import onnxruntime
 
-        _, kv_heads, _, head_size = value.shape
-        zeros = np.zeros((1, kv_heads, slots, head_size), DTYPES[value.type])
-        return onnxruntime.OrtValue.ortvalue_from_numpy(zeros)
+TextModel: TypeAlias = GenaiModel | OnnxRuntimeModel
 
 
-def check_lengths(prompt_tokens: int, answer_tokens: int, total_tokens: int) -> None:
-    """Raise UsageError unless there is a prompt, and a text has room for both."""
+def _check_lengths(prompt_tokens: int, answer_tokens: int, total_tokens: int) -> None:
     if prompt_tokens == 0:
         raise UsageError("the prompt has no tokens", "give some text to continue")
     if prompt_tokens + answer_tokens > total_tokens:

@@ -1,50 +1,42 @@
 """The embedded verify stage: compiled models against what they were made of, on real text.
 
-Each model gets two prompts, then the text token by token, then continues by itself, and reads the
-windows that perplexity is measured on. The reference, the torch model in fp32, is loaded once for
-all jobs of a build: the first one's step runs them all, and each step compares its own.
+Each model gets a prompt, then the text token by token, then continues the prompt by itself, and
+reads the windows that perplexity is measured on. The reference, the torch model in fp32, reads its
+weights once for all jobs of a build: the first one's step runs all models, and keeps all figures.
 
-Legend of shapes: N compared positions, G greedy tokens, V vocabulary, W windows.
+Legend of shapes: N compared positions, G greedy tokens, V vocabulary, W windows of S tokens.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from itertools import islice
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vacc_gen.generator.backends.base import STATE_FOLDER, Build, Outcome
-from vacc_gen.generator.backends.onnxruntime.export import DTYPES
-from vacc_gen.generator.backends.onnxruntime.perplexity import (
-    Losses,
-    Windows,
-    choose_windows,
-    compare_windows,
-    negative_log_likelihoods,
-    score_windows,
-    window_loss,
-)
-from vacc_gen.generator.backends.onnxruntime.runtime import OnnxRuntimeModel
+from vacc_gen.generator.backends.base import STATE_FOLDER, Build, Outcome, Step
+from vacc_gen.generator.backends.onnxruntime.deployment import open_session
+from vacc_gen.generator.backends.onnxruntime.export import Export, plan_job
+from vacc_gen.generator.backends.onnxruntime.runtime import OnnxRuntimeModel, check_finite
 from vacc_gen.generator.backends.onnxruntime.weights.source import checkpoint_of
-from vacc_gen.generator.backends.onnxruntime.weights.weight_file import WEIGHTS_FILE
 from vacc_gen.generator.calibration.tokenizer import TOKENIZER_FILE, Tokenizer
-from vacc_gen.generator.files import staged_file
+from vacc_gen.generator.files import write_atomically
 from vacc_gen.generator.plan import CompileJob
 from vacc_gen.generator.progress import Progress, timed
 from vacc_gen.schema.errors import StageError, UnreadableError
-from vacc_gen.schema.json_files import MANIFEST_FILE
+from vacc_gen.schema.json_files import MANIFEST_FILE, read_json, sha256_of
+from vacc_gen.schema.precision import Precision
+from vacc_gen.schema.recipe import LENGTH_STEP_TOKENS, Verification
 
-COMPILED, TORCH = "compiled", "torch"
-"""Models that have traces; `torch`, the modeling file in fp32, is the reference in the report."""
+TORCH = "torch"
+"""The reference in the report: the modeling file in fp32."""
 
 TEXT_FILE = "verification.txt"
 """Colossians 4 and 1 Thessalonians 1 and 2, King James Version: public domain."""
@@ -52,131 +44,197 @@ TEXT_FILE = "verification.txt"
 MAX_PROMPT_TOKENS = 128
 """Enough to show a difference; a longer prompt costs the reference more than it shows."""
 
+DEFAULT_WINDOW_TOKENS = 512
+
+DEFAULT_LEAST_WINDOWS = 8
+"""A shorter text gets shorter windows: the error of a figure shows in how windows differ."""
+
+DEFAULT_PRODUCTS = 8e12
+"""Most checkpoint bytes x tokens of default windows: 9 windows of 64 tokens of a 7B model, which
+cost the reference about a minute on two cores."""
+
 Logits = NDArray[np.float32]
-Facts = Mapping[str, object]
+Tokens = NDArray[np.int64]
+Losses = NDArray[np.float64]
+"""Negative log-likelihoods in nats; of windows (W,): each the sum over what it predicts."""
 
 
-def verify_job(
-    build: Build, job: CompileJob, against: CompileJob | None, facts: Facts, progress: Progress
-) -> Outcome:
-    """Compare what was compiled for `job` with the torch model.
+def verify_step(build: Build, job: CompileJob, packages: Sequence[str | None]) -> Step:
+    """Compare what was compiled for `job` with torch, and its perplexity with that of fp16.
 
-    Its perplexity is compared with that of `against`, the job of fp16, where that is built too.
-    Traces depend on `facts`, JSON values, beside the compiled folders. Differences beyond the
-    recipe's thresholds are the outcome's failure.
+    Differences beyond the recipe's thresholds are the outcome's failure.
     """
-    traces = _Traces(build, facts, progress)
-    trace, expected = traces.compiled(job), traces.reference(job)
-    base, base_name = expected, TORCH
-    if against is not None:
-        base, base_name = traces.compiled(against), against.precision.value
-    sample, windows, precision = traces.sample, traces.windows, job.precision.value
-    score: dict[str, object] = {"precision": precision}
-    score["perplexity"] = windows.perplexity(trace.window_losses)
-    if against is not job:
-        difference = compare_windows(trace.window_losses, base.window_losses, windows)
-        score["nll_difference"] = {"reference": base_name, **difference}
-    perplexities = {
-        precision: trace.perplexity(sample),
-        TORCH: expected.perplexity(sample),
-        "windows": {
+    verification = build.plan.recipe.verification.model_dump(mode="json")
+    thresholds = verification.pop("max_abs_diff")
+    facts = {
+        "verification": verification,
+        "text": hashlib.sha256(_read_text(build)).hexdigest(),
+        "modeling": sha256_of(build.modeling_file),
+        "packages": packages,
+    }
+
+    def run(progress: Progress) -> Outcome:
+        figures = _figures(build, facts, progress)[job.name]
+        limit = thresholds[job.precision.value]
+        parity = {**figures["parity"], "reference": TORCH, "max_abs_diff_allowed": limit}
+        # NaN is beyond any limit.
+        problems = [
+            f"{part} logits differ from {TORCH} by {diff:.4g}, {limit:g} is allowed "
+            f"({diff / limit:.3g} times that)"
+            for part in ("prefill", "decode")
+            if not (diff := parity[f"{part}_max_abs_diff"]) <= limit
+        ]
+        return Outcome((), {**figures, "parity": parity}, failure="; ".join(problems) or None)
+
+    return Step({**facts, "thresholds": thresholds, "first": build.jobs[0].name}, run)
+
+
+def _figures(build: Build, facts: object, progress: Progress) -> dict[str, Any]:
+    """The figures of each job of `build` by its name, kept between the steps of a build.
+
+    They depend on `facts`, JSON values, and on the compiled folders, whose manifests are written
+    anew by each compilation.
+    """
+    file = build.root / STATE_FOLDER / "work" / "verify.json"
+    manifests = [build.deploy_dir(job) / MANIFEST_FILE for job in build.jobs]
+    key = [facts, *([m.read_text(), m.stat().st_mtime_ns] for m in manifests)]
+    kept = read_json(file) or {}
+    if kept.get("key") != key:
+        kept = {"key": key, "figures": _compare_all(build, progress)}
+        write_atomically(file, json.dumps(kept))
+    return dict(kept["figures"])
+
+
+def _compare_all(build: Build, progress: Progress) -> dict[str, Any]:
+    """Run the models of all jobs, then the reference on what they chose; compare them."""
+    sample = cut_text(build)
+    windows, tokenizer = sample.windows, Tokenizer(build.weights.path / TOKENIZER_FILE)
+    compiled = [_run_compiled(build, job, sample, progress) for job in build.jobs]
+    references = _run_torch(build, sample, compiled, progress)
+    base, base_name = references[0], TORCH
+    if build.jobs[0].precision is Precision.FP16:  # it is the first where it is built
+        base, base_name = compiled[0], Precision.FP16.value
+    figures: dict[str, Any] = {}
+    for job, trace, expected in zip(build.jobs, compiled, references, strict=True):
+        precision = job.precision.value
+        perplexity = windows.perplexity(trace.window_losses)
+        score: dict[str, Any] = {"precision": precision, "perplexity": perplexity}
+        if base is not trace:
+            difference = compare_windows(trace.window_losses, base.window_losses, windows)
+            score["nll_difference"] = {"reference": base_name, **difference}
+        of_windows = {
             "window_tokens": windows.tokens.shape[1],
             "stride_tokens": windows.stride,
             "windows": len(windows.tokens),
             "predicted_tokens": int(windows.counts.sum()),
             TORCH: windows.perplexity(expected.window_losses),
             "scores": [score],
-        },
-    }
-    limit = getattr(build.plan.recipe.verification.max_abs_diff, precision)
-    figures = compare(trace, expected, Tokenizer(build.weights.path / TOKENIZER_FILE))
-    parity = {**figures, "reference": TORCH, "max_abs_diff_allowed": limit}
-    # NaN is beyond any limit.
-    problems = [
-        f"{part} logits differ from {TORCH} by {diff:.4g}, {limit:g} is allowed "
-        f"({diff / limit:.3g} times that)"
-        for part in ("prefill", "decode")
-        if not (diff := parity[f"{part}_max_abs_diff"]) <= limit
-    ]
-    details = {"parity": parity, "perplexity": perplexities}
-    kept = (traces.file(job, COMPILED), traces.file(job, TORCH))
-    return Outcome(kept, details, failure="; ".join(problems) or None)
+        }
+        perplexities = {precision: trace.perplexity(sample), TORCH: expected.perplexity(sample)}
+        figures[job.name] = {
+            "parity": compare(trace, expected, tokenizer),
+            "perplexity": {**perplexities, "windows": of_windows},
+        }
+    return figures
 
 
 # --- the text -------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
+class Windows:
+    """Windows of a text, each read in one pass; no token is predicted twice."""
+
+    tokens: Tokens
+    """(W, S)"""
+    stride: int
+    """Tokens from one window to the next, S at most."""
+
+    @property
+    def counts(self) -> Tokens:
+        """Tokens that each window predicts, its last ones, (W,): those new to it, but the first."""
+        count, length = self.tokens.shape
+        return np.array([length - 1] + [min(self.stride, length - 1)] * (count - 1), np.int64)
+
+    def perplexity(self, losses: Losses) -> float:
+        return math.exp(losses.sum() / self.counts.sum())
+
+
+@dataclass(frozen=True)
 class Sample:
-    ids: tuple[int, ...]
-    """The prompt, then one token for each decode step, then the one that the last step predicts."""
-    prompt_tokens: int
+    """What models read of the verification text."""
 
-    @property
-    def prompt_lengths(self) -> tuple[int, ...]:
-        """Prompts that are tried: half of it, and all of it."""
-        return tuple(sorted({max(1, self.prompt_tokens // 2), self.prompt_tokens}))
-
-    @property
-    def steps(self) -> int:
-        return len(self.ids) - self.prompt_tokens - 1
+    prompt: tuple[int, ...]
+    rest: tuple[int, ...]
+    """What follows: one token for each decode step, then the one that the last step predicts."""
+    windows: Windows
 
 
-def read_text(build: Build) -> bytes:
-    """The text that the recipe names, or the one that ships.
-
-    Raises:
-        UnreadableError: the file cannot be read or is not UTF-8.
-    """
+def _read_text(build: Build) -> bytes:
+    """The text that the recipe names, or the one that ships."""
     named = build.plan.recipe.verification.text
-    if named is None:
-        return files(__package__).joinpath(TEXT_FILE).read_bytes()
-    path = build.root / named
+    path = build.root / named if named else Path(__file__).with_name(TEXT_FILE)
     try:
-        text = path.read_bytes()
-        text.decode()
+        return path.read_bytes().decode().encode()
     except (OSError, UnicodeDecodeError) as error:
         raise UnreadableError(f"cannot read {path} as UTF-8 text: {error}") from error
-    return text
 
 
-def cut_text(build: Build) -> tuple[Sample, Windows]:
+def cut_text(build: Build) -> Sample:
     """Cut the verification text into a prompt and decode steps that fit the recipe, and windows.
 
-    Raises:
-        StageError: the text, or the lengths, leave no room for the decode steps or a window.
-        UnreadableError: as `read_text`.
+    A StageError or an UnreadableError says why it will not do.
     """
     target, verification = build.plan.recipe.target, build.plan.recipe.verification
     steps = verification.decode_steps
-    ids = Tokenizer(build.weights.path / TOKENIZER_FILE).encode(read_text(build))
-    room = target.total - steps
-    if room < 1:
+    ids = Tokenizer(build.weights.path / TOKENIZER_FILE).encode(_read_text(build))
+    prompt = min(target.prefill, MAX_PROMPT_TOKENS, target.total - steps, len(ids) - steps - 1)
+    if prompt < 1:
         raise StageError(
-            f"target.total, {target.total}, has no room for a prompt and {steps} decode steps",
-            "raise target.total, or lower verification.decode_steps (32 at least)",
+            f"{steps} decode steps leave no room for a prompt: target.total is {target.total}, and "
+            f"the verification text has {len(ids)} tokens",
+            "lower verification.decode_steps (32 at least), raise target.total, or name a longer "
+            "text as verification.text in vacc.yaml",
         )
-    if len(ids) < steps + 2:
-        raise StageError(
-            f"the verification text has {len(ids)} tokens, {steps} decode steps need {steps + 2}",
-            "name a longer one as verification.text in vacc.yaml",
-        )
-    prompt = min(target.prefill, MAX_PROMPT_TOKENS, room, len(ids) - steps - 1)
     windows = choose_windows(ids, verification, target.total, build.weights.tensor_bytes)
-    return Sample(tuple(ids[: prompt + steps + 1]), prompt), windows
+    return Sample(tuple(ids[:prompt]), tuple(ids[prompt : prompt + steps + 1]), windows)
 
 
-# --- traces ---------------------------------------------------------------------------------
+def choose_windows(
+    token_ids: list[int], verification: Verification, total: int, checkpoint_bytes: int
+) -> Windows:
+    """Cut a text as the recipe says, `total` being its target.total, and for a size of the model.
+
+    A window that is longer than `total` or the text is a StageError.
+    """
+    window, most = verification.window, verification.perplexity_windows
+    if window is None:
+        affordable = int(DEFAULT_PRODUCTS / checkpoint_bytes)
+        least = min(len(token_ids), affordable) // DEFAULT_LEAST_WINDOWS
+        window = min(DEFAULT_WINDOW_TOKENS, total, least)
+        window = max(LENGTH_STEP_TOKENS, window // LENGTH_STEP_TOKENS * LENGTH_STEP_TOKENS)
+        most = min(most, max(DEFAULT_LEAST_WINDOWS, affordable // window))
+    for limit, whose in ((total, "target.total"), (len(token_ids), "the verification text")):
+        if window > limit:
+            raise StageError(
+                f"verification.window is {window} tokens, {whose} has {limit}",
+                f"set verification.window in vacc.yaml to {limit} or less, or leave it out",
+            )
+    stride = verification.stride or window
+    starts = range(0, len(token_ids) - window + 1, stride)[:most]
+    tokens = np.array([token_ids[start : start + window] for start in starts], np.int64)
+    return Windows(tokens, stride)
+
+
+# --- models ---------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Trace:
     """A model's logits for a sample and for its own continuation of the prompt, and its losses."""
 
-    prefill: Logits
-    """(N, V), after prompts of growing length; the last is the whole prompt."""
-    decode: Logits
-    """(N, V), after each token of the text that follows the prompt."""
+    text: Logits
+    """(N, V), after the prompt, and after each token of the text that follows it."""
     greedy: Logits
     """(G, V), what each greedy token, the likeliest after those before it, was chosen from."""
     window_losses: Losses
@@ -184,121 +242,115 @@ class Trace:
 
     def perplexity(self, sample: Sample) -> float:
         """Perplexity of the decoded tokens."""
-        next_ids = np.array(sample.ids[sample.prompt_tokens :])
-        logits = np.concatenate([self.prefill[-1:], self.decode])
-        return math.exp(negative_log_likelihoods(logits, next_ids).mean())
+        return math.exp(loss(self.text, sample.rest) / len(sample.rest))
 
 
-class _Traces:
-    """Traces of a build's jobs, kept on disk with what they depend on."""
+def _run_compiled(build: Build, job: CompileJob, sample: Sample, progress: Progress) -> Trace:
+    name, folder, fed = job.precision.value, build.deploy_dir(job), sample.rest[:-1]
+    progress.start(f"run {name}: load, prompt of {len(sample.prompt)} tokens")
+    model = OnnxRuntimeModel(folder)
+    text = [model.prefill(sample.prompt)]
+    progress.start(f"run {name}: {len(fed)} tokens of text")
+    text += [model.decode(token) for token in timed(fed, "tokens", progress)]
+    progress.start(f"run {name}: {len(fed)} greedy tokens")
+    greedy = [model.prefill(sample.prompt)]
+    for _ in timed(fed[1:], "tokens", progress):
+        greedy.append(model.decode(int(greedy[-1].argmax())))
+    del model  # its memory, before the weights are loaded once more
+    count, length = sample.windows.tokens.shape
+    progress.start(f"run {name}: {count} windows of {length} tokens")
+    losses = score_windows(plan_job(build, job), folder, sample.windows, progress)
+    return Trace(np.stack(text), np.stack(greedy), losses)
 
-    def __init__(self, build: Build, facts: Facts, progress: Progress) -> None:
-        self.sample, self.windows = cut_text(build)
-        self._build, self._facts, self._progress = build, facts, progress
 
-    def file(self, job: CompileJob, model: str) -> Path:
-        return self._build.work_dir(job).with_name(f"{job.name}.{model}.npz")
+def score_windows(export: Export, folder: Path, windows: Windows, progress: Progress) -> Losses:
+    """The losses (W,) of the model that was written to `folder`.
 
-    def compiled(self, job: CompileJob) -> Trace:
-        return self._kept(job, COMPILED) or self._keep(job, COMPILED, self._run_compiled(job))
+    Its graph here is like prefill.onnx, but gives the logits of every position.
 
-    def reference(self, job: CompileJob) -> Trace:
-        """The reference's trace for `job`; one run makes those of all jobs that lack theirs."""
-        if kept := self._kept(job, TORCH):
-            return kept
-        jobs = [each for each in self._build.jobs if not self._kept(each, TORCH)]
-        made = self._run_torch([self.compiled(each) for each in jobs])
-        for each, trace in zip(jobs, made, strict=True):
-            self._keep(each, TORCH, trace)
-        return made[jobs.index(job)]
+    Raises:
+        StageError: a logit is not finite.
+    """
+    from vacc_gen.generator.backends.onnxruntime.graph.falcon import SCORING_AXES, falcon_graph
 
-    def _key(self, job: CompileJob) -> str:
-        """What the traces of `job` depend on. Its manifest is written anew by each compilation."""
-        manifest = self._build.deploy_dir(job) / MANIFEST_FILE
-        return json.dumps([self._facts, manifest.read_text(), manifest.stat().st_mtime_ns])
+    architecture, activations = export.checkpoint.architecture, export.quantization.activations
+    graph = falcon_graph("scoring", architecture, export.layout, SCORING_AXES, activations, {})
+    session = open_session(folder, graph.SerializeToString())
+    length = windows.tokens.shape[1]
+    mask, positions = np.ones((1, length), np.int64), np.arange(length, dtype=np.int64)[None]
+    losses: list[float] = []
+    for ids in timed(list(windows.tokens), "windows", progress):
+        feeds = {"input_ids": ids[None], "attention_mask": mask, "position_ids": positions}
+        (logits,) = session.run(["logits"], feeds)  # (1, S, V)
+        check_finite(logits, f"{folder.name} on window {len(losses) + 1}")
+        count = windows.counts[len(losses)]
+        losses.append(loss(logits[0, -count - 1 : -1], ids[-count:]))
+    return np.array(losses)
 
-    def _kept(self, job: CompileJob, model: str) -> Trace | None:
-        try:
-            with np.load(self.file(job, model)) as file:
-                arrays = dict(file)
-        except (OSError, ValueError, BadZipFile):  # not there, or damaged
-            return None
-        return Trace(**arrays) if arrays.pop("key", None) == self._key(job) else None
 
-    def _keep(self, job: CompileJob, model: str, trace: Trace) -> Trace:
-        with staged_file(self.file(job, model)) as file:
-            np.savez(file, key=self._key(job), **vars(trace))
-        return trace
+def _run_torch(
+    build: Build, sample: Sample, traces: Sequence[Trace], progress: Progress
+) -> list[Trace]:
+    """The torch model on all texts, and on the continuation that each of `traces` chose.
 
-    def _run_compiled(self, job: CompileJob) -> Trace:
-        sample, progress, name = self.sample, self._progress, job.precision.value
-        folder = self._build.deploy_dir(job)
-        progress.start(f"run {name}: load, prompt of {sample.prompt_tokens} tokens")
-        model = OnnxRuntimeModel(folder)
-        prefill = [model.prefill(sample.ids[:length]) for length in sample.prompt_lengths]
-        progress.start(f"run {name}: {sample.steps} tokens of text")
-        text = sample.ids[sample.prompt_tokens : -1]
-        decode = [model.decode(token) for token in timed(text, "tokens", progress)]
-        progress.start(f"run {name}: {sample.steps} greedy tokens")
-        model.rewind()
-        rows = prefill[-1:]  # that of the whole prompt
-        for _ in timed(range(1, sample.steps), "tokens", progress):
-            rows.append(model.decode(int(rows[-1].argmax())))
-        del model  # its memory, before the weights are loaded once more
-        count, length = self.windows.tokens.shape
-        progress.start(f"run {name}: {count} windows of {length} tokens")
-        losses = score_windows(
-            checkpoint_of(self._build.weights),
-            DTYPES[job.precision],
-            self._build.plan.recipe.quantization,
-            folder / WEIGHTS_FILE,
-            self.windows,
-            self._build.root / STATE_FOLDER,
-            progress,
-        )
-        return Trace(np.stack(prefill), np.stack(decode), np.stack(rows), losses)
+    Up to the first difference a continuation is the torch model's own too, so no token-by-token
+    loop is needed.
+    """
+    progress.start("load torch")
+    from vacc_gen.generator.backends.onnxruntime.reference import Text, reference_logits
 
-    def _run_torch(self, traces: Sequence[Trace]) -> list[Trace]:
-        """The torch model on all texts, and on the continuation that each of `traces` chose.
+    def text(before: Sequence[int], predicted: Sequence[int]) -> Text:
+        return (*before, *predicted[:-1]), len(predicted)
 
-        Up to the first difference a continuation is the torch model's own too, so no token-by-token
-        loop is needed.
-        """
-        from vacc_gen.generator.backends.onnxruntime.reference import ReferenceModel, Text
-
-        self._progress.start("load torch")
-        build, sample = self._build, self.sample
-        model = ReferenceModel(build.modeling_file, checkpoint_of(build.weights), self._progress)
-        first = sample.prompt_tokens - 1
-        prefill = [length - 1 for length in sample.prompt_lengths]
-        texts: list[Text] = [(sample.ids[:-1], [*prefill, *range(first + 1, len(sample.ids) - 1)])]
-        for trace in traces:
-            continued = (*sample.ids[: first + 1], *trace.greedy.argmax(axis=1).tolist())
-            texts.append((continued, range(first, first + len(trace.greedy))))
-        tokens, counts = self.windows.tokens, self.windows.counts
-        outputs = model.logits([*texts, *((ids.tolist(), range(len(ids))) for ids in tokens)])
-        read, *greedy = islice(outputs, len(texts))
-        losses = np.array([*map(window_loss, outputs, tokens, counts)])
-        split = len(prefill)
-        return [Trace(read[:split], read[split:], rows, losses) for rows in greedy]
+    chosen = [trace.greedy.argmax(axis=1).tolist() for trace in traces]
+    texts = [text(sample.prompt, tokens) for tokens in (sample.rest, *chosen)]
+    pairs = list(zip(sample.windows.tokens.tolist(), sample.windows.counts, strict=True))
+    texts += [text(ids[:-count], ids[-count:]) for ids, count in pairs]
+    checkpoint = checkpoint_of(build.weights)
+    outputs = reference_logits(build.modeling_file, checkpoint, texts, progress)
+    read, *greedy = islice(outputs, 1 + len(traces))
+    losses = [loss(rows, ids[-count:]) for rows, (ids, count) in zip(outputs, pairs, strict=True)]
+    return [Trace(read, rows, np.array(losses)) for rows in greedy]
 
 
 # --- figures --------------------------------------------------------------------------------
 
 
+def loss(logits: NDArray[np.generic], next_ids: Sequence[int]) -> float:
+    """The sum of -log p(next id) (N,) by `logits` (N, V)."""
+    wide = logits.astype(np.float64)
+    wide -= wide.max(axis=1, keepdims=True)
+    losses = np.log(np.exp(wide).sum(axis=1)) - wide[np.arange(len(next_ids)), next_ids]
+    return float(losses.sum())
+
+
+def compare_windows(losses: Losses, reference: Losses, windows: Windows) -> dict[str, object]:
+    """The difference of two models' mean losses, in nats a token, and its standard error.
+
+    Paired: windows that are hard for both count for neither. One window has no error.
+    """
+    difference, counts = losses - reference, windows.counts
+    mean = float(difference.sum() / counts.sum())
+    error = None
+    if len(counts) > 1:
+        spread = ((difference - mean * counts) ** 2).sum() * len(counts) / (len(counts) - 1)
+        error = float(math.sqrt(spread) / counts.sum())
+    return {"mean": mean, "standard_error": error}
+
+
 def compare(trace: Trace, reference: Trace, tokenizer: Tokenizer) -> dict[str, Any]:
     """The figures of a comparison. A relative difference is of the row's largest logit."""
     figures: dict[str, Any] = {}
-    for part in ("prefill", "decode"):
-        expected = getattr(reference, part)
-        diff = np.abs(getattr(trace, part) - expected)
+    for part, rows in (("prefill", slice(1)), ("decode", slice(1, None))):
+        expected = reference.text[rows]
+        diff = np.abs(trace.text[rows] - expected)
         scale = np.abs(expected).max(axis=1, keepdims=True)
         figures[f"{part}_max_abs_diff"] = float(diff.max())
         figures[f"{part}_max_rel_diff"] = float((diff / scale).max())
     chosen, best = trace.greedy.argmax(axis=1), reference.greedy.argmax(axis=1)
     differ = np.flatnonzero(chosen != best)
     figures |= {
-        "decode_steps": len(trace.decode),
+        "decode_steps": len(trace.text) - 1,
         "greedy_tokens": len(trace.greedy),
         "greedy_tokens_equal": len(differ) == 0,
         "first_difference": None,

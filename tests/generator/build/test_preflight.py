@@ -43,7 +43,7 @@ def test_a_checkpoint_that_was_moved(tmp_path: Path) -> None:
     ("lengths", "words"),
     [
         ((64, 4096), "target.total is 4096 tokens, the model was made for 2048"),
-        ((16, 32), "has no room for a prompt and 32 decode steps"),
+        ((16, 32), "32 decode steps leave no room for a prompt"),
     ],
 )
 def test_lengths_that_do_not_fit(tmp_path: Path, lengths: tuple[int, int], words: str) -> None:

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from tests.falcons import write_tokenizer
-from tests.workspaces import FALCON_TINY, falcon_tiny_with
-from vacc_gen.schema.errors import CheckpointError, StageError, UsageError
+from tests.workspaces import FALCON_TINY, falcon_tiny_with, files_of
+from vacc_gen.schema.errors import CheckpointError, StageError, UnreadableError, UsageError
 from vacc_gen.schema.falcon import architecture_from_config
 from vacc_gen.schema.precision import Quantization
 
@@ -25,10 +25,12 @@ onnx = pytest.importorskip("onnx")
 safetensors = pytest.importorskip("safetensors.torch")
 
 from vacc_gen.generator.backends.onnxruntime.export import (
+    Deployment,
     Lengths,
-    export_graphs,
+    overflow_warnings,
     plan_export,
 )
+from vacc_gen.generator.backends.onnxruntime.runtime import OnnxRuntimeModel
 from vacc_gen.generator.backends.onnxruntime.weights import source as source_module
 from vacc_gen.generator.backends.onnxruntime.weights import weight_file
 from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
@@ -64,17 +66,14 @@ def source():
 
 @pytest.fixture(scope="module")
 def exported(checkpoint, tmp_path_factory):
-    """A function that returns the static export of a dtype, made once. Do not change it."""
+    """A function that returns the folder of a static export, made once. Do not change it."""
 
     @cache
     def export(dtype):
-        counting = Counting()
-        result = export_graphs(
-            checkpoint, tmp_path_factory.mktemp(dtype) / "out", dtype=dtype, lengths=LENGTHS,
-            progress=counting,
-        )  # fmt: skip
+        counting, out = Counting(), tmp_path_factory.mktemp(dtype) / "out"
+        assert plan_export(checkpoint, dtype, LENGTHS).write(out, progress=counting) == {}
         assert counting.done == counting.total == checkpoint.folder.tensor_bytes
-        return result
+        return out
 
     return export
 
@@ -99,36 +98,32 @@ def stored_weights(graph: Path) -> dict[str, np.ndarray]:
     return found
 
 
-def assert_written_once(result, tensors):
+def assert_written_once(folder, tensors):
     """The file is as long as its values and their alignment: a second tied head would show."""
-    values_bytes = sum(tensor.nbytes for tensor in tensors)
-    slack = len(tensors) * weight_file.ALIGNMENT_BYTES
-    assert 0 <= result.weights.stat().st_size - values_bytes < slack < values_bytes / 4
-    assert result.weights.stat().st_size == result.layout.total_bytes
+    excess = (folder / "weights.bin").stat().st_size - sum(tensor.nbytes for tensor in tensors)
+    assert 0 <= excess < len(tensors) * weight_file.ALIGNMENT_BYTES
 
 
 @pytest.mark.parametrize("dtype", ["fp32", "fp16"])
 def test_floats_are_the_checkpoint_cast(exported, source, dtype):
-    result = exported(dtype)
-    for graph in result.graphs:
+    for graph in exported(dtype).glob("*.onnx"):
         weights = stored_weights(graph)
         assert weights.keys() == source.keys()
         for name, values in weights.items():
             norm = "layernorm" in name or "ln_f" in name
             kept = torch.float32 if dtype == "fp32" or norm else torch.float16
             np.testing.assert_array_equal(values, source[name].to(kept).numpy())
-    assert result.overflowed == {}
-    assert_written_once(result, weights.values())
+    assert_written_once(exported(dtype), weights.values())
 
 
 @pytest.mark.parametrize("dtype", ["int8", "int4"])
 def test_codes_are_within_half_a_scale(exported, source, dtype):
     """Read back as ONNX Runtime reads them: bits, groups, codes and scales of every matrix."""
-    result = exported(dtype)
-    weights = stored_weights(result.graphs[0])
+    graph = exported(dtype) / "prefill.onnx"
+    weights = stored_weights(graph)
     bits_of = {
         node.input[1].partition(".codes")[0]: onnx.helper.get_node_attr_value(node, "bits")
-        for node in onnx.load(result.graphs[0], load_external_data=False).graph.node
+        for node in onnx.load(graph, load_external_data=False).graph.node
         if node.op_type == "MatMulNBits"
     }
     matrices = {name for name, tensor in source.items() if tensor.dim() == 2}
@@ -154,15 +149,15 @@ def test_codes_are_within_half_a_scale(exported, source, dtype):
         assert (np.abs(restored - values) <= half * (1 + 2e-5)).all()
     rows = weights.pop(f"{EMBEDDING}.codes")  # the same bytes as its blocks
     np.testing.assert_array_equal(rows, weights[f"{EMBEDDING}.codes.blocks"].reshape(rows.shape))
-    assert_written_once(result, weights.values())
+    assert_written_once(exported(dtype), weights.values())
 
 
 def test_both_graphs_share_one_file_and_say_where_they_come_from(checkpoint, exported):
-    result = exported("int8")
+    folder = exported("int8")
     copied = {file.name for file in FALCON_TINY.glob("*.json")} - {"model.safetensors.index.json"}
     files = {"decode.onnx", "prefill.onnx", "weights.bin"} | copied
-    assert {file.name for file in result.weights.parent.iterdir()} == files
-    for graph in result.graphs:
+    assert {file.name for file in folder.iterdir()} == files
+    for graph in folder.glob("*.onnx"):
         assert graph.stat().st_size < 200_000
         model = onnx.load(graph, load_external_data=False)
         properties = {entry.key: entry.value for entry in model.metadata_props}
@@ -181,12 +176,12 @@ def test_values_beyond_fp16_are_counted(tmp_path):
     large = open_checkpoint(
         falcon_tiny_with(tmp_path / "falcon", {NARROW: [70000.0, -1e30, 65280.0]})
     )
-    halved = export_graphs(large, tmp_path / "fp16", dtype="fp16")
-    assert halved.overflowed == {NARROW: 2}
-    assert halved.warnings == [
+    overflowed = plan_export(large, "fp16").write(tmp_path / "fp16")
+    assert overflowed == {NARROW: 2}
+    assert overflow_warnings(overflowed) == [
         f"2 values of {NARROW} are beyond 65504, the largest of fp16, and became infinite"
     ]
-    assert export_graphs(large, tmp_path / "fp32", dtype="fp32").overflowed == {}
+    assert plan_export(large, "fp32").write(tmp_path / "fp32") == {}
 
 
 @pytest.mark.parametrize("dtype", ["fp16", "fp32", "int8", "int4"])
@@ -194,7 +189,7 @@ def test_weights_that_are_not_numbers_are_counted_and_never_published(tmp_path, 
     values = {NARROW: [math.nan, math.inf, -math.inf, 70000.0], NORM: [math.nan]}
     damaged = open_checkpoint(falcon_tiny_with(tmp_path / "falcon", values))
     with pytest.raises(CheckpointError) as caught:
-        export_graphs(damaged, tmp_path / "out", dtype=dtype)
+        plan_export(damaged, dtype).write(tmp_path / "out")
     assert caught.value.message == (
         f"{tmp_path / 'falcon'} holds weights that are not numbers, in 2 of 27 tensors: "
         f"{NORM} in model-00001-of-00003.safetensors (1 NaN, 0 infinite), "
@@ -206,18 +201,15 @@ def test_weights_that_are_not_numbers_are_counted_and_never_published(tmp_path, 
 def test_an_export_is_the_same_whatever_the_chunks(checkpoint, exported, tmp_path, monkeypatch):
     monkeypatch.setattr(source_module, "CHUNK_BYTES", 50_000)
     for dtype in ("fp16", "int8"):
-        first, out = exported(dtype), tmp_path / dtype
-        export_graphs(checkpoint, out, dtype=dtype, lengths=LENGTHS)
-        for file in first.weights.parent.iterdir():
-            assert file.read_bytes() == (out / file.name).read_bytes()
+        plan_export(checkpoint, dtype, LENGTHS).write(tmp_path / dtype)
+        assert files_of(tmp_path / dtype) == files_of(exported(dtype))
 
 
-def test_activations_and_group_size_reach_the_graph(checkpoint, tmp_path):
+def test_activations_and_group_size_reach_the_graph(checkpoint):
     for activations, level in (("float", 0), ("int8", 4)):
         wanted = Quantization(group_size=16, activations=activations)
-        out = tmp_path / activations
-        result = export_graphs(checkpoint, out, dtype="int4", quantization=wanted)
-        for node in onnx.load(result.graphs[0], load_external_data=False).graph.node:
+        graph = plan_export(checkpoint, "int4", quantization=wanted).files["model.onnx"]
+        for node in onnx.load_from_string(graph).graph.node:
             if node.op_type == "MatMulNBits":
                 assert onnx.helper.get_node_attr_value(node, "block_size") == 16
                 assert onnx.helper.get_node_attr_value(node, "accuracy_level") == level
@@ -236,53 +228,62 @@ class InterruptedProgress(SilentProgress):
 def test_an_interrupted_export_leaves_what_was_there(checkpoint, tmp_path):
     out = tmp_path / "deep" / "out"
     with pytest.raises(KeyboardInterrupt):
-        export_graphs(checkpoint, out, dtype="fp16", progress=InterruptedProgress())
-    assert list(tmp_path.iterdir()) == []
-    export_graphs(checkpoint, out, dtype="int8")
-    before = {file.name: file.read_bytes() for file in out.iterdir()}
+        plan_export(checkpoint, "fp16").write(out, progress=InterruptedProgress())
+    assert list(out.parent.iterdir()) == []
+    plan_export(checkpoint, "int8").write(out)
+    before = files_of(out)
     with pytest.raises(KeyboardInterrupt):
-        export_graphs(checkpoint, out, dtype="fp16", progress=InterruptedProgress(), force=True)
-    assert {file.name: file.read_bytes() for file in out.iterdir()} == before
+        plan_export(checkpoint, "fp16").write(out, progress=InterruptedProgress(), force=True)
+    assert files_of(out) == before
     assert list((tmp_path / "deep").iterdir()) == [out]
 
 
 def test_a_used_folder_is_refused_and_an_export_replaced_by_force(checkpoint, tmp_path):
     out = tmp_path / "out"
     out.mkdir()  # an empty one will do
-    export_graphs(checkpoint, out, dtype="int8", lengths=LENGTHS)
+    plan_export(checkpoint, "int8", LENGTHS).write(out)
     (out / "manifest.json").write_text("{}")
     with pytest.raises(UsageError, match="is not empty"):
-        export_graphs(checkpoint, out, dtype="fp16")
+        plan_export(checkpoint, "fp16").write(out)
     assert (out / "decode.onnx").exists()
-    export_graphs(checkpoint, out, dtype="fp16", force=True)
+    plan_export(checkpoint, "fp16").write(out, force=True)
     assert (out / "model.onnx").exists()
     assert not (out / "decode.onnx").exists()
     assert not (out / "manifest.json").exists()
     assert list(tmp_path.iterdir()) == [out]
     (out / "precious.txt").write_text("mine")
     with pytest.raises(UsageError, match=r"holds files that no export wrote: precious\.txt"):
-        export_graphs(checkpoint, out, dtype="int8", force=True)
+        plan_export(checkpoint, "int8").write(out, force=True)
     assert (out / "precious.txt").read_text() == "mine"
-    with pytest.raises(UsageError, match="is a file"):
-        export_graphs(checkpoint, out / "precious.txt", dtype="int8", force=True)
+    with pytest.raises(UnreadableError, match="Not a directory"):
+        plan_export(checkpoint, "int8").write(out / "precious.txt", force=True)
 
 
-def test_an_export_that_is_there_counts_unless_the_checkpoint_changed_since(tmp_path):
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda folder: next(folder.glob("*.safetensors")).touch(),
+        lambda folder: (folder / "generation_config.json").write_text("{}"),
+    ],
+)
+def test_an_export_that_is_there_counts_unless_the_checkpoint_changed_since(tmp_path, change):
     """As a process that was killed right behind the last rename leaves it."""
     weights = Path(shutil.copytree(FALCON_TINY, tmp_path / "weights"))
     out = tmp_path / "out"
-    made = export_graphs(open_checkpoint(weights), out, dtype="int8").weights.stat()
-    assert export_graphs(open_checkpoint(weights), out, dtype="int8").weights.stat() == made
-    next(weights.glob("*.safetensors")).touch()
+    plan_export(open_checkpoint(weights), "int8").write(out)
+    made = (out / "weights.bin").stat()
+    plan_export(open_checkpoint(weights), "int8").write(out)
+    assert (out / "weights.bin").stat() == made
+    change(weights)
     with pytest.raises(UsageError, match="is not empty"):
-        export_graphs(open_checkpoint(weights), out, dtype="int8")
+        plan_export(open_checkpoint(weights), "int8").write(out)
 
 
 @pytest.mark.parametrize("inside", [".", "..", "../.."])
 def test_the_checkpoint_itself_is_never_replaced(tmp_path, inside):
     folder = Path(shutil.copytree(FALCON_TINY, tmp_path / "a" / "b" / "falcon"))
     with pytest.raises(UsageError, match="holds the checkpoint itself"):
-        export_graphs(open_checkpoint(folder), folder / inside, dtype="int8", force=True)
+        plan_export(open_checkpoint(folder), "int8").write(folder / inside, force=True)
     assert len(list(folder.iterdir())) == len(list(FALCON_TINY.iterdir()))
 
 
@@ -293,11 +294,65 @@ def test_the_disk_is_checked_for_what_is_written(checkpoint, tmp_path, monkeypat
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     out = tmp_path / "deep" / "out"
     with pytest.raises(StageError, match=r"not enough disk space in .*: 2\.\d MB needed, 2\.\d MB"):
-        export_graphs(checkpoint, out, dtype="int8", lengths=lengths)
+        plan_export(checkpoint, "int8", lengths).write(out)
     assert list(tmp_path.iterdir()) == []
     usage.free += 1
-    export_graphs(checkpoint, out, dtype="int8", lengths=lengths)
+    plan_export(checkpoint, "int8", lengths).write(out)
     assert sum(file.stat().st_size for file in out.iterdir()) == needed
+
+
+# --- packed weights ---------------------------------------------------------------------------
+
+PROMPT = list(range(100, 110))
+
+
+@pytest.fixture(scope="module", params=["int8", "int4"])
+def folders(request, tmp_path_factory):
+    """(a deployed folder whose graph names no packed forms, one as it is deployed)."""
+    packed = tmp_path_factory.mktemp(request.param) / "packed"
+    checkpoint = open_checkpoint(FALCON_TINY)
+    plan_export(checkpoint, request.param, Deployment(48)).write(packed)
+    plain = Path(shutil.copytree(packed, packed.with_name("plain")))
+    graph = plan_export(checkpoint, request.param, Deployment(48)).files["model.onnx"]
+    (plain / "model.onnx").write_bytes(graph)
+    return plain, packed
+
+
+def logits(folder):
+    model = OnnxRuntimeModel(folder, threads=1)
+    return np.stack([model.prefill(PROMPT), model.decode(5)])
+
+
+def entries(model):
+    """What names packed forms in a graph."""
+    tensors = model.graph.initializer
+    return [e for tensor in tensors for e in tensor.external_data if e.key == "prepacked_0"]
+
+
+def test_packed_forms_take_the_room_for_them_and_change_nothing(folders):
+    plain, packed = folders
+    assert not list(packed.glob("packing*"))
+    found = [len(entries(onnx.load(f / "model.onnx", load_external_data=False))) for f in folders]
+    assert found == [0, 17]  # four layers of four matrices, and the head
+    np.testing.assert_array_equal(logits(packed), logits(plain))
+
+
+def test_a_form_that_was_changed_is_refused_and_one_of_another_processor_left_alone(
+    folders, tmp_path
+):
+    plain, packed = folders
+    folder = Path(shutil.copytree(packed, tmp_path / "changed"))
+    model = onnx.load(folder / "model.onnx", load_external_data=False)
+    offset, length, _ = entries(model)[3].value.split("|")[1].split(";")
+    with (folder / "weights.bin").open("r+b") as file:
+        file.seek(int(offset))
+        file.write(bytes(int(length)))
+    with pytest.raises(UnreadableError, match="do not match the buffers"):
+        logits(folder)
+    for entry in entries(model):  # another hash than that of what is packed here
+        entry.value = entry.value.replace("+", "+1", 1)
+    (folder / "model.onnx").write_bytes(model.SerializeToString())
+    np.testing.assert_array_equal(logits(folder), logits(plain))
 
 
 # --- memory -----------------------------------------------------------------------------------
@@ -306,13 +361,13 @@ PEAKS_OF_EXPORTS = """
 import sys
 from pathlib import Path
 from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
-from vacc_gen.generator.backends.onnxruntime.export import Lengths, export_graphs
+from vacc_gen.generator.backends.onnxruntime.export import Lengths, plan_export
 from vacc_gen.generator.memory import peak_rss_bytes, reset_peak_rss
 for dtype in ("fp16", "int8"):
     for checkpoint in sys.argv[2:]:
         reset_peak_rss()
-        export_graphs(open_checkpoint(Path(checkpoint)), Path(sys.argv[1]), dtype=dtype,
-                      lengths=Lengths(64, 128), force=True)
+        plan = plan_export(open_checkpoint(Path(checkpoint)), dtype, Lengths(64, 128))
+        plan.write(Path(sys.argv[1]), force=True)
         print(peak_rss_bytes())
 """
 

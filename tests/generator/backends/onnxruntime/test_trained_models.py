@@ -15,12 +15,12 @@ import pytest
 from tests.texts import CALIBRATION, HELD_OUT
 from tests.workspaces import FALCON_TINY
 from vacc_gen.schema.precision import Quantization
-from vacc_gen.schema.recipe import Calibration
+from vacc_gen.schema.recipe import Calibration, Verification
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnxruntime")
-from vacc_gen.generator.backends.onnxruntime.export import Deployment, export_graphs
-from vacc_gen.generator.backends.onnxruntime.perplexity import cut_windows, score_windows
+from vacc_gen.generator.backends.onnxruntime.export import plan_export
+from vacc_gen.generator.backends.onnxruntime.verify import choose_windows, score_windows
 from vacc_gen.generator.backends.onnxruntime.weights.gptq_layers import GptqQuantizer
 from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
 from vacc_gen.generator.calibration.tokenizer import Tokenizer
@@ -44,7 +44,8 @@ def test_int8_costs_next_to_nothing_and_gptq_makes_int4_cheaper(model, tmp_path)
         calibrate(spec, checkpoint.folder, tmp_path, progress)
         return torch.from_numpy(read_windows(windows_file(spec, tmp_path)))
 
-    windows = cut_windows(Tokenizer(tokenizer_json).encode(HELD_OUT.read_bytes()), 128, 128)
+    ids = Tokenizer(tokenizer_json).encode(HELD_OUT.read_bytes())
+    windows = choose_windows(ids, Verification(window=128, perplexity_windows=len(ids)), 128, 1)
 
     def perplexity(dtype, seed=None, settings=settings):
         quantizer = None
@@ -52,19 +53,9 @@ def test_int8_costs_next_to_nothing_and_gptq_makes_int4_cheaper(model, tmp_path)
             quantizer = GptqQuantizer(
                 MODELING, checkpoint, drawn(seed), settings, tmp_path, progress
             )
-        out = tmp_path / "out"
-        export_graphs(
-            checkpoint,
-            out,
-            dtype=dtype,
-            lengths=Deployment(128),
-            quantization=settings,
-            quantizer=quantizer,
-            force=True,
-        )
-        weights = out / "weights.bin"
-        losses = score_windows(checkpoint, dtype, settings, weights, windows, tmp_path, progress)
-        return windows.perplexity(losses)
+        out, export = tmp_path / "out", plan_export(checkpoint, dtype, quantization=settings)
+        export.write(out, quantizer=quantizer, force=True)
+        return windows.perplexity(score_windows(export, out, windows, progress))
 
     base = perplexity("fp16")
     rtn, gptq = {}, {}

@@ -11,7 +11,7 @@ import onnxruntime
 import pytest
 
 from tests.falcons import VARIANTS, VOCABULARY, logits_of, make_falcon
-from vacc_gen.generator.backends.onnxruntime.export import Deployment, Lengths, export_graphs
+from vacc_gen.generator.backends.onnxruntime.export import Deployment, Lengths, plan_export
 from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
 
 LENGTHS = Lengths(prefill=16, total=32)
@@ -25,8 +25,8 @@ def falcon(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp(request.param)
     oracle = make_falcon(request.param, folder / "checkpoint")
     checkpoint = open_checkpoint(folder / "checkpoint")
-    export_graphs(checkpoint, folder / "static", dtype="fp32", lengths=LENGTHS)
-    export_graphs(checkpoint, folder / "dynamic", dtype="fp32")
+    plan_export(checkpoint, "fp32", LENGTHS).write(folder / "static")
+    plan_export(checkpoint, "fp32").write(folder / "dynamic")
     return checkpoint, oracle, folder
 
 
@@ -140,7 +140,7 @@ def test_static_graphs_with_a_shifted_cache(falcon, length, side):
 def test_lower_precisions_stay_near(falcon, tmp_path, dtype, bound):
     """The mean deviation from fp32, relative to the logits' spread, with rows of padding."""
     checkpoint, oracle, _ = falcon
-    export_graphs(checkpoint, tmp_path / "out", dtype=dtype)
+    plan_export(checkpoint, dtype).write(tmp_path / "out")
     ids, mask = tokens(3, 40), padded(40, "left")
     mask[1] = 0  # nothing at all to attend to
     kind = np.float16 if dtype == "fp16" else np.float32
@@ -158,7 +158,7 @@ def test_an_untied_head_is_its_own(tmp_path):
     ids, mask = tokens(3, 6), padded(6, "none")
     expected = logits_of(oracle, ids)
     for dtype, bound in (("fp32", ABSOLUTE), ("int8", 0.2)):
-        export_graphs(checkpoint, tmp_path / dtype, dtype=dtype)
+        plan_export(checkpoint, dtype).write(tmp_path / dtype)
         logits = run_dynamic(checkpoint, tmp_path / dtype / "model.onnx", ids, mask)
         np.testing.assert_allclose(logits, expected, atol=bound)
 
@@ -169,10 +169,9 @@ def test_an_untied_head_is_its_own(tmp_path):
 )
 def test_graphs_are_valid_onnx(falcon, tmp_path, dtype, lengths):
     checkpoint, _, _ = falcon
-    result = export_graphs(checkpoint, tmp_path / "out", dtype=dtype, lengths=lengths)
-    for graph in result.graphs:
-        if graph.suffix == ".onnx":
-            onnx.checker.check_model(str(graph), full_check=True)
+    plan_export(checkpoint, dtype, lengths).write(tmp_path / "out")
+    for graph in (tmp_path / "out").glob("*.onnx"):
+        onnx.checker.check_model(str(graph), full_check=True)
 
 
 def shapes_of(values):

@@ -1,4 +1,7 @@
-"""The HTTP API of a deployed model: OpenAI's, with what `vastgenx serve` has beyond it."""
+"""The HTTP API of a deployed model: OpenAI's, with what `vastgenx serve` has beyond it.
+
+As at OpenAI, unknown fields are refused, so that a typing error shows.
+"""
 
 from __future__ import annotations
 
@@ -7,29 +10,21 @@ import hmac
 import json
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from vacc_gen.generator.answers import Answer
+from vacc_gen.generator.answers import Answer, ChatFormat, default_sampling, sampling_of
 from vacc_gen.generator.backends.onnxruntime.runtime import TextModel
 from vacc_gen.generator.calibration.tokenizer import TOKENIZER_FILE, Tokenizer
-from vacc_gen.generator.chats import ChatFormat, default_sampling, sampling_of
-from vacc_gen.generator.serve.requests import (
-    ApiError,
-    Asked,
-    ChatRequest,
-    CompletionRequest,
-    api_error,
-    parse,
-)
-from vacc_gen.schema.errors import VaccGenError
+from vacc_gen.schema.errors import UsageError, VaccGenError
 from vacc_gen.schema.json_files import MANIFEST_FILE, read_json
 
 LOOK_SECONDS = 0.1
@@ -38,57 +33,119 @@ LOOK_SECONDS = 0.1
 CLIENT_GONE = 499
 """As nginx logs it; nobody hears it."""
 
-SAMPLING = {"temperature", "top_p", "top_k", "repetition_penalty", "seed"}
+MAX_BODY_BYTES = 1 << 20
+"""No model here has room for so long a prompt, and others wait while it becomes tokens."""
+
+SAMPLING = {"temperature", "top_p", "top_k", "repetition_penalty", "seed", "ignore_eos"}
 
 
-class Line:
-    """One answer at a time: first come, first served, and only so many may wait."""
+class ApiError(Exception):
+    """An answer with an error status, in OpenAI's form."""
 
-    def __init__(self, max_waiting: int) -> None:
-        self.is_stopping = False
-        self._max_waiting = max_waiting
-        self._turns: list[asyncio.Event] = []
+    def __init__(self, status: int, message: str, code: str | None = None) -> None:
+        super().__init__(message)
+        kind = "server_error" if status >= 500 else "invalid_request_error"
+        self.status = status
+        self.body = {"error": {"message": message, "type": kind, "param": None, "code": code}}
 
-    async def pieces(
-        self, answer: Answer, is_gone: Callable[[], Awaitable[bool]]
-    ) -> AsyncIterator[str]:
-        """Yield the pieces of an answer when its turn has come.
 
-        Raises:
-            ApiError: too many wait, the client is gone, or the server stops.
-        """
-        if len(self._turns) > self._max_waiting:
-            raise ApiError(429, f"the line is full, with {self._max_waiting} waiting; try again")
-        turn, pieces = asyncio.Event(), iter(answer)
-        self._turns.append(turn)
-        try:
-            self._turns[0].set()
-            while True:
-                if self.is_stopping:
-                    raise ApiError(503, "the server is stopping")
-                if await is_gone():
-                    raise ApiError(CLIENT_GONE, "the client is gone")
-                if not turn.is_set():
-                    with suppress(asyncio.TimeoutError):
-                        await asyncio.wait_for(turn.wait(), LOOK_SECONDS)
-                elif (piece := await asyncio.to_thread(next, pieces, None)) is not None:
-                    yield piece
-                else:
-                    return
-        finally:
-            self._turns.remove(turn)
-            if self._turns:
-                self._turns[0].set()
+def api_error(error: Exception) -> ApiError:
+    """Return what a client hears of an error."""
+    if isinstance(error, ApiError):
+        return error
+    if isinstance(error, VaccGenError):
+        return ApiError(400 if isinstance(error, UsageError) else 500, error.message)
+    return ApiError(500, f"{type(error).__name__}: {error}")
+
+
+def _text(content: Any) -> Any:
+    """Return the text of a message, whose content is a string or a list of parts."""
+    if not isinstance(content, list):
+        return content
+    try:
+        return "".join(part["text"] for part in content)
+    except (KeyError, TypeError) as error:
+        raise ValueError("only parts of type text are read here, from `text`") from error
+
+
+class Message(BaseModel):
+    role: Literal["system", "user", "assistant"]
+    content: Annotated[str, BeforeValidator(_text)]
+
+
+class Asked(BaseModel, extra="forbid"):
+    """What both kinds of request have."""
+
+    model: str
+    stream: bool = False
+    stream_options: dict[str, bool] = {}
+    stop: Annotated[
+        list[Annotated[str, Field(min_length=1)]],
+        BeforeValidator(lambda stop: [stop] if isinstance(stop, str) else stop),
+    ] = []
+    max_tokens: int | None = Field(None, ge=1)
+    min_tokens: int = Field(0, ge=0)
+    """At least so many: an answer then has all of `max_tokens`."""
+    ignore_eos: bool = False
+    temperature: float | None = Field(None, ge=0, le=2)
+    top_p: float | None = Field(None, gt=0, le=1)
+    top_k: int | None = Field(None, ge=-1)
+    repetition_penalty: float | None = Field(None, gt=0)
+    seed: int | None = Field(None, ge=0, lt=1 << 31)
+    # Taken, and without an effect on an answer.
+    user: Any = None
+    metadata: Any = None
+    prompt_template_name: Any = None
+    # Not done here: taken where they ask for nothing.
+    n: Literal[1] = 1
+    logprobs: Literal[False] = False
+    echo: Literal[False] = False
+    frequency_penalty: Literal[0] = 0
+    presence_penalty: Literal[0] = 0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, body: Any) -> Any:
+        if not isinstance(body, dict):
+            return body
+        return {name: value for name, value in body.items() if value is not None}
+
+
+class ChatRequest(Asked):
+    messages: list[Message] = Field(min_length=1)
+    max_completion_tokens: int | None = Field(None, ge=1)
+
+
+class CompletionRequest(Asked):
+    prompt: str
+    max_tokens: int | None = Field(16, ge=1)  # OpenAI's
+
+
+AnyRequest = TypeVar("AnyRequest", bound=Asked)
+
+
+def parse(kind: type[AnyRequest], body: bytes) -> AnyRequest:
+    """Read the body of a request; an ApiError says what is wrong with it."""
+    if len(body) > MAX_BODY_BYTES:
+        raise ApiError(413, f"a request may have {MAX_BODY_BYTES} bytes; this has {len(body)}")
+    try:
+        return kind.model_validate_json(body)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise ApiError(400, f"{place}: {first['msg']}".lstrip(": ")) from error
 
 
 class Api:
-    """The routes below /v1 for one deployed folder."""
+    """The routes below /v1 for one deployed folder: one answer at a time, in order."""
 
-    def __init__(self, folder: Path, model: TextModel, line: Line, key: str | None) -> None:
-        """`key` None: whatever key clients send is taken."""
+    def __init__(self, folder: Path, model: TextModel, key: str | None, max_waiting: int) -> None:
+        """`key` None: whatever key clients send is taken. `max_waiting`: for their turn."""
         self.name, self.format = folder.resolve().name, ChatFormat(folder)
+        self.is_stopping = False
         self._model, self._tokenizer = model, Tokenizer(folder / TOKENIZER_FILE)
-        self._defaults, self._line, self._key = default_sampling(folder), line, key
+        self._defaults, self._key, self._max_waiting = default_sampling(folder), key, max_waiting
+        self._turns: list[asyncio.Event] = []
         recipe = (read_json(folder / MANIFEST_FILE) or {}).get("recipe", {})
         self._tp = recipe.get("target", {}).get("tp", 1)
         self._created = int(folder.stat().st_mtime)
@@ -119,12 +176,37 @@ class Api:
         if asked.model != self.name:
             message = f"The model `{asked.model}` does not exist; `{self.name}` does"
             raise ApiError(404, message, "model_not_found")
+        asked.ignore_eos |= asked.min_tokens > 0
         sampling = sampling_of(self._defaults, asked.model_dump(include=SAMPLING))
-        is_endless = asked.ignore_eos or asked.min_tokens > 0
-        options = (sampling, asked.max_tokens, asked.stop, is_endless)
+        options = (sampling, asked.max_tokens, asked.stop)
         answer = Answer(self._model, self._tokenizer, prompt, *options)
-        reply = Reply(answer, self._line.pieces(answer, request.is_disconnected), asked)
+        reply = Reply(answer, self._pieces(answer, request), asked)
         return await (reply.streamed() if asked.stream else reply.whole())
+
+    async def _pieces(self, answer: Answer, request: Request) -> AsyncIterator[str]:
+        """Yield the pieces of an answer when its turn has come, or raise an ApiError instead."""
+        if len(self._turns) > self._max_waiting:
+            raise ApiError(429, f"the line is full, with {self._max_waiting} waiting; try again")
+        turn, pieces = asyncio.Event(), iter(answer)
+        self._turns.append(turn)
+        try:
+            self._turns[0].set()
+            while True:
+                if self.is_stopping:
+                    raise ApiError(503, "the server is stopping")
+                if await request.is_disconnected():
+                    raise ApiError(CLIENT_GONE, "the client is gone")
+                if not turn.is_set():
+                    with suppress(asyncio.TimeoutError):
+                        await asyncio.wait_for(turn.wait(), LOOK_SECONDS)
+                elif (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+                    yield piece
+                else:
+                    return
+        finally:
+            self._turns.remove(turn)
+            if self._turns:
+                self._turns[0].set()
 
 
 class Reply:
@@ -133,7 +215,7 @@ class Reply:
     def __init__(self, answer: Answer, pieces: AsyncIterator[str], asked: Asked) -> None:
         self._answer, self._pieces = answer, pieces
         self._is_chat = isinstance(asked, ChatRequest)
-        self._with_usage = asked.stream_options.include_usage
+        self._with_usage = asked.stream_options.get("include_usage", False)
         kind = "chat.completion" if self._is_chat else "text_completion"
         self._frame: dict[str, Any] = {"id": f"cmpl-{uuid.uuid4().hex}", "object": kind}
         self._frame |= {"created": int(time.time()), "model": asked.model}
