@@ -77,7 +77,7 @@ class OnnxRuntimeBackend:
         calibration = _texts(build)
         if calibration is not None and any(job.precision in QUANTIZED for job in build.jobs):
             check_calibration(calibration, build.plan.geometry.max_positions, build.root)
-            from vacc_gen.generator.backends.onnxruntime.weights.gptq_layers import device_of
+            from vacc_gen.generator.backends.onnxruntime.weights.gptq import device_of
 
             device_of(build.plan.recipe.quantization.device)
         is_integer = build.plan.recipe.quantization.activations == "int8"
@@ -199,7 +199,6 @@ def _run_export(build: Build, job: CompileJob, progress: Progress) -> Outcome:
             "activations": recipe.quantization.activations,
             **quantizer.settings(),
         }
-        details["linear_errors"] = quantizer.errors
     return Outcome(tuple(sorted(folder.iterdir())), details)
 
 
@@ -220,7 +219,7 @@ def _quantizer(
         return Quantizer(checkpoint)
     import torch
 
-    from vacc_gen.generator.backends.onnxruntime.weights.gptq_layers import GptqQuantizer
+    from vacc_gen.generator.backends.onnxruntime.weights.gptq import GptqQuantizer
 
     return GptqQuantizer(
         build.modeling_file,
