@@ -153,12 +153,12 @@ def plan_export(
             f"`max_position_embeddings` of its config.json is the most: --total {longest}",
         )
     load("export", "numpy", "onnx", "torch")
+    from vacc_gen.generator.backends.onnxruntime.graph.attention import Axes
     from vacc_gen.generator.backends.onnxruntime.graph.falcon import (
         DYNAMIC_AXES,
         falcon_graph,
         runtime_axes,
     )
-    from vacc_gen.generator.backends.onnxruntime.graph.positions import Axes
 
     architecture = checkpoint.architecture
     axes_by_name = {MODEL_GRAPH: DYNAMIC_AXES}

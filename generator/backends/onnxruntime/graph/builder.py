@@ -12,7 +12,6 @@ from onnx import TensorProto, helper, numpy_helper
 
 from vacc_gen.generator.backends.onnxruntime.weights.weight_file import (
     WEIGHTS_FILE,
-    StorageDtype,
     StoredTensor,
 )
 
@@ -24,13 +23,6 @@ IR_VERSION = 8
 
 CONTRIB_DOMAIN = "com.microsoft"
 """ONNX Runtime's own operators, used where weights are int, and by graphs that it runs for us."""
-
-ELEMENT_TYPE: dict[StorageDtype, int] = {
-    "fp16": TensorProto.FLOAT16,
-    "fp32": TensorProto.FLOAT,
-    "uint8": TensorProto.UINT8,
-    "int8": TensorProto.INT8,
-}
 
 
 class GraphBuilder:
@@ -130,7 +122,7 @@ class GraphBuilder:
         if name not in self._initializers:
             tensor = TensorProto(
                 name=name,
-                data_type=ELEMENT_TYPE[stored.dtype],
+                data_type=helper.np_dtype_to_tensor_dtype(np.dtype(stored.dtype)),
                 dims=stored.shape if shape is None else shape,
                 data_location=TensorProto.EXTERNAL,
             )
