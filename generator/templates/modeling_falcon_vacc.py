@@ -376,24 +376,20 @@ class FalconForCausalLM(FalconPreTrainedModel, GenerationMixin):
         return False  # `generate` is to hand back the tuples that it got
 
     def prepare_inputs_for_generation(
-        self, input_ids, attention_mask=None, past_key_values=None, inputs_embeds=None, **kwargs
+        self, input_ids, attention_mask=None, past_key_values=None, **kwargs
     ):
         """Return forward's arguments for the next step of `generate`."""
         num_past = 0 if past_key_values is None else past_key_values[0][0].shape[2]
-        position_ids = None
-        num_new = max(input_ids.shape[1] - num_past, 1)  # embeddings that came first have no ids
-        if attention_mask is not None:  # transformers 5 leaves it out where nothing is padded
+        position_ids = None  # transformers 5 gives no mask where nothing is padded
+        if attention_mask is not None:
             position_ids = (attention_mask.long().cumsum(dim=-1) - 1).clamp(min=0)[:, num_past:]
-            num_new = position_ids.shape[1]
-        inputs = {
+        return {
+            "input_ids": input_ids[:, num_past:],
             "attention_mask": attention_mask,
             "position_ids": position_ids,
             "past_key_values": past_key_values,
             "use_cache": kwargs.get("use_cache"),
         }
-        if inputs_embeds is not None and past_key_values is None:
-            return {"inputs_embeds": inputs_embeds, **inputs}
-        return {"input_ids": input_ids[:, -num_new:], **inputs}
 
     @staticmethod
     def _reorder_cache(past_key_values, beam_idx):

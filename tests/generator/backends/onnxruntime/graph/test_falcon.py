@@ -82,7 +82,7 @@ def test_dynamic_graph(falcon, padding, chunks):
     checkpoint, oracle, folder = falcon
     mask = padded(sum(chunks), padding)
     ids = tokens(3, sum(chunks))
-    expected = logits_of(oracle, ids, mask, positions(mask))
+    expected = logits_of(oracle, ids, attention_mask=mask, position_ids=positions(mask))
     past, start = past_of(checkpoint), 0
     for length in chunks:
         end = start + length
@@ -145,7 +145,7 @@ def test_lower_precisions_stay_near(falcon, tmp_path, dtype, bound):
     mask[1] = 0  # nothing at all to attend to
     kind = np.float16 if dtype == "fp16" else np.float32
     logits = run_dynamic(checkpoint, tmp_path / "out" / "model.onnx", ids, mask, kind)
-    expected = logits_of(oracle, ids, mask, positions(mask))[mask == 1]
+    expected = logits_of(oracle, ids, attention_mask=mask, position_ids=positions(mask))[mask == 1]
     logits = logits.astype(np.float32)
     assert np.isfinite(logits).all()
     error = np.abs(logits[mask == 1] - expected).mean() / expected.std()
