@@ -3,7 +3,7 @@
 `config_vacc.json` names this file in its `auto_map`, so `from_pretrained(...,
 trust_remote_code=True)` loads it. Parameter names are those of the Hugging Face checkpoints.
 Runs on transformers 4.31 to 4.51 with PyTorch 2.1 (the compiler's environment) and on
-transformers 5 with a current PyTorch.
+transformers 5 with a current PyTorch. There is no dropout: published Falcons have none.
 
 | variant | attention | block | positions |
 | --- | --- | --- | --- |
