@@ -169,9 +169,10 @@ def by_default(falcon, tmp_path):
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_a_layer_is_fed_what_the_quantized_one_before_it_puts_out(variant, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "BATCH_TOKENS", 3 * TOKENS)
     oracle = make_falcon(variant, tmp_path / "checkpoint")
     checkpoint = open_checkpoint(tmp_path / "checkpoint")
+    scores_bytes = 4 * TOKENS**2 * checkpoint.architecture.geometry.attention_heads
+    monkeypatch.setattr(module, "SCORES_BYTES", 3 * scores_bytes)
     quantizer = make_quantizer(checkpoint, tmp_path / "work")
     made, grid = quantize_all(quantizer, checkpoint)
     assert list((tmp_path / "work").iterdir()) == []  # unnamed: gone however the process ends
@@ -180,6 +181,7 @@ def test_a_layer_is_fed_what_the_quantized_one_before_it_puts_out(variant, tmp_p
     with torch.no_grad():
         wanted = oracle(windows().long(), output_hidden_states=True).hidden_states[1]
     assert {len(states) for states in quantizer._states} == {3, 1}
+    assert all(parameter.is_meta for parameter in quantizer._model.parameters())
     assert torch.allclose(torch.cat(quantizer._states), wanted, atol=2e-5)
 
 
