@@ -40,7 +40,7 @@ def compare(options: argparse.Namespace) -> None:
     print(f"{options.windows} x {options.seqlen} tokens, 8 bits, groups of 64")
     before = product_speed(options.device)
     reset_peak_rss()
-    seconds, cpu, errors = export_by_gptq(options)
+    seconds, cpu = export_by_gptq(options)
     peak = peak_rss_bytes() / 2**30
     after = product_speed(options.device)
     print(f"a product of {RATE_SIZE} x {RATE_SIZE}: {before:.0f} and {after:.0f} GFLOP/s")
@@ -49,10 +49,6 @@ def compare(options: argparse.Namespace) -> None:
         f"{seconds / options.layers:.1f} s a layer, {cpu / options.layers:.1f} CPU s, "
         f"floor {floor:.1f} s, peak {peak:.2f} GiB"
     )
-    for row in errors:
-        print(
-            f"  layer {row['layer']} {row['linear']}: {row['gptq'] / row['rtn']:.2f} of rounding's"
-        )
 
 
 def operations(options: argparse.Namespace) -> float:
@@ -92,17 +88,17 @@ def product_speed(device: str) -> float:
     return 2 * RATE_SIZE**3 / least / 1e9
 
 
-def export_by_gptq(options: argparse.Namespace) -> tuple[float, float, list[dict]]:
+def export_by_gptq(options: argparse.Namespace) -> tuple[float, float]:
     """Export int8, on random windows whose words are as frequent as real ones.
 
-    Return its seconds, its CPU seconds, and the errors of the linear layers.
+    Return its seconds and its CPU seconds.
     """
     from importlib.resources import files
 
     import torch
 
     from vacc_gen.generator.backends.onnxruntime.export import Lengths, plan_export
-    from vacc_gen.generator.backends.onnxruntime.weights.gptq_layers import GptqQuantizer
+    from vacc_gen.generator.backends.onnxruntime.weights.gptq import GptqQuantizer
     from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
     from vacc_gen.generator.progress import SilentProgress
     from vacc_gen.schema.precision import Quantization
@@ -119,7 +115,7 @@ def export_by_gptq(options: argparse.Namespace) -> tuple[float, float, list[dict
         SilentProgress(),
     )
     export = plan_export(checkpoint, "int8", Lengths(1024, 2048))
-    return (*timed(lambda: export.write(out, quantizer=quantizer)), quantizer.errors)
+    return timed(lambda: export.write(out, quantizer=quantizer))
 
 
 if __name__ == "__main__":

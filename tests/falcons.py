@@ -1,4 +1,7 @@
-"""Tiny Falcons of every variant with random weights, on disk and as transformers' own model."""
+"""Tiny Falcons of every variant with random weights, on disk and as transformers' own model.
+
+Imports nothing of vacc-gen: tests in the compiler's environment need it too.
+"""
 
 from __future__ import annotations
 
@@ -64,14 +67,12 @@ def write_tokenizer(folder: Path) -> None:
     (folder / "tokenizer_config.json").write_text(json.dumps({"eos_token": "\u0102"}, indent=1))
 
 
-def make_falcon(variant: str, folder: Path, dtype: str = "float32", **changes: Any) -> Any:
-    """Write a random checkpoint of `variant` to `folder` and return the oracle that made it.
-
-    The oracle computes in fp32, with the stored (rounded) values.
-    """
+def random_falcon(variant: str, **changes: Any) -> Any:
+    """transformers' model of `variant` with random weights in fp32: the oracle, evaluation mode."""
     import torch
     import transformers
 
+    torch.manual_seed(len(variant))
     config = transformers.FalconConfig(
         **{
             "vocab_size": VOCABULARY,
@@ -82,7 +83,6 @@ def make_falcon(variant: str, folder: Path, dtype: str = "float32", **changes: A
             **changes,
         }
     )
-    torch.manual_seed(len(variant))
     # transformers' eager path adds ALiBi twice from 4.45 on; its sdpa path is right.
     attention = "sdpa" if config.alibi else "eager"
     model = transformers.AutoModelForCausalLM.from_config(config, attn_implementation=attention)
@@ -92,22 +92,27 @@ def make_falcon(variant: str, folder: Path, dtype: str = "float32", **changes: A
                 parameter.normal_(1.0, 0.1)
             else:
                 parameter.normal_(0.0, parameter.shape[1] ** -0.5)
-    stored = getattr(torch, dtype)
-    model.to(stored).save_pretrained(folder, max_shard_size="100KB")
-    write_tokenizer(folder)
-    return model.float().eval()
+    return model.eval()
 
 
-def logits_of(
-    model: Any, input_ids: Any, attention_mask: Any = None, position_ids: Any = None
-) -> Any:
-    """The oracle's logits as numpy, (B, S, V), from numpy inputs (B, S)."""
+def make_falcon(variant: str, folder: Path, dtype: str = "float32", **changes: Any) -> Any:
+    """Write a random checkpoint of `variant` to `folder` and return the oracle that made it.
+
+    The oracle computes in fp32, with the stored (rounded) values.
+    """
     import torch
 
-    tensors = [
-        None if array is None else torch.from_numpy(array)
-        for array in (input_ids, attention_mask, position_ids)
-    ]
+    model = random_falcon(variant, **changes)
+    model.to(getattr(torch, dtype)).save_pretrained(folder, max_shard_size="100KB")
+    write_tokenizer(folder)
+    return model.float()
+
+
+def logits_of(model: Any, input_ids: Any, **others: Any) -> Any:
+    """The oracle's logits (B, S, V) from ids (B, S) and inputs by their names; all are numpy's."""
+    import torch
+
+    inputs = {"input_ids": input_ids, **others}
     with torch.no_grad():
-        output = model(input_ids=tensors[0], attention_mask=tensors[1], position_ids=tensors[2])
+        output = model(**{name: torch.from_numpy(array) for name, array in inputs.items()})
     return output.logits.numpy()

@@ -27,7 +27,6 @@ from onnx.external_data_helper import set_external_data
 
 WEIGHTS_FILE = "weights.bin"
 ALIGNMENT_BYTES = 4096  # so that a runtime can map each tensor
-INLINE_BYTES = 1024  # smaller tensors stay in the graph
 
 
 class Flat(torch.nn.Module):
@@ -51,11 +50,8 @@ def load_model(checkpoint):
     ours = Path(__file__).resolve().parent.parent / "source_code"
     sys.path += [str(checkpoint), str(ours)]
     modeling = importlib.import_module("modeling_falcon_vacc")
-    config_file = next(
-        path
-        for path in (checkpoint / "config_vacc.json", ours / "config_vacc.json")
-        if path.exists()
-    )
+    config_files = [folder / "config_vacc.json" for folder in (checkpoint, ours)]
+    config_file = next(file for file in config_files if file.exists())
     config = modeling.FalconConfig.from_json_file(str(config_file))
     config.insert_slice = True  # a prefill needs the logits of its last position alone
     model = modeling.FalconForCausalLM.from_pretrained(str(checkpoint), config=config)
@@ -67,35 +63,27 @@ def cache_names(prefix, model):
     return [f"{prefix}.{layer}.{part}" for layer in layers for part in ("key", "value")]
 
 
-def inputs_of(model, num_new, total):
-    """Return names and example tensors of the graph's inputs."""
-    names = ["input_ids", "attention_mask", "position_ids"]
-    tensors = [
-        torch.zeros(1, num_new, dtype=torch.long),
-        torch.ones(1, total, dtype=torch.long),
-        torch.arange(total - num_new, total)[None],
-    ]
-    if total > num_new:
-        past_names = cache_names("past_key_values", model)
-        attention = model.transformer.h[0].self_attention
-        shape = (1, attention.num_kv_heads, total - num_new, attention.head_dim)
-        names += past_names
-        tensors += [torch.zeros(shape) for _ in past_names]
-    return names, tuple(tensors)
-
-
 def trace(model, num_new, total, opset, path):
     """Write the graph that takes `num_new` tokens and sees `total`."""
-    input_names, inputs = inputs_of(model, num_new, total)
+    inputs = {
+        "input_ids": torch.zeros(1, num_new, dtype=torch.long),
+        "attention_mask": torch.ones(1, total, dtype=torch.long),
+        "position_ids": torch.arange(total - num_new, total)[None],
+    }
+    if total > num_new:
+        attention = model.transformer.h[0].self_attention
+        shape = (1, attention.num_kv_heads, total - num_new, attention.head_dim)
+        for name in cache_names("past_key_values", model):
+            inputs[name] = torch.zeros(shape)
     options = {"opset_version": opset, "do_constant_folding": False}
     if "dynamo" in inspect.signature(torch.onnx.export).parameters:
         options["dynamo"] = False  # the newer default writes opset 18 and up
     with torch.no_grad():
         torch.onnx.export(
             Flat(model),
-            inputs,
+            tuple(inputs.values()),
             str(path),
-            input_names=input_names,
+            input_names=list(inputs),
             output_names=["logits", *cache_names("present", model)],
             **options,
         )
@@ -106,8 +94,8 @@ def move_weights(graph_path, out_path, file, offsets):
     model = onnx.load(str(graph_path))
     for tensor in model.graph.initializer:
         data = tensor.raw_data
-        if len(data) < INLINE_BYTES:
-            continue
+        if len(data) < 1024:
+            continue  # stays in the graph
         digest = hashlib.sha256(data).digest()
         if digest not in offsets:
             file.write(b"\0" * (-file.tell() % ALIGNMENT_BYTES))
@@ -139,10 +127,8 @@ def main():
         partial = Path(folder)
         with (partial / WEIGHTS_FILE).open("wb") as weights:
             offsets = {}
-            for name, num_new, total in (
-                ("prefill", arguments.prefill, arguments.prefill),
-                ("decode", 1, arguments.total),
-            ):
+            lengths = {"prefill": (arguments.prefill,) * 2, "decode": (1, arguments.total)}
+            for name, (num_new, total) in lengths.items():
                 traced = partial / name / "graph.onnx"
                 traced.parent.mkdir()
                 trace(model, num_new, total, arguments.opset, traced)

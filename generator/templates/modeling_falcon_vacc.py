@@ -3,7 +3,7 @@
 `config_vacc.json` names this file in its `auto_map`, so `from_pretrained(...,
 trust_remote_code=True)` loads it. Parameter names are those of the Hugging Face checkpoints.
 Runs on transformers 4.31 to 4.51 with PyTorch 2.1 (the compiler's environment) and on
-transformers 5 with a current PyTorch.
+transformers 5 with a current PyTorch. There is no dropout: published Falcons have none.
 
 | variant | attention | block | positions |
 | --- | --- | --- | --- |
@@ -140,7 +140,6 @@ class FalconAttention(nn.Module):
         else:  # `num_kv_heads` of falcon-7b's own config.json says 71
             self.num_kv_heads = 1 if config.multi_query else self.num_heads
         self.num_groups = self.num_heads // self.num_kv_heads
-        self.attention_dropout = nn.Dropout(config.attention_dropout)
         fused_width = (self.num_heads + 2 * self.num_kv_heads) * self.head_dim
         self.query_key_value = nn.Linear(config.hidden_size, fused_width, bias=config.bias)
         self.dense = nn.Linear(config.hidden_size, config.hidden_size, bias=config.bias)
@@ -174,7 +173,6 @@ class FalconAttention(nn.Module):
         query = query / math.sqrt(self.head_dim)  # before the product: it could overflow fp16
         scores = query @ self._per_query_head(key).transpose(2, 3)  # (B, H, S, T)
         weights = torch.softmax(scores.float() + bias, dim=-1).to(value.dtype)
-        weights = self.attention_dropout(weights)
         mixed = (weights @ self._per_query_head(value)).transpose(1, 2).flatten(2)  # (B, S, E)
         return self.dense(mixed), (key, value), weights
 
@@ -199,8 +197,6 @@ class FalconDecoderLayer(nn.Module):
 
     def __init__(self, config):
         super().__init__()
-        self.hidden_dropout = nn.Dropout(config.hidden_dropout)
-        self.attention_dropout = nn.Dropout(config.attention_dropout)
         # The new architecture is parallel, whatever `parallel_attn` says.
         self.parallel = config.new_decoder_architecture or config.parallel_attn
         num_norms = getattr(config, "num_ln_in_parallel_attn", None) or 2
@@ -219,9 +215,9 @@ class FalconDecoderLayer(nn.Module):
         if self.parallel:
             change = self.mlp(self.ln_mlp(hidden) if self.norm_each else normed) + attended
         else:
-            hidden = hidden + self.attention_dropout(attended)
+            hidden = hidden + attended
             change = self.mlp(self.post_attention_layernorm(hidden))
-        return hidden + self.hidden_dropout(change), present, weights
+        return hidden + change, present, weights
 
 
 class FalconPreTrainedModel(PreTrainedModel):
@@ -380,20 +376,20 @@ class FalconForCausalLM(FalconPreTrainedModel, GenerationMixin):
         return False  # `generate` is to hand back the tuples that it got
 
     def prepare_inputs_for_generation(
-        self, input_ids, attention_mask, past_key_values=None, inputs_embeds=None, **kwargs
+        self, input_ids, attention_mask=None, past_key_values=None, **kwargs
     ):
         """Return forward's arguments for the next step of `generate`."""
         num_past = 0 if past_key_values is None else past_key_values[0][0].shape[2]
-        position_ids = (attention_mask.long().cumsum(dim=-1) - 1).clamp(min=0)[:, num_past:]
-        inputs = {
+        position_ids = None  # transformers 5 gives no mask where nothing is padded
+        if attention_mask is not None:
+            position_ids = (attention_mask.long().cumsum(dim=-1) - 1).clamp(min=0)[:, num_past:]
+        return {
+            "input_ids": input_ids[:, num_past:],
             "attention_mask": attention_mask,
             "position_ids": position_ids,
             "past_key_values": past_key_values,
             "use_cache": kwargs.get("use_cache"),
         }
-        if inputs_embeds is not None and past_key_values is None:
-            return {"inputs_embeds": inputs_embeds, **inputs}
-        return {"input_ids": input_ids[:, -position_ids.shape[1] :], **inputs}
 
     @staticmethod
     def _reorder_cache(past_key_values, beam_idx):

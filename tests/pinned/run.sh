@@ -31,7 +31,7 @@ fi
 VACC_GEN_GRAPHS=$(mktemp -d)
 export VACC_GEN_GRAPHS
 trap 'rm -rf "$VACC_GEN_GRAPHS"' EXIT
-"${VACC_GEN_PYTHON:-.venv/bin/python}" -m tests.pinned.write_graphs "$VACC_GEN_GRAPHS"
+"${VACC_GEN_PYTHON:-.venv/bin/python}" -m tests.pinned.test_graphs "$VACC_GEN_GRAPHS"
 
 # These tests also run in the development environment. No conftest.py from above their folder:
 # those may import what this environment does not have.

@@ -51,7 +51,7 @@ class OnnxRuntimeBackend:
         """Refuse packages, texts and a device that will not do; exports are checked with steps."""
         load("building with ONNX Runtime", *PACKAGES)
         from vacc_gen.generator.backends.onnxruntime.verify import cut_text
-        from vacc_gen.generator.backends.onnxruntime.weights.gptq_layers import device_of
+        from vacc_gen.generator.backends.onnxruntime.weights.gptq import device_of
 
         cut_text(build)
         texts = _texts(build)
@@ -139,7 +139,7 @@ def _run_export(build: Build, job: CompileJob, export: Export, progress: Progres
     if texts is not None and job.precision in QUANTIZED:
         import torch
 
-        from vacc_gen.generator.backends.onnxruntime.weights.gptq_layers import GptqQuantizer
+        from vacc_gen.generator.backends.onnxruntime.weights.gptq import GptqQuantizer
 
         quantizer = GptqQuantizer(
             build.modeling_file,
@@ -168,7 +168,6 @@ def _run_export(build: Build, job: CompileJob, export: Export, progress: Progres
             "activations": recipe.quantization.activations,
             **quantizer.settings(),
         }
-        details["linear_errors"] = quantizer.errors
     return Outcome(tuple(sorted(folder.iterdir())), details)
 
 

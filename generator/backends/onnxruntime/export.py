@@ -213,7 +213,7 @@ def plan_export(
         )
     load("export", "numpy", "onnx", "torch")
     from vacc_gen.generator.backends.onnxruntime.graph import falcon
-    from vacc_gen.generator.backends.onnxruntime.graph.positions import Axes
+    from vacc_gen.generator.backends.onnxruntime.graph.attention import Axes
 
     architecture, quantization = checkpoint.architecture, quantization or Quantization()
     all_axes = {MODEL_GRAPH: falcon.DYNAMIC_AXES}

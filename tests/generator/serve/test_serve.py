@@ -113,7 +113,9 @@ def test_sampling_and_stop_as_asked(server):
         ("completions", None, 405, "/v1/completions: Method Not Allowed"),
         ("chat/completions", {"messages": [{"role": "user", "content": [{}]}]}, 400, "type text"),
         ("chat/completions", {"messages": [{"role": "user", "content": NO_TEXT}]}, 400, "`text`"),
-        ("completions", f"{' ' * (1 << 20)}{{}}", 413, "may have 1048576 bytes; this has 1048578"),
+        pytest.param(
+            "completions", f"{' ' * (1 << 20)}{{}}", 413, "may have 1048576 bytes", id="too long"
+        ),
         ("embeddings", None, 404, "/v1/embeddings: Not Found"),
         ("completions", {"n": 1, "user": "me", "echo": False}, 200, '"text":"'),
         ("completions", {"stream": True, "max_tokens": 1}, 200, "\n\ndata: [DONE]"),

@@ -12,7 +12,6 @@ from onnx import TensorProto, helper, numpy_helper
 
 from vacc_gen.generator.backends.onnxruntime.weights.weight_file import (
     WEIGHTS_FILE,
-    StorageDtype,
     StoredTensor,
 )
 
@@ -25,13 +24,6 @@ IR_VERSION = 8
 CONTRIB_DOMAIN = "com.microsoft"
 """ONNX Runtime's own operators, used where weights are int, and by graphs that it runs for us."""
 
-ELEMENT_TYPE: dict[StorageDtype, int] = {
-    "fp16": TensorProto.FLOAT16,
-    "fp32": TensorProto.FLOAT,
-    "uint8": TensorProto.UINT8,
-    "int8": TensorProto.INT8,
-}
-
 
 class GraphBuilder:
     """Collects nodes in order. Every method that adds a node returns the name of its output.
@@ -40,21 +32,23 @@ class GraphBuilder:
     """
 
     def __init__(self, name: str, is_half: bool) -> None:
-        self._name = name
         self.dtype = TensorProto.FLOAT16 if is_half else TensorProto.FLOAT
         self.numpy_dtype = np.float16 if is_half else np.float32
-        self._nodes: list[onnx.NodeProto] = []
-        self._initializers: dict[str, onnx.TensorProto] = {}
-        self._inputs: list[onnx.ValueInfoProto] = []
-        self._outputs: list[onnx.ValueInfoProto] = []
+        self._graph = onnx.GraphProto(name=name)
+        self._initializers: set[str] = set()
+        self._places: dict[int | str, tuple[str, int]] = {}
+        """An input, and which of its dimensions, by size."""
         self._sizes: dict[str, str] = {}
+        """Values that hold an axis's size, or a shape."""
 
     def input(self, name: str, element_type: int, shape: Sequence[int | str]) -> None:
         """Declare a graph input; a string dimension is symbolic."""
-        self._inputs.append(helper.make_tensor_value_info(name, element_type, shape))
+        self._graph.input.append(helper.make_tensor_value_info(name, element_type, shape))
+        for dimension, size in enumerate(shape):
+            self._places.setdefault(size, (name, dimension))
 
     def output(self, name: str, element_type: int, shape: Sequence[int | str]) -> None:
-        self._outputs.append(helper.make_tensor_value_info(name, element_type, shape))
+        self._graph.output.append(helper.make_tensor_value_info(name, element_type, shape))
 
     def node(
         self,
@@ -67,23 +61,26 @@ class GraphBuilder:
     ) -> str:
         """Add a node whose first output is called as the node is, and `others` as they say."""
         outputs = [name, *others]
-        self._nodes.append(
-            helper.make_node(op, inputs, outputs, name=name, domain=domain, **attributes)
-        )
+        node = helper.make_node(op, inputs, outputs, name=name, domain=domain, **attributes)
+        self._graph.node.append(node)
         return name
 
     def split(self, value: str, axis: int, names: Sequence[str], *sizes: int) -> list[str]:
         """Split `value` into parts of `sizes`, or of one size where none are given."""
         inputs = [value, self.ints(*sizes)] if sizes else [value]
-        self._nodes.append(helper.make_node("Split", inputs, names, name=names[0], axis=axis))
+        node = helper.make_node("Split", inputs, names, name=names[0], axis=axis)
+        self._graph.node.append(node)
         return list(names)
 
     def constant(self, name: str, values: Any, dtype: Any) -> str:
         """Add a small constant, once; `name` must always mean the same values."""
         if name not in self._initializers:
-            array = np.asarray(values, dtype=dtype)
-            self._initializers[name] = numpy_helper.from_array(array, name)
+            self._initialize(numpy_helper.from_array(np.asarray(values, dtype=dtype), name))
         return name
+
+    def _initialize(self, tensor: TensorProto) -> None:
+        self._initializers.add(tensor.name)
+        self._graph.initializer.append(tensor)
 
     def ints(self, *values: int) -> str:
         """A constant int64 vector, of sizes or axes; equal ones are shared."""
@@ -91,13 +88,12 @@ class GraphBuilder:
 
     def size(self, axis: int | str) -> int | str:
         """An axis's size where it is known, or else the value (1) that holds it."""
-        if isinstance(axis, int) or axis in self._sizes:
-            return axis if isinstance(axis, int) else self._sizes[axis]
-        value = next(value for value in self._inputs if axis in _dims(value))
-        first = _dims(value).index(axis)
-        self._sizes[axis] = self.node(
-            "Shape", value.name, name=axis.replace(" ", ""), start=first, end=first + 1
-        )
+        if isinstance(axis, int):
+            return axis
+        if axis not in self._sizes:
+            value, first = self._places[axis]
+            name = axis.replace(" ", "")
+            self._sizes[axis] = self.node("Shape", value, name=name, start=first, end=first + 1)
         return self._sizes[axis]
 
     def shape(self, *sizes: int | str) -> str:
@@ -130,27 +126,23 @@ class GraphBuilder:
         if name not in self._initializers:
             tensor = TensorProto(
                 name=name,
-                data_type=ELEMENT_TYPE[stored.dtype],
+                data_type=helper.np_dtype_to_tensor_dtype(np.dtype(stored.dtype)),
                 dims=stored.shape if shape is None else shape,
                 data_location=TensorProto.EXTERNAL,
             )
             tensor.external_data.add(key="location", value=WEIGHTS_FILE)
             tensor.external_data.add(key="offset", value=str(stored.offset_bytes))
             tensor.external_data.add(key="length", value=str(stored.length_bytes))
-            self._initializers[name] = tensor
+            self._initialize(tensor)
         return name
 
     def model(self, metadata: Mapping[str, str]) -> onnx.ModelProto:
         """The finished model, with `metadata` and the tool's version in its `metadata_props`."""
-        weights = list(self._initializers.values())
-        graph = helper.make_graph(
-            self._nodes, self._name, self._inputs, self._outputs, initializer=weights
-        )
         opsets = [helper.make_opsetid("", OPSET)]
-        if any(node.domain == CONTRIB_DOMAIN for node in self._nodes):
+        if any(node.domain == CONTRIB_DOMAIN for node in self._graph.node):
             opsets.append(helper.make_opsetid(CONTRIB_DOMAIN, 1))
         model = helper.make_model(
-            graph,
+            self._graph,
             opset_imports=opsets,
             ir_version=IR_VERSION,
             producer_name="vacc-gen",
@@ -158,7 +150,3 @@ class GraphBuilder:
         )
         helper.set_model_props(model, {"vacc_gen.version": model.producer_version, **metadata})
         return model
-
-
-def _dims(value: onnx.ValueInfoProto) -> list[str]:
-    return [dim.dim_param for dim in value.type.tensor_type.shape.dim]

@@ -70,8 +70,6 @@ class Quantizer:
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self._checkpoint = checkpoint
-        self.errors: list[dict[str, object]] = []
-        """Rows of `linear_errors` in report.json; none without calibration data."""
 
     def quantize(self, name: str, grid: Grid) -> Iterator[CodesAndScales]:
         """Yield all rows of the matrix `name`; matrices are asked for in the checkpoint's order."""

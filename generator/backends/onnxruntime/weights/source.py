@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from vacc_gen.generator.files import naming
 from vacc_gen.schema.checkpoint import TensorEntry, WeightFolder, have_same_bytes
-from vacc_gen.schema.errors import CheckpointError
+from vacc_gen.schema.errors import CheckpointError, first_few
 from vacc_gen.schema.falcon import EMBEDDING, HEAD, Architecture, architecture_from_config
 from vacc_gen.schema.lint.check import open_weights
 
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 
 CHUNK_BYTES = 8 << 20
 """Read at once: larger chunks leave the processor's caches and are no faster."""
-
-MOST_NAMED = 8
-"""Of damaged parameters, in one message."""
 
 
 @dataclass(frozen=True)
@@ -49,19 +46,6 @@ class Checkpoint:
                 "set `tie_word_embeddings` to false in config.json, or remove the tensor",
             )
 
-    def read(self, name: str) -> torch.Tensor:
-        """A whole parameter, in its own shape and stored dtype.
-
-        Raises:
-            CheckpointError: as `chunks`, or it holds NaN or infinity.
-        """
-        import torch
-
-        rows = torch.cat([rows.clone() for _, rows in self.chunks(name)])
-        if not torch.stack(rows.aminmax()).isfinite().all():
-            self.count_values(self.tensors)
-        return rows.view(self.tensors[name].shape)
-
     def count_values(self, names: Iterable[str]) -> dict[str, int]:
         """Read these parameters, and count the values of each that are beyond fp16 (65504).
 
@@ -82,7 +66,7 @@ class Checkpoint:
         if damaged:
             raise CheckpointError(
                 f"{self.folder.path} holds weights that are not numbers, in {len(damaged)} of "
-                f"{len(self.tensors)} tensors: {', '.join(damaged[:MOST_NAMED])}",
+                f"{len(self.tensors)} tensors: {first_few(damaged)}",
                 "download their files again; with such weights every result is NaN",
             )
         return beyond

@@ -33,8 +33,8 @@ PACKED_PARTS = ("codes", "scales", "scales")
 PACKED_PADDING_BYTES = 4 * ALIGNMENT_BYTES
 
 Dtype = Literal["fp16", "fp32", "int8", "int4"]
-StorageDtype = Literal["fp16", "fp32", "uint8", "int8"]
-STORAGE_BYTES: dict[StorageDtype, int] = {"fp16": 2, "fp32": 4, "uint8": 1, "int8": 1}
+StorageDtype = Literal["float16", "float32", "uint8", "int8"]
+"""As numpy and torch call them."""
 
 
 @dataclass(frozen=True)
@@ -78,13 +78,15 @@ def plan_layout(
     An int `dtype` comes with what `grids_for` chose; its biases are fp32. `packed`: with room for
     packed matrices, each behind what it is made of, so that a file is read from end to end.
     """
+    import numpy as np
+
     grids: dict[str, Grid] = {}
     tensors: dict[str, StoredTensor] = {}
     offset = 0
 
     def place(name: str, storage: StorageDtype, *shape: int) -> None:
         nonlocal offset
-        length = STORAGE_BYTES[storage] * prod(shape)
+        length = np.dtype(storage).itemsize * prod(shape)
         tensors[name] = StoredTensor(name, storage, shape, offset, length)
         offset = -(-(offset + length) // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
 
@@ -94,16 +96,16 @@ def plan_layout(
             grid = grids[name] = grid_pair[name in (EMBEDDING, HEAD)]
             if grid.per_channel:
                 place(f"{name}.codes", "int8", inputs, outputs)
-                place(f"{name}.scales", "fp32", outputs)
+                place(f"{name}.scales", "float32", outputs)
             else:
                 place(f"{name}.codes", "uint8", outputs, inputs * grid.bits // 8)
-                place(f"{name}.scales", "fp32", outputs, inputs // grid.group_size)
+                place(f"{name}.scales", "float32", outputs, inputs // grid.group_size)
             if packed:  # scales and sums stand beside the codes, and rows are padded
                 made_of = (tensors[f"{name}.{part}"].length_bytes for part in PACKED_PARTS)
                 place(f"{name}.packed", "uint8", sum(made_of) + PACKED_PADDING_BYTES)
         else:
             is_half = dtype == "fp16" and not architecture.is_norm(name)
-            place(name, "fp16" if is_half else "fp32", *shape)
+            place(name, "float16" if is_half else "float32", *shape)
     last = max(tensors.values(), key=lambda tensor: tensor.offset_bytes)
     of_layers = grid_pair[0] if grid_pair else None
     return Layout(dtype, of_layers, grids, tensors, last.offset_bytes + last.length_bytes)
@@ -173,7 +175,7 @@ def _write_floats(
     """Stream one parameter, cast to what is stored; return whether all of that is finite."""
     import torch
 
-    dtype, is_finite = torch.float16 if stored.dtype == "fp16" else torch.float32, True
+    dtype, is_finite = getattr(torch, stored.dtype), True
     file.seek(stored.offset_bytes)
     for _, rows in checkpoint.chunks(stored.name):
         cast = rows.to(dtype)

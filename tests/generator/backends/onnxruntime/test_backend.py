@@ -40,10 +40,6 @@ def test_the_report_says_how_weights_were_made(by_gptq: Workspace) -> None:
         assert (made["windows"], made["seqlen"], made["true_sequential"]) == (8, 64, True)
         assert (made["desc_act"], made["damp_percent"], made["device"]) == (True, 0.01, "cpu")
         assert made["group_size"] == (PER_CHANNEL if bits == 8 else 32)
-    int8, int4 = (stage["linear_errors"] for stage in stages)
-    assert len(int8) == len(int4) == 16
-    assert all(error["gptq"] < error["rtn"] for error in (*int8, *int4))
-    assert all(fine["gptq"] < coarse["gptq"] for fine, coarse in zip(int8, int4, strict=True))
     page = (by_gptq.root / "report.html").read_text()
     assert page.count("GPTQ, one scale per channel, int8 activations") == 1
     assert page.count("GPTQ, groups of 32, int8 activations") == 1
@@ -66,7 +62,6 @@ def test_without_texts_weights_are_rounded_and_caches_are_as_long_as_a_text(
     report = report_of(built_once)
     fp16, int8 = stage_of(report, "export", "fp16"), stage_of(report, "quantize", "int8")
     assert int8["quantization"]["method"] == "round_to_nearest"
-    assert int8["linear_errors"] == []
     assert stage_of(report, "calibrate", "int8")["reason"] == (
         "the recipe names no calibration set: int8 is rounded to nearest"
     )

@@ -21,7 +21,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("onnxruntime")
 from vacc_gen.generator.backends.onnxruntime.export import plan_export
 from vacc_gen.generator.backends.onnxruntime.verify import choose_windows, score_windows
-from vacc_gen.generator.backends.onnxruntime.weights.gptq_layers import GptqQuantizer
+from vacc_gen.generator.backends.onnxruntime.weights.gptq import GptqQuantizer
 from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
 from vacc_gen.generator.calibration.tokenizer import Tokenizer
 from vacc_gen.generator.calibration.windows import calibrate, read_windows, windows_file

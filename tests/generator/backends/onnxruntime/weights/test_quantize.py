@@ -14,6 +14,7 @@ torch = pytest.importorskip("torch")
 from vacc_gen.generator.backends.onnxruntime.weights.quantize import (
     Grid,
     grids_for,
+    pack,
     round_to_nearest,
 )
 
@@ -49,6 +50,12 @@ def test_every_error_is_within_half_a_scale_that_the_largest_magnitude_sets(
     assert torch.equal(grid.restore(codes, scales), restored(codes, scales, grid).float())
     largest = rows.float().abs().view(3, -1, grid.group_width(INPUTS)).amax(-1)
     assert torch.equal(scales, (largest / {8: 127, 4: 7}[grid.bits]).masked_fill(largest == 0, 1))
+
+
+def test_two_codes_of_4_bits_share_a_byte():
+    codes = torch.tensor([[1, 2, 3, 15]], dtype=torch.uint8)
+    assert pack(codes, 4).tolist() == [[0x21, 0xF3]]
+    assert pack(codes, 8) is codes
 
 
 def widths(hidden_size, ffn_hidden_size):
