@@ -31,8 +31,7 @@ from vacc_gen.generator.build.preflight import BACKENDS
 from vacc_gen.generator.build.report import StageRecord
 from vacc_gen.generator.build.runner import BuildOptions, Observer, run_build
 from vacc_gen.generator.extras import load
-from vacc_gen.generator.memory import available_bytes
-from vacc_gen.generator.progress import size_text
+from vacc_gen.generator.progress import available_bytes, size_text
 from vacc_gen.generator.workspace import Workspace
 from vacc_gen.schema.errors import StageError, UsageError, VaccGenError
 

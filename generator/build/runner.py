@@ -31,9 +31,8 @@ from vacc_gen.generator.build import preflight
 from vacc_gen.generator.build.ledger import LEDGER_FILE, Entry, Ledger, step_key
 from vacc_gen.generator.build.report import StageRecord, Status, write_report
 from vacc_gen.generator.files import check_disk, open_in_place, room_for
-from vacc_gen.generator.memory import peak_rss_bytes, reset_peak_rss
 from vacc_gen.generator.plan import CompileJob
-from vacc_gen.generator.progress import Progress, SilentProgress
+from vacc_gen.generator.progress import Progress, SilentProgress, peak_rss_bytes, reset_peak_rss
 from vacc_gen.generator.workspace import Workspace
 from vacc_gen.schema.errors import StageError, VaccGenError, on_one_line
 from vacc_gen.schema.precision import Precision

@@ -171,7 +171,7 @@ def _speed(answer: Answer) -> str:
 
 def _figures(load_seconds: float, answer: Answer) -> dict[str, Any]:
     """What a run took, in seconds and bytes."""
-    from vacc_gen.generator.memory import anonymous_bytes, peak_rss_bytes
+    from vacc_gen.generator.progress import anonymous_bytes, peak_rss_bytes
 
     began, *came = answer.times
     first, last = (came[0], came[-1]) if came else (began, began)

@@ -19,9 +19,8 @@ from vacc_gen.generator.build.needs import LIBRARIES_BYTES
 from vacc_gen.generator.environment.lock import LOCK_PATH, Lock, Requirements, locked_packages
 from vacc_gen.generator.environment.probe import run_check
 from vacc_gen.generator.extras import package_version
-from vacc_gen.generator.memory import available_bytes
 from vacc_gen.generator.plan import Plan
-from vacc_gen.generator.progress import size_text
+from vacc_gen.generator.progress import available_bytes, size_text
 from vacc_gen.schema.errors import MissingExtraError, first_few, word_for_shell
 from vacc_gen.schema.footprint import FP16_BYTES, WEIGHT_BITS, footprint, parameter_count
 from vacc_gen.schema.packages import parse_pin, parse_versions, pin_problems

@@ -18,7 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from vacc_gen.generator.memory import available_bytes
+from vacc_gen.generator.progress import available_bytes
 from vacc_gen.schema.errors import UnreadableError
 
 ERRORS_ONLY = 3

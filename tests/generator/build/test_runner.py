@@ -13,7 +13,7 @@ from vacc_gen.generator.backends.base import Stage
 from vacc_gen.generator.backends.onnxruntime.backend import OnnxRuntimeBackend
 from vacc_gen.generator.backends.onnxruntime.runtime import OnnxRuntimeModel
 from vacc_gen.generator.build.report import Status
-from vacc_gen.generator.memory import peak_rss_bytes, reset_peak_rss
+from vacc_gen.generator.progress import peak_rss_bytes, reset_peak_rss
 from vacc_gen.generator.workspace import Workspace, load_workspace, update
 from vacc_gen.schema.errors import StageError
 from vacc_gen.schema.precision import Precision
