@@ -15,7 +15,7 @@ from packaging.utils import canonicalize_version
 from vacc_gen import presets
 from vacc_gen.generator.backends.onnxruntime.backend import PACKAGES
 from vacc_gen.generator.backends.vamc import EXECUTABLE
-from vacc_gen.generator.build.needs import LIBRARIES_BYTES
+from vacc_gen.generator.build.preflight import LIBRARIES_BYTES
 from vacc_gen.generator.environment.lock import LOCK_PATH, Lock, Requirements, locked_packages
 from vacc_gen.generator.environment.probe import run_check
 from vacc_gen.generator.extras import package_version

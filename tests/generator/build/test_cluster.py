@@ -27,7 +27,8 @@ from tests.workspaces import (
 from vacc_gen.generator.backends.base import Stage
 from vacc_gen.generator.backends.onnxruntime.backend import OnnxRuntimeBackend
 from vacc_gen.generator.backends.vamc import Vamc
-from vacc_gen.generator.build.needs import stage_bytes, worker_count
+from vacc_gen.generator.build.cluster import worker_count
+from vacc_gen.generator.build.preflight import stage_bytes
 from vacc_gen.generator.workspace import create, load_workspace
 from vacc_gen.schema.precision import Precision
 

@@ -10,9 +10,18 @@ from vacc_gen.generator.build.ledger import Ledger
 
 
 @pytest.mark.parametrize(
-    "content", ["", "{", "[]", '{"version": 1, "steps": {}}', '{"export job": {"key": "key"}}']
+    "content",
+    [
+        "",
+        "{",
+        "[]",
+        '{"export job": ["key"]}',
+        '{"version": 1, "steps": {}}',
+        '{"export job": {"key": "key"}}',
+    ],
 )
 def test_a_damaged_ledger_counts_as_empty(tmp_path: Path, content: str) -> None:
-    file = tmp_path / "build.json"
+    file = tmp_path / ".vacc-gen" / "build.json"
+    file.parent.mkdir()
     file.write_text(content)
-    assert Ledger(tmp_path, file).reusable("export job", "key") is None
+    assert Ledger(tmp_path).reusable("export job", "key") is None
