@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from vacc_gen.generator.doctor.machine import Check
+    from vacc_gen.generator.doctor import Check
 
 STYLES = {"ok": "green", "warning": "magenta", "problem": "bold red"}
 
@@ -40,7 +40,7 @@ def doctor(
 
     Example: vacc-gen doctor falcon-7b-instruct --python env/venv/bin/python
     """
-    from vacc_gen.generator.doctor.doctor import compiler_python, examine
+    from vacc_gen.generator.doctor import compiler_python, examine
     from vacc_gen.generator.workspace import load_workspace
     from vacc_gen.schema.errors import plural
     from vacc_gen.schema.recipe import RECIPE_FILE

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.workspaces import make_workspace
+from vacc_gen.generator import doctor
 from vacc_gen.generator.cli.doctor import _interpreter
-from vacc_gen.generator.doctor import machine
 from vacc_gen.generator.environment.probe import run_check
 
 HEAVY = ("torch", "transformers", "onnx", "onnxruntime", "numpy", "tokenizers", "uv")
@@ -22,7 +22,7 @@ check_once = functools.cache(run_check)
 @pytest.fixture(autouse=True)
 def checks_run_once(monkeypatch):
     """Each imports torch in a process of its own."""
-    monkeypatch.setattr(machine, "run_check", check_once)
+    monkeypatch.setattr(doctor, "run_check", check_once)
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ import pytest
 from tests.lies import ERRORS, LIES, WARNINGS, Lie
 from tests.processes import make_program
 from tests.weight_folders import write_falcon
+from vacc_gen.generator import doctor
 from vacc_gen.generator.cli.main import main
-from vacc_gen.generator.doctor import machine
 
 OF_MODEL = ("--model", "falcon-11b", "--tp", "1", "--prefill", "64", "--total", "128")
 VERBS = {
@@ -63,7 +63,7 @@ def place(sound: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PATH", f"{place / 'bin'}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("COLUMNS", "1000")
     # It starts processes that import torch, and is the same whatever the weights are.
-    monkeypatch.setattr(machine, "own_environment", lambda needed: ())
+    monkeypatch.setattr(doctor, "own_environment", lambda needed: ())
     return place
 
 

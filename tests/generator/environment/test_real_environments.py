@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from vacc_gen.generator.doctor.machine import State, compiler_environment
+from vacc_gen.generator.doctor import State, compiler_environment
 from vacc_gen.generator.environment.lock import preset_lock, requirements_of, uv_path
 from vacc_gen.schema.recipe import Environment
 

@@ -1,7 +1,8 @@
-"""The machine: environments that hold what pip would write, programs and devices of our own."""
+"""What a workspace lacks, and what the machine does: environments, programs, devices of our own."""
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -10,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from tests.processes import make_program
-from tests.workspaces import make_workspace
-from vacc_gen.generator.doctor import machine
-from vacc_gen.generator.doctor.machine import Check, State, compiler_environment, needed_bytes
+from tests.workspaces import FALCON_TINY, make_workspace
+from vacc_gen.generator import doctor
+from vacc_gen.generator.doctor import Check, State, compiler_environment, needed_bytes
 from vacc_gen.generator.environment.lock import locked_packages, preset_lock, requirements_of
-from vacc_gen.generator.plan import Plan
+from vacc_gen.generator.workspace import Workspace, load_workspace
 from vacc_gen.presets import MODELS
 from vacc_gen.schema.footprint import parameter_count
 from vacc_gen.schema.recipe import Environment
@@ -22,6 +23,95 @@ from vacc_gen.schema.recipe import Environment
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 FALCON = preset_lock("falcon-py310")
 CRASHING = "import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n"
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    """A workspace on weights of its own, which a test may damage."""
+    weights = tmp_path / "weights"
+    shutil.copytree(FALCON_TINY, weights)
+    model = {"preset": "falcon-tiny", "checkpoint": str(weights)}
+    return make_workspace(tmp_path / "w", model=model)
+
+
+def checks(workspace: Workspace) -> dict[str, Check]:
+    return {check.name: check for check in doctor.workspace_checks(workspace)}
+
+
+def test_a_whole_workspace_lacks_nothing(workspace):
+    states = {name: check.state for name, check in checks(workspace).items()}
+    assert states == dict.fromkeys(("files", "lock", "checkpoint"), State.OK)
+
+
+def test_a_recipe_that_changed_and_a_hand_edit_are_told_apart(workspace):
+    config = next(workspace.root.glob("build/*.yaml"))
+    config.write_text(config.read_text() + "# mine\n")
+    check = checks(workspace)["files"]
+    edited = f"build/{config.name} was edited by hand"
+    assert (check.state, check.message) == (State.WARNING, edited)
+    config.unlink()
+    check = checks(workspace)["files"]
+    assert check.state is State.PROBLEM
+    assert f"build/{config.name} (missing)" in check.message
+    assert "vacc-gen generate" in check.hint
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("requirements.lock", "numpy==2.0\n", "requirements.lock was changed since it was made"),
+        ("requirements.lock", None, "requirements.lock: No such file or directory"),
+        ("environment.json", '{"lock": []}', "environment.json is not as vacc-gen writes it"),
+    ],
+)
+def test_a_lock_that_is_not_as_it_was_made_is_a_problem(workspace, name, text, message):
+    file = workspace.root / "env" / name
+    file.unlink()
+    if text is not None:
+        file.write_text(text)
+    check = checks(load_workspace(workspace.root))["lock"]
+    assert check.state is State.PROBLEM
+    assert check.message.endswith(message)
+    assert check.hint == f"vacc-gen lock {workspace.root}"
+
+
+SOURCE_ONLY = {"preset": "qwen3_gptq-py310"}  # no fault of the workspace
+UNFETCHED = {"preset": "falcon-tiny", "checkpoint": "/path/to/falcon-tiny"}
+
+
+@pytest.mark.parametrize(
+    ("parts", "name", "state", "message", "hint"),
+    [
+        ({"environment": {"pins": ["tiktoken"]}}, "lock", State.PROBLEM,
+         "none for these pins: it lacks tiktoken", "vacc-gen lock"),
+        ({"environment": SOURCE_ONLY}, "lock", State.WARNING,
+         "gptqmodel==4.0.0 cannot be locked", "leave it out"),
+        ({"model": UNFETCHED}, "checkpoint", State.PROBLEM,
+         "model.checkpoint is still to be filled in: /path/to/falcon-tiny", "set it in"),
+        ({"calibration": "../texts.txt"}, "calibration", State.OK, "2 windows of mine", ""),
+        ({"calibration": "absent.txt"}, "calibration", State.PROBLEM,
+         "the calibration set mine is not there", "`vacc-gen fetch`"),
+        ({"calibration": "/path/to/texts.txt"}, "calibration", State.WARNING,
+         "calibration.path is still to be filled in", "vacc-gen fetch"),
+    ],
+)  # fmt: skip
+def test_what_a_recipe_names_is_looked_for(tmp_path, parts, name, state, message, hint):
+    (tmp_path / "texts.txt").write_text("A long way to go. " * 2000)
+    if path := parts.get("calibration"):
+        parts = {"calibration": {"set": "mine", "path": path, "samples": 2, "seqlen": 32}}
+    check = checks(make_workspace(tmp_path / "w", **parts))[name]
+    assert check.state is state
+    assert check.message.startswith(message)
+    assert (check.hint or "").startswith(hint)
+
+
+def test_weights_have_the_findings_of_validate(workspace):
+    (workspace.checkpoint_path / "tokenizer.json").unlink()
+    check = checks(workspace)["checkpoint"]
+    assert (check.state, check.message.split()[0]) == (State.PROBLEM, "VG930")
+
+
+# --- environments ---------------------------------------------------------------------------
 
 
 class Venv:
@@ -99,6 +189,9 @@ def test_a_crash_is_a_finding_and_not_our_end(venv):
         assert checks[name].message.endswith(" beside numpy 1.26.4: was killed by SIGSEGV")
 
 
+# --- the machine ----------------------------------------------------------------------------
+
+
 @pytest.fixture
 def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
@@ -106,14 +199,8 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(scope="module")
-def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
+def plan(tmp_path_factory):
     return make_workspace(tmp_path_factory.mktemp("plan") / "w").plan
-
-
-def python_with(folder: Path, packages: str) -> Path:
-    """A program that answers `versions` as an interpreter with these packages would."""
-    answer = f'{{"python": "3.10.13", "packages": {packages}}}'
-    return make_program(folder / "python3", f"#!/bin/sh\necho '{answer}'\n")
 
 
 @pytest.mark.parametrize(
@@ -128,32 +215,22 @@ def python_with(folder: Path, packages: str) -> Path:
 def test_the_compilers_interpreter_is_in_its_first_line(path, first_line, python):
     make_program(path / "vamc", first_line)
     make_program(path / "python3.10")
-    assert machine.vamc_python() == (python and path.parent / python)
+    assert doctor.compiler_python(None) == (python and path.parent / python)
 
 
-def programs(python: Path | None, plan: Plan | None) -> dict[str, Check]:
-    return {check.name: check for check in machine.programs(python, plan)}
+def compiler_checks(python, plan):
+    return {check.name: check for check in doctor.compiler(python, plan)}
 
 
-def test_without_the_vendors_programs_it_warns_and_goes_on(path):
-    states = {name: check.state for name, check in programs(None, None).items()}
-    assert states == {"vamc": State.WARNING, "vastgenx": State.WARNING}
-
-
-def test_a_model_that_only_vamc_compiles_cannot_go_on_without_it(path, plan):
+def test_without_the_compiler_only_its_own_models_cannot_go_on(path, plan):
+    assert compiler_checks(None, None)["vamc"].state is State.WARNING
     other = replace(plan, preset=MODELS.find("Qwen2-7B"))
-    check = programs(None, other)["vamc"]
+    check = compiler_checks(None, other)["vamc"]
     assert check.state is State.PROBLEM
     assert check.message.endswith("the embedded backend does not run Qwen2-7B")
     make_program(path / "vamc")
-    assert programs(None, other)["vamc"].state is State.OK
-
-
-def test_versions_are_those_of_the_compilers_environment(path, tmp_path):
-    make_program(path / "vamc")
-    checks = programs(python_with(tmp_path, '{"vamc": "2.3.1", "vastgenx": "1.0"}'), None)
-    assert checks["vamc"].message == f"2.3.1 ({path / 'vamc'})"
-    assert (checks["vastgenx"].state, checks["vastgenx"].message) == (State.OK, "1.0")
+    check = compiler_checks(None, other)["vamc"]
+    assert (check.state, check.message) == (State.OK, f"unknown version ({path / 'vamc'})")
 
 
 @pytest.mark.parametrize(("version", "words", "found"), [
@@ -161,26 +238,30 @@ def test_versions_are_those_of_the_compilers_environment(path, tmp_path):
 ])  # fmt: skip
 def test_an_odd_vocabulary_needs_a_newer_compiler(path, tmp_path, plan, version, words, found):
     make_program(path / "vamc")
-    python = python_with(tmp_path, f'{{"vamc": "{version}"}}')
+    answer = f'{{"python": "3.10.13", "packages": {{"vamc": "{version}"}}}}'
+    python = make_program(tmp_path / "python3", f"#!/bin/sh\necho '{answer}'\n")
     geometry = plan.geometry.model_copy(update={"vocab_size": words})
-    assert ("vocabulary" in programs(python, replace(plan, geometry=geometry))) is found
+    checks = compiler_checks(python, replace(plan, geometry=geometry))
+    assert checks["vamc"].message == f"{version} ({path / 'vamc'})"
+    assert ("vocabulary" in checks) is found
 
 
 def test_cards_are_looked_for_among_the_devices(tmp_path):
-    assert machine.cards(tmp_path).state is State.WARNING
+    assert doctor.cards(tmp_path).state is State.WARNING
     for name in ("vastai0", "vastai1", "null"):
         (tmp_path / name).touch()
-    assert machine.cards(tmp_path).message == "2 devices: vastai0, vastai1"
+    assert doctor.cards(tmp_path).message == "2 devices: vastai0, vastai1"
 
 
 def test_disk_and_memory_are_held_against_the_need(tmp_path):
-    little = list(machine.room(tmp_path, 5_100_000, 1))
-    assert little[0].message.endswith("this build takes about 5.1 MB")
-    assert little[1].message.endswith("this build takes about 1 B")
-    assert [check.state for check in little] == [State.OK, State.OK]
-    much = list(machine.room(tmp_path, 10**18, 10**18))
-    assert [check.state for check in much] == [State.PROBLEM, State.PROBLEM]
-    assert "this build takes about 1000000 TB" in much[0].message
+    for disk_bytes, memory_bytes, state in (
+        (5_100_000, 1, State.OK),
+        (10**18,) * 2 + (State.PROBLEM,),
+    ):
+        assert [c.state for c in doctor.room(tmp_path, disk_bytes, memory_bytes)] == [state] * 2
+    disk, memory = doctor.room(tmp_path, 5_100_000, 10**18)
+    assert disk.message.endswith(f"free where {tmp_path} lies; this build takes about 5.1 MB")
+    assert memory.message.endswith("this build takes about 1000000 TB")
 
 
 def test_the_need_grows_with_the_model_and_is_another_with_vamc(plan):

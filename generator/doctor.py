@@ -1,0 +1,348 @@
+"""What would make a build, or the compiler, fail later: in a workspace and on this machine."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from packaging.utils import canonicalize_version
+
+from vacc_gen import presets
+from vacc_gen.generator.backends.onnxruntime.backend import PACKAGES
+from vacc_gen.generator.backends.vamc import EXECUTABLE
+from vacc_gen.generator.build.preflight import LIBRARIES_BYTES, check_files
+from vacc_gen.generator.calibration.windows import check_calibration
+from vacc_gen.generator.environment.lock import (
+    LOCK_PATH,
+    Lock,
+    Requirements,
+    locked_packages,
+    missing_lock_reason,
+    read_lock,
+    requirements_of,
+)
+from vacc_gen.generator.environment.probe import run_check
+from vacc_gen.generator.extras import package_version
+from vacc_gen.generator.plan import Plan, is_placeholder
+from vacc_gen.generator.progress import available_bytes, size_text
+from vacc_gen.generator.workspace import Workspace
+from vacc_gen.schema.errors import MissingExtraError, VaccGenError, first_few, word_for_shell
+from vacc_gen.schema.footprint import FP16_BYTES, WEIGHT_BITS, footprint, parameter_count
+from vacc_gen.schema.lint.check import open_weights
+from vacc_gen.schema.lint.diagnostics import FindingsError, Severity
+from vacc_gen.schema.packages import parse_pin, parse_versions, pin_problems
+
+WORKSPACE = "workspace"
+MACHINE = "machine"
+OWN = "vacc-gen's environment"
+COMPILER = "compiler's environment"
+
+FIRST_ANSWER_S = 60
+"""The first check imports nothing: what does not answer it by then is not an interpreter."""
+
+FIRST_VAMC_FOR_ANY = "2.3.4"
+"""Below it a vocabulary must be a multiple of 16 (the vendor's llm/tigerbot/README.md)."""
+FP32_BYTES = 4
+
+Installed = Mapping[str, str]
+"""Versions by normalized name."""
+Found = tuple["State", str, str | None]
+"""State, message and hint of a check."""
+
+
+class State(str, Enum):
+    """How a thing stands. Only a problem makes `doctor` exit 1."""
+
+    OK = "ok"
+    WARNING = "warning"
+    """It may be meant so, or it matters on another machine."""
+    PROBLEM = "problem"
+    """Something would fail later."""
+    UNKNOWN = "unknown"
+    """It could not be looked at; the message says why."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the table, and of `doctor --json`."""
+
+    section: str
+    name: str
+    state: State
+    message: str
+    hint: str | None = None
+
+    @classmethod
+    def of(cls, section: str, name: str, ok: bool, message: str, hint: str | None = None) -> Check:
+        """Return what is either fine or a problem, which alone has a hint."""
+        state = State.OK if ok else State.PROBLEM
+        return cls(section, name, state, message, None if ok else hint)
+
+
+def compiler_python(workspace: Workspace | None) -> Path | None:
+    """Return the interpreter that the compiler runs in, if there is one.
+
+    It is that of `vamc` on the PATH, which its first line names; else that of env/venv in the
+    workspace, where its README puts it.
+    """
+    if program := shutil.which(EXECUTABLE):
+        with Path(program).open(errors="replace") as script:
+            found = re.match(r"#!\s*(?:\S*/env\s+)?(\S*python[0-9.]*)(\s|$)", script.readline(4096))
+        if found:
+            return Path(shutil.which(found[1]) or found[1])
+    in_workspace = workspace.root / "env" / "venv" / "bin" / "python" if workspace else None
+    return in_workspace if in_workspace and in_workspace.is_file() else None
+
+
+def examine(workspace: Workspace | None, python: Path | None) -> Iterator[Check]:
+    """Look at the workspace, at the compiler's interpreter, and at the machine."""
+    with_vamc = shutil.which(EXECUTABLE) is not None
+    plan = wanted = lock = None
+    root = Path()
+    if workspace is not None:
+        plan, lock, root = workspace.plan, workspace.lock, workspace.root
+        wanted = requirements_of(plan.recipe.environment)
+        yield from workspace_checks(workspace)
+    if python is None:
+        message = "not named, and not found by vamc: the pins are not checked"
+        hint = "vacc-gen doctor --python PATH"
+        yield Check(COMPILER, "interpreter", State.UNKNOWN, message, hint)
+    else:
+        yield from compiler_environment(python, wanted, lock, root)
+    yield from own_environment(needed=not with_vamc)
+    yield from compiler(python, plan)
+    yield cards()
+    if plan is not None:
+        yield from room(root, *needed_bytes(plan, with_vamc))
+
+
+# --- the workspace --------------------------------------------------------------------------
+
+
+def workspace_checks(workspace: Workspace) -> Iterator[Check]:
+    """Look at the workspace's files and at what they name."""
+    for name, looked_at in (
+        ("files", _files(workspace)),
+        ("lock", _lock(workspace)),
+        ("checkpoint", _checkpoint(workspace)),
+        ("calibration", _calibration(workspace)),
+    ):
+        try:
+            for state, message, hint in looked_at:
+                yield Check(WORKSPACE, name, state, message, hint)
+        except VaccGenError as error:  # noqa: PERF203  # each check for itself
+            yield Check(WORKSPACE, name, State.PROBLEM, error.message, error.hint)
+
+
+def _files(workspace: Workspace) -> Iterator[Found]:
+    edited = check_files(workspace)
+    if edited:
+        yield State.WARNING, first_few(edited), None
+    else:
+        yield State.OK, "as the recipe asks", None
+
+
+def _lock(workspace: Workspace) -> Iterator[Found]:
+    environment, lock = workspace.plan.recipe.environment, workspace.lock
+    if lock is not None:
+        read_lock(workspace.root)
+        tested = "tested" if lock.tested else "not tested"
+        yield State.OK, f"current, {tested} ({lock.made_by})", None
+        return
+    problem = next(iter(requirements_of(environment).problems()), None)
+    if problem is not None and problem.kind == "source-only":
+        # Nothing is wrong with the workspace: no tool can pin by hash what is built here.
+        yield State.WARNING, problem.message, problem.hint
+        return
+    hint = problem.hint if problem else f"vacc-gen lock {workspace.root}"
+    yield State.PROBLEM, f"none for these pins: {missing_lock_reason(environment)}", hint
+
+
+def _checkpoint(workspace: Workspace) -> Iterator[Found]:
+    """Say of the weights what `validate` says."""
+    workspace.require_weights()
+    path = workspace.checkpoint_path
+    try:
+        weights, findings = open_weights(path)
+    except FindingsError as error:
+        findings = list(error.diagnostics)
+    else:
+        size = f"{size_text(weights.tensor_bytes)} in {len(weights.tensors)} tensors"
+        yield State.OK, f"{size} ({path})", None
+    for found in findings:
+        state = State.PROBLEM if found.severity is Severity.ERROR else State.WARNING
+        yield state, f"{found.code} {found.message} ({found.path})", found.hint
+
+
+def _calibration(workspace: Workspace) -> Iterator[Found]:
+    calibration = workspace.plan.recipe.calibration
+    if calibration is None:
+        return
+    if any(is_placeholder(source.path) for source in calibration.sources):
+        message = "calibration.path is still to be filled in: int8 is rounded to nearest"
+        yield State.WARNING, message, f"vacc-gen fetch {workspace.root} --only calibration"
+        return
+    check_calibration(calibration, workspace.plan.geometry.max_positions, workspace.root)
+    names = ", ".join(source.set for source in calibration.sources)
+    yield State.OK, f"{calibration.samples} windows of {names}", None
+
+
+# --- the compiler's environment, and ours ---------------------------------------------------
+
+
+def own_environment(*, needed: bool) -> Iterator[Check]:
+    """Look at what the embedded backend takes, in our own interpreter."""
+    versions = {package: package_version(package) for package in PACKAGES}
+    installed = {package: version for package, version in versions.items() if version}
+    missing = [package for package in PACKAGES if package not in installed]
+    if missing and not needed:
+        yield Check(OWN, "extra `export`", State.OK, "not installed; vamc does the work")
+        return
+    for package in missing:
+        error = MissingExtraError(package, "building with ONNX Runtime")
+        yield Check(OWN, package, State.PROBLEM, error.message, error.hint)
+    if not missing:
+        present = ", ".join(f"{name} {installed[name]}" for name in PACKAGES)
+        yield Check(OWN, "packages", State.OK, present)
+    yield from _runs(OWN, Path(sys.executable), installed)
+
+
+def compiler_environment(
+    python: Path, wanted: Requirements | None, lock: Lock | None, root: Path = Path()
+) -> Iterator[Check]:
+    """Look at the interpreter that the compiler runs in, against what the workspace at root asks.
+
+    With a lock, its check alone hints how to install: all at once, as it was locked.
+    """
+    answer = run_check(python, "versions", timeout_s=FIRST_ANSWER_S)
+    if answer.failure:
+        hint = "name the interpreter of an environment, of Python 3.8 or newer"
+        message = f"{python} {answer.failure}"
+        yield Check(COMPILER, "interpreter", State.PROBLEM, message, hint)
+        return
+    version, installed = answer.values["python"], answer.values["packages"]
+    message = f"{version} ({python})"
+    if wanted is None or version in parse_versions(f"=={wanted.python}.*"):
+        yield Check(COMPILER, "Python", State.OK, message)
+    else:
+        message = f"{message}, and the recipe wants {wanted.python}"
+        hint = f"make the environment with python{wanted.python}, or change environment.python"
+        yield Check(COMPILER, "Python", State.PROBLEM, message, hint)
+    for pin in wanted.pins if wanted else ():
+        ok = pin.name in installed and installed[pin.name] in pin.versions
+        message = installed.get(pin.name, "missing") + ("" if ok else f", wanted {pin}")
+        yield Check.of(COMPILER, pin.name, ok, message)
+    if lock is not None:
+        yield _against_lock(lock, installed, root / LOCK_PATH)
+    yield from _breaking_companions(installed, version)
+    yield from _runs(COMPILER, python, installed)
+
+
+def _against_lock(lock: Lock, installed: Installed, path: Path) -> Check:
+    locked = locked_packages(lock.text)
+    differing = [
+        f"{name} {installed.get(name, 'missing')} (locked: {version})"
+        for name, version in locked.items()
+        if canonicalize_version(installed.get(name, "")) != canonicalize_version(version)
+    ]
+    if not differing:
+        return Check(COMPILER, "lock", State.OK, f"all {len(locked)} packages are as locked")
+    count = f"{len(differing)} of {len(locked)} packages are not as locked"
+    hint = f"pip install --require-hashes -r {word_for_shell(str(path))}"
+    return Check(COMPILER, "lock", State.WARNING, f"{count}: {first_few(differing, 4)}", hint)
+
+
+def _breaking_companions(installed: Installed, version: str) -> Iterator[Check]:
+    """Report which of the installed packages are known to break beside each other."""
+    any_version = parse_versions(">=0")  # some distributions call theirs 0.0.0-dev-abc
+    pins = [
+        parse_pin(f"{name}=={found}") for name, found in installed.items() if found in any_version
+    ]
+    for problem in pin_problems(pins, version, presets.pin_facts()):
+        if problem.kind == "companion":
+            name = " and ".join(pin.name for pin in problem.pins)
+            yield Check(COMPILER, name, State.PROBLEM, problem.message, problem.hint)
+
+
+def _runs(section: str, python: Path, installed: Installed) -> Iterator[Check]:
+    """Run what importing does not prove, each in a process of its own."""
+    for check, needed, name in (
+        ("round-trip", ("torch", "numpy"), "torch to numpy and back"),
+        ("session", ("onnxruntime", "onnx", "numpy"), "a session of ONNX Runtime"),
+    ):
+        missing = [package for package in needed if package not in installed]
+        if missing:
+            yield Check(section, name, State.UNKNOWN, f"not tried without {', '.join(missing)}")
+            continue
+        versions = " beside ".join(f"{package} {installed[package]}" for package in needed)
+        failure = run_check(python, check).failure
+        message = f"{versions}: {failure}" if failure else versions
+        yield Check.of(section, name, failure is None, message)
+
+
+# --- the machine ----------------------------------------------------------------------------
+
+
+def compiler(python: Path | None, plan: Plan | None) -> Iterator[Check]:
+    """Look for the vendor's compiler, and its version in its interpreter."""
+    packages = run_check(python, "versions").values.get("packages", {}) if python else {}
+    found, version = shutil.which(EXECUTABLE), packages.get(EXECUTABLE)
+    state, hint = State.OK, None
+    message = f"{version or 'unknown version'} ({found})"
+    if not found and plan is not None and not plan.preset.runs_embedded:
+        state = State.PROBLEM
+        message = f"not on the PATH, and the embedded backend does not run {plan.preset.name}"
+        hint = "build on a machine with the vendor's compiler, or run the scripts/ there"
+    elif not found:
+        state = State.WARNING
+        message = "not on the PATH: `build` compiles on the embedded backend, not for the card"
+        hint = "install the vendor's compiler to make models for the card"
+    yield Check(MACHINE, EXECUTABLE, state, message, hint)
+    words = plan.geometry.vocab_size if plan else 0
+    if words % 16 and version and version in parse_versions(f"<{FIRST_VAMC_FOR_ANY}"):
+        message = f"{words} is not a multiple of 16, which vamc {version} needs"
+        hint = f"install vamc {FIRST_VAMC_FOR_ANY} or newer"
+        yield Check(MACHINE, "vocabulary", State.PROBLEM, message, hint)
+
+
+def cards(devices: Path = Path("/dev")) -> Check:
+    found = sorted(path.name for path in devices.glob("vastai*"))
+    if found:
+        return Check(MACHINE, "cards", State.OK, f"{len(found)} devices: {', '.join(found)}")
+    message = f"no {devices}/vastai*: compiling needs none, serving does"
+    return Check(MACHINE, "cards", State.WARNING, message)
+
+
+def needed_bytes(plan: Plan, with_vamc: bool) -> tuple[int, int]:
+    """Estimate the disk and the memory that a build of all precisions takes at least, in bytes.
+
+    Embedded: export streams, so memory is that of the widest part in fp32 while it is verified, or
+    of int8 or int4 weights that a session packs; one is open at a time. vamc: its own need is not
+    published; it reads the whole checkpoint.
+    """
+    g, weights = plan.geometry, parameter_count(plan.geometry)
+    sizes = {kind: footprint(g, kind, 1, 0).weights_bytes for kind in plan.recipe.precisions}
+    disk_bytes = sum(sizes.values())
+    if with_vamc:
+        return disk_bytes, weights * FP16_BYTES
+    embedding = g.vocab_size * g.hidden_size
+    blocks = weights - embedding * (1 if g.tied_embeddings else 2)
+    part_bytes = 2 * FP32_BYTES * max(embedding, blocks // g.layers)
+    packed_bytes = max((sizes[kind] for kind in sizes if kind in WEIGHT_BITS), default=0)
+    return disk_bytes, LIBRARIES_BYTES + max(part_bytes, packed_bytes)
+
+
+def room(folder: Path, disk_bytes: int, memory_bytes: int) -> Iterator[Check]:
+    """Compare free disk and memory with the bytes that a build will take."""
+    for name, free, needed, where, hint in (
+        ("disk", shutil.disk_usage(folder).free, disk_bytes, f"free where {folder} lies",
+         "free some, or build one precision at a time with --precision"),
+        ("memory", available_bytes(), memory_bytes, "available", "end other programs first"),
+    ):  # fmt: skip
+        message = f"{size_text(free)} {where}; this build takes about {size_text(needed)}"
+        yield Check.of(MACHINE, name, needed <= free, message, hint)
