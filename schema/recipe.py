@@ -54,7 +54,6 @@ def lengths_problem(prefill: int, total: int) -> str | None:
 
 
 Split = Literal["train", "validation", "dev", "val", "test"]
-Packing = Literal["concatenate", "one_text"]
 
 
 class TextSource(Strict):
@@ -92,13 +91,11 @@ class Calibration(TextSource):
     """
 
     samples: int = Field(default=128, ge=1, description="windows to draw (`nsamples`)")
-    seqlen: int = Field(ge=1, description="length of a window in tokens")
-    seed: int = Field(default=0, ge=0, description="decides which texts are drawn, and their order")
-    packing: Packing = Field(
-        default="concatenate",
-        description="concatenate: texts run on, an end-of-text token after each; one_text: a "
-        "window is cut from one text, shorter texts are passed over; never padded",
+    seqlen: int = Field(
+        ge=1,
+        description="length of a window in tokens; texts run on, an end-of-text token after each",
     )
+    seed: int = Field(default=0, ge=0, description="decides which texts are drawn, and their order")
     mix: tuple[TextSource, ...] = Field(
         default=(), description="further sets to draw from, on the embedded backend"
     )

@@ -111,8 +111,6 @@ def test_own_files_are_read_by_their_columns(tmp_path):
         ("c4", "en/c4-train.00000-of-01024.json.gz", {"split": "validation"}, "not of the split"),
         ("c4", "dev", {}, r"dev has no file c4-train\.\*\.json\* that"),
         ("mine", "dev", {}, r"has no file \* that ends in \.txt, "),
-        ("alpaca", ".", {"split": "dev"}, "alpaca has train, not dev"),
-        ("c4", ".", {"subjects": ("law",)}, "c4 has no subjects"),
     ],
 )
 def test_a_wrong_set_for_the_path(published, name, path, choice, message):
@@ -130,7 +128,7 @@ def test_what_is_not_there(tmp_path):
 
 @pytest.mark.parametrize(
     "values",
-    [{"set": "../x"}, {"weight": float("inf")}, {"packing": "padded"}, {"mix": ({"set": "c4"},)}],
+    [{"set": "../x"}, {"weight": float("inf")}, {"mix": ({"set": "c4"},)}],
 )
 def test_a_spec_that_means_nothing_is_refused(values):
     with pytest.raises(ValueError, match="validation error"):
