@@ -10,18 +10,13 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from packaging.utils import canonicalize_version
-
 from vacc_gen import presets
 from vacc_gen.generator.backends.onnxruntime.backend import PACKAGES
 from vacc_gen.generator.backends.vamc import EXECUTABLE
 from vacc_gen.generator.build.preflight import LIBRARIES_BYTES, check_files
 from vacc_gen.generator.calibration.windows import check_calibration
 from vacc_gen.generator.environment.lock import (
-    LOCK_PATH,
-    Lock,
     Requirements,
-    locked_packages,
     missing_lock_reason,
     read_lock,
     requirements_of,
@@ -102,23 +97,21 @@ def compiler_python(workspace: Workspace | None) -> Path | None:
 def examine(workspace: Workspace | None, python: Path | None) -> Iterator[Check]:
     """Look at the workspace, at the compiler's interpreter, and at the machine."""
     with_vamc = shutil.which(EXECUTABLE) is not None
-    plan = wanted = lock = None
-    root = Path()
+    plan = wanted = None
     if workspace is not None:
-        plan, lock, root = workspace.plan, workspace.lock, workspace.root
-        wanted = requirements_of(plan.recipe.environment)
+        plan, wanted = workspace.plan, requirements_of(workspace.plan.recipe.environment)
         yield from workspace_checks(workspace)
     if python is None:
         message = "not named, and not found by vamc: the pins are not checked"
         hint = "vacc-gen doctor --python PATH"
         yield Check(COMPILER, "interpreter", State.UNKNOWN, message, hint)
     else:
-        yield from compiler_environment(python, wanted, lock, root)
+        yield from compiler_environment(python, wanted)
     yield from own_environment(needed=not with_vamc)
     yield from compiler(python, plan)
     yield cards()
-    if plan is not None:
-        yield from room(root, *needed_bytes(plan, with_vamc))
+    if workspace is not None:
+        yield from room(workspace.root, *needed_bytes(workspace.plan, with_vamc))
 
 
 # --- the workspace --------------------------------------------------------------------------
@@ -212,13 +205,8 @@ def own_environment(*, needed: bool) -> Iterator[Check]:
     yield from _runs(OWN, Path(sys.executable), installed)
 
 
-def compiler_environment(
-    python: Path, wanted: Requirements | None, lock: Lock | None, root: Path = Path()
-) -> Iterator[Check]:
-    """Look at the interpreter that the compiler runs in, against what the workspace at root asks.
-
-    With a lock, its check alone hints how to install: all at once, as it was locked.
-    """
+def compiler_environment(python: Path, wanted: Requirements | None) -> Iterator[Check]:
+    """Look at the interpreter that the compiler runs in, against what a workspace asks."""
     answer = run_check(python, "versions", timeout_s=FIRST_ANSWER_S)
     if answer.failure:
         hint = "name the interpreter of an environment, of Python 3.8 or newer"
@@ -236,25 +224,10 @@ def compiler_environment(
     for pin in wanted.pins if wanted else ():
         ok = pin.name in installed and installed[pin.name] in pin.versions
         message = installed.get(pin.name, "missing") + ("" if ok else f", wanted {pin}")
-        yield Check.of(COMPILER, pin.name, ok, message)
-    if lock is not None:
-        yield _against_lock(lock, installed, root / LOCK_PATH)
+        hint = f"pip install {word_for_shell(str(pin))}"
+        yield Check.of(COMPILER, pin.name, ok, message, hint)
     yield from _breaking_companions(installed, version)
     yield from _runs(COMPILER, python, installed)
-
-
-def _against_lock(lock: Lock, installed: Installed, path: Path) -> Check:
-    locked = locked_packages(lock.text)
-    differing = [
-        f"{name} {installed.get(name, 'missing')} (locked: {version})"
-        for name, version in locked.items()
-        if canonicalize_version(installed.get(name, "")) != canonicalize_version(version)
-    ]
-    if not differing:
-        return Check(COMPILER, "lock", State.OK, f"all {len(locked)} packages are as locked")
-    count = f"{len(differing)} of {len(locked)} packages are not as locked"
-    hint = f"pip install --require-hashes -r {word_for_shell(str(path))}"
-    return Check(COMPILER, "lock", State.WARNING, f"{count}: {first_few(differing, 4)}", hint)
 
 
 def _breaking_companions(installed: Installed, version: str) -> Iterator[Check]:

@@ -14,14 +14,13 @@ from tests.processes import make_program
 from tests.workspaces import FALCON_TINY, make_workspace
 from vacc_gen.generator import doctor
 from vacc_gen.generator.doctor import Check, State, compiler_environment, needed_bytes
-from vacc_gen.generator.environment.lock import locked_packages, preset_lock, requirements_of
+from vacc_gen.generator.environment.lock import requirements_of
 from vacc_gen.generator.workspace import Workspace, load_workspace
 from vacc_gen.presets import MODELS
 from vacc_gen.schema.footprint import parameter_count
 from vacc_gen.schema.recipe import Environment
 
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
-FALCON = preset_lock("falcon-py310")
 CRASHING = "import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n"
 
 
@@ -132,8 +131,7 @@ class Venv:
 
     def checks(self, **environment: object) -> dict[str, Check]:
         wanted = Environment.model_validate({"python": PYTHON, **environment})
-        root = Path("a workspace")
-        found = compiler_environment(self.python, requirements_of(wanted), FALCON, root)
+        found = compiler_environment(self.python, requirements_of(wanted))
         return {check.name: check for check in found}
 
 
@@ -143,23 +141,18 @@ def venv(tmp_path: Path) -> Venv:
 
 
 def test_each_pinned_package_is_there_or_missing_or_another(venv):
-    for name, version in locked_packages(FALCON.text).items():
-        if name not in ("numpy", "torch", "onnxruntime", "transformers"):
-            venv.install(name, version)
+    venv.install("protobuf", "3.20.3")
     venv.install("torch", "2.1.0+cpu")
     venv.install("transformers", "4.30.0")
     venv.install("odd", "nightly-build")  # of no form that a version may have
     checks = venv.checks()
     assert checks["Python"].state is State.OK
     assert (checks["torch"].state, checks["torch"].message) == (State.OK, "2.1.0+cpu")
-    assert checks["protobuf"].state is checks["accelerate"].state is State.OK
+    assert (checks["protobuf"].state, checks["protobuf"].hint) == (State.OK, None)
     assert checks["transformers"].state is State.PROBLEM
     assert checks["transformers"].message == "4.30.0, wanted transformers>=4.31.0"
     assert checks["onnxruntime"].message == "missing, wanted onnxruntime==1.13.1"
-    assert checks["lock"].state is State.WARNING
-    assert "4 of 50 packages are not as locked: numpy missing" in checks["lock"].message
-    lock = "pip install --require-hashes -r 'a workspace/env/requirements.lock'"
-    assert [check.hint for check in checks.values() if check.hint] == [lock]
+    assert checks["onnxruntime"].hint == "pip install onnxruntime==1.13.1"
     assert checks["torch to numpy and back"].state is State.UNKNOWN
 
 

@@ -178,7 +178,9 @@ def test_what_cannot_be_made_is_refused_and_nothing_written(sets, tmp_path, spec
 
 def test_too_few_texts_are_known_without_a_tokenizer(tmp_path):
     (tmp_path / "a.jsonl").write_text('{"text": "0123456789"}\n' * 10)  # 110 tokens with their ends
-    assert check_calibration(spec_of("mine", "a.jsonl", samples=3, seqlen=36), 2048, tmp_path) == [3]
+    assert check_calibration(spec_of("mine", "a.jsonl", samples=3, seqlen=36), 2048, tmp_path) == [
+        3
+    ]
     with pytest.raises(CalibrationError, match="it fills at most 2 of 3 windows of 37"):
         check_calibration(spec_of("mine", "a.jsonl", samples=3, seqlen=37), 2048, tmp_path)
 
