@@ -11,9 +11,10 @@ from enum import Enum
 from pathlib import Path
 
 from vacc_gen import presets
-from vacc_gen.generator.backends.onnxruntime.backend import PACKAGES
-from vacc_gen.generator.backends.vamc import EXECUTABLE
-from vacc_gen.generator.build.preflight import LIBRARIES_BYTES, check_files
+from vacc_gen.generator.backends.base import Stage
+from vacc_gen.generator.backends.onnxruntime.backend import PACKAGES, OnnxRuntimeBackend
+from vacc_gen.generator.backends.vamc import EXECUTABLE, Vamc
+from vacc_gen.generator.build.preflight import check_files, stage_bytes
 from vacc_gen.generator.calibration.windows import check_calibration
 from vacc_gen.generator.environment.lock import (
     Requirements,
@@ -27,7 +28,7 @@ from vacc_gen.generator.plan import Plan, is_placeholder
 from vacc_gen.generator.progress import available_bytes, size_text
 from vacc_gen.generator.workspace import Workspace
 from vacc_gen.schema.errors import MissingExtraError, VaccGenError, first_few, word_for_shell
-from vacc_gen.schema.footprint import FP16_BYTES, WEIGHT_BITS, footprint, parameter_count
+from vacc_gen.schema.footprint import footprint
 from vacc_gen.schema.lint.check import open_weights
 from vacc_gen.schema.lint.diagnostics import FindingsError, Severity
 from vacc_gen.schema.packages import parse_pin, parse_versions, pin_problems
@@ -42,7 +43,6 @@ FIRST_ANSWER_S = 60
 
 FIRST_VAMC_FOR_ANY = "2.3.4"
 """Below it a vocabulary must be a multiple of 16 (the vendor's llm/tigerbot/README.md)."""
-FP32_BYTES = 4
 
 Installed = Mapping[str, str]
 """Versions by normalized name."""
@@ -111,7 +111,8 @@ def examine(workspace: Workspace | None, python: Path | None) -> Iterator[Check]
     yield from compiler(python, plan)
     yield cards()
     if workspace is not None:
-        yield from room(workspace.root, *needed_bytes(workspace.plan, with_vamc))
+        backend = Vamc.name if with_vamc else OnnxRuntimeBackend.name
+        yield from room(workspace.root, workspace.plan, backend)
 
 
 # --- the workspace --------------------------------------------------------------------------
@@ -291,31 +292,20 @@ def cards(devices: Path = Path("/dev")) -> Check:
     return Check(MACHINE, "cards", State.WARNING, message)
 
 
-def needed_bytes(plan: Plan, with_vamc: bool) -> tuple[int, int]:
-    """Estimate the disk and the memory that a build of all precisions takes at least, in bytes.
+def room(folder: Path, plan: Plan, backend: str) -> Iterator[Check]:
+    """Compare free disk and memory with what a build of all precisions takes.
 
-    Embedded: export streams, so memory is that of the widest part in fp32 while it is verified, or
-    of int8 or int4 weights that a session packs; one is open at a time. vamc: its own need is not
-    published; it reads the whole checkpoint.
+    Short memory may still do: the estimate is on the high side, and fp16 weights can stay mapped.
     """
-    g, weights = plan.geometry, parameter_count(plan.geometry)
-    sizes = {kind: footprint(g, kind, 1, 0).weights_bytes for kind in plan.recipe.precisions}
-    disk_bytes = sum(sizes.values())
-    if with_vamc:
-        return disk_bytes, weights * FP16_BYTES
-    embedding = g.vocab_size * g.hidden_size
-    blocks = weights - embedding * (1 if g.tied_embeddings else 2)
-    part_bytes = 2 * FP32_BYTES * max(embedding, blocks // g.layers)
-    packed_bytes = max((sizes[kind] for kind in sizes if kind in WEIGHT_BITS), default=0)
-    return disk_bytes, LIBRARIES_BYTES + max(part_bytes, packed_bytes)
-
-
-def room(folder: Path, disk_bytes: int, memory_bytes: int) -> Iterator[Check]:
-    """Compare free disk and memory with the bytes that a build will take."""
-    for name, free, needed, where, hint in (
-        ("disk", shutil.disk_usage(folder).free, disk_bytes, f"free where {folder} lies",
-         "free some, or build one precision at a time with --precision"),
-        ("memory", available_bytes(), memory_bytes, "available", "end other programs first"),
+    sizes = [footprint(plan.geometry, word, 1, 0).weights_bytes for word in plan.recipe.precisions]
+    memory_bytes = max(stage_bytes(stage, plan, (), backend) for stage in Stage)
+    for name, free, needed, where, short, hint in (
+        ("disk", shutil.disk_usage(folder).free, sum(sizes), f"free where {folder} lies",
+         State.PROBLEM, "free some, or build one precision at a time with --precision"),
+        ("memory", available_bytes(), memory_bytes, "available",
+         State.WARNING, "end other programs first"),
     ):  # fmt: skip
         message = f"{size_text(free)} {where}; this build takes about {size_text(needed)}"
-        yield Check.of(MACHINE, name, needed <= free, message, hint)
+        is_short = free < needed
+        state = short if is_short else State.OK
+        yield Check(MACHINE, name, state, message, hint if is_short else None)

@@ -208,13 +208,11 @@ class _Run:
         step = planned.step
         if isinstance(step, Skip):
             record.status, record.reason = Status.SKIPPED, step.reason
-        elif known := self._reusable(planned):
+            return
+        if known := self._reusable(planned):
             record.status, record.outputs = Status.REUSED, known.outputs
             record.details = {**known.details, "made_in_seconds": round(known.seconds, 3)}
-        else:
-            self._execute(planned, step, record)
-
-    def _execute(self, planned: _Planned, step: Step, record: StageRecord) -> None:
+            return
         self._ledger.forget(planned.name)
         self._ran.add(planned.job.precision)
         started = time.monotonic()
