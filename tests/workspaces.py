@@ -100,9 +100,10 @@ def build(workspace: Workspace, backend: Backend, **options: Any) -> Recorder:
     return recorder
 
 
-def report_of(workspace: Workspace) -> dict[str, Any]:
-    """The workspace's report.json."""
-    report: dict[str, Any] = json.loads((workspace.root / "report.json").read_text())
+def report_of(workspace: Workspace | Path) -> dict[str, Any]:
+    """The report.json of a workspace, or in a folder."""
+    root = workspace if isinstance(workspace, Path) else workspace.root
+    report: dict[str, Any] = json.loads((root / "report.json").read_text())
     return report
 
 

@@ -23,13 +23,14 @@ from tests.workspaces import (
     make_workspace,
     recipe_text,
     report_of,
+    stage_of,
 )
 from vacc_gen.generator.backends.base import Stage
 from vacc_gen.generator.backends.onnxruntime.backend import OnnxRuntimeBackend
 from vacc_gen.generator.backends.vamc import Vamc
 from vacc_gen.generator.build.cluster import worker_count
 from vacc_gen.generator.build.preflight import stage_bytes
-from vacc_gen.generator.workspace import create, load_workspace
+from vacc_gen.generator.workspace import create
 from vacc_gen.schema.precision import Precision
 
 COMPILES = """#!/usr/bin/env bash
@@ -93,7 +94,7 @@ def test_a_killed_worker_changes_nothing_and_a_failed_workspace_is_named(tmp_pat
     ]
     assert is_group_gone(compiler)
     assert all(re.match(r"(hangs|good|broken): ", line) for line in err.splitlines()), err
-    report = report_of(load_workspace(tmp_path / "good"))
+    report = report_of(tmp_path / "good")
     ended = [(s["name"], s["status"]) for s in report["stages"] if s["status"] != "skipped"]
     assert ended == [(name, "done") for name in ("preflight", "compile", "compile", "report")]
     for name in ("hangs", "good"):
@@ -102,17 +103,20 @@ def test_a_killed_worker_changes_nothing_and_a_failed_workspace_is_named(tmp_pat
 
 @pytest.mark.usefixtures("compiler")
 def test_ctrl_c_ends_all_and_says_how_to_go_on(tmp_path: Path) -> None:
-    make_prepared_workspace(tmp_path / "hangs")
-    process = builds(tmp_path, "hangs --jobs 1")
+    for name in ("hangs", "good"):
+        make_prepared_workspace(tmp_path / name)
+    process = builds(tmp_path, "hangs good --jobs 1")
     compiler = hung_compiler(tmp_path / "hangs")
     worker = holder_of(tmp_path / "hangs")
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert "interrupted; run `vacc-gen build hangs --jobs 1` again to go on" in err
+    assert "interrupted; run `vacc-gen build hangs good --jobs 1` again to go on" in err
     assert "Traceback" not in err
     assert is_group_gone(compiler)
     assert eventually(lambda: not Path(f"/proc/{worker}").exists())
+    assert stage_of(report_of(tmp_path / "hangs"), "compile", "fp16")["status"] == "failed"
+    assert not (tmp_path / "good" / "vacc_deploy").exists()  # it waited, and is not begun
 
 
 @pytest.mark.usefixtures("compiler")
