@@ -17,7 +17,7 @@ from vacc_gen.generator.calibration.texts import (
 )
 from vacc_gen.presets import CALIBRATION_SETS
 from vacc_gen.schema.errors import CalibrationError, UnreadableError
-from vacc_gen.schema.recipe import Calibration, TextSource
+from vacc_gen.schema.recipe import TextSource
 
 
 def source(name, path, **choice):
@@ -55,38 +55,39 @@ def published(tmp_path):
     return tmp_path
 
 
-def test_c4_is_read_by_split(published):
-    assert texts(source("c4", "."), published) == ["train 0", "train 1", "train 2"]
-    assert texts(source("c4", ".", split="validation"), published)[0] == "held 0"
-    assert texts(source("c4", "en/c4-validation.00000-of-00008.json.gz"), published)[0] == "held 0"
+ADD = (
+    "Below is an instruction that describes a task, paired with an input that provides further "
+    "context. Write a response that appropriately completes the request.\n\n"
+    "### Instruction:\nAdd.\n\n### Input:\n2 and 3\n\n### Response:\n5"
+)
+NAME = (
+    "Below is an instruction that describes a task. Write a response that appropriately "
+    "completes the request.\n\n### Instruction:\nName a colour.\n\n### Response:\nRed"
+)
+LAW = "何为法？\nA. 甲\nB. 乙\nC. 丙\nD. 丁\n答案："
+DEV = "Q\nA. a\nB. b\nC. c\nD. d\n答案：A"
+ART = "a,\nb\nA. 1\nB. 2\nC. 3\nD. 4\n答案：D"
 
 
-def test_alpaca_wears_its_instruction_template(published):
-    with_input, without_input = texts(source("alpaca", "alpaca_data_cleaned.json"), published)
-    assert with_input == (
-        "Below is an instruction that describes a task, paired with an input that provides further "
-        "context. Write a response that appropriately completes the request.\n\n"
-        "### Instruction:\nAdd.\n\n### Input:\n2 and 3\n\n### Response:\n5"
-    )
-    assert without_input == (
-        "Below is an instruction that describes a task. Write a response that appropriately "
-        "completes the request.\n\n### Instruction:\nName a colour.\n\n### Response:\nRed"
-    )
-
-
-def test_ceval_asks_its_questions_by_split_and_subject(published):
-    law, art = (
-        "何为法？\nA. 甲\nB. 乙\nC. 丙\nD. 丁\n答案：",
-        "a,\nb\nA. 1\nB. 2\nC. 3\nD. 4\n答案：D",
-    )
-    assert texts(source("ceval", "ceval-exam.zip"), published) == [art, law + "B"]
-    assert texts(source("ceval", ".", split="test"), published) == [law]
-    assert texts(source("ceval", ".", split="dev", subjects=("law",)), published) == [
-        "Q\nA. a\nB. b\nC. c\nD. d\n答案：A"
-    ]
-    with pytest.raises(CalibrationError, match=r"no entry val/low_val\.csv") as raised:
-        texts(source("ceval", ".", subjects=("law", "low")), published)
-    assert raised.value.hint == "it has art, law"
+@pytest.mark.parametrize(
+    ("name", "path", "choice", "expected"),
+    [
+        ("c4", ".", {}, ["train 0", "train 1", "train 2"]),
+        ("c4", ".", {"split": "validation"}, ["held 0", "held 1", "held 2"]),
+        ("c4", "en/c4-validation.00000-of-00008.json.gz", {}, ["held 0", "held 1", "held 2"]),
+        ("alpaca", "alpaca_data_cleaned.json", {}, [ADD, NAME]),
+        ("ceval", "ceval-exam.zip", {}, [ART, f"{LAW}B"]),
+        ("ceval", ".", {"split": "test"}, [LAW]),
+        (
+            "ceval",
+            ".",
+            {"split": "dev", "subjects": ("law",)},
+            ["Q\nA. a\nB. b\nC. c\nD. d\n答案：A"],
+        ),
+    ],
+)
+def test_published_sets_are_read_by_split_and_subject(published, name, path, choice, expected):
+    assert texts(source(name, path, **choice), published) == expected
 
 
 def test_own_files_are_read_by_their_columns(tmp_path):
@@ -109,6 +110,12 @@ def test_own_files_are_read_by_their_columns(tmp_path):
         ("ceval", "alpaca_data_cleaned.json", {}, r"is not a file of ceval: those end in \.zip"),
         ("alpaca", "en/c4-train.00000-of-01024.json.gz", {}, "row 1 has no text: it has text, url"),
         ("c4", "en/c4-train.00000-of-01024.json.gz", {"split": "validation"}, "not of the split"),
+        (
+            "ceval",
+            ".",
+            {"subjects": ("law", "low")},
+            r"ceval-exam\.zip has no entry val/low_val\.csv",
+        ),
         ("c4", "dev", {}, r"dev has no file c4-train\.\*\.json\* that"),
         ("mine", "dev", {}, r"has no file \* that ends in \.txt, "),
     ],
@@ -124,15 +131,6 @@ def test_what_is_not_there(tmp_path):
         files_of(source("c4", "nowhere"), tmp_path)
     with pytest.raises(UnreadableError, match=r"cannot read .*none\.json: No such file"):
         values(tmp_path / "none.json")
-
-
-@pytest.mark.parametrize(
-    "values",
-    [{"set": "../x"}, {"weight": float("inf")}, {"mix": ({"set": "c4"},)}],
-)
-def test_a_spec_that_means_nothing_is_refused(values):
-    with pytest.raises(ValueError, match="validation error"):
-        Calibration.model_validate({"set": "c4", "path": "x", "seqlen": 8, **values})
 
 
 DOCUMENTS = [{"text": f"text {n} — №", "url": f"https://example.org/{n}"} for n in range(300)]
