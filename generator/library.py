@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from vacc_gen.schema.precision import Precision
 
 if TYPE_CHECKING:
-    from vacc_gen.generator.build.report import StageRecord
-    from vacc_gen.generator.build.runner import Observer
+    from vacc_gen.generator.build.report import Observer, StageRecord
     from vacc_gen.generator.workspace import Workspace
 
 AnyPath = str | os.PathLike[str]
@@ -85,9 +84,10 @@ def build(
     """
     from vacc_gen.generator.backends.base import Stage
     from vacc_gen.generator.build.preflight import select_backend
-    from vacc_gen.generator.build.runner import BuildOptions, SilentObserver, run_build
+    from vacc_gen.generator.build.report import Observer
+    from vacc_gen.generator.build.runner import BuildOptions, run_build
     from vacc_gen.generator.workspace import load_workspace
 
     options = BuildOptions(Stage(until), tuple(map(Precision, precision)), force)
     workspace = load_workspace(Path(folder).absolute())
-    return run_build(workspace, select_backend(backend), options, observer or SilentObserver())
+    return run_build(workspace, select_backend(backend), options, observer or Observer())

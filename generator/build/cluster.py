@@ -25,8 +25,8 @@ from vacc_gen.generator.backends.base import BACKEND_STAGES, Stage
 from vacc_gen.generator.backends.onnxruntime.session import quiet_libraries
 from vacc_gen.generator.build.ledger import program_digest
 from vacc_gen.generator.build.preflight import BACKENDS, stage_bytes
-from vacc_gen.generator.build.report import StageRecord
-from vacc_gen.generator.build.runner import BuildOptions, Observer, run_build
+from vacc_gen.generator.build.report import Observer, StageRecord
+from vacc_gen.generator.build.runner import BuildOptions, run_build
 from vacc_gen.generator.extras import load
 from vacc_gen.generator.progress import available_bytes, size_text
 from vacc_gen.generator.workspace import Workspace

@@ -22,6 +22,7 @@ from vacc_gen.generator.emit.report_html import report_html
 from vacc_gen.generator.extras import package_version
 from vacc_gen.generator.files import write_atomically
 from vacc_gen.generator.plan import Plan, model_name
+from vacc_gen.generator.progress import SilentProgress
 from vacc_gen.schema.precision import Precision
 
 REPORT_FILE = "report.json"
@@ -84,6 +85,14 @@ class StageRecord:
         }
         reason = {"reason": self.reason} if self.reason else {}
         return entry | reason | {k: v for k, v in self.details.items() if k not in APART}
+
+
+class Observer(SilentProgress):
+    """A `Progress` that also hears of the stages of a build; this one ignores everything."""
+
+    def stage_started(self, stage: Stage, precision: Precision | None) -> None: ...
+
+    def stage_finished(self, record: StageRecord) -> None: ...
 
 
 def write_report(root: Path, plan: Plan, backend: str, records: Sequence[StageRecord]) -> None:

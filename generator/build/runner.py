@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from vacc_gen.generator.backends.base import (
     BACKEND_STAGES,
@@ -28,10 +27,10 @@ from vacc_gen.generator.backends.base import (
 from vacc_gen.generator.backends.vamc import kill_children
 from vacc_gen.generator.build import preflight
 from vacc_gen.generator.build.ledger import Ledger, step_key
-from vacc_gen.generator.build.report import StageRecord, Status, write_report
+from vacc_gen.generator.build.report import Observer, StageRecord, Status, write_report
 from vacc_gen.generator.files import check_disk, open_in_place, room_for
 from vacc_gen.generator.plan import CompileJob
-from vacc_gen.generator.progress import Progress, SilentProgress, peak_rss_bytes, reset_peak_rss
+from vacc_gen.generator.progress import peak_rss_bytes, reset_peak_rss
 from vacc_gen.generator.workspace import Workspace
 from vacc_gen.schema.errors import StageError, UsageError, VaccGenError, on_one_line
 from vacc_gen.schema.precision import Precision
@@ -55,22 +54,6 @@ class BuildOptions:
     """
     earlier: tuple[StageRecord, ...] = ()
     """What earlier parts did: it is neither done nor checked again."""
-
-
-class Observer(Progress, Protocol):
-    """A `Progress` that is also notified when stages begin and end."""
-
-    def stage_started(self, stage: Stage, precision: Precision | None) -> None: ...
-
-    def stage_finished(self, record: StageRecord) -> None: ...
-
-
-class SilentObserver(SilentProgress):
-    """An `Observer` that shows nothing."""
-
-    def stage_started(self, stage: Stage, precision: Precision | None) -> None: ...
-
-    def stage_finished(self, record: StageRecord) -> None: ...
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import json
 import random
 from array import array
 from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -27,7 +28,7 @@ from vacc_gen.schema.artifacts import sha256_of
 from vacc_gen.schema.checkpoint import WeightFolder
 from vacc_gen.schema.errors import CalibrationError
 from vacc_gen.schema.geometry import geometry_from_config
-from vacc_gen.schema.recipe import Calibration, TextSource
+from vacc_gen.schema.recipe import Calibration
 
 if TYPE_CHECKING:
     import numpy as np
@@ -132,18 +133,14 @@ def check_calibration(spec: Calibration, max_positions: int, root: Path) -> list
             if tokens // spec.seqlen >= share:
                 break
         else:
-            raise _too_few_texts(spec, source, f"at most {tokens // spec.seqlen}", share)
+            raise _too_few_texts(spec, source.set, f"at most {tokens // spec.seqlen}", share)
     return shares
 
 
 def windows_by_source(weights: Sequence[float], samples: int) -> list[int]:
-    """Share `samples` windows out by weight; what is left over goes to the largest remainders."""
-    exact = [samples * weight / sum(weights) for weight in weights]
-    shares = [int(share) for share in exact]
-    by_remainder = sorted(range(len(exact)), key=lambda index: shares[index] - exact[index])
-    for index in by_remainder[: samples - sum(shares)]:
-        shares[index] += 1
-    return shares
+    """Share `samples` windows out by weight."""
+    ends = [round(samples * total / sum(weights)) for total in accumulate(weights, initial=0)]
+    return [end - start for start, end in pairwise(ends)]
 
 
 def _draw(
@@ -174,15 +171,12 @@ def _draw(
         del pending[:whole]
         if len(windows) >= share:
             return windows[:share]
-    raise _too_few_texts(spec, source, str(len(windows)), share)
+    raise _too_few_texts(spec, source.set, str(len(windows)), share)
 
 
-def _too_few_texts(
-    spec: Calibration, source: TextSource, filled: str, share: int
-) -> CalibrationError:
+def _too_few_texts(spec: Calibration, name: str, filled: str, share: int) -> CalibrationError:
     return CalibrationError(
-        f"{source.set} has too little text: it fills {filled} of {share} windows of {spec.seqlen} "
-        "tokens",
+        f"{name} has too little text: it fills {filled} of {share} windows of {spec.seqlen} tokens",
         "ask for fewer samples, a shorter seqlen, or bring more text",
     )
 
