@@ -177,13 +177,12 @@ def _calibration(workspace: Workspace) -> Iterator[Found]:
     calibration = workspace.plan.recipe.calibration
     if calibration is None:
         return
-    if any(is_placeholder(source.path) for source in calibration.sources):
+    if is_placeholder(calibration.path):
         message = "calibration.path is still to be filled in: int8 is rounded to nearest"
         yield State.WARNING, message, f"vacc-gen fetch {workspace.root} --only calibration"
         return
     check_calibration(calibration, workspace.plan.geometry.max_positions, workspace.root)
-    names = ", ".join(source.set for source in calibration.sources)
-    yield State.OK, f"{calibration.samples} windows of {names}", None
+    yield State.OK, f"{calibration.samples} windows of {calibration.set}", None
 
 
 # --- the compiler's environment, and ours ---------------------------------------------------

@@ -56,8 +56,11 @@ def lengths_problem(prefill: int, total: int) -> str | None:
 Split = Literal["train", "validation", "dev", "val", "test"]
 
 
-class TextSource(Strict):
-    """Texts of one set: of c4, ceval or alpaca as published, or of your own files."""
+class Calibration(Strict):
+    """Texts of c4, ceval or alpaca as published, or of your own files, and how they are drawn.
+
+    This is the `dataset` block of a compile config; the compiler reads no split, subjects or seed.
+    """
 
     set: str = Field(
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
@@ -75,35 +78,12 @@ class TextSource(Strict):
     subjects: tuple[str, ...] = Field(
         default=(), description="C-Eval subjects to read, such as law; unset: all"
     )
-    weight: float = Field(
-        default=1.0,
-        gt=0,
-        allow_inf_nan=False,
-        description="share of the windows, in proportion to the weights of the other sets",
-    )
-
-
-class Calibration(TextSource):
-    """The texts and how they are drawn.
-
-    Without `mix` this is the `dataset` block of a compile config. The compiler reads one set; the
-    sets of `mix` reach the embedded backend alone.
-    """
-
     samples: int = Field(default=128, ge=1, description="windows to draw (`nsamples`)")
     seqlen: int = Field(
         ge=1,
         description="length of a window in tokens; texts run on, an end-of-text token after each",
     )
     seed: int = Field(default=0, ge=0, description="decides which texts are drawn, and their order")
-    mix: tuple[TextSource, ...] = Field(
-        default=(), description="further sets to draw from, on the embedded backend"
-    )
-
-    @property
-    def sources(self) -> tuple[TextSource, ...]:
-        """Every set that windows are drawn from, the main one first."""
-        return (self, *self.mix)
 
 
 DEFAULT_PLATFORM = "x86_64-unknown-linux-gnu"
