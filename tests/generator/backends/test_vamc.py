@@ -211,6 +211,7 @@ def run_bash(script: str, folder: Path, say: Callable[[str], None] = print) -> t
 
 def test_output_goes_to_the_log_and_its_last_line_is_said(tmp_path: Path) -> None:
     said: list[str] = []
+    (tmp_path / "log").write_text("of an earlier run")
     script = "echo one; echo two >&2; sleep 0.3; echo three; sleep 0.3; exec >&- 2>&-; exit 7"
     assert run_bash(script, tmp_path, said.append) == (7, "one\ntwo\nthree\n")
     assert said == ["two", "three"]
