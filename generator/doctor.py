@@ -72,12 +72,6 @@ class Check:
     message: str
     hint: str | None = None
 
-    @classmethod
-    def of(cls, section: str, name: str, ok: bool, message: str, hint: str | None = None) -> Check:
-        """Return what is either fine or a problem, which alone has a hint."""
-        state = State.OK if ok else State.PROBLEM
-        return cls(section, name, state, message, None if ok else hint)
-
 
 def compiler_python(workspace: Workspace | None) -> Path | None:
     """Return the interpreter that the compiler runs in, if there is one.
@@ -222,10 +216,12 @@ def compiler_environment(python: Path, wanted: Requirements | None) -> Iterator[
         hint = f"make the environment with python{wanted.python}, or change environment.python"
         yield Check(COMPILER, "Python", State.PROBLEM, message, hint)
     for pin in wanted.pins if wanted else ():
-        ok = pin.name in installed and installed[pin.name] in pin.versions
-        message = installed.get(pin.name, "missing") + ("" if ok else f", wanted {pin}")
-        hint = f"pip install {word_for_shell(str(pin))}"
-        yield Check.of(COMPILER, pin.name, ok, message, hint)
+        found = installed.get(pin.name, "missing")
+        if pin.name in installed and found in pin.versions:
+            yield Check(COMPILER, pin.name, State.OK, found)
+        else:
+            message, hint = f"{found}, wanted {pin}", f"pip install {word_for_shell(str(pin))}"
+            yield Check(COMPILER, pin.name, State.PROBLEM, message, hint)
     yield from _breaking_companions(installed, version)
     yield from _runs(COMPILER, python, installed)
 
@@ -254,8 +250,10 @@ def _runs(section: str, python: Path, installed: Installed) -> Iterator[Check]:
             continue
         versions = " beside ".join(f"{package} {installed[package]}" for package in needed)
         failure = run_check(python, check).failure
-        message = f"{versions}: {failure}" if failure else versions
-        yield Check.of(section, name, failure is None, message)
+        if failure is None:
+            yield Check(section, name, State.OK, versions)
+        else:
+            yield Check(section, name, State.PROBLEM, f"{versions}: {failure}")
 
 
 # --- the machine ----------------------------------------------------------------------------

@@ -34,7 +34,7 @@ LOG_BYTES = 64 << 20
 LINE = 500
 """Characters of a line that are shown."""
 MARK = "VACC_GEN_CHILD"
-"""A variable with the folder, by which everything that the compiler started is found."""
+"""A variable with the workspace, by which everything that the compiler started is found."""
 KILL_ROUNDS = 50
 CONTROL_CODES = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07]*\x07|[@-Z\\-_])")
 
@@ -162,7 +162,7 @@ def run_logged(
     Return its exit code, negative where a signal ended it, and the peak memory in bytes of the
     largest of the child and the processes that it waited for.
 
-    Whatever it started ends with it. Where we are interrupted, it gets SIGTERM and `END_SECONDS`.
+    Whatever it started ends with it. Where we are interrupted, it gets SIGTERM first.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     with open_in_place(log) as file:
@@ -180,12 +180,12 @@ def run_logged(
             try:
                 return _wait(child, log, say)
             except BaseException:
-                _signal_group(child, signal.SIGTERM)
+                child.terminate()
                 with suppress(subprocess.TimeoutExpired):
                     child.wait(END_SECONDS)
                 raise
             finally:
-                _signal_group(child, signal.SIGKILL)
+                child.kill()
                 child.wait()
         finally:
             kill_children(cwd)
@@ -196,20 +196,15 @@ def _wait(child: subprocess.Popen[bytes], log: Path, say: Callable[[str], None])
     shown: list[str] = []
     while True:
         pid, status, usage = os.wait4(child.pid, os.WNOHANG)
-        if pid:
-            child.returncode = os.waitstatus_to_exitcode(status)  # wait4 took it from Popen
-            return child.returncode, usage.ru_maxrss * 1024
-        time.sleep(POLL_SECONDS)
         _shorten(log)
         line = last_lines(log, 1)
         if line and line != shown:
             shown = line
             say(line[0])
-
-
-def _signal_group(child: subprocess.Popen[bytes], number: signal.Signals) -> None:
-    with suppress(ProcessLookupError):
-        os.killpg(child.pid, number)
+        if pid:
+            child.returncode = os.waitstatus_to_exitcode(status)  # wait4 took it from Popen
+            return child.returncode, usage.ru_maxrss * 1024
+        time.sleep(POLL_SECONDS)
 
 
 def kill_children(root: Path) -> None:

@@ -214,7 +214,7 @@ def test_output_goes_to_the_log_and_its_last_line_is_said(tmp_path: Path) -> Non
     (tmp_path / "log").write_text("of an earlier run")
     script = "echo one; echo two >&2; sleep 0.3; echo three; sleep 0.3; exec >&- 2>&-; exit 7"
     assert run_bash(script, tmp_path, said.append) == (7, "one\ntwo\nthree\n")
-    assert said == ["two", "three"]
+    assert said[-2:] == ["two", "three"]
 
 
 PEAK_OF_A_CHILD = """
