@@ -210,6 +210,14 @@ def test_the_compilers_interpreter_is_in_its_first_line(path, first_line, python
     assert doctor.compiler_python(None) == (python and path.parent / python)
 
 
+def test_without_a_compiler_the_interpreter_is_that_of_the_workspace(path, workspace):
+    python = workspace.root / "env" / "venv" / "bin" / "python"
+    assert doctor.compiler_python(workspace) is None
+    python.parent.mkdir(parents=True)
+    python.touch()
+    assert doctor.compiler_python(workspace) == python
+
+
 def compiler_checks(python, plan):
     return {check.name: check for check in doctor.compiler(python, plan)}
 

@@ -9,11 +9,13 @@ from types import SimpleNamespace
 import pytest
 
 from tests.texts import CALIBRATION
-from tests.workspaces import Recorder, build, make_workspace, report_of
+from tests.weight_folders import edit_json
+from tests.workspaces import Recorder, build, make_prepared_workspace, make_workspace, report_of
 from vacc_gen.generator.backends.base import Stage
 from vacc_gen.generator.backends.onnxruntime.backend import OnnxRuntimeBackend
+from vacc_gen.generator.backends.vamc import Vamc
 from vacc_gen.generator.workspace import Workspace
-from vacc_gen.schema.errors import CheckpointError, StageError, VaccGenError
+from vacc_gen.schema.errors import CheckpointError, StageError, UnreadableError, VaccGenError
 from vacc_gen.schema.lint.diagnostics import FindingsError
 from vacc_gen.schema.precision import Precision
 
@@ -37,6 +39,13 @@ def test_a_checkpoint_that_was_moved(tmp_path: Path) -> None:
     workspace = make_workspace(tmp_path / "workspace", model=model)
     said = refusal(workspace, CheckpointError)
     assert said.startswith(f"the weights are not there: {tmp_path}/checkpoint\n`vacc-gen fetch ")
+
+
+def test_a_tokenizer_that_cannot_be_loaded(tmp_path: Path) -> None:
+    workspace = make_prepared_workspace(tmp_path / "workspace")
+    edit_json(workspace.checkpoint_path / "tokenizer.json", version="9.0")
+    with pytest.raises(UnreadableError, match="is not a tokenizer that works"):
+        build(workspace, Vamc())
 
 
 @pytest.mark.parametrize(
