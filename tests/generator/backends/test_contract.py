@@ -88,6 +88,8 @@ def test_every_stage_and_artifact_is_reported(case: Case) -> None:
     assert all(s["reason"] for s in report["stages"] if s["status"] == "skipped")
     assert stage_of(report, "compile", "int8")["status"] in ("done", "reused")
     artifacts = report["artifacts"]
+    written = [s["output_bytes"] for s in report["stages"] if s["name"] == "compile"]
+    assert sum(written) == sum(artifact["bytes"] for artifact in artifacts) > 0
     for job in case.workspace.plan.jobs:
         assert [a for a in artifacts if job.name in Path(a["path"]).parts]
     for artifact in artifacts:

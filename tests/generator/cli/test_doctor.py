@@ -41,6 +41,7 @@ def test_a_workspace_that_builds_here_has_no_problem_and_no_extra_is_loaded(root
     states = {(check["section"], check["name"]): check["state"] for check in printed["checks"]}
     assert states["vacc-gen's environment", "a session of ONNX Runtime"] == "ok"
     assert states["vacc-gen's environment", "torch to numpy and back"] == "ok"
+    assert states["vacc-gen's environment", "packages"] == "ok"
     assert states["machine", "disk"] == states["machine", "memory"] == "ok"
     assert states["compiler's environment", "interpreter"] == "unknown"
 
