@@ -181,6 +181,15 @@ def test_a_crash_is_a_finding_and_not_our_end(venv):
         assert checks[name].message.endswith(" beside numpy 1.26.4: was killed by SIGSEGV")
 
 
+def test_our_own_packages_are_needed_where_the_compiler_is_not(monkeypatch):
+    monkeypatch.setattr(doctor, "package_version", lambda package: None)
+    (check,) = doctor.own_environment(needed=False)
+    assert (check.state, check.message) == (State.OK, "not installed; vamc does the work")
+    missing = [c for c in doctor.own_environment(needed=True) if c.state is State.PROBLEM]
+    assert [check.name for check in missing] == list(doctor.PACKAGES)
+    assert missing[0].hint == "pip install 'vacc-gen[export]'"
+
+
 # --- the machine ----------------------------------------------------------------------------
 
 

@@ -67,7 +67,7 @@ def holder_of(root: Path) -> int:
 def hung_compiler(root: Path) -> int:
     """Wait for the process group of the compiler that hangs."""
     group = root / "hung" / "group"
-    assert eventually(lambda: group.is_file() and group.read_text().endswith("\n"))
+    assert eventually(lambda: group.is_file() and group.read_text().endswith("\n"), 120)
     return int(group.read_text())
 
 
