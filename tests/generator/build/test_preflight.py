@@ -60,6 +60,12 @@ def test_lengths_that_do_not_fit(tmp_path: Path, lengths: tuple[int, int], words
     assert words in refusal(make_workspace(tmp_path / "workspace", target=target), StageError)
 
 
+def test_fp16_is_built_first_wherever_it_stands(tmp_path: Path) -> None:
+    recorder = check(make_workspace(tmp_path / "workspace", precisions=["int8", "fp16"]))
+    calibrated = [record.precision for record in recorder.records if record.stage == "calibrate"]
+    assert calibrated == [Precision.FP16, Precision.INT8]
+
+
 def test_a_disk_that_is_too_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     workspace = make_workspace(tmp_path / "workspace")
     free_bytes = 7_000_000  # enough for either precision, not for both
