@@ -28,7 +28,7 @@ from vacc_gen.generator.plan import Plan, is_placeholder
 from vacc_gen.generator.progress import available_bytes, size_text
 from vacc_gen.generator.workspace import Workspace
 from vacc_gen.schema.errors import MissingExtraError, VaccGenError, first_few, word_for_shell
-from vacc_gen.schema.footprint import footprint
+from vacc_gen.schema.geometry import footprint
 from vacc_gen.schema.lint.check import open_weights
 from vacc_gen.schema.lint.diagnostics import FindingsError, Severity
 from vacc_gen.schema.packages import parse_pin, parse_versions, pin_problems

@@ -28,8 +28,8 @@ from pydantic import BaseModel, Field, ValidationError
 from vacc_gen.generator.calibration.texts import calibration_targets
 from vacc_gen.generator.files import check_disk, move_into_place, open_in_place
 from vacc_gen.generator.progress import Progress
-from vacc_gen.schema.artifacts import sha256_of
 from vacc_gen.schema.errors import FetchError
+from vacc_gen.schema.json_files import sha256_of
 from vacc_gen.schema.preset import CalibrationSet
 from vacc_gen.schema.recipe import Calibration
 

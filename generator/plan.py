@@ -10,8 +10,7 @@ from typing import Any
 from vacc_gen.generator import vision
 from vacc_gen.schema.checkpoint import name_of
 from vacc_gen.schema.errors import CheckpointError, UsageError
-from vacc_gen.schema.footprint import parameter_count
-from vacc_gen.schema.geometry import Geometry, geometry_from_config
+from vacc_gen.schema.geometry import Geometry, geometry_from_config, parameter_count
 from vacc_gen.schema.precision import EMBEDDED_ONLY, Precision
 from vacc_gen.schema.preset import ModelPreset
 from vacc_gen.schema.recipe import LENGTH_STEP_TOKENS, PLACEHOLDER, Recipe

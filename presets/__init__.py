@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _Preset = TypeVar("_Preset", bound="preset.Preset")
 FOLDER = Path(__file__).parent
+OLDER_KEYS = FOLDER / "older_keys.yaml"
 
 
 class Shelf(Generic[_Preset]):
@@ -75,7 +76,6 @@ CALIBRATION_SETS: Shelf[preset.CalibrationSet] = Shelf(
 ENVIRONMENTS: Shelf[preset.EnvironmentPreset] = Shelf(
     "environments", "EnvironmentPreset", "environment"
 )
-OLDER_KEYS = FOLDER / "older_keys.yaml"
 SHELVES: dict[str, Shelf[Any]] = {
     shelf.folder.name: shelf
     for shelf in (MODELS, ENCODERS, SERVED, CARDS, CALIBRATION_SETS, ENVIRONMENTS)
@@ -85,6 +85,9 @@ SHELVES: dict[str, Shelf[Any]] = {
 class KnownPresets:
     """What the linter may know of models, cards and packages: its protocol `Known`."""
 
+    def __init__(self) -> None:
+        self.model, self.card, self.environment = MODELS.get, CARDS.get, ENVIRONMENTS.get
+
     def geometry(self, model: str) -> Geometry | None:
         from vacc_gen.schema.geometry import Geometry
 
@@ -92,30 +95,14 @@ class KnownPresets:
         sizes = None if values.get("any_size") else values.get("geometry")
         return Geometry.model_validate(sizes) if sizes else None
 
-    def is_verified(self, model: str) -> bool:
-        known = MODELS.get(model)
-        return known is not None and known.geometry_source.verified
-
     def names(self, shelf: str) -> Sequence[str]:
         return SHELVES[shelf].names()
-
-    def vendor_files(self, model: str) -> Sequence[str]:
-        known = MODELS.get(model)
-        return [source.name for source in known.sources if not source.generated] if known else []
-
-    def die_memory_bytes(self, card: str) -> int | None:
-        known = CARDS.get(card)
-        return None if known is None else known.die_memory_bytes
 
     @cache  # noqa: B019  # as above
     def pin_facts(self) -> PinFacts:
         from vacc_gen.schema.packages import PinFacts  # slow: for the rules that ask
 
-        return PinFacts.from_values(_read((FOLDER / "pins.yaml").read_text(encoding="utf-8")))
-
-    def environment_pins(self, preset: str) -> Sequence[str]:
-        known = ENVIRONMENTS.get(preset)
-        return () if known is None else known.asked
+        return PinFacts.model_validate(_read((FOLDER / "pins.yaml").read_text(encoding="utf-8")))
 
 
 KNOWN = KnownPresets()
@@ -151,26 +138,19 @@ def _read(text: str) -> dict[str, Any]:
 
 
 def _unknown(name: str, known: Iterable[str], none: str) -> UsageError:
-    """Return an error with up to three names.
-
-    First come those that begin with `name` or contain it, then those that have all its words, then
-    those spelled alike. Punctuation does not count, so `llama3` is in Meta-Llama-3-8B; numbers are
-    whole ones, so it is not in LLaMA-33B.
-    """
+    """Return an error with up to three names: of the same words and numbers, or spelled alike."""
     from difflib import get_close_matches
 
+    asked = _words(name.rpartition("/")[2])
     by_key = {candidate.casefold(): candidate for candidate in sorted(known, key=len)}
-    key = name.casefold().rpartition("/")[2]
-    whole, *words = (
-        "[-_.]*".join(filter(str.isalnum, word)) + (r"(?!\d)" if word[-1:].isdigit() else "")
-        for word in (key, *re.findall(r"[^\W_]+", key))
-    )
-    near = [one for one in by_key if len(whole) > 1 and re.search(whole, one)]
-    near.sort(key=lambda one: not re.match(whole, one))
-    near += [
-        one for one in by_key if len(whole) > 1 and all(re.search(word, one) for word in words)
-    ]
-    near += get_close_matches(key, by_key)
-    names = " or ".join([by_key[one] for one in dict.fromkeys(near)][:3])
+    near = [key for key in by_key if asked and {*asked} <= {*_words(key)}]
+    near.sort(key=lambda key: not key.startswith(asked[0]))
+    near += get_close_matches("-".join(asked), by_key)
+    names = " or ".join([by_key[key] for key in dict.fromkeys(near)][:3])
     hint = f"did you mean {names}?" if names else "`vacc-gen presets list` names all"
     return UsageError(f"{none} is called {name!r}", hint)
+
+
+def _words(name: str) -> list[str]:
+    """Return the words and numbers of a name: of `llama3` llama and 3."""
+    return re.findall(r"[^\W\d_]+|\d+", name.casefold())

@@ -46,11 +46,7 @@ class CheckpointError(VaccGenError):
         self.key, self.file, self.is_warning = key, file, is_warning
 
 
-MERGE_ADAPTER = (
-    'merge it first: python -c "from peft import AutoPeftModelForCausalLM as M; '
-    "M.from_pretrained('ADAPTER').merge_and_unload().save_pretrained('OUT')\", and copy the "
-    "tokenizer's files"
-)
+MERGE_ADAPTER = "merge it into its base model first, with peft's `merge_and_unload`"
 
 
 class CalibrationError(VaccGenError):
@@ -85,36 +81,13 @@ class MissingExtraError(VaccGenError):
     def __init__(
         self, package: str, purpose: str, extra: str = "export", problem: str = "is not installed"
     ) -> None:
-        super().__init__(
-            f"{purpose} needs {package}, which {problem}",
-            hint=f"pip install 'vacc-gen[{extra}]'",
-        )
-
-
-_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
-_BYTES = range(0xDC80, 0xDD00)
-"""How Python keeps the bytes of a path that are not UTF-8 (PEP 383)."""
-
-
-def is_text(word: str) -> bool:
-    """Whether an argument is text: bytes that were not UTF-8 come as lone surrogates."""
-    return not _LONE_SURROGATE.search(word)
+        message = f"{purpose} needs {package}, which {problem}"
+        super().__init__(message, f"pip install 'vacc-gen[{extra}]'")
 
 
 def encodable(text: str) -> str:
-    r"""Return text that can be encoded; other text stays as it is.
-
-    A byte of a path that is not UTF-8 becomes `\xff`, any other half of a surrogate pair `\ud800`;
-    then each backslash is doubled.
-    """
-    if is_text(text):
-        return text
-    return _LONE_SURROGATE.sub(_escaped, text.replace("\\", "\\\\"))
-
-
-def _escaped(found: re.Match[str]) -> str:
-    number = ord(found.group())
-    return f"\\x{number - 0xDC00:02x}" if number in _BYTES else f"\\u{number:04x}"
+    r"""Return text that can be encoded: a byte of a path that is not UTF-8 becomes `\udcff`."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def plural(number: int, noun: str) -> str:
@@ -128,11 +101,6 @@ def first_few(names: Sequence[str], shown: int = 3) -> str:
     return f"{', '.join(names[:shown])}{more}"
 
 
-def on_one_line(text: str) -> str:
-    r"""Return text as a terminal can show it on one line: a line break in a path becomes `\n`."""
-    return "".join(map(_printable, encodable(text)))
-
-
 _ACTIVE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]"
 )
@@ -141,11 +109,12 @@ _ACTIVE = re.compile(
 
 def visible(text: str) -> str:
     r"""Return text that a terminal shows and does not obey: an escape becomes `\x1b`."""
-    return _ACTIVE.sub(lambda found: _printable(found.group()), text)
+    return _ACTIVE.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
 
 
-def _printable(mark: str) -> str:
-    return mark if mark.isprintable() else mark.encode("unicode_escape").decode("ascii")
+def on_one_line(text: str) -> str:
+    r"""Return text as a terminal can show it on one line: a line break in a path becomes `\n`."""
+    return visible(text).replace("\n", r"\n").replace("\t", r"\t")
 
 
 def shell_command(words: Iterable[str]) -> str:
@@ -156,11 +125,6 @@ def shell_command(words: Iterable[str]) -> str:
 def word_for_shell(word: str) -> str:
     if word.isprintable():
         return shlex.quote(word)
-    marks = (
-        mark
-        if mark.isprintable() and mark not in "\\'"
-        # Bytes, which bash takes in any locale.
-        else "".join(f"\\x{byte:02x}" for byte in mark.encode("utf-8", "surrogateescape"))
-        for mark in word
-    )
-    return f"$'{''.join(marks)}'"
+    source = word.encode("utf-8", "surrogateescape")  # bytes, which bash takes in any locale
+    escaped = re.sub(rb"[^\w./-]", lambda mark: b"\\x%02x" % ord(mark[0]), source)
+    return f"$'{escaped.decode('ascii')}'"

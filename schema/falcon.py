@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from vacc_gen.schema.checkpoint import TensorEntry
 from vacc_gen.schema.errors import MERGE_ADAPTER, CheckpointError, first_few
 from vacc_gen.schema.geometry import (
     FALCON_MODEL_TYPES,
@@ -25,7 +26,6 @@ from vacc_gen.schema.geometry import (
     key_of,
     shortened,
 )
-from vacc_gen.schema.shards import TensorEntry
 
 EMBEDDING = "transformer.word_embeddings.weight"
 HEAD = "lm_head.weight"
@@ -36,8 +36,6 @@ SOURCE_DTYPES = ("BF16", "F16", "F32")
 SAME_REVISION = "config.json and the shards must be of the same model and revision"
 
 Shape = tuple[int, ...]
-
-
 Positive = Annotated[float, Field(gt=0)]
 
 
@@ -137,16 +135,6 @@ class Architecture(BaseModel):
         return shapes
 
 
-_EXPECTED = {
-    "bool_type": "neither true nor false",
-    "model_type": "not an object",
-    "int_type": "not a positive whole number",
-    "greater_than_equal": "not a positive whole number",
-    "literal_error": "not {expected}",
-}
-"""How the errors of a field are said, by pydantic's types of them."""
-
-
 def architecture_from_config(config: Mapping[str, Any]) -> Architecture:
     """Read the architecture out of a Falcon `config.json`.
 
@@ -174,57 +162,34 @@ def architecture_from_config(config: Mapping[str, Any]) -> Architecture:
 
 def _refusal(error: ValidationError) -> CheckpointError:
     problem = error.errors()[0]
-    key, found = str(problem["loc"][-1]), shortened(problem["input"])
-    if len(problem["loc"]) > 1 and key != "rope_theta":
-        scaling = found if key in ("type", "rope_type") else f"{key} {found}"
-        message = f"config.json: rope scaling {scaling} is not supported"
-        hint = "Falcon models are published without rope scaling"
-        return CheckpointError(message, hint, str(problem["loc"][0]))
-    expected = _EXPECTED.get(problem["type"], "not a positive number")
-    expected = expected.format(**problem.get("ctx", {}))
-    return CheckpointError(f"config.json: {key} is {found}, {expected}", key=key)
-
-
-_OLD_NAMES = {
-    "n_embed": "hidden_size",
-    "n_layer": "num_hidden_layers",
-    "n_head": "num_attention_heads",
-    "n_head_kv": "num_kv_heads",
-}
-"""How the configs of 2023 call the sizes."""
+    (key, *inner), found = map(str, problem["loc"]), shortened(problem["input"])
+    if key in ("rope_scaling", "rope_parameters"):
+        message = f"config.json: rope scaling {' '.join([*inner, found])} is not supported"
+        return CheckpointError(message, "Falcon models are published without rope scaling", key)
+    _, _, must = problem["msg"].partition(" should ")
+    return CheckpointError(f"config.json: {key} is {found}, and must {must}", key=key)
 
 
 def _contradictions(
     config: Mapping[str, Any], read: Architecture
 ) -> Iterator[tuple[str, str, str | None]]:
     """Yield a key, what of it is true of no Falcon, and what to do about it."""
-    geometry, new_decoder = read.geometry, read.new_decoder_architecture
-    heads, kv_heads = geometry.attention_heads, geometry.kv_heads
-    for old, new in _OLD_NAMES.items():
-        if None not in (config.get(old), config.get(new)) and config[old] != config[new]:
-            values = f"{old} is {shortened(config[old])} and {new} is {shortened(config[new])}"
-            yield old, f"{values}: two names of one size", f"delete {old}"
-    ffn = config.get("ffn_hidden_size") or 4 * geometry.hidden_size
-    for key, used in (("head_dim", geometry.head_size), ("intermediate_size", ffn)):
-        if config.get(key) not in (None, used):
-            yield key, f"{key} is {shortened(config[key])}, a Falcon's is {used}", f"delete {key}"
+    head_size, grouped = read.geometry.head_size, read.new_decoder_architecture
+    heads, kv_heads = read.geometry.attention_heads, read.geometry.kv_heads
     if heads % kv_heads:
-        message = f"{heads} attention heads do not divide into {kv_heads} KV heads"
-        yield "num_kv_heads", message, None
-    if geometry.head_size % 2 and not read.alibi:
-        message = f"heads of {geometry.head_size} cannot be rotated in pairs"
-        yield key_of(config, "attention_heads"), message, None
-    if new_decoder and not read.parallel_attn:
-        message = "new_decoder_architecture without parallel_attn is not a Falcon"
-        yield "parallel_attn", message, None
-    if read.num_ln_in_parallel_attn == 2 and not new_decoder:
-        message = "num_ln_in_parallel_attn is 2 without new_decoder_architecture"
-        yield "num_ln_in_parallel_attn", message, None
+        yield "num_kv_heads", f"{heads} heads do not divide into {kv_heads} KV heads", None
+    if head_size % 2 and not read.alibi:
+        key = key_of(config, "attention_heads")
+        yield key, f"heads of {head_size} cannot be rotated in pairs", None
+    if grouped and not read.parallel_attn:
+        yield "parallel_attn", "new_decoder_architecture needs parallel_attn", None
+    if read.num_ln_in_parallel_attn == 2 and not grouped:
+        key = "num_ln_in_parallel_attn"
+        yield key, f"{key} is 2 without new_decoder_architecture", None
     counted = {"n_head_kv": read.n_head_kv, "num_kv_heads": kv_heads > 1 and read.num_kv_heads}
     for key, value in counted.items():
-        if value and not new_decoder and value not in (heads, kv_heads):
-            hint = 'grouped-query Falcons say `"new_decoder_architecture": true`; the one of 2023 '
-            hint += "has model_type RefinedWeb, not RefinedWebModel"
+        if value and not grouped and value not in (heads, kv_heads):
+            hint = "grouped queries need new_decoder_architecture, or in 2023 model_type RefinedWeb"
             yield key, f"{key} is {value}, but this model has {kv_heads} KV heads", hint
     bases = sorted({*read.rotary_bases()})
     if len(bases) > 1:
@@ -236,17 +201,10 @@ _LAYER = re.compile(r"transformer\.h\.(\d{1,9})\.(.+)")
 _BUFFERS = re.compile(r"(inv_freq|masked_bias|attn\.bias|attention\.mask)$")
 
 _FOREIGN = {
-    r"base_model\.|.*\.lora_": (
-        "the weights of an adapter; a merged model is needed",
-        MERGE_ADAPTER,
-    ),
+    r"base_model\.|.*\.lora_": ("an adapter's weights; a merged model is needed", MERGE_ADAPTER),
     r"(score|classifier|qa_outputs)\.": (
         "a classifier's head; a model that writes text is needed",
         "take the causal language model that it was made from",
-    ),
-    r"(?!transformer\.w).*word_embeddings\.weight": (
-        "not the name of a parameter",
-        f"transformers' names begin like {EMBEDDING}: save the model itself, not what wraps it",
     ),
 }
 """Names of tensors that no Falcon has, what they say, and what to do."""
@@ -282,13 +240,13 @@ def differences(
     for pattern, (problem, hint) in _FOREIGN.items():
         foreign = [name for name in stored if re.match(pattern, name)]
         if foreign:
-            yield _at_tensor(stored[foreign[0]], f"{_some(foreign)}: {problem}", hint)
+            name, message = foreign[0], f"{_some(foreign)}: {problem}"
+            yield CheckpointError(message, hint, name, file=stored[name].path.name)
             return
     numbers = {int(match[1]) for match in map(_LAYER.fullmatch, stored) if match}
     if not numbers and not {EMBEDDING, HEAD} & stored.keys():
-        message = "the files of weights hold no tensors"
-        if stored:
-            message = f"config.json is a Falcon's, the tensors are not: {_some(stored)}"
+        found = _some(stored) or "there are none"
+        message = f"config.json is a Falcon's, the tensors are not: {found}"
         yield CheckpointError(message, SAME_REVISION, "model_type")
         return
     layers, highest = architecture.geometry.layers, max(numbers, default=-1)
@@ -302,10 +260,8 @@ def differences(
         if EMBEDDING not in stored:  # some writers keep the other name of the shared tensor
             del expected[EMBEDDING]
     fault = _name_difference(expected, stored, layers)
-    if fault is not None:
+    if fault := fault or _shape_difference(config, expected, stored):
         yield fault
-    if fault is None or fault.key != "new_decoder_architecture":
-        yield from _shape_differences(config, expected, stored)
 
 
 def _name_difference(
@@ -316,46 +272,33 @@ def _name_difference(
     problem = "of the tensors that config.json asks for are missing"
     if not names:
         problem = "stored tensors are not used with this config.json"
-        names = [name for name in stored if name not in expected and not is_buffer(name)]
-        found = ((name, _LAYER.fullmatch(name)) for name in names)
-        names = [name for name, layer in found if layer is None or int(layer[1]) < layers]
-        if not names:
-            return None
+        unused = [name for name in stored if name not in expected and not is_buffer(name)]
+        names = [n for n in unused if not (layer := _LAYER.match(n)) or int(layer[1]) < layers]
+    if not names:
+        return None
     message = f"{len(names)} {problem}: {_some(names)}"
     key = next((key for pattern, key in _DECIDED_BY.items() if re.match(pattern, names[0])), None)
     if key is None and names[0] in stored:
-        return _at_tensor(stored[names[0]], message, SAME_REVISION)
+        file = stored[names[0]].path.name
+        return CheckpointError(message, SAME_REVISION, names[0], file=file)
     return CheckpointError(message, SAME_REVISION, key)
 
 
-def _shape_differences(
+def _shape_difference(
     config: Mapping[str, Any], expected: Mapping[str, Shape], stored: Mapping[str, TensorEntry]
-) -> Iterator[CheckpointError]:
-    """Yield each key of config.json that shapes contradict, with the first such tensor."""
-    wrong: dict[str, list[str]] = {}
-    for name, shape in expected.items():
-        if name in stored and stored[name].shape != shape:
-            wrong.setdefault(_size_of(name, stored[name].shape, shape), []).append(name)
-    if "hidden_size" in wrong:  # the other widths follow from it
-        wrong = {"hidden_size": wrong["hidden_size"]}
-    for size, names in wrong.items():
-        found, asked = list(stored[names[0]].shape), list(expected[names[0]])
-        message = f"{names[0]} has shape {shortened(found)}, config.json asks for {asked}"
-        more = f" (and {len(names) - 1} more tensors)" if len(names) > 1 else ""
-        yield CheckpointError(message + more, SAME_REVISION, key_of(config, size))
-
-
-def _size_of(name: str, found: Shape, asked: Shape) -> str:
-    """Return the size that a shape contradicts: the width, or how many of that width there are."""
-    if "4h_to_h" in name:  # its inputs are the others' outputs
-        found, asked = found[::-1], asked[::-1]
-    is_width_right = found[1:] == asked[1:] != ()
-    sizes = [size for part, size in _SIZED_BY.items() if part in name and is_width_right]
-    return sizes[0] if sizes else "hidden_size"
-
-
-def _at_tensor(entry: TensorEntry, message: str, hint: str) -> CheckpointError:
-    return CheckpointError(message, hint, entry.name, file=entry.path.name)
+) -> CheckpointError | None:
+    """Return the first tensor of another shape, and the key of config.json that it contradicts."""
+    wrong = [name for name in expected if name in stored and stored[name].shape != expected[name]]
+    if not wrong:
+        return None
+    found, asked = stored[wrong[0]].shape, expected[wrong[0]]
+    message = f"{wrong[0]} has shape {shortened([*found])}, config.json asks for {[*asked]}"
+    more = f" (and {len(wrong) - 1} more tensors)" if len(wrong) > 1 else ""
+    size = next((size for part, size in _SIZED_BY.items() if part in wrong[0]), "hidden_size")
+    width = 0 if "4h_to_h" in wrong[0] else -1  # where its hidden size stands
+    if len(found) != len(asked) or found[width] != asked[width]:
+        size = "hidden_size"
+    return CheckpointError(message + more, SAME_REVISION, key_of(config, size))
 
 
 def _some(names: Iterable[str]) -> str:

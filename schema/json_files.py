@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import errno
-import json
+import hashlib
 import os
 import re
 import stat
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterator
 from io import BufferedReader
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
+
+from pydantic_core import from_json
 
 from vacc_gen.schema.errors import UnreadableError
 
-MAX_JSON_BYTES = 64 << 20
-"""Largest JSON file that is read; Gemma's tokenizer.json has 33 MB."""
+MAX_JSON_BYTES = 64 << 20  # Gemma's tokenizer.json has 33 MB
+MANIFEST_FILE = "manifest.json"
+"""Of a compiled folder, written last by `build`: what every file of it was then."""
 
-_GIT_LFS_POINTER = b"version https://git-lfs"
-"""github.com/git-lfs/git-lfs, docs/spec.md."""
+_GIT_LFS_POINTER = b"version https://git-lfs"  # github.com/git-lfs/git-lfs, docs/spec.md
 
 
 def open_regular(path: Path) -> BufferedReader:
@@ -59,84 +60,33 @@ def read_regular(path: Path, most_bytes: int) -> bytes | None:
 
 
 class JsonError(ValueError):
-    """Bytes are not JSON, at a character of their text."""
+    """Bytes are not a JSON object, at a character of their text."""
 
     def __init__(self, offset: int, reason: str) -> None:
         super().__init__(f"{reason} (at character {offset + 1})")
         self.offset, self.reason = offset, reason
 
 
-class _RefusedError(ValueError):
-    """What `json` would read and we do not; `pattern` finds it, its last place is the wrong one."""
-
-    def __init__(self, pattern: str, reason: str) -> None:
-        super().__init__(reason)
-        self.pattern = pattern
+_PLACE = re.compile(r" at line (\d+) column (\d+)$")
 
 
-def _refuse(constant: str) -> NoReturn:
-    raise _RefusedError(re.escape(constant), f"{constant} is not a number of JSON")
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) < len(pairs):
-        key = Counter(key for key, _ in pairs).most_common(1)[0][0]
-        raise _RefusedError(re.escape(json.dumps(key)) + r"\s*:", f"`{key[:60]}` is given twice")
-    return made
-
-
-MAX_DEPTH = 64
-"""What is nested deeper can be read, and then neither compared nor printed."""
-
-_TOO_MUCH = "nested too deeply, or a number has thousands of digits"
-_HALF_PAIR = re.compile(r"\\u[dD][89a-fA-F]")
-
-
-def parse_object(source: bytes, with_nan: bool = True) -> dict[str, Any]:
-    """Read a JSON object as the libraries that come later do, but for what they disagree on.
-
-    `with_nan`: as Python, which takes NaN and Infinity for numbers; safetensors and tokenizers do
-    not.
+def parse_object(source: bytes) -> dict[str, Any]:
+    """Read a JSON object as Python does: of a key that stands twice the last value counts.
 
     Raises:
-        JsonError: it is not an object, not UTF-8, nested too deeply, has a key twice, or has
-            half of a surrogate pair, which is not text.
+        JsonError: it is not an object, not UTF-8, nested too deeply, or has a number of thousands
+            of digits or half of a surrogate pair, which is not text.
     """
-    text = source.decode("utf-8", errors="replace")
     try:
-        constant = None if with_nan else _refuse
-        value = json.loads(
-            source.decode("utf-8"), object_pairs_hook=_object, parse_constant=constant
-        )
-        half = _HALF_PAIR.search(text)
-        if half is not None:
-            json.dumps(value, ensure_ascii=False).encode("utf-8")
-    except UnicodeDecodeError as bad:
-        raise JsonError(len(source[: bad.start].decode("utf-8")), "not UTF-8 text") from bad
-    except UnicodeEncodeError as bad:
-        raise JsonError(half.start() if half else 0, "half of a surrogate pair") from bad
-    except json.JSONDecodeError as error:
-        raise JsonError(error.pos, error.msg[0].lower() + error.msg[1:]) from error
-    except _RefusedError as refused:
-        places = [found.start() for found in re.finditer(refused.pattern, text)]
-        raise JsonError(places[-1] if places else 0, str(refused)) from refused
-    except (RecursionError, ValueError) as error:
-        raise JsonError(0, _TOO_MUCH) from error
-    level = [value]
-    for _ in range(MAX_DEPTH):
-        level = [item for inner in level for item in _items(inner)]
-    if level:
-        raise JsonError(0, _TOO_MUCH)
+        value = from_json(source)
+    except ValueError as error:
+        reason, line, column, _ = _PLACE.split(str(error))  # columns count bytes, from 1
+        above = source.split(b"\n")[: int(line) - 1]
+        start = sum(len(row) + 1 for row in above) + max(int(column), 1) - 1
+        raise JsonError(len(source[:start].decode("utf-8", "replace")), reason) from error
     if not isinstance(value, dict):
         raise JsonError(0, "not an object")
     return value
-
-
-def _items(value: Any) -> Iterable[Any]:
-    if isinstance(value, dict):
-        return value.values()
-    return value if isinstance(value, list) else ()
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
@@ -172,3 +122,32 @@ def file_names(folder: Path) -> list[str]:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise UnreadableError(f"cannot read {folder}: {reason}") from error
+
+
+def changed_files(folder: Path, *, read_content: bool) -> Iterator[tuple[str, str]]:
+    """Yield each file of a compiled folder that is not what its manifest says, and what it is.
+
+    Content is read on demand only: that takes longer than loading a model.
+    """
+    try:
+        manifest = read_json_object(folder / MANIFEST_FILE)
+        listed = [(Path(a["path"]).name, a["bytes"], a["sha256"]) for a in manifest["artifacts"]]
+    except (UnreadableError, KeyError, TypeError) as error:
+        yield MANIFEST_FILE, f"is missing, or is not a manifest: {error}"
+        return
+    for name, size, digest in listed:
+        file = folder / name
+        if not file.is_file():
+            yield name, "is missing"
+        elif (found := file.stat().st_size) != size:
+            yield name, f"is {found} bytes long, its manifest says {size} bytes"
+        elif read_content and sha256_of(file) != digest:
+            yield name, "was changed: its sha256 is not the one in its manifest"
+
+
+def sha256_of(file: Path) -> str:
+    digest = hashlib.sha256()
+    with file.open("rb", buffering=0) as stream:
+        while chunk := stream.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()

@@ -36,8 +36,11 @@ def _placed(schema: Any) -> Any:
         made |= _chosen({(kind,): reference for kind, reference in mapping.items()})
     elif options and {"$ref": _TEXTS} in options:
         made |= _chosen({("huggingface",): _TEXTS, ("tvm", None): _FILES})
-    elif options:
-        made |= _shape(*options)
+    elif options:  # a shape: by what it is, and whether there are lists in it
+        fixed, bounds, profile = options
+        nested = {"type": "array", "contains": {"type": "array"}}
+        listed = {"if": nested, "then": bounds, "else": fixed}
+        made |= {"if": {"type": "object"}, "then": profile, "else": listed}
     alternatives = made.get("anyOf", [])
     if len(alternatives) == 2 and _NULL in alternatives:
         del made["anyOf"]
@@ -58,13 +61,6 @@ def _chosen(mapping: dict[tuple[str | None, ...], str]) -> dict[str, Any]:
 
     choices = [{"if": typed(*kinds), "then": {"$ref": to}} for kinds, to in mapping.items()]
     return typed(*(kind for kinds in mapping for kind in kinds)) | {"allOf": choices}
-
-
-def _shape(fixed: Any, bounds: Any, profile: Any) -> dict[str, Any]:
-    """Return the part that checks a shape: by what it is, and whether there are lists in it."""
-    nested = {"type": "array", "contains": {"type": "array"}}
-    listed = {"if": nested, "then": bounds, "else": fixed}
-    return {"if": {"type": "object"}, "then": profile, "else": listed}
 
 
 def as_text(name: str) -> str:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
-from typing import Any, Literal
+from typing import Annotated, Literal
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
+from pydantic import BaseModel, PlainValidator
 
 PYTHONS = ("3.8", "3.9", "3.10", "3.11", "3.12", "3.13")
 """What `environment.python` of a recipe may say."""
@@ -61,22 +61,23 @@ def versions_by_name(pins: Iterable[Pin]) -> dict[str, SpecifierSet]:
     return allowed
 
 
-@dataclass(frozen=True)
-class Wheels:
+ReadPin = Annotated[Pin, PlainValidator(parse_pin)]
+
+
+class Wheels(BaseModel):
     """Which Pythons some versions of a package can be installed on; none: it is source alone."""
 
-    package: Pin
-    pythons: SpecifierSet
+    package: ReadPin
+    python: Annotated[SpecifierSet, PlainValidator(parse_versions)]
     reason: str = ""
     """Why it cannot be built from source under a lock."""
 
 
-@dataclass(frozen=True)
-class Companion:
+class Companion(BaseModel):
     """Where `package` is installed, `needs` must hold if that package is installed at all."""
 
-    package: Pin
-    needs: Pin
+    package: ReadPin
+    needs: ReadPin
     reason: str
 
     def applies(self, asked: Mapping[str, SpecifierSet]) -> bool:
@@ -85,25 +86,11 @@ class Companion:
         return name in asked and asked[name].is_subset(self.package.versions)
 
 
-@dataclass(frozen=True)
-class PinFacts:
+class PinFacts(BaseModel):
     """Everything in presets/pins.yaml."""
 
     wheels: tuple[Wheels, ...] = ()
     companions: tuple[Companion, ...] = ()
-
-    @classmethod
-    def from_values(cls, values: Mapping[str, Any]) -> PinFacts:
-        """Build the facts from the file's plain values."""
-        wheels = (
-            Wheels(parse_pin(one["package"]), parse_versions(one["python"]), one.get("reason", ""))
-            for one in values["wheels"]
-        )
-        companions = (
-            Companion(parse_pin(one["package"]), parse_pin(one["needs"]), one["reason"])
-            for one in values["companions"]
-        )
-        return cls(tuple(wheels), tuple(companions))
 
 
 @dataclass(frozen=True)
@@ -129,13 +116,17 @@ def pin_problems(pins: Sequence[Pin], python: str, facts: PinFacts) -> tuple[Pin
 
     A pin that allows a range is wrong only where every version in it is.
     """
-    allowed = versions_by_name(pins)
-    sound = [pin for pin in pins if not allowed[pin.name].is_unsatisfiable()]
-    return (
-        *_contradictions(pins),
-        *_without_wheels(sound, python, facts.wheels),
-        *_breaking_companions(sound, facts.companions),
-    )
+    problems, sound = [], []
+    for name, allowed in versions_by_name(pins).items():
+        same = [pin for pin in pins if pin.name == name]
+        if not allowed.is_unsatisfiable():
+            sound += same
+            continue
+        message = f"no version of {name} satisfies {' and '.join(map(str, same))}"
+        hint = f"leave one pin of {name}"
+        problems.append(PinProblem("contradiction", tuple(reversed(same)), message, hint))
+    problems += _without_wheels(sound, python, facts.wheels)
+    return (*problems, *_breaking_companions(sound, facts.companions))
 
 
 def added_bounds(pins: Iterable[Pin], facts: PinFacts) -> tuple[Companion, ...]:
@@ -154,33 +145,25 @@ def added_bounds(pins: Iterable[Pin], facts: PinFacts) -> tuple[Companion, ...]:
     return tuple(bounds.values())
 
 
-def _contradictions(pins: Sequence[Pin]) -> Iterator[PinProblem]:
-    for name, allowed in versions_by_name(pins).items():
-        if allowed.is_unsatisfiable():
-            same = [pin for pin in pins if pin.name == name]
-            message = f"no version of {name} satisfies {' and '.join(map(str, same))}"
-            hint = f"leave one pin of {name}"
-            yield PinProblem("contradiction", tuple(reversed(same)), message, hint)
-
-
 def _without_wheels(
     pins: Sequence[Pin], python: str, facts: Sequence[Wheels]
 ) -> Iterator[PinProblem]:
-    for pin, fact in product(pins, facts):
-        if fact.package.name != pin.name or python in fact.pythons:
-            continue
-        if not pin.versions.is_subset(fact.package.versions):
-            continue
-        fitting = [known for known in PYTHONS if known in fact.pythons]
-        if fitting:
-            span = " to ".join(dict.fromkeys((fitting[0], fitting[-1])))
-            message = f"{pin} has no wheels for Python {python}, only for {span}"
-            hint = f"set environment.python to {fitting[-1]}, or pin another version"
-            yield PinProblem("python", (pin,), message, hint)
-        else:
-            message = f"{pin} cannot be locked: {fact.reason}"
-            hint = "leave it out of the pins, and install it by hand beside them"
-            yield PinProblem("source-only", (pin,), message, hint)
+    for pin in pins:
+        for fact in facts:
+            is_same = fact.package.name == pin.name and pin.versions.is_subset(
+                fact.package.versions
+            )
+            if not is_same or python in fact.python:
+                continue
+            if fitting := [known for known in PYTHONS if known in fact.python]:
+                span = " to ".join(dict.fromkeys((fitting[0], fitting[-1])))
+                message = f"{pin} has no wheels for Python {python}, only for {span}"
+                hint = f"set environment.python to {fitting[-1]}, or pin another version"
+                yield PinProblem("python", (pin,), message, hint)
+            else:
+                message = f"{pin} cannot be locked: {fact.reason}"
+                hint = "leave it out of the pins, and install it by hand beside them"
+                yield PinProblem("source-only", (pin,), message, hint)
 
 
 def _breaking_companions(pins: Sequence[Pin], facts: Sequence[Companion]) -> Iterator[PinProblem]:

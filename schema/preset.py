@@ -8,18 +8,18 @@ from pydantic import Field
 
 from vacc_gen.schema.geometry import FALCON_MODEL_TYPES, Count, Geometry
 from vacc_gen.schema.precision import Precision
-from vacc_gen.schema.recipe import NAME_PATTERN, Length, Requirement
+from vacc_gen.schema.recipe import NAME_PATTERN, Length, Requirement, Target
 from vacc_gen.schema.strict import Strict
 
 Word = Annotated[str, Field(min_length=1)]
+Precisions = Annotated[tuple[Precision, ...], Field(min_length=1)]
 
 VACC_CONFIG_FILE = "config_vacc.json"
 """What the compiler reads in place of config.json where a model needs code of its own."""
 
 
 class Preset(Strict):
-    name: Word
-    """The name of its file, which options take."""
+    name: Word  # of its file, which options take
     summary: Word
 
 
@@ -27,8 +27,7 @@ class SourceFile(Strict):
     """A file of code that the compiler needs beside the weights."""
 
     name: Word
-    generated: bool
-    """Whether vacc-gen writes it, or the user brings it."""
+    generated: bool  # by vacc-gen; otherwise the user brings it
 
 
 class GeometrySource(Strict):
@@ -40,29 +39,20 @@ class GeometrySource(Strict):
     source: Word
 
 
-class Recommended(Strict):
+class Recommended(Target):
     """What a new recipe starts from."""
 
-    precisions: tuple[Precision, ...] = Field(min_length=1)
-    tp: Count
-    """Tensor parallelism, in dies."""
-    prefill: Length
-    total: Length
-    """Prompt and answer together, in tokens."""
-    optimize_for: Literal["throughput", "latency"] = "throughput"
+    precisions: Precisions
 
 
 class VisionTower(Strict):
     """The half of a vision-language model that reads images; it is compiled by itself, in fp16."""
 
-    parameters: Count
-    """Of the tower alone; `geometry` counts them in."""
-    patches: Length
-    """Patches of 14 x 14 pixels that one image has at most."""
+    parameters: Count  # of the tower alone; `geometry` counts them in
+    patches: Length  # of 14 x 14 pixels, that one image has at most
     attention_splits: Count
     ffn_splits: Count
-    full_attention_blocks: tuple[int, ...] = ()
-    """Blocks that attend to the whole image, where others have windows."""
+    full_attention_blocks: tuple[int, ...] = ()  # attend to all of an image; others have windows
 
 
 class ModelPreset(Preset):
@@ -70,12 +60,10 @@ class ModelPreset(Preset):
     """Where scripts/download.sh takes the weights from; None: nowhere."""
     compiled_name: str | None = Field(default=None, pattern=f"^{NAME_PATTERN}$")
     """How published names of compiled models begin; None: as the weight folder is called."""
-    family: str = Field(pattern=r"^[a-z0-9_.]+$")
-    """As in hf_<family>_fp16.yaml."""
+    family: str = Field(pattern=r"^[a-z0-9_.]+$")  # as in hf_<family>_fp16.yaml
     listed_in: str | None = None
     """Where the vendor lists the model as supported; None: nowhere."""
-    model_types: tuple[str, ...] = Field(min_length=1)
-    """Values of config.json's `model_type` that are this family."""
+    model_types: tuple[str, ...] = Field(min_length=1)  # in config.json
     any_size: bool = False
     """Whether it stands for every model of its types; then the checkpoint says the sizes."""
     geometry: Geometry
@@ -116,22 +104,17 @@ class EncoderPreset(_Listed):
     task: Literal["embedding", "reranker"]
     reads: Literal["onnx", "huggingface"]
     """What the compiler reads: a graph that the vendor's script exports, or weights."""
-    max_tokens: Length
-    """Longest text that it was made for."""
-    precisions: tuple[Precision, ...] = Field(min_length=1)
-    """The published ones."""
+    max_tokens: Length  # of a text
+    precisions: Precisions  # the published ones
 
 
 class ServedModel(_Listed):
     """A checkpoint that the vendor serves as it is: there is nothing to compile."""
 
     served_by: Word
-    cards: tuple[str, ...]
-    """As the vendor's table calls them."""
+    cards: tuple[str, ...]  # as the vendor's table calls them
     tp: tuple[int, ...]
-    """Tensor parallelism, in dies, that the table names."""
-    max_tokens: Count
-    """Prompt and answer together."""
+    max_tokens: Count  # of prompt and answer together
 
 
 class Card(Preset):
@@ -143,15 +126,16 @@ class Card(Preset):
 
 
 class CalibrationSet(Preset):
-    """A set of texts for the vendor's GPTQ pass; its name is `dataset.name` in a compile config."""
+    """A set of texts for the vendor's GPTQ pass; its name is `dataset.name` in a compile config.
+
+    Windows, and their tokens, are those of the vendor's reference settings.
+    """
 
     huggingface_id: Word
     files: tuple[str, ...] = Field(min_length=1)
     content: Word
     samples: Count
-    """Windows that the reference settings draw."""
     seqlen: Count
-    """Length of a window in the reference settings, in tokens."""
     source: Word
 
 
@@ -159,14 +143,11 @@ class EnvironmentPreset(Preset):
     """Pins for the compiler's environment; resolved, with hashes, they stand in `<name>.txt`."""
 
     python: str = Field(pattern=r"^3\.\d+$")
-    platform: Word
-    """What the lock was resolved for."""
-    lock: str | None = None
-    """The preset whose lock is the answer to these pins, too."""
+    platform: Word  # what the lock was resolved for
+    lock: str | None = None  # the preset whose lock is the answer to these pins, too
     resolver: str | None = None
     """What resolved the lock; None, and no `lock` either: none can be made."""
-    asked: tuple[Requirement, ...]
-    """The vendor's published pins."""
+    asked: tuple[Requirement, ...]  # the vendor's published pins
     asked_source: Word
     tested: tuple[str, ...] = ()
 

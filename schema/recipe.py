@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
 from vacc_gen.schema.precision import Precision, Quantization
-from vacc_gen.schema.strict import Strict
+from vacc_gen.schema.strict import Strict, optional
 
 LENGTH_STEP_TOKENS = 16
 """The compiler takes sequence lengths that are multiples of 16 (vendor's LLM README)."""
@@ -22,23 +21,19 @@ Length = Annotated[int, Field(ge=LENGTH_STEP_TOKENS, multiple_of=LENGTH_STEP_TOK
 class Target(Strict):
     """Card, tensor parallelism and static lengths."""
 
-    card: str | None = Field(default=None, description="name of a card; see presets/cards")
-    tp: int = Field(default=4, ge=1, le=64, description="tensor parallelism, in dies")
-    prefill: Length = Field(default=1024, description="prompt length in tokens")
-    total: Length = Field(default=2048, description="prompt and answer together, in tokens")
-    optimize_for: Literal["throughput", "latency"] = Field(
-        default="throughput", description="throughput compiles with `b2s: true`, latency without"
+    card: str | None = optional("name of a card; see presets/cards")
+    tp: int = optional("tensor parallelism, in dies", 4, ge=1, le=64)
+    prefill: Length = optional("prompt length in tokens", 1024)
+    total: Length = optional("prompt and answer together, in tokens", 2048)
+    optimize_for: Literal["throughput", "latency"] = optional(
+        "throughput compiles with `b2s: true`, latency without", "throughput"
     )
-    align_qkv: bool = Field(
-        default=False,
-        description="pad grouped-query heads so that they split over tp (`align_qkv`)",
-    )
-    workers: int = Field(default=4, ge=1, description="processes that the compiler may start")
+    align_qkv: bool = optional("pad grouped-query heads so that they split over tp", False)
+    workers: int = optional("processes that the compiler may start", 4, ge=1)
 
     @model_validator(mode="after")
     def _check_lengths(self) -> Target:
-        problem = lengths_problem(self.prefill, self.total)
-        if problem is not None:
+        if problem := lengths_problem(self.prefill, self.total):
             raise ValueError(problem)
         return self
 
@@ -53,9 +48,6 @@ def lengths_problem(prefill: int, total: int) -> str | None:
     return None
 
 
-Split = Literal["train", "validation", "dev", "val", "test"]
-
-
 class Calibration(Strict):
     """Texts of c4, ceval or alpaca as published, or of your own files, and how they are drawn.
 
@@ -67,41 +59,23 @@ class Calibration(Strict):
         description="name of a set (see presets/calibration), or a name of your own for .txt, "
         ".jsonl and .json files",
     )
-    path: str = Field(
-        min_length=1,
-        description="the set's file or folder, absolute or relative to vacc.yaml",
+    path: str = Field(min_length=1, description="file or folder, absolute or relative to vacc.yaml")
+    split: Literal["train", "validation", "dev", "val", "test"] | None = optional(
+        "c4: train, validation; ceval: val, dev, test; unset: the first of these"
     )
-    split: Split | None = Field(
-        default=None,
-        description="c4: train, validation; ceval: val, dev, test; unset: the first of these",
-    )
-    subjects: tuple[str, ...] = Field(
-        default=(), description="C-Eval subjects to read, such as law; unset: all"
-    )
-    samples: int = Field(default=128, ge=1, description="windows to draw (`nsamples`)")
+    subjects: tuple[str, ...] = optional("C-Eval subjects to read, such as law; unset: all", ())
+    samples: int = optional("windows to draw (`nsamples`)", 128, ge=1)
     seqlen: int = Field(
         ge=1,
         description="length of a window in tokens; texts run on, an end-of-text token after each",
     )
-    seed: int = Field(default=0, ge=0, description="decides which texts are drawn, and their order")
-
-
-DEFAULT_PLATFORM = "x86_64-unknown-linux-gnu"
-"""A target triple, as uv names platforms: the machines that the vendor's cards sit in."""
-
-_LONE_EQUALS = re.compile(r"\s*([A-Za-z0-9._-]+)\s*=\s*([A-Za-z0-9.+*]+)\s*")
-"""Conda's notation of a version."""
+    seed: int = optional("decides which texts are drawn, and their order", 0, ge=0)
 
 
 def _checked(requirement: str) -> str:
     from vacc_gen.schema.packages import parse_pin  # most recipes have no pins of their own
 
-    try:
-        parse_pin(requirement)
-    except ValueError as error:
-        of_conda = _LONE_EQUALS.fullmatch(requirement)
-        advice = f"\ndid you mean `{of_conda[1]}=={of_conda[2]}`?" if of_conda else ""
-        raise ValueError(f"{error}{advice}") from error
+    parse_pin(requirement)
     return requirement
 
 
@@ -112,23 +86,16 @@ Requirement = Annotated[str, AfterValidator(_checked)]
 class Environment(Strict):
     """Python and packages for the compiler; ours may differ."""
 
-    preset: str = Field(
-        default="falcon-py310",
-        min_length=1,
-        description="a set of pins that ships with vacc-gen; see presets/environments",
+    preset: str = optional("pins that ship; see presets/environments", "falcon-py310", min_length=1)
+    python: Literal["3.8", "3.9", "3.10", "3.11", "3.12", "3.13"] = optional(
+        "the interpreter's version", "3.10"
     )
-    python: Literal["3.8", "3.9", "3.10", "3.11", "3.12", "3.13"] = Field(
-        default="3.10", description="the interpreter's version"
+    platform: str = optional(
+        "what the lock is resolved for", "x86_64-unknown-linux-gnu", pattern=r"^[a-z0-9_-]+$"
     )
-    platform: str = Field(
-        default=DEFAULT_PLATFORM,
-        pattern=r"^[a-z0-9_-]+$",
-        description="what the lock is resolved for, such as aarch64-unknown-linux-gnu",
-    )
-    pins: tuple[Requirement, ...] = Field(
-        default=(),
-        description="requirements in pip's notation; a package named here has these in place of "
-        "the preset's, and is added where the preset has none",
+    pins: tuple[Requirement, ...] = optional(
+        "requirements in pip's notation, in place of the preset's of the same packages",
+        (),
     )
 
 
@@ -138,32 +105,28 @@ Tolerance = Annotated[float, Field(gt=0)]
 class Thresholds(Strict):
     """Largest absolute difference of any logit, by precision."""
 
-    fp16: Tolerance = Field(default=0.05, description="fp16 graph against torch in fp32")
-    int8: Tolerance = Field(default=1.0, description="int8 graph against torch in fp32")
-    int4: Tolerance = Field(default=5.0, description="int4 graph against torch in fp32")
-    kv8: Tolerance = Field(default=1.0, description="int8 KV cache against the fp16 graph")
+    fp16: Tolerance = optional("fp16 graph against torch in fp32", 0.05)
+    int8: Tolerance = optional("int8 graph against torch in fp32", 1.0)
+    int4: Tolerance = optional("int4 graph against torch in fp32", 5.0)
+    kv8: Tolerance = optional("int8 KV cache against the fp16 graph", 1.0)
 
 
 class Verification(Strict):
     """What `build` compares at its end."""
 
-    decode_steps: int = Field(default=32, ge=32, description="decode steps that are compared")
-    text: str | None = Field(
-        default=None, description="text file to compare on; unset: the one that ships"
-    )
-    window: int | None = Field(
-        default=None,
+    decode_steps: int = optional("decode steps that are compared", 32, ge=32)
+    text: str | None = optional("text file to compare on; unset: the one that ships")
+    window: int | None = optional(
+        "tokens of a window of the text that perplexity is measured on; unset: 512, or as many as "
+        "target.total, a text of at least eight windows, and the model's size allow",
         ge=2,
-        description="tokens of a window of the text that perplexity is measured on; unset: 512, or "
-        "as many as target.total, a text of at least eight windows, and the model's size allow",
     )
-    stride: int | None = Field(
-        default=None,
+    stride: int | None = optional(
+        "tokens from a window to the next, `window` at most; unset: `window`. Only tokens that no "
+        "window before had are predicted",
         ge=1,
-        description="tokens from a window to the next, `window` at most; unset: `window`. Only "
-        "tokens that no window before had are predicted",
     )
-    perplexity_windows: int = Field(default=16, ge=1, description="windows to measure at the most")
+    perplexity_windows: int = optional("windows to measure at the most", 16, ge=1)
     max_abs_diff: Thresholds = Field(default_factory=Thresholds)
 
     @model_validator(mode="after")
@@ -190,11 +153,10 @@ class Model(Strict):
         description="weight folder, absolute or relative to vacc.yaml: config.json, tokenizer.json "
         "and safetensors shards; need not be there until `build`, and `fetch` fills it",
     )
-    name: str | None = Field(
-        default=None,
+    name: str | None = optional(
+        "what compiled models are called, before precision, tp and lengths; unset: the last part "
+        "of `checkpoint`",
         pattern=f"^{NAME_PATTERN}$",
-        description="what compiled models are called, before precision, tp and lengths; unset: "
-        "the last part of `checkpoint`",
     )
 
 
@@ -203,15 +165,11 @@ class Recipe(Strict):
 
     version: Literal[2] = Field(description="schema of this file")
     model: Model
-    precisions: tuple[Precision, ...] = Field(
-        default=(Precision.FP16, Precision.INT8),
-        min_length=1,
-        description="one compile config is made for each",
+    precisions: tuple[Precision, ...] = optional(
+        "one compile config is made for each", (Precision.FP16, Precision.INT8), min_length=1
     )
     target: Target = Field(default_factory=Target)
     quantization: Quantization = Field(default_factory=Quantization)
-    calibration: Calibration | None = Field(
-        default=None, description="unset: int8 is left to the compiler's default data"
-    )
+    calibration: Calibration | None = optional("unset: int8 is left to the compiler's default data")
     environment: Environment = Field(default_factory=Environment)
     verification: Verification = Field(default_factory=Verification)

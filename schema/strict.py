@@ -24,18 +24,9 @@ class ConfigPart(Strict):
     model_config = ConfigDict(allow_inf_nan=False)
 
 
-def required(description: str, *, aliases: tuple[str, ...] = (), **limits: Any) -> Any:
-    """Return a field; `aliases` are the names that other tools have for it, for suggestions."""
-    extra: Any = {"x-aliases": list(aliases)} if aliases else None
-    return Field(description=description, json_schema_extra=extra, **limits)
-
-
-def optional(description: str, **options: Any) -> Any:
-    """Return a field that may be left out; `options` as for `required`.
-
-    Of a `deprecated` one the description says what it is, and `deprecated` what to do instead.
-    """
-    return required(description, default=None, **options)
+def optional(description: str, default: Any = None, **limits: Any) -> Any:
+    """Return a field that may be left out."""
+    return Field(default=default, description=description, **limits)
 
 
 def _whole(value: Any) -> Any:
@@ -53,3 +44,27 @@ Unverified = Annotated[
     Any, Field(description="named by a third party only (for vamc 3.4.3); taken as it is")
 ]
 """The value of a key that no published config has."""
+
+OTHER_NAMES = {
+    "calibrate_mode": ("calib_mode", "calibration_method", "calibration_mode", "calib_method"),
+    "checkpoint": ("ckpt", "model", "weights", "model_path", "path"),
+    "compile": ("build", "compile_options", "compile_config"),
+    "confidence_threshold": ("conf_thres", "conf"),
+    "crop_size": ("size", "shape"),
+    "dataset": ("data", "calibration"),
+    "dtype": ("precision", "datatype", "input_dtype"),
+    "name": ("model", "model_name"),
+    "nms_threshold": ("iou_threshold", "iou_thres"),
+    "nsamples": ("samples", "num_samples"),
+    "num_classes": ("nc", "class_num"),
+    "path": ("dir", "output", "output_dir", "out_dir", "data_path", "root", "folder", "data_dir"),
+    "process_ops": ("transforms", "ops", "preprocess", "pipeline"),
+    "quantize": ("quant", "quantization", "quant_config", "quantize_config", "quantization_config"),
+    "quantize_per_channel": ("per_channel", "quant_per_channel", "channel_wise"),
+    "seqlen": ("length",),
+    "shape": ("input_shape", "input_shapes"),
+    "size": ("shape", "resize_size", "target_size", "scale"),
+    "tp": ("tensor_parallel", "tensor_parallel_size", "tp_size"),
+    "workers": ("num_workers", "jobs"),
+}
+"""What other tools call keys of the compile YAML, for suggestions."""

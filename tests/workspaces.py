@@ -14,7 +14,7 @@ from vacc_gen.generator.build import preflight
 from vacc_gen.generator.build.report import Observer, StageRecord, Status
 from vacc_gen.generator.build.runner import BuildOptions, run_build
 from vacc_gen.generator.workspace import Workspace, create
-from vacc_gen.schema.artifacts import sha256_of
+from vacc_gen.schema.json_files import sha256_of
 from vacc_gen.schema.lint.check import open_weights
 from vacc_gen.schema.precision import Precision
 

@@ -18,7 +18,7 @@ from pydantic import TypeAdapter
 from vacc_gen.generator.backends.base import STATE_FOLDER
 from vacc_gen.generator.build.report import Output, StageRecord
 from vacc_gen.generator.files import write_atomically
-from vacc_gen.schema.artifacts import sha256_of
+from vacc_gen.schema.json_files import sha256_of
 
 LEDGER_FILE = "build.json"
 _Finished = dict[str, tuple[str, StageRecord]]

@@ -14,8 +14,7 @@ from vacc_gen.generator.plan import CompileJob, Plan
 from vacc_gen.generator.workspace import State, Workspace
 from vacc_gen.schema.checkpoint import WeightFolder
 from vacc_gen.schema.errors import StageError, UsageError
-from vacc_gen.schema.footprint import footprint, parameter_count
-from vacc_gen.schema.geometry import geometry_from_config
+from vacc_gen.schema.geometry import footprint, geometry_from_config, parameter_count
 from vacc_gen.schema.lint.check import check_paths, open_weights
 from vacc_gen.schema.lint.diagnostics import FindingsError, has_errors
 from vacc_gen.schema.precision import Precision

@@ -23,10 +23,10 @@ from vacc_gen.generator.calibration.tokenizer import TOKENIZER_FILE, Tokenizer
 from vacc_gen.generator.extras import load
 from vacc_gen.generator.files import write_atomically
 from vacc_gen.generator.progress import Progress
-from vacc_gen.schema.artifacts import sha256_of
 from vacc_gen.schema.checkpoint import WeightFolder
 from vacc_gen.schema.errors import CalibrationError
 from vacc_gen.schema.geometry import geometry_from_config
+from vacc_gen.schema.json_files import sha256_of
 from vacc_gen.schema.recipe import Calibration
 
 if TYPE_CHECKING:

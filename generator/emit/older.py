@@ -1,4 +1,8 @@
-"""A config of the older `vamc build` -> the config of `vamc compile` that means the same."""
+"""A config of the older `vamc build` -> the config of `vamc compile` that means the same.
+
+presets/older_keys.yaml has today's keys beside the older ones. Values keep their places in the
+older text, so what today's typed models refuse is reported there.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +13,10 @@ import yaml
 from vacc_gen.generator.emit.yaml_text import sections
 from vacc_gen.presets import OLDER_KEYS
 from vacc_gen.schema.compile_yaml.config import CompileConfig
-from vacc_gen.schema.compile_yaml.older import PRECISIONS, VALUES, OlderConfig
 from vacc_gen.schema.errors import UnreadableError, on_one_line
 from vacc_gen.schema.lint.check import check_document
 from vacc_gen.schema.lint.diagnostics import (
     START,
-    Diagnostic,
     FindingsError,
     Severity,
     Span,
@@ -27,39 +29,37 @@ from vacc_gen.schema.lint.files import MODEL_FILES
 from vacc_gen.schema.lint.reader import Entry, Node
 from vacc_gen.schema.lint.suggestions import models_at
 
+VALUES = {
+    "engine.type": {"vacc": "tvm_vacc"},
+    "engine.common.do_quantization": {"true": "int8", "false": "fp16"},
+}
+"""What values are called today, of the keys of which they are called otherwise."""
+
 
 def converted(older: Document) -> Conversion:
     """Return what a config of the older `vamc build` becomes; it has no errors.
 
     Raises:
         UnreadableError: it is another file.
-        FindingsError: it is not whole, or would have errors as a config of `vamc compile`.
+        FindingsError: it is not YAML, or would have errors as a config of `vamc compile`.
     """
     if older.is_sound and kind_of(older) is not Kind.OLDER:
         hint = "such a config has `model` and `engine`"
         raise UnreadableError(f"{older.path} is not a config of the older `vamc build`", hint)
-    _refuse(older.path, check_document(older, older=OlderConfig).diagnostics)
     made = Conversion(older)
-    made.carry(older.root or Node({}, START))
-    made.complete()
-    _refuse(older.path, check_document(made.config).diagnostics)
+    found = check_document(made.config if older.is_sound else older).diagnostics
+    if errors := [one for one in found if one.severity is Severity.ERROR]:
+        raise FindingsError(f"{older.path} was not converted", errors)
     return made
 
 
-def _refuse(path: str, found: list[Diagnostic]) -> None:
-    if errors := [one for one in found if one.severity is Severity.ERROR]:
-        raise FindingsError(f"{path} was not converted", errors)
-
-
 class Conversion:
-    """Today's config, and what could not be carried over or is not known.
-
-    The values of `config` have their places in the older text, where findings about them belong.
-    """
+    """Today's config, and what could not be carried over or is not known."""
 
     def __init__(self, older: Document) -> None:
         self.config = Document(older.text, older.path)
-        self.config.root = Node({}, START)
+        self.config.faults = older.faults
+        self.config.root = self._root = Node({}, START)
         self.remarks: list[tuple[Span, str]] = []
         self._older = older
         table: dict[str, str | None] = yaml.safe_load(OLDER_KEYS.read_text(encoding="utf-8"))
@@ -67,6 +67,10 @@ class Conversion:
             tuple(key.split(".")): tuple(today.split(".")) if today else None
             for key, today in table.items()
         }
+        if older.root and older.is_sound:
+            self._carry(older.root)
+            self._complete()
+            self.remarks.sort()
 
     @property
     def text(self) -> str:
@@ -77,7 +81,7 @@ class Conversion:
         ordered = {key: values[key] for key in CompileConfig.model_fields if key in values}
         return "".join(f"# {on_one_line(line)}\n" for line in lines) + sections(ordered)
 
-    def carry(self, section: Node, steps: Steps = ()) -> None:
+    def _carry(self, section: Node, steps: Steps = ()) -> None:
         """Put the values of an older section where they are today; remark on the others."""
         for key, entry in section.value.items():
             here, value = (*steps, key), entry.node.value
@@ -86,13 +90,13 @@ class Conversion:
             if today and (value is None or self.config.node(*today)):
                 self.remarks.append((entry.key_span, f"{written} is left out"))
             elif today:
-                if words := VALUES.get(dotted(here)):
-                    entry = Entry(entry.key_span, Node(words[value], entry.node.span))
-                if words is PRECISIONS:
-                    self.remarks.append((entry.key_span, f"{written} is read as {words[value]}"))
+                known = VALUES.get(dotted(here), {}).get(str(value).lower())
+                if known:
+                    self.remarks.append((entry.key_span, f"{written} is read as {known}"))
+                    entry = Entry(entry.key_span, Node(known, entry.node.span))
                 self._put(today, entry)
             elif isinstance(value, dict) and any(row[: len(here)] == here for row in self._today):
-                self.carry(entry.node, here)
+                self._carry(entry.node, here)
             else:
                 self.remarks.append((entry.key_span, f"{written} has no counterpart"))
 
@@ -106,30 +110,27 @@ class Conversion:
         return (*above, key) if has_key else None
 
     def _put(self, today: Steps, entry: Entry) -> None:
-        section = self.config.root or entry.node
+        section = self._root
         for step in today[:-1]:
             empty = Entry(entry.key_span, Node({}, entry.node.span))
             section = section.value.setdefault(step, empty).node
         section.value[today[-1]] = entry
 
-    def complete(self) -> None:
+    def _complete(self) -> None:
         """Add what the older format implies; remark on what today's needs and it does not say."""
-        values, place_of = self.config.values, self._older.key_span
-        place, checkpoint = place_of("model", "checkpoint"), values["frontend"]["checkpoint"]
-        kind = MODEL_FILES.get(PurePath(checkpoint).suffix.lower())
-        if kind is None:
+        place_of, checkpoint = self._older.key_span, self.config.node("frontend", "checkpoint")
+        suffix = PurePath(str(checkpoint.value)).suffix.lower() if checkpoint else ""
+        place = place_of("model", "checkpoint")
+        if suffix in MODEL_FILES:
+            self._put(("frontend", "type"), Entry(place, Node(MODEL_FILES[suffix], place)))
+        else:
             text = "`frontend.type` is not known: write what kind of checkpoint it is"
             self.remarks.append((place, text))
-        else:
-            self._put(("frontend", "type"), Entry(place, Node(kind, place)))
-        dataset = values.get("dataset", {})
-        if "process_ops" not in dataset:  # they make floating point of images
+        if not self.config.node("dataset", "process_ops"):  # they make floating point of images
             text = "`frontend.dtype` is not known: write the type of the inputs unless it is fp32"
             self.remarks.append((place_of("model", "inputs"), text))
-        section, sampler = self.config.node("dataset"), dataset.get("sampler")
-        if section and sampler and "get_data_num" not in sampler:
-            del section.value["sampler"]
-            written = yaml.safe_dump(sampler, default_flow_style=True).strip()
-            text = f"`dataset.sampler: {written}` lacks `get_data_num` and is left out"
+        dataset, sampler = self.config.node("dataset"), self.config.node("dataset", "sampler")
+        if dataset and sampler and "get_data_num" not in sampler.value:
+            del dataset.value["sampler"]
+            text = "`dataset.sampler` lacks `get_data_num` and is left out"
             self.remarks.append((place_of("dataset", "sampler"), text))
-        self.remarks.sort()

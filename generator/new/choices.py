@@ -11,11 +11,10 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from vacc_gen import presets
-from vacc_gen.generator.new.memory import heads_of
 from vacc_gen.generator.new.recognition import describe, recognize
 from vacc_gen.generator.plan import Plan, check_architecture, make_plan
 from vacc_gen.schema.checkpoint import name_of
-from vacc_gen.schema.errors import CheckpointError, UsageError, is_text
+from vacc_gen.schema.errors import CheckpointError, UsageError, encodable
 from vacc_gen.schema.geometry import geometry_from_config, shape_difference
 from vacc_gen.schema.lint.check import Selection, open_weights
 from vacc_gen.schema.lint.structure import bounds
@@ -80,7 +79,8 @@ class Choices:
         for name, value in vars(self).items():
             if value == "":
                 raise UsageError(f"--{name}: is empty", "give a value, or leave the option out")
-            if not is_text(text := str(value)) or any(ord(character) < 32 for character in text):
+            text = str(value)
+            if encodable(text) != text or any(ord(character) < 32 for character in text):
                 problem = f"--{name}: {value!r} holds a control character or is not valid UTF-8"
                 raise UsageError(problem, "rename it, or give another: it has to stand in YAML")
         preset, config, notes = self._model()
@@ -203,7 +203,7 @@ def _compare(preset: ModelPreset, folder: Path, config: Mapping[str, Any]) -> tu
 
 def _remarks(plan: Plan, config: Mapping[str, Any] | None) -> Iterator[str]:
     """Yield what to know of this model in these precisions on this target, a sentence each."""
-    preset, split = plan.preset, heads_of(plan)
+    preset, geometry, tp = plan.preset, plan.geometry, plan.recipe.target.tp
     if config is None and not preset.geometry_source.verified:
         yield f"the sizes of {preset.name} are not verified; the checkpoint's config.json will win"
     if config and config.get("quantization_config"):
@@ -216,11 +216,11 @@ def _remarks(plan: Plan, config: Mapping[str, Any] | None) -> Iterator[str]:
     if len(plan.vamc_jobs) < len(plan.jobs):
         maker = "the embedded backend makes it" if preset.runs_embedded else "nothing here makes it"
         yield f"int4: the compiler makes none, so no compile config; {maker}"
-    if not split.is_even:
-        published = ", as published," if split.tp == preset.recommended.tp else ""
+    if not geometry.splits_evenly(tp):
+        published = ", as published," if tp == preset.recommended.tp else ""
         yield (
-            f"tp {split.tp}{published} does not split the heads evenly: {split.sentence()}; "
-            f"`--tp {split.even_tp()}` would"
+            f"tp {tp}{published} does not split the heads evenly: {geometry.heads_sentence(tp)}; "
+            f"`--tp {geometry.even_tp(tp)}` would"
         )
 
 

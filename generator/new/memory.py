@@ -5,7 +5,7 @@ from __future__ import annotations
 from vacc_gen import presets
 from vacc_gen.generator.plan import Plan
 from vacc_gen.schema.errors import plural
-from vacc_gen.schema.footprint import SERVED_BATCH, Footprint, HeadSplit, footprint, least_tp
+from vacc_gen.schema.geometry import SERVED_BATCH, Footprint, footprint, least_tp
 from vacc_gen.schema.preset import Card
 
 
@@ -27,11 +27,12 @@ def target_lines(plan: Plan) -> list[str]:
             fits.append(f"{precision.value} {f'from tp {tp}' if tp else 'with no tp'}")
             lines.append(line + _left(estimate, card))
         else:
-            names = [known.name for known in presets.CARDS.all() if estimate.left_bytes(known) >= 0]
+            cards, size = presets.CARDS.all(), estimate.total_bytes
+            names = [known.name for known in cards if size <= known.die_memory_bytes]
             lines.append(f"{line}fits {', '.join(names) or 'no known card'}")
     if card:
         lines.append(f"  fits: {', '.join(fits)}")
-    return [*lines, f"  {heads_of(plan).sentence()}"]
+    return [*lines, f"  {plan.geometry.heads_sentence(target.tp)}"]
 
 
 def memory_note(plan: Plan) -> str:
@@ -46,10 +47,6 @@ def memory_note(plan: Plan) -> str:
     return f"{cards}, {_left(worst, card)} a die in {worst.precision.value}"
 
 
-def heads_of(plan: Plan) -> HeadSplit:
-    return HeadSplit(plan.recipe.target.tp, plan.geometry.attention_heads, plan.geometry.kv_heads)
-
-
 def _estimates(plan: Plan) -> list[Footprint]:
     target, jobs = plan.recipe.target, plan.vamc_jobs
     return [footprint(plan.geometry, job.precision, target.tp, target.total) for job in jobs]
@@ -61,7 +58,7 @@ def _card(plan: Plan) -> Card | None:
 
 
 def _left(estimate: Footprint, card: Card) -> str:
-    left = estimate.left_bytes(card)
+    left = card.die_memory_bytes - estimate.total_bytes
     return f"left {_size_text(left)}" if left >= 0 else f"short {_size_text(-left)}"
 
 

@@ -14,7 +14,7 @@ from vacc_gen.generator.files import is_occupied
 from vacc_gen.generator.new.choices import Choices, Decision, default_checkpoint
 from vacc_gen.generator.new.memory import memory_note
 from vacc_gen.schema.errors import UsageError, VaccGenError
-from vacc_gen.schema.footprint import TP_CHOICES
+from vacc_gen.schema.geometry import TP_CHOICES
 from vacc_gen.schema.precision import Precision
 
 FROM_CHECKPOINT = "from a checkpoint"

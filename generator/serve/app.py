@@ -29,9 +29,8 @@ from vacc_gen.generator.serve.requests import (
     api_error,
     parse,
 )
-from vacc_gen.schema.artifacts import MANIFEST_FILE
 from vacc_gen.schema.errors import VaccGenError
-from vacc_gen.schema.json_files import read_json
+from vacc_gen.schema.json_files import MANIFEST_FILE, read_json
 
 LOOK_SECONDS = 0.1
 """How often those who wait are looked at."""

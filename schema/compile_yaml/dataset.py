@@ -6,12 +6,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Discriminator, Field, Tag
 
-from vacc_gen.schema.strict import ConfigPart, Unverified, optional, required
+from vacc_gen.schema.strict import ConfigPart, Unverified, optional
 
 Pixels = Annotated[int, Field(ge=1)]
 Side = Annotated[int, Field(ge=-1)]
+Two = Field(min_length=2, max_length=2)
 Channels = Annotated[list[float], Field(min_length=1, max_length=4)]
+DataPath = Annotated[str, Field(min_length=1, max_length=4096)]
 _COLOURS = "RGB|BGR|RGBA|BGRA|GRAY|YCrCb|YUV|HSV|HLS|LAB|Lab|LUV|Luv|XYZ"
+_CONVERSIONS = "RGB2BGR BGR2RGB RGB2YCrCb BGR2YCrCb RGB2GRAY BGR2GRAY RGB2HSV RGB2YUV"
 ImageBackend = Literal["pillow", "opencv"]
 
 
@@ -27,13 +30,8 @@ class Resize(ConfigPart):
     """Scale an image."""
 
     type: Literal["Resize"]
-    size: Annotated[list[Side], Field(min_length=2, max_length=2)] = required(
-        "height and width; -1: free, with adaptive_side",
-        aliases=("shape", "resize_size", "target_size", "scale"),
-    )
-    adaptive_side: Literal["long", "short"] | None = optional(
-        "which side the first size is for, keeping proportions"
-    )
+    size: Annotated[list[Side], Two] = Field(description="height, width; -1: free (adaptive_side)")
+    adaptive_side: Literal["long", "short"] | None = optional("which side the first size is for")
     interpolation: Literal["nearest", "bilinear", "bicubic", "area", "lanczos"] | None = optional(
         "bilinear when absent"
     )
@@ -44,9 +42,7 @@ class CenterCrop(ConfigPart):
     """Cut the middle out of an image."""
 
     type: Literal["CenterCrop"]
-    crop_size: Annotated[list[Pixels], Field(min_length=2, max_length=2)] = required(
-        "height and width", aliases=("size", "shape")
-    )
+    crop_size: Annotated[list[Pixels], Two] = Field(description="height and width")
     backend: ImageBackend | None = optional("library that cuts")
 
 
@@ -73,16 +69,7 @@ class CvtColor(ConfigPart):
     type: Literal["CvtColor"]
     code: str = Field(
         pattern=f"^COLOR_({_COLOURS})2({_COLOURS})$",
-        examples=[
-            "COLOR_RGB2BGR",
-            "COLOR_BGR2RGB",
-            "COLOR_RGB2YCrCb",
-            "COLOR_BGR2YCrCb",
-            "COLOR_RGB2GRAY",
-            "COLOR_BGR2GRAY",
-            "COLOR_RGB2HSV",
-            "COLOR_RGB2YUV",
-        ],
+        examples=[f"COLOR_{conversion}" for conversion in _CONVERSIONS.split()],
         description="a conversion of OpenCV",
     )
 
@@ -98,17 +85,10 @@ class Normalize(ConfigPart):
     """Subtract `mean`, divide by `std`; before that divide by 255 unless told not to."""
 
     type: Literal["Normalize"]
-    div255: bool | None = optional(
-        "divide by 255 first; true when absent (every published mean says so)",
-        aliases=("to_01", "scale255", "divide_by_255"),
-    )
-    mean: Channels | None = optional("one for each channel", aliases=("mean_value", "mean_values"))
-    std: Channels | None = optional(
-        "one for each channel", aliases=("std_value", "std_values", "scale")
-    )
-    norm_type: Literal["None"] | None = optional(
-        "null: no mean and std; other values are not published"
-    )
+    div255: bool | None = optional("divide by 255 first; true when absent")
+    mean: Channels | None = optional("one for each channel")
+    std: Channels | None = optional("one for each channel")
+    norm_type: Literal["None"] | None = optional("null: no mean and std; others not published")
 
 
 class ToTensor(ConfigPart):
@@ -126,69 +106,42 @@ class CustomFunc(ConfigPart):
     input_shape: list[Pixels] | None = optional("shape that it returns")
 
 
-ProcessOp = Annotated[
-    DecodeImage
-    | Resize
-    | CenterCrop
-    | Pad
-    | Clip
-    | CvtColor
-    | ChannelSplit
-    | Normalize
-    | ToTensor
-    | CustomFunc,
-    Field(discriminator="type"),
-]
-
-
-def _data_path(description: str) -> Any:
-    aliases = ("dir", "data_path", "root", "folder", "data_dir")
-    return optional(description, aliases=aliases, min_length=1, max_length=4096)
+SizeOp = DecodeImage | Resize | CenterCrop | Pad
+ValueOp = Clip | CvtColor | ChannelSplit | Normalize | ToTensor | CustomFunc
+ProcessOp = Annotated[SizeOp | ValueOp, Field(discriminator="type")]
 
 
 class Sampler(ConfigPart):
     """Which files of the folder are used."""
 
-    suffix: str | None = optional(
-        "of the files, such as jpg",
-        aliases=("ext", "extension", "format", "file_type"),
-        pattern=r"^\.?[A-Za-z0-9]{1,10}$",
-    )
-    get_data_num: int = required("how many", aliases=("num", "data_num", "nsamples"), ge=1)
+    suffix: str | None = optional("of the files, such as jpg", pattern=r"^\.?[A-Za-z0-9]{1,10}$")
+    get_data_num: int = Field(description="how many", ge=1)
 
 
 class FileDataset(ConfigPart):
     """Files of a folder: images through `process_ops`, npz as they are."""
 
     type: Literal["tvm"] | None = optional("may be left out")
-    path: str | None = _data_path("folder of the files")
-    sampler: Sampler | None = optional("which files are used", aliases=("data_sampler", "sampling"))
-    process_ops: list[ProcessOp] | None = optional(
-        "from an image file to an input, in order",
-        aliases=("transforms", "ops", "preprocess", "pipeline"),
-        min_length=1,
-    )
+    path: DataPath | None = optional("folder of the files")
+    sampler: Sampler | None = optional("which files are used")
+    process_ops: list[ProcessOp] | None = optional("from an image to an input", min_length=1)
 
 
 class TextDataset(ConfigPart):
     """Windows of text, which GPTQ is calibrated on."""
 
     type: Literal["huggingface"]
-    path: str | None = _data_path("file or folder of the texts")
+    path: DataPath | None = optional("file or folder of the texts")
     name: str | None = optional(
         "how the texts are read", min_length=1, examples=["c4", "ceval", "alpaca"]
     )
-    nsamples: int | None = optional("windows to draw", aliases=("samples", "num_samples"), ge=1)
-    seqlen: int | None = optional(
-        "length of a window in tokens", aliases=("seq_len", "length"), ge=1
-    )
+    nsamples: int | None = optional("windows to draw", ge=1)
+    seqlen: int | None = optional("length of a window in tokens", ge=1)
 
 
 def _kind(values: Any) -> str | None:
-    if isinstance(values, dict):
-        kind = values.get("type") or "tvm"
-        return kind if kind in ("tvm", "huggingface") else None
-    return "huggingface" if isinstance(values, TextDataset) else "tvm"
+    kind = values.get("type") or "tvm" if isinstance(values, dict) else None
+    return kind if kind in ("tvm", "huggingface") else None
 
 
 Dataset = Annotated[

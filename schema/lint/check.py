@@ -93,23 +93,19 @@ def check_document(
     document: Document,
     known: Known | None = None,
     selection: Selection = EVERYTHING,
-    older: Model | None = None,
 ) -> CheckResult:
-    """Check a file by itself; its typed values are in `files` of the result if it is whole.
-
-    `older` is the model of another format, of which text and form are checked, not the meaning.
-    """
+    """Check a file by itself; its typed values are in `files` of the result if it is whole."""
     kind, result = kind_of(document), CheckResult(checked=1)
-    is_foreign = older is None and kind in (Kind.OTHER, Kind.OLDER)
+    is_foreign = kind is Kind.OTHER or (kind is Kind.OLDER and document.is_sound)
     reads: list[tuple[Scope, Any]] = [("document", document)]
     if is_foreign and document.root is not None:
         reads = [("foreign", document)]
     elif document.is_sound and not is_foreign:
-        form = Form(document, older or _model(kind))
+        form = Form(document, _model(kind))
         unfilled = {span for span, _ in placeholders(document)}
         form.faults = [fault for fault in form.faults if fault.finding.span not in unfilled]
         reads.append(("form", form))
-        if form.typed is not None and not unfilled and older is None:
+        if form.typed is not None and not unfilled:
             is_config = kind is Kind.CONFIG
             file = (ConfigFile if is_config else RecipeFile)(document, known, form.typed)
             reads.append(("config" if is_config else "recipe", file))

@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Protocol
 from pydantic import AfterValidator, Field
 
 from vacc_gen.schema.checkpoint import geometry_of, name_of
-from vacc_gen.schema.compile_yaml.config import CompileConfig
+from vacc_gen.schema.compile_yaml.config import CompileConfig, ModelOptions
 from vacc_gen.schema.compile_yaml.dataset import FileDataset, ProcessOp, TextDataset
-from vacc_gen.schema.compile_yaml.frontend import ModelOptions, ShapeProfile
 from vacc_gen.schema.errors import UnreadableError
 from vacc_gen.schema.json_files import MAX_JSON_BYTES, read_regular
 from vacc_gen.schema.lint.diagnostics import Finding, Span, Steps, dotted, listed
@@ -26,6 +25,7 @@ from vacc_gen.schema.strict import Strict
 if TYPE_CHECKING:
     from vacc_gen.schema.geometry import Geometry
     from vacc_gen.schema.packages import PinFacts
+    from vacc_gen.schema.preset import Card, EnvironmentPreset, ModelPreset
     from vacc_gen.schema.recipe import Recipe
 
 TEXT_INPUTS = re.compile(
@@ -54,19 +54,14 @@ LENGTH_STEP = 16
 
 
 class Known(Protocol):
-    """What is known beyond the files: presets by their names, and pins; None or nothing of others.
+    """What is known beyond the files: presets by their names, and pins; None of others."""
 
-    Where a model's sizes are not verified, those of a checkpoint win. Vendor files are those beside
-    the weights that the vendor publishes.
-    """
-
+    def model(self, name: str) -> ModelPreset | None: ...
+    def card(self, name: str) -> Card | None: ...
+    def environment(self, name: str) -> EnvironmentPreset | None: ...
     def geometry(self, model: str) -> Geometry | None: ...
-    def is_verified(self, model: str) -> bool: ...
     def names(self, shelf: str) -> Sequence[str]: ...
-    def vendor_files(self, model: str) -> Sequence[str]: ...
-    def die_memory_bytes(self, card: str) -> int | None: ...
     def pin_facts(self) -> PinFacts: ...
-    def environment_pins(self, preset: str) -> Sequence[str]: ...
 
 
 @dataclass
@@ -172,7 +167,7 @@ class ConfigFile(CheckedFile):
         return next((int(word[2:]) for word in said), None)
 
     @property
-    def shapes(self) -> Mapping[str, list[Any] | ShapeProfile]:
+    def shapes(self) -> Mapping[str, list[Any] | dict[str, Any]]:
         return self.config.frontend.shape
 
     @property
@@ -330,7 +325,8 @@ class Workspace:
         from vacc_gen.schema.recipe import PLACEHOLDER
 
         model, known = self.recipe.recipe.model, self.recipe.known
-        names = known.vendor_files(model.preset) if known else ()
+        preset = known.model(model.preset) if known else None
+        names = [one.name for one in preset.sources if not one.generated] if preset else []
         folders = (self.recipe.folder / "source_code", self.recipe.folder / self.recipe.checkpoint)
         absent = [name for name in names if not any(os.path.exists(at / name) for at in folders)]  # noqa: PTH110
         if absent:

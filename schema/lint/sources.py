@@ -12,9 +12,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vacc_gen.schema.artifacts import MANIFEST_FILE
 from vacc_gen.schema.errors import UnreadableError
-from vacc_gen.schema.json_files import open_regular, read_json
+from vacc_gen.schema.json_files import MANIFEST_FILE, open_regular, read_json
 from vacc_gen.schema.lint.document import MAX_BYTES, Document, load
 
 STDIN = "-"

@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 
 from vacc_gen.schema.lint.diagnostics import Steps
 from vacc_gen.schema.lint.document import Document
+from vacc_gen.schema.strict import OTHER_NAMES
 
 LONG_WORD = 5
 """Words from this length on may be two edits away from what was meant, shorter ones one."""
@@ -120,11 +121,7 @@ def field_at(root: Model, document: Document, steps: Steps) -> FieldInfo | None:
 
 def key_called(model: Model, word: str) -> str | None:
     """Return the key of a section that other tools call `word`, or None."""
-    for key, field in model.model_fields.items():
-        extra: Any = field.json_schema_extra or {}
-        if word in extra.get("x-aliases", ()):
-            return key
-    return None
+    return next((key for key in model.model_fields if word in OTHER_NAMES.get(key, ())), None)
 
 
 def sections_with(root: Model, key: str) -> list[Steps]:

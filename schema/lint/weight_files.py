@@ -9,7 +9,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from vacc_gen.schema.checkpoint import ADAPTER_FILE, CONFIG_FILE, INDEX_FILE, read_headers
+from vacc_gen.schema.checkpoint import (
+    ADAPTER_FILE,
+    CONFIG_FILE,
+    INDEX_FILE,
+    TensorEntry,
+    read_headers,
+)
 from vacc_gen.schema.errors import CheckpointError
 from vacc_gen.schema.falcon import EMBEDDING, HEAD, Architecture, architecture_from_config
 from vacc_gen.schema.geometry import is_falcon
@@ -22,7 +28,6 @@ from vacc_gen.schema.json_files import (
 )
 from vacc_gen.schema.lint.diagnostics import START, Finding, Severity
 from vacc_gen.schema.lint.document import Document
-from vacc_gen.schema.shards import TensorEntry
 
 VACC_CONFIG = "config_vacc.json"
 TOKENIZER = "tokenizer.json"
@@ -64,7 +69,7 @@ class WeightFiles:
         try:
             source = read_regular(self.folder / name, MAX_JSON_BYTES) or b""
             self.texts[name] = source.decode("utf-8", errors="replace")
-            self.objects[name] = parse_object(source, with_nan=name != TOKENIZER)
+            self.objects[name] = parse_object(source)
             return
         except JsonError as error:
             offset, message = error.offset, f"not valid JSON: {error.reason}"

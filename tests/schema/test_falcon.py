@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from vacc_gen import presets
+from vacc_gen.schema.checkpoint import TensorEntry
 from vacc_gen.schema.falcon import EMBEDDING, HEAD, architecture_from_config, differences
-from vacc_gen.schema.shards import TensorEntry
 
 TINY = {
     "model_type": "falcon",
@@ -46,13 +46,10 @@ def test_names_and_shapes_are_those_of_transformers(variant):
     assert architecture_from_config(config.to_dict()).parameters() == expected
 
 
-def test_an_untied_head_is_a_parameter_of_its_own():
-    shapes = architecture_from_config({**TINY, "tie_word_embeddings": False}).parameters()
-    assert shapes[HEAD] == shapes[EMBEDDING] == (100, 64)
-
-
-def test_norms_are_known_by_name():
-    architecture = architecture_from_config({**TINY, "bias": True, "parallel_attn": False})
+def test_norms_are_known_by_name_and_an_untied_head_is_a_parameter():
+    changes = {"bias": True, "parallel_attn": False, "tie_word_embeddings": False}
+    architecture = architecture_from_config({**TINY, **changes})
+    assert architecture.parameters()[HEAD] == architecture.parameters()[EMBEDDING] == (100, 64)
     norms = {name for name in architecture.parameters() if architecture.is_norm(name)}
     assert {"transformer.h.0.post_attention_layernorm.bias", "transformer.ln_f.weight"} <= norms
     assert all("ln" in name or "layernorm" in name for name in norms)
@@ -71,19 +68,19 @@ def test_the_rotary_base_in_every_spelling(config, theta):
     assert architecture_from_config({**TINY, **config}).rope_theta == theta
 
 
-def entries(shapes):
-    return {n: TensorEntry(n, Path("x"), 0, 0, "BF16", shape) for n, shape in shapes.items()}
-
-
 def test_layers_beyond_those_stored_are_not_enumerated():
     """A billion of them would not fit in memory; those that are stored are still compared."""
-    config = {**TINY, "num_hidden_layers": 10**9}
+
+    def differences_of(config):
+        found = {n: TensorEntry(n, Path("x"), 0, 0, "BF16", shape) for n, shape in stored.items()}
+        return differences(architecture_from_config(config), config, found)
+
     stored = architecture_from_config(TINY).parameters()
     stored["transformer.h.1.mlp.dense_4h_to_h.weight"] = (64, 128)
-    first, second = differences(architecture_from_config(config), config, entries(stored))
+    first, second = differences_of({**TINY, "num_hidden_layers": 10**9})
     assert first.message == "config.json asks for 1000000000 layers, the weights hold 2"
     assert (first.key, second.key) == ("num_hidden_layers", "ffn_hidden_size")
     del stored["transformer.h.0.input_layernorm.weight"]
     stored["transformer.h.7.x"] = (1,)
-    gap = next(iter(differences(architecture_from_config(TINY), TINY, entries(stored))))
+    gap, _ = differences_of(TINY)
     assert gap.message == "config.json asks for 2 layers, the weights hold 3, up to 7"

@@ -6,7 +6,6 @@ import pytest
 
 from vacc_gen.schema.errors import UnreadableError
 from vacc_gen.schema.json_files import (
-    MAX_DEPTH,
     JsonError,
     file_names,
     parse_object,
@@ -19,13 +18,14 @@ from vacc_gen.schema.json_files import (
 @pytest.mark.parametrize(
     ("source", "offset", "reason"),
     [
-        (b'{"a": 1, b}', 9, "expecting property name"),
-        (b'["\xe4"]', 2, "not UTF-8 text"),
-        (rb'["a", "\ud800"]', 7, "half of a surrogate pair"),
-        (rb'{"\uDFFF": 1}', 2, "half of a surrogate pair"),
-        (b'{"a": 1, "b": 2, "a": 1}', 17, "`a` is given twice"),
-        (b"[" * (MAX_DEPTH + 1) + b"]" * (MAX_DEPTH + 1), 0, "nested too deeply"),
-        (b"9" * 5000, 0, "thousands of digits"),
+        (b'{"a": 1, b}', 9, "key must be a string"),
+        ('{"ä": 1,\n "é": b}'.encode(), 15, "expected value"),
+        (b"", 0, "EOF while parsing a value"),
+        (b'["\xe4"]', 2, "invalid unicode"),
+        (rb'["a", "\ud800"]', 13, "unexpected end of hex escape"),
+        (b'{"a":' * 300, 1005, "recursion limit"),
+        (b"9" * 5000, 4301, "number out of range"),
+        (b"[]", 0, "not an object"),
     ],
 )
 def test_what_is_not_json_has_a_place(source, offset, reason):
@@ -34,19 +34,8 @@ def test_what_is_not_json_has_a_place(source, offset, reason):
     assert raised.value.offset == offset
 
 
-def test_numbers_that_are_none_are_read_where_python_reads():
-    assert parse_object(b'{"a": -Infinity}')["a"] == -float("inf")
-    with pytest.raises(JsonError, match="-Infinity is not a number") as raised:
-        parse_object(b'{"a": -Infinity}', with_nan=False)
-    assert raised.value.offset == 6
-
-
-def test_what_is_json_is_read():
-    deepest = b'{"a": ' + b"[" * (MAX_DEPTH - 2) + b"]" * (MAX_DEPTH - 2) + b"}"
-    assert parse_object(deepest)
-    assert parse_object(rb'{"\ud83d\ude00": [1e999, "\\ud800"]}') == {
-        "\U0001f600": [float("inf"), r"\ud800"]
-    }
+def test_numbers_that_are_none_are_read_as_python_reads_them():
+    assert parse_object(b'{"a": -Infinity, "b": 1e999}') == {"a": -float("inf"), "b": float("inf")}
 
 
 def test_only_files_are_read(tmp_path):

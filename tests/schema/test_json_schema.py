@@ -10,7 +10,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.published import PATHS, named
+from tests.published import PATHS
 from vacc_gen.schema.compile_yaml.config import CompileConfig
 from vacc_gen.schema.json_schema import MODELS, as_text, packaged
 from vacc_gen.schema.lint.document import load
@@ -18,12 +18,6 @@ from vacc_gen.schema.lint.structure import Form
 
 VALIDATORS = {name: jsonschema.Draft202012Validator(json.loads(packaged(name))) for name in MODELS}
 RECIPES = sorted((Path(__file__).parents[1] / "golden").glob("*/vacc.yaml"))
-WRONG = (
-    "sqlai_mobilenetv3.yaml",
-    "tensorflow_bert_base_en_qa-384.yaml",
-    "vamc_config.yaml",
-)
-"""Published configs that are structurally wrong."""
 
 
 def is_accepted(values):
@@ -35,14 +29,10 @@ def is_accepted(values):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_the_packaged_schema_is_current_and_one_of_2020_12(name):
-    assert packaged(name) == as_text(name), "run `make docs`"
-    jsonschema.Draft202012Validator.check_schema(VALIDATORS[name].schema)
-
-
-@pytest.mark.parametrize("name", MODELS)
-def test_every_key_has_a_description(name):
+def test_the_packaged_schema_is_current_and_one_of_2020_12_and_describes_every_key(name):
     schema = VALIDATORS[name].schema
+    assert packaged(name) == as_text(name), "run `make docs`"
+    jsonschema.Draft202012Validator.check_schema(schema)
     lacking = [
         key
         for part in [schema, *schema.get("$defs", {}).values()]
@@ -52,22 +42,11 @@ def test_every_key_has_a_description(name):
     assert lacking == []
 
 
-def test_published_configs_are_accepted_by_both_or_by_none():
-    for path in PATHS:
-        values = yaml.safe_load(path.read_bytes())
-        wrong = named(path).endswith(WRONG)
-        assert VALIDATORS["vamc"].is_valid(values) is not wrong, named(path)
-        assert is_accepted(values) is not wrong, named(path)
-
-
-ODD = st.sampled_from(
-    (
-        *(None, True, False, -1, 0, 1, 16, 0.5),
-        *("", "x", "fp16", "1", "COLOR_RGB2BGR", "4.51.3"),
-        *([], [1], [1, 2], [[1], [2]], [[1], []], [None], ["0:YX"], [1, 2, 3, 4, 5, 6, 7, 8, 9]),
-        *({}, {"a": 1}, {"type": "Resize"}, {"type": None}),
-    )
-)
+ODD = st.sampled_from((
+    *(None, True, False, -1, 0, 1, 16, 0.5, "", "x", "fp16", "1", "COLOR_RGB2BGR", "4.51.3"),
+    *([], [1], [1, 2], [[1], [2]], [[1], []], [None], ["0:YX"], [1, 2, 3, 4, 5, 6, 7, 8, 9]),
+    *({}, {"a": 1}, {"type": "Resize"}, {"type": None}),
+))  # fmt: skip
 
 
 def paths_of(value, path=()):
@@ -84,10 +63,9 @@ def changed(values, rng, odd):
     parent = values
     for step in path[:-1]:
         parent = parent[step]
-    kind = rng.randrange(4)
-    if kind == 0:
+    if rng.random() < 0.25:
         del parent[path[-1]]
-    elif kind == 1 and isinstance(parent, dict):
+    elif rng.random() < 0.3 and isinstance(parent, dict):
         parent[rng.choice(["type", "dtype", "size", "new"])] = odd
     else:
         parent[path[-1]] = odd
@@ -118,16 +96,13 @@ def test_model_and_schema_refuse_the_same_in_the_same_places(path, rng, odd):
         ("dataset", {"process_ops": [{"type": "Resize", "size": [1]}]}, ["process_ops", 0, "size"]),
         ("dataset", {"process_ops": [{"size": [1, 1]}]}, ["process_ops", 0]),
         ("dataset", {"process_ops": [{"type": "Resiz"}]}, ["process_ops", 0, "type"]),
-        ("graph", {"extra_ops": {"type": None, "params": {"strides": 8}}}, [
-            "extra_ops", "params", "strides",
-        ]),
+        ("graph", {"extra_ops": {"type": None, "params": 8}}, ["extra_ops", "params"]),
         ("workspace", {"workers": 1}, []),
         ("workspace", {"path": None}, ["path"]),
         ("frontend", {"checkpoint": "a", "shape": {"x": [[1], ["2"]]}}, ["shape", "x", 1, 0]),
         ("frontend", {"checkpoint": "a", "shape": {"x": [1, "2"]}}, ["shape", "x", 1]),
-        ("frontend", {"checkpoint": "a", "shape": {"x": {"min": [1]}}}, ["shape", "x"]),
     ],
-)  # fmt: skip
+)
 def test_an_editor_marks_a_mistake_once_and_where_it_is(section, values, place):
     config = yaml.safe_load(next(path for path in PATHS if "resnet" in str(path)).read_bytes())
     (error,) = VALIDATORS["vamc"].iter_errors({**config, section: values})

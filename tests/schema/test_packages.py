@@ -6,8 +6,6 @@ import pytest
 
 from vacc_gen import presets
 from vacc_gen.schema.packages import (
-    PYTHONS,
-    PinFacts,
     added_bounds,
     effective_pins,
     parse_pin,
@@ -20,8 +18,7 @@ FACTS = presets.pin_facts()
 def test_a_pin_is_a_normalized_name_and_its_versions():
     pin = parse_pin(" Hugging_Face.Hub[a, B_c] >= 0.9,<1 ")
     assert (pin.text, pin.name) == ("Hugging_Face.Hub[a, B_c] >= 0.9,<1", "hugging-face-hub")
-    assert "0.99" in pin.versions
-    assert "1.0" not in pin.versions
+    assert [version in pin.versions for version in ("0.99", "1.0")] == [True, False]
     assert "2.0rc1" in parse_pin("tiktoken").versions
 
 
@@ -47,7 +44,6 @@ def test_what_no_lock_can_hold_is_refused(text, message):
     [
         (presets.ENVIRONMENTS.find("falcon-py310").asked, ["transformers<4.52", "numpy<2"]),
         (("torch==2.1.0", "transformers==4.40.0", "numpy==1.26.4"), []),
-        (("torch==2.6.0",), []),
         (("torch>=2.1",), []),
         (("onnxruntime==1.13.1",), ["numpy<2"]),
         (("transformers>=5",), ["torch>=2.6"]),
@@ -69,7 +65,6 @@ def test_a_bound_is_added_only_where_it_takes_something_away(pins, expected):
         (("torch==2.1.0", "torch==2.2.0"), "3.10", [("contradiction", "torch==2.2.0")]),
         (("numpy==2.2.6", "torch==2.1.0"), "3.10", [("companion", "numpy==2.2.6")]),
         (("numpy>=1.26", "torch==2.1.0"), "3.10", []),
-        (("torch==2.1.0", "transformers==5.20.2"), "3.10", [("companion", "transformers==5.20.2")]),
         (("torch==2.1.0", "transformers==4.52.4"), "3.10", [("companion", "transformers==4.52.4")]),
         (("torch==2.1.0", "transformers==4.51.3"), "3.10", []),
         (("gptqmodel==4.0.0",), "3.10", [("source-only", "gptqmodel==4.0.0")]),
@@ -86,21 +81,6 @@ def test_what_cannot_be_installed_or_will_not_run_is_found(pins, python, expecte
 
 
 def test_a_recipes_pin_takes_the_place_of_its_presets():
-    merged = effective_pins(
-        [parse_pin("torch==2.1.0"), parse_pin("Onnx==1.14.0")],
-        [parse_pin("torch>=2.2"), parse_pin("torch<2.4"), parse_pin("tiktoken")],
-    )
-    assert [pin.text for pin in merged] == ["Onnx==1.14.0", "torch>=2.2", "torch<2.4", "tiktoken"]
-
-
-def test_without_facts_only_contradictions_are_found():
-    pins = [parse_pin(text) for text in ("torch==2.1.0", "numpy==2.2.6", "numpy<2")]
-    (problem,) = pin_problems(pins, "3.13", PinFacts())
-    assert problem.message == "no version of numpy satisfies numpy==2.2.6 and numpy<2"
-
-
-def test_facts_are_of_versions_that_exist_and_of_pythons_that_a_recipe_may_name():
-    for fact in FACTS.wheels:
-        assert not fact.package.versions.is_unsatisfiable()
-        assert fact.reason or any(python in fact.pythons for python in PYTHONS)
-    assert all(fact.reason and fact.package.name != fact.needs.name for fact in FACTS.companions)
+    preset, own = ("torch==2.1.0", "Onnx==1.14.0"), ("torch>=2.2", "torch<2.4", "tiktoken")
+    merged = effective_pins(map(parse_pin, preset), map(parse_pin, own))
+    assert [pin.text for pin in merged] == ["Onnx==1.14.0", *own]

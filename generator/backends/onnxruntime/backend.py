@@ -34,7 +34,7 @@ from vacc_gen.generator.extras import load, package_version
 from vacc_gen.generator.files import remove_leftovers, replace_folder, write_atomically
 from vacc_gen.generator.plan import CompileJob, is_placeholder
 from vacc_gen.generator.progress import Progress
-from vacc_gen.schema.artifacts import MANIFEST_FILE, sha256_of
+from vacc_gen.schema.json_files import MANIFEST_FILE, sha256_of
 from vacc_gen.schema.precision import Precision
 from vacc_gen.schema.recipe import Calibration
 

@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from vacc_gen.generator.backends.onnxruntime.weights.weight_file import WEIGHTS_FILE, Dtype
-from vacc_gen.schema.artifacts import MANIFEST_FILE, changed_files
 from vacc_gen.schema.errors import UnreadableError, UsageError
 from vacc_gen.schema.falcon import Architecture
-from vacc_gen.schema.json_files import read_json_object
+from vacc_gen.schema.json_files import MANIFEST_FILE, changed_files, read_json_object
 
 MODEL_GRAPH = "model.onnx"
 GENAI_FILE = "genai_config.json"

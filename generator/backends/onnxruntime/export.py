@@ -30,8 +30,8 @@ from vacc_gen.generator.backends.onnxruntime.weights.weight_file import (
 from vacc_gen.generator.extras import load
 from vacc_gen.generator.files import naming, room_for, staged_folder
 from vacc_gen.generator.progress import Progress, SilentProgress
-from vacc_gen.schema.artifacts import MANIFEST_FILE
 from vacc_gen.schema.errors import UsageError
+from vacc_gen.schema.json_files import MANIFEST_FILE
 from vacc_gen.schema.precision import Precision, Quantization
 from vacc_gen.schema.recipe import lengths_problem
 

@@ -40,8 +40,8 @@ from vacc_gen.generator.calibration.tokenizer import TOKENIZER_FILE, Tokenizer
 from vacc_gen.generator.files import staged_file
 from vacc_gen.generator.plan import CompileJob
 from vacc_gen.generator.progress import Progress, timed
-from vacc_gen.schema.artifacts import MANIFEST_FILE
 from vacc_gen.schema.errors import StageError, UnreadableError
+from vacc_gen.schema.json_files import MANIFEST_FILE
 
 COMPILED, TORCH = "compiled", "torch"
 """Models that have traces; `torch`, the modeling file in fp32, is the reference in the report."""

@@ -8,8 +8,13 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any
 
-from vacc_gen.schema.artifacts import changed_files
-from vacc_gen.schema.checkpoint import ADAPTER_FILE, CONFIG_FILE, PICKLES
+from vacc_gen.schema.checkpoint import (
+    ADAPTER_FILE,
+    CONFIG_FILE,
+    PICKLES,
+    TensorEntry,
+    have_same_bytes,
+)
 from vacc_gen.schema.errors import MERGE_ADAPTER, CheckpointError
 from vacc_gen.schema.falcon import (
     EMBEDDING,
@@ -20,11 +25,10 @@ from vacc_gen.schema.falcon import (
     is_buffer,
 )
 from vacc_gen.schema.geometry import shortened
-from vacc_gen.schema.json_files import read_regular
+from vacc_gen.schema.json_files import changed_files, read_regular
 from vacc_gen.schema.lint.diagnostics import Severity
 from vacc_gen.schema.lint.rule import rule
 from vacc_gen.schema.lint.weight_files import VACC_CONFIG, WeightFiles
-from vacc_gen.schema.shards import TensorEntry, have_same_bytes
 
 _SIZES = (
     "model_type", "num_hidden_layers", "n_layer", "num_layers", "hidden_size",

@@ -113,8 +113,9 @@ def checkpoint_against_preset(file: RecipeFile) -> Iterator[Finding]:
     expected = file.known.geometry(model.preset) if file.known else None
     found = geometry_of(file.folder / model.checkpoint) if expected else None
     difference = shape_difference(expected, found) if expected and found else None
-    if difference and file.known:
-        severity = None if file.known.is_verified(model.preset) else Severity.WARNING
+    preset = file.known.model(model.preset) if difference and file.known else None
+    if preset:
+        severity = None if preset.geometry_source.verified else Severity.WARNING
         message = f"the checkpoint is not {model.preset}: {difference}"
         hint = "choose the preset of this checkpoint, or the checkpoint of this preset"
         yield Finding(file.at("model", "checkpoint"), message, hint, severity=severity)
@@ -135,10 +136,11 @@ def does_not_fit(file: RecipeFile) -> Iterator[Finding]:
         target: {card: VA16, tp: 8}
     """
     target, geometry, known = file.recipe.target, file.geometry, file.known
-    memory_bytes = known.die_memory_bytes(target.card) if known and target.card else None
-    if geometry is None or memory_bytes is None:
+    card = known.card(target.card) if known and target.card else None
+    if geometry is None or card is None:
         return
-    from vacc_gen.schema.footprint import footprint, least_tp
+    memory_bytes = card.die_memory_bytes
+    from vacc_gen.schema.geometry import footprint, least_tp
 
     for precision in file.recipe.precisions:
         need_bytes = footprint(geometry, precision, target.tp, target.total).total_bytes
@@ -210,8 +212,9 @@ def bad_pins(file: RecipeFile) -> Iterator[Finding]:
     if file.known is None:
         return
     own = [parse_pin(text) for text in environment.pins]
-    preset = [parse_pin(text) for text in file.known.environment_pins(environment.preset)]
-    problems = pin_problems(effective_pins(preset, own), environment.python, file.known.pin_facts())
+    preset = file.known.environment(environment.preset)
+    pins = effective_pins(map(parse_pin, preset.asked if preset else ()), own)
+    problems = pin_problems(pins, environment.python, file.known.pin_facts())
     placed: dict[tuple[Span, str], list[PinProblem]] = {}  # a Python may be wrong for many pins
     for problem in problems:
         steps: Steps = ("python" if problem.kind == "python" else "preset",)

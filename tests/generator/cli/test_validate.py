@@ -90,9 +90,9 @@ def test_errors_of_the_command_line_are_2(validate, arguments, said):
 @pytest.mark.parametrize(
     ("form", "printed"),
     [
-        ("text", r"caf\xe9/a\nb.yaml:"),
-        ("github", r"file=caf\xe9/a%0Ab.yaml,"),
-        ("json", r'"path": "caf\\xe9/a\nb.yaml"'),
+        ("text", r"caf\udce9/a\nb.yaml:"),
+        ("github", r"file=caf\udce9/a%0Ab.yaml,"),
+        ("json", r'"path": "caf\\udce9/a\nb.yaml"'),
         ("sarif", '"uri": "caf%E9/a%0Ab.yaml"'),
     ],
 )

@@ -8,7 +8,6 @@ import pytest
 from tests.workspaces import FALCON_TINY
 from vacc_gen import presets
 from vacc_gen.generator.new.choices import Choices
-from vacc_gen.generator.new.memory import heads_of
 from vacc_gen.schema.errors import CheckpointError, UsageError
 
 
@@ -146,7 +145,8 @@ def test_uneven_heads_are_one_sentence_with_the_tp_to_take():
 def test_recommended_dies_split_the_heads_evenly_but_for_published_ones():
     models = [model.name for model in presets.MODELS.all() if not model.any_size]
     plans = [Choices(model=name).decide().plan for name in models]
-    uneven = [plan.preset.name for plan in plans if not heads_of(plan).is_even]
+    splits = {p.preset.name: p.geometry.splits_evenly(p.recipe.target.tp) for p in plans}
+    uneven = [name for name, is_even in splits.items() if not is_even]
     assert uneven == ["falcon-7b", "falcon-7b-instruct"]
 
 

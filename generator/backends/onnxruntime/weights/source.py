@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vacc_gen.generator.files import naming
-from vacc_gen.schema.checkpoint import WeightFolder
+from vacc_gen.schema.checkpoint import TensorEntry, WeightFolder, have_same_bytes
 from vacc_gen.schema.errors import CheckpointError
 from vacc_gen.schema.falcon import EMBEDDING, HEAD, Architecture, architecture_from_config
 from vacc_gen.schema.lint.check import open_weights
-from vacc_gen.schema.shards import TensorEntry, have_same_bytes
 
 if TYPE_CHECKING:
     import torch

@@ -70,14 +70,11 @@ def test_what_is_said_of_a_weight_folder(tmp_path):
 @pytest.mark.parametrize(
     ("text", "reason", "column"),
     [
-        (b'{"a": True}', "expecting value", 7),
-        ('{"\u00e4": "\u00e4'.encode(), "unterminated string starting at", 7),
-        (b'{"a": 1} // x', "extra data", 10),
-        ('{"a": 1}'.encode("utf-16"), "not UTF-8 text", 1),
-        (b'{"a": "\xe9"}', "not UTF-8 text", 8),
-        (b" ", "expecting value", 2),
+        ('{"\u00e4": "\u00e4'.encode(), "EOF while parsing a string", 9),
+        (b'{"a": 1} // x', "trailing characters", 10),
+        (b"[1]", "not an object", 1),
+        (b'{"a": "\xe9"}', "invalid unicode code point", 8),
     ],
-    ids=["True", "open", "comment", "utf-16", "latin-1", "empty"],
 )
 def test_broken_json_is_reported_at_its_place(tmp_path, text, reason, column):
     (tmp_path / VACC).write_bytes(text)
