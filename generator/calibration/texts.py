@@ -178,19 +178,18 @@ def rows_of(path: Path, split: str = "", subjects: Sequence[str] = ()) -> Iterat
 def _json_rows(stream: Stream, name: str) -> Iterator[tuple[str, Row]]:
     """The objects of a list, which is read whole, or one a line."""
     is_list = stream.peek(1).removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"[")
-    if is_list:
-        values = _parsed(stream.read(), name)
-    else:
-        values = (
-            _parsed(line, f"{name}, line {number}")
-            for number, line in enumerate(stream, start=1)
-            if not line.isspace()
-        )
+    values = _parsed(stream.read(), name) if is_list else _json_lines(stream, name)
     for number, value in enumerate(values, start=1):
         place = f"{name}, row {number}"
         if not isinstance(value, dict):
             raise CalibrationError(f"{place} is not a JSON object")
         yield place, value
+
+
+def _json_lines(stream: Stream, name: str) -> Iterator[Any]:
+    for number, line in enumerate(stream, start=1):
+        if not line.isspace():
+            yield _parsed(line, f"{name}, line {number}")
 
 
 def _parsed(text: bytes, place: str) -> Any:

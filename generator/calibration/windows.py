@@ -16,7 +16,7 @@ import random
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from vacc_gen.generator.calibration.texts import files_of, texts_of
 from vacc_gen.generator.calibration.tokenizer import TOKENIZER_FILE, Tokenizer
@@ -37,6 +37,8 @@ CALIBRATION_FOLDER = "calibration"
 
 HELD_BYTES = 8 << 20
 """Text held at once: what 1024 windows of 2048 tokens of English take."""
+
+Window: TypeAlias = "array[int]"  # of token ids, 4 bytes each
 
 
 def windows_file(spec: Calibration, root: Path) -> Path:
@@ -85,9 +87,9 @@ def calibrate(spec: Calibration, weights: WeightFolder, root: Path, progress: Pr
     is_there = path.is_file() and manifest_path.is_file()
     if is_there and manifest_path.read_bytes() == manifest().encode():
         return
-    drawn = np.array(_draw(spec, files, tokenizer, progress), np.int32)
+    windows = _draw(spec, files, tokenizer, progress)
     manifest_path.unlink(missing_ok=True)
-    write_atomically(path, save({"input_ids": drawn.reshape(spec.samples, spec.seqlen)}))
+    write_atomically(path, save({"input_ids": np.array(windows, np.int32)}))
     write_atomically(manifest_path, manifest())
 
 
@@ -121,8 +123,8 @@ def check_calibration(spec: Calibration, max_positions: int, root: Path) -> None
 
 def _draw(
     spec: Calibration, files: Sequence[Path], tokenizer: Tokenizer, progress: Progress
-) -> array[int]:
-    """Draw the tokens of all windows: texts run on, an end-of-text token after each."""
+) -> list[Window]:
+    """Draw windows: texts run on, an end-of-text token after each, without gap or overlap."""
 
     def texts() -> Iterator[bytes]:
         progress.start(f"read {spec.set}", sum(file.stat().st_size for file in files))
@@ -130,14 +132,17 @@ def _draw(
             yield from texts_of(spec, file)
             progress.advance(file.stat().st_size)
 
-    end_of_text, needed = tokenizer.end_of_text(), spec.samples * spec.seqlen
-    drawn = array("i")  # 4 bytes each
+    end_of_text, windows = tokenizer.end_of_text(), list[Window]()
+    pending = array("i")
     for text in shuffled(texts, f"{spec.seed} 0 {spec.set}", HELD_BYTES):
-        drawn.extend(tokenizer.encode(text))
-        drawn.append(end_of_text)
-        if len(drawn) >= needed:
-            return drawn[:needed]
-    raise _too_few_texts(spec, str(len(drawn) // spec.seqlen))
+        pending.extend(tokenizer.encode(text))
+        pending.append(end_of_text)
+        whole = len(pending) - len(pending) % spec.seqlen
+        windows += [pending[i : i + spec.seqlen] for i in range(0, whole, spec.seqlen)]
+        del pending[:whole]
+        if len(windows) >= spec.samples:
+            return windows[: spec.samples]
+    raise _too_few_texts(spec, str(len(windows)))
 
 
 def _too_few_texts(spec: Calibration, filled: str) -> CalibrationError:
