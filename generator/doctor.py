@@ -171,12 +171,13 @@ def _calibration(workspace: Workspace) -> Iterator[Found]:
     calibration = workspace.plan.recipe.calibration
     if calibration is None:
         return
-    if is_placeholder(calibration.path):
+    if any(is_placeholder(source.path) for source in calibration.sources):
         message = "calibration.path is still to be filled in: int8 is rounded to nearest"
         yield State.WARNING, message, f"vacc-gen fetch {workspace.root} --only calibration"
         return
     check_calibration(calibration, workspace.plan.geometry.max_positions, workspace.root)
-    yield State.OK, f"{calibration.samples} windows of {calibration.set}", None
+    names = ", ".join(source.set for source in calibration.sources)
+    yield State.OK, f"{calibration.samples} windows of {names}", None
 
 
 # --- the compiler's environment, and ours ---------------------------------------------------

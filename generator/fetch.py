@@ -31,7 +31,7 @@ from vacc_gen.generator.progress import Progress
 from vacc_gen.schema.errors import FetchError
 from vacc_gen.schema.json_files import sha256_of
 from vacc_gen.schema.preset import CalibrationSet
-from vacc_gen.schema.recipe import Calibration
+from vacc_gen.schema.recipe import TextSource
 
 CHECKPOINT_FILES = (
     "*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json",
@@ -315,7 +315,7 @@ def fetch_checkpoint(
 
 
 def fetch_calibration_set(
-    preset: CalibrationSet, source: Calibration, root: Path, progress: Progress, force: bool = False
+    preset: CalibrationSet, source: TextSource, root: Path, progress: Progress, force: bool = False
 ) -> Iterator[FetchedFile]:
     """Bring a published set to `source.path`, relative to `root`; as `fetch_checkpoint`."""
     hub = Repository(preset.huggingface_id, "dataset", "main", progress)

@@ -48,11 +48,8 @@ def lengths_problem(prefill: int, total: int) -> str | None:
     return None
 
 
-class Calibration(Strict):
-    """Texts of c4, ceval or alpaca as published, or of your own files, and how they are drawn.
-
-    This is the `dataset` block of a compile config; the compiler reads no split, subjects or seed.
-    """
+class TextSource(Strict):
+    """Texts of one set: of c4, ceval or alpaca as published, or of your own files."""
 
     set: str = Field(
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
@@ -64,12 +61,33 @@ class Calibration(Strict):
         "c4: train, validation; ceval: val, dev, test; unset: the first of these"
     )
     subjects: tuple[str, ...] = optional("C-Eval subjects to read, such as law; unset: all", ())
+    weight: float = optional(
+        "share of the windows, in proportion to the weights of the other sets",
+        1.0,
+        gt=0,
+        allow_inf_nan=False,
+    )
+
+
+class Calibration(TextSource):
+    """The texts and how they are drawn.
+
+    Without `mix` this is the `dataset` block of a compile config; the compiler reads no split,
+    subjects or seed. The sets of `mix` reach the embedded backend alone.
+    """
+
     samples: int = optional("windows to draw (`nsamples`)", 128, ge=1)
     seqlen: int = Field(
         ge=1,
         description="length of a window in tokens; texts run on, an end-of-text token after each",
     )
     seed: int = optional("decides which texts are drawn, and their order", 0, ge=0)
+    mix: tuple[TextSource, ...] = optional("further sets to draw from, on the embedded backend", ())
+
+    @property
+    def sources(self) -> tuple[TextSource, ...]:
+        """Every set that windows are drawn from, the main one first."""
+        return (self, *self.mix)
 
 
 def _checked(requirement: str) -> str:

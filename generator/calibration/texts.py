@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 
 from vacc_gen.schema.errors import CalibrationError, UnreadableError
 from vacc_gen.schema.preset import CalibrationSet
-from vacc_gen.schema.recipe import Calibration
+from vacc_gen.schema.recipe import TextSource
 
 RUNNING_TEXT_CHARS = 8 << 10
 """Plain text has no rows; it is cut at line ends into texts of about this length."""
@@ -100,7 +100,7 @@ OWN = TextSet(
 """Your own files, under any other name."""
 
 
-def files_of(source: Calibration, root: Path) -> tuple[Path, ...]:
+def files_of(source: TextSource, root: Path) -> tuple[Path, ...]:
     """List the files of a set, in the order of their names; paths are relative to `root`.
 
     Raises:
@@ -129,7 +129,7 @@ def files_of(source: Calibration, root: Path) -> tuple[Path, ...]:
     return tuple(found)
 
 
-def texts_of(source: Calibration, file: Path) -> Iterator[bytes]:
+def texts_of(source: TextSource, file: Path) -> Iterator[bytes]:
     """Yield the text of every row of `file`, in UTF-8; rows whose text is empty are passed over.
 
     Raises:
@@ -232,7 +232,7 @@ def _csv_rows(
 
 
 def calibration_targets(
-    preset: CalibrationSet, source: Calibration
+    preset: CalibrationSet, source: TextSource
 ) -> dict[PurePosixPath, PurePosixPath]:
     """Map files of a published set's repository to where the recipe looks for them.
 

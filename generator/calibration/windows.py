@@ -15,6 +15,7 @@ import json
 import random
 from array import array
 from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -43,7 +44,8 @@ Window: TypeAlias = "array[int]"  # of token ids, 4 bytes each
 
 def windows_file(spec: Calibration, root: Path) -> Path:
     """Where the windows of `spec` lie in the workspace `root`, their manifest (.json) beside."""
-    return root / CALIBRATION_FOLDER / f"{spec.set}.safetensors"
+    name = "+".join(source.set for source in spec.sources)
+    return root / CALIBRATION_FOLDER / f"{name}.safetensors"
 
 
 def calibrate(spec: Calibration, weights: WeightFolder, root: Path, progress: Progress) -> None:
@@ -63,10 +65,10 @@ def calibrate(spec: Calibration, weights: WeightFolder, root: Path, progress: Pr
     import numpy as np
     from safetensors.numpy import save
 
-    check_calibration(spec, geometry_from_config(weights.config).max_positions, root)
+    shares = check_calibration(spec, geometry_from_config(weights.config).max_positions, root)
     tokenizer_json = weights.path / TOKENIZER_FILE
     tokenizer = Tokenizer(tokenizer_json)
-    files = files_of(spec, root)
+    files = [files_of(source, root) for source in spec.sources]
     settings = {
         "version": 1,
         "tokens": spec.samples * spec.seqlen,
@@ -75,7 +77,7 @@ def calibrate(spec: Calibration, weights: WeightFolder, root: Path, progress: Pr
         "tokenizers": tokenizer.library,
         "end_of_text": tokenizer.end_of_text(),
         # By name, not path, so that machines agree.
-        "files": [(file.name, sha256_of(file)) for file in files],
+        "files": [[(file.name, sha256_of(file)) for file in of_source] for of_source in files],
     }
     path = windows_file(spec, root)
     manifest_path = path.with_suffix(".json")
@@ -87,7 +89,13 @@ def calibrate(spec: Calibration, weights: WeightFolder, root: Path, progress: Pr
     is_there = path.is_file() and manifest_path.is_file()
     if is_there and manifest_path.read_bytes() == manifest().encode():
         return
-    windows = _draw(spec, files, tokenizer, progress)
+    windows: list[Window] = []
+    for index, share in enumerate(shares):
+        windows += _draw(spec, index, share, files[index], tokenizer, progress)
+    if len(spec.sources) > 1:
+        # Any prefix of the windows shall have some of each set.
+        draw = draw_for(f"{spec.seed} order")
+        windows = [window for _, window in sorted((draw(), window) for window in windows)]
     manifest_path.unlink(missing_ok=True)
     write_atomically(path, save({"input_ids": np.array(windows, np.int32)}))
     write_atomically(manifest_path, manifest())
@@ -101,56 +109,82 @@ def read_windows(path: Path) -> NDArray[np.int32]:
     return windows
 
 
-def check_calibration(spec: Calibration, max_positions: int, root: Path) -> None:
-    """Refuse what cannot end well, without a tokenizer, and reading no further than it must.
+def check_calibration(spec: Calibration, max_positions: int, root: Path) -> list[int]:
+    """Refuse what cannot end well, without a tokenizer; return each source's share of the windows.
 
-    Raises as `calibrate`.
+    A set is read no further than it must. Raises as `calibrate`.
     """
     if spec.seqlen > max_positions:
         raise CalibrationError(
             f"calibration.seqlen is {spec.seqlen}, but the model has {max_positions} positions",
             f"set calibration.seqlen to {max_positions} or less",
         )
-    # A byte-level tokenizer makes no more tokens of a text than it has UTF-8 bytes.
-    tokens = 0
-    for file in files_of(spec, root):
-        for text in texts_of(spec, file):
+    shares = windows_by_source([source.weight for source in spec.sources], spec.samples)
+    for source, share in zip(spec.sources, shares, strict=True):
+        if share == 0:
+            raise CalibrationError(
+                f"{source.set} has too little weight for even one of {spec.samples} windows",
+                "raise its weight, or calibration.samples",
+            )
+        # A byte-level tokenizer makes no more tokens of a text than it has UTF-8 bytes.
+        tokens = 0
+        for text in (text for file in files_of(source, root) for text in texts_of(source, file)):
             tokens += len(text) + 1  # an end-of-text token follows each
-            if tokens >= spec.samples * spec.seqlen:
-                return
-    raise _too_few_texts(spec, f"at most {tokens // spec.seqlen}")
+            if tokens // spec.seqlen >= share:
+                break
+        else:
+            raise _too_few_texts(spec, source.set, f"at most {tokens // spec.seqlen}", share)
+    return shares
+
+
+def windows_by_source(weights: Sequence[float], samples: int) -> list[int]:
+    """Share `samples` windows out by weight."""
+    ends = [round(samples * total / sum(weights)) for total in accumulate(weights, initial=0)]
+    return [end - start for start, end in pairwise(ends)]
 
 
 def _draw(
-    spec: Calibration, files: Sequence[Path], tokenizer: Tokenizer, progress: Progress
+    spec: Calibration,
+    index: int,
+    share: int,
+    files: Sequence[Path],
+    tokenizer: Tokenizer,
+    progress: Progress,
 ) -> list[Window]:
-    """Draw windows: texts run on, an end-of-text token after each, without gap or overlap."""
+    """Draw `share` windows out of the `files` of the source with that `index`."""
+    source, seqlen = spec.sources[index], spec.seqlen
 
     def texts() -> Iterator[bytes]:
-        progress.start(f"read {spec.set}", sum(file.stat().st_size for file in files))
+        progress.start(f"read {source.set}", sum(file.stat().st_size for file in files))
         for file in files:
-            yield from texts_of(spec, file)
+            yield from texts_of(source, file)
             progress.advance(file.stat().st_size)
 
+    # Texts run on, an end-of-text token after each, and are cut without gap or overlap.
     end_of_text, windows = tokenizer.end_of_text(), list[Window]()
     pending = array("i")
-    for text in shuffled(texts, f"{spec.seed} 0 {spec.set}", HELD_BYTES):
+    for text in shuffled(texts, f"{spec.seed} {index} {source.set}", HELD_BYTES):
         pending.extend(tokenizer.encode(text))
         pending.append(end_of_text)
-        whole = len(pending) - len(pending) % spec.seqlen
-        windows += [pending[i : i + spec.seqlen] for i in range(0, whole, spec.seqlen)]
+        whole = len(pending) - len(pending) % seqlen
+        windows += [pending[start : start + seqlen] for start in range(0, whole, seqlen)]
         del pending[:whole]
-        if len(windows) >= spec.samples:
-            return windows[: spec.samples]
-    raise _too_few_texts(spec, str(len(windows)))
+        if len(windows) >= share:
+            return windows[:share]
+    raise _too_few_texts(spec, source.set, str(len(windows)), share)
 
 
-def _too_few_texts(spec: Calibration, filled: str) -> CalibrationError:
+def _too_few_texts(spec: Calibration, name: str, filled: str, share: int) -> CalibrationError:
     return CalibrationError(
-        f"{spec.set} has too little text: it fills {filled} of {spec.samples} windows of "
-        f"{spec.seqlen} tokens",
+        f"{name} has too little text: it fills {filled} of {share} windows of {spec.seqlen} tokens",
         "ask for fewer samples, a shorter seqlen, or bring more text",
     )
+
+
+def draw_for(key: str) -> Callable[[], float]:
+    """A sequence of its own for each seed and purpose, so that one draw does not shift another."""
+    digest = hashlib.sha256(key.encode()).digest()
+    return random.Random(int.from_bytes(digest[:8], "big")).random
 
 
 def shuffled(texts: Callable[[], Iterator[bytes]], key: str, held_bytes: int) -> Iterator[bytes]:
@@ -159,10 +193,9 @@ def shuffled(texts: Callable[[], Iterator[bytes]], key: str, held_bytes: int) ->
     Every text draws a rank; a pass over `texts()` keeps those of the lowest ranks above the ones
     that were given out before. A consumer that stops early pays for the passes that it used.
     """
-    seed = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big")
     given, ceiling = -1.0, 0.0
     while ceiling < 1:
-        draw = random.Random(seed).random
+        draw = draw_for(key)
         kept: list[tuple[float, bytes]] = []  # a heap of negative ranks, so the highest is first
         kept_bytes, ceiling = 0, 1.0
         for text in texts():

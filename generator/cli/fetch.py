@@ -88,14 +88,13 @@ def _fetched(
         raise UsageError(
             "vacc.yaml names no calibration set", "add `calibration` with set and path"
         )
-    if calibration is None:
-        return
-    if calibration.set not in CALIBRATION_SETS.names():
-        typer.echo(f"{calibration.set} is a set of your own: nothing to fetch", err=True)
-        return
-    _refuse_placeholder("calibration.path", calibration.path)
-    texts = CALIBRATION_SETS.find(calibration.set)
-    yield from fetch_calibration_set(texts, calibration, workspace.root, progress, force)
+    for source in calibration.sources if calibration else ():
+        if source.set not in CALIBRATION_SETS.names():
+            typer.echo(f"{source.set} is a set of your own: nothing to fetch", err=True)
+            continue
+        _refuse_placeholder("calibration.path", source.path)
+        texts = CALIBRATION_SETS.find(source.set)
+        yield from fetch_calibration_set(texts, source, workspace.root, progress, force)
 
 
 def _refuse_placeholder(key: str, path: str) -> None:

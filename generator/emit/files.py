@@ -159,12 +159,13 @@ def _template_values(plan: Plan, lock: Lock | None) -> dict[str, object]:
 
 def _calibration_files(plan: Plan) -> list[tuple[str, PurePosixPath, PurePosixPath]]:
     """Return repository and name of the published files to calibrate on, and where each goes."""
-    wanted = plan.recipe.calibration
-    if wanted is None or wanted.set not in CALIBRATION_SETS.names() or is_placeholder(wanted.path):
-        return []
-    texts = CALIBRATION_SETS.find(wanted.set)
-    targets = calibration_targets(texts, wanted)
-    return [(texts.huggingface_id, name, target) for name, target in targets.items()]
+    calibration = plan.recipe.calibration
+    return [
+        (CALIBRATION_SETS.find(source.set).huggingface_id, name, target)
+        for source in (calibration.sources if calibration else ())
+        if source.set in CALIBRATION_SETS.names() and not is_placeholder(source.path)
+        for name, target in calibration_targets(CALIBRATION_SETS.find(source.set), source).items()
+    ]
 
 
 def template_text(name: str) -> str:

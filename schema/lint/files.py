@@ -231,6 +231,8 @@ class RecipeFile(CheckedFile):
         paths: dict[Steps, str] = {("model", "checkpoint"): self.checkpoint}
         if calibration is not None:
             paths["calibration", "path"] = calibration.path
+            for index, source in enumerate(calibration.mix):
+                paths["calibration", "mix", index, "path"] = source.path
         if text is not None:
             paths["verification", "text"] = text
         return paths

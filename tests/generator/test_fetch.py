@@ -304,17 +304,13 @@ def test_calibration_sets_go_where_the_recipe_looks(hub, workspace, fetch):
     }
     hub.repositories["datasets/allenai/c4"] = files
     hub.repositories["datasets/ceval/ceval-exam"] = {"ceval-exam.zip": b"zip"}
-    for name, path, file, content in (
-        ("c4", "c4", "c4/c4-train.00000-of-01024.json.gz", b"train"),
-        ("ceval", "data/exam.zip", "data/exam.zip", b"zip"),
-    ):
-        write_recipe(workspace, calibration={"set": name, "path": path, "seqlen": 64})
-        done = fetch("--only", "calibration")
-        assert done.code == 0, done.err
-        assert (workspace / file).read_bytes() == content
-        assert f" in {(workspace / file).parent}: 1 fetched\n" in done.out
-    write_recipe(workspace, calibration={"set": "own", "path": "own.txt", "seqlen": 64})
-    assert "own is a set of your own: nothing to fetch" in fetch("--only", "calibration").err
+    mix = [{"set": "ceval", "path": "data/exam.zip"}, {"set": "own", "path": "own.txt"}]
+    write_recipe(workspace, calibration={"set": "c4", "path": "c4", "seqlen": 64, "mix": mix})
+    done = fetch("--only", "calibration")
+    assert done.code == 0, done.err
+    assert (workspace / "c4/c4-train.00000-of-01024.json.gz").read_bytes() == b"train"
+    assert (workspace / "data/exam.zip").read_bytes() == b"zip"
+    assert f" in {workspace}/c4 and {workspace}/data: 2 fetched\n" in done.out
     assert not (workspace / "weights").exists()
 
 

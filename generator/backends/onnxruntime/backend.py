@@ -115,7 +115,7 @@ def _plan_export(build: Build, job: CompileJob) -> ExportPlan:
 def _texts(build: Build) -> Calibration | None:
     """The recipe's calibration texts; None where it names none, or a placeholder."""
     calibration = build.plan.recipe.calibration
-    if calibration is None or is_placeholder(calibration.path):
+    if calibration is None or any(is_placeholder(source.path) for source in calibration.sources):
         return None
     return calibration
 
@@ -128,7 +128,7 @@ def _calibrate(build: Build, job: CompileJob) -> Step | Skip:
         if build.plan.recipe.calibration is not None:
             lacks = "calibration.path is still to be filled in"
         return Skip(f"{lacks}: {job.precision.value} is rounded to nearest")
-    files = files_of(calibration, build.root)
+    files = [file for source in calibration.sources for file in files_of(source, build.root)]
 
     def run(progress: Progress) -> Outcome:
         calibrate(calibration, build.weights, build.root, progress)

@@ -17,11 +17,11 @@ from vacc_gen.generator.calibration.texts import (
 )
 from vacc_gen.presets import CALIBRATION_SETS
 from vacc_gen.schema.errors import CalibrationError, UnreadableError
-from vacc_gen.schema.recipe import Calibration
+from vacc_gen.schema.recipe import TextSource
 
 
 def source(name, path, **choice):
-    return Calibration(set=name, path=str(path), seqlen=8, **choice)
+    return TextSource(set=name, path=str(path), **choice)
 
 
 def texts(one, root):
@@ -235,7 +235,5 @@ ALPACA = "alpaca_data_cleaned.json"
     ],
 )
 def test_targets_follow_the_path_and_the_split(source, expected):
-    found = calibration_targets(
-        CALIBRATION_SETS.find(source["set"]), Calibration(seqlen=8, **source)
-    )
+    found = calibration_targets(CALIBRATION_SETS.find(source["set"]), TextSource(**source))
     assert {str(name): str(path) for name, path in found.items()} == expected

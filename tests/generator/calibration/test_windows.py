@@ -25,7 +25,7 @@ from vacc_gen.generator.progress import SilentProgress, peak_rss_bytes, reset_pe
 from vacc_gen.schema.checkpoint import WeightFolder
 from vacc_gen.schema.errors import CalibrationError
 from vacc_gen.schema.json_files import read_json_object
-from vacc_gen.schema.recipe import Calibration
+from vacc_gen.schema.recipe import Calibration, TextSource
 
 WEIGHTS = WeightFolder(FALCON_TINY, read_json_object(FALCON_TINY / "config.json"), {})
 SENTENCE = (
@@ -70,6 +70,8 @@ def run(spec, root, progress=None):
 
 
 C4 = ("c4", "c4-train.00000-of-01024.json.gz")
+ALPACA = TextSource(set="alpaca", path="alpaca.json")
+CEVAL = TextSource(set="ceval", path="ceval-exam.zip", weight=0.5)
 
 
 @pytest.mark.parametrize(
@@ -80,6 +82,7 @@ C4 = ("c4", "c4-train.00000-of-01024.json.gz")
         (spec_of("alpaca", "alpaca.json"), "c980a6132d033e75857a3037d125628a"),
         (spec_of("ceval", "ceval-exam.zip", subjects=("art",)), "29eeca8abe592be6b441b2b399b1bfbd"),
         (spec_of("own", "own.txt"), "9e93a516f9ae1346fe1a4c8d9558790f"),
+        (spec_of(*C4, weight=3, mix=(ALPACA, CEVAL)), "4c2e8699b3d2cf0ff5c8c9c05dd4483b"),
     ],
 )
 def test_equal_specs_make_equal_bytes_on_every_machine(sets, spec, golden):
@@ -100,7 +103,7 @@ def test_an_end_of_text_stands_between_texts_and_the_manifest_says_what_was_read
     assert manifest["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
     assert (manifest["tokens"], manifest["spec"]["seed"]) == (16 * 64, 0)
     source = hashlib.sha256((sets / C4[1]).read_bytes()).hexdigest()
-    assert manifest["files"] == [[C4[1], source]]
+    assert manifest["files"] == [[[C4[1], source]]]
 
 
 def test_nothing_is_made_twice(sets, tmp_path):
@@ -155,6 +158,10 @@ def test_progress_adds_up_and_an_interrupted_run_leaves_nothing_half_made(sets, 
         (spec_of(*C4, samples=99_999), "c4 has too little text: it fills at most .* of 99999 win"),
         (spec_of(*C4, samples=2000), "c4 has too little text: it fills .* of 2000 windows of 64"),
         (spec_of("c4", "ceval-exam.zip"), "ceval-exam.zip is not a file of c4"),
+        (
+            spec_of(*C4, samples=2, mix=(TextSource(set="own", path="own.txt", weight=0.01),)),
+            "own has too little weight for even one of 2 windows",
+        ),
         (spec_of("c4", "damaged.json.gz", samples=1), "is damaged: CRC check failed"),
     ],
 )
@@ -168,16 +175,18 @@ def test_what_cannot_be_made_is_refused_and_nothing_written(sets, tmp_path, spec
 
 
 def test_too_few_texts_are_known_without_a_tokenizer(tmp_path):
-    (tmp_path / "a.jsonl").write_text('{"text": "0123456789"}\n' * 10)  # 110 tokens, ends counted
-    check_calibration(spec_of("mine", "a.jsonl", samples=2, seqlen=55), 2048, tmp_path)
-    with pytest.raises(CalibrationError, match="it fills at most 1 of 2 windows of 56"):
-        check_calibration(spec_of("mine", "a.jsonl", samples=2, seqlen=56), 2048, tmp_path)
+    (tmp_path / "a.jsonl").write_text('{"text": "0123456789"}\n' * 10)  # 110 tokens with their ends
+    assert check_calibration(spec_of("mine", "a.jsonl", samples=3, seqlen=36), 2048, tmp_path) == [
+        3
+    ]
+    with pytest.raises(CalibrationError, match="it fills at most 2 of 3 windows of 37"):
+        check_calibration(spec_of("mine", "a.jsonl", samples=3, seqlen=37), 2048, tmp_path)
 
 
 def test_the_check_reads_no_further_than_it_must(tmp_path):
     content = "".join(json.dumps({"text": f"{n} " * 200}) + "\n" for n in range(5_000)).encode()
     (tmp_path / "c4-train.0.json.gz").write_bytes(gzip.compress(content, 1)[:-100])
-    check_calibration(spec_of("c4", ".", samples=8), 2048, tmp_path)
+    assert check_calibration(spec_of("c4", ".", samples=8), 2048, tmp_path) == [8]
 
 
 @pytest.mark.parametrize("megabytes", [40, pytest.param(1000, marks=pytest.mark.slow)])

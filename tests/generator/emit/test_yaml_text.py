@@ -25,7 +25,7 @@ MODEL = {"preset": "falcon-7b", "checkpoint": "/path/to/falcon-7b"}
                 "path": "a: b # c",
                 "seqlen": 16,
                 "seed": 3,
-                "subjects": ["law", "art"],
+                "mix": [{"set": "mine", "path": "x.txt", "weight": 0.5}],
             },
             "verification": {"decode_steps": 64, "max_abs_diff": {"int8": 2.5}},
         },

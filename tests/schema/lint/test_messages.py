@@ -92,6 +92,7 @@ MISTAKES = [
     (RECIPE, CHECKPOINT, "checkpoint: $HOME/w"),
     (RECIPE, CHECKPOINT, "checkpoint: /a/$W/b"),
     (RECIPE, "path: /path/to/en_alpaca_data.json", "path: ~/c"),
+    (RECIPE, "samples: 128", "mix: [{set: b, path: ~/c}]"),
     (RECIPE, "calibration:", "verification: {text: ~/t.txt}\ncalibration:"),
     (RECIPE, PRESET, 'pins: [numpy==1.26.4, "torch=2.1.0"]'),
     (RECIPE, PRESET, 'pins: [numpy==1.26.4, "torch = 2.1.*"]'),

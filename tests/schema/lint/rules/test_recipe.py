@@ -153,7 +153,10 @@ def test_a_whole_workspace_has_no_findings_whatever_ends_its_lines(tmp_path):
 
 
 TP_8 = ("vacc.yaml", "tp: 4", "tp: 8")
-CALIBRATION = "{set: c4, seqlen: 16, path: weights/c4}"
+CALIBRATION = (
+    "{set: c4, seqlen: 16, path: weights/c4, mix: [{set: a, path: weights}, "
+    "{set: b, path: /path/to/b}]}"
+)
 TEXT = ("vacc.yaml", "target", "verification: {text: t.txt}\ntarget")
 CHANGES = [
     *([TP_8], [("vacc.yaml", "version: 2", "version: 2  # mine")]),
