@@ -77,11 +77,13 @@ class Calibration(TextSource):
     """
 
     samples: int = optional("windows to draw (`nsamples`)", 128, ge=1)
-    seqlen: int = Field(
-        ge=1,
-        description="length of a window in tokens; texts run on, an end-of-text token after each",
-    )
+    seqlen: int = Field(ge=1, description="length of a window in tokens")
     seed: int = optional("decides which texts are drawn, and their order", 0, ge=0)
+    packing: Literal["concatenate", "one_text"] = optional(
+        "concatenate: texts run on, an end-of-text token after each; one_text: a window is cut "
+        "from one text, shorter texts are passed over; never padded",
+        "concatenate",
+    )
     mix: tuple[TextSource, ...] = optional("further sets to draw from, on the embedded backend", ())
 
     @property

@@ -83,7 +83,7 @@ class TextSet:
         return next((split for split in splits if fnmatch(file_name, self.pattern(split))), None)
 
 
-SETS = {
+PUBLISHED = {
     "c4": TextSet("c4-{split}.*.json*", JSON_SUFFIXES, ("train", "validation"), _document, "text"),
     "ceval": TextSet("*.zip", (".zip",), ("val", "dev", "test"), _question, "question"),
     "alpaca": TextSet("*.json*", JSON_SUFFIXES, ("train",), _instruction, "instruction and output"),
@@ -105,9 +105,14 @@ def files_of(source: TextSource, root: Path) -> tuple[Path, ...]:
 
     Raises:
         UnreadableError: `source.path` is not there.
-        CalibrationError: the folder has no such files, or a file is of another split or format.
+        CalibrationError: the set has no such split or subjects, the folder has no such files, or a
+            file is of another split or format.
     """
-    path, known = root / source.path, SETS.get(source.set, OWN)
+    path, known = root / source.path, PUBLISHED.get(source.set, OWN)
+    if known is not OWN and source.split not in (None, *known.splits):
+        raise CalibrationError(f"{source.set} has {', '.join(known.splits)}, not {source.split}")
+    if known is not OWN and source.subjects and source.set != "ceval":
+        raise CalibrationError(f"{source.set} has no subjects; only ceval has")
     suffixes = ", ".join(known.suffixes)
     if path.is_file():
         if not path.name.endswith(known.suffixes):
@@ -136,7 +141,7 @@ def texts_of(source: TextSource, file: Path) -> Iterator[bytes]:
         UnreadableError: the file cannot be opened.
         CalibrationError: it is damaged or not UTF-8, or a row has no text.
     """
-    known = SETS.get(source.set, OWN)
+    known = PUBLISHED.get(source.set, OWN)
     for place, row in rows_of(file, source.split or known.splits[0], source.subjects):
         text = known.text_of(row)
         if text is None:
@@ -151,7 +156,9 @@ def texts_of(source: TextSource, file: Path) -> Iterator[bytes]:
 def rows_of(path: Path, split: str = "", subjects: Sequence[str] = ()) -> Iterator[tuple[str, Row]]:
     """Yield (place, row) for the rows of a file; `split` and `subjects` choose entries of a zip.
 
-    Raises as `texts_of`.
+    Raises:
+        UnreadableError: the file cannot be opened.
+        CalibrationError: the file is damaged, not UTF-8, or not what its name says.
     """
     try:
         with path.open("rb") as file:
@@ -239,7 +246,7 @@ def calibration_targets(
     A path that names a file takes the published file of that name where the set has many, such as
     c4-train.00007-of-01024.json.gz, and else the one of the preset.
     """
-    published = SETS.get(preset.name, OWN)
+    published = PUBLISHED.get(preset.name, OWN)
     path = PurePosixPath(source.path)
     files = [PurePosixPath(name) for name in preset.files]
     wanted = [file for file in files if fnmatch(file.name, published.pattern(source.split))]

@@ -51,8 +51,9 @@ class Tokenizer:
             UnreadableError: the tokenizer has no token for some of it, and none for that.
         """
         ids: list[int] = []
+        pieces = PIECE.findall(text.decode())
         try:
-            for piece in PIECE.findall(text.decode()):
+            for piece in pieces:
                 ids += self._tokenizer.encode(piece, add_special_tokens=False).ids
         except BaseException as error:
             raise _unusable(self._file, error) from error
@@ -72,7 +73,11 @@ class Tokenizer:
         return lambda token_id: stream.step(self._tokenizer, token_id) or ""
 
     def end_of_text(self) -> int:
-        """The id of the token that ends a text; raises CheckpointError where nothing names one."""
+        """The id of the token that ends a text.
+
+        Raises:
+            CheckpointError: neither file of the folder names one.
+        """
         config = read_json(self._file.with_name("tokenizer_config.json")) or {}
         named = config.get("eos_token")
         if isinstance(named, dict):
@@ -88,7 +93,11 @@ class Tokenizer:
 
 
 def check_tokenizer(weights: Path) -> None:
-    """Raise UnreadableError where a weight folder has a tokenizer.json that cannot be used."""
+    """Load the tokenizer.json of a weight folder, if there is one, and the library.
+
+    Raises:
+        UnreadableError: it is not a tokenizer.
+    """
     if (weights / TOKENIZER_FILE).is_file():
         with suppress(MissingExtraError):
             Tokenizer(weights / TOKENIZER_FILE)

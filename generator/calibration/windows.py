@@ -14,8 +14,8 @@ import heapq
 import json
 import random
 from array import array
-from collections.abc import Callable, Iterator, Sequence
-from itertools import accumulate, pairwise
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import accumulate, islice, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -95,7 +95,8 @@ def calibrate(spec: Calibration, weights: WeightFolder, root: Path, progress: Pr
     if len(spec.sources) > 1:
         # Any prefix of the windows shall have some of each set.
         draw = draw_for(f"{spec.seed} order")
-        windows = [window for _, window in sorted((draw(), window) for window in windows)]
+        ranks = [draw() for _ in windows]
+        windows = [windows[index] for index in sorted(range(len(windows)), key=ranks.__getitem__)]
     manifest_path.unlink(missing_ok=True)
     write_atomically(path, save({"input_ids": np.array(windows, np.int32)}))
     write_atomically(manifest_path, manifest())
@@ -127,13 +128,16 @@ def check_calibration(spec: Calibration, max_positions: int, root: Path) -> list
                 "raise its weight, or calibration.samples",
             )
         # A byte-level tokenizer makes no more tokens of a text than it has UTF-8 bytes.
-        tokens = 0
+        tokens = windows = 0
         for text in (text for file in files_of(source, root) for text in texts_of(source, file)):
             tokens += len(text) + 1  # an end-of-text token follows each
-            if tokens // spec.seqlen >= share:
+            windows += len(text) >= spec.seqlen
+            if spec.packing == "concatenate":
+                windows = tokens // spec.seqlen
+            if windows >= share:
                 break
         else:
-            raise _too_few_texts(spec, source.set, f"at most {tokens // spec.seqlen}", share)
+            raise _too_few_texts(spec, source.set, f"at most {windows}", share)
     return shares
 
 
@@ -151,33 +155,38 @@ def _draw(
     tokenizer: Tokenizer,
     progress: Progress,
 ) -> list[Window]:
-    """Draw `share` windows out of the `files` of the source with that `index`."""
-    source, seqlen = spec.sources[index], spec.seqlen
+    """Draw `share` windows out of the `files` of the source with that `index`.
+
+    Raises:
+        CalibrationError: the texts do not fill them.
+    """
+    source = spec.sources[index]
+    key = f"{spec.seed} {index} {source.set}"
+    # A token is a byte at least: what is shorter than a window need not be drawn for one.
+    least_bytes = spec.seqlen if spec.packing == "one_text" else 0
 
     def texts() -> Iterator[bytes]:
         progress.start(f"read {source.set}", sum(file.stat().st_size for file in files))
         for file in files:
-            yield from texts_of(source, file)
+            yield from (text for text in texts_of(source, file) if len(text) >= least_bytes)
             progress.advance(file.stat().st_size)
 
-    # Texts run on, an end-of-text token after each, and are cut without gap or overlap.
-    end_of_text, windows = tokenizer.end_of_text(), list[Window]()
-    pending = array("i")
-    for text in shuffled(texts, f"{spec.seed} {index} {source.set}", HELD_BYTES):
-        pending.extend(tokenizer.encode(text))
-        pending.append(end_of_text)
-        whole = len(pending) - len(pending) % seqlen
-        windows += [pending[start : start + seqlen] for start in range(0, whole, seqlen)]
-        del pending[:whole]
-        if len(windows) >= share:
-            return windows[:share]
-    raise _too_few_texts(spec, source.set, str(len(windows)), share)
+    tokens = map(tokenizer.encode, shuffled(texts, key, HELD_BYTES))
+    if spec.packing == "concatenate":
+        windows = concatenated(tokens, spec.seqlen, tokenizer.end_of_text())
+    else:
+        windows = one_text_each(tokens, spec.seqlen, f"{key} start")
+    drawn = list(islice(windows, share))
+    if len(drawn) < share:
+        raise _too_few_texts(spec, source.set, str(len(drawn)), share)
+    return drawn
 
 
 def _too_few_texts(spec: Calibration, name: str, filled: str, share: int) -> CalibrationError:
+    packing = ", `packing: concatenate`" if spec.packing == "one_text" else ""
     return CalibrationError(
         f"{name} has too little text: it fills {filled} of {share} windows of {spec.seqlen} tokens",
-        "ask for fewer samples, a shorter seqlen, or bring more text",
+        f"ask for fewer samples, a shorter seqlen{packing}, or bring more text",
     )
 
 
@@ -211,3 +220,24 @@ def shuffled(texts: Callable[[], Iterator[bytes]], key: str, held_bytes: int) ->
         for negative, text in sorted(kept, reverse=True):
             given = -negative
             yield text
+
+
+def concatenated(texts: Iterable[Sequence[int]], seqlen: int, end_of_text: int) -> Iterator[Window]:
+    """Let texts run on, `end_of_text` after each, and cut windows without gap or overlap."""
+    pending = array("i")
+    for tokens in texts:
+        pending.extend(tokens)
+        pending.append(end_of_text)
+        whole = len(pending) - len(pending) % seqlen
+        for start in range(0, whole, seqlen):
+            yield pending[start : start + seqlen]
+        del pending[:whole]
+
+
+def one_text_each(texts: Iterable[Sequence[int]], seqlen: int, key: str) -> Iterator[Window]:
+    """Cut one window at a random place out of each text that is long enough."""
+    draw = draw_for(key)
+    for tokens in texts:
+        if len(tokens) >= seqlen:
+            start = int(draw() * (len(tokens) - seqlen + 1))
+            yield array("i", tokens[start : start + seqlen])

@@ -17,7 +17,7 @@ from vacc_gen.generator.calibration.texts import (
 )
 from vacc_gen.presets import CALIBRATION_SETS
 from vacc_gen.schema.errors import CalibrationError, UnreadableError
-from vacc_gen.schema.recipe import TextSource
+from vacc_gen.schema.recipe import Calibration, TextSource
 
 
 def source(name, path, **choice):
@@ -118,6 +118,8 @@ def test_own_files_are_read_by_their_columns(tmp_path):
         ),
         ("c4", "dev", {}, r"dev has no file c4-train\.\*\.json\* that"),
         ("mine", "dev", {}, r"has no file \* that ends in \.txt, "),
+        ("alpaca", ".", {"split": "dev"}, "alpaca has train, not dev"),
+        ("c4", ".", {"subjects": ("law",)}, "c4 has no subjects"),
     ],
 )
 def test_a_wrong_set_for_the_path(published, name, path, choice, message):
@@ -131,6 +133,15 @@ def test_what_is_not_there(tmp_path):
         files_of(source("c4", "nowhere"), tmp_path)
     with pytest.raises(UnreadableError, match=r"cannot read .*none\.json: No such file"):
         values(tmp_path / "none.json")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"set": "../x"}, {"weight": float("inf")}, {"packing": "padded"}, {"mix": ({"set": "c4"},)}],
+)
+def test_a_spec_that_means_nothing_is_refused(values):
+    with pytest.raises(ValueError, match="validation error"):
+        Calibration.model_validate({"set": "c4", "path": "x", "seqlen": 8, **values})
 
 
 DOCUMENTS = [{"text": f"text {n} — №", "url": f"https://example.org/{n}"} for n in range(300)]

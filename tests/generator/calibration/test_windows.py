@@ -79,6 +79,7 @@ CEVAL = TextSource(set="ceval", path="ceval-exam.zip", weight=0.5)
     [
         (spec_of(*C4), "efbc8aad2df177e5378a98055122409f"),
         (spec_of(*C4, seed=1), "f967de0cca2de53bcaf95ca7b52abf6b"),
+        (spec_of(*C4, packing="one_text"), "3dd65c1188260e98ee4677bbb30f08a1"),
         (spec_of("alpaca", "alpaca.json"), "c980a6132d033e75857a3037d125628a"),
         (spec_of("ceval", "ceval-exam.zip", subjects=("art",)), "29eeca8abe592be6b441b2b399b1bfbd"),
         (spec_of("own", "own.txt"), "9e93a516f9ae1346fe1a4c8d9558790f"),
@@ -157,6 +158,7 @@ def test_progress_adds_up_and_an_interrupted_run_leaves_nothing_half_made(sets, 
         (spec_of(*C4, seqlen=4096), "seqlen is 4096, but the model has 2048 positions"),
         (spec_of(*C4, samples=99_999), "c4 has too little text: it fills at most .* of 99999 win"),
         (spec_of(*C4, samples=2000), "c4 has too little text: it fills .* of 2000 windows of 64"),
+        (spec_of(*C4, samples=500, packing="one_text"), "c4 has .* it fills .* of 500 windows"),
         (spec_of("c4", "ceval-exam.zip"), "ceval-exam.zip is not a file of c4"),
         (
             spec_of(*C4, samples=2, mix=(TextSource(set="own", path="own.txt", weight=0.01),)),
@@ -174,13 +176,23 @@ def test_what_cannot_be_made_is_refused_and_nothing_written(sets, tmp_path, spec
     assert not (root / "calibration").exists()
 
 
-def test_too_few_texts_are_known_without_a_tokenizer(tmp_path):
-    (tmp_path / "a.jsonl").write_text('{"text": "0123456789"}\n' * 10)  # 110 tokens with their ends
-    assert check_calibration(spec_of("mine", "a.jsonl", samples=3, seqlen=36), 2048, tmp_path) == [
-        3
-    ]
-    with pytest.raises(CalibrationError, match="it fills at most 2 of 3 windows of 37"):
-        check_calibration(spec_of("mine", "a.jsonl", samples=3, seqlen=37), 2048, tmp_path)
+@pytest.mark.parametrize(
+    ("packing", "samples", "seqlen", "enough"),
+    [
+        ("concatenate", 3, 36, True),  # 10 texts of 10 bytes and an end-of-text token: 110
+        ("concatenate", 3, 37, False),
+        ("one_text", 10, 10, True),
+        ("one_text", 11, 10, False),
+    ],
+)
+def test_too_few_texts_are_known_without_a_tokenizer(tmp_path, packing, samples, seqlen, enough):
+    (tmp_path / "a.jsonl").write_text('{"text": "0123456789"}\n' * 10)
+    spec = spec_of("mine", "a.jsonl", packing=packing, samples=samples, seqlen=seqlen)
+    try:
+        shares = check_calibration(spec, 2048, tmp_path)
+    except CalibrationError as error:
+        shares = error.message
+    assert (shares == [samples]) is enough, shares
 
 
 def test_the_check_reads_no_further_than_it_must(tmp_path):
