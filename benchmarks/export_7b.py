@@ -38,7 +38,7 @@ def main() -> None:
 
 def has_room(folder: Path, layers: int) -> bool:
     """Whether the machine has enough disk and memory; says what it lacks."""
-    from vacc_gen.generator.memory import available_bytes
+    from vacc_gen.generator.progress import available_bytes
 
     free = {"disk": shutil.disk_usage(folder).free, "memory": available_bytes()}
     for what, needed in ((what, share * layers) for what, share in BYTES_A_LAYER.items()):

@@ -35,7 +35,7 @@ def main() -> None:
 
 def compare(options: argparse.Namespace) -> None:
     """Run GPTQ, and measure the processor's speed before and after."""
-    from vacc_gen.generator.build.runner import peak_rss_bytes, reset_peak_rss
+    from vacc_gen.generator.progress import peak_rss_bytes, reset_peak_rss
 
     print(f"{options.windows} x {options.seqlen} tokens, 8 bits, groups of 64")
     before = product_speed(options.device)

@@ -17,8 +17,7 @@ import vacc_gen.generator.build
 import vacc_gen.generator.new  # noqa: F401
 
 if TYPE_CHECKING:
-    from vacc_gen.generator.build.report import StageRecord
-    from vacc_gen.generator.build.runner import Observer
+    from vacc_gen.generator.build.report import Observer, StageRecord
     from vacc_gen.generator.workspace import Workspace
 
 __all__ = ["build", "new"]
@@ -94,10 +93,11 @@ def build(
     """
     from vacc_gen.generator.backends.base import Stage
     from vacc_gen.generator.build.preflight import select_backend
-    from vacc_gen.generator.build.runner import BuildOptions, SilentObserver, run_build
+    from vacc_gen.generator.build.report import Observer
+    from vacc_gen.generator.build.runner import BuildOptions, run_build
     from vacc_gen.generator.workspace import load_workspace
     from vacc_gen.schema.precision import Precision
 
     options = BuildOptions(Stage(until), tuple(map(Precision, precision)), force)
     workspace = load_workspace(Path(folder).absolute())
-    return run_build(workspace, select_backend(backend), options, observer or SilentObserver())
+    return run_build(workspace, select_backend(backend), options, observer or Observer())

@@ -1,12 +1,20 @@
-"""How a long job reports where it is, and sizes and times in words; the command line draws it."""
+"""How a long job reports where it is, and what it takes: sizes and times in words, memory."""
 
 from __future__ import annotations
 
+import os
+import re
+import resource
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Protocol, TypeVar
 
 Item = TypeVar("Item")
+
+RESET_PEAK = "5"
+"""Written to /proc/self/clear_refs, sets VmHWM back to the present RSS (Linux, proc(5))."""
 
 
 class Progress(Protocol):
@@ -57,3 +65,42 @@ def time_text(seconds: float) -> str:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest:02} s"
+
+
+# --- memory ---------------------------------------------------------------------------------
+
+
+def reset_peak_rss() -> None:
+    """Begin a new measurement. Where the kernel cannot, the peak stays that of the process."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text(RESET_PEAK)
+
+
+def peak_rss_bytes() -> int:
+    """Peak resident memory since `reset_peak_rss`, in bytes."""
+    # macOS counts bytes, and has no /proc.
+    return _from_proc("self/status", "VmHWM") or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def anonymous_bytes() -> int | None:
+    """Resident memory that no file backs, in bytes; None where the kernel does not say."""
+    return _from_proc("self/status", "RssAnon")
+
+
+def available_bytes() -> int:
+    """Memory that can be taken without swapping: the machine's, or less in a container."""
+    available = _from_proc("meminfo", "MemAvailable")
+    if available is None:
+        available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        return min(available, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    except (OSError, ValueError):  # no container, or "max"
+        return available
+
+
+def _from_proc(file: str, name: str) -> int | None:
+    try:
+        found = re.search(rf"{name}:\s*(\d+) kB", Path("/proc", file).read_text())
+    except OSError:
+        return None
+    return int(found[1]) * 1024 if found else None

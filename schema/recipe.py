@@ -62,15 +62,18 @@ class TextSource(Strict):
     )
     subjects: tuple[str, ...] = optional("C-Eval subjects to read, such as law; unset: all", ())
     weight: float = optional(
-        "share of the windows, in proportion to other sets' weights", 1.0, gt=0, allow_inf_nan=False
+        "share of the windows, in proportion to the weights of the other sets",
+        1.0,
+        gt=0,
+        allow_inf_nan=False,
     )
 
 
 class Calibration(TextSource):
     """The texts and how they are drawn.
 
-    Without `mix` this is the `dataset` block of a compile config. The compiler reads one set; the
-    sets of `mix` reach the embedded backend alone.
+    Without `mix` this is the `dataset` block of a compile config; the compiler reads no split,
+    subjects or seed. The sets of `mix` reach the embedded backend alone.
     """
 
     samples: int = optional("windows to draw (`nsamples`)", 128, ge=1)
@@ -81,7 +84,7 @@ class Calibration(TextSource):
         "from one text, shorter texts are passed over; never padded",
         "concatenate",
     )
-    mix: tuple[TextSource, ...] = optional("further sets, on the embedded backend", ())
+    mix: tuple[TextSource, ...] = optional("further sets to draw from, on the embedded backend", ())
 
     @property
     def sources(self) -> tuple[TextSource, ...]:

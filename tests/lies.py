@@ -62,20 +62,7 @@ def config(**changes: Any) -> Apply:
 
 def falcon(variant: str, **changes: Any) -> Apply:
     """Write the tensors of `variant`, and `changes` in its config.json."""
-
-    def apply(folder: Path) -> None:
-        write_falcon(folder, variant)
-        edit_json(folder / CONFIG, **changes)
-
-    return apply
-
-
-def without(*names: str) -> Apply:
-    def apply(folder: Path) -> None:
-        tensors = read_tensors(folder / SINGLE)
-        write_tensors(folder / SINGLE, {k: v for k, v in tensors.items() if k not in names})
-
-    return apply
+    return lambda folder: edit_json(write_falcon(folder, variant) / CONFIG, **changes)
 
 
 def text(file: str, content: str | bytes) -> Apply:
@@ -95,11 +82,7 @@ def config_text(old: str, new: str) -> Apply:
 
 
 def in_place_of(file: str, make: Apply) -> Apply:
-    def apply(folder: Path) -> None:
-        (folder / file).unlink()
-        make(folder / file)
-
-    return apply
+    return lambda folder: ((folder / file).unlink(), make(folder / file))
 
 
 def sharded(change: Apply) -> Apply:
@@ -134,31 +117,12 @@ def cut(file: str) -> Apply:
     return lambda folder: os.truncate(folder / file, (folder / file).stat().st_size - 7)
 
 
-def only_pickle(folder: Path) -> None:
-    (folder / SINGLE).rename(folder / "pytorch_model.bin")
-
-
-def adapter_alone(folder: Path) -> None:
-    (folder / SINGLE).rename(folder / "adapter_model.safetensors")
-    (folder / CONFIG).rename(folder / "adapter_config.json")
-
-
-def twice(folder: Path) -> None:
-    tensors = read_tensors(split(folder) / SECOND)
-    write_tensors(folder / SECOND, {**tensors, EMBEDDING: tensor(VOCABULARY, 80)})
-
-
 def tokens(**changes: Any) -> Apply:
     return lambda folder: edit_json(folder / TOKENIZER, **changes)
 
 
 def model(**changes: Any) -> Apply:
     return tokens(model={"type": "BPE", "vocab": {"a": 0}, "merges": [], **changes})
-
-
-def link_out(folder: Path) -> None:
-    shutil.move(folder / SINGLE, folder.parent / "elsewhere.safetensors")
-    (folder / SINGLE).symlink_to("../elsewhere.safetensors")
 
 
 LINEAR = {"type": "linear", "factor": 2.0}
@@ -192,9 +156,9 @@ ERRORS = [
     Lie("fifo", in_place_of(SINGLE, os.mkfifo), "VG925", SINGLE, "not a regular file"),
     Lie("folder", in_place_of(SINGLE, Path.mkdir), "VG925", SINGLE, "not a regular file"),
     Lie("link-to-nothing", in_place_of(SINGLE, lambda at: at.symlink_to("nowhere")), "VG925", SINGLE, "cannot be read"),
-    Lie("only-pickle", only_pickle, "VG925", "pytorch_model.bin", "only pickle"),
+    Lie("only-pickle", lambda at: (at / SINGLE).rename(at / "pytorch_model.bin"), "VG925", "pytorch_model.bin", "only pickle"),
     Lie("two-sets", lambda at: (shutil.copy(at / SINGLE, at / "x"), split(at), (at / "x").rename(at / SINGLE)), "VG925", SINGLE, "two sets"),
-    Lie("twice", twice, "VG925", INDEX, f"differ in {EMBEDDING}"),
+    Lie("twice", sharded(lambda at: write_tensors(at / SECOND, {**read_tensors(at / SECOND), EMBEDDING: tensor(VOCABULARY, 80)})), "VG925", INDEX, f"differ in {EMBEDDING}"),
     Lie("copy-of-a-shard", sharded(lambda at: (shutil.copy(at / FIRST, at / "copy.safetensors"), (at / INDEX).unlink())), "VG925", FIRST, f"is in copy.safetensors and in {FIRST}, and 6 more"),
     Lie("index-lacks", index(lambda names: names.pop(EMBEDDING)), "VG925", INDEX, f"differ in {EMBEDDING}"),
     Lie("index-invents", index(lambda names: names.update({HEAD: FIRST})), "VG925", INDEX, f"differ in {HEAD}"),
@@ -215,7 +179,7 @@ ERRORS = [
     Lie("product", header(lambda w: w.update(shape=[(1 << 62) + 1] * 50_000)), "VG925", SINGLE, "is damaged"),
     Lie("dtype", header(lambda w: w.update(dtype="Q9")), "VG925", SINGLE, "of an unknown dtype"),
     Lie("adapter-file-alone", lambda at: (at / SINGLE).rename(at / "adapter_model.safetensors"), "VG925", "adapter_model.safetensors", "an adapter alone"),
-    Lie("adapter-alone", adapter_alone, "VG925", "adapter_config.json", "an adapter alone"),
+    Lie("adapter-alone", lambda at: [(at / a).rename(at / b) for a, b in ((SINGLE, "adapter_model.safetensors"), (CONFIG, "adapter_config.json"))], "VG925", "adapter_config.json", "an adapter alone"),
     # quantized, not merged
     *(Lie(method, config(quantization_config={"quant_method": method}), "VG926", CONFIG, f"quantized: {method}") for method in ("gptq", "awq", "bitsandbytes", "fp8")),
     Lie("8-bit", config(quantization_config={"load_in_8bit": True}), "VG926", CONFIG, "load_in_8bit"),
@@ -263,7 +227,7 @@ ERRORS = [
     Lie("kind", falcon("40b", num_ln_in_parallel_attn=1), "VG928", CONFIG, "input_layernorm"),
     Lie("biases-missing", config(bias=True), "VG928", CONFIG, ".bias"),
     Lie("biases-unused", falcon("rw", bias=False), "VG928", CONFIG, "not used"),
-    Lie("tensor-missing", without(f"{QKV}.weight"), "VG928", CONFIG, f"missing: {QKV}.weight"),
+    Lie("tensor-missing", lambda at: write_tensors(at / SINGLE, {k: v for k, v in read_tensors(at / SINGLE).items() if k != f"{QKV}.weight"}), "VG928", CONFIG, f"missing: {QKV}.weight"),
     Lie("tensor-unused", add("v_head.summary.weight", 1, 80), "VG928", SINGLE, "not used"),
     Lie("classifier", add("score.weight", 3, 80), "VG928", SINGLE, "a classifier's head"),
     Lie("head-missing", config(tie_word_embeddings=False), "VG928", CONFIG, HEAD),
@@ -302,7 +266,7 @@ ERRORS = [
 
 WARNINGS = [
     Lie("adapter-beside", text("adapter_config.json", "{}"), "VG926", "adapter_config.json", "not applied"),
-    Lie("link-out", link_out, "VG925", SINGLE, "not in this folder"),
+    Lie("link-out", lambda at: (shutil.move(at / SINGLE, at.parent / "elsewhere"), (at / SINGLE).symlink_to("../elsewhere")), "VG925", SINGLE, "not in this folder"),
     Lie("index-missing", sharded(lambda at: (at / INDEX).unlink()), "VG925", INDEX, "the index is missing"),
     Lie("truncation", tokens(truncation={"max_length": 8}), "VG931", TOKENIZER, "stored truncation"),
     Lie("padding", tokens(padding={"strategy": "BatchLongest"}), "VG931", TOKENIZER, "stored padding"),

@@ -11,9 +11,8 @@ from typing import Any
 from vacc_gen.generator.backends.base import Backend, Build, Stage
 from vacc_gen.generator.backends.onnxruntime.backend import OnnxRuntimeBackend
 from vacc_gen.generator.build import preflight
-from vacc_gen.generator.build.report import StageRecord, Status
+from vacc_gen.generator.build.report import Observer, StageRecord, Status
 from vacc_gen.generator.build.runner import BuildOptions, run_build
-from vacc_gen.generator.progress import SilentProgress
 from vacc_gen.generator.workspace import Workspace, create
 from vacc_gen.schema.json_files import sha256_of
 from vacc_gen.schema.lint.check import open_weights
@@ -69,7 +68,7 @@ def build_of(workspace: Workspace) -> Build:
     return Build(workspace.root, workspace.plan, workspace.plan.jobs, weights, sha256_of)
 
 
-class Recorder(SilentProgress):
+class Recorder(Observer):
     """An observer that keeps what it hears."""
 
     def __init__(self) -> None:
@@ -100,9 +99,10 @@ def build(workspace: Workspace, backend: Backend, **options: Any) -> Recorder:
     return recorder
 
 
-def report_of(workspace: Workspace) -> dict[str, Any]:
-    """The workspace's report.json."""
-    report: dict[str, Any] = json.loads((workspace.root / "report.json").read_text())
+def report_of(workspace: Workspace | Path) -> dict[str, Any]:
+    """The report.json of a workspace, or in a folder."""
+    root = workspace if isinstance(workspace, Path) else workspace.root
+    report: dict[str, Any] = json.loads((root / "report.json").read_text())
     return report
 
 

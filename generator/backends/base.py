@@ -1,7 +1,6 @@
 """What a build is made of: stages, the steps that a backend takes in them, and the backend itself.
 
-A backend is one file that says, for each stage and compile job, either which step to take or why
-there is none. Running, resuming, measuring and reporting are the runner's.
+Running, resuming, measuring and reporting are the runner's.
 """
 
 from __future__ import annotations
@@ -58,7 +57,7 @@ class Build:
 
     @property
     def modeling_file(self) -> Path:
-        """The workspace's modeling file, which is the torch model to compare with."""
+        """The torch model to compare with."""
         generated = next(source for source in self.plan.preset.sources if source.generated)
         return self.root / SOURCE_FOLDER / generated.name
 
@@ -121,4 +120,4 @@ class Backend(Protocol):
         """
 
     def step(self, stage: Stage, job: CompileJob, build: Build) -> Step | Skip:
-        """What this backend does for `job` in `stage` (one of `BACKEND_STAGES`)."""
+        """What this backend does for `job` in `stage`, one of `BACKEND_STAGES`."""

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from uuid import uuid4
 
 import yaml
 
@@ -35,10 +34,8 @@ LOG_BYTES = 64 << 20
 LINE = 500
 """Characters of a line that are shown."""
 MARK = "VACC_GEN_CHILD"
-"""A variable by which everything that the compiler started is found."""
+"""A variable with the workspace, by which everything that the compiler started is found."""
 KILL_ROUNDS = 50
-EMPTY_ROUNDS = 4
-"""A process that is being started shows no environment for a moment."""
 CONTROL_CODES = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07]*\x07|[@-Z\\-_])")
 
 SKIPPED = {
@@ -104,35 +101,33 @@ def _prepare(root: Path) -> tuple[str, ...]:
 
 
 def _run(verb: str, parts: Sequence[CompileJob], build: Build, progress: Progress) -> Outcome:
-    logs = build.root / STATE_FOLDER / "logs"
     environment = {**(LARGE_STACK if needs_large_stack(build.plan) else {}), **os.environ}
     files: list[Path] = []
-    peaks = []
+    peaks, logs = [], []
     for job in parts:
-        log = logs / f"{job.name}.{verb}.log"
+        log = build.root / STATE_FOLDER / "logs" / f"{job.name}.{verb}.log"
         command = [EXECUTABLE, verb, str(job.config_path)]
-        progress.start(" ".join(command))
+        shown = " ".join(command)
+        progress.start(shown)
         since_ns = int(time.time()) * 10**9  # whole seconds: some file systems keep no finer times
         exit_code, peak = run_logged(command, build.root, environment, log, progress.say)
         if exit_code != 0:
             ended = f"was killed by signal {-exit_code}" if exit_code < 0 else f"exited {exit_code}"
             tail = "".join(f"\n  {line}" for line in last_lines(log, SHOWN_LOG_LINES))
             output = f"; the end of its log:{tail}" if tail else " without any output"
-            raise StageError(f"{' '.join(command)} {ended}{output}", f"the whole log is in {log}")
+            raise StageError(f"{shown} {ended}{output}", f"the whole log is in {log}")
         peaks.append(peak)
+        logs.append(log.relative_to(build.root).as_posix())
         if verb == "compile":
             # What is on disk counts: the config may have been edited.
             config = yaml.safe_load((build.root / job.config_path).read_text(encoding="utf-8"))
             folder = Path(build.root, config["workspace"]["path"], config["name"])
             compiled = compiled_files(folder, since_ns)
             if not compiled:
-                raise StageError(
-                    f"{' '.join(command)} exited 0 but compiled nothing: no new mod* in {folder}",
-                    f"its log is in {log}",
-                )
+                problem = f"{shown} exited 0 but compiled nothing: no new mod* in {folder}"
+                raise StageError(problem, f"its log is in {log}")
             files += compiled
-    first_log = (logs / f"{parts[0].name}.{verb}.log").relative_to(build.root).as_posix()
-    return Outcome(tuple(files), {"log": first_log}, max(peaks))
+    return Outcome(tuple(files), {"log": logs[0]}, max(peaks))
 
 
 def compiled_files(folder: Path, since_ns: int) -> tuple[Path, ...]:
@@ -167,41 +162,33 @@ def run_logged(
     Return its exit code, negative where a signal ended it, and the peak memory in bytes of the
     largest of the child and the processes that it waited for.
 
-    Whatever it started ends with it. When we are interrupted (KeyboardInterrupt) its process group
-    gets SIGINT, and SIGTERM when anything else ends us; what still runs after `END_SECONDS` is
-    killed, and the exception goes on.
+    Whatever it started ends with it. Where we are interrupted, it gets SIGINT first, at which Python programs clean up.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    mark = uuid4().hex
-    child = None
     with open_in_place(log) as file:
         file.truncate(0)
         try:
             child = subprocess.Popen(
                 command,
                 cwd=cwd,
-                env={**env, MARK: mark},
+                env={**env, MARK: str(cwd)},
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-            return _wait(child, log, say)
-        except BaseException as error:
-            if child is not None:
-                is_interrupt = isinstance(error, KeyboardInterrupt)
-                _signal(child, signal.SIGINT if is_interrupt else signal.SIGTERM)
-                deadline = time.monotonic() + END_SECONDS  # a second Ctrl-C cuts it short
-                while child.poll() is None and time.monotonic() < deadline:
-                    time.sleep(POLL_SECONDS / 4)
-                    _shorten(log)
-            raise
-        finally:
-            if child is not None:
-                _signal(child, signal.SIGKILL)
-            _kill_marked(mark)
-            if child is not None:
+            try:
+                return _wait(child, log, say)
+            except BaseException:
+                child.send_signal(signal.SIGINT)
+                with suppress(subprocess.TimeoutExpired):
+                    child.wait(END_SECONDS)
+                raise
+            finally:
+                child.kill()
                 child.wait()
+        finally:
+            kill_children(cwd)
             _shorten(log)
 
 
@@ -209,15 +196,32 @@ def _wait(child: subprocess.Popen[bytes], log: Path, say: Callable[[str], None])
     shown: list[str] = []
     while True:
         pid, status, usage = os.wait4(child.pid, os.WNOHANG)
-        if pid:
-            child.returncode = os.waitstatus_to_exitcode(status)  # wait4 took it from Popen
-            return child.returncode, usage.ru_maxrss * 1024
-        time.sleep(POLL_SECONDS)
         _shorten(log)
         line = last_lines(log, 1)
         if line and line != shown:
             shown = line
             say(line[0])
+        if pid:
+            child.returncode = os.waitstatus_to_exitcode(status)  # wait4 took it from Popen
+            return child.returncode, usage.ru_maxrss * 1024
+        time.sleep(POLL_SECONDS)
+
+
+def kill_children(root: Path) -> None:
+    """Kill what `run_logged` started in `root`, whatever session that moved to (Linux)."""
+    entry = os.fsencode(f"{MARK}={root}")
+    for _ in range(KILL_ROUNDS):
+        found = []
+        for environment in Path("/proc").glob("[0-9]*/environ"):
+            with suppress(OSError):
+                if entry in environment.read_bytes().split(b"\0"):
+                    found.append(int(environment.parent.name))
+        for pid in found:
+            with suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+        if not found:
+            return
+        time.sleep(POLL_SECONDS / 10)
 
 
 def _shorten(log: Path) -> None:
@@ -240,29 +244,3 @@ def last_lines(log: Path, count: int) -> list[str]:
     lines = ("".join(filter(str.isprintable, line)).strip() for line in re.split(r"[\r\n]+", text))
     shown = [line if len(line) <= LINE else f"{line[:LINE]}..." for line in lines if line]
     return shown[-count:]
-
-
-def _signal(child: subprocess.Popen[bytes], number: signal.Signals) -> None:
-    """Send a signal to the child's group."""
-    with suppress(ProcessLookupError):
-        os.killpg(child.pid, number)
-
-
-def _kill_marked(mark: str) -> None:
-    """Kill what the child started, whatever group or session that moved to (Linux)."""
-    entry = f"{MARK}={mark}".encode()
-    # Once more after it looks empty: what is being started shows no environment for a moment.
-    empty = 0
-    for _ in range(KILL_ROUNDS):
-        marked = []
-        for environment in Path("/proc").glob("[0-9]*/environ"):
-            with suppress(OSError):
-                if entry in environment.read_bytes():
-                    marked.append(int(environment.parent.name))
-        for pid in marked:
-            with suppress(OSError):
-                os.kill(pid, signal.SIGKILL)
-        empty = 0 if marked else empty + 1
-        if empty == EMPTY_ROUNDS:
-            return
-        time.sleep(POLL_SECONDS / 10)

@@ -1,8 +1,8 @@
 """Builds many workspaces at a time, as tasks of Dask on this machine or on several.
 
-A workspace has one task at a time, which runs one stage; what that did comes back and goes into
-the task of the next stage. A task whose worker dies is run again by Dask, on another worker, and
-resumes as every build does. Each task reserves memory, which is a resource of the workers.
+A task runs one stage of one workspace, after the task of the stage before. If its worker dies,
+Dask runs it again on another one, where it resumes as every build does. Each task reserves memory,
+which is a resource of the workers.
 """
 
 from __future__ import annotations
@@ -14,38 +14,29 @@ import os
 import pickle
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from multiprocessing import resource_tracker
 from pathlib import Path
-from typing import Any, TypeAlias, cast
+from typing import Any, cast
 
 from vacc_gen.generator.backends.base import BACKEND_STAGES, Stage
 from vacc_gen.generator.build.ledger import program_digest
-from vacc_gen.generator.build.needs import stage_bytes, worker_count
-from vacc_gen.generator.build.preflight import BACKENDS
-from vacc_gen.generator.build.report import StageRecord
-from vacc_gen.generator.build.runner import BuildOptions, Observer, run_build
+from vacc_gen.generator.build.preflight import BACKENDS, stage_bytes
+from vacc_gen.generator.build.report import Observer, StageRecord
+from vacc_gen.generator.build.runner import BuildOptions, run_build
 from vacc_gen.generator.extras import load, quiet_libraries
-from vacc_gen.generator.memory import available_bytes
-from vacc_gen.generator.progress import size_text
+from vacc_gen.generator.progress import available_bytes, size_text
 from vacc_gen.generator.workspace import Workspace
 from vacc_gen.schema.errors import StageError, UsageError, VaccGenError
 
 SILENT = logging.CRITICAL + 1
 RESOURCE = "MEMORY"
 """Of a worker, in bytes; so called in Dask's own examples."""
-LEAVE_GROUP = (
-    "import os, signal, sys; os.setpgrp(); sys.unraisablehook = lambda raised: None; "
-    "signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])"
-)
+LEAVE_GROUP = "import os, sys; os.setpgrp(); sys.unraisablehook = lambda raised: None"
 """Run by a new worker: Ctrl-C on a terminal is for us, who interrupt its stage."""
-
-Result: TypeAlias = tuple[StageRecord, ...] | VaccGenError
-"""What a build, or a part of it, came to."""
+CONNECT_S = 5
 
 
 @dataclass(frozen=True)
@@ -64,39 +55,44 @@ class Builds:
         chosen = self.options.precisions
         return {part: stage_bytes(part, workspace.plan, chosen, self.backend) for part in parts}
 
-    def run(self, client: Any) -> list[Result]:
+    def run(self, client: Any) -> list[tuple[StageRecord, ...] | VaccGenError]:
         """Build all; an interrupt ends the stages that run, wherever they do."""
         topic, largest_bytes = f"vacc-gen {client.id}", _largest_bytes(client)
         client.subscribe_topic(topic, self._hear)
-        build = partial(self._build, client, topic, largest_bytes)
-        with ThreadPoolExecutor(len(self.workspaces)) as pool:
-            try:
-                return list(pool.map(build, self.workspaces))
-            except BaseException:
-                client.run(_interrupt, topic)
-                raise
+        tasks = [self._submit(root, client, topic, largest_bytes) for root in self.workspaces]
+        try:
+            return [_result_of(of_one[-1]) for of_one in tasks]
+        except BaseException:
+            client.cancel([task for of_one in tasks for task in of_one])
+            client.run(_interrupt, topic)
+            raise
 
-    def _build(self, client: Any, topic: str, largest_bytes: int, root: Path) -> Result:
-        """Build one, part after part; none asks for more memory than the largest worker has."""
-        workspace, result = self.workspaces[root], cast(tuple[StageRecord, ...], ())
-        for part, need in self.needs(workspace).items():
-            is_last, resources = part is self.options.until, {RESOURCE: min(need, largest_bytes)}
-            self.observers[root].start(f"waits for {size_text(need)} of memory: {part.value}")
-            options = replace(
-                self.options, until=part, earlier=result, is_last_part=is_last, waits=True
-            )
-            build = (root, workspace, self.backend, options, topic)
-            try:
-                result = client.submit(run_part, *build, pure=False, resources=resources).result()
-            except Exception as error:  # of Dask: its worker died again and again
-                return StageError(f"{type(error).__name__}: {error}")
-            if isinstance(result, VaccGenError):
-                break
-        return result
+    def _submit(self, root: Path, client: Any, topic: str, largest_bytes: int) -> list[Any]:
+        """Submit the parts of a build, none of which asks for more than the largest worker has."""
+        workspace, tasks = self.workspaces[root], list[Any]()
+        parts = self.needs(workspace).items()
+        labels = [f"waits for {size_text(need)} of memory: {part.value}" for part, need in parts]
+        self.observers[root].start(labels[0])
+        for (part, need), next_label in zip(parts, [*labels[1:], None], strict=True):
+            options = replace(self.options, part=part)
+            build = (root, workspace, self.backend, options, topic, next_label)
+            resources = {RESOURCE: min(need, largest_bytes)}
+            earlier = tasks[-1] if tasks else ()
+            tasks.append(client.submit(run_part, earlier, *build, pure=False, resources=resources))
+        return tasks
 
     def _hear(self, event: tuple[float, bytes]) -> None:
         root, method, *arguments = pickle.loads(event[1])
         getattr(self.observers[root], method)(*arguments)
+
+
+def _result_of(task: Any) -> tuple[StageRecord, ...] | VaccGenError:
+    try:
+        return cast(tuple[StageRecord, ...], task.result())
+    except VaccGenError as error:
+        return error
+    except Exception as error:  # of Dask: its worker died again and again
+        return StageError(f"{type(error).__name__}: {error}")
 
 
 # --- the workers ----------------------------------------------------------------------------
@@ -132,17 +128,19 @@ def local_client(builds: Builds, jobs: int | None) -> Iterator[Any]:
         yield client
 
 
+def worker_count(available_bytes: int, jobs: int, needs: Sequence[int]) -> int:
+    """Return how many of `jobs` can share a machine: an equal part holds the largest of `needs`."""
+    return max(1, min(jobs, available_bytes // max(needs)))
+
+
 def connected_client(address: str) -> Any:
     """Connect to a scheduler; raise UsageError where there is none."""
     distributed = _distributed()
-    options = distributed.Security().get_connection_args("client")
-    try:  # a client that cannot connect takes half a minute to say so
-        comm = asyncio.run(distributed.comm.connect(address, timeout=5, **options))
-    except (OSError, TypeError, ValueError, RuntimeError, distributed.TimeoutError) as error:
+    try:
+        return distributed.Client(address, timeout=CONNECT_S, set_as_default=False)
+    except Exception as error:
         problem = f"no Dask scheduler answers at {address}: {error}"
         raise UsageError(problem, "start one with `dask scheduler`") from error
-    comm.abort()
-    return distributed.Client(address, set_as_default=False)
 
 
 def _distributed() -> Any:
@@ -176,9 +174,15 @@ _threads: dict[str, int] = {}
 
 
 def run_part(
-    root: Path, workspace: Workspace, backend: str, options: BuildOptions, topic: str
-) -> Result:
-    """Run a part of a build. Errors are returned, as not all of them can be pickled."""
+    earlier: tuple[StageRecord, ...],
+    root: Path,
+    workspace: Workspace,
+    backend: str,
+    options: BuildOptions,
+    topic: str,
+    next_label: str | None,
+) -> tuple[StageRecord, ...]:
+    """Run a part of a build. Raises errors that can be pickled, as not all can."""
     from distributed import get_worker
 
     worker = get_worker()
@@ -187,12 +191,16 @@ def run_part(
     try:
         relay = cast(Observer, _Relay(root, lambda call: worker.log_event(topic, call)))
         relay.start("waits for the workspace")
-        return run_build(workspace, BACKENDS[backend](), options, relay)
+        options = replace(options, earlier=earlier)
+        records = run_build(workspace, BACKENDS[backend](), options, relay)
+        if next_label is not None:
+            relay.start(next_label)
+        return records
     except VaccGenError as error:
         kind = UsageError if error.exit_code == UsageError.exit_code else StageError
-        return kind(error.message, error.hint)
+        raise kind(error.message, error.hint) from None
     except (Exception, KeyboardInterrupt) as error:
-        return StageError(f"{type(error).__name__}: {error}")
+        raise StageError(f"{type(error).__name__}: {error}") from None
     finally:
         _threads.pop(topic, None)
 

@@ -9,61 +9,52 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from pydantic import TypeAdapter
 
+from vacc_gen.generator.backends.base import STATE_FOLDER
+from vacc_gen.generator.build.report import Output, StageRecord
 from vacc_gen.generator.files import write_atomically
 from vacc_gen.schema.json_files import sha256_of
 
 LEDGER_FILE = "build.json"
-
-
-@dataclass(frozen=True)
-class Output:
-    """A file that a step made; `path` is relative to the workspace where it lies inside."""
-
-    path: str
-    bytes: int
-    sha256: str
-
-
-@dataclass(frozen=True)
-class Entry:
-    key: str
-    seconds: float
-    outputs: tuple[Output, ...] = ()
-    details: Mapping[str, Any] = field(default_factory=dict)
+_Finished = dict[str, tuple[str, StageRecord]]
 
 
 class Ledger:
-    """The finished steps of one workspace by name, in one JSON file that is replaced as a whole."""
+    """Key and record of the finished steps of a workspace, in a file that is replaced as a whole.
 
-    def __init__(self, root: Path, file: Path) -> None:
-        self._root = root
-        self._file = file
-        self._entries = _read(file)
+    An unusable file counts as empty, which costs time and nothing else.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root, self._file = root, root / STATE_FOLDER / LEDGER_FILE
+        try:
+            content = json.loads(self._file.read_bytes())
+            self._finished = TypeAdapter(_Finished).validate_python(content)
+        except (OSError, ValueError):
+            self._finished = {}
         self._hashes: dict[tuple[int, ...], str] = {}
         """Of files that were read in this build, by what stays when their folder moves."""
 
-    def reusable(self, step: str, key: str, moved_to: Path | None = None) -> Entry | None:
+    def reusable(self, step: str, key: str, moved_to: Path | None = None) -> StageRecord | None:
         """The record of a step that need not run again.
 
         Its outputs may lie in `moved_to` instead, if a later step took them there.
         """
-        entry = self._entries.get(step)
-        if entry is None or entry.key != key:
+        known_key, record = self._finished.get(step, (None, None))
+        if record is None or known_key != key:
             return None
-        for output in entry.outputs:
+        for output in record.outputs:
             places = [self._root / output.path]
             if moved_to is not None:
                 places.append(moved_to / places[0].name)
             if not any(self._is_unharmed(place, output) for place in places):
                 return None
-        return entry
+        return record
 
     def _is_unharmed(self, file: Path, output: Output) -> bool:
         """Whether the content is what was recorded: disks lose bits silently."""
@@ -72,12 +63,12 @@ class Ledger:
 
     def forget(self, step: str) -> None:
         """Drop a step that is about to run again."""
-        if self._entries.pop(step, None) is not None:
+        if self._finished.pop(step, None) is not None:
             self._write()
 
-    def record(self, step: str, entry: Entry) -> None:
-        """Keep a finished step; on return it is on disk."""
-        self._entries[step] = entry
+    def keep(self, step: str, key: str, record: StageRecord) -> None:
+        """Record a finished step; on return it is on disk."""
+        self._finished[step] = key, record
         self._write()
 
     def output(self, file: Path) -> Output:
@@ -93,7 +84,8 @@ class Ledger:
         return self._hashes[state]
 
     def _write(self) -> None:
-        write_atomically(self._file, json.dumps({k: asdict(e) for k, e in self._entries.items()}))
+        content = {step: (key, asdict(record)) for step, (key, record) in self._finished.items()}
+        write_atomically(self._file, json.dumps(content))
 
 
 def step_key(step: str, inputs: Mapping[str, object], upstream: Iterable[str]) -> str:
@@ -111,11 +103,3 @@ def program_digest() -> str:
         for source in sorted((generator / room).rglob("*.py")):
             digest.update(source.read_bytes())
     return digest.hexdigest()
-
-
-def _read(file: Path) -> dict[str, Entry]:
-    """Read the ledger; an unusable one counts as empty, which costs time and nothing else."""
-    try:
-        return TypeAdapter(dict[str, Entry]).validate_python(json.loads(file.read_bytes()))
-    except (OSError, ValueError):
-        return {}

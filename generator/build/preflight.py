@@ -1,4 +1,4 @@
-"""What is checked before anything heavy, so that a build that starts can succeed."""
+"""What is checked before anything heavy, so that a build that starts can succeed; what it takes."""
 
 from __future__ import annotations
 
@@ -6,18 +6,21 @@ import shutil
 from collections.abc import Sequence
 
 from vacc_gen import presets
-from vacc_gen.generator.backends.base import Backend
+from vacc_gen.generator.backends.base import Backend, Stage
 from vacc_gen.generator.backends.onnxruntime.backend import OnnxRuntimeBackend
 from vacc_gen.generator.backends.vamc import EXECUTABLE, Vamc
 from vacc_gen.generator.calibration.tokenizer import check_tokenizer
-from vacc_gen.generator.plan import CompileJob
+from vacc_gen.generator.plan import CompileJob, Plan
 from vacc_gen.generator.workspace import State, Workspace
 from vacc_gen.schema.checkpoint import WeightFolder
 from vacc_gen.schema.errors import StageError, UsageError
-from vacc_gen.schema.geometry import geometry_from_config
+from vacc_gen.schema.geometry import footprint, geometry_from_config, parameter_count
 from vacc_gen.schema.lint.check import check_paths, open_weights
 from vacc_gen.schema.lint.diagnostics import FindingsError, has_errors
 from vacc_gen.schema.precision import Precision
+
+LIBRARIES_BYTES = 1_000_000_000
+"""What any stage may take: torch, transformers and ONNX Runtime, 0.6 to 0.9 GB, and buffers."""
 
 BACKENDS: dict[str, type[Backend]] = {b.name: b for b in (OnnxRuntimeBackend, Vamc)}
 
@@ -106,3 +109,27 @@ def check_configs(workspace: Workspace, jobs: Sequence[CompileJob]) -> None:
     diagnostics = check_paths(configs, presets.KNOWN).diagnostics
     if has_errors(diagnostics):
         raise FindingsError("a compile config has errors", diagnostics)
+
+
+def stage_bytes(stage: Stage, plan: Plan, precisions: Sequence[Precision], backend: str) -> int:
+    """Estimate the peak memory of a stage over the jobs of `precisions`, or over all.
+
+    Rough, and rather too much: what a runtime, or the closed compiler, keeps is known once it runs.
+    """
+    g, wanted = plan.geometry, precisions or [job.precision for job in plan.jobs]
+    layer, embedding = 4 * parameter_count(g) // g.layers, 4 * g.vocab_size * g.hidden_size  # fp32
+    # The runtime, and perhaps the compiler, has fp16 weights in fp32; others packed in a copy.
+    copies = [footprint(g, p, 1, 1).weights_bytes * (1 + (p is Precision.FP16)) for p in wanted]
+    if backend == Vamc.name:
+        whole = 2 * footprint(g, Precision.FP16, 1, 1).weights_bytes
+        heavy = {Stage.QUANTIZE: whole, Stage.COMPILE: whole}
+    else:
+        # GPTQ has a layer before and after, and a Hessian of its widest inputs and half of that.
+        gptq = 2 * layer + 6 * g.ffn_hidden_size**2
+        # The reference goes through the checkpoint layer by layer.
+        heavy = {
+            Stage.QUANTIZE: gptq if set(wanted) - {Precision.FP16} else 0,
+            Stage.COMPILE: max(copies),
+            Stage.VERIFY: max(copies) + layer + embedding,
+        }
+    return LIBRARIES_BYTES + heavy.get(stage, 0)

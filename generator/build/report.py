@@ -11,18 +11,18 @@ import platform
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
 from vacc_gen.generator.backends.base import Stage
-from vacc_gen.generator.build.ledger import Output
 from vacc_gen.generator.emit.report_html import report_html
 from vacc_gen.generator.extras import package_version
 from vacc_gen.generator.files import write_atomically
 from vacc_gen.generator.plan import Plan, model_name
+from vacc_gen.generator.progress import SilentProgress
 from vacc_gen.schema.precision import Precision
 
 REPORT_FILE = "report.json"
@@ -47,12 +47,21 @@ class Status(str, Enum):
 
 
 @dataclass(frozen=True)
+class Output:
+    """A file that a stage made; `path` is relative to the workspace where it lies inside."""
+
+    path: str
+    bytes: int
+    sha256: str
+
+
+@dataclass
 class StageRecord:
     """One stage of one job (or of the whole build, where `precision` is None)."""
 
     stage: Stage
     precision: Precision | None
-    status: Status
+    status: Status = Status.DONE
     seconds: float = 0.0
     """In this build; for a reused stage, what finding that out took."""
     peak_rss_bytes: int = 0
@@ -78,14 +87,22 @@ class StageRecord:
         return entry | reason | {k: v for k, v in self.details.items() if k not in APART}
 
 
-def write_report(root: Path, plan: Plan, backend: str, records: Sequence[StageRecord]) -> None:
-    """Replace report.json and report.html.
+class Observer(SilentProgress):
+    """A `Progress` that also hears of the stages of a build; this one ignores everything."""
 
-    The report of a build that failed leaves the last good one beside it.
-    """
+    def stage_started(self, stage: Stage, precision: Precision | None) -> None: ...
+
+    def stage_finished(self, record: StageRecord) -> None: ...
+
+
+def write_report(root: Path, plan: Plan, backend: str, records: Sequence[StageRecord]) -> None:
+    """Replace report.json and report.html; a failed build leaves the last good ones beside them."""
     good = not any(record.status is Status.FAILED for record in records)
-    if not good:
-        _keep_good_report(root)
+    names = (REPORT_FILE, REPORT_PAGE)
+    if not good and _is_good(root / REPORT_FILE):
+        for name in names:
+            with suppress(FileNotFoundError):
+                (root / name).replace(root / f"{LAST_GOOD}{name}")
     target = plan.recipe.target.model_dump(include={"card", "tp", "prefill", "total"})
     report = {
         "version": REPORT_VERSION,
@@ -97,7 +114,7 @@ def write_report(root: Path, plan: Plan, backend: str, records: Sequence[StageRe
         "parity": _parity(records),
         "perplexity": merged_perplexity(records),
         "artifacts": [
-            {"path": output.path, "bytes": output.bytes, "sha256": output.sha256}
+            asdict(output)
             for record in records
             if record.stage is Stage.COMPILE and record.status is not Status.FAILED
             for output in record.outputs
@@ -106,7 +123,7 @@ def write_report(root: Path, plan: Plan, backend: str, records: Sequence[StageRe
     write_atomically(root / REPORT_FILE, json.dumps(report, indent=2) + "\n")
     write_atomically(root / REPORT_PAGE, report_html(report))
     if good:
-        for name in (REPORT_FILE, REPORT_PAGE):
+        for name in names:
             (root / f"{LAST_GOOD}{name}").unlink(missing_ok=True)
 
 
@@ -127,16 +144,13 @@ def _circumstances() -> dict[str, Any]:
     }
 
 
-def _keep_good_report(root: Path) -> None:
+def _is_good(file: Path) -> bool:
+    """Whether there is a report of a build that did not fail."""
     try:
-        stages = json.loads((root / REPORT_FILE).read_bytes())["stages"]
-        failed = any(stage["status"] == Status.FAILED.value for stage in stages)
+        stages = json.loads(file.read_bytes())["stages"]
+        return all(stage["status"] != Status.FAILED for stage in stages)
     except (OSError, ValueError, KeyError, TypeError):
-        return
-    if not failed:
-        for name in (REPORT_FILE, REPORT_PAGE):
-            with suppress(FileNotFoundError):
-                (root / name).replace(root / f"{LAST_GOOD}{name}")
+        return False
 
 
 def _parity(records: Sequence[StageRecord]) -> dict[str, Any]:

@@ -21,9 +21,6 @@ from vacc_gen.schema.errors import CalibrationError, UnreadableError
 from vacc_gen.schema.preset import CalibrationSet
 from vacc_gen.schema.recipe import TextSource
 
-MAX_ROW_BYTES = 16 << 20
-"""A longer row is refused: no text is that long, and a gzip of zeros would not end."""
-
 RUNNING_TEXT_CHARS = 8 << 10
 """Plain text has no rows; it is cut at line ends into texts of about this length."""
 
@@ -197,9 +194,7 @@ def _json_rows(stream: Stream, name: str) -> Iterator[tuple[str, Row]]:
 
 
 def _json_lines(stream: Stream, name: str) -> Iterator[Any]:
-    for number, line in enumerate(iter(lambda: stream.readline(MAX_ROW_BYTES + 1), b""), start=1):
-        if len(line) > MAX_ROW_BYTES:
-            raise CalibrationError(f"{name} has a line of more than {MAX_ROW_BYTES >> 20} MiB")
+    for number, line in enumerate(stream, start=1):
         if not line.isspace():
             yield _parsed(line, f"{name}, line {number}")
 

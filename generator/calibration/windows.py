@@ -15,7 +15,7 @@ import json
 import random
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import accumulate, islice, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -28,7 +28,7 @@ from vacc_gen.schema.checkpoint import WeightFolder
 from vacc_gen.schema.errors import CalibrationError
 from vacc_gen.schema.geometry import geometry_from_config
 from vacc_gen.schema.json_files import sha256_of
-from vacc_gen.schema.recipe import Calibration, TextSource
+from vacc_gen.schema.recipe import Calibration
 
 if TYPE_CHECKING:
     import numpy as np
@@ -137,18 +137,14 @@ def check_calibration(spec: Calibration, max_positions: int, root: Path) -> list
             if windows >= share:
                 break
         else:
-            raise _too_few_texts(spec, source, f"at most {windows}", share)
+            raise _too_few_texts(spec, source.set, f"at most {windows}", share)
     return shares
 
 
 def windows_by_source(weights: Sequence[float], samples: int) -> list[int]:
-    """Share `samples` windows out by weight; what is left over goes to the largest remainders."""
-    exact = [samples * weight / sum(weights) for weight in weights]
-    shares = [int(share) for share in exact]
-    by_remainder = sorted(range(len(exact)), key=lambda index: shares[index] - exact[index])
-    for index in by_remainder[: samples - sum(shares)]:
-        shares[index] += 1
-    return shares
+    """Share `samples` windows out by weight."""
+    ends = [round(samples * total / sum(weights)) for total in accumulate(weights, initial=0)]
+    return [end - start for start, end in pairwise(ends)]
 
 
 def _draw(
@@ -182,17 +178,14 @@ def _draw(
         windows = one_text_each(tokens, spec.seqlen, f"{key} start")
     drawn = list(islice(windows, share))
     if len(drawn) < share:
-        raise _too_few_texts(spec, source, str(len(drawn)), share)
+        raise _too_few_texts(spec, source.set, str(len(drawn)), share)
     return drawn
 
 
-def _too_few_texts(
-    spec: Calibration, source: TextSource, filled: str, share: int
-) -> CalibrationError:
+def _too_few_texts(spec: Calibration, name: str, filled: str, share: int) -> CalibrationError:
     packing = ", `packing: concatenate`" if spec.packing == "one_text" else ""
     return CalibrationError(
-        f"{source.set} has too little text: it fills {filled} of {share} windows of {spec.seqlen} "
-        "tokens",
+        f"{name} has too little text: it fills {filled} of {share} windows of {spec.seqlen} tokens",
         f"ask for fewer samples, a shorter seqlen{packing}, or bring more text",
     )
 

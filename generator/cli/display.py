@@ -18,7 +18,13 @@ from rich.text import Text
 
 from vacc_gen.generator.backends.base import Stage
 from vacc_gen.generator.backends.onnxruntime.deployment import MODEL_GRAPH
-from vacc_gen.generator.build.report import REPORT_FILE, REPORT_PAGE, StageRecord, merged_perplexity
+from vacc_gen.generator.build.report import (
+    REPORT_FILE,
+    REPORT_PAGE,
+    Observer,
+    StageRecord,
+    merged_perplexity,
+)
 from vacc_gen.generator.emit.report_html import REFERENCES, greedy_text, perplexity_figures
 from vacc_gen.generator.progress import size_text, time_text
 from vacc_gen.generator.terminal import exact
@@ -86,8 +92,8 @@ class _Live(bars.Progress):
             yield Text(f"  {self.last_line}", style="dim", no_wrap=True, overflow="ellipsis")
 
 
-class Display:
-    """An `Observer` of a build, or the `Progress` of any other job."""
+class Display(Observer):
+    """Shows a build, or any other job."""
 
     def __init__(self, live: _Live, name: str) -> None:
         self._live, self._name = live, name

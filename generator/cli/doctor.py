@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
+from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,7 +14,7 @@ import typer
 from typer import Argument, Option
 
 if TYPE_CHECKING:
-    from vacc_gen.generator.doctor.machine import Check
+    from vacc_gen.generator.doctor import Check
 
 STYLES = {"ok": "green", "warning": "magenta", "problem": "bold red"}
 
@@ -25,6 +27,7 @@ def doctor(
         str | None,
         Option(metavar="PATH", help="The interpreter that the compiler runs in. [default: vamc's]"),
     ] = None,
+    as_json: Annotated[bool, Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Looks at packages, disk, memory, cards and weights.
 
@@ -33,7 +36,7 @@ def doctor(
 
     Example: vacc-gen doctor falcon-7b-instruct --python env/venv/bin/python
     """
-    from vacc_gen.generator.doctor.doctor import compiler_python, examine
+    from vacc_gen.generator.doctor import compiler_python, examine
     from vacc_gen.generator.workspace import load_workspace
     from vacc_gen.schema.errors import plural
     from vacc_gen.schema.recipe import RECIPE_FILE
@@ -45,8 +48,18 @@ def doctor(
         used = Path(shutil.which(python) or python).absolute()
     checks = list(examine(workspace, used))
     problems = sum(check.state.value == "problem" for check in checks)
-    _print(checks)
-    typer.echo(plural(problems, "problem") if problems else "No problems found")
+    if as_json:
+        examination = {
+            "version": 1,
+            "problems": problems,
+            "workspace": str(workspace.root) if workspace else None,
+            "python": str(used) if used else None,
+            "checks": list(map(asdict, checks)),
+        }
+        typer.echo(json.dumps(examination, indent=2))
+    else:
+        _print(checks)
+        typer.echo(plural(problems, "problem") if problems else "No problems found")
     if problems:
         raise typer.Exit(1)
 

@@ -13,7 +13,7 @@ import typer
 from typer import Argument, Option
 
 from vacc_gen.generator.cli.options import AsJson, CompiledFolder, OnePrecision, Threads
-from vacc_gen.generator.memory import anonymous_bytes, peak_rss_bytes
+from vacc_gen.generator.progress import anonymous_bytes, peak_rss_bytes
 from vacc_gen.generator.terminal import is_terminal
 from vacc_gen.schema.errors import UsageError, plural
 

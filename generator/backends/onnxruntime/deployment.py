@@ -16,7 +16,7 @@ from typing import Any
 
 from vacc_gen.generator.backends.onnxruntime.weights.source import Checkpoint
 from vacc_gen.generator.backends.onnxruntime.weights.weight_file import WEIGHTS_FILE, Dtype
-from vacc_gen.generator.memory import available_bytes
+from vacc_gen.generator.progress import available_bytes
 from vacc_gen.schema.errors import UnreadableError, UsageError
 from vacc_gen.schema.json_files import MANIFEST_FILE, changed_files, read_json, read_json_object
 

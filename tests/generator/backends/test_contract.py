@@ -31,6 +31,7 @@ from vacc_gen.schema.precision import Precision
 
 FAKE_VAMC = """#!/usr/bin/env bash
 [ ! -e broken ] || { echo "tensor does not fit"; exit 3; }
+trap 'touch told; exit' TERM
 echo $$ > compiler
 sleep "${VAMC_SECONDS:-0}" & wait
 name=$(sed -n 's/^name: //p' "$2")
@@ -87,6 +88,8 @@ def test_every_stage_and_artifact_is_reported(case: Case) -> None:
     assert all(s["reason"] for s in report["stages"] if s["status"] == "skipped")
     assert stage_of(report, "compile", "int8")["status"] in ("done", "reused")
     artifacts = report["artifacts"]
+    written = [s["output_bytes"] for s in report["stages"] if s["name"] == "compile"]
+    assert sum(written) == sum(artifact["bytes"] for artifact in artifacts) > 0
     for job in case.workspace.plan.jobs:
         assert [a for a in artifacts if job.name in Path(a["path"]).parts]
     for artifact in artifacts:
@@ -170,7 +173,9 @@ def test_an_interrupted_build_says_so_and_can_go_on(case: Case) -> None:
     assert "Traceback" not in errors
     command = shlex.join(["vacc-gen", *ours.args[len(VACC_GEN) :]])
     assert errors.endswith(f"interrupted; run `{command}` again to go on\n")
-    assert not compiler.exists() or is_group_gone(int(compiler.read_text()))
+    if case.backend.name == "vamc":
+        assert is_group_gone(int(compiler.read_text()))
+        assert compiler.with_name("told").exists()
     stages = report_of(case.workspace)["stages"]
     assert [s["reason"] for s in stages if s["status"] == "failed"] == ["interrupted"]
     recorder = build(case.workspace, case.backend, until=Stage.COMPILE)

@@ -15,20 +15,19 @@ from typing import Any
 import pytest
 
 from tests.processes import VACC_GEN, eventually, is_group_gone, make_program, start
-from tests.texts import CALIBRATION
 from tests.workspaces import (
     build,
     files_of,
     make_prepared_workspace,
-    make_workspace,
     recipe_text,
     report_of,
+    stage_of,
 )
 from vacc_gen.generator.backends.base import Stage
-from vacc_gen.generator.backends.onnxruntime.backend import OnnxRuntimeBackend
 from vacc_gen.generator.backends.vamc import Vamc
-from vacc_gen.generator.build.needs import stage_bytes, worker_count
-from vacc_gen.generator.workspace import create, load_workspace
+from vacc_gen.generator.build import cluster
+from vacc_gen.generator.build.preflight import stage_bytes
+from vacc_gen.generator.workspace import create
 from vacc_gen.schema.precision import Precision
 
 COMPILES = """#!/usr/bin/env bash
@@ -68,17 +67,42 @@ def holder_of(root: Path) -> int:
 def hung_compiler(root: Path) -> int:
     """Wait for the process group of the compiler that hangs."""
     group = root / "hung" / "group"
-    assert eventually(lambda: group.is_file() and group.read_text().endswith("\n"))
+    assert eventually(lambda: group.is_file() and group.read_text().endswith("\n"), 120)
     return int(group.read_text())
 
 
+def dask(words: str) -> subprocess.Popen[str]:
+    return start(sys.executable, "-m", "dask", *words.split(), stderr=subprocess.DEVNULL)
+
+
+@pytest.fixture
+def scheduler(tmp_path: Path, compiler: None) -> Iterator[str]:
+    """The address of a scheduler with two workers, started as the docs say."""
+    file = tmp_path / "scheduler.json"
+    words = f"scheduler --host 127.0.0.1 --port 0 --no-dashboard --scheduler-file {file}"
+    started = [dask(words)]
+    assert eventually(lambda: file.is_file() and file.read_text().endswith("}"))
+    address: str = json.loads(file.read_text())["address"]
+    words = "--nthreads 1 --memory-limit 0 --resources MEMORY=32e9 --no-nanny"
+    started += [dask(f"worker {address} {words}") for _ in range(2)]
+    yield address
+    for process in started:
+        process.kill()
+        process.wait()
+
+
 @pytest.mark.usefixtures("compiler")
-def test_a_killed_worker_changes_nothing_and_a_failed_workspace_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("where", ["--jobs 2", pytest.param("--cluster", marks=pytest.mark.slow)])
+def test_a_killed_worker_changes_nothing_and_a_failed_workspace_is_named(
+    where: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    if where == "--cluster":
+        where = f"--cluster {request.getfixturevalue('scheduler')}"
     plain = make_prepared_workspace(tmp_path / "plain")
     build(plain, Vamc())
     for name in ("hangs", "good", "broken"):
         make_prepared_workspace(tmp_path / name)
-    process = builds(tmp_path, "hangs good broken --jobs 2")
+    process = builds(tmp_path, f"hangs good broken {where}")
     compiler = hung_compiler(tmp_path / "hangs")
     worker = holder_of(tmp_path / "hangs")
     assert worker != process.pid
@@ -92,7 +116,7 @@ def test_a_killed_worker_changes_nothing_and_a_failed_workspace_is_named(tmp_pat
     ]
     assert is_group_gone(compiler)
     assert all(re.match(r"(hangs|good|broken): ", line) for line in err.splitlines()), err
-    report = report_of(load_workspace(tmp_path / "good"))
+    report = report_of(tmp_path / "good")
     ended = [(s["name"], s["status"]) for s in report["stages"] if s["status"] != "skipped"]
     assert ended == [(name, "done") for name in ("preflight", "compile", "compile", "report")]
     for name in ("hangs", "good"):
@@ -101,27 +125,34 @@ def test_a_killed_worker_changes_nothing_and_a_failed_workspace_is_named(tmp_pat
 
 @pytest.mark.usefixtures("compiler")
 def test_ctrl_c_ends_all_and_says_how_to_go_on(tmp_path: Path) -> None:
-    make_prepared_workspace(tmp_path / "hangs")
-    process = builds(tmp_path, "hangs --jobs 1")
+    for name in ("hangs", "good"):
+        make_prepared_workspace(tmp_path / name)
+    process = builds(tmp_path, "hangs good --jobs 1")
     compiler = hung_compiler(tmp_path / "hangs")
     worker = holder_of(tmp_path / "hangs")
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert "interrupted; run `vacc-gen build hangs --jobs 1` again to go on" in err
+    assert "interrupted; run `vacc-gen build hangs good --jobs 1` again to go on" in err
     assert "Traceback" not in err
     assert is_group_gone(compiler)
     assert eventually(lambda: not Path(f"/proc/{worker}").exists())
+    assert stage_of(report_of(tmp_path / "hangs"), "compile", "fp16")["status"] == "failed"
+    assert not (tmp_path / "good" / "vacc_deploy").exists()  # it waited, and is not begun
 
 
 @pytest.mark.usefixtures("compiler")
-def test_without_dask_one_workspace_builds_and_several_name_the_pip_line(
+def test_without_a_scheduler_or_dask_one_workspace_builds_and_several_name_the_pip_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Callable[..., Any]
 ) -> None:
+    good = make_prepared_workspace(tmp_path / "good")
+    monkeypatch.setattr(cluster, "CONNECT_S", 0.5)
+    done = run("build", "good", "--cluster", "tcp://127.0.0.1:9")
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith("error: no Dask scheduler answers at tcp://127.0.0.1:9: ")
     (tmp_path / "distributed.py").write_text("raise ModuleNotFoundError(name=__name__)")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "distributed", raising=False)
-    good = make_prepared_workspace(tmp_path / "good")
     done = run("build", "good", "absent")
     assert (done.code, done.out) == (2, "")
     assert done.err.startswith(f"error: no vacc.yaml in {tmp_path / 'absent'}\n")
@@ -137,7 +168,7 @@ def test_without_dask_one_workspace_builds_and_several_name_the_pip_line(
 
 def test_a_machine_never_has_two_stages_that_it_cannot_hold_together(tmp_path: Path) -> None:
     heaviest = [10, 25, 26, 50, 51, 200]
-    assert [worker_count(100, 4, [1, need]) for need in heaviest] == [4, 4, 3, 2, 1, 1]
+    assert [cluster.worker_count(100, 4, [1, need]) for need in heaviest] == [4, 4, 3, 2, 1, 1]
     text = recipe_text("falcon-7b", "/path/to/falcon", precisions=["fp16", "int8"])
     plan = create(tmp_path / "workspace", text).plan
     stages = (Stage.EXPORT, Stage.QUANTIZE, Stage.COMPILE, Stage.VERIFY)
@@ -145,48 +176,3 @@ def test_a_machine_never_has_two_stages_that_it_cannot_hold_together(tmp_path: P
         needs = [stage_bytes(stage, plan, [precision], "onnxruntime") for stage in stages]
         assert [round(need / 1e9) for need in needs] == gigabytes
     assert stage_bytes(Stage.COMPILE, plan, [], "vamc") > 27e9
-
-
-def dask(words: str) -> subprocess.Popen[str]:
-    return start(sys.executable, "-m", "dask", *words.split(), stderr=subprocess.DEVNULL)
-
-
-@pytest.fixture
-def scheduler(tmp_path: Path) -> Iterator[str]:
-    """The address of a scheduler with two workers, started as the docs say."""
-    file = tmp_path / "scheduler.json"
-    words = f"scheduler --host 127.0.0.1 --port 0 --no-dashboard --scheduler-file {file}"
-    started = [dask(words)]
-    assert eventually(lambda: file.is_file() and file.read_text().endswith("}"))
-    address: str = json.loads(file.read_text())["address"]
-    words = "--nthreads 1 --memory-limit 0 --resources MEMORY=32e9 --no-nanny"
-    started += [dask(f"worker {address} {words}") for _ in range(2)]
-    yield address
-    for process in started:
-        process.kill()
-        process.wait()
-
-
-@pytest.mark.slow
-def test_a_cluster_without_the_worker_that_was_killed_leaves_the_same_bytes(
-    tmp_path: Path, scheduler: str, run: Callable[..., Any]
-) -> None:
-    texts = {"set": "mine", "path": str(CALIBRATION), "samples": 8, "seqlen": 64}
-    parts = {"calibration": texts, "verification": {"max_abs_diff": {"fp16": 0.05, "int8": 1.0}}}
-    plain = make_workspace(tmp_path / "plain", **parts)
-    build(plain, OnnxRuntimeBackend())
-    for name in ("a", "b"):
-        make_workspace(tmp_path / name, **parts)
-    process = builds(tmp_path, f"a b --backend onnxruntime --cluster {scheduler}")
-    work = tmp_path / "a" / ".vacc-gen" / "work"
-    assert eventually(lambda: list(work.glob(".*int8*")), 120)  # weights are being written
-    os.kill(holder_of(tmp_path / "a"), signal.SIGKILL)
-    out, err = process.communicate(timeout=300)
-    assert process.returncode == 0, err
-    assert out.splitlines() == ["a: done, a/report.html", "b: done, b/report.html"]
-    for name in ("a", "b"):
-        assert files_of(tmp_path / name / "deploy") == files_of(plain.root / "deploy")
-    assert list(work.glob(".*")) == []
-    done = run("build", "a", "--cluster", "tcp://127.0.0.1:9")
-    assert (done.code, done.out) == (2, "")
-    assert done.err.startswith("error: no Dask scheduler answers at tcp://127.0.0.1:9: ")

@@ -9,11 +9,13 @@ from types import SimpleNamespace
 import pytest
 
 from tests.texts import CALIBRATION
-from tests.workspaces import Recorder, build, make_workspace, report_of
+from tests.weight_folders import edit_json
+from tests.workspaces import Recorder, build, make_prepared_workspace, make_workspace, report_of
 from vacc_gen.generator.backends.base import Stage
 from vacc_gen.generator.backends.onnxruntime.backend import OnnxRuntimeBackend
+from vacc_gen.generator.backends.vamc import Vamc
 from vacc_gen.generator.workspace import Workspace
-from vacc_gen.schema.errors import CheckpointError, StageError, VaccGenError
+from vacc_gen.schema.errors import CheckpointError, StageError, UnreadableError, VaccGenError
 from vacc_gen.schema.lint.diagnostics import FindingsError
 from vacc_gen.schema.precision import Precision
 
@@ -39,6 +41,13 @@ def test_a_checkpoint_that_was_moved(tmp_path: Path) -> None:
     assert said.startswith(f"the weights are not there: {tmp_path}/checkpoint\n`vacc-gen fetch ")
 
 
+def test_a_tokenizer_that_cannot_be_loaded(tmp_path: Path) -> None:
+    workspace = make_prepared_workspace(tmp_path / "workspace")
+    edit_json(workspace.checkpoint_path / "tokenizer.json", version="9.0")
+    with pytest.raises(UnreadableError, match="is not a tokenizer that works"):
+        build(workspace, Vamc())
+
+
 @pytest.mark.parametrize(
     ("lengths", "words"),
     [
@@ -49,6 +58,12 @@ def test_a_checkpoint_that_was_moved(tmp_path: Path) -> None:
 def test_lengths_that_do_not_fit(tmp_path: Path, lengths: tuple[int, int], words: str) -> None:
     target = {"prefill": lengths[0], "total": lengths[1], "tp": 1}
     assert words in refusal(make_workspace(tmp_path / "workspace", target=target), StageError)
+
+
+def test_fp16_is_built_first_wherever_it_stands(tmp_path: Path) -> None:
+    recorder = check(make_workspace(tmp_path / "workspace", precisions=["int8", "fp16"]))
+    calibrated = [record.precision for record in recorder.records if record.stage == "calibrate"]
+    assert calibrated == [Precision.FP16, Precision.INT8]
 
 
 def test_a_disk_that_is_too_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

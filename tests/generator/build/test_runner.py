@@ -1,19 +1,29 @@
-"""Whole builds of the trained checkpoint on the embedded backend: what they leave and reuse."""
+"""Whole builds of the trained checkpoint on the embedded backend: what they leave and reuse.
+
+One that was killed continues where it was; two keep out of each other's way.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.workspaces import build, report_of, stage_of
+from tests.processes import VACC_GEN, eventually, start, wait_for_line
+from tests.workspaces import build, make_workspace, report_of, stage_of
 from vacc_gen.generator.backends.base import Stage
 from vacc_gen.generator.backends.onnxruntime.backend import OnnxRuntimeBackend
 from vacc_gen.generator.backends.onnxruntime.runtime import OnnxRuntimeModel
+from vacc_gen.generator.build.ledger import Ledger
 from vacc_gen.generator.build.report import Status
-from vacc_gen.generator.memory import peak_rss_bytes, reset_peak_rss
+from vacc_gen.generator.build.runner import build_lock
+from vacc_gen.generator.progress import peak_rss_bytes, reset_peak_rss
 from vacc_gen.generator.workspace import Workspace, load_workspace, update
 from vacc_gen.schema.errors import StageError
 from vacc_gen.schema.precision import Precision
@@ -35,18 +45,16 @@ def test_the_report_keeps_its_contract(built_once: Workspace) -> None:
     target = {"card": None, "tp": 1, "prefill": 64, "total": 128}
     assert report["recipe"] == {"preset": "falcon-tiny", **target}
     assert report["made"]["versions"].keys() >= {"torch", "onnxruntime"}
-    ended = {(s["name"], s["precision"]): s["status"] for s in report["stages"]}
-    assert [stage for stage, status in ended.items() if status == "skipped"] == [
-        ("calibrate", "fp16"),
-        ("calibrate", "int8"),
-        ("export", "int8"),
-        ("quantize", "fp16"),
-    ]
-    assert set(ended.values()) == {"done", "skipped"}
+    skipped = [(s["name"], s["precision"]) for s in report["stages"] if s["status"] == "skipped"]
+    assert [" ".join(stage) for stage in skipped] == [
+        "calibrate fp16", "calibrate int8", "export int8", "quantize fp16"
+    ]  # fmt: skip
     for stage in report["stages"]:
         if stage["status"] != "skipped":
+            assert stage["status"] == "done"
             assert stage["seconds"] >= 0
             assert 10 << 20 < stage["peak_rss_bytes"] < 4 << 30
+    assert stage_of(report, "export", "fp16")["seconds"] > 0.01
     parity = report["parity"]
     fp16, int8 = parity["precisions"]["fp16"], parity["precisions"]["int8"]
     assert (fp16["reference"], int8["reference"]) == ("torch", "torch")
@@ -57,8 +65,7 @@ def test_the_report_keeps_its_contract(built_once: Workspace) -> None:
         assert 0 < fp16[f"{part}_max_abs_diff"] < 0.05
         assert 0 < fp16[f"{part}_max_rel_diff"] < 0.01
         assert fp16[f"{part}_max_abs_diff"] < int8[f"{part}_max_abs_diff"] < 1
-    assert fp16["decode_steps"] >= 32
-    assert fp16["greedy_tokens"] >= 32
+    assert min(fp16["decode_steps"], fp16["greedy_tokens"]) >= 32
 
 
 def test_perplexity_is_measured_for_what_was_built_and_its_reference(built_once: Workspace) -> None:
@@ -81,21 +88,73 @@ def test_perplexity_is_measured_for_what_was_built_and_its_reference(built_once:
     assert 0 < abs(int8["perplexity"] / fp16["perplexity"] - 1) < 0.01
 
 
-def test_deployed_folders_are_whole_and_say_where_they_are_from(built_once: Workspace) -> None:
-    recipe = built_once.plan.recipe.model_dump(mode="json")
-    for job in built_once.plan.jobs:
-        folder = built_once.root / "deploy" / job.name
+def assert_whole(workspace: Workspace) -> None:
+    """What is deployed has a manifest with the hashes of its files, and nothing is left over."""
+    recipe = workspace.plan.recipe.model_dump(mode="json")
+    for job in workspace.plan.jobs:
+        folder = workspace.root / "deploy" / job.name
         manifest = json.loads((folder / "manifest.json").read_text())
         assert (manifest["name"], manifest["precision"]) == (job.name, job.precision.value)
         assert manifest["recipe"] == recipe
-        names = {artifact["path"] for artifact in manifest["artifacts"]}
-        assert names | {"manifest.json"} == {file.name for file in folder.iterdir()}
-        assert names >= {"model.onnx", "genai_config.json", "weights.bin"}
-        assert names >= {"tokenizer.json", "tokenizer_config.json", "config.json"}
+        hashes = {artifact["path"]: artifact["sha256"] for artifact in manifest["artifacts"]}
+        assert hashes.keys() | {"manifest.json"} == {file.name for file in folder.iterdir()}
+        assert hashes.keys() >= {"model.onnx", "genai_config.json", "weights.bin"}
+        assert hashes.keys() >= {"tokenizer.json", "tokenizer_config.json", "config.json"}
+        for name, digest in hashes.items():
+            assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest
+    for place in ("deploy", ".vacc-gen/work"):
+        assert list((workspace.root / place).glob(".*")) == []
+
+
+def test_what_was_done_before_a_kill_is_reused(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path / "workspace")
+    options = ("--backend", "onnxruntime", "--until", "compile")
+    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    process = start(*VACC_GEN, "build", str(workspace.root), *options, **pipes)
+    wait_for_line(process, "compile fp16: done")
+    process.kill()
+    process.communicate(timeout=30)
+    assert process.returncode < 0, "it was not killed but ended"
+    recorder = build(workspace, EMBEDDED, until=Stage.COMPILE)
+    assert recorder.statuses(Stage.EXPORT) == [Status.REUSED, Status.SKIPPED]
+    assert recorder.statuses(Stage.COMPILE)[0] is Status.REUSED
+    assert_whole(workspace)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"version": 1}', '{"job": ["key", {}]}'])
+def test_a_damaged_ledger_counts_as_empty(tmp_path: Path, content: str) -> None:
+    file = tmp_path / ".vacc-gen" / "build.json"
+    file.parent.mkdir()
+    file.write_text(content)
+    assert Ledger(tmp_path).reusable("job", "key") is None
+
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from vacc_gen.generator.build.runner import build_lock
+with build_lock(Path(sys.argv[1])):
+    time.sleep(60)
+"""
+
+
+def test_a_second_build_is_refused_while_the_first_lives(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path / "workspace")
+    lock = workspace.root / ".vacc-gen" / "build.lock"
+    holder = subprocess.Popen([sys.executable, "-c", HOLDER, str(lock)])
+    assert eventually(lambda: lock.is_file() and str(holder.pid) in lock.read_text())
+    with pytest.raises(StageError, match=f"process {holder.pid} on"):
+        build(workspace, EMBEDDED)
+    assert not (workspace.root / "report.json").exists()
+    holder.kill()
+    holder.wait(30)
+    with build_lock(lock):
+        assert f"process {os.getpid()} on " in lock.read_text()
 
 
 def test_a_second_build_reuses_everything(built: Workspace) -> None:
     before = report_of(built)
+    assert_whole(built)
     for file in (built.root / "deploy").rglob("*.*"):
         file.touch()  # the content counts
     recorder = build(built, EMBEDDED)

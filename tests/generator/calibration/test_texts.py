@@ -55,38 +55,39 @@ def published(tmp_path):
     return tmp_path
 
 
-def test_c4_is_read_by_split(published):
-    assert texts(source("c4", "."), published) == ["train 0", "train 1", "train 2"]
-    assert texts(source("c4", ".", split="validation"), published)[0] == "held 0"
-    assert texts(source("c4", "en/c4-validation.00000-of-00008.json.gz"), published)[0] == "held 0"
+ADD = (
+    "Below is an instruction that describes a task, paired with an input that provides further "
+    "context. Write a response that appropriately completes the request.\n\n"
+    "### Instruction:\nAdd.\n\n### Input:\n2 and 3\n\n### Response:\n5"
+)
+NAME = (
+    "Below is an instruction that describes a task. Write a response that appropriately "
+    "completes the request.\n\n### Instruction:\nName a colour.\n\n### Response:\nRed"
+)
+LAW = "何为法？\nA. 甲\nB. 乙\nC. 丙\nD. 丁\n答案："
+DEV = "Q\nA. a\nB. b\nC. c\nD. d\n答案：A"
+ART = "a,\nb\nA. 1\nB. 2\nC. 3\nD. 4\n答案：D"
 
 
-def test_alpaca_wears_its_instruction_template(published):
-    with_input, without_input = texts(source("alpaca", "alpaca_data_cleaned.json"), published)
-    assert with_input == (
-        "Below is an instruction that describes a task, paired with an input that provides further "
-        "context. Write a response that appropriately completes the request.\n\n"
-        "### Instruction:\nAdd.\n\n### Input:\n2 and 3\n\n### Response:\n5"
-    )
-    assert without_input == (
-        "Below is an instruction that describes a task. Write a response that appropriately "
-        "completes the request.\n\n### Instruction:\nName a colour.\n\n### Response:\nRed"
-    )
-
-
-def test_ceval_asks_its_questions_by_split_and_subject(published):
-    law, art = (
-        "何为法？\nA. 甲\nB. 乙\nC. 丙\nD. 丁\n答案：",
-        "a,\nb\nA. 1\nB. 2\nC. 3\nD. 4\n答案：D",
-    )
-    assert texts(source("ceval", "ceval-exam.zip"), published) == [art, law + "B"]
-    assert texts(source("ceval", ".", split="test"), published) == [law]
-    assert texts(source("ceval", ".", split="dev", subjects=("law",)), published) == [
-        "Q\nA. a\nB. b\nC. c\nD. d\n答案：A"
-    ]
-    with pytest.raises(CalibrationError, match=r"no entry val/low_val\.csv") as raised:
-        texts(source("ceval", ".", subjects=("law", "low")), published)
-    assert raised.value.hint == "it has art, law"
+@pytest.mark.parametrize(
+    ("name", "path", "choice", "expected"),
+    [
+        ("c4", ".", {}, ["train 0", "train 1", "train 2"]),
+        ("c4", ".", {"split": "validation"}, ["held 0", "held 1", "held 2"]),
+        ("c4", "en/c4-validation.00000-of-00008.json.gz", {}, ["held 0", "held 1", "held 2"]),
+        ("alpaca", "alpaca_data_cleaned.json", {}, [ADD, NAME]),
+        ("ceval", "ceval-exam.zip", {}, [ART, f"{LAW}B"]),
+        ("ceval", ".", {"split": "test"}, [LAW]),
+        (
+            "ceval",
+            ".",
+            {"split": "dev", "subjects": ("law",)},
+            ["Q\nA. a\nB. b\nC. c\nD. d\n答案：A"],
+        ),
+    ],
+)
+def test_published_sets_are_read_by_split_and_subject(published, name, path, choice, expected):
+    assert texts(source(name, path, **choice), published) == expected
 
 
 def test_own_files_are_read_by_their_columns(tmp_path):
@@ -109,6 +110,12 @@ def test_own_files_are_read_by_their_columns(tmp_path):
         ("ceval", "alpaca_data_cleaned.json", {}, r"is not a file of ceval: those end in \.zip"),
         ("alpaca", "en/c4-train.00000-of-01024.json.gz", {}, "row 1 has no text: it has text, url"),
         ("c4", "en/c4-train.00000-of-01024.json.gz", {"split": "validation"}, "not of the split"),
+        (
+            "ceval",
+            ".",
+            {"subjects": ("law", "low")},
+            r"ceval-exam\.zip has no entry val/low_val\.csv",
+        ),
         ("c4", "dev", {}, r"dev has no file c4-train\.\*\.json\* that"),
         ("mine", "dev", {}, r"has no file \* that ends in \.txt, "),
         ("alpaca", ".", {"split": "dev"}, "alpaca has train, not dev"),
@@ -198,9 +205,8 @@ def damaged(content):
         ("a.jsonl", b'{"text": "caf\xe9"}', "a.jsonl is not UTF-8"),
         ("a.txt", "café".encode("latin-1"), "a.txt is not UTF-8"),
         ("a.zip", b"PK\x03\x04" + b"x" * 60, "a.zip is damaged"),
-        ("a.json.gz", gzipped(b'{"text": "' + b"0" * (17 << 20)), "line of more than 16 MiB"),
     ],
-    ids=range(12),
+    ids=range(11),
 )
 def test_a_damaged_file_is_called_by_its_fault(tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content)

@@ -36,6 +36,17 @@ def test_special_tokens_add_nothing_to_an_answer():
     assert "".join(map(tokenizer.stream(), ids)) == "God"
 
 
+def test_stored_truncation_and_padding_are_not_applied(tmp_path):
+    from tokenizers import Tokenizer as Peer
+
+    peer = Peer.from_file(str(TINY))
+    peer.enable_truncation(2)
+    peer.enable_padding(length=64)
+    peer.save(str(tmp_path / "tokenizer.json"))
+    ids = Tokenizer(tmp_path / "tokenizer.json").encode(b"In the beginning")
+    assert ids == Tokenizer(TINY).encode(b"In the beginning")
+
+
 def test_what_is_no_tokenizer(tmp_path):
     with pytest.raises(UnreadableError, match=r"has no tokenizer\.json"):
         Tokenizer(tmp_path / "tokenizer.json")

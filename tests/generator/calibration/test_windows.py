@@ -5,8 +5,6 @@ import hashlib
 import json
 import random
 import shutil
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
@@ -23,7 +21,7 @@ from vacc_gen.generator.calibration.windows import (
     read_windows,
     windows_file,
 )
-from vacc_gen.generator.progress import SilentProgress
+from vacc_gen.generator.progress import SilentProgress, peak_rss_bytes, reset_peak_rss
 from vacc_gen.schema.checkpoint import WeightFolder
 from vacc_gen.schema.errors import CalibrationError
 from vacc_gen.schema.json_files import read_json_object
@@ -203,25 +201,6 @@ def test_the_check_reads_no_further_than_it_must(tmp_path):
     assert check_calibration(spec_of("c4", ".", samples=8), 2048, tmp_path) == [8]
 
 
-MEASURED = """
-import sys
-from pathlib import Path
-from vacc_gen.generator.calibration.windows import calibrate
-from vacc_gen.generator.progress import SilentProgress
-from vacc_gen.schema.checkpoint import WeightFolder
-from vacc_gen.schema.json_files import read_json_object
-from vacc_gen.schema.recipe import Calibration
-root, folder = Path(sys.argv[1]), Path(sys.argv[2])
-weights = WeightFolder(folder, read_json_object(folder / "config.json"), {})
-for packing in ("concatenate", "one_text"):
-    spec = Calibration(set="c4", path="c4.json.gz", samples=32, seqlen=1024, packing=packing)
-    calibrate(spec, weights, root, SilentProgress())
-# ru_maxrss would count what the test's own process held when it forked.
-status = Path("/proc/self/status").read_text()
-print(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:")))
-"""
-
-
 @pytest.mark.parametrize("megabytes", [40, pytest.param(1000, marks=pytest.mark.slow)])
 def test_memory_does_not_grow_with_the_file(tmp_path, megabytes):
     pages = [json.dumps({"text": text(n, n * 4), "url": str(n)}) + "\n" for n in range(400)]
@@ -229,32 +208,29 @@ def test_memory_does_not_grow_with_the_file(tmp_path, megabytes):
     with gzip.open(tmp_path / "c4.json.gz", "wb", compresslevel=1) as file:
         for _ in range(megabytes * 1_000_000 // len(block)):
             file.write(block)
-    command = [sys.executable, "-c", MEASURED, str(tmp_path), str(FALCON_TINY)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    assert int(done.stdout) * 1024 < 90e6  # 72e6
-
-
-def calibrated(root, samples):
-    own = {"set": "own", "path": "own.txt", "samples": samples, "seqlen": 32}
-    workspace = make_workspace(root, precisions=["int8"], calibration=own)
-    (root / "own.txt").write_text("In the beginning God created the heaven. " * 40)
-    return workspace
+    run(spec_of("c4", "c4.json.gz", seqlen=1024, samples=1), tmp_path)
+    reset_peak_rss()
+    before = peak_rss_bytes()
+    run(spec_of("c4", "c4.json.gz", seqlen=1024, samples=32), tmp_path)
+    assert peak_rss_bytes() - before < 30e6
 
 
 def test_a_build_leaves_windows_and_draws_them_once(tmp_path):
-    workspace = calibrated(tmp_path / "w", 4)
-    hashes = set()
-    for status in (Status.DONE, Status.REUSED, Status.DONE):
-        recorder = build(workspace, OnnxRuntimeBackend(), until=Stage.CALIBRATE)
-        assert recorder.statuses(Stage.CALIBRATE) == [status]
-        hashes.add(json.loads((workspace.root / "calibration/own.json").read_text())["sha256"])
-        if status is Status.REUSED:
-            (workspace.root / "own.txt").write_text("And the earth was without form. " * 40)
-    assert len(hashes) == 2
-
-
-def test_what_cannot_be_calibrated_ends_before_anything_else_runs(tmp_path):
-    workspace = calibrated(tmp_path / "w", 4000)
-    with pytest.raises(CalibrationError, match=r"own has .* it fills at most 51 of 4000 windows"):
+    root = tmp_path / "w"
+    own = {"set": "own", "path": "own.txt", "samples": 4, "seqlen": 32}
+    workspace = make_workspace(root, precisions=["int8"], calibration=own)
+    texts, hashes = root / "own.txt", []
+    for line, statuses in (
+        ("In the beginning God created. ", [Status.DONE, Status.REUSED]),
+        ("And the earth was without form. ", [Status.DONE]),
+    ):
+        texts.write_text(line * 40)
+        for status in statuses:
+            recorder = build(workspace, OnnxRuntimeBackend(), until=Stage.CALIBRATE)
+            assert recorder.statuses(Stage.CALIBRATE) == [status]
+            hashes.append(json.loads((root / "calibration/own.json").read_text())["sha256"])
+    assert hashes[0] == hashes[1] != hashes[2]
+    texts.write_text("too little")
+    with pytest.raises(CalibrationError, match=r"own has .* it fills at most 0 of 4 windows"):
         build(workspace, OnnxRuntimeBackend())
     assert [stage["name"] for stage in report_of(workspace)["stages"]] == ["preflight", "report"]

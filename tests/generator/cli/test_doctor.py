@@ -1,13 +1,14 @@
 """`vacc-gen doctor` as people and programs see it."""
 
 import functools
+import json
 import sys
 from pathlib import Path
 
 import pytest
 
 from tests.workspaces import make_workspace
-from vacc_gen.generator.doctor import machine
+from vacc_gen.generator import doctor
 from vacc_gen.generator.probe import run_check
 
 HEAVY = ("torch", "transformers", "onnx", "onnxruntime", "numpy", "tokenizers", "uv")
@@ -19,7 +20,7 @@ check_once = functools.cache(run_check)
 @pytest.fixture(autouse=True)
 def checks_run_once(monkeypatch):
     """Each imports torch in a process of its own."""
-    monkeypatch.setattr(machine, "run_check", check_once)
+    monkeypatch.setattr(doctor, "run_check", check_once)
 
 
 @pytest.fixture(scope="module")
@@ -30,12 +31,17 @@ def root(tmp_path_factory):
 def test_a_workspace_that_builds_here_has_no_problem_and_no_extra_is_loaded(root, run, monkeypatch):
     for package in HEAVY:
         monkeypatch.setitem(sys.modules, package, None)
-    code, out, err = run("doctor", root)
-    assert (code, out.splitlines()[-1], err) == (0, "No problems found", "")
-    words = " ".join(out.split())
-    for check in ("a session of ONNX", "torch to numpy and", "disk", "memory"):
-        assert f" ok {check} " in words
-    assert " unknown interpreter " in words
+    code, out, err = run("doctor", root, "--json")
+    printed = json.loads(out)
+    assert (code, printed["problems"], err) == (0, 0, "")
+    assert (printed["version"], printed["workspace"]) == (1, root)
+    assert {"section", "name", "state", "message", "hint"} == set(printed["checks"][0])
+    states = {(check["section"], check["name"]): check["state"] for check in printed["checks"]}
+    assert states["vacc-gen's environment", "a session of ONNX Runtime"] == "ok"
+    assert states["vacc-gen's environment", "torch to numpy and back"] == "ok"
+    assert states["vacc-gen's environment", "packages"] == "ok"
+    assert states["machine", "disk"] == states["machine", "memory"] == "ok"
+    assert states["compiler's environment", "interpreter"] == "unknown"
 
 
 def test_the_table_fits_a_terminal_and_ends_with_a_count(root, run):

@@ -8,8 +8,7 @@ import pytest
 from tests.lies import ERRORS, LIES, WARNINGS
 from tests.processes import make_program
 from tests.weight_folders import write_falcon
-from vacc_gen.generator import new
-from vacc_gen.generator.doctor import machine
+from vacc_gen.generator import doctor, new
 
 OF_MODEL = {"model": "falcon-11b", "tp": 1, "prefill": 64, "total": 128}
 VERBS = {
@@ -44,7 +43,7 @@ def place(sound, run, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("COLUMNS", "1000")
     # It starts processes that import torch, and is the same whatever the weights are.
-    monkeypatch.setattr(machine, "own_environment", lambda needed: ())
+    monkeypatch.setattr(doctor, "own_environment", lambda needed: ())
     return tmp_path
 
 

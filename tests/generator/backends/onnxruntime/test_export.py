@@ -362,7 +362,7 @@ import sys
 from pathlib import Path
 from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
 from vacc_gen.generator.backends.onnxruntime.export import Lengths, plan_export
-from vacc_gen.generator.memory import peak_rss_bytes, reset_peak_rss
+from vacc_gen.generator.progress import peak_rss_bytes, reset_peak_rss
 for dtype in ("fp16", "int8"):
     for checkpoint in sys.argv[2:]:
         reset_peak_rss()
