@@ -100,7 +100,7 @@ def export_by_gptq(options: argparse.Namespace) -> tuple[float, float]:
     from vacc_gen.generator.backends.onnxruntime.export import Lengths, plan_export
     from vacc_gen.generator.backends.onnxruntime.weights.gptq import GptqQuantizer
     from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
-    from vacc_gen.generator.progress import SilentProgress
+    from vacc_gen.generator.progress import Progress
     from vacc_gen.schema.precision import Quantization
 
     draw = torch.rand(options.windows, options.seqlen, generator=torch.Generator().manual_seed(0))
@@ -112,7 +112,7 @@ def export_by_gptq(options: argparse.Namespace) -> tuple[float, float]:
         windows,
         Quantization(device=options.device),
         options.folder / "work",
-        SilentProgress(),
+        Progress(),
     )
     export = plan_export(checkpoint, "int8", Lengths(1024, 2048))
     return timed(lambda: export.write(out, quantizer=quantizer))

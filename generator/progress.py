@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 Item = TypeVar("Item")
 
@@ -17,8 +17,8 @@ RESET_PEAK = "5"
 """Written to /proc/self/clear_refs, sets VmHWM back to the present RSS (Linux, proc(5))."""
 
 
-class Progress(Protocol):
-    """Receives the steps of one long job. All methods return at once."""
+class Progress:
+    """Receives the steps of one long job; this one shows none. All methods return at once."""
 
     def start(self, label: str, total_bytes: int | None = None) -> None:
         """A step begins; `total_bytes` is None where its length is not known."""
@@ -28,16 +28,6 @@ class Progress(Protocol):
 
     def say(self, line: str) -> None:
         """One line worth showing, such as the last line of a compiler's log."""
-
-
-class SilentProgress:
-    """A `Progress` that shows nothing."""
-
-    def start(self, label: str, total_bytes: int | None = None) -> None: ...
-
-    def advance(self, done_bytes: int) -> None: ...
-
-    def say(self, line: str) -> None: ...
 
 
 def timed(items: Sequence[Item], what: str, progress: Progress) -> Iterator[Item]:

@@ -22,7 +22,7 @@ from vacc_gen.generator.emit.report_html import report_html
 from vacc_gen.generator.extras import package_version
 from vacc_gen.generator.files import write_atomically
 from vacc_gen.generator.plan import Plan, model_name
-from vacc_gen.generator.progress import SilentProgress
+from vacc_gen.generator.progress import Progress
 from vacc_gen.schema.precision import Precision
 
 REPORT_FILE = "report.json"
@@ -87,7 +87,7 @@ class StageRecord:
         return entry | reason | {k: v for k, v in self.details.items() if k not in APART}
 
 
-class Observer(SilentProgress):
+class Observer(Progress):
     """A `Progress` that also hears of the stages of a build; this one ignores everything."""
 
     def stage_started(self, stage: Stage, precision: Precision | None) -> None: ...

@@ -35,7 +35,7 @@ from vacc_gen.generator.backends.onnxruntime.weights.weight_file import (
 from vacc_gen.generator.extras import load
 from vacc_gen.generator.files import naming, room_for, staged_folder
 from vacc_gen.generator.plan import CompileJob
-from vacc_gen.generator.progress import Progress, SilentProgress
+from vacc_gen.generator.progress import Progress
 from vacc_gen.schema.errors import StageError, UsageError, first_few
 from vacc_gen.schema.json_files import MANIFEST_FILE, file_names
 from vacc_gen.schema.precision import Precision, Quantization
@@ -135,7 +135,7 @@ class Export:
         # A process that was killed just after the last rename has left the whole export.
         if not force and self._is_written(out_dir):
             return {}
-        checkpoint, progress = self.checkpoint, progress or SilentProgress()
+        checkpoint, progress = self.checkpoint, progress or Progress()
         checkpoint.check_head()
         _refuse_used_folder(out_dir, checkpoint.folder.path, force)
         with room_for(out_dir, self.total_bytes), staged_folder(out_dir) as folder:

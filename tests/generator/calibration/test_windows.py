@@ -21,7 +21,7 @@ from vacc_gen.generator.calibration.windows import (
     read_windows,
     windows_file,
 )
-from vacc_gen.generator.progress import SilentProgress, peak_rss_bytes, reset_peak_rss
+from vacc_gen.generator.progress import Progress, peak_rss_bytes, reset_peak_rss
 from vacc_gen.schema.checkpoint import WeightFolder
 from vacc_gen.schema.errors import CalibrationError
 from vacc_gen.schema.json_files import read_json_object
@@ -65,7 +65,7 @@ def spec_of(name, path, **choice):
 
 
 def run(spec, root, progress=None):
-    calibrate(spec, WEIGHTS, root, progress or SilentProgress())
+    calibrate(spec, WEIGHTS, root, progress or Progress())
     return windows_file(spec, root)
 
 
@@ -125,7 +125,7 @@ def test_nothing_is_made_twice(sets, tmp_path):
     assert sorted(entry.name for entry in file.parent.iterdir()) == ["own.json", "own.safetensors"]
 
 
-class Steps(SilentProgress):
+class Steps(Progress):
     """Keeps [label, total bytes, bytes done] of every step; `stop` ends the run at the first."""
 
     def __init__(self, stop=False):

@@ -42,7 +42,7 @@ from vacc_gen.generator.backends.onnxruntime.weights.quantize import (
 )
 from vacc_gen.generator.backends.onnxruntime.weights.source import Checkpoint
 from vacc_gen.generator.files import naming
-from vacc_gen.generator.progress import Progress, SilentProgress
+from vacc_gen.generator.progress import Progress
 from vacc_gen.schema.errors import StageError
 from vacc_gen.schema.falcon import EMBEDDING, HEAD, Architecture
 from vacc_gen.schema.precision import Quantization
@@ -296,7 +296,7 @@ class GptqQuantizer(Quantizer):
         self._progress.say(f"GPTQ: layer {layer + 1} of {layers}")
         self._states = self._states or self._embedded()
         prefix = f"transformer.h.{layer}"
-        load_part(block, prefix, self._checkpoint, SilentProgress(), self._device)
+        load_part(block, prefix, self._checkpoint, Progress(), self._device)
         self._model.h = nn.ModuleList([block])  # the model is this layer alone
         linears = {name: block.get_submodule(name) for name in architecture.linears()}
         for sets in quantization_order(architecture, self._true_sequential):
@@ -356,7 +356,7 @@ class GptqQuantizer(Quantizer):
         """
         (windows, tokens), geometry = self._windows.shape, self._checkpoint.architecture.geometry
         table = self._model.word_embeddings
-        load_part(table, "transformer.word_embeddings", self._checkpoint, SilentProgress())
+        load_part(table, "transformer.word_embeddings", self._checkpoint, Progress())
         states = hidden_states((windows, tokens, geometry.hidden_size), self._work_dir)
         for window, token_ids in enumerate(self._windows):
             states[window] = table(token_ids)

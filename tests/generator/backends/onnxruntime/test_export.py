@@ -36,13 +36,13 @@ from vacc_gen.generator.backends.onnxruntime.runtime import OnnxRuntimeModel
 from vacc_gen.generator.backends.onnxruntime.weights import source as source_module
 from vacc_gen.generator.backends.onnxruntime.weights import weight_file
 from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
-from vacc_gen.generator.progress import SilentProgress
+from vacc_gen.generator.progress import Progress
 
 LENGTHS = Lengths(64, 128)
 EMBEDDING = "transformer.word_embeddings.weight"
 
 
-class Counting(SilentProgress):
+class Counting(Progress):
     total = done = 0
 
     def start(self, label, total_bytes=None):
@@ -220,7 +220,7 @@ def test_activations_and_group_size_reach_the_graph(checkpoint):
 # --- all or nothing ---------------------------------------------------------------------------
 
 
-class InterruptedProgress(SilentProgress):
+class InterruptedProgress(Progress):
     """Ctrl-C while the weights are being written."""
 
     def advance(self, done_bytes):

@@ -25,7 +25,7 @@ from vacc_gen.generator.backends.onnxruntime.weights.gptq import GptqQuantizer
 from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
 from vacc_gen.generator.calibration.tokenizer import Tokenizer
 from vacc_gen.generator.calibration.windows import calibrate, read_windows, windows_file
-from vacc_gen.generator.progress import SilentProgress
+from vacc_gen.generator.progress import Progress
 
 MODELING = Path(str(files("vacc_gen.generator").joinpath("templates/modeling_falcon_vacc.py")))
 SEEDS = (0, 1, 2)
@@ -37,7 +37,7 @@ MODELS = ("falcon-tiny", "falcon-tiny-40b", "falcon-tiny-rw")
 def test_int8_costs_next_to_nothing_and_gptq_makes_int4_cheaper(model, tmp_path):
     checkpoint = open_checkpoint(FALCON_TINY.with_name(model))
     tokenizer_json = checkpoint.folder.path / "tokenizer.json"
-    progress, settings = SilentProgress(), Quantization()
+    progress, settings = Progress(), Quantization()
 
     def drawn(seed):
         spec = Calibration(set="kjv", path=str(CALIBRATION), samples=128, seqlen=256, seed=seed)

@@ -28,7 +28,7 @@ from vacc_gen.generator.backends.onnxruntime.verify import (
 )
 from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
 from vacc_gen.generator.calibration.tokenizer import TOKENIZER_FILE, Tokenizer
-from vacc_gen.generator.progress import SilentProgress
+from vacc_gen.generator.progress import Progress
 from vacc_gen.generator.workspace import Workspace, load_workspace
 from vacc_gen.schema.errors import StageError, VaccGenError
 from vacc_gen.schema.precision import Precision
@@ -154,7 +154,7 @@ def test_it_is_that_of_transformers(variant: str, stride: int, tmp_path: Path) -
         wanted.append(float(loss) * int((labels[1:] >= 0).sum()))
     export, out = plan_export(open_checkpoint(tmp_path / "checkpoint"), "fp32"), tmp_path / "out"
     export.write(out)
-    losses = score_windows(export, out, windows, SilentProgress())
+    losses = score_windows(export, out, windows, Progress())
     assert losses == pytest.approx(wanted, rel=1e-5)
     tokens = 63 + 2 * min(stride, 63)
     assert windows.perplexity(losses) == pytest.approx(math.exp(sum(wanted) / tokens), rel=1e-5)
@@ -169,7 +169,7 @@ def test_logits_that_are_not_finite_are_no_perplexity(tmp_path: Path) -> None:
         file.write(np.float32("nan").tobytes())
     windows = cut([3] * 64, window=32)
     with pytest.raises(StageError, match=r"out on window 1: 4192 of 4192 logits are NaN") as caught:
-        score_windows(export, out, windows, SilentProgress())
+        score_windows(export, out, windows, Progress())
     assert "run --verify" in (caught.value.hint or "")
 
 
@@ -221,7 +221,7 @@ def test_large_logits_do_not_overflow() -> None:
 # --- the reference ----------------------------------------------------------------------------
 
 
-class Counter(SilentProgress):
+class Counter(Progress):
     done_bytes = 0
 
     def advance(self, done_bytes: int) -> None:
@@ -240,7 +240,7 @@ def test_logits_of_every_text_are_those_of_transformers(model: str) -> None:
         for length, count in ((48, 1), (300, 300), (300, 3), (300, 1), (7, 6))
     ]
     checkpoint = open_checkpoint(folder)
-    streamed = reference.reference_logits(MODELING, checkpoint, texts, SilentProgress())
+    streamed = reference.reference_logits(MODELING, checkpoint, texts, Progress())
     whole = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     for (ids, count), made in zip(texts, streamed, strict=True):
         with torch.inference_mode():

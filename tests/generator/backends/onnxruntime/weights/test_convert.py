@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from tests.workspaces import FALCON_TINY
 from vacc_gen.generator.backends.onnxruntime.weights.convert import convert
-from vacc_gen.generator.progress import SilentProgress
+from vacc_gen.generator.progress import Progress
 from vacc_gen.schema.errors import CheckpointError, UsageError
 from vacc_gen.schema.falcon import EMBEDDING, HEAD
 from vacc_gen.schema.lint.check import check_paths
@@ -49,7 +49,7 @@ def test_a_converted_folder_is_a_sound_checkpoint(
     (tmp_path / "in" / "modeling.py").write_text("code")
     (before,) = check_paths([str(tmp_path / "in")]).diagnostics
     assert "vacc-gen convert" in (before.hint or "")
-    (made,) = convert(tmp_path / "in", tmp_path / "out", SilentProgress())
+    (made,) = convert(tmp_path / "in", tmp_path / "out", Progress())
     assert check_paths([str(tmp_path / "out")]).diagnostics == []
     found = load_file(made)
     assert found.keys() == tensors.keys()
@@ -85,14 +85,14 @@ def test_what_is_more_than_tensors_is_refused_unread(
     pickled(tmp_path / "in")
     content(tmp_path / "in" / "pytorch_model-0.bin")
     with pytest.raises(CheckpointError, match=words):
-        convert(tmp_path / "in", tmp_path / "out", SilentProgress())
+        convert(tmp_path / "in", tmp_path / "out", Progress())
     assert {path.name for path in tmp_path.iterdir()} == {"in"}
 
 
 def test_a_folder_in_use_and_a_pipe_are_left_alone(tmp_path: Path) -> None:
     pickled(tmp_path / "in")
     with pytest.raises(UsageError, match="is not an empty folder"):
-        convert(tmp_path / "in", tmp_path / "in", SilentProgress())
+        convert(tmp_path / "in", tmp_path / "in", Progress())
     os.mkfifo(tmp_path / "model.pt")
     with pytest.raises(OSError, match=r"not a regular file.*model\.pt"):
-        convert(tmp_path, tmp_path / "out", SilentProgress())
+        convert(tmp_path, tmp_path / "out", Progress())

@@ -29,7 +29,7 @@ from vacc_gen.generator.backends.onnxruntime.weights.quantize import (
     round_to_nearest,
 )
 from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
-from vacc_gen.generator.progress import SilentProgress
+from vacc_gen.generator.progress import Progress
 from vacc_gen.schema.errors import CheckpointError, StageError
 from vacc_gen.schema.falcon import EMBEDDING
 from vacc_gen.schema.precision import PER_CHANNEL, Quantization
@@ -141,7 +141,7 @@ def windows():
 
 def make_quantizer(checkpoint, tmp_path, modeling=MODELING, **settings):
     settings = Quantization(**settings)
-    return GptqQuantizer(modeling, checkpoint, windows(), settings, tmp_path, SilentProgress())
+    return GptqQuantizer(modeling, checkpoint, windows(), settings, tmp_path, Progress())
 
 
 def quantize_all(quantizer, checkpoint):
