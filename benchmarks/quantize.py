@@ -101,7 +101,7 @@ def export_by_gptq(options: argparse.Namespace) -> tuple[float, float]:
     from vacc_gen.generator.backends.onnxruntime.weights.gptq import GptqQuantizer
     from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
     from vacc_gen.generator.progress import Progress
-    from vacc_gen.schema.precision import Quantization
+    from vacc_gen.schema.recipe import Quantization
 
     draw = torch.rand(options.windows, options.seqlen, generator=torch.Generator().manual_seed(0))
     windows = (12 * torch.exp(draw * math.log(65024 / 12))).int().clamp_max(65023)

@@ -8,9 +8,8 @@ from typing import Annotated, Any, Literal
 import typer
 from typer import Argument, Option
 
+from vacc_gen.generator import StageName
 from vacc_gen.generator.cli.options import Precisions
-
-StageName = Literal["preflight", "calibrate", "export", "quantize", "compile", "verify", "report"]
 
 
 def build(
@@ -43,13 +42,11 @@ def build(
     from vacc_gen.generator.extras import quiet_libraries
     from vacc_gen.generator.workspace import load_workspace
     from vacc_gen.schema.errors import UsageError, VaccGenError, on_one_line
-    from vacc_gen.schema.precision import Precision
 
     quiet_libraries()
     if jobs and cluster:
         raise UsageError("--jobs and --cluster: choose one", "a cluster has workers of its own")
-    precisions = tuple(Precision(name.value) for name in precision or ())
-    options = BuildOptions(Stage(until), precisions, force)
+    options = BuildOptions(Stage(until), tuple(precision or ()), force)
     workspaces = {root: load_workspace(root.absolute()) for root in folders or [Path()]}
     chosen = select_backend(backend)
     results: list[Any]

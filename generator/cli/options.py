@@ -6,34 +6,24 @@ Loads as little as it can: it runs on every press of Tab.
 from __future__ import annotations
 
 from collections.abc import Callable
-from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
 
 from typer import Argument, Option
 
 from vacc_gen.presets import SHELVES
-
-
-class PrecisionName(str, Enum):
-    """The values of `vacc_gen.schema.precision.Precision`, without pydantic."""
-
-    FP16 = "fp16"
-    INT8 = "int8"
-    INT4 = "int4"
-    KV8 = "kv8"
-
+from vacc_gen.schema.precision import Precision
 
 WorkspaceFolder = Annotated[Path, Argument(metavar="DIR", help="The workspace.")]
 CompiledFolder = Annotated[
     Path, Argument(metavar="DIR", help="A built workspace, or one deploy/<name> folder.")
 ]
 Precisions = Annotated[
-    list[PrecisionName] | None,
+    list[Precision] | None,
     Option(help="May be given several times. [default: those of the preset or recipe]"),
 ]
 OnePrecision = Annotated[
-    PrecisionName | None, Option(help="Which build of a workspace. [default: any]")
+    Precision | None, Option(help="Which build of a workspace. [default: any]")
 ]
 Check = Annotated[
     bool, Option("--check", help="Write nothing; exit 1 if something is not current.")

@@ -85,7 +85,7 @@ def run(
     given = _prompt(text, prompt, prompt_file)
     if given is None and as_json:
         raise UsageError("--json needs a prompt", "a chat is for people")
-    compiled = find_deployed(folder, precision and precision.value, read_content=verify)
+    compiled = find_deployed(folder, precision, read_content=verify)
     tokenizer = Tokenizer(compiled / TOKENIZER_FILE)
     form = ChatFormat(compiled) if chat or given is None else None
     title = f"{compiled.name}, {form.description}" if form else compiled.name

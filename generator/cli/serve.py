@@ -49,7 +49,7 @@ def serve(
     from vacc_gen.generator.terminal import signals_to
     from vacc_gen.schema.errors import UsageError
 
-    deployed = find_deployed(folder, precision and precision.value)
+    deployed = find_deployed(folder, precision)
     try:
         listener = socket.create_server((host, port))
     except OSError as error:

@@ -19,6 +19,7 @@ from vacc_gen.generator.backends.onnxruntime.weights.weight_file import WEIGHTS_
 from vacc_gen.generator.progress import available_bytes
 from vacc_gen.schema.errors import UnreadableError, UsageError
 from vacc_gen.schema.json_files import MANIFEST_FILE, changed_files, read_json, read_json_object
+from vacc_gen.schema.precision import Precision
 
 MODEL_GRAPH = "model.onnx"
 GENAI_FILE = "genai_config.json"
@@ -105,7 +106,7 @@ def read_genai_config(folder: Path) -> tuple[int, int, frozenset[int]]:
         raise UnreadableError(message, "build again") from error
 
 
-def find_deployed(folder: Path, precision: str | None, *, read_content: bool = False) -> Path:
+def find_deployed(folder: Path, precision: Precision | None, *, read_content: bool = False) -> Path:
     """Return the deployed folder that `folder` is, or that the workspace `folder` holds.
 
     Its files are compared with its manifest: their sizes, or with `read_content` all of them.
@@ -120,14 +121,15 @@ def find_deployed(folder: Path, precision: str | None, *, read_content: bool = F
         raise UsageError(
             f"{folder} holds no compiled model", "`vacc-gen build` makes them, in deploy/"
         )
+    wanted = precision and precision.value
     for deployed in found:
-        if precision is None or precision in re.split("[-_]", deployed.name):
+        if wanted is None or wanted in re.split("[-_]", deployed.name):
             if read_content or (deployed / MANIFEST_FILE).is_file():
                 for name, change in changed_files(deployed, read_content=read_content):
                     raise UnreadableError(f"{deployed / name} {change}", "build again")
             return deployed
     names = ", ".join(deployed.name for deployed in found)
-    raise UsageError(f"{folder} holds no {precision} model", f"it holds {names}")
+    raise UsageError(f"{folder} holds no {wanted} model", f"it holds {names}")
 
 
 def open_session(folder: Path, graph: bytes | None = None, *, threads: int | None = None) -> Any:

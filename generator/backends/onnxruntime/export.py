@@ -38,8 +38,8 @@ from vacc_gen.generator.plan import CompileJob
 from vacc_gen.generator.progress import Progress
 from vacc_gen.schema.errors import StageError, UsageError, first_few
 from vacc_gen.schema.json_files import MANIFEST_FILE, file_names
-from vacc_gen.schema.precision import Precision, Quantization
-from vacc_gen.schema.recipe import lengths_problem
+from vacc_gen.schema.precision import Precision
+from vacc_gen.schema.recipe import Quantization, lengths_problem
 
 PREFILL_GRAPH, DECODE_GRAPH = "prefill.onnx", "decode.onnx"
 

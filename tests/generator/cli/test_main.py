@@ -12,8 +12,6 @@ from tests.processes import VACC_GEN
 from tests.terminals import Terminal
 from vacc_gen.generator.cli.app import app
 from vacc_gen.generator.cli.help import VERBS, root_help
-from vacc_gen.generator.cli.options import PrecisionName
-from vacc_gen.schema.precision import Precision
 
 ROOT = Path(__file__).parents[3]
 DOCS = ("-m", "typer", "vacc_gen.generator.cli.app", "utils", "docs", "--name", "vacc-gen")
@@ -171,4 +169,3 @@ def test_the_shell_completes_names_and_loads_little_for_it():
     *completed, has_yaml = done.stdout.split("\0")
     assert [" ".join(names.split()) for names in completed] == list(COMPLETED.values())
     assert has_yaml == "False\n"
-    assert [name.value for name in PrecisionName] == [name.value for name in Precision]

@@ -45,7 +45,7 @@ from vacc_gen.generator.files import naming
 from vacc_gen.generator.progress import Progress
 from vacc_gen.schema.errors import StageError
 from vacc_gen.schema.falcon import EMBEDDING, HEAD, Architecture
-from vacc_gen.schema.precision import Quantization
+from vacc_gen.schema.recipe import Quantization
 
 PANEL = 1024
 """Inputs between two products with all that were rounded before, and columns of the Hessian in one

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from vacc_gen.generator.backends.onnxruntime.weights.source import Checkpoint
     from vacc_gen.schema.falcon import Architecture
-    from vacc_gen.schema.precision import Quantization
+    from vacc_gen.schema.recipe import Quantization
 
 CodesAndScales: TypeAlias = "tuple[torch.Tensor, torch.Tensor]"
 """Some rows of a matrix: codes uint8 (R, K), one a byte, and scales fp32 (R, N); see `Grid`."""

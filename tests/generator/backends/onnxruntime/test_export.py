@@ -19,7 +19,7 @@ from tests.falcons import write_tokenizer
 from tests.workspaces import FALCON_TINY, falcon_tiny_with, files_of
 from vacc_gen.schema.errors import CheckpointError, StageError, UnreadableError, UsageError
 from vacc_gen.schema.falcon import architecture_from_config
-from vacc_gen.schema.precision import Quantization
+from vacc_gen.schema.recipe import Quantization
 
 torch = pytest.importorskip("torch")
 onnx = pytest.importorskip("onnx")

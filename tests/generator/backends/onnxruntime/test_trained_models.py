@@ -14,8 +14,7 @@ import pytest
 
 from tests.texts import CALIBRATION, HELD_OUT
 from tests.workspaces import FALCON_TINY
-from vacc_gen.schema.precision import Quantization
-from vacc_gen.schema.recipe import Calibration, Verification
+from vacc_gen.schema.recipe import Calibration, Quantization, Verification
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnxruntime")

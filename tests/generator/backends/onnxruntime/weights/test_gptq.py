@@ -32,7 +32,8 @@ from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoi
 from vacc_gen.generator.progress import Progress
 from vacc_gen.schema.errors import CheckpointError, StageError
 from vacc_gen.schema.falcon import EMBEDDING
-from vacc_gen.schema.precision import PER_CHANNEL, Quantization
+from vacc_gen.schema.precision import PER_CHANNEL
+from vacc_gen.schema.recipe import Quantization
 
 CPU = torch.device("cpu")
 INPUTS, OUTPUTS, DAMP = 160, 96, 0.01

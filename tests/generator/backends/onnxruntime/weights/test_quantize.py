@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from vacc_gen.schema.errors import CheckpointError
 from vacc_gen.schema.falcon import architecture_from_config
-from vacc_gen.schema.precision import PER_CHANNEL, Quantization
+from vacc_gen.schema.precision import PER_CHANNEL
+from vacc_gen.schema.recipe import Quantization
 
 torch = pytest.importorskip("torch")
 from vacc_gen.generator.backends.onnxruntime.weights.quantize import (
