@@ -99,13 +99,15 @@ def export_by_gptq(options: argparse.Namespace) -> tuple[float, float]:
 
     from vacc_gen.generator.backends.onnxruntime.export import Lengths, plan_export
     from vacc_gen.generator.backends.onnxruntime.weights.gptq import GptqQuantizer
-    from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
+    from vacc_gen.generator.backends.onnxruntime.weights.source import checkpoint_of
     from vacc_gen.generator.progress import Progress
+    from vacc_gen.schema.lint.check import open_weights
     from vacc_gen.schema.recipe import Quantization
 
     draw = torch.rand(options.windows, options.seqlen, generator=torch.Generator().manual_seed(0))
     windows = (12 * torch.exp(draw * math.log(65024 / 12))).int().clamp_max(65023)
-    checkpoint, out = open_checkpoint(options.folder / "checkpoint"), options.folder / "out"
+    weights, _ = open_weights(options.folder / "checkpoint")
+    checkpoint, out = checkpoint_of(weights), options.folder / "out"
     quantizer = GptqQuantizer(
         Path(str(files("vacc_gen.generator"))) / "templates" / "modeling_falcon_vacc.py",
         checkpoint,

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.falcons import VARIANTS, VOCABULARY, write_tokenizer
+from vacc_gen.generator.backends.onnxruntime.weights.source import Checkpoint, checkpoint_of
 from vacc_gen.schema.falcon import EMBEDDING, HEAD, architecture_from_config
+from vacc_gen.schema.lint.check import open_weights
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 FIRST, SECOND = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
@@ -25,6 +27,10 @@ REFINED_WEB = {
 Apply = Callable[[Path], Any]
 Tensors = dict[str, tuple[str, list[int], bytes]]
 """dtype, shape and bytes, by name."""
+
+
+def open_checkpoint(folder: Path) -> Checkpoint:
+    return checkpoint_of(open_weights(folder, falcon_only=True)[0])
 
 
 def config_of(variant: str, **changes: Any) -> dict[str, Any]:

@@ -25,8 +25,8 @@ TOKENS = 600
 
 def write_graphs(folder):
     """Write `<variant>/<dtype>/model.onnx`, `<variant>/ids.npy` (1, S) and `logits.npy` (S, V)."""
+    from tests.weight_folders import open_checkpoint
     from vacc_gen.generator.backends.onnxruntime.export import plan_export
-    from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
 
     for variant in VARIANTS:
         oracle = make_falcon(variant, folder / variant / "checkpoint")

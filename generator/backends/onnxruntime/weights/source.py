@@ -7,14 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vacc_gen.generator.files import naming
 from vacc_gen.schema.checkpoint import TensorEntry, WeightFolder, have_same_bytes
 from vacc_gen.schema.errors import CheckpointError, first_few
 from vacc_gen.schema.falcon import EMBEDDING, HEAD, Architecture, architecture_from_config
-from vacc_gen.schema.lint.check import open_weights
 
 if TYPE_CHECKING:
     import torch
@@ -95,16 +93,6 @@ class Checkpoint:
                 if shard.readinto(bytes_of(part)) < part.nbytes:
                     raise CheckpointError(f"{tensor.path} was truncated inside {tensor.name}")
                 yield first, part
-
-
-def open_checkpoint(path: Path) -> Checkpoint:
-    """Inspect the Falcon checkpoint in `path`, and open it.
-
-    Raises:
-        FindingsError: it has errors, or is of another architecture.
-        CheckpointError: it is not a folder, or has no config.json.
-    """
-    return checkpoint_of(open_weights(path, falcon_only=True)[0])
 
 
 def checkpoint_of(folder: WeightFolder) -> Checkpoint:

@@ -26,6 +26,7 @@ onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 safetensors = pytest.importorskip("safetensors.torch")
 
+from tests.weight_folders import open_checkpoint
 from vacc_gen.generator.backends.onnxruntime.export import (
     Deployment,
     Lengths,
@@ -35,7 +36,6 @@ from vacc_gen.generator.backends.onnxruntime.export import (
 from vacc_gen.generator.backends.onnxruntime.runtime import OnnxRuntimeModel
 from vacc_gen.generator.backends.onnxruntime.weights import source as source_module
 from vacc_gen.generator.backends.onnxruntime.weights import weight_file
-from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
 from vacc_gen.generator.progress import Progress
 
 LENGTHS = Lengths(64, 128)
@@ -363,13 +363,15 @@ def test_a_form_that_was_changed_is_refused_and_one_of_another_processor_left_al
 PEAKS_OF_EXPORTS = """
 import sys
 from pathlib import Path
-from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
+from vacc_gen.generator.backends.onnxruntime.weights.source import checkpoint_of
 from vacc_gen.generator.backends.onnxruntime.export import Lengths, plan_export
 from vacc_gen.generator.progress import peak_rss_bytes, reset_peak_rss
+from vacc_gen.schema.lint.check import open_weights
 for dtype in ("fp16", "int8"):
     for checkpoint in sys.argv[2:]:
         reset_peak_rss()
-        plan = plan_export(open_checkpoint(Path(checkpoint)), dtype, Lengths(64, 128))
+        weights, _ = open_weights(Path(checkpoint))
+        plan = plan_export(checkpoint_of(weights), dtype, Lengths(64, 128))
         plan.write(Path(sys.argv[1]), force=True)
         print(peak_rss_bytes())
 """

@@ -23,9 +23,9 @@ from vacc_gen.generator.calibration.tokenizer import Tokenizer
 from vacc_gen.schema.errors import UnreadableError, UsageError
 
 pytest.importorskip("onnxruntime")
+from tests.weight_folders import open_checkpoint
 from vacc_gen.generator.backends.onnxruntime.deployment import end_tokens_of, find_deployed
 from vacc_gen.generator.backends.onnxruntime.export import Deployment, plan_export
-from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
 
 
 @pytest.fixture(scope="module", params=list(VARIANTS))

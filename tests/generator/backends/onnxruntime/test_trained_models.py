@@ -18,10 +18,10 @@ from vacc_gen.schema.recipe import Calibration, Quantization, Verification
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnxruntime")
+from tests.weight_folders import open_checkpoint
 from vacc_gen.generator.backends.onnxruntime.export import plan_export
 from vacc_gen.generator.backends.onnxruntime.verify import choose_windows, score_windows
 from vacc_gen.generator.backends.onnxruntime.weights.gptq import GptqQuantizer
-from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
 from vacc_gen.generator.calibration.tokenizer import Tokenizer
 from vacc_gen.generator.calibration.windows import calibrate, read_windows, windows_file
 from vacc_gen.generator.progress import Progress

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from tests.falcons import VARIANTS, VOCABULARY, make_falcon
+from tests.weight_folders import open_checkpoint
 from tests.workspaces import FALCON_TINY, build, build_of, make_workspace, report_of
 from vacc_gen.generator.backends.onnxruntime import reference
 from vacc_gen.generator.backends.onnxruntime.backend import OnnxRuntimeBackend
@@ -26,7 +27,6 @@ from vacc_gen.generator.backends.onnxruntime.verify import (
     loss,
     score_windows,
 )
-from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
 from vacc_gen.generator.calibration.tokenizer import TOKENIZER_FILE, Tokenizer
 from vacc_gen.generator.progress import Progress
 from vacc_gen.generator.workspace import Workspace, load_workspace

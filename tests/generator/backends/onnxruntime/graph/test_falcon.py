@@ -12,8 +12,8 @@ import pytest
 
 from tests.falcons import VARIANTS, VOCABULARY, logits_of, make_falcon
 from tests.static_graphs import static_logits
+from tests.weight_folders import open_checkpoint
 from vacc_gen.generator.backends.onnxruntime.export import Deployment, Lengths, plan_export
-from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
 
 LENGTHS = Lengths(prefill=16, total=32)
 ABSOLUTE = 1e-4

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from tests.falcons import VARIANTS, VOCABULARY, make_falcon
+from tests.weight_folders import open_checkpoint
 from vacc_gen.generator.backends.onnxruntime.weights import gptq as module
 from vacc_gen.generator.backends.onnxruntime.weights.gptq import (
     DENSE,
@@ -28,7 +29,6 @@ from vacc_gen.generator.backends.onnxruntime.weights.quantize import (
     grids_for,
     round_to_nearest,
 )
-from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
 from vacc_gen.generator.progress import Progress
 from vacc_gen.schema.errors import CheckpointError, StageError
 from vacc_gen.schema.falcon import EMBEDDING

@@ -6,8 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.weight_folders import SINGLE, SOUND, read_tensors, write_falcon, write_tensors
-from vacc_gen.generator.backends.onnxruntime.weights.source import open_checkpoint
+from tests.weight_folders import (
+    SINGLE,
+    SOUND,
+    open_checkpoint,
+    read_tensors,
+    write_falcon,
+    write_tensors,
+)
 from vacc_gen.schema.errors import CheckpointError
 from vacc_gen.schema.falcon import EMBEDDING, HEAD
 
