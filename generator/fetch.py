@@ -26,7 +26,7 @@ from pydantic import BaseModel, Field, ValidationError
 from vacc_gen.generator.calibration.texts import calibration_targets
 from vacc_gen.generator.files import check_disk, move_into_place, open_in_place
 from vacc_gen.generator.progress import Progress
-from vacc_gen.schema.errors import FetchError
+from vacc_gen.schema.errors import StageError
 from vacc_gen.schema.json_files import sha256_of
 from vacc_gen.schema.preset import CalibrationSet
 from vacc_gen.schema.recipe import TextSource
@@ -109,11 +109,11 @@ class Repository:
         self, id_: str, kind: Literal["model", "dataset"], revision: str, progress: Progress
     ) -> None:
         """Raises:
-        FetchError: HF_HUB_OFFLINE is set, there is none of that name and revision, or the hub
+        StageError: HF_HUB_OFFLINE is set, there is none of that name and revision, or the hub
             does not answer.
         """
         if os.environ.get("HF_HUB_OFFLINE", "0").upper() in ("1", "ON", "YES", "TRUE"):
-            raise FetchError("HF_HUB_OFFLINE is set", hint="unset it to fetch")
+            raise StageError("HF_HUB_OFFLINE is set", hint="unset it to fetch")
         self.endpoint = (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
         self.progress = progress
         self._token = _token()
@@ -125,7 +125,7 @@ class Repository:
             listing = _Listing.model_validate_json(content)
         except ValidationError as error:
             problem = f"{self.endpoint} answers for {what} with something else than its files"
-            raise FetchError(problem, f"{_AGAIN}, or {_OTHER_HUB}") from error
+            raise StageError(problem, f"{_AGAIN}, or {_OTHER_HUB}") from error
         self.names = tuple(file.rfilename for file in listing.siblings)
         prefix = "datasets/" if kind == "dataset" else ""
         self._files_url = f"{self.endpoint}/{prefix}{id_}/resolve/{listing.sha or commit}"
@@ -134,7 +134,7 @@ class Repository:
         """Ask for a file's size and digest.
 
         Raises:
-            FetchError: it is not there, or the hub does not answer.
+            StageError: it is not there, or the hub does not answer.
         """
         url = f"{self._files_url}/{quote(name)}"
         headers = self._retried(name, lambda: self._open(url, method="HEAD").headers)
@@ -142,14 +142,14 @@ class Repository:
         digest = _DIGEST.fullmatch(headers.get("X-Linked-Etag") or headers.get("ETag") or "")
         size = headers.get("X-Linked-Size") or headers.get("Content-Length") or ""
         if not _NUMBER.fullmatch(size):
-            raise FetchError(f"{self.endpoint} states no size for {name}: {size!r}", _OTHER_HUB)
+            raise StageError(f"{self.endpoint} states no size for {name}: {size!r}", _OTHER_HUB)
         return RemoteFile(name, url, int(size), digest[1] if digest else None)
 
     def download(self, file: RemoteFile, path: Path) -> None:
         """Bring a file to `path`, from where an earlier run stopped; it comes there checked.
 
         Raises:
-            FetchError: the hub does not answer, the connection broke for good, or it is not the
+            StageError: the hub does not answer, the connection broke for good, or it is not the
                 file that the hub states. What arrived stays, but for the last case.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -160,7 +160,7 @@ class Repository:
         self.progress.say(f"checking {file.name}")
         if not file.is_at(partial):
             partial.unlink()
-            raise FetchError(
+            raise StageError(
                 f"{file.name} arrived with another checksum than the {file.digest} that "
                 f"{self.endpoint} states; it was removed",
                 hint="run it again; if that does not help, the mirror serves another file",
@@ -190,7 +190,7 @@ class Repository:
         response = self._opener.open(request, timeout=TIMEOUT_SECONDS)
         if response.headers.get_content_type() == "text/html":
             response.close()
-            raise FetchError(
+            raise StageError(
                 f"{self.endpoint} answers with a web page in place of {url}",
                 "does this network ask you to log in first, or a proxy stand in between? "
                 f"Otherwise {_OTHER_HUB}",
@@ -217,15 +217,15 @@ class Repository:
             self.progress.say(f"{self.endpoint} is busy: {what} again in {wait_seconds} s")
             time.sleep(wait_seconds)
 
-    def _explain(self, what: str, error: Exception) -> FetchError:
+    def _explain(self, what: str, error: Exception) -> StageError:
         if isinstance(error, HTTPError):
             after = _retry_after(error)
             again = f"wait {after} s, then {_AGAIN}" if after else _AGAIN
             verb, hint = _REFUSALS.get(error.code, ("fails to serve", again))
-            return FetchError(f"{self.endpoint} {verb} {what} ({error.code})", hint)
+            return StageError(f"{self.endpoint} {verb} {what} ({error.code})", hint)
         reason = getattr(error, "reason", error)  # urllib's error says little beside its cause
         reason = getattr(reason, "strerror", None) or reason
-        return FetchError(
+        return StageError(
             f"fetching {what} from {self.endpoint} failed: {reason or type(reason).__name__}",
             hint=f"check the network, or name a mirror in HF_ENDPOINT; then {_AGAIN}",
         )
@@ -257,7 +257,7 @@ def _token() -> str | None:
         token = path.read_text(encoding="utf-8", errors="replace")
     token = token.strip()
     if not (token.isascii() and token.isprintable()):
-        raise FetchError("the hub's token has characters that no token has", "hf auth login")
+        raise StageError("the hub's token has characters that no token has", "hf auth login")
     return token or None
 
 
@@ -283,16 +283,15 @@ def fetch_checkpoint(
     Each is yielded once it is there and checked.
 
     Raises:
-        FetchError: the hub does not give a file, a file is not the published one, or another file
-            stands in its place (without `force`).
-        StageError: the disk is too small.
+        StageError: the hub does not give a file, a file is not the published one, or another file
+            stands in its place (without `force`), or the disk is too small.
     """
     hub = Repository(repository, "model", revision, progress)
     top = [name for name in hub.names if "/" not in name and name.isprintable()]
     names = [name for name in top if any(fnmatch(name, wanted) for wanted in CHECKPOINT_FILES)]
     for needed in ("*.safetensors", "config.json"):
         if not any(fnmatch(name, needed) for name in names):
-            raise FetchError(
+            raise StageError(
                 f"{repository} holds no {needed}",
                 hint="vacc-gen reads safetensors checkpoints; is there a converted repository?",
             )
@@ -321,7 +320,7 @@ def _bring(wanted: dict[Path, RemoteFile], hub: Repository, force: bool) -> Iter
             continue
         if path.exists() and not force:
             problem = f"{path} exists and is not the file that {hub.endpoint} has"
-            raise FetchError(problem, "move it away, or let --force replace it")
+            raise StageError(problem, "move it away, or let --force replace it")
         missing[path] = file
     total_bytes = sum(file.size_bytes for file in missing.values())
     started_bytes = sum(file.started_bytes(path) for path, file in missing.items())

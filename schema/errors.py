@@ -23,7 +23,7 @@ class VaccGenError(Exception):
 
 
 class StageError(VaccGenError):
-    """A build stage ran and did not reach its goal."""
+    """A stage of a build, or another job, cannot reach its goal: a download, a set of texts."""
 
 
 class CheckpointError(VaccGenError):
@@ -47,14 +47,6 @@ class CheckpointError(VaccGenError):
 
 
 MERGE_ADAPTER = "merge it into its base model first, with peft's `merge_and_unload`"
-
-
-class CalibrationError(VaccGenError):
-    """A calibration set is damaged, not what its name says, or too small for what is asked."""
-
-
-class FetchError(VaccGenError):
-    """A file could not be fetched, or is not the one that was published."""
 
 
 class LockError(VaccGenError):

@@ -17,7 +17,7 @@ from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeAlias
 
-from vacc_gen.schema.errors import CalibrationError, UnreadableError
+from vacc_gen.schema.errors import StageError, UnreadableError
 from vacc_gen.schema.preset import CalibrationSet
 from vacc_gen.schema.recipe import TextSource
 
@@ -105,23 +105,23 @@ def files_of(source: TextSource, root: Path) -> tuple[Path, ...]:
 
     Raises:
         UnreadableError: `source.path` is not there.
-        CalibrationError: the set has no such split or subjects, the folder has no such files, or a
+        StageError: the set has no such split or subjects, the folder has no such files, or a
             file is of another split or format.
     """
     path, known = root / source.path, PUBLISHED.get(source.set, OWN)
     if known is not OWN and source.split not in (None, *known.splits):
-        raise CalibrationError(f"{source.set} has {', '.join(known.splits)}, not {source.split}")
+        raise StageError(f"{source.set} has {', '.join(known.splits)}, not {source.split}")
     if known is not OWN and source.subjects and source.set != "ceval":
-        raise CalibrationError(f"{source.set} has no subjects; only ceval has")
+        raise StageError(f"{source.set} has no subjects; only ceval has")
     suffixes = ", ".join(known.suffixes)
     if path.is_file():
         if not path.name.endswith(known.suffixes):
-            raise CalibrationError(
+            raise StageError(
                 f"{path.name} is not a file of {source.set}: those end in {suffixes}",
                 "set calibration.set to the set that calibration.path points to",
             )
         if source.split and known.split_of(path.name) not in (None, source.split):
-            raise CalibrationError(f"{path.name} is not of the split {source.split}")
+            raise StageError(f"{path.name} is not of the split {source.split}")
         return (path,)
     hint = "`vacc-gen fetch` brings the published sets"
     if not path.is_dir():
@@ -130,7 +130,7 @@ def files_of(source: TextSource, root: Path) -> tuple[Path, ...]:
     listed = [file for file in path.rglob(pattern) if file.name.endswith(known.suffixes)]
     found = sorted(file for file in listed if "/." not in f"/{file.relative_to(path)}")
     if not found:
-        raise CalibrationError(f"{path} has no file {pattern} that ends in {suffixes}", hint)
+        raise StageError(f"{path} has no file {pattern} that ends in {suffixes}", hint)
     return tuple(found)
 
 
@@ -139,13 +139,13 @@ def texts_of(source: TextSource, file: Path) -> Iterator[bytes]:
 
     Raises:
         UnreadableError: the file cannot be opened.
-        CalibrationError: it is damaged or not UTF-8, or a row has no text.
+        StageError: it is damaged or not UTF-8, or a row has no text.
     """
     known = PUBLISHED.get(source.set, OWN)
     for place, row in rows_of(file, source.split or known.splits[0], source.subjects):
         text = known.text_of(row)
         if text is None:
-            raise CalibrationError(
+            raise StageError(
                 f"{place} has no text: it has {', '.join(list(map(str, row))[:6]) or 'no columns'}",
                 f"each row of {source.set} must have {known.columns}",
             )
@@ -158,7 +158,7 @@ def rows_of(path: Path, split: str = "", subjects: Sequence[str] = ()) -> Iterat
 
     Raises:
         UnreadableError: the file cannot be opened.
-        CalibrationError: the file is damaged, not UTF-8, or not what its name says.
+        StageError: the file is damaged, not UTF-8, or not what its name says.
     """
     try:
         with path.open("rb") as file:
@@ -172,12 +172,12 @@ def rows_of(path: Path, split: str = "", subjects: Sequence[str] = ()) -> Iterat
                 yield from _json_rows(stream, path.name)
     except UnicodeDecodeError as error:
         message = f"{path.name} is not UTF-8: {error.reason}"
-        raise CalibrationError(message, "convert it with iconv") from error
+        raise StageError(message, "convert it with iconv") from error
     # A locked zip is a RuntimeError, and so is JSON that is nested too deep.
     except (
         EOFError, gzip.BadGzipFile, zlib.error, zipfile.BadZipFile, csv.Error, RuntimeError
     ) as error:  # fmt: skip
-        raise CalibrationError(f"{path.name} is damaged: {error}", "fetch it again") from error
+        raise StageError(f"{path.name} is damaged: {error}", "fetch it again") from error
     except OSError as error:
         raise UnreadableError(f"cannot read {path}: {error.strerror or error}") from error
 
@@ -189,7 +189,7 @@ def _json_rows(stream: Stream, name: str) -> Iterator[tuple[str, Row]]:
     for number, value in enumerate(values, start=1):
         place = f"{name}, row {number}"
         if not isinstance(value, dict):
-            raise CalibrationError(f"{place} is not a JSON object")
+            raise StageError(f"{place} is not a JSON object")
         yield place, value
 
 
@@ -203,7 +203,7 @@ def _parsed(text: bytes, place: str) -> Any:
     try:
         return json.loads(text.decode("utf-8-sig"))
     except json.JSONDecodeError as error:
-        raise CalibrationError(f"{place} is not JSON: {error}") from error
+        raise StageError(f"{place} is not JSON: {error}") from error
 
 
 def _running_text(stream: Stream, name: str) -> Iterator[tuple[str, Row]]:
@@ -228,7 +228,7 @@ def _csv_rows(
                 entries[entry.name.removesuffix(f"_{split}.csv")] = str(entry)
         for subject in subjects or sorted(entries) or ["<subject>"]:
             if subject not in entries:
-                raise CalibrationError(
+                raise StageError(
                     f"{name} has no entry {split}/{subject}_{split}.csv",
                     f"it has {', '.join(sorted(entries)) or 'none of that split'}",
                 )

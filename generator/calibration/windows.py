@@ -25,7 +25,7 @@ from vacc_gen.generator.extras import load
 from vacc_gen.generator.files import write_atomically
 from vacc_gen.generator.progress import Progress
 from vacc_gen.schema.checkpoint import WeightFolder
-from vacc_gen.schema.errors import CalibrationError
+from vacc_gen.schema.errors import StageError
 from vacc_gen.schema.geometry import geometry_from_config
 from vacc_gen.schema.json_files import sha256_of
 from vacc_gen.schema.recipe import Calibration
@@ -56,7 +56,7 @@ def calibrate(spec: Calibration, weights: WeightFolder, root: Path, progress: Pr
 
     Raises:
         UnreadableError: a file of the set, or tokenizer.json, is not there or is none.
-        CalibrationError: the set is damaged, not what its name says, or too small, or `seqlen` is
+        StageError: the set is damaged, not what its name says, or too small, or `seqlen` is
             more than the model's positions.
         CheckpointError: the tokenizer does not say which token ends a text.
         MissingExtraError: a library that it needs cannot be used.
@@ -116,14 +116,14 @@ def check_calibration(spec: Calibration, max_positions: int, root: Path) -> list
     A set is read no further than it must. Raises as `calibrate`.
     """
     if spec.seqlen > max_positions:
-        raise CalibrationError(
+        raise StageError(
             f"calibration.seqlen is {spec.seqlen}, but the model has {max_positions} positions",
             f"set calibration.seqlen to {max_positions} or less",
         )
     shares = windows_by_source([source.weight for source in spec.sources], spec.samples)
     for source, share in zip(spec.sources, shares, strict=True):
         if share == 0:
-            raise CalibrationError(
+            raise StageError(
                 f"{source.set} has too little weight for even one of {spec.samples} windows",
                 "raise its weight, or calibration.samples",
             )
@@ -158,7 +158,7 @@ def _draw(
     """Draw `share` windows out of the `files` of the source with that `index`.
 
     Raises:
-        CalibrationError: the texts do not fill them.
+        StageError: the texts do not fill them.
     """
     source = spec.sources[index]
     key = f"{spec.seed} {index} {source.set}"
@@ -182,9 +182,9 @@ def _draw(
     return drawn
 
 
-def _too_few_texts(spec: Calibration, name: str, filled: str, share: int) -> CalibrationError:
+def _too_few_texts(spec: Calibration, name: str, filled: str, share: int) -> StageError:
     packing = ", `packing: concatenate`" if spec.packing == "one_text" else ""
-    return CalibrationError(
+    return StageError(
         f"{name} has too little text: it fills {filled} of {share} windows of {spec.seqlen} tokens",
         f"ask for fewer samples, a shorter seqlen{packing}, or bring more text",
     )

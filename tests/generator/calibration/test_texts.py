@@ -16,7 +16,7 @@ from vacc_gen.generator.calibration.texts import (
     texts_of,
 )
 from vacc_gen.presets import CALIBRATION_SETS
-from vacc_gen.schema.errors import CalibrationError, UnreadableError
+from vacc_gen.schema.errors import StageError, UnreadableError
 from vacc_gen.schema.recipe import Calibration, TextSource
 
 
@@ -124,7 +124,7 @@ def test_own_files_are_read_by_their_columns(tmp_path):
 )
 def test_a_wrong_set_for_the_path(published, name, path, choice, message):
     (published / "dev").mkdir()
-    with pytest.raises(CalibrationError, match=message):
+    with pytest.raises(StageError, match=message):
         texts(source(name, path, **choice), published)
 
 
@@ -182,7 +182,7 @@ def test_any_bytes_are_rows_or_a_clear_error(tmp_path_factory, content, name):
         (folder / name).write_bytes(prefix + content)
         try:
             assert all(isinstance(row, dict) for row in values(folder / name, split="val"))
-        except CalibrationError as error:
+        except StageError as error:
             assert name in error.message
 
 
@@ -210,7 +210,7 @@ def damaged(content):
 )
 def test_a_damaged_file_is_called_by_its_fault(tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(CalibrationError, match=message):
+    with pytest.raises(StageError, match=message):
         values(tmp_path / name)
 
 

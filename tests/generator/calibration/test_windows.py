@@ -23,7 +23,7 @@ from vacc_gen.generator.calibration.windows import (
 )
 from vacc_gen.generator.progress import Progress, peak_rss_bytes, reset_peak_rss
 from vacc_gen.schema.checkpoint import WeightFolder
-from vacc_gen.schema.errors import CalibrationError
+from vacc_gen.schema.errors import StageError
 from vacc_gen.schema.json_files import read_json_object
 from vacc_gen.schema.recipe import Calibration, TextSource
 
@@ -171,7 +171,7 @@ def test_what_cannot_be_made_is_refused_and_nothing_written(sets, tmp_path, spec
     root = Path(shutil.copytree(sets, tmp_path / "sets", ignore=lambda *_: ["calibration"]))
     content = (root / C4[1]).read_bytes()
     (root / "damaged.json.gz").write_bytes(content[:-8] + b"\x00" * 8)  # at the very end
-    with pytest.raises(CalibrationError, match=message):
+    with pytest.raises(StageError, match=message):
         run(spec, root)
     assert not (root / "calibration").exists()
 
@@ -190,7 +190,7 @@ def test_too_few_texts_are_known_without_a_tokenizer(tmp_path, packing, samples,
     spec = spec_of("mine", "a.jsonl", packing=packing, samples=samples, seqlen=seqlen)
     try:
         shares = check_calibration(spec, 2048, tmp_path)
-    except CalibrationError as error:
+    except StageError as error:
         shares = error.message
     assert (shares == [samples]) is enough, shares
 
@@ -231,6 +231,6 @@ def test_a_build_leaves_windows_and_draws_them_once(tmp_path):
             hashes.append(json.loads((root / "calibration/own.json").read_text())["sha256"])
     assert hashes[0] == hashes[1] != hashes[2]
     texts.write_text("too little")
-    with pytest.raises(CalibrationError, match=r"own has .* it fills at most 0 of 4 windows"):
+    with pytest.raises(StageError, match=r"own has .* it fills at most 0 of 4 windows"):
         build(workspace, OnnxRuntimeBackend())
     assert [stage["name"] for stage in report_of(workspace)["stages"]] == ["preflight", "report"]
