@@ -36,6 +36,7 @@ class Document:
         self.path = path
         self.prefix = prefix  # a byte order mark, or nothing
         self.root: Node | None = None
+        self.aliased: list[Span] = []  # what aliases stand for
         self.faults: list[tuple[str, Finding]] = []  # with the codes of the rules that report them
 
     @property

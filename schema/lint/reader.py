@@ -37,6 +37,9 @@ MAX_DEPTH = 64
 MAX_NUMBER_CHARACTERS = 64
 """Longest number that is made a value; PyYAML takes minutes for a long `1:59:59...`."""
 
+MAX_INT_BITS = 63
+"""Of a whole number; pydantic has other words for larger ones."""
+
 _TOO_DEEP = f"nested deeper than {MAX_DEPTH} levels"
 _TAG_PREFIX = "tag:yaml.org,2002:"
 _PLAIN_TAGS = {_TAG_PREFIX + kind for kind in ("str", "int", "float", "bool", "null", "seq", "map")}
@@ -167,6 +170,7 @@ class _Reader:
         if known:
             node, size = known
             self._count(span, size)
+            self.document.aliased.append(node.span)
             return node
         reason = "contains itself" if known is None else "has no anchor above it"
         self.document.report("VG007", span, f"the alias `*{event.anchor}` {reason}")
@@ -184,7 +188,9 @@ class _Reader:
         reason = "is a number too large for any config"
         if len(event.value) <= MAX_NUMBER_CHARACTERS or kind not in ("int", "float"):
             try:
-                return construct(self.loader, yaml.ScalarNode(tag, event.value))
+                value = construct(self.loader, yaml.ScalarNode(tag, event.value))
+                if not isinstance(value, int) or value.bit_length() <= MAX_INT_BITS:
+                    return value
             except (ValueError, OverflowError, LookupError, AttributeError, yaml.YAMLError):
                 reason = f"looks like {'an' if kind == 'int' else 'a'} {kind} and is none"
         message = f"{as_written(event.value)} {reason}"

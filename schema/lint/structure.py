@@ -53,6 +53,7 @@ TYPES = {
 
 _MOST_PLACES = 3
 _PLAIN = re.compile(r"(0|[1-9][0-9]*)(\.[0-9]+)?|true|false")
+_PAIR = re.compile(r"([A-Za-z_]\w*):(.+)")
 
 
 @dataclass(eq=False)
@@ -146,9 +147,10 @@ class Form:
         return tuple(literals(field)) if field else ()
 
     def _fix(self, span: Span, text: str) -> Fix | None:
-        """Return a fix; None where an alias may say the same elsewhere, or for a block of text."""
-        is_simple = "&" not in self.document.text and span.line == span.end_line
-        return Fix(span, text) if is_simple else None
+        """Return a fix; None where an alias says the same elsewhere, or for more than a word."""
+        is_shared = any(one.start <= span.start < one.end for one in self.document.aliased)
+        is_simple = self.document.written(span)[:1] not in ("&", "!") and not is_shared
+        return Fix(span, text) if is_simple and span.line == span.end_line else None
 
     def _missing(self, steps: Steps, allowed: tuple[Any, ...]) -> FormFault:
         span, section = self.document.key_span(*steps[:-1]), in_section(steps[:-1])
@@ -174,7 +176,7 @@ class Form:
         if meant is not None:
             hint = f"did you mean `{meant}`?"
             is_free = other is None and self.document.node(*section, meant) is None
-            if value and is_free and _is_sure(key, near):
+            if value and is_free and _is_sure(key, near) and not key.startswith("x-"):
                 is_legal = not _errors_at(model, {meant: value.plain()}, meant)
                 fix = self._fix(span, meant) if is_legal else None
         hint = f"{hint} {what_becomes_of_unknown_keys(self.document)}".strip()
@@ -212,6 +214,8 @@ class Form:
             hint, fix = f"write {value} without quotes", self._fix(span, value)
         elif expected == "text" and isinstance(value, (int, float)):
             hint = f'in quotes it is text: "{self.document.written(span)}"'
+        elif expected == "a mapping" and (pair := _PAIR.match(str(value))):
+            hint = f"a space is missing after the colon: write `{pair[1]}: {pair[2]}`"
         message = f"{_named(steps)} is {kind}, not {expected}"
         return FormFault("VG103", steps, Finding(span, message, hint, fix))
 

@@ -73,19 +73,19 @@ def missing_options(file: ConfigFile) -> Iterator[Finding]:
     Good:
         frontend: {model_kwargs: {model_arch: vacc, tp: 4}}
     """
-    frontend, span = file.config.frontend, file.key_at("frontend", "model_kwargs")
+    frontend, place = file.config.frontend, ("frontend", "model_kwargs")
     is_huggingface = frontend.type in (None, "huggingface")
     if is_huggingface and frontend.model_kwargs and frontend.model_kwargs.model_arch is None:
         message = "`model_arch` is missing in `frontend.model_kwargs`"
         hint = "write `model_arch: vacc`; without it modeling_*_vacc.py is not loaded"
-        yield Finding(span, message, hint)
+        yield Finding(file.key_at(*place, "model_arch"), message, hint)
     has_cache = file.lengths is not None and file.lengths.total is not None
     is_for_gpu = frontend.quantize is not None and frontend.quantize.device is not None
     if has_cache and file.options.tp is None and not is_for_gpu:
         hint = "write `tp: N`, the number of dies that the model runs on"
         if file.tp_in_name is not None:
             hint = f"the name says tp{file.tp_in_name}: write `tp: {file.tp_in_name}`"
-        yield Finding(span, "`tp` is missing in `frontend.model_kwargs`", hint)
+        yield Finding(file.key_at(*place, "tp"), "`tp` is missing in `frontend.model_kwargs`", hint)
 
 
 @rule("VG302", Severity.ERROR, "length that is not a multiple of 16", fix="unsafe")

@@ -194,9 +194,10 @@ def test_marks_in_comments_and_quotes_are_nobodys_business():
         ("'" + "[" * 5000 + "'", "VG103"),
         ("'1" + ":59" * 5000 + "'", "VG103"),
         ("2024-01-01", "VG103"),
+        (2**64, "VG007"),
         ("{{ tp }}", "VG119"),
     ],
-    ids=lambda value: value[:16],
+    ids=lambda value: str(value)[:16],
 )
 def test_an_impossible_value_is_one_mistake(value, code):
     assert found(FALCON.replace("tp: 4", f"tp: {value}")) == [(10, code)]
@@ -205,14 +206,22 @@ def test_an_impossible_value_is_one_mistake(value, code):
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        ("  dtype: int8", "  dtype: &precision itn8"),  # an alias may follow
-        ("backend:\n", "x-all: &all {detype: int8}\nbackend:\n  <<: *all\n"),  # of others, too
+        ("  dtype: int8", "  dtype: &precision itn8"),
+        ("backend:\n", "x-all: &all {detype: int8}\nbackend:\n  <<: *all\n"),
+        ("  dtype: int8", "  dtype: !!str itn8"),
+        ("  dtype: int8", "  x-dtype: int8"),  # put aside by its writer
         ("  dtype: int8", "  dtype: |-\n    itn8"),
     ],
 )
-def test_what_an_anchor_shares_or_takes_lines_is_not_fixed(old, new):
+def test_what_is_shared_or_more_than_a_word_is_not_fixed(old, new):
     text = FALCON.replace(old, new)
     text = text.replace("  dtype: int8\n", "") if "<<" in new else text
     (one,) = check_text(text, "build/x.yaml")
     assert one.code in ("VG101", "VG104")
     assert one.fix is None
+
+
+def test_an_anchor_elsewhere_hinders_no_fix():
+    text = FALCON.replace("tp: 4", "tp: &tp 4").replace("dtype: int8", "dtype: itn8")
+    (one,) = check_text(text, "build/x.yaml")
+    assert one.fixable
