@@ -70,15 +70,17 @@ class JsonError(ValueError):
 _PLACE = re.compile(r" at line (\d+) column (\d+)$")
 
 
-def parse_object(source: bytes) -> dict[str, Any]:
+def parse_object(source: bytes, allow_nan: bool = True) -> dict[str, Any]:
     """Read a JSON object as Python does: of a key that stands twice the last value counts.
+
+    `allow_nan`: NaN and Infinity are numbers to Python, and not to JSON nor to other libraries.
 
     Raises:
         JsonError: it is not an object, not UTF-8, nested too deeply, or has a number of thousands
             of digits or half of a surrogate pair, which is not text.
     """
     try:
-        value = from_json(source)
+        value = from_json(source, allow_inf_nan=allow_nan)
     except ValueError as error:
         reason, line, column, _ = _PLACE.split(str(error))  # columns count bytes, from 1
         above = source.split(b"\n")[: int(line) - 1]

@@ -137,6 +137,7 @@ ERRORS = [
     Lie("surrogate-key", text(GENERATION, r'{"\udfff": 1}'), "VG920", GENERATION, "surrogate in hex escape"),
     Lie("digits-5000", config_text("80", "8" * 5000), "VG920", CONFIG, "number out of range"),
     Lie("pointer", text(TOKENIZER, "version https://git-lfs.github.com/spec/v1\noid 0"), "VG920", TOKENIZER, "a pointer of Git LFS"),
+    Lie("tokenizer-nan", text(TOKENIZER, '{"model": {"type": "Unigram", "vocab": [["a", NaN]]}}'), "VG920", TOKENIZER, "expected value"),
     Lie("config-fifo", in_place_of(CONFIG, os.mkfifo), "VG920", CONFIG, "not a regular file"),
     Lie("config-device", in_place_of(CONFIG, lambda at: at.symlink_to("/dev/zero")), "VG920", CONFIG, "not a regular file"),
     Lie("config-loop", in_place_of(CONFIG, lambda at: at.symlink_to(at)), "VG920", CONFIG, "cannot be read"),

@@ -69,7 +69,7 @@ class WeightFiles:
         try:
             source = read_regular(self.folder / name, MAX_JSON_BYTES) or b""
             self.texts[name] = source.decode("utf-8", errors="replace")
-            self.objects[name] = parse_object(source)
+            self.objects[name] = parse_object(source, allow_nan=name != TOKENIZER)
             return
         except JsonError as error:
             offset, message = error.offset, f"not valid JSON: {error.reason}"

@@ -98,7 +98,9 @@ def _read_tokenizer(files: WeightFiles) -> _Tokenizer | CheckpointError | None:
         reason = f": {problem['msg']}".replace(": Value error,", "")
         reason = " is missing" if problem["type"] == "missing" else reason
         message = f"not a tokenizer: `{dotted(steps)}`{reason}"
-        return CheckpointError(message, _DOWNLOAD, str(steps[0]), file=TOKENIZER)
+        keys = [step for step in steps[1::-1] if f'"{step}"' in files.texts[TOKENIZER]]
+        key = next((key for key in keys if isinstance(key, str)), None)
+        return CheckpointError(message, _DOWNLOAD, key, file=TOKENIZER)
 
 
 @rule("VG930", Severity.ERROR, "tokenizer that does not fit the weights", scope="weights")

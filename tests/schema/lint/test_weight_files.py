@@ -88,6 +88,8 @@ def test_places_are_those_of_keys(folder, tmp_path):
     edit_json(folder / CONFIG, eos_token_id="2", hidden_size=160)
     edit_json(folder / TOKENIZER, added_tokens=[IM_START])
     assert [*texts_at(folder)] == ['"eos_token_id"', '"hidden_size"', '"<|im_start|>"']
+    edit_json(folder / TOKENIZER, model={"type": "BPE", "vocab": {}, "merges": [1]})
+    assert '"merges"' in texts_at(folder)
     (twice,) = (lie for lie in LIES if lie.name == "twice")
     twice.apply(write_falcon(tmp_path / "twice"))  # the index names the second shard's tensor
     assert [*texts_at(tmp_path / "twice")] == [f'"{EMBEDDING}"']
