@@ -245,8 +245,9 @@ def differences(
             return
     numbers = {int(match[1]) for match in map(_LAYER.fullmatch, stored) if match}
     if not numbers and not {EMBEDDING, HEAD} & stored.keys():
-        found = _some(stored) or "there are none"
-        message = f"config.json is a Falcon's, the tensors are not: {found}"
+        message = "the files of weights hold no tensors"
+        if stored:
+            message = f"config.json is a Falcon's, the tensors are not: {_some(stored)}"
         yield CheckpointError(message, SAME_REVISION, "model_type")
         return
     layers, highest = architecture.geometry.layers, max(numbers, default=-1)

@@ -238,8 +238,8 @@ ERRORS = [
     Lie("lora", add(LORA, 4, 80), "VG928", SINGLE, "a merged model is needed"),
     Lie("ddp-names", lambda at: renamed(at, lambda name: f"module.{name}"), "VG928", CONFIG, "the tensors are not: module.transformer"),
     Lie("other-model", lambda at: write_tensors(at / SINGLE, {"model.norm.weight": tensor(80)}), "VG928", CONFIG, "the tensors are not: model.norm.weight"),
-    Lie("no-tensors", lambda at: write_tensors(at / SINGLE, {}), "VG928", CONFIG, "there are none"),
-    Lie("no-tensors-indexed", sharded(text(INDEX, '{"weight_map": {}}')), "VG928", CONFIG, "there are none"),
+    Lie("no-tensors", lambda at: write_tensors(at / SINGLE, {}), "VG928", CONFIG, "hold no tensors"),
+    Lie("no-tensors-indexed", sharded(text(INDEX, '{"weight_map": {}}')), "VG928", CONFIG, "hold no tensors"),
     Lie("both-names", add("ln_f.weight", 80), "VG928", SINGLE, "stored twice"),
     Lie("doubles", lambda at: write_tensors(at / SINGLE, {**read_tensors(at / SINGLE), "transformer.ln_f.weight": ("F64", [80], bytes(640))}), "VG928", SINGLE, "stored as F64"),
     # tokenizer
