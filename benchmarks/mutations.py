@@ -7,8 +7,6 @@ right line, with the right suggestion. A mutant that means the same as its origi
 a table by kind of mistake, the totals beside their goals, and the mutants that miss one.
 """
 
-from __future__ import annotations
-
 import argparse
 import random
 import re

@@ -1,7 +1,5 @@
 """A model hub on this machine: the routes that clients ask, and the faults that networks have."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import threading

@@ -5,8 +5,6 @@ is in. `ERRORS` stop every verb; `WARNINGS` are printed.
 """
 # ruff: noqa: E501  # a lie is a line
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -1,7 +1,5 @@
 """Starting, watching and ending processes in tests."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 import time

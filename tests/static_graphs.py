@@ -1,7 +1,5 @@
 """Runs prefill.onnx and decode.onnx of an export as a card would: fixed lengths, padded."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

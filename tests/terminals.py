@@ -1,7 +1,5 @@
 """A program in a real pseudo-terminal, and the screen that a person would see."""
 
-from __future__ import annotations
-
 import os
 import re
 import time

@@ -3,8 +3,6 @@
 `HELD_OUT` was not trained on; `CALIBRATION` is a third of what was, in runs of 20 verses.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 FOLDER = Path(__file__).parent / "data" / "texts"

@@ -1,7 +1,5 @@
 """Small sound weight folders of every kind, written without a tensor library."""
 
-from __future__ import annotations
-
 import json
 import random
 import shutil

@@ -1,7 +1,5 @@
 """Tiny wheels, written by hand, so that uv resolves without an index."""
 
-from __future__ import annotations
-
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Workspaces on the trained checkpoint, and an observer of builds, for the tests."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from collections.abc import Mapping, Sequence

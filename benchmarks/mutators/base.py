@@ -3,8 +3,6 @@
 Nothing here comes from the product: PyYAML says where keys and values stand.
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple

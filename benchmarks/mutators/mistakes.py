@@ -1,7 +1,5 @@
 """Mistakes: in keys, in notation, and in values, alone or against another value."""
 
-from __future__ import annotations
-
 import random
 import re
 import string

@@ -4,8 +4,6 @@ Reads one JSON object a line: `arguments`, `environment`, `output` (a file for w
 Answers with one line: the exit code, or minus the number of the signal.
 """
 
-from __future__ import annotations
-
 import importlib
 import json
 import os

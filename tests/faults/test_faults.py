@@ -4,15 +4,13 @@ Commands are failed or killed at one disk call after another. The default suite 
 of each scenario; `make test-slow` tries hundreds.
 """
 
-from __future__ import annotations
-
 import errno
 import json
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -42,7 +40,7 @@ class Ran(NamedTuple):
 class Server:
     """A process with the shim in which commands are run."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder):
         shim, self._count, self._output = (folder / name for name in ("shim.so", "count", "output"))
         command = ["cc", "-shared", "-fPIC", "-O1", "-o", str(shim), str(HERE / "shim.c"), "-ldl"]
         subprocess.run(command, check=True)
@@ -56,7 +54,7 @@ class Server:
             text=True,
         )
 
-    def run(self, place: Path, *arguments: str, at: int = 0, act: str = "") -> Ran:
+    def run(self, place, *arguments, at=0, act=""):
         """Run a command that is disturbed at its `at`-th call below `place`."""
         with self._count.open("r+b") as shared:
             shared.write(bytes(8))
@@ -69,7 +67,7 @@ class Server:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(tmp_path_factory):
     server = Server(tmp_path_factory.mktemp("server"))
     yield server
     server.process.communicate()
@@ -78,13 +76,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 # --- what is disturbed, and what stands before it -------------------------------------------
 
 
-def write_texts(place: Path, server: Server) -> None:
+def write_texts(place, server):
     lines = CALIBRATION.read_text().splitlines()[:200]
     records = [{"instruction": "Go on.", "input": "", "output": line} for line in lines]
     (place / "alpaca.json").write_text(json.dumps(records))
 
 
-def make_changed_workspace(place: Path, server: Server) -> None:
+def make_changed_workspace(place, server):
     """A small workspace whose recipe has changed since its files were generated."""
     write_texts(place, server)
     assert server.run(place, *new(place)).code == 0
@@ -93,13 +91,13 @@ def make_changed_workspace(place: Path, server: Server) -> None:
     recipe.write_text(few.replace("prefill: 64", "prefill: 32"))
 
 
-def make_small_workspace(place: Path, server: Server) -> None:
+def make_small_workspace(place, server):
     """One that is built in a second: with four calibration windows of 32 tokens."""
     make_changed_workspace(place, server)
     assert server.run(place, *generate(place)).code == 0
 
 
-def new(place: Path) -> list[str]:
+def new(place):
     return [
         *("new", "--checkpoint", str(FALCON_TINY), "--out", str(place / "workspace")),
         *("--prefill", "64", "--total", "128", "--tp", "1"),
@@ -108,21 +106,21 @@ def new(place: Path) -> list[str]:
     ]
 
 
-def generate(place: Path) -> list[str]:
+def generate(place):
     return ["generate", str(place / "workspace")]
 
 
-def export(place: Path) -> list[str]:
+def export(place):
     return ["export", str(FALCON_TINY), "--out", str(place / "deep" / "onnx")]
 
 
-def build(place: Path) -> list[str]:
+def build(place):
     return ["build", str(place / "workspace"), "--backend", "onnxruntime", "--until", "compile"]
 
 
 Command = Callable[[Path], list[str]]
 Prepare = Callable[[Path, Server], None]
-SCENARIOS: list[tuple[Command, Prepare, tuple[str, ...]]] = [
+SCENARIOS = [
     (new, write_texts, ("before", "tear", FULL, BROKEN)),
     (generate, make_changed_workspace, ("before", "tear", FULL, BROKEN)),
     (export, lambda place, server: None, ("before", "tear", FULL, BROKEN)),
@@ -143,15 +141,7 @@ MANY = [(command, prepare, (*KILLS, *FAILURES), 25) for command, prepare, _ in S
         *(pytest.param(*m, id=f"{m[0].__name__}-many", marks=pytest.mark.slow) for m in MANY),
     ],
 )
-def test_nothing_is_lost(
-    command: Command,
-    prepare: Prepare,
-    acts: tuple[str, ...],
-    count: int,
-    server: Server,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_nothing_is_lost(command, prepare, acts, count, server, tmp_path, capsys):
     """Disturb a command with each act at `count` of its calls, which lie evenly.
 
     Each act has other calls. After a kill or a failure the same command must succeed, and leave
@@ -182,7 +172,7 @@ def test_nothing_is_lost(
     assert losses == []
 
 
-def faults(disturbed: Ran, act: str) -> Iterator[str]:
+def faults(disturbed, act):
     if "Traceback" in disturbed.printed or disturbed.code not in (-9, 1, 2, 0):
         yield f"ended with {disturbed.code}:\n{disturbed.printed}"
     if act.isdigit() and disturbed.code != 0:
@@ -191,16 +181,16 @@ def faults(disturbed: Ran, act: str) -> Iterator[str]:
             yield f"the error is not {reason}:\n{disturbed.printed}"
 
 
-def contents(place: Path) -> dict[str, bytes]:
+def contents(place):
     return {k: b"" if Path(k).name in OF_A_RUN else v for k, v in files_of(place).items()}
 
 
-def restore(place: Path, start: Path) -> None:
+def restore(place, start):
     shutil.rmtree(place)
     shutil.copytree(start, place, symlinks=True)
 
 
-def test_files_of_a_killed_generate_do_not_count_as_edited(server: Server, tmp_path: Path) -> None:
+def test_files_of_a_killed_generate_do_not_count_as_edited(server, tmp_path):
     """Not even when the recipe has changed once more since."""
     place = tmp_path / "place"
     place.mkdir()

@@ -6,8 +6,6 @@ Needs atheris. An input that raises, or takes longer than `-timeout`, is written
 directory and ends the run with an error.
 """
 
-from __future__ import annotations
-
 import sys
 
 import atheris

@@ -1,18 +1,14 @@
 """The command line in the test's own process, and one finished build that tests share."""
 
-from __future__ import annotations
-
 import shutil
 import sys
-from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
 from tests.workspaces import build, make_workspace
 from vacc_gen.generator.cli.main import main
-from vacc_gen.generator.workspace import Workspace, load_workspace
+from vacc_gen.generator.workspace import load_workspace
 
 
 class Done(NamedTuple):
@@ -22,13 +18,11 @@ class Done(NamedTuple):
 
 
 @pytest.fixture
-def run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., Done]:
+def run(tmp_path, monkeypatch, capsys):
     """Run vacc-gen in an empty folder."""
     monkeypatch.chdir(tmp_path)
 
-    def run(*arguments: object) -> Done:
+    def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["vacc-gen", *map(str, arguments)])
         with pytest.raises(SystemExit) as stop:
             main()
@@ -38,7 +32,7 @@ def run(
 
 
 @pytest.fixture(scope="session")
-def built_once(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+def built_once(tmp_path_factory):
     """fp16 and int8 of falcon-tiny by the embedded backend. Do not change it."""
     from vacc_gen.generator.backends.onnxruntime.backend import OnnxRuntimeBackend
 
@@ -50,7 +44,7 @@ def built_once(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 
 @pytest.fixture
-def built(built_once: Workspace, tmp_path: Path) -> Workspace:
+def built(built_once, tmp_path):
     """A copy of the build that a test may harm; its files keep their times."""
     root = tmp_path / built_once.root.name
     shutil.copytree(built_once.root, root, copy_function=shutil.copy2)

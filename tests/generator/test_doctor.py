@@ -1,21 +1,18 @@
 """What a workspace lacks, and what the machine does: environments, programs, devices of our own."""
 
-from __future__ import annotations
-
 import shutil
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from tests.processes import make_program
 from tests.workspaces import FALCON_TINY, make_workspace
 from vacc_gen.generator import doctor
-from vacc_gen.generator.doctor import Check, State, compiler_environment
+from vacc_gen.generator.doctor import State, compiler_environment
 from vacc_gen.generator.lock import requirements_of
-from vacc_gen.generator.workspace import Workspace, load_workspace
+from vacc_gen.generator.workspace import load_workspace
 from vacc_gen.presets import MODELS
 from vacc_gen.schema.recipe import Environment
 
@@ -24,7 +21,7 @@ CRASHING = "import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n"
 
 
 @pytest.fixture
-def workspace(tmp_path: Path) -> Workspace:
+def workspace(tmp_path):
     """A workspace on weights of its own, which a test may damage."""
     weights = tmp_path / "weights"
     shutil.copytree(FALCON_TINY, weights)
@@ -32,7 +29,7 @@ def workspace(tmp_path: Path) -> Workspace:
     return make_workspace(tmp_path / "w", model=model)
 
 
-def checks(workspace: Workspace) -> dict[str, Check]:
+def checks(workspace):
     return {check.name: check for check in doctor.workspace_checks(workspace)}
 
 
@@ -115,12 +112,12 @@ def test_weights_have_the_findings_of_validate(workspace):
 class Venv:
     """An environment without pip; packages are their metadata, and a module where one is given."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder):
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
         self.python = folder / "bin" / "python"
         (self.site,) = folder.glob("lib/python*/site-packages")
 
-    def install(self, name: str, version: str, module: str | None = None) -> None:
+    def install(self, name, version, module=None):
         info = self.site / f"{name.replace('-', '_')}-{version}.dist-info"
         info.mkdir()
         metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
@@ -128,14 +125,14 @@ class Venv:
         if module is not None:
             (self.site / f"{name.replace('-', '_')}.py").write_text(module)
 
-    def checks(self, **environment: object) -> dict[str, Check]:
+    def checks(self, **environment):
         wanted = Environment.model_validate({"python": PYTHON, **environment})
         found = compiler_environment(self.python, requirements_of(wanted))
         return {check.name: check for check in found}
 
 
 @pytest.fixture
-def venv(tmp_path: Path) -> Venv:
+def venv(tmp_path):
     return Venv(tmp_path / "venv")
 
 
@@ -194,7 +191,7 @@ def test_our_own_packages_are_needed_where_the_compiler_is_not(monkeypatch):
 
 
 @pytest.fixture
-def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def path(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     return tmp_path / "bin"
 

@@ -1,16 +1,12 @@
 """What stands beside a target while it is written, and what killed processes leave there."""
 
-from __future__ import annotations
-
 import errno
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
@@ -40,7 +36,7 @@ with staged_file(target / "file") as file, staged_folder(target / "folder") as f
 
 
 @pytest.fixture
-def writer(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+def writer(tmp_path):
     """A process that is writing `file` and `folder` in the test's folder."""
     process = subprocess.Popen(
         [sys.executable, "-c", WRITER, str(tmp_path)],
@@ -49,19 +45,16 @@ def writer(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
         text=True,
     )
     with process:
-        assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         yield process
         process.kill()
 
 
-def hidden(folder: Path) -> list[str]:
+def hidden(folder):
     return sorted(path.name for path in folder.glob(".*"))
 
 
-def test_what_a_living_process_writes_stays_and_what_a_killed_one_wrote_goes(
-    tmp_path: Path, writer: subprocess.Popen[str]
-) -> None:
+def test_what_a_living_process_writes_stays_and_what_a_killed_one_wrote_goes(tmp_path, writer):
     write_atomically(tmp_path / "file", "mine")
     with staged_folder(tmp_path / "folder") as folder:
         (folder / "whole").write_text("mine")
@@ -80,13 +73,13 @@ def test_what_a_living_process_writes_stays_and_what_a_killed_one_wrote_goes(
 @pytest.mark.parametrize(
     "name", [".file.2024", ".file.7.vacc-gen.txt", ".file.x.vacc-gen", ".files.7.vacc-gen", ".file"]
 )
-def test_files_that_are_not_leftovers_stay(tmp_path: Path, name: str) -> None:
+def test_files_that_are_not_leftovers_stay(tmp_path, name):
     (tmp_path / name).write_text("a user's own")
     remove_leftovers(tmp_path / "file")
     assert hidden(tmp_path) == [name]
 
 
-def test_a_folder_that_was_moved_away_for_a_new_one_comes_back(tmp_path: Path) -> None:
+def test_a_folder_that_was_moved_away_for_a_new_one_comes_back(tmp_path):
     old = tmp_path / ".folder.old.7.vacc-gen"
     old.mkdir()
     (old / "whole").write_text("the last good one")
@@ -101,7 +94,7 @@ def test_a_folder_that_was_moved_away_for_a_new_one_comes_back(tmp_path: Path) -
     assert hidden(tmp_path) == []
 
 
-def test_a_staged_file_keeps_permissions_and_replaces_a_link(tmp_path: Path) -> None:
+def test_a_staged_file_keeps_permissions_and_replaces_a_link(tmp_path):
     target, link = tmp_path / "target", tmp_path / "link"
     target.write_text("old")
     target.chmod(0o640)
@@ -114,9 +107,7 @@ def test_a_staged_file_keeps_permissions_and_replaces_a_link(tmp_path: Path) -> 
     assert (target.read_text(), target.stat().st_mode & 0o777) == ("new", 0o640)
 
 
-def test_a_disk_that_fills_up_names_the_file_and_what_was_needed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_disk_that_fills_up_names_the_file_and_what_was_needed(tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=3_000_000))
     message = "weights.bin: no space left on device; 2.0 MB needed, 3.0 MB free"
     with (
@@ -134,8 +125,8 @@ STATE = ("build.lock", "build.json", "manifest.json", "logs/{job}.compile.log", 
 
 @pytest.mark.parametrize("name", STATE)
 def test_a_build_writes_through_no_link_that_came_with_a_workspace(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Callable[..., Any], name: str
-) -> None:
+    tmp_path, monkeypatch, run, name
+):
     workspace = make_prepared_workspace(tmp_path / "w")
     program = make_program(tmp_path / "bin" / "vamc", "#!/bin/sh\necho output; exit 3\n")
     victim = tmp_path / "victim"

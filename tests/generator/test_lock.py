@@ -1,17 +1,13 @@
 """What a recipe asks, and locks for it: resolved with the real uv from wheels of our own."""
 
-from __future__ import annotations
-
 import shutil
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from tests.wheels import make_wheel, offline_settings
 from vacc_gen.generator.lock import (
     MADE_HERE,
-    Lock,
     Requirements,
     locked_packages,
     preset_lock,
@@ -59,7 +55,7 @@ def test_a_package_that_came_along_must_keep_the_bounds():
     assert reason.startswith("it has numpy 2.2.6, not numpy<2: importing it works")
 
 
-def wanted(*pins: str, bounds: tuple[str, ...] = (), python: str = "3.10") -> Requirements:
+def wanted(*pins, bounds=(), python="3.10"):
     return Requirements(
         python,
         PLATFORM,
@@ -69,7 +65,7 @@ def wanted(*pins: str, bounds: tuple[str, ...] = (), python: str = "3.10") -> Re
 
 
 @pytest.fixture(scope="module")
-def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def wheels(tmp_path_factory):
     folder = tmp_path_factory.mktemp("index")
     make_wheel(folder, "top", "1.0", requires=("middle>=1",))
     make_wheel(folder, "middle", "1.0", requires=("leaf",))
@@ -82,13 +78,13 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def index(wheels: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def index(wheels, monkeypatch):
     for name, value in offline_settings(wheels).items():
         monkeypatch.setenv(name, value)
     return wheels
 
 
-def locked(lock: Lock) -> dict[str, str]:
+def locked(lock):
     return locked_packages(lock.text)
 
 

@@ -1,7 +1,5 @@
 """Asking another interpreter: what it answers, and what it dies of."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """The environments that the facts are about, from the package index. Minutes, gigabytes."""
 
-from __future__ import annotations
-
 import subprocess
 from pathlib import Path
 
@@ -17,7 +15,7 @@ pytestmark = pytest.mark.slow
 FIND = [Path(__file__).parents[1] / "find_python.sh", "3.10"]
 
 
-def installed(folder: Path, *words: str | Path) -> Path:
+def installed(folder, *words):
     """Return the interpreter of a new environment with what the words install."""
     python = folder / "bin" / "python"
     found = subprocess.run(FIND, stdout=subprocess.PIPE, text=True)
@@ -29,7 +27,7 @@ def installed(folder: Path, *words: str | Path) -> Path:
     return python
 
 
-def test_onnxruntime_beside_numpy_2_dies_and_doctor_says_of_what(tmp_path: Path) -> None:
+def test_onnxruntime_beside_numpy_2_dies_and_doctor_says_of_what(tmp_path):
     pins = ("onnxruntime==1.13.1", "onnx==1.14.0", "protobuf==3.20.3", "numpy==2.2.6")
     python = installed(tmp_path / "venv", *pins)
     subprocess.run([str(python), "-c", "import onnxruntime"], check=True)  # and that works
@@ -41,7 +39,7 @@ def test_onnxruntime_beside_numpy_2_dies_and_doctor_says_of_what(tmp_path: Path)
 
 
 @pytest.mark.parametrize("name", ["falcon-py310", "qwen2_vl-py310"])
-def test_a_shipped_lock_is_installed_and_runs(tmp_path: Path, name: str) -> None:
+def test_a_shipped_lock_is_installed_and_runs(tmp_path, name):
     lock = preset_lock(name)
     assert lock is not None
     (tmp_path / "lock.txt").write_text(lock.text)

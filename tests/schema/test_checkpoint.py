@@ -1,7 +1,5 @@
 """Reading weight folders and shards: what is there, and what tells one from another."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import struct

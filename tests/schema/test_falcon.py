@@ -1,7 +1,5 @@
 """The architecture that a config.json says, in every spelling of it."""
 
-from __future__ import annotations
-
 from math import prod
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Reading pins, and what is known of packages applied to them."""
 
-from __future__ import annotations
-
 import pytest
 
 from vacc_gen import presets

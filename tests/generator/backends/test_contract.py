@@ -1,7 +1,5 @@
 """What every backend does: jobs, stages, artifacts, failure, interruption."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import shlex
@@ -55,7 +53,7 @@ class Case:
 
 
 @pytest.fixture(params=BACKENDS)
-def case(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Case:
+def case(request, tmp_path, monkeypatch):
     if request.param == "vamc":
         make_program(tmp_path / "bin" / "vamc", FAKE_VAMC)
         monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
@@ -76,7 +74,7 @@ def case(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
     )  # fmt: skip
 
 
-def test_every_stage_and_artifact_is_reported(case: Case) -> None:
+def test_every_stage_and_artifact_is_reported(case):
     build(case.workspace, case.backend)
     report = report_of(case.workspace)
     assert (report["version"], report["backend"]) == (1, case.backend.name)
@@ -99,7 +97,7 @@ def test_every_stage_and_artifact_is_reported(case: Case) -> None:
 
 
 @pytest.mark.parametrize("harm", ["changed by the disk", "cut", "removed"])
-def test_only_a_harmed_artifact_is_made_again(case: Case, harm: str) -> None:
+def test_only_a_harmed_artifact_is_made_again(case, harm):
     build(case.workspace, case.backend, until=Stage.COMPILE)
     artifacts = report_of(case.workspace)["artifacts"]
     paths = [case.workspace.root / a["path"] for a in artifacts if "int8" in a["path"]]
@@ -119,7 +117,7 @@ def test_only_a_harmed_artifact_is_made_again(case: Case, harm: str) -> None:
     assert again.statuses(Stage.COMPILE) == [Status.REUSED, Status.REUSED]
 
 
-def test_one_precision_by_force_and_no_further_than_asked(case: Case) -> None:
+def test_one_precision_by_force_and_no_further_than_asked(case):
     build(case.workspace, case.backend, until=Stage.COMPILE)
     for stage, status in ((Stage.QUANTIZE, Status.SKIPPED), (Stage.COMPILE, Status.DONE)):
         recorder = build(
@@ -130,7 +128,7 @@ def test_one_precision_by_force_and_no_further_than_asked(case: Case) -> None:
         assert bool(report_of(case.workspace)["artifacts"]) == (status is Status.DONE)
 
 
-def test_a_precision_that_it_does_not_build(case: Case, tmp_path: Path) -> None:
+def test_a_precision_that_it_does_not_build(case, tmp_path):
     """It is left out with a note beside others, and refused alone."""
     foreign = case.foreign.value
     message = f"{foreign} is not built: the {case.backend.name} backend does not support it"
@@ -145,7 +143,7 @@ def test_a_precision_that_it_does_not_build(case: Case, tmp_path: Path) -> None:
     assert caught.value.hint == f"use {' or '.join(others)}"
 
 
-def test_a_failure_is_reported_and_not_remembered(case: Case) -> None:
+def test_a_failure_is_reported_and_not_remembered(case):
     case.harm()
     with pytest.raises(StageError, match=case.failure):
         build(case.workspace, case.backend)
@@ -158,7 +156,7 @@ def test_a_failure_is_reported_and_not_remembered(case: Case) -> None:
     assert Status.FAILED not in {record.status for record in recorder.records}
 
 
-def test_an_interrupted_build_says_so_and_can_go_on(case: Case) -> None:
+def test_an_interrupted_build_says_so_and_can_go_on(case):
     ours = start(
         *VACC_GEN, "build", str(case.workspace.root), "--backend", case.backend.name, "--force",
         env={**os.environ, "VAMC_SECONDS": "30"}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -182,5 +180,5 @@ def test_an_interrupted_build_says_so_and_can_go_on(case: Case) -> None:
     assert set(recorder.statuses(Stage.COMPILE)) <= {Status.DONE, Status.REUSED}
 
 
-def test_auto_is_vamc_where_it_is_installed(case: Case) -> None:
+def test_auto_is_vamc_where_it_is_installed(case):
     assert (select_backend("auto").name == "vamc") is (case.backend.name == "vamc")

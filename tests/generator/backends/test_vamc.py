@@ -1,14 +1,10 @@
 """The vendor's compiler, in the shape of a small script that stands on the PATH as `vamc`."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,7 +22,6 @@ from vacc_gen.generator.backends.vamc import (
     run_logged,
 )
 from vacc_gen.generator.build.report import Status
-from vacc_gen.generator.workspace import Workspace
 from vacc_gen.presets import MODELS
 from vacc_gen.schema.errors import StageError
 from vacc_gen.schema.lint.diagnostics import FindingsError
@@ -43,7 +38,7 @@ echo "a model" > "$folder/mod.params"
 
 
 @pytest.fixture
-def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def path(tmp_path, monkeypatch):
     """A folder at the head of the PATH."""
     folder = tmp_path / "bin"
     folder.mkdir()
@@ -52,23 +47,23 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def workspace(tmp_path: Path) -> Workspace:
+def workspace(tmp_path):
     return make_prepared_workspace(tmp_path / "workspace")
 
 
-def install(folder: Path, script: str) -> None:
+def install(folder, script):
     make_program(folder / "vamc", f"#!/usr/bin/env bash\n{script}")
 
 
-def calls(workspace: Workspace) -> list[str]:
+def calls(workspace):
     return (workspace.root / "calls").read_text().splitlines()
 
 
-def log_of(workspace: Workspace) -> Path:
+def log_of(workspace):
     return workspace.root / ".vacc-gen" / "logs" / f"{workspace.plan.jobs[0].name}.compile.log"
 
 
-def test_each_precision_is_compiled_in_the_workspace(path: Path, workspace: Workspace) -> None:
+def test_each_precision_is_compiled_in_the_workspace(path, workspace):
     install(path, COMPILES)
     recorder = build(workspace, Vamc())
     assert calls(workspace) == [
@@ -84,7 +79,7 @@ def test_each_precision_is_compiled_in_the_workspace(path: Path, workspace: Work
     assert build(workspace, Vamc()).statuses(Stage.COMPILE) == [Status.DONE, Status.DONE]
 
 
-def test_quant_runs_first_where_the_recipe_asks(path: Path, tmp_path: Path) -> None:
+def test_quant_runs_first_where_the_recipe_asks(path, tmp_path):
     install(path, COMPILES)
     workspace = make_prepared_workspace(tmp_path / "w", quantization={"separate_pass": True})
     recorder = build(workspace, Vamc())
@@ -99,9 +94,7 @@ def test_quant_runs_first_where_the_recipe_asks(path: Path, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("end", "words"), [("exit 3", "exited 3"), ("kill -SEGV $$", "was killed by signal 11")]
 )
-def test_a_failure_shows_the_end_of_the_log(
-    path: Path, workspace: Workspace, end: str, words: str
-) -> None:
+def test_a_failure_shows_the_end_of_the_log(path, workspace, end, words):
     install(path, f"seq 1 100; echo 'tensor does not fit' >&2; {end}")
     with pytest.raises(StageError) as caught:
         build(workspace, Vamc())
@@ -118,15 +111,13 @@ def test_a_failure_shows_the_end_of_the_log(
     ["true", "mkdir -p $d/mod", "echo a > $d/log", "echo a > $d/mod; touch -d '1 hour ago' $d/mod"],
     ids=["nothing", "empty folder", "no mod", "older than the build"],
 )
-def test_a_compiler_that_made_nothing_has_failed(
-    path: Path, workspace: Workspace, makes: str
-) -> None:
+def test_a_compiler_that_made_nothing_has_failed(path, workspace, makes):
     install(path, f"d=vacc_deploy/$(sed -n 's/^name: //p' $2); mkdir -p $d; {makes}")
     with pytest.raises(StageError, match=r"exited 0 but compiled nothing: no new mod\*"):
         build(workspace, Vamc())
 
 
-def test_output_may_lie_in_folders_by_length_and_rank(tmp_path: Path) -> None:
+def test_output_may_lie_in_folders_by_length_and_rank(tmp_path):
     files = [tmp_path / f"{part}_rank0" / "mod.so" for part in ("decode_2048", "prefill_1024")]
     for file in files:
         file.parent.mkdir()
@@ -134,17 +125,13 @@ def test_output_may_lie_in_folders_by_length_and_rank(tmp_path: Path) -> None:
     assert compiled_files(tmp_path, since_ns=0) == tuple(files)
 
 
-def test_without_vamc_preflight_says_so(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_vamc_preflight_says_so(workspace, monkeypatch):
     monkeypatch.setenv("PATH", "/nonexistent")
     with pytest.raises(StageError, match="vamc, the vendor's compiler, is not on the PATH"):
         build(workspace, Vamc())
 
 
-def test_a_vision_tower_is_compiled_after_its_language_model_with_a_large_stack(
-    path: Path, tmp_path: Path
-) -> None:
+def test_a_vision_tower_is_compiled_after_its_language_model_with_a_large_stack(path, tmp_path):
     install(path, COMPILES)
     geometry = MODELS.find("Qwen2.5-VL-3B-Instruct").geometry
     names = {
@@ -176,7 +163,7 @@ def test_a_vision_tower_is_compiled_after_its_language_model_with_a_large_stack(
     ]
 
 
-def test_weights_without_the_code_that_the_compiler_loads(path: Path, workspace: Workspace) -> None:
+def test_weights_without_the_code_that_the_compiler_loads(path, workspace):
     install(path, COMPILES)
     placed = workspace.checkpoint_path / "modeling_falcon_vacc.py"
     placed.write_text(placed.read_text() + "# changed\n")
@@ -185,7 +172,7 @@ def test_weights_without_the_code_that_the_compiler_loads(path: Path, workspace:
     placed.unlink()
     with pytest.raises(FindingsError) as found:  # config_vacc.json names it
         build(workspace, Vamc())
-    assert "prepare.sh" in (found.value.diagnostics[0].hint or "")
+    assert "prepare.sh" in found.value.diagnostics[0].hint
     placed.with_name("config_vacc.json").unlink()
     notes = build(workspace, Vamc()).records[0].details["notes"]
     assert [note.rpartition("/")[2] for note in notes] == [placed.name, "config_vacc.json"]
@@ -201,7 +188,7 @@ def test_weights_without_the_code_that_the_compiler_loads(path: Path, workspace:
 # --- a child process with a log -------------------------------------------------------------
 
 
-def run_bash(script: str, folder: Path, say: Callable[[str], None] = print) -> tuple[int, str]:
+def run_bash(script, folder, say=print):
     """Run a script; return its exit code and its log."""
     log = folder / "log"
     environment = {**os.environ, "TEST": str(folder)}
@@ -209,8 +196,8 @@ def run_bash(script: str, folder: Path, say: Callable[[str], None] = print) -> t
     return code, log.read_text()
 
 
-def test_output_goes_to_the_log_and_its_last_line_is_said(tmp_path: Path) -> None:
-    said: list[str] = []
+def test_output_goes_to_the_log_and_its_last_line_is_said(tmp_path):
+    said = []
     (tmp_path / "log").write_text("of an earlier run")
     script = "echo one; echo two >&2; sleep 0.3; echo three; sleep 0.3; exec >&- 2>&-; exit 7"
     assert run_bash(script, tmp_path, said.append) == (7, "one\ntwo\nthree\n")
@@ -227,7 +214,7 @@ print(run_logged(command, folder, os.environ, folder / "log", lambda line: None)
 """
 
 
-def test_peak_memory_is_the_childs(tmp_path: Path) -> None:
+def test_peak_memory_is_the_childs(tmp_path):
     block = 200 << 20
     script = f"b = bytearray({block}); b[::4096] = b'1' * len(b[::4096])"
     # In a process of its own: a child counts what its parent held when it forked.
@@ -236,7 +223,7 @@ def test_peak_memory_is_the_childs(tmp_path: Path) -> None:
     assert block < int(measured.stdout) < 2 * block
 
 
-def test_control_codes_and_progress_bars_do_not_reach_the_reader(tmp_path: Path) -> None:
+def test_control_codes_and_progress_bars_do_not_reach_the_reader(tmp_path):
     log = tmp_path / "log"
     log.write_bytes(b"\x1b[31mred\x1b[0m\n10%\r20%\r\n\n  \xff done \n")
     assert last_lines(log, 3) == ["10%", "20%", "\N{REPLACEMENT CHARACTER} done"]
@@ -250,7 +237,7 @@ STRAYS = {
 
 
 @pytest.mark.parametrize("stray", STRAYS)
-def test_what_a_compiler_leaves_ends_with_it(tmp_path: Path, stray: str) -> None:
+def test_what_a_compiler_leaves_ends_with_it(tmp_path, stray):
     began = time.monotonic()
     assert run_bash(f"{STRAYS[stray]} echo done", tmp_path)[0] == 0
     assert time.monotonic() - began < 10
@@ -258,8 +245,8 @@ def test_what_a_compiler_leaves_ends_with_it(tmp_path: Path, stray: str) -> None
 
 
 def test_an_output_without_end_or_lines_fits_into_the_log_and_the_message(
-    path: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    path, workspace, monkeypatch
+):
     monkeypatch.setattr("vacc_gen.generator.backends.vamc.LOG_BYTES", 1 << 20)
     install(path, r"head -c 5000000 /dev/zero | tr '\0' x; printf '\xff\e[31m the end'; exit 1")
     with pytest.raises(StageError) as caught:

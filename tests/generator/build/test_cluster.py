@@ -1,16 +1,12 @@
 """Builds of many workspaces on a real scheduler; workers are killed, and nothing shows it."""
 
-from __future__ import annotations
-
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -48,41 +44,41 @@ FAILED = "vamc compile build/hf_falcon_fp16.yaml exited 3; the end of its log: n
 
 
 @pytest.fixture
-def compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def compiler(tmp_path, monkeypatch):
     make_program(tmp_path / "bin" / "vamc", COMPILES)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
 
 
-def builds(cwd: Path, words: str) -> subprocess.Popen[str]:
+def builds(cwd, words):
     pipe = subprocess.PIPE
     return start(*VACC_GEN, "build", *words.split(), cwd=cwd, stdout=pipe, stderr=pipe)
 
 
-def holder_of(root: Path) -> int:
+def holder_of(root):
     """The process that holds a workspace's lock."""
     line = (root / ".vacc-gen" / "build.lock").read_text()
     return int(re.findall(r"process (\d+) on", line)[0])
 
 
-def hung_compiler(root: Path) -> int:
+def hung_compiler(root):
     """Wait for the process group of the compiler that hangs."""
     group = root / "hung" / "group"
     assert eventually(lambda: group.is_file() and group.read_text().endswith("\n"), 120)
     return int(group.read_text())
 
 
-def dask(words: str) -> subprocess.Popen[str]:
+def dask(words):
     return start(sys.executable, "-m", "dask", *words.split(), stderr=subprocess.DEVNULL)
 
 
 @pytest.fixture
-def scheduler(tmp_path: Path, compiler: None) -> Iterator[str]:
+def scheduler(tmp_path, compiler):
     """The address of a scheduler with two workers, started as the docs say."""
     file = tmp_path / "scheduler.json"
     words = f"scheduler --host 127.0.0.1 --port 0 --no-dashboard --scheduler-file {file}"
     started = [dask(words)]
     assert eventually(lambda: file.is_file() and file.read_text().endswith("}"))
-    address: str = json.loads(file.read_text())["address"]
+    address = json.loads(file.read_text())["address"]
     words = "--nthreads 1 --memory-limit 0 --resources MEMORY=32e9 --no-nanny"
     started += [dask(f"worker {address} {words}") for _ in range(2)]
     yield address
@@ -93,9 +89,7 @@ def scheduler(tmp_path: Path, compiler: None) -> Iterator[str]:
 
 @pytest.mark.usefixtures("compiler")
 @pytest.mark.parametrize("where", ["--jobs 2", pytest.param("--cluster", marks=pytest.mark.slow)])
-def test_a_killed_worker_changes_nothing_and_a_failed_workspace_is_named(
-    where: str, tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
+def test_a_killed_worker_changes_nothing_and_a_failed_workspace_is_named(where, tmp_path, request):
     if where == "--cluster":
         where = f"--cluster {request.getfixturevalue('scheduler')}"
     plain = make_prepared_workspace(tmp_path / "plain")
@@ -124,7 +118,7 @@ def test_a_killed_worker_changes_nothing_and_a_failed_workspace_is_named(
 
 
 @pytest.mark.usefixtures("compiler")
-def test_ctrl_c_ends_all_and_says_how_to_go_on(tmp_path: Path) -> None:
+def test_ctrl_c_ends_all_and_says_how_to_go_on(tmp_path):
     for name in ("hangs", "good"):
         make_prepared_workspace(tmp_path / name)
     process = builds(tmp_path, "hangs good --jobs 1")
@@ -143,8 +137,8 @@ def test_ctrl_c_ends_all_and_says_how_to_go_on(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("compiler")
 def test_without_a_scheduler_or_dask_one_workspace_builds_and_several_name_the_pip_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Callable[..., Any]
-) -> None:
+    tmp_path, monkeypatch, run
+):
     good = make_prepared_workspace(tmp_path / "good")
     monkeypatch.setattr(cluster, "CONNECT_S", 0.5)
     done = run("build", "good", "--cluster", "tcp://127.0.0.1:9")
@@ -166,7 +160,7 @@ def test_without_a_scheduler_or_dask_one_workspace_builds_and_several_name_the_p
     )
 
 
-def test_a_machine_never_has_two_stages_that_it_cannot_hold_together(tmp_path: Path) -> None:
+def test_a_machine_never_has_two_stages_that_it_cannot_hold_together(tmp_path):
     heaviest = [10, 25, 26, 50, 51, 200]
     assert [cluster.worker_count(100, 4, [1, need]) for need in heaviest] == [4, 4, 3, 2, 1, 1]
     text = recipe_text("falcon-7b", "/path/to/falcon", precisions=["fp16", "int8"])

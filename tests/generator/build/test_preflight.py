@@ -1,30 +1,26 @@
 """What preflight refuses, before anything heavy, and how it says so."""
 
-from __future__ import annotations
-
 import shutil
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from tests.texts import CALIBRATION
 from tests.weight_folders import edit_json
-from tests.workspaces import Recorder, build, make_prepared_workspace, make_workspace, report_of
+from tests.workspaces import build, make_prepared_workspace, make_workspace, report_of
 from vacc_gen.generator.backends.base import Stage
 from vacc_gen.generator.backends.onnxruntime.backend import OnnxRuntimeBackend
 from vacc_gen.generator.backends.vamc import Vamc
-from vacc_gen.generator.workspace import Workspace
-from vacc_gen.schema.errors import CheckpointError, StageError, UnreadableError, VaccGenError
+from vacc_gen.schema.errors import CheckpointError, StageError, UnreadableError
 from vacc_gen.schema.lint.diagnostics import FindingsError
 from vacc_gen.schema.precision import Precision
 
 
-def check(workspace: Workspace, *precisions: Precision, until: Stage = Stage.PREFLIGHT) -> Recorder:
+def check(workspace, *precisions, until=Stage.PREFLIGHT):
     return build(workspace, OnnxRuntimeBackend(), until=until, precisions=precisions)
 
 
-def refusal(workspace: Workspace, kind: type[VaccGenError]) -> str:
+def refusal(workspace, kind):
     with pytest.raises(kind) as caught:
         check(workspace, until=Stage.REPORT)
     assert [stage["status"] for stage in report_of(workspace)["stages"]] == ["failed", "done"]
@@ -33,7 +29,7 @@ def refusal(workspace: Workspace, kind: type[VaccGenError]) -> str:
     return f"{caught.value.message}\n{caught.value.hint}"
 
 
-def test_a_checkpoint_that_was_moved(tmp_path: Path) -> None:
+def test_a_checkpoint_that_was_moved(tmp_path):
     """What is wrong with one that is there, `tests/lies.py` has."""
     model = {"preset": "falcon-tiny", "checkpoint": str(tmp_path / "checkpoint")}
     workspace = make_workspace(tmp_path / "workspace", model=model)
@@ -41,7 +37,7 @@ def test_a_checkpoint_that_was_moved(tmp_path: Path) -> None:
     assert said.startswith(f"the weights are not there: {tmp_path}/checkpoint\n`vacc-gen fetch ")
 
 
-def test_a_tokenizer_that_cannot_be_loaded(tmp_path: Path) -> None:
+def test_a_tokenizer_that_cannot_be_loaded(tmp_path):
     workspace = make_prepared_workspace(tmp_path / "workspace")
     edit_json(workspace.checkpoint_path / "tokenizer.json", version="9.0")
     with pytest.raises(UnreadableError, match="is not a tokenizer that works"):
@@ -55,18 +51,18 @@ def test_a_tokenizer_that_cannot_be_loaded(tmp_path: Path) -> None:
         ((16, 32), "32 decode steps leave no room for a prompt"),
     ],
 )
-def test_lengths_that_do_not_fit(tmp_path: Path, lengths: tuple[int, int], words: str) -> None:
+def test_lengths_that_do_not_fit(tmp_path, lengths, words):
     target = {"prefill": lengths[0], "total": lengths[1], "tp": 1}
     assert words in refusal(make_workspace(tmp_path / "workspace", target=target), StageError)
 
 
-def test_fp16_is_built_first_wherever_it_stands(tmp_path: Path) -> None:
+def test_fp16_is_built_first_wherever_it_stands(tmp_path):
     recorder = check(make_workspace(tmp_path / "workspace", precisions=["int8", "fp16"]))
     calibrated = [record.precision for record in recorder.records if record.stage == "calibrate"]
     assert calibrated == [Precision.FP16, Precision.INT8]
 
 
-def test_a_disk_that_is_too_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_is_too_small(tmp_path, monkeypatch):
     workspace = make_workspace(tmp_path / "workspace")
     free_bytes = 7_000_000  # enough for either precision, not for both
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: SimpleNamespace(free=free_bytes))
@@ -76,7 +72,7 @@ def test_a_disk_that_is_too_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize("precisions", [["int8"], ["fp16", "int4"]])
-def test_a_gpu_that_is_not_there(tmp_path: Path, precisions: list[str]) -> None:
+def test_a_gpu_that_is_not_there(tmp_path, precisions):
     workspace = make_workspace(
         tmp_path / "workspace",
         precisions=precisions,
@@ -86,7 +82,7 @@ def test_a_gpu_that_is_not_there(tmp_path: Path, precisions: list[str]) -> None:
     assert "quantization.device is cuda:7, but PyTorch sees" in refusal(workspace, StageError)
 
 
-def test_a_hand_edited_file(tmp_path: Path) -> None:
+def test_a_hand_edited_file(tmp_path):
     """It is noted and kept, and refused where it has an error; others can still be built."""
     workspace = make_workspace(tmp_path / "workspace")
     edited = workspace.root / "build" / "hf_falcon_int8.yaml"

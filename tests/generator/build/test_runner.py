@@ -3,8 +3,6 @@
 One that was killed continues where it was; two keep out of each other's way.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math
@@ -24,14 +22,14 @@ from vacc_gen.generator.build.ledger import Ledger
 from vacc_gen.generator.build.report import Status
 from vacc_gen.generator.build.runner import build_lock
 from vacc_gen.generator.progress import peak_rss_bytes, reset_peak_rss
-from vacc_gen.generator.workspace import Workspace, load_workspace, update
+from vacc_gen.generator.workspace import load_workspace, update
 from vacc_gen.schema.errors import StageError
 from vacc_gen.schema.precision import Precision
 
 EMBEDDED = OnnxRuntimeBackend()
 
 
-def change_recipe(workspace: Workspace, old: str, new: str) -> Workspace:
+def change_recipe(workspace, old, new):
     file = workspace.root / "vacc.yaml"
     text = file.read_text()
     assert old in text
@@ -39,7 +37,7 @@ def change_recipe(workspace: Workspace, old: str, new: str) -> Workspace:
     return load_workspace(workspace.root)
 
 
-def test_the_report_keeps_its_contract(built_once: Workspace) -> None:
+def test_the_report_keeps_its_contract(built_once):
     report = report_of(built_once)
     assert report.keys() >= {"version", "backend", "stages", "parity", "perplexity", "artifacts"}
     target = {"card": None, "tp": 1, "prefill": 64, "total": 128}
@@ -68,7 +66,7 @@ def test_the_report_keeps_its_contract(built_once: Workspace) -> None:
     assert min(fp16["decode_steps"], fp16["greedy_tokens"]) >= 32
 
 
-def test_perplexity_is_measured_for_what_was_built_and_its_reference(built_once: Workspace) -> None:
+def test_perplexity_is_measured_for_what_was_built_and_its_reference(built_once):
     perplexity = report_of(built_once)["perplexity"]
     windows = perplexity.pop("windows")
     assert perplexity.keys() == {"fp16", "int8", "torch"}
@@ -88,7 +86,7 @@ def test_perplexity_is_measured_for_what_was_built_and_its_reference(built_once:
     assert 0 < abs(int8["perplexity"] / fp16["perplexity"] - 1) < 0.01
 
 
-def assert_whole(workspace: Workspace) -> None:
+def assert_whole(workspace):
     """What is deployed has a manifest with the hashes of its files, and nothing is left over."""
     recipe = workspace.plan.recipe.model_dump(mode="json")
     for job in workspace.plan.jobs:
@@ -106,7 +104,7 @@ def assert_whole(workspace: Workspace) -> None:
         assert list((workspace.root / place).glob(".*")) == []
 
 
-def test_what_was_done_before_a_kill_is_reused(tmp_path: Path) -> None:
+def test_what_was_done_before_a_kill_is_reused(tmp_path):
     workspace = make_workspace(tmp_path / "workspace")
     options = ("--backend", "onnxruntime", "--until", "compile")
     pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
@@ -122,7 +120,7 @@ def test_what_was_done_before_a_kill_is_reused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"version": 1}', '{"job": ["key", {}]}'])
-def test_a_damaged_ledger_counts_as_empty(tmp_path: Path, content: str) -> None:
+def test_a_damaged_ledger_counts_as_empty(tmp_path, content):
     file = tmp_path / ".vacc-gen" / "build.json"
     file.parent.mkdir()
     file.write_text(content)
@@ -138,7 +136,7 @@ with build_lock(Path(sys.argv[1])):
 """
 
 
-def test_a_second_build_is_refused_while_the_first_lives(tmp_path: Path) -> None:
+def test_a_second_build_is_refused_while_the_first_lives(tmp_path):
     workspace = make_workspace(tmp_path / "workspace")
     lock = workspace.root / ".vacc-gen" / "build.lock"
     holder = subprocess.Popen([sys.executable, "-c", HOLDER, str(lock)])
@@ -152,7 +150,7 @@ def test_a_second_build_is_refused_while_the_first_lives(tmp_path: Path) -> None
         assert f"process {os.getpid()} on " in lock.read_text()
 
 
-def test_a_second_build_reuses_everything(built: Workspace) -> None:
+def test_a_second_build_reuses_everything(built):
     before = report_of(built)
     assert_whole(built)
     for file in (built.root / "deploy").rglob("*.*"):
@@ -166,7 +164,7 @@ def test_a_second_build_reuses_everything(built: Workspace) -> None:
     assert stage_of(after, "export", "fp16")["made_in_seconds"] > 0
 
 
-def test_another_threshold_verifies_again_and_no_more(built: Workspace) -> None:
+def test_another_threshold_verifies_again_and_no_more(built):
     changed = change_recipe(built, '"int8": 1.0', '"int8": 0.0001')
     with pytest.raises(StageError) as caught:
         build(changed, EMBEDDED)
@@ -184,11 +182,11 @@ def test_another_threshold_verifies_again_and_no_more(built: Workspace) -> None:
     assert stage_of(report, "report", None)["status"] == "done"
 
 
-def test_other_lengths_export_again(built: Workspace) -> None:
+def test_other_lengths_export_again(built):
     changed = change_recipe(built, '"total": 128', '"total": 144')
     with pytest.raises(StageError, match="generated files are not those of the recipe") as caught:
         build(changed, EMBEDDED)
-    assert "run `vacc-gen generate`" in (caught.value.hint or "")
+    assert "run `vacc-gen generate`" in caught.value.hint
     failed = stage_of(report_of(built), "preflight", None)
     assert (failed["status"], failed["hint"]) == ("failed", caught.value.hint)
     update(changed)
@@ -197,7 +195,7 @@ def test_other_lengths_export_again(built: Workspace) -> None:
     assert OnnxRuntimeModel(built.root / "deploy" / changed.plan.jobs[0].name).total_tokens == 144
 
 
-def test_int8_alone_is_compared_with_torch(built: Workspace) -> None:
+def test_int8_alone_is_compared_with_torch(built):
     build(built, EMBEDDED, precisions=(Precision.INT8,))
     assert report_of(built)["parity"]["precisions"]["int8"]["reference"] == "torch"
     perplexity = report_of(built)["perplexity"]
@@ -206,8 +204,8 @@ def test_int8_alone_is_compared_with_torch(built: Workspace) -> None:
     assert score["nll_difference"]["reference"] == "torch"
 
 
-def test_peak_memory_is_that_of_a_stretch_of_work() -> None:
-    def peak_of(block_bytes: int) -> int:
+def test_peak_memory_is_that_of_a_stretch_of_work():
+    def peak_of(block_bytes):
         reset_peak_rss()
         block = bytearray(block_bytes)
         block[::4096] = b"1" * len(block[::4096])
@@ -216,7 +214,7 @@ def test_peak_memory_is_that_of_a_stretch_of_work() -> None:
     assert 90 << 20 < peak_of(100 << 20) - peak_of(1 << 20) < 110 << 20
 
 
-def test_a_report_of_an_early_end_and_one_that_cannot_be_written(built: Workspace) -> None:
+def test_a_report_of_an_early_end_and_one_that_cannot_be_written(built):
     recorder = build(built, EMBEDDED, until=Stage.QUANTIZE)
     assert recorder.statuses(Stage.QUANTIZE) == [Status.SKIPPED, Status.REUSED]
     assert report_of(built)["parity"]["prefill_max_abs_diff"] is None

@@ -2,11 +2,8 @@
 recipe or a checkpoint holds, what is emitted has its own lines alone.
 """
 
-from __future__ import annotations
-
 import json
 import subprocess
-from typing import Any
 
 import pytest
 import yaml
@@ -25,19 +22,19 @@ foreign = st.text(st.sampled_from(ODD + "ab世é🙂"), min_size=1, max_size=12)
 PRESET = MODELS.find("falcon-7b")
 
 
-def assert_own_lines(text: str) -> None:
+def assert_own_lines(text):
     """Nothing breaks a line, hides or reorders but line feeds and tabs, by whatever standard."""
     assert [mark for mark in text if not mark.isprintable() and mark not in "\n\t"] == []
 
 
-def recipe_of(**parts: Any) -> Recipe:
+def recipe_of(**parts):
     model = {"preset": PRESET.name, "checkpoint": "/path/to/falcon-7b"}
     return Recipe.model_validate_json(json.dumps({"version": 2, "model": model, **parts}))
 
 
 @settings(max_examples=50)
 @given(foreign, foreign)
-def test_whatever_a_recipe_holds_stays_on_its_lines(text: str, word: str) -> None:
+def test_whatever_a_recipe_holds_stays_on_its_lines(text, word):
     calibration = {"set": "c4", "path": text, "seqlen": 16}
     model = {"preset": PRESET.name, "checkpoint": text}
     recipe = recipe_of(model=model, calibration=calibration, verification={"text": text})
@@ -52,14 +49,14 @@ def test_whatever_a_recipe_holds_stays_on_its_lines(text: str, word: str) -> Non
 
 
 @given(st.dictionaries(foreign, foreign | st.lists(foreign)))
-def test_yaml_of_any_keys(values: dict[str, object]) -> None:
+def test_yaml_of_any_keys(values):
     assert_own_lines(sections(values))
     assert (yaml.safe_load(sections(values)) or {}) == values
 
 
 @settings(max_examples=30)
 @given(st.dictionaries(st.text(), st.text() | st.just("\ud800")))
-def test_the_checkpoints_config(extra: dict[str, str]) -> None:
+def test_the_checkpoints_config(extra):
     config = {**(PRESET.config or {}), "extra": extra}
     plan = make_plan(recipe_of(), PRESET, None)
     text = emit(plan, config)["source_code/config_vacc.json"]
@@ -69,7 +66,7 @@ def test_the_checkpoints_config(extra: dict[str, str]) -> None:
 
 @settings(max_examples=60)
 @given(st.lists(foreign | st.just("") | st.just("\udcff"), min_size=1, max_size=40))
-def test_words_for_the_shell(words: list[str]) -> None:
+def test_words_for_the_shell(words):
     command = shell_command(words)
     assert_own_lines(command)
     for locale in ("C", "C.UTF-8"):
@@ -101,7 +98,7 @@ def test_words_for_the_shell(words: list[str]) -> None:
         },
     ],
 )
-def test_a_recipe_reads_back_as_itself(parts: dict[str, Any]) -> None:
+def test_a_recipe_reads_back_as_itself(parts):
     recipe = recipe_of(**parts)
     text = recipe_text(recipe, ["vacc-gen", "new", "--out", "a b"])
     assert text.startswith("# vacc-gen new --out 'a b'\n# yaml-language-server: $schema=")

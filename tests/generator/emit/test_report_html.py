@@ -1,10 +1,7 @@
 """report.html says what report.json does, loads nothing, and no name becomes markup."""
 
-from __future__ import annotations
-
 import math
 import re
-from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -14,12 +11,12 @@ from vacc_gen.generator.emit.report_html import perplexity_figures, report_html
 HOSTILE = """<script>alert('x')</script>"><img src=//a.b/c onerror=x> & "quoted" {{ 7 * 7 }}"""
 
 
-def stage(name: str, precision: str | None, status: str = "done", **more: Any) -> dict[str, Any]:
+def stage(name, precision, status="done", **more):
     cost = {"seconds": 1.5, "peak_rss_bytes": 321_000_000, "output_bytes": 0}
     return {"name": name, "precision": precision, "status": status, **cost, **more}
 
 
-def parity(**more: Any) -> dict[str, Any]:
+def parity(**more):
     return {
         "prefill_max_abs_diff": 0.0034,
         "decode_max_abs_diff": 0.0083,
@@ -31,7 +28,7 @@ def parity(**more: Any) -> dict[str, Any]:
     }
 
 
-FAILED: dict[str, Any] = {
+FAILED = {
     "backend": "vamc",
     "recipe": {"preset": "falcon-7b", "card": "VA16", "tp": 4, "prefill": 1024, "total": 2048},
     "made": {
@@ -45,7 +42,7 @@ FAILED: dict[str, Any] = {
 }
 WORD = {"position": 7, "token": " may", "reference_token": " should", "logit_gap": 0.0078125}
 GPTQ = {"method": "gptq", "bits": 8, "group_size": 32, "activations": "int8"}
-REPORT: dict[str, Any] = {
+REPORT = {
     **FAILED,
     "model": "falcon-tiny",
     "backend": "onnxruntime",
@@ -89,18 +86,18 @@ COMPILED_BY_VAMC = {
 class Page:
     """What a page is made of; it is well-formed XML, too."""
 
-    def __init__(self, html: str) -> None:
+    def __init__(self, html):
         root = ElementTree.fromstring(html)
         for style in root.iter("style"):
             style.text = None
         self.elements = list(root.iter())
         self.text = re.sub(r"\s+", " ", " ".join(root.itertext()))
 
-    def count(self, tag: str, kind: str) -> int:
+    def count(self, tag, kind):
         return sum(one.tag == tag and one.get("class") == kind for one in self.elements)
 
 
-def test_every_figure_is_there() -> None:
+def test_every_figure_is_there():
     page = Page(report_html(REPORT))
     for figure in (
         "Build of falcon-tiny int8 differs from fp16 by more than allowed recipe falcon-7b",
@@ -137,9 +134,7 @@ def test_every_figure_is_there() -> None:
         (0.5, None, "40.12"),
     ],
 )
-def test_a_perplexity_has_no_decimals_that_its_error_does_not_carry(
-    mean: float, error: float | None, text: str
-) -> None:
+def test_a_perplexity_has_no_decimals_that_its_error_does_not_carry(mean, error, text):
     difference = {"reference": "fp16", "mean": mean, "standard_error": error}
     score = {"precision": "int8", "perplexity": 40.123, "nll_difference": difference}
     sizes = {"windows": 16, "window_tokens": 128, "stride_tokens": 64}
@@ -148,7 +143,7 @@ def test_a_perplexity_has_no_decimals_that_its_error_does_not_carry(
     assert figures == {"int8": text}
 
 
-def compared(precision: str, **more: Any) -> dict[str, Any]:
+def compared(precision, **more):
     """The report of one precision, which is within its limits unless `more` says otherwise."""
     parities = {precision: parity(reference="fp16", **more)}
     compiled = stage("compile", precision, "reused")
@@ -168,9 +163,7 @@ def compared(precision: str, **more: Any) -> dict[str, Any]:
         ({**FAILED, "stages": []}, "soft", "Nothing was compiled", "vacc-gen build"),
     ],
 )
-def test_it_starts_with_a_verdict(
-    report: dict[str, Any], kind: str, headline: str, reason: str
-) -> None:
+def test_it_starts_with_a_verdict(report, kind, headline, reason):
     page = Page(report_html(report))
     assert page.count("div", f"verdict {kind}") == 1
     assert page.text.index(headline) < page.text.index("backend") < page.text.index("Stages")
@@ -180,7 +173,7 @@ def test_it_starts_with_a_verdict(
         assert f"<h2>{section}" not in report_html(FAILED)
 
 
-def hostile(value: Any) -> Any:
+def hostile(value):
     """`value` with every text in it replaced by one that would be markup."""
     if isinstance(value, dict):
         kept = ("status", "method")  # the program's own words
@@ -191,7 +184,7 @@ def hostile(value: Any) -> Any:
 
 
 @pytest.mark.parametrize("report", [REPORT, FAILED, hostile(REPORT)], ids=["whole", "failed", "x"])
-def test_it_loads_nothing_and_names_do_not_become_markup(report: dict[str, Any]) -> None:
+def test_it_loads_nothing_and_names_do_not_become_markup(report):
     html = report_html(report)
     assert report in (REPORT, FAILED) or "{{ 7 * 7 }}" in html, "not even the template's own"
     page = Page(html)

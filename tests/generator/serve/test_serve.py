@@ -1,7 +1,5 @@
 """`vacc-gen serve` as its clients see it: openai's, curl, and the cards' benchmark."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import re
@@ -9,7 +7,6 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -32,7 +29,7 @@ class Server(NamedTuple):
 
 
 @contextmanager
-def serving(root: object, *options: str, program: Sequence[str] = VACC_GEN) -> Iterator[Server]:
+def serving(root, *options, program=VACC_GEN):
     command = (*program, "serve", str(root), "--port", "0", *options)
     process = start(*command, stderr=subprocess.PIPE)
     try:

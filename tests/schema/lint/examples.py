@@ -1,7 +1,5 @@
 """The examples in the rules' docstrings, as the files that they stand for."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Mapping, Sequence

@@ -1,9 +1,5 @@
 """Builds of int8 and int4, by GPTQ where the recipe names calibration texts."""
 
-from __future__ import annotations
-
-from pathlib import Path
-
 import pytest
 
 from tests.texts import CALIBRATION, HELD_OUT
@@ -11,7 +7,6 @@ from tests.workspaces import build, falcon_tiny_with, make_workspace, report_of,
 from vacc_gen.generator.backends.base import Stage
 from vacc_gen.generator.backends.onnxruntime.backend import OnnxRuntimeBackend
 from vacc_gen.generator.build.report import Status
-from vacc_gen.generator.workspace import Workspace
 from vacc_gen.schema.errors import StageError
 from vacc_gen.schema.precision import PER_CHANNEL
 
@@ -19,7 +14,7 @@ TEXTS = {"set": "mine", "path": str(CALIBRATION), "samples": 8, "seqlen": 64}
 
 
 @pytest.fixture(scope="module")
-def by_gptq(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+def by_gptq(tmp_path_factory):
     """fp16, int8 and int4, with perplexity on held-out text."""
     workspace = make_workspace(
         tmp_path_factory.mktemp("built") / "workspace",
@@ -31,7 +26,7 @@ def by_gptq(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     return workspace
 
 
-def test_the_report_says_how_weights_were_made(by_gptq: Workspace) -> None:
+def test_the_report_says_how_weights_were_made(by_gptq):
     report = report_of(by_gptq)
     stages = [stage_of(report, "quantize", precision) for precision in ("int8", "int4")]
     for stage, bits in zip(stages, (8, 4), strict=True):
@@ -49,16 +44,14 @@ def test_the_report_says_how_weights_were_made(by_gptq: Workspace) -> None:
     assert windows["scores"][2]["perplexity"] > windows["scores"][0]["perplexity"]
 
 
-def test_a_second_build_reuses_it_and_nothing_is_left_but_figures(by_gptq: Workspace) -> None:
+def test_a_second_build_reuses_it_and_nothing_is_left_but_figures(by_gptq):
     recorder = build(by_gptq, OnnxRuntimeBackend())
     assert set(recorder.statuses(Stage.QUANTIZE)) == {Status.SKIPPED, Status.REUSED}
     work = by_gptq.root / ".vacc-gen" / "work"
     assert list(work.iterdir()) == [work / "verify.json"]
 
 
-def test_without_texts_weights_are_rounded_and_caches_are_as_long_as_a_text(
-    built_once: Workspace,
-) -> None:
+def test_without_texts_weights_are_rounded_and_caches_are_as_long_as_a_text(built_once):
     report = report_of(built_once)
     fp16, int8 = stage_of(report, "export", "fp16"), stage_of(report, "quantize", "int8")
     assert int8["quantization"]["method"] == "round_to_nearest"
@@ -73,7 +66,7 @@ def test_without_texts_weights_are_rounded_and_caches_are_as_long_as_a_text(
     assert fp16["weights_bytes"] == (deployed / "weights.bin").stat().st_size
 
 
-def test_groups_and_exact_activations(tmp_path: Path) -> None:
+def test_groups_and_exact_activations(tmp_path):
     workspace = make_workspace(
         tmp_path / "w",
         precisions=["int8"],
@@ -86,7 +79,7 @@ def test_groups_and_exact_activations(tmp_path: Path) -> None:
     assert "groups of 16, float" in (workspace.root / "report.html").read_text()
 
 
-def test_a_model_that_cannot_be_computed_with_is_not_published(tmp_path: Path) -> None:
+def test_a_model_that_cannot_be_computed_with_is_not_published(tmp_path):
     name = "transformer.h.0.mlp.dense_4h_to_h.weight"
     checkpoint = falcon_tiny_with(tmp_path / "falcon", {name: [70000.0]})
     model = {"preset": "falcon-tiny", "checkpoint": str(checkpoint)}

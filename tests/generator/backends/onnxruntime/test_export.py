@@ -1,7 +1,5 @@
 """What an export writes: values bit for bit, each once, all or nothing, in bounded memory."""
 
-from __future__ import annotations
-
 import json
 import math
 import shutil
@@ -80,7 +78,7 @@ def exported(checkpoint, tmp_path_factory):
     return export
 
 
-def stored_weights(graph: Path) -> dict[str, np.ndarray]:
+def stored_weights(graph):
     """External initializers of a graph, read from the file and place that it names."""
     found = {}
     for tensor in onnx.load(graph, load_external_data=False).graph.initializer:
@@ -377,7 +375,7 @@ for dtype in ("fp16", "int8"):
 """
 
 
-def write_zeros(folder: Path, layers: int) -> int:
+def write_zeros(folder, layers):
     """A checkpoint of `layers` wide layers, and the bytes of one of them."""
     shape = {"hidden_size": 1024, "num_attention_heads": 16, "vocab_size": 512}
     config = {"model_type": "falcon", "num_hidden_layers": layers, **shape}

@@ -1,7 +1,5 @@
 """Running compiled folders: the same logits as the oracle, the same text, clear refusals."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from pathlib import Path

@@ -5,8 +5,6 @@ of calibration texts, as a model's perplexity on a text moves by a tenth of a pe
 change.
 """
 
-from __future__ import annotations
-
 from importlib.resources import files
 from pathlib import Path
 

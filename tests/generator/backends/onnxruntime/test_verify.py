@@ -1,7 +1,5 @@
 """Figures by hand, perplexity and the reference against transformers, texts that will do."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -29,7 +27,7 @@ from vacc_gen.generator.backends.onnxruntime.verify import (
 )
 from vacc_gen.generator.calibration.tokenizer import TOKENIZER_FILE, Tokenizer
 from vacc_gen.generator.progress import Progress
-from vacc_gen.generator.workspace import Workspace, load_workspace
+from vacc_gen.generator.workspace import load_workspace
 from vacc_gen.schema.errors import StageError, VaccGenError
 from vacc_gen.schema.precision import Precision
 from vacc_gen.schema.recipe import Verification
@@ -43,11 +41,11 @@ TRACE = Trace(
 )
 
 
-def cut(token_ids: list[int], total: int = 128, size: int = 1, **settings: int) -> Windows:
+def cut(token_ids, total=128, size=1, **settings):
     return choose_windows(token_ids, Verification(**settings), total, size)
 
 
-def test_figures_of_a_comparison() -> None:
+def test_figures_of_a_comparison():
     tokenizer = Tokenizer(FALCON_TINY / TOKENIZER_FILE)
     same = compare(TRACE, TRACE, tokenizer)
     assert (same["prefill_max_abs_diff"], same["decode_max_rel_diff"]) == (0, 0)
@@ -76,7 +74,7 @@ def test_figures_of_a_comparison() -> None:
     assert math.isnan(broken["decode_max_abs_diff"])
 
 
-def test_perplexity_of_even_logits() -> None:
+def test_perplexity_of_even_logits():
     even = np.zeros((2, 4), np.float32)
     sample = Sample((3, 3), (1, 2), cut([1, 2], window=2))
     assert Trace(even, even, np.array([])).perplexity(sample) == pytest.approx(4)
@@ -85,7 +83,7 @@ def test_perplexity_of_even_logits() -> None:
 @pytest.mark.parametrize(
     ("lengths", "prompt"), [((64, 128), 64), ((512, 1024), 128), ((64, 80), 48)]
 )
-def test_a_sample_fits_the_lengths(tmp_path: Path, lengths: tuple[int, int], prompt: int) -> None:
+def test_a_sample_fits_the_lengths(tmp_path, lengths, prompt):
     target = {"prefill": lengths[0], "total": lengths[1], "tp": 1}
     workspace = make_workspace(tmp_path / "w", target=target)
     sample = cut_text(build_of(workspace))
@@ -102,9 +100,7 @@ def test_a_sample_fits_the_lengths(tmp_path: Path, lengths: tuple[int, int], pro
         (b"Jesus wept. " * 99, 129, "window is 129 tokens, target.total has 128"),
     ],
 )
-def test_a_text_that_cannot_be_used(
-    tmp_path: Path, content: bytes | None, window: int, words: str
-) -> None:
+def test_a_text_that_cannot_be_used(tmp_path, content, window, words):
     verification = {"text": "own.txt", "window": window}
     workspace = make_workspace(tmp_path / "workspace", verification=verification)
     if content is not None:
@@ -113,7 +109,7 @@ def test_a_text_that_cannot_be_used(
         OnnxRuntimeBackend().check(build_of(workspace))
 
 
-def test_one_run_serves_all_jobs_and_what_is_known_is_not_run_again(built: Workspace) -> None:
+def test_one_run_serves_all_jobs_and_what_is_known_is_not_run_again(built):
     before, recipe = report_of(built), built.root / "vacc.yaml"
     alone = build(built, OnnxRuntimeBackend(), precisions=(Precision.INT8,))
     tokens = 9 * 127 + 64 + 32 + 64 + 31  # windows; the text, and what the model chose
@@ -139,7 +135,7 @@ def test_one_run_serves_all_jobs_and_what_is_known_is_not_run_again(built: Works
 
 @pytest.mark.parametrize("stride", [64, 40])
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_it_is_that_of_transformers(variant: str, stride: int, tmp_path: Path) -> None:
+def test_it_is_that_of_transformers(variant, stride, tmp_path):
     """Of a window that overlaps the one before, only the new tokens count."""
     oracle = make_falcon(variant, tmp_path / "checkpoint")
     ids = torch.randint(VOCABULARY, (300,), generator=torch.Generator().manual_seed(5))
@@ -160,7 +156,7 @@ def test_it_is_that_of_transformers(variant: str, stride: int, tmp_path: Path) -
     assert windows.perplexity(losses) == pytest.approx(math.exp(sum(wanted) / tokens), rel=1e-5)
 
 
-def test_logits_that_are_not_finite_are_no_perplexity(tmp_path: Path) -> None:
+def test_logits_that_are_not_finite_are_no_perplexity(tmp_path):
     make_falcon("7b", tmp_path / "checkpoint")
     export, out = plan_export(open_checkpoint(tmp_path / "checkpoint"), "fp32"), tmp_path / "out"
     export.write(out)
@@ -170,7 +166,7 @@ def test_logits_that_are_not_finite_are_no_perplexity(tmp_path: Path) -> None:
     windows = cut([3] * 64, window=32)
     with pytest.raises(StageError, match=r"out on window 1: 4192 of 4192 logits are NaN") as caught:
         score_windows(export, out, windows, Progress())
-    assert "run --verify" in (caught.value.hint or "")
+    assert "run --verify" in caught.value.hint
 
 
 @pytest.mark.parametrize(
@@ -188,14 +184,14 @@ def test_logits_that_are_not_finite_are_no_perplexity(tmp_path: Path) -> None:
     ],
 )
 def test_windows_are_as_long_as_text_total_and_model_allow(
-    settings: dict[str, int], tokens: int, total: int, billions: float, expected: tuple[int, ...]
-) -> None:
+    settings, tokens, total, billions, expected
+):
     size = int(2e9 * billions)
     windows = cut(list(range(tokens)), total, size, **settings)
     assert (*windows.tokens.shape, windows.stride) == expected
 
 
-def test_a_difference_has_the_error_of_its_pairs() -> None:
+def test_a_difference_has_the_error_of_its_pairs():
     """Of windows of one size, that of a mean: the standard deviation over the root of their number.
 
     Of others, that of a ratio.
@@ -214,7 +210,7 @@ def test_a_difference_has_the_error_of_its_pairs() -> None:
     assert single == {"mean": 0.1, "standard_error": None}
 
 
-def test_large_logits_do_not_overflow() -> None:
+def test_large_logits_do_not_overflow():
     assert loss(np.array([[6e4, 0.0]]), [0]) == pytest.approx(0)
 
 
@@ -224,12 +220,12 @@ def test_large_logits_do_not_overflow() -> None:
 class Counter(Progress):
     done_bytes = 0
 
-    def advance(self, done_bytes: int) -> None:
+    def advance(self, done_bytes):
         self.done_bytes += done_bytes
 
 
 @pytest.mark.parametrize("model", ["falcon-tiny", "falcon-tiny-40b", "falcon-tiny-rw"])
-def test_logits_of_every_text_are_those_of_transformers(model: str) -> None:
+def test_logits_of_every_text_are_those_of_transformers(model):
     """Lengths differ, and one length has more texts than go through a layer at once."""
     from transformers import AutoModelForCausalLM
 
@@ -248,7 +244,7 @@ def test_logits_of_every_text_are_those_of_transformers(model: str) -> None:
         np.testing.assert_allclose(made, expected, atol=1e-4)
 
 
-def test_no_weights_stay_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_weights_stay_behind(monkeypatch):
     checkpoint, counter = open_checkpoint(FALCON_TINY), Counter()
     model = reference.build_on_meta(MODELING, checkpoint)
     parameters = dict(model.named_parameters())

@@ -3,8 +3,6 @@
 Legend: B batch, S tokens fed, L past, T = L + S, P prefill length, KV heads of the cache, D head.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import onnx
 import onnxruntime

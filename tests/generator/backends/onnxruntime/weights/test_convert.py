@@ -1,12 +1,9 @@
 """Pickled weights become safetensors of the same bytes, and nothing in them is run."""
 
-from __future__ import annotations
-
 import os
 import pickle
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -20,9 +17,9 @@ from vacc_gen.schema.falcon import EMBEDDING, HEAD
 from vacc_gen.schema.lint.check import check_paths
 
 
-def pickled(folder: Path, files: int = 1, **options: Any) -> dict[str, torch.Tensor]:
+def pickled(folder, files=1, **options):
     """Write falcon-tiny's weights as pickles, with its tied head, and return them."""
-    tensors: dict[str, torch.Tensor] = {}
+    tensors = {}
     for shard in sorted(FALCON_TINY.glob("*.safetensors")):
         tensors |= load_file(shard)
     folder.mkdir()
@@ -41,9 +38,7 @@ def pickled(folder: Path, files: int = 1, **options: Any) -> dict[str, torch.Ten
     [(1, {}), (3, {}), (1, {"_use_new_zipfile_serialization": False})],
     ids=["one", "three", "as before torch 1.6"],
 )
-def test_a_converted_folder_is_a_sound_checkpoint(
-    tmp_path: Path, files: int, options: dict[str, Any]
-) -> None:
+def test_a_converted_folder_is_a_sound_checkpoint(tmp_path, files, options):
     tensors = pickled(tmp_path / "in", files, **options)
     (tmp_path / "in" / "training_args.bin").write_bytes(b"no tensors")
     (tmp_path / "in" / "modeling.py").write_text("code")
@@ -59,7 +54,7 @@ def test_a_converted_folder_is_a_sound_checkpoint(
 
 
 class Code:
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self):
         return Path.touch, (Path("was-run"),)
 
 
@@ -78,9 +73,7 @@ class Code:
         (lambda path: path.rename(path.with_suffix(".gone")), "holds no pickled weights"),
     ],
 )
-def test_what_is_more_than_tensors_is_refused_unread(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: Any, words: str
-) -> None:
+def test_what_is_more_than_tensors_is_refused_unread(tmp_path, monkeypatch, content, words):
     monkeypatch.chdir(tmp_path)
     pickled(tmp_path / "in")
     content(tmp_path / "in" / "pytorch_model-0.bin")
@@ -89,7 +82,7 @@ def test_what_is_more_than_tensors_is_refused_unread(
     assert {path.name for path in tmp_path.iterdir()} == {"in"}
 
 
-def test_a_folder_in_use_and_a_pipe_are_left_alone(tmp_path: Path) -> None:
+def test_a_folder_in_use_and_a_pipe_are_left_alone(tmp_path):
     pickled(tmp_path / "in")
     with pytest.raises(UsageError, match="is not an empty folder"):
         convert(tmp_path / "in", tmp_path / "in", Progress())

@@ -1,7 +1,5 @@
 """GPTQ: one matrix against the algorithm as published, whole models against transformers."""
 
-from __future__ import annotations
-
 import errno
 import itertools
 import math

@@ -1,7 +1,5 @@
 """Round to nearest: error bounds, symmetry, and the group sizes that fit a model."""
 
-from __future__ import annotations
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

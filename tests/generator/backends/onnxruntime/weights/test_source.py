@@ -1,9 +1,5 @@
 """Checkpoints opened for export. How their values are read is tested by what is exported."""
 
-from __future__ import annotations
-
-from pathlib import Path
-
 import pytest
 
 from tests.weight_folders import (
@@ -18,12 +14,12 @@ from vacc_gen.schema.errors import CheckpointError
 from vacc_gen.schema.falcon import EMBEDDING, HEAD
 
 
-def test_either_name_of_a_tied_embedding_will_do(tmp_path: Path) -> None:
+def test_either_name_of_a_tied_embedding_will_do(tmp_path):
     SOUND["head-alone"](tmp_path / "falcon")
     assert open_checkpoint(tmp_path / "falcon").tensors[EMBEDDING].name == HEAD
 
 
-def test_a_stored_head_that_differs_anywhere_from_the_embedding(tmp_path: Path) -> None:
+def test_a_stored_head_that_differs_anywhere_from_the_embedding(tmp_path):
     """The inspection compares samples of it, an export all."""
     file = write_falcon(tmp_path) / SINGLE
     tensors = read_tensors(file)
@@ -34,10 +30,10 @@ def test_a_stored_head_that_differs_anywhere_from_the_embedding(tmp_path: Path) 
     write_tensors(file, {**tensors, HEAD: (dtype, shape, data[:-1] + b"\x3f")})
     with pytest.raises(CheckpointError, match="differs from the embedding") as caught:
         opened.check_head()
-    assert "tie_word_embeddings" in (caught.value.hint or "")
+    assert "tie_word_embeddings" in caught.value.hint
 
 
-def test_a_file_that_shrinks_meanwhile(tmp_path: Path) -> None:
+def test_a_file_that_shrinks_meanwhile(tmp_path):
     file = write_falcon(tmp_path) / SINGLE
     opened = open_checkpoint(tmp_path)
     file.write_bytes(file.read_bytes()[:-1])
