@@ -17,7 +17,10 @@ from vacc_gen.schema.lint.check import open_weights
 from vacc_gen.schema.precision import Precision
 
 TARGET = {"prefill": 64, "total": 128, "tp": 1}
-FALCON_TINY = Path(__file__).parent / "data" / "falcon-tiny"
+DATA = Path(__file__).parent / "data"
+FALCON_TINY = DATA / "falcon-tiny"
+# The King James Version, public domain: not trained on, and a third of what was.
+HELD_OUT, CALIBRATION = (DATA / "texts" / name for name in ("held_out.txt", "calibration.txt"))
 
 
 def recipe_text(preset: str, checkpoint: object, **parts: object) -> str:

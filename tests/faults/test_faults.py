@@ -16,8 +16,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.texts import CALIBRATION
-from tests.workspaces import FALCON_TINY, files_of
+from tests.workspaces import CALIBRATION, FALCON_TINY, files_of
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
 

@@ -1,4 +1,4 @@
-"""The packaged JSON Schemas: current, valid, and of one mind with the models."""
+"""The packaged JSON Schemas: current, valid, and of one mind with the models; their pages."""
 
 import json
 from pathlib import Path
@@ -10,6 +10,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from docs.reference_pages import PAGES, as_page
 from tests.published import PATHS
 from vacc_gen.schema.compile_yaml.config import CompileConfig
 from vacc_gen.schema.json_schema import MODELS, as_text, packaged
@@ -40,6 +41,12 @@ def test_the_packaged_schema_is_current_and_one_of_2020_12_and_describes_every_k
         if not {"description", "$ref", "const"} & field.keys()
     ]
     assert lacking == []
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_the_page_is_current(name):
+    page = Path(__file__).parents[2] / PAGES[name]
+    assert as_page(name) == page.read_text(), "run `make docs`"
 
 
 ODD = st.sampled_from((

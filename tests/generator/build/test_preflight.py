@@ -5,9 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.texts import CALIBRATION
 from tests.weight_folders import edit_json
-from tests.workspaces import build, make_prepared_workspace, make_workspace, report_of
+from tests.workspaces import CALIBRATION, build, make_prepared_workspace, make_workspace, report_of
 from vacc_gen.generator.backends.base import Stage
 from vacc_gen.generator.backends.onnxruntime.backend import OnnxRuntimeBackend
 from vacc_gen.generator.backends.vamc import Vamc

@@ -3,10 +3,9 @@ import json
 
 import pytest
 
-from tests.published import FOLDER
+from tests.published import FALCON
 from tests.terminals import Terminal
 
-FALCON = (FOLDER / "llm/falcon/build_in/build/hf_falcon_int8.yaml").read_text(encoding="utf-8")
 WRONG = FALCON.replace("  workers: 4", "  wokers: 4  # one for each die")
 
 

@@ -5,7 +5,7 @@ from difflib import ndiff
 import pytest
 import yaml
 
-from tests.published import FOLDER
+from tests.published import CASES, FOLDER
 from tests.schema.lint.examples import assert_findings_on_record
 from vacc_gen.generator.emit.older import converted
 from vacc_gen.presets import OLDER_KEYS
@@ -16,7 +16,6 @@ from vacc_gen.schema.lint.diagnostics import FindingsError, has_errors
 from vacc_gen.schema.lint.document import load
 from vacc_gen.schema.lint.suggestions import models_at
 
-CASES = FOLDER.parent / "cases"
 RESNET = (CASES / "older_resnet.yaml").read_text()
 TABLE = yaml.safe_load(OLDER_KEYS.read_text())
 PAIRS = {  # both as published

@@ -7,8 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from tests.falcons import static_logits
 from tests.processes import make_program
 from tests.workspaces import FALCON_TINY, recipe_text
 from vacc_gen.generator.workspace import create
@@ -261,3 +263,28 @@ def test_a_model_that_reads_images_is_compiled_and_served_in_two_halves(world):
         *("--llm_devices", "[0,1]", "--vit_model", str(tower), "--vit_devices", "[2]"),
         *("--max_pixels", "802816", "--min_pixels", "78400"),
     ]
+
+
+def test_exported_graphs_agree_with_transformers(tmp_path):
+    torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
+    shutil.copytree(FALCON_TINY, tmp_path / "weights")
+    workspace = create(tmp_path / "w", recipe_text("falcon-tiny", "../weights"))
+    exported = tmp_path / "graphs"
+    done = subprocess.run(
+        [sys.executable, workspace.root / "scripts/export.py", "--checkpoint", tmp_path / "weights",
+         "--out", exported, "--prefill", "16", "--total", "32"],
+        env={**os.environ, "PYTHONPATH": "", "PYTHONWARNINGS": "ignore"},
+        capture_output=True,
+        text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    files = {path.name: path.stat().st_size for path in exported.iterdir()}
+    assert set(files) == {"prefill.onnx", "decode.onnx", "weights.bin"}
+    stored = sum(path.stat().st_size for path in FALCON_TINY.glob("*.safetensors"))  # bf16
+    assert files["weights.bin"] < 2.1 * stored  # once, in fp32
+    reference = transformers.FalconForCausalLM.from_pretrained(FALCON_TINY, dtype=torch.float32)
+    ids = [37 * index % 2000 + 5 for index in range(32)]
+    with torch.no_grad():
+        expected = reference(torch.tensor([ids])).logits[0].numpy()
+    logits = static_logits(exported, ids, 16)
+    np.testing.assert_allclose(logits, expected[15:], atol=1e-3)

@@ -1,13 +1,11 @@
 """Small files that went wrong once, and what is right."""
 
-from pathlib import Path
-
 import pytest
 
+from tests.published import CASES
 from vacc_gen.schema.lint.check import check_paths, check_text
 from vacc_gen.schema.lint.document import load
 
-CASES = Path(__file__).parents[2] / "data" / "cases"
 FIXABLE = {"bom.yaml", "full_width.yaml", "schema_dataset.yaml", "tabs.yaml"}
 
 

@@ -7,14 +7,13 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.published import FOLDER, PATHS
+from tests.published import FALCON, PATHS
 from vacc_gen.schema.compile_yaml.config import CompileConfig
 from vacc_gen.schema.lint.check import Selection, check_paths, check_text
 from vacc_gen.schema.lint.document import Kind, kind_of, load
 from vacc_gen.schema.lint.suggestions import sections
 from vacc_gen.schema.recipe import Recipe
 
-FALCON = (FOLDER / "llm/falcon/build_in/build/hf_falcon_int8.yaml").read_text(encoding="utf-8")
 MISSPELLED = FALCON.replace("  workers: 4", "  wokers: 4")
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from docs.reference_pages import TOPICS
+from docs.reference_pages import TOPICS, rules_page
 from tests.schema.lint.examples import assert_on_record, written
 from vacc_gen.schema.lint.check import check_paths
 from vacc_gen.schema.lint.output import as_text
@@ -75,6 +75,11 @@ def test_every_rule_has_a_code_of_its_own_and_a_whole_page():
         assert all(page_of(rule)), rule.code
         assert not rule.summary.endswith("."), rule.code
         assert as_page(rule).startswith(f"# {rule.code} {rule.name}\n")
+
+
+def test_the_page_of_rules_is_current():
+    page = ROOT / "docs" / "reference" / "rules.md"
+    assert rules_page(RULES) == page.read_text(), "run `make docs`"
 
 
 def test_the_hooks_are_well_formed():

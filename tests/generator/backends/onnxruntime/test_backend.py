@@ -2,8 +2,15 @@
 
 import pytest
 
-from tests.texts import CALIBRATION, HELD_OUT
-from tests.workspaces import build, falcon_tiny_with, make_workspace, report_of, stage_of
+from tests.workspaces import (
+    CALIBRATION,
+    HELD_OUT,
+    build,
+    falcon_tiny_with,
+    make_workspace,
+    report_of,
+    stage_of,
+)
 from vacc_gen.generator.backends.base import Stage
 from vacc_gen.generator.backends.onnxruntime.backend import OnnxRuntimeBackend
 from vacc_gen.generator.build.report import Status

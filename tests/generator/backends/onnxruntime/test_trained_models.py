@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.texts import CALIBRATION, HELD_OUT
-from tests.workspaces import FALCON_TINY
+from tests.workspaces import CALIBRATION, FALCON_TINY, HELD_OUT
+
 from vacc_gen.schema.recipe import Calibration, Quantization, Verification
 
 torch = pytest.importorskip("torch")

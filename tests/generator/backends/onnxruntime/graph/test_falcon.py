@@ -8,8 +8,7 @@ import onnx
 import onnxruntime
 import pytest
 
-from tests.falcons import VARIANTS, VOCABULARY, logits_of, make_falcon
-from tests.static_graphs import static_logits
+from tests.falcons import VARIANTS, VOCABULARY, logits_of, make_falcon, static_logits
 from tests.weight_folders import open_checkpoint
 from vacc_gen.generator.backends.onnxruntime.export import Deployment, Lengths, plan_export
 
