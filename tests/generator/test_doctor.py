@@ -1,17 +1,20 @@
 """What a workspace lacks, and what the machine does: environments, programs, devices of our own."""
 
+import json
 import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from tests.processes import make_program
 from tests.workspaces import FALCON_TINY, make_workspace
-from vacc_gen.generator import doctor
+from vacc_gen.generator import doctor, probe
 from vacc_gen.generator.doctor import State, compiler_environment
-from vacc_gen.generator.lock import requirements_of
+from vacc_gen.generator.lock import preset_lock, requirements_of, uv_path
+from vacc_gen.generator.probe import run_check
 from vacc_gen.generator.workspace import load_workspace
 from vacc_gen.presets import MODELS
 from vacc_gen.schema.recipe import Environment
@@ -185,6 +188,85 @@ def test_our_own_packages_are_needed_where_the_compiler_is_not(monkeypatch):
     missing = [c for c in doctor.own_environment(needed=True) if c.state is State.PROBLEM]
     assert [check.name for check in missing] == list(doctor.PACKAGES)
     assert missing[0].hint == "pip install 'vacc-gen[export]'"
+
+
+FIND = [Path(__file__).parents[1] / "find_python.sh", "3.10"]
+
+
+def installed(folder, *words):
+    """Return the interpreter of a new environment with what the words install, from the index."""
+    pytest.importorskip("uv")
+    python = folder / "bin" / "python"
+    found = subprocess.run(FIND, stdout=subprocess.PIPE, text=True)
+    if found.returncode != 0:
+        pytest.skip("needs Python 3.10")
+    subprocess.run([found.stdout.strip(), "-m", "venv", "--without-pip", folder], check=True)
+    install = [uv_path(), "pip", "install", "--quiet", "--python", str(python)]
+    subprocess.run([*install, *words], check=True)
+    return python
+
+
+@pytest.mark.slow
+def test_onnxruntime_beside_numpy_2_dies_and_doctor_says_of_what(tmp_path):
+    pins = ("onnxruntime==1.13.1", "onnx==1.14.0", "protobuf==3.20.3", "numpy==2.2.6")
+    python = installed(tmp_path / "venv", *pins)
+    subprocess.run([str(python), "-c", "import onnxruntime"], check=True)  # and that works
+    found = compiler_environment(python, requirements_of(Environment()))
+    checks = {check.name: check for check in found}
+    assert checks["onnxruntime"].state is State.OK
+    assert checks["numpy and onnxruntime"].state is State.PROBLEM
+    assert "was killed by SIGSEGV" in checks["a session of ONNX Runtime"].message
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["falcon-py310", "qwen2_vl-py310"])
+def test_a_shipped_lock_is_installed_and_runs(tmp_path, name):
+    lock = preset_lock(name)
+    assert lock is not None
+    (tmp_path / "lock.txt").write_text(lock.text)
+    options = ("--require-hashes", "--requirement", tmp_path / "lock.txt")
+    python = installed(tmp_path / "venv", *options)
+    wanted = requirements_of(Environment.model_validate({"preset": name}))
+    checks = list(compiler_environment(python, wanted))
+    assert {check.state for check in checks} <= {State.OK, State.UNKNOWN}, checks
+
+
+# --- asking an interpreter --------------------------------------------------------------------
+
+
+def test_an_interpreter_reports_its_version_and_packages():
+    answer = run_check(sys.executable, "versions")
+    assert answer.failure is None
+    assert answer.values["python"] == sys.version.split()[0].rstrip("+")
+    assert answer.values["packages"]["pytest"] == pytest.__version__
+    assert "typing-extensions" in answer.values["packages"]
+
+
+@pytest.mark.parametrize(
+    ("text", "failure"),
+    [
+        ("kill -SEGV $$", "was killed by SIGSEGV"),
+        ("echo some words >&2; exit 3", "some words"),
+        ("exit 3", "exited 3"),
+        ("echo no json", "exited 0 without an answer"),
+        ("", "exited 0 without an answer"),
+        ("exec sleep 60", "did not end within 0 s"),
+    ],
+)
+def test_whatever_an_interpreter_dies_of_is_a_finding(tmp_path, text, failure):
+    timeout_s = 0.2 if "sleep" in text else 30
+    python = make_program(tmp_path / "python", f"#!/bin/sh\n{text}\n")
+    assert run_check(python, "session", timeout_s).failure == failure
+
+
+def test_the_probe_needs_nothing_but_the_standard_library():
+    code = (
+        "import json, runpy, sys; before = set(sys.modules);"
+        f"runpy.run_path({probe.__file__!r});"
+        "print(json.dumps(sorted({m.split('.')[0] for m in set(sys.modules) - before})))"
+    )
+    done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, check=True)
+    assert set(json.loads(done.stdout)) <= set(sys.stdlib_module_names)
 
 
 # --- the machine ----------------------------------------------------------------------------
