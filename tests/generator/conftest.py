@@ -1,11 +1,13 @@
 """The command line in the test's own process, and one finished build that tests share."""
 
+import os
 import shutil
 import sys
 from typing import NamedTuple
 
 import pytest
 
+from tests.processes import make_program
 from tests.workspaces import build, make_workspace
 from vacc_gen.generator.cli.main import main
 from vacc_gen.generator.workspace import load_workspace
@@ -29,6 +31,13 @@ def run(tmp_path, monkeypatch, capsys):
         return Done(int(stop.value.code or 0), *capsys.readouterr())
 
     return run
+
+
+@pytest.fixture
+def install_vamc(tmp_path, monkeypatch):
+    """Put a script of bash on the PATH as the compiler."""
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
+    return lambda script: make_program(tmp_path / "bin" / "vamc", f"#!/bin/bash\n{script}\n")
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.processes import make_program
 from tests.workspaces import make_prepared_workspace
 from vacc_gen.generator.files import (
     naming,
@@ -125,17 +124,16 @@ STATE = ("build.lock", "build.json", "manifest.json", "logs/{job}.compile.log", 
 
 @pytest.mark.parametrize("name", STATE)
 def test_a_build_writes_through_no_link_that_came_with_a_workspace(
-    tmp_path, monkeypatch, run, name
+    tmp_path, install_vamc, run, name
 ):
     workspace = make_prepared_workspace(tmp_path / "w")
-    program = make_program(tmp_path / "bin" / "vamc", "#!/bin/sh\necho output; exit 3\n")
+    install_vamc("echo output; exit 3")
     victim = tmp_path / "victim"
     victim.write_text("mine")
     link = workspace.root / ".vacc-gen" / name.format(job=workspace.plan.jobs[0].name)
     link.parent.mkdir(exist_ok=True)
     link.unlink(missing_ok=True)
     link.symlink_to(victim)
-    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
     done = run("build", workspace.root)
     assert (done.code in (1, 2), "is a link" in done.err) == (True, name.endswith(("lock", "log")))
     assert victim.read_text() == "mine"

@@ -17,7 +17,6 @@ from tests.processes import (
     eventually,
     is_group_gone,
     living_with,
-    make_program,
     start,
     wait_for_line,
 )
@@ -114,14 +113,13 @@ VAMC = {
 
 
 @pytest.mark.parametrize(("kind", "signals"), [*((kind, 1) for kind in VAMC), ("deaf", 2)])
-def test_a_compiler_ends_with_us(tmp_path, kind, signals):
+def test_a_compiler_ends_with_us(tmp_path, install_vamc, kind, signals):
     workspace = make_prepared_workspace(tmp_path / "w")
-    script = f"#!/bin/bash\necho $$ > {tmp_path}/pid\n{VAMC[kind]}\n"
-    vamc = make_program(tmp_path / "bin" / "vamc", script)
+    install_vamc(f"echo $$ > {tmp_path}/pid\n{VAMC[kind]}")
     process = start(
         *(*VACC_GEN, "build", str(workspace.root), "--backend", "vamc"),
         stderr=subprocess.PIPE,
-        env={**os.environ, "PATH": f"{vamc.parent}:{os.environ['PATH']}", "TEST": str(tmp_path)},
+        env={**os.environ, "TEST": str(tmp_path)},
     )
     log = workspace.root / ".vacc-gen" / "logs" / f"{workspace.plan.jobs[0].name}.compile.log"
     assert eventually(lambda: log.exists() and b"ready" in log.read_bytes()[:100])

@@ -15,7 +15,6 @@ from tests.processes import (
     VACC_GEN,
     eventually,
     is_group_gone,
-    make_program,
     start,
     wait_for_line,
 )
@@ -27,7 +26,7 @@ from vacc_gen.generator.workspace import Workspace
 from vacc_gen.schema.errors import StageError
 from vacc_gen.schema.precision import Precision
 
-FAKE_VAMC = """#!/usr/bin/env bash
+FAKE_VAMC = """
 [ ! -e broken ] || { echo "tensor does not fit"; exit 3; }
 trap 'touch told; exit' TERM
 echo $$ > compiler
@@ -53,10 +52,9 @@ class Case:
 
 
 @pytest.fixture(params=BACKENDS)
-def case(request, tmp_path, monkeypatch):
+def case(request, tmp_path):
     if request.param == "vamc":
-        make_program(tmp_path / "bin" / "vamc", FAKE_VAMC)
-        monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+        request.getfixturevalue("install_vamc")(FAKE_VAMC)
         workspace = make_prepared_workspace(tmp_path / "workspace")
         broken = workspace.root / "broken"
         return Case(

@@ -11,7 +11,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from tests.falcons import write_tokenizer
-from tests.processes import living_with, make_program
+from tests.processes import living_with
 from tests.workspaces import build, make_prepared_workspace, make_workspace
 from vacc_gen.generator.backends.base import Stage
 from vacc_gen.generator.backends.vamc import (
@@ -38,21 +38,8 @@ echo "a model" > "$folder/mod.params"
 
 
 @pytest.fixture
-def path(tmp_path, monkeypatch):
-    """A folder at the head of the PATH."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
-    return folder
-
-
-@pytest.fixture
 def workspace(tmp_path):
     return make_prepared_workspace(tmp_path / "workspace")
-
-
-def install(folder, script):
-    make_program(folder / "vamc", f"#!/usr/bin/env bash\n{script}")
 
 
 def calls(workspace):
@@ -63,8 +50,8 @@ def log_of(workspace):
     return workspace.root / ".vacc-gen" / "logs" / f"{workspace.plan.jobs[0].name}.compile.log"
 
 
-def test_each_precision_is_compiled_in_the_workspace(path, workspace):
-    install(path, COMPILES)
+def test_each_precision_is_compiled_in_the_workspace(install_vamc, workspace):
+    install_vamc(COMPILES)
     recorder = build(workspace, Vamc())
     assert calls(workspace) == [
         f"compile build/hf_falcon_{precision}.yaml in {workspace.root}, stack unset"
@@ -75,12 +62,12 @@ def test_each_precision_is_compiled_in_the_workspace(path, workspace):
         assert (workspace.root / "vacc_deploy" / job.name / "mod.params").is_file()
     assert recorder.records[0].details == {}
     # A newer compiler compiles again.
-    install(path, COMPILES + "# a newer one\n")
+    install_vamc(COMPILES + "# a newer one\n")
     assert build(workspace, Vamc()).statuses(Stage.COMPILE) == [Status.DONE, Status.DONE]
 
 
-def test_quant_runs_first_where_the_recipe_asks(path, tmp_path):
-    install(path, COMPILES)
+def test_quant_runs_first_where_the_recipe_asks(install_vamc, tmp_path):
+    install_vamc(COMPILES)
     workspace = make_prepared_workspace(tmp_path / "w", quantization={"separate_pass": True})
     recorder = build(workspace, Vamc())
     assert [call.split(" in ")[0] for call in calls(workspace)] == [
@@ -94,8 +81,8 @@ def test_quant_runs_first_where_the_recipe_asks(path, tmp_path):
 @pytest.mark.parametrize(
     ("end", "words"), [("exit 3", "exited 3"), ("kill -SEGV $$", "was killed by signal 11")]
 )
-def test_a_failure_shows_the_end_of_the_log(path, workspace, end, words):
-    install(path, f"seq 1 100; echo 'tensor does not fit' >&2; {end}")
+def test_a_failure_shows_the_end_of_the_log(install_vamc, workspace, end, words):
+    install_vamc(f"seq 1 100; echo 'tensor does not fit' >&2; {end}")
     with pytest.raises(StageError) as caught:
         build(workspace, Vamc())
     message = caught.value.message
@@ -111,8 +98,8 @@ def test_a_failure_shows_the_end_of_the_log(path, workspace, end, words):
     ["true", "mkdir -p $d/mod", "echo a > $d/log", "echo a > $d/mod; touch -d '1 hour ago' $d/mod"],
     ids=["nothing", "empty folder", "no mod", "older than the build"],
 )
-def test_a_compiler_that_made_nothing_has_failed(path, workspace, makes):
-    install(path, f"d=vacc_deploy/$(sed -n 's/^name: //p' $2); mkdir -p $d; {makes}")
+def test_a_compiler_that_made_nothing_has_failed(install_vamc, workspace, makes):
+    install_vamc(f"d=vacc_deploy/$(sed -n 's/^name: //p' $2); mkdir -p $d; {makes}")
     with pytest.raises(StageError, match=r"exited 0 but compiled nothing: no new mod\*"):
         build(workspace, Vamc())
 
@@ -131,8 +118,8 @@ def test_without_vamc_preflight_says_so(workspace, monkeypatch):
         build(workspace, Vamc())
 
 
-def test_a_vision_tower_is_compiled_after_its_language_model_with_a_large_stack(path, tmp_path):
-    install(path, COMPILES)
+def test_a_vision_tower_is_compiled_last_and_with_a_large_stack(install_vamc, tmp_path):
+    install_vamc(COMPILES)
     geometry = MODELS.find("Qwen2.5-VL-3B-Instruct").geometry
     names = {
         "num_hidden_layers": "layers", "hidden_size": "hidden_size",
@@ -163,8 +150,8 @@ def test_a_vision_tower_is_compiled_after_its_language_model_with_a_large_stack(
     ]
 
 
-def test_weights_without_the_code_that_the_compiler_loads(path, workspace):
-    install(path, COMPILES)
+def test_weights_without_the_code_that_the_compiler_loads(install_vamc, workspace):
+    install_vamc(COMPILES)
     placed = workspace.checkpoint_path / "modeling_falcon_vacc.py"
     placed.write_text(placed.read_text() + "# changed\n")
     (note,) = build(workspace, Vamc(), until=Stage.PREFLIGHT).records[0].details["notes"]
@@ -245,10 +232,10 @@ def test_what_a_compiler_leaves_ends_with_it(tmp_path, stray):
 
 
 def test_an_output_without_end_or_lines_fits_into_the_log_and_the_message(
-    path, workspace, monkeypatch
+    install_vamc, workspace, monkeypatch
 ):
     monkeypatch.setattr("vacc_gen.generator.backends.vamc.LOG_BYTES", 1 << 20)
-    install(path, r"head -c 5000000 /dev/zero | tr '\0' x; printf '\xff\e[31m the end'; exit 1")
+    install_vamc(r"head -c 5000000 /dev/zero | tr '\0' x; printf '\xff\e[31m the end'; exit 1")
     with pytest.raises(StageError) as caught:
         build(workspace, Vamc())
     assert len(caught.value.message) < 1000

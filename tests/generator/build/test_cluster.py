@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import VACC_GEN, eventually, is_group_gone, make_program, start
+from tests.processes import VACC_GEN, eventually, is_group_gone, start
 from tests.workspaces import (
     build,
     files_of,
@@ -26,7 +26,7 @@ from vacc_gen.generator.build.preflight import stage_bytes
 from vacc_gen.generator.workspace import create
 from vacc_gen.schema.precision import Precision
 
-COMPILES = """#!/usr/bin/env bash
+COMPILES = """
 [ "$1" = compile ] || exit 0
 folder=vacc_deploy/$(sed -n 's/^name: //p' "$2")
 mkdir -p "$folder"
@@ -44,9 +44,8 @@ FAILED = "vamc compile build/hf_falcon_fp16.yaml exited 3; the end of its log: n
 
 
 @pytest.fixture
-def compiler(tmp_path, monkeypatch):
-    make_program(tmp_path / "bin" / "vamc", COMPILES)
-    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+def compiler(install_vamc):
+    install_vamc(COMPILES)
 
 
 def builds(cwd, words):

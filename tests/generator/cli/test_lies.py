@@ -1,12 +1,10 @@
 """Every lie of a weight folder, told to every verb that reads weights: reported, nothing begun."""
 
-import os
 import shutil
 
 import pytest
 
 from tests.lies import ERRORS, LIES, WARNINGS
-from tests.processes import make_program
 from tests.weight_folders import write_falcon
 from vacc_gen.generator import doctor, new
 
@@ -33,14 +31,13 @@ def sound(tmp_path_factory):
         patch.chdir(place)
         new(checkpoint="falcon", out="workspace", precision=["fp16"], **OF_MODEL)
     shutil.copytree(place / "workspace" / "source_code", place / "falcon", dirs_exist_ok=True)
-    make_program(place / "bin" / "vamc", "#!/bin/sh\ntouch started\n")
     return place
 
 
 @pytest.fixture
-def place(sound, run, tmp_path, monkeypatch):
+def place(sound, run, install_vamc, tmp_path, monkeypatch):
     shutil.copytree(sound, tmp_path, symlinks=True, dirs_exist_ok=True)
-    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    install_vamc("touch started")
     monkeypatch.setenv("COLUMNS", "1000")
     # It starts processes that import torch, and is the same whatever the weights are.
     monkeypatch.setattr(doctor, "own_environment", lambda needed: ())
