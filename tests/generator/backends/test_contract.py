@@ -28,7 +28,7 @@ from vacc_gen.schema.precision import Precision
 
 FAKE_VAMC = """
 [ ! -e broken ] || { echo "tensor does not fit"; exit 3; }
-trap 'touch told; exit' TERM
+trap 'touch told; exit' INT
 echo $$ > compiler
 sleep "${VAMC_SECONDS:-0}" & wait
 name=$(sed -n 's/^name: //p' "$2")
