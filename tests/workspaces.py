@@ -76,9 +76,14 @@ class Recorder(Observer):
         self.records: list[StageRecord] = []
         self.said: list[str] = []
         self.labels: list[str] = []
+        self.total_bytes = self.done_bytes = 0
 
     def start(self, label: str, total_bytes: int | None = None) -> None:
         self.labels.append(label)
+        self.total_bytes += total_bytes or 0
+
+    def advance(self, done_bytes: int) -> None:
+        self.done_bytes += done_bytes
 
     def say(self, line: str) -> None:
         self.said.append(line)

@@ -54,16 +54,6 @@ def test_what_a_checkpoint_says_is_shown_and_not_obeyed(tmp_path, run):
     assert [line.split(":")[0] for line in done.err.splitlines()] == ["error", "hint"]
 
 
-def test_workflow_commands_are_one_a_finding(tmp_path, run):
-    config = tmp_path / "%0A\n::error::forged\x1b\u2028.yaml"
-    config.write_text(f"name: a\nfrontend: {{type: {json.dumps(HOSTILE)}}}\n")
-    done = run("validate", config, "--format", "github")
-    assert done.out
-    for line in done.out.splitlines():
-        assert line.startswith(("::error file=", "::warning file="))
-        assert r"%250A%0A%3A%3Aerror%3A%3Aforged\x1b\u2028.yaml" in line
-
-
 def interrupted(process, number):
     """Send a signal; return what is left of stderr, and the seconds that the end took."""
     began = time.monotonic()

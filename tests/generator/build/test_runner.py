@@ -24,7 +24,6 @@ from vacc_gen.generator.build.runner import build_lock
 from vacc_gen.generator.progress import peak_rss_bytes, reset_peak_rss
 from vacc_gen.generator.workspace import load_workspace, update
 from vacc_gen.schema.errors import StageError
-from vacc_gen.schema.precision import Precision
 
 EMBEDDED = OnnxRuntimeBackend()
 
@@ -193,15 +192,6 @@ def test_other_lengths_export_again(built):
     recorder = build(changed, EMBEDDED, until=Stage.COMPILE)
     assert recorder.statuses(Stage.EXPORT) == [Status.DONE, Status.SKIPPED]
     assert OnnxRuntimeModel(built.root / "deploy" / changed.plan.jobs[0].name).total_tokens == 144
-
-
-def test_int8_alone_is_compared_with_torch(built):
-    build(built, EMBEDDED, precisions=(Precision.INT8,))
-    assert report_of(built)["parity"]["precisions"]["int8"]["reference"] == "torch"
-    perplexity = report_of(built)["perplexity"]
-    assert perplexity.keys() == {"int8", "torch", "windows"}
-    (score,) = perplexity["windows"]["scores"]
-    assert score["nll_difference"]["reference"] == "torch"
 
 
 def test_peak_memory_is_that_of_a_stretch_of_work():

@@ -35,8 +35,9 @@ def test_refusals(run, checkpoint, options, code, words):
 
 def test_values_that_fp16_does_not_hold(run, tmp_path):
     name = "transformer.h.1.mlp.dense_4h_to_h.weight"
-    falcon_tiny_with(tmp_path / "large", {name: [70000.0]})
+    falcon_tiny_with(tmp_path / "large", {name: [70000.0, -1e30, 65280.0]})
     code, _, err = run("export", "large", "--out", "out")
     assert code == 0
-    assert f"warning: 1 values of {name} are beyond 65504" in err
+    assert f"warning: 2 values of {name} are beyond 65504, the largest of fp16" in err
     assert "hint: export with --dtype fp32 or int8" in err
+    assert run("export", "large", "--out", "whole", "--dtype", "fp32").err == ""

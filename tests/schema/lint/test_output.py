@@ -62,12 +62,12 @@ def test_json_is_the_contract():
 
 
 def test_github_escapes_what_would_end_a_command():
-    found = Diagnostic("VG101", Severity.WARNING, "a,b:c%.yaml", 1, 2, 3, 4, "50 %\nnext", None)
+    found = Diagnostic("VG101", Severity.WARNING, "a,b:\n%\x1b", 1, 2, 3, 4, "50 %\nnext", None)
     note = Diagnostic("VG903", Severity.INFO, "x.yaml", 1, 1, 1, 2, "large", None)
     assert render.as_github([FOUND, found, note]) == (
         "::error file=build/x.yaml,line=2,endLine=2,col=3,endColumn=5,title=VG101"
         "::unknown key `tpp`%0Adid you mean `tp`?\n"
-        "::warning file=a%2Cb%3Ac%25.yaml,line=1,endLine=3,col=2,title=VG101::50 %25%0Anext\n"
+        "::warning file=a%2Cb%3A%0A%25\\x1b,line=1,endLine=3,col=2,title=VG101::50 %25%0Anext\n"
         "::notice file=x.yaml,line=1,endLine=1,col=1,endColumn=1,title=VG903::large\n"
     )
 

@@ -10,7 +10,7 @@ import torch
 
 from tests.falcons import VARIANTS, VOCABULARY, make_falcon
 from tests.weight_folders import open_checkpoint
-from tests.workspaces import FALCON_TINY, build, build_of, make_workspace, report_of
+from tests.workspaces import FALCON_TINY, Recorder, build, build_of, make_workspace, report_of
 from vacc_gen.generator.backends.onnxruntime import reference
 from vacc_gen.generator.backends.onnxruntime.backend import OnnxRuntimeBackend
 from vacc_gen.generator.backends.onnxruntime.export import plan_export
@@ -115,6 +115,9 @@ def test_one_run_serves_all_jobs_and_what_is_known_is_not_run_again(built):
     tokens = 9 * 127 + 64 + 32 + 64 + 31  # windows; the text, and what the model chose
     assert alone.labels[-1] == f"torch in fp32 on {tokens} tokens, layer by layer"
     assert "4 of 4 layers, about 0.0 s left" in alone.said
+    assert report_of(built)["parity"]["precisions"]["int8"]["reference"] == "torch"
+    (score,) = report_of(built)["perplexity"]["windows"]["scores"]
+    assert score["nll_difference"]["reference"] == "torch"
     both = build(built, OnnxRuntimeBackend())
     assert [label[:8] for label in both.labels].count("run fp16") == 4
     assert both.labels[-2:] == [
@@ -217,13 +220,6 @@ def test_large_logits_do_not_overflow():
 # --- the reference ----------------------------------------------------------------------------
 
 
-class Counter(Progress):
-    done_bytes = 0
-
-    def advance(self, done_bytes):
-        self.done_bytes += done_bytes
-
-
 @pytest.mark.parametrize("model", ["falcon-tiny", "falcon-tiny-40b", "falcon-tiny-rw"])
 def test_logits_of_every_text_are_those_of_transformers(model):
     """Lengths differ, and one length has more texts than go through a layer at once."""
@@ -245,7 +241,7 @@ def test_logits_of_every_text_are_those_of_transformers(model):
 
 
 def test_no_weights_stay_behind(monkeypatch):
-    checkpoint, counter = open_checkpoint(FALCON_TINY), Counter()
+    checkpoint, counter = open_checkpoint(FALCON_TINY), Recorder()
     model = reference.build_on_meta(MODELING, checkpoint)
     parameters = dict(model.named_parameters())
     monkeypatch.setattr(reference, "build_on_meta", lambda *_: model)
