@@ -187,25 +187,3 @@ def contents(place):
 def restore(place, start):
     shutil.rmtree(place)
     shutil.copytree(start, place, symlinks=True)
-
-
-def test_files_of_a_killed_generate_do_not_count_as_edited(server, tmp_path):
-    """Not even when the recipe has changed once more since."""
-    place = tmp_path / "place"
-    place.mkdir()
-    make_changed_workspace(place, server)
-    recipe = place / "workspace" / "vacc.yaml"
-    start = shutil.copytree(place, tmp_path / "start")
-    again = recipe.read_text().replace("prefill: 32", "prefill: 48")
-    recipe.write_text(again)
-    assert server.run(place, *generate(place)).code == 0
-    wanted = contents(place)
-    kills = 0
-    for at in range(1, 60, 14):
-        restore(place, start)
-        kills += server.run(place, *generate(place), at=at, act="after").code == -9
-        recipe.write_text(again)
-        ended = server.run(place, *generate(place))
-        assert (ended.code, "edited" in ended.printed) == (0, False), ended.printed
-        assert contents(place) == wanted
-    assert kills > 2

@@ -2,14 +2,13 @@
 
 import json
 import shutil
-import struct
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.weight_folders import edit_json
+from tests.weight_folders import edit_json, write_shard
 from vacc_gen.schema.checkpoint import (
     COMPARED_BYTES,
     TensorEntry,
@@ -67,12 +66,6 @@ def test_a_snapshot_is_called_by_its_repository(path, name):
     assert name_of(path) == name_of(Path(path)) == name
 
 
-def write_shard(path, header, data):
-    text = json.dumps(header).encode()
-    path.write_bytes(struct.pack("<Q", len(text)) + text + data)
-    return path
-
-
 def test_bytes_lie_where_the_entry_says(tmp_path):
     header = {
         "__metadata__": {"format": "pt"},
@@ -80,7 +73,8 @@ def test_bytes_lie_where_the_entry_says(tmp_path):
         "b": {"dtype": "F16", "shape": [1, 2], "data_offsets": [3, 7]},
         "c": {"dtype": "F64", "shape": [0], "data_offsets": [7, 7]},
     }
-    shard = write_shard(tmp_path / "x.safetensors", header, b"abcdefg")
+    shard = tmp_path / "x.safetensors"
+    write_shard(shard, json.dumps(header).encode(), b"abcdefg")
     content, entries = shard.read_bytes(), read_shard(shard).values()
     read = [content[entry.offset_bytes :][: entry.length_bytes] for entry in entries]
     assert read == [b"abc", b"defg", b""]
@@ -119,7 +113,8 @@ records = st.fixed_dictionaries(
 
 @given(st.dictionaries(st.text(max_size=5), records | json_values, max_size=3), st.binary())
 def test_any_header_is_read_within_the_file_or_refused(tmp_path_factory, header, damage):
-    shard = write_shard(tmp_path_factory.getbasetemp() / "header", header, bytes(16))
+    shard = tmp_path_factory.getbasetemp() / "header"
+    write_shard(shard, json.dumps(header).encode(), bytes(16))
     size_bytes = shard.stat().st_size
     try:
         for entry in read_shard(shard).values():

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.falcons import VARIANTS, VOCABULARY
 from vacc_gen import presets
 from vacc_gen.schema.checkpoint import TensorEntry
 from vacc_gen.schema.falcon import EMBEDDING, HEAD, architecture_from_config, differences
@@ -29,12 +30,10 @@ def test_parameters_of_published_models():
     assert all(counted.values()), counted
 
 
-@pytest.mark.parametrize("variant", ["7b", "40b", "11b", "rw"])
+@pytest.mark.parametrize("variant", VARIANTS)
 def test_names_and_shapes_are_those_of_transformers(variant):
     transformers = pytest.importorskip("transformers")
     torch = pytest.importorskip("torch")
-    from tests.falcons import VARIANTS, VOCABULARY
-
     config = transformers.FalconConfig(
         num_hidden_layers=2, vocab_size=VOCABULARY, **VARIANTS[variant]
     )

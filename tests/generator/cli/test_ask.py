@@ -167,15 +167,18 @@ def test_what_is_impossible_is_said_and_asked_again(asked, tmp_path):
     assert (tmp_path / "thesis" / "chapter.txt").read_text() == "precious"
 
 
-@pytest.mark.parametrize("environment", [{"TERM": "dumb"}, {"CI": "1"}])
-def test_nothing_is_asked_where_nobody_can_answer(asked, environment):
-    terminal = asked(**environment)
+@pytest.mark.parametrize(
+    ("arguments", "environment", "said"),
+    [
+        ((), {"TERM": "dumb"}, "--model or --checkpoint is missing"),
+        ((), {"CI": "1"}, "--model or --checkpoint is missing"),
+        (("--prefill", "17"), {}, "--prefill: must be a multiple of 16"),
+    ],
+)
+def test_nothing_is_asked_where_nobody_can_answer_or_an_option_is_impossible(
+    asked, arguments, environment, said
+):
+    terminal = asked(*arguments, **environment)
     assert terminal.exit_code() == 2
-    assert "--model or --checkpoint is missing" in terminal.printed
+    assert said in terminal.printed
     assert MODEL not in terminal.printed
-
-
-def test_nothing_is_asked_where_options_are_impossible(asked):
-    terminal = asked("--prefill", "17")
-    assert terminal.exit_code() == 2
-    assert "--prefill: must be a multiple of 16" in terminal.printed

@@ -1,8 +1,4 @@
-"""The words, places and fixes of findings in real files.
-
-`UPDATE_GOLDEN=1 pytest tests/schema/lint/test_messages.py` writes messages.txt again; read the
-difference before you commit it.
-"""
+"""The words, places and fixes of findings in real files."""
 
 import difflib
 from pathlib import Path

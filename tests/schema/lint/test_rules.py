@@ -1,8 +1,4 @@
-"""Every rule by its own examples: what it reports, where, how, and the text after its fix.
-
-`UPDATE_GOLDEN=1 pytest tests/schema/lint/test_rules.py` writes snapshots/ again; read the
-difference before you commit it.
-"""
+"""Every rule by its own examples: what it reports, where, how, and the text after its fix."""
 
 import re
 from pathlib import Path
