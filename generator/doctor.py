@@ -133,7 +133,7 @@ def _files(workspace: Workspace) -> Iterator[Found]:
     if edited:
         yield State.WARNING, first_few(edited), None
     else:
-        yield State.OK, "as the recipe asks", None
+        yield State.OK, "match the recipe", None
 
 
 def _lock(workspace: Workspace) -> Iterator[Found]:

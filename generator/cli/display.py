@@ -25,7 +25,7 @@ from vacc_gen.generator.build.report import (
     StageRecord,
     merged_perplexity,
 )
-from vacc_gen.generator.emit.report_html import REFERENCES, greedy_text, perplexity_figures
+from vacc_gen.generator.emit.report_html import REFERENCE, greedy_text, perplexity_figures
 from vacc_gen.generator.progress import size_text, time_text
 from vacc_gen.generator.terminal import exact
 from vacc_gen.schema.errors import on_one_line, shell_command, visible
@@ -173,15 +173,14 @@ def print_summary(root: Path, records: Sequence[StageRecord]) -> None:
     for name, text in rows:
         typer.echo(f"{name:13}{text}")
     if commands:
-        typer.echo("\n  ".join(["\nnext", *commands]))
+        typer.echo("\n  ".join(["\nnext:", *commands]))
 
 
 def _parity(precision: str, parity: Any) -> str:
     most = max(parity["prefill_max_abs_diff"], parity["decode_max_abs_diff"])
-    reference = REFERENCES.get(parity["reference"], parity["reference"])
     allowed = f"({parity['max_abs_diff_allowed']:g} allowed)"
     text = greedy_text(precision, parity)
-    return f"at most {most:.2g} from {reference} {allowed}\n{'':13}{text}"
+    return f"at most {most:.2g} from {REFERENCE} {allowed}\n{'':13}{text}"
 
 
 def _next_command(root: Path, precision: str, paths: Sequence[Path]) -> str:

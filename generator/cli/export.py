@@ -20,7 +20,7 @@ def export(
     out: Annotated[Path, Option(metavar="DIR", help="Folder to write; new, or empty.")],
     dtype: Annotated[
         Literal["fp16", "fp32", "int8"],
-        Option(help="Of the weights; int8 keeps activations and cache in fp32."),
+        Option(help="Type of the weights; int8 keeps activations and cache in fp32."),
     ] = "fp16",
     prefill: Prefill = None,
     total: Total = None,
@@ -43,6 +43,7 @@ def export(
     from vacc_gen.generator.calibration.tokenizer import check_tokenizer
     from vacc_gen.generator.cli.display import terminal_progress
     from vacc_gen.generator.cli.findings import print_findings
+    from vacc_gen.generator.progress import size_text
     from vacc_gen.schema.lint.check import open_weights
 
     if (prefill is None) != (total is None):
@@ -58,7 +59,7 @@ def export(
     with terminal_progress() as progress:
         overflowed = planned.write(out, progress=progress, force=force)
     for path in (*sorted(out.glob("*.onnx")), out / WEIGHTS_FILE):
-        typer.echo(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
+        typer.echo(f"{path}  {size_text(path.stat().st_size)}")
     for warning in overflow_warnings(overflowed):
         typer.echo(f"warning: {warning}", err=True)
     if overflowed:

@@ -16,7 +16,7 @@ VERBS = {
         "Explain a finding of `validate`, or what `convert` makes of the keys of `vamc build`."
     ),
     "generate": "Write a workspace again after a change of vacc.yaml.",
-    "fetch": "Bring the weights and the calibration set.",
+    "fetch": "Download the weights and the calibration set.",
     "convert": (
         "Write pickled weights as safetensors, or a config of the older `vamc build` as today's."
     ),
@@ -28,7 +28,7 @@ VERBS = {
     "serve": "Serve what `build` made over HTTP, as OpenAI's API.",
     "presets": "Show known models, cards and data sets.",
     "schema": "Print a JSON Schema (draft 2020-12) for editors.",
-    "lsp": "Serve an editor over the language server protocol, on the standard input and output.",
+    "lsp": "Run the language server for editors, on standard input and output.",
 }
 """Each is a function, or a Typer app, in the module here that has its name or is in `MODULES`.
 

@@ -34,7 +34,8 @@ def new(
     name: Annotated[
         str | None,
         Option(
-            metavar="NAME", help="Of the compiled models. [default: as published, or the folder's]"
+            metavar="NAME",
+            help="Name of the compiled models. [default: as published, or the folder's]",
         ),
     ] = None,
     out: Annotated[
@@ -47,7 +48,9 @@ def new(
     card: Annotated[str | None, preset_option("cards", "A card of `presets list`.")] = None,
     calibration: Annotated[
         str | None,
-        preset_option("calibration", "int8's texts: alpaca, c4 or ceval.", "SET:PATH", ":"),
+        preset_option(
+            "calibration", "Calibration texts for int8: alpaca, c4 or ceval.", "SET:PATH", ":"
+        ),
     ] = None,
     optimize_for: Annotated[
         Literal["throughput", "latency"] | None,

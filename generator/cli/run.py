@@ -27,9 +27,9 @@ STDIN = "-"
 def run(
     folder: CompiledFolder,
     text: Annotated[
-        str | None, Argument(metavar="[PROMPT]", help="Text to continue; - reads standard input.")
+        str | None, Argument(metavar="PROMPT", help="Text to continue; - reads standard input.")
     ] = None,
-    prompt: Annotated[str | None, Option(metavar="TEXT", help="The same.")] = None,
+    prompt: Annotated[str | None, Option(metavar="TEXT", help="The same as PROMPT.")] = None,
     prompt_file: Annotated[
         Path | None, Option(metavar="FILE", help="The same, from a file of UTF-8.")
     ] = None,
@@ -54,7 +54,7 @@ def run(
         float | None, Option(metavar="X", min=0.01, help="Above 1, against repetition.")
     ] = None,
     seed: Annotated[
-        int | None, Option(metavar="N", min=0, max=2**31 - 1, help="Of what is drawn.")
+        int | None, Option(metavar="N", min=0, max=2**31 - 1, help="Seed of the sampling.")
     ] = None,
     stop: Annotated[
         list[str] | None, Option(metavar="TEXT", help="End before this text; may be repeated.")

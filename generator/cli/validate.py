@@ -29,7 +29,7 @@ def validate(
     ignore: Annotated[list[str] | None, Option(metavar="CODE", help="Skip these rules.")] = None,
     strict: Annotated[bool, Option("--strict", help="Warnings count as errors.")] = False,
 ) -> None:
-    """Exits with 0 without errors, 1 with, 2 when something could not be read.
+    """Exits with 0 if there are no errors, 1 if there are, 2 if something could not be read.
 
     Example: vacc-gen validate falcon-7b-instruct --fix
     """
@@ -75,7 +75,8 @@ def explain(
 
 def schema(
     name: Annotated[
-        Literal["recipe", "vamc"], Argument(help="recipe: vacc.yaml; vamc: the compile YAML.")
+        Literal["recipe", "vamc"],
+        Argument(metavar="NAME", help="recipe: vacc.yaml; vamc: the compile YAML."),
     ],
 ) -> None:
     """Example: vacc-gen schema recipe > recipe.schema.json"""

@@ -16,7 +16,8 @@ from vacc_gen.schema.precision import EMBEDDED_ONLY
 Report = Mapping[str, Any]
 """What report.json holds; docs/reference/report.md says what its fields mean."""
 
-REFERENCES = {"torch": "torch in fp32"}
+REFERENCE = "torch in fp32"
+"""What compiled models are compared with."""
 
 
 def report_html(report: Report) -> str:
@@ -29,7 +30,7 @@ def report_html(report: Report) -> str:
         verdict=verdict_of(report),
         perplexity_caption=caption,
         perplexities=perplexities,
-        references=REFERENCES,
+        reference=REFERENCE,
         greedy_text=greedy_text,
         size=size_text,
         time=time_text,
@@ -43,27 +44,33 @@ def verdict_of(report: Report) -> tuple[str, str, list[str]]:
     reasons = [stage.get("reason", "") for stage in failed]
     matches, differs = [], []
     for precision, parity in report["parity"]["precisions"].items():
-        reference = REFERENCES.get(parity["reference"], parity["reference"])
         limit = parity["max_abs_diff_allowed"]
         if all(parity[f"{part}_max_abs_diff"] <= limit for part in ("prefill", "decode")):
-            matches.append(f"{precision} matches {reference}")
+            matches.append(precision)
         else:
-            differs.append(f"{precision} differs from {reference}")
+            differs.append(precision)
     if differs:
-        return "bad", f"{' and '.join(differs)} by more than allowed", reasons
+        verb = "differs" if len(differs) == 1 else "differ"
+        return "bad", f"{_and(differs)} {verb} from {REFERENCE} by more than allowed", reasons
     if failed:
         names = [" of ".join(filter(None, [s["name"], s["precision"]])) for s in failed]
-        return "bad", f"Failed: {' and '.join(names)}", reasons
+        return "bad", f"Failed: {_and(names)}", reasons
     built = _compiled(report)
     if not built:
         reasons = [stage.get("reason", "") for stage in stages if stage["name"] == "compile"]
         return "soft", "Nothing was compiled", list(dict.fromkeys(reasons))
     if matches:
-        within = "its threshold" if len(matches) == 1 else "their thresholds"
+        one = len(matches) == 1
+        verb, within = ("matches", "its threshold") if one else ("match", "their thresholds")
         purpose = "to run here" if EMBEDDED_ONLY.issuperset(built) else "for the compiler"
-        return "good", f"{' and '.join(matches)} within {within}: ready {purpose}", []
+        headline = f"{_and(matches)} {verb} {REFERENCE} within {within}: ready {purpose}"
+        return "good", headline, []
     reasons = [stage.get("reason", "") for stage in stages if stage["name"] == "verify"]
     return "good", f"{', '.join(built)} compiled, not verified", reasons[:1]
+
+
+def _and(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
 def _compiled(report: Report) -> list[str]:

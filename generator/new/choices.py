@@ -267,7 +267,7 @@ def _compare(preset: ModelPreset, folder: Path, config: Mapping[str, Any]) -> tu
             f"{folder} is not {preset.name}: {difference}",
             hint="leave out `--model`, and the preset that fits is taken",
         )
-    return (*notes, f"the preset was not sure; config.json wins: {difference}")
+    return (*notes, f"the sizes of the preset are not verified; config.json wins: {difference}")
 
 
 def _remarks(plan: Plan, config: Mapping[str, Any] | None) -> Iterator[str]:

@@ -288,4 +288,4 @@ def bounds(error: ErrorDetails, value: Any) -> tuple[str, str | None]:
     step = error["ctx"]["multiple_of"]
     below = value - value % step
     near = [str(size) for size in (below, below + step) if size > 0]
-    return must, f"the nearest: {' and '.join(near)}"
+    return must, f"nearest: {' and '.join(near)}"

@@ -103,7 +103,7 @@ def length_step(file: ConfigFile) -> Iterator[Finding]:
             above = below + LENGTH_STEP
             span = file.at(*_INPUT_IDS, index, 0)
             message = f"{length} is not a multiple of {LENGTH_STEP}"
-            hint = f"the nearest are {below} and {above}" if below else f"the least is {above}"
+            hint = f"nearest: {below} and {above}" if below else f"the least is {above}"
             yield Finding(span, message, hint, Fix(span, str(above), safe=False))
 
 

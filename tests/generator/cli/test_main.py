@@ -60,6 +60,7 @@ def test_the_help_of_the_root_has_every_option_and_verb(run, monkeypatch):
         ("nwe", "No such command 'nwe'", "did you mean 'new'?"),
         ("presets shwo", "No such command 'shwo'", "did you mean 'show'?"),
         ("new --modle", "No such option", "did you mean --model"),
+        ("schema vamx", "NAME: 'vamx' is not one of", "see `vacc-gen schema --help`"),
         ("explain VG1O1", "no rule is called VG1O1", "did you mean VG101?"),
     ],
 )
