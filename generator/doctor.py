@@ -174,7 +174,7 @@ def _calibration(workspace: Workspace) -> Iterator[Found]:
         return
     if any(is_placeholder(source.path) for source in calibration.sources):
         message = "calibration.path is still to be filled in: int8 is rounded to nearest"
-        yield State.WARNING, message, f"vacc-gen fetch {workspace.root} --only calibration"
+        yield State.WARNING, message, "set it in vacc.yaml; `vacc-gen fetch` fills it"
         return
     check_calibration(calibration, workspace.plan.geometry.max_positions, workspace.root)
     names = ", ".join(source.set for source in calibration.sources)
@@ -250,7 +250,7 @@ def _runs(section: str, python: Path, installed: Installed) -> Iterator[Check]:
         if missing:
             yield Check(section, name, State.UNKNOWN, f"not tried without {', '.join(missing)}")
             continue
-        versions = " beside ".join(f"{package} {installed[package]}" for package in needed)
+        versions = ", ".join(f"{package} {installed[package]}" for package in needed)
         failure = run_check(python, check).failure
         if failure is None:
             yield Check(section, name, State.OK, versions)

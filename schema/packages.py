@@ -177,5 +177,5 @@ def _breaking_companions(pins: Sequence[Pin], facts: Sequence[Companion]) -> Ite
         if asked[needed.name].is_disjoint(needed.versions):
             reported |= {package.name, needed.name}
             pair = (first[needed.name], first[package.name])
-            message = f"{pair[0]} does not run beside {pair[1]}: {fact.reason}"
-            yield PinProblem("companion", pair, message, f"beside {package} use {needed}")
+            message = f"{pair[0]} does not run with {pair[1]}: {fact.reason}"
+            yield PinProblem("companion", pair, message, f"with {package} use {needed}")

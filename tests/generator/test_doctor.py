@@ -90,7 +90,7 @@ UNFETCHED = {"preset": "falcon-tiny", "checkpoint": "/path/to/falcon-tiny"}
         ({"calibration": "absent.txt"}, "calibration", State.PROBLEM,
          "the calibration set mine is not there", "`vacc-gen fetch`"),
         ({"calibration": "/path/to/texts.txt"}, "calibration", State.WARNING,
-         "calibration.path is still to be filled in", "vacc-gen fetch"),
+         "calibration.path is still to be filled in", "set it in"),
     ],
 )  # fmt: skip
 def test_what_a_recipe_names_is_looked_for(tmp_path, parts, name, state, message, hint):
@@ -167,7 +167,7 @@ def test_packages_that_break_together_are_named_though_each_answers_its_pin(venv
     assert checks["transformers"].state is checks["onnxruntime"].state is State.OK
     assert checks["transformers and torch"].state is State.PROBLEM
     assert checks["numpy and onnxruntime"].state is State.PROBLEM
-    assert checks["numpy and onnxruntime"].hint == "beside onnxruntime<1.19 use numpy<2"
+    assert checks["numpy and onnxruntime"].hint == "with onnxruntime<1.19 use numpy<2"
 
 
 def test_a_crash_is_a_finding_and_not_our_end(venv):
@@ -178,7 +178,7 @@ def test_a_crash_is_a_finding_and_not_our_end(venv):
     checks = venv.checks()
     for name in ("torch to numpy and back", "a session of ONNX Runtime"):
         assert checks[name].state is State.PROBLEM
-        assert checks[name].message.endswith(" beside numpy 1.26.4: was killed by SIGSEGV")
+        assert checks[name].message.endswith(", numpy 1.26.4: was killed by SIGSEGV")
 
 
 def test_our_own_packages_are_needed_where_the_compiler_is_not(monkeypatch):

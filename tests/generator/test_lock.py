@@ -144,9 +144,9 @@ def test_the_python_asked_need_not_be_here(index):
 
 
 def test_pins_that_are_known_to_break_are_not_even_resolved():
-    with pytest.raises(LockError, match="does not run beside") as error:
+    with pytest.raises(LockError, match="does not run with") as error:
         resolve(wanted("numpy==2.2.6", "onnxruntime==1.13.1"), "x")
-    assert error.value.hint == "beside onnxruntime<1.19 use numpy<2"
+    assert error.value.hint == "with onnxruntime<1.19 use numpy<2"
 
 
 def test_without_uv_the_extra_is_named(monkeypatch):
