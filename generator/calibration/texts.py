@@ -123,7 +123,7 @@ def files_of(source: TextSource, root: Path) -> tuple[Path, ...]:
         if source.split and known.split_of(path.name) not in (None, source.split):
             raise StageError(f"{path.name} is not of the split {source.split}")
         return (path,)
-    hint = "`vacc-gen fetch` brings the published sets"
+    hint = "`vacc-gen fetch` downloads the published sets"
     if not path.is_dir():
         raise UnreadableError(f"the calibration set {source.set} is not there: {path}", hint)
     pattern = known.pattern(source.split)

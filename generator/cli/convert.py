@@ -35,6 +35,7 @@ def convert(
         return
     from vacc_gen.generator.backends.onnxruntime.weights import convert as converter
     from vacc_gen.generator.cli.display import terminal_progress
+    from vacc_gen.generator.progress import size_text
     from vacc_gen.schema.errors import UsageError, shell_command
 
     if out is None:
@@ -42,7 +43,7 @@ def convert(
     with terminal_progress() as progress:
         shards = converter.convert(source, out, progress)
     for path in shards:
-        typer.echo(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
+        typer.echo(f"{path}  {size_text(path.stat().st_size)}")
     typer.echo(f"\nnext:\n  {shell_command(['vacc-gen', 'validate', str(out)])}")
 
 

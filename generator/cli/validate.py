@@ -86,7 +86,7 @@ def schema(
 
 
 def lsp() -> None:
-    """Findings while typing, what keys and rules mean, quick fixes, completion.
+    """Findings while typing, pages of rules on hover, quick fixes, completion.
 
     Which rules run is read at the start, from the nearest pyproject.toml.
 
