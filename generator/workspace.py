@@ -99,7 +99,7 @@ class Workspace:
             hint = "set it in vacc.yaml to the weight folder; `vacc-gen fetch` fills it"
             raise CheckpointError(problem, hint)
         if not self.checkpoint_path.exists():
-            hint = f"`vacc-gen fetch {word_for_shell(str(self.root))}` downloads published ones"
+            hint = f"`vacc-gen fetch {word_for_shell(str(self.root))}` downloads published weights"
             raise CheckpointError(f"the weights are not there: {self.checkpoint_path}", hint)
 
 

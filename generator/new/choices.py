@@ -157,7 +157,7 @@ class Choices:
         texts = presets.CALIBRATION_SETS.find(name, "--calibration: ")
         if not path:
             raise UsageError(
-                f"--calibration: {name} does not say where the set is",
+                f"--calibration: {name} needs the path of its texts",
                 hint=f"--calibration {texts.name}:/path/to/{texts.files[0]}",
             )
         path = _seen_from(root, path)
