@@ -57,7 +57,7 @@ class ChatFormat:
             self.description = f"chat template of {source}"
             if not text:
                 self.stop, text = PLAIN_STOP, PLAIN_TEMPLATE
-                self.description = "plain User: and Assistant: turns, as there is no chat template"
+                self.description = "no chat template: plain `User:` and `Assistant:` turns"
             self._template = _compile(text)
         except (OSError, ValueError, TypeError, TemplateError) as error:
             message = f"{folder / source} has no usable chat template: {error}"

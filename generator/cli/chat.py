@@ -20,7 +20,7 @@ from prompt_toolkit.key_binding import KeyBindings
 
 from vacc_gen.generator.answers import Answer
 from vacc_gen.generator.files import write_atomically
-from vacc_gen.generator.terminal import signals_to
+from vacc_gen.generator.terminal import folded, signals_to
 from vacc_gen.schema.errors import UsageError, plural
 
 QUOTES = '"""'
@@ -51,7 +51,7 @@ def chat(begin_answer: Callable[[Messages], Answer], title: str) -> None:
         key_bindings=keys,
         multiline=Condition(_is_open),
     )
-    typer.echo(f"{title}\n/? for help, Ctrl-D to leave")
+    typer.echo(folded(f"{title}\n/? for help, Ctrl-D to leave"))
     messages: Messages = []
     stopped = Event()
     with (
@@ -116,7 +116,7 @@ def _obey(command: str, messages: Messages) -> None:
         except (OSError, RuntimeError) as error:  # RuntimeError: there is no such user
             typer.echo(f"cannot write {name}: {error}")
     else:
-        typer.echo(HELP)
+        typer.echo(folded(HELP))
 
 
 def _is_open() -> bool:

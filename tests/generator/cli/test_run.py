@@ -132,7 +132,7 @@ def chat(workspace, home, max_tokens):
 
 def test_a_chat_answers_and_is_saved(built_once, tmp_path):
     terminal = chat(built_once, tmp_path, 16)
-    assert "plain User: and Assistant: turns, as there is no chat template" in terminal.printed
+    assert "no chat template: plain `User:`" in terminal.printed
     terminal.send("Who made", ALT_ENTER, "the heaven?", ENTER)
     terminal.settle()
     terminal.send('"""And', ENTER, 'the earth?"""', ENTER)
