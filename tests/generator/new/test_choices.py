@@ -69,7 +69,7 @@ def test_relative_paths_are_written_as_the_recipe_sees_them(here, checkpoint, ou
         ({"calibration": "c5:/x"}, "--calibration: no calibration set is called 'c5'", None),
         ({"model": None, "checkpoint": "/no"}, "--checkpoint: /no is not a", "config.json"),
         ({"checkpoint": ""}, "--checkpoint: is empty", "leave the option out"),
-        ({"calibration": "alpaca"}, "needs the path of its texts", "alpaca:/path/to/alpaca_data_cleaned"),
+        ({"calibration": "alpaca"}, "needs the path", "alpaca:/path/to/alpaca_data_cleaned"),
         ({"calibration": "c4:/x", "precision": ("fp16",)}, "is for int8", None),
         ({"checkpoint": "/a\nb"}, "control character", None),
         ({"checkpoint": "/a\udcff"}, "not valid UTF-8", None),

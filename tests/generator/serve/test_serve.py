@@ -34,7 +34,7 @@ def serving(root, *options, program=VACC_GEN):
     process = start(*command, stderr=subprocess.PIPE)
     try:
         lines = process.stderr.readline() + process.stderr.readline()
-        model, url = re.match(r"(\S+), no chat template: .*\n(\S+/v1), Ctrl-C stops it\n", lines).groups()
+        model, url = re.match(r"(\S+), no chat .*\n(\S+/v1), Ctrl-C stops it\n", lines).groups()
         yield Server(process, url, model, openai.OpenAI(base_url=url, api_key="None"))
     finally:
         process.send_signal(signal.SIGINT)
