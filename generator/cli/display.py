@@ -149,8 +149,8 @@ def _stage_line(record: StageRecord) -> str:
     parts = [f"{name}: {record.status.value} in {time_text(record.seconds)}"]
     if record.status.value == "done":
         parts.append(f"peak {size_text(record.peak_rss_bytes)}")
-    if record.output_bytes:
-        parts.append(f"{size_text(record.output_bytes)} written")
+        if record.output_bytes:
+            parts.append(f"{size_text(record.output_bytes)} written")
     return ", ".join(parts)
 
 
