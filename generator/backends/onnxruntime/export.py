@@ -53,8 +53,12 @@ SIDE_FILES = (
 )
 """Copied beside the graphs where the checkpoint has them, so that the folder runs by itself."""
 
+FORMER_FILES = ("tokenizer.model", "vocab.json", "merges.txt")
+"""Copied by version 0.2.0, too."""
+
 EXPORTED_FILES = frozenset(
-    (PREFILL_GRAPH, DECODE_GRAPH, MODEL_GRAPH, GENAI_FILE, WEIGHTS_FILE, MANIFEST_FILE, *SIDE_FILES)
+    (PREFILL_GRAPH, DECODE_GRAPH, MODEL_GRAPH, GENAI_FILE, WEIGHTS_FILE, MANIFEST_FILE)
+    + (SIDE_FILES + FORMER_FILES)
 )
 """All that a replaced folder may hold: anything else is the user's own."""
 
