@@ -14,6 +14,7 @@ import os
 import pickle
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -37,6 +38,7 @@ RESOURCE = "MEMORY"
 LEAVE_GROUP = "import os, sys; os.setpgrp(); sys.unraisablehook = lambda raised: None"
 """Run by a new worker: Ctrl-C on a terminal is for us, who interrupt its stage."""
 CONNECT_S = 5
+AGAIN_S = 0.8
 
 
 @dataclass(frozen=True)
@@ -216,8 +218,11 @@ class _Relay:
 
 
 async def _interrupt(topic: str) -> None:
-    """End a client's stage in this process as Ctrl-C does, pressed until it is over."""
+    """End a client's stage in this process as Ctrl-C does, pressed again where it goes on."""
+    due = 0.0
     while thread := _threads.get(topic):
-        interrupt = ctypes.py_object(KeyboardInterrupt)
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), interrupt)
-        await asyncio.sleep(0.3)
+        if time.monotonic() >= due:
+            interrupt = ctypes.py_object(KeyboardInterrupt)
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), interrupt)
+            due = time.monotonic() + AGAIN_S  # a compiler ends, and a report is written
+        await asyncio.sleep(0.02)
