@@ -162,8 +162,8 @@ def run_logged(
     Return its exit code, negative where a signal ended it, and the peak memory in bytes of the
     largest of the child and the processes that it waited for.
 
-    Whatever it started ends with it. Where we are interrupted, it gets SIGINT first, at which
-    Python programs clean up.
+    Whatever it started ends with it. Where we are interrupted, its group gets SIGINT first,
+    at which Python programs clean up.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     with open_in_place(log) as file:
@@ -181,8 +181,8 @@ def run_logged(
             try:
                 return _wait(child, log, say)
             except BaseException:
-                child.send_signal(signal.SIGINT)
-                with suppress(subprocess.TimeoutExpired):
+                with suppress(ProcessLookupError, subprocess.TimeoutExpired):
+                    os.killpg(child.pid, signal.SIGINT)
                     child.wait(END_SECONDS)
                 raise
             finally:
