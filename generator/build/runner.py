@@ -245,6 +245,8 @@ def _fail(record: StageRecord, error: BaseException) -> None:
         reason = "interrupted"
     elif isinstance(error, VaccGenError | OSError):
         reason = str(error)
-    record.status, record.reason = Status.FAILED, record.reason or reason
+    # A skipped stage has a reason of its own, and may be interrupted as it is shown.
+    known = None if record.status is Status.SKIPPED else record.reason
+    record.status, record.reason = Status.FAILED, known or reason
     if hint := getattr(error, "hint", None):
         record.details = {**record.details, "hint": hint}

@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 
 from tests.processes import VACC_GEN, eventually, start, wait_for_line
-from tests.workspaces import build, make_workspace, report_of, stage_of
+from tests.workspaces import Recorder, build, make_workspace, report_of, stage_of
 from vacc_gen.generator.backends.base import Stage
 from vacc_gen.generator.backends.onnxruntime.backend import OnnxRuntimeBackend
 from vacc_gen.generator.backends.onnxruntime.runtime import OnnxRuntimeModel
 from vacc_gen.generator.build.ledger import Ledger
 from vacc_gen.generator.build.report import Status
-from vacc_gen.generator.build.runner import build_lock
+from vacc_gen.generator.build.runner import BuildOptions, build_lock, run_build
 from vacc_gen.generator.progress import peak_rss_bytes, reset_peak_rss
 from vacc_gen.generator.workspace import load_workspace, update
 from vacc_gen.schema.errors import StageError
@@ -192,6 +192,19 @@ def test_other_lengths_export_again(built):
     recorder = build(changed, EMBEDDED, until=Stage.COMPILE)
     assert recorder.statuses(Stage.EXPORT) == [Status.DONE, Status.SKIPPED]
     assert OnnxRuntimeModel(built.root / "deploy" / changed.plan.jobs[0].name).total_tokens == 144
+
+
+class Interrupted(Recorder):
+    def stage_finished(self, record):
+        if record.status is Status.SKIPPED:
+            raise KeyboardInterrupt
+
+
+def test_a_stage_that_was_skipped_and_interrupted_says_the_latter(built):
+    with pytest.raises(KeyboardInterrupt):
+        run_build(built, OnnxRuntimeBackend(), BuildOptions(), Interrupted())
+    stages = report_of(built)["stages"]
+    assert [stage["reason"] for stage in stages if stage["status"] == "failed"] == ["interrupted"]
 
 
 def test_peak_memory_is_that_of_a_stretch_of_work():
