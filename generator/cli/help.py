@@ -74,7 +74,7 @@ def help_text(usage: str, about: str, tables: Mapping[str, Mapping[str, str]], s
 def _lines(rows: Mapping[str, str], width: int, stream: Any) -> Iterator[str]:
     column = min(30, max(map(len, rows))) if width > 60 else 9
     for name, text in rows.items():
-        lines = textwrap.wrap(text, width - column - 4)
+        lines = textwrap.wrap(text, width - column - 4) or [""]
         if len(name) > column:  # stands on a line of its own
             lines.insert(0, "")
         padding = " " * (column - len(name))
